@@ -1,0 +1,59 @@
+"""The frames of the protocol: message, reply, error and event."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+class Wire(BaseModel):
+    """Whatever is sent or received: immutable, without implicit conversions, refusing unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Empty(Wire):
+    """No data, where a message needs none or a reply has nothing to add."""
+
+
+def _check_id(value: object) -> object:
+    # bool is an int to Python, but not to a client.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and 1 <= len(value) <= 64:
+        return value
+    raise PydanticCustomError("correlation_id", "expected a string of 1 to 64 characters or an integer")
+
+
+CorrelationId = Annotated[int | str, BeforeValidator(_check_id)]
+
+
+class ClientMessage(Wire):
+    """A message from a client. Its `type` says which handler; its `id`, if any, asks for a reply."""
+
+    type: str = Field(min_length=1, max_length=64)
+    id: CorrelationId | None = None
+    data: Any = None
+
+
+class FieldError(Wire):
+    """One wrong field of a message: a path such as `data.text`, and what was expected there."""
+
+    field: str
+    message: str
+
+
+class Event(Wire):
+    """Something that happened: the `data` of a frame that nobody asked for, so without an `id`."""
+
+    type: ClassVar[str]
+
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def timestamp(milliseconds: int) -> str:
+    """Milliseconds since 1970 as the protocol writes them: RFC 3339, UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""What the gateway tells without being asked, one module per topic."""

@@ -1,0 +1,53 @@
+"""The life of a connection, and announcements."""
+
+from typing import Any, ClassVar
+
+from schemas.base import Event, Timestamp
+from schemas.codes import Reconnect
+
+PROTOCOL_VERSION = 1
+
+
+class Welcome(Event):
+    """The first frame of an accepted connection."""
+
+    type: ClassVar[str] = "welcome"
+
+    connection: str
+    user: str
+    scopes: tuple[str, ...]
+    server_time: Timestamp
+    token_expires_at: Timestamp
+    heartbeat_seconds: float
+    max_message_bytes: int
+    protocol: int = PROTOCOL_VERSION
+
+
+class TokenExpiring(Event):
+    """The token ends at `token_expires_at`; the connection is closed a little after."""
+
+    type: ClassVar[str] = "token.expiring"
+
+    token_expires_at: Timestamp
+
+
+class Bye(Event):
+    """The last frame before a close: why, and whether and when (`after_ms`) to come back."""
+
+    type: ClassVar[str] = "bye"
+
+    code: int
+    reason: str
+    reconnect: Reconnect
+    after_ms: int | None = None
+
+
+class Announcement(Event):
+    """An administrator told every connection something."""
+
+    type: ClassVar[str] = "announcement"
+
+    sender: str
+    text: str | None = None
+    body: Any = None
+    sent_at: Timestamp

@@ -1,0 +1,70 @@
+"""Messages in rooms."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Timestamp, Wire
+from schemas.messages.system import Content
+from schemas.names import RoomName
+
+MAX_OFFSET = 2**53  # every JSON reader holds it exactly
+
+
+class Message(Wire):
+    """A message as everyone in the room sees it.
+
+    `offset` is where in the room's log it was sent and `changed` the offset of its last event; they are
+    equal until it is edited or deleted. All but the content is the gateway's, whatever a client sent.
+    """
+
+    id: str
+    room: str
+    epoch: str
+    offset: int
+    changed: int
+    sender: str
+    text: str | None = None
+    body: Any = None
+    sent_at: Timestamp
+
+
+class SendMessage(Content):
+    """Say something in a room."""
+
+    room: RoomName
+
+
+class MessageReply(Wire):
+    """The message, which is on disk by now."""
+
+    message: Message
+
+
+class GetHistory(Wire):
+    """Read a page of a room's log: what came `before` or `after` an offset, or the newest."""
+
+    room: RoomName
+    before: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
+    after: int | None = Field(default=None, ge=0, le=MAX_OFFSET)
+    limit: int = Field(default=50, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> "GetHistory":
+        if self.before is not None and self.after is not None:
+            raise PydanticCustomError("direction", "expected `before` or `after`, and not both")
+        return self
+
+
+class HistoryReply(Wire):
+    """Messages, oldest first, and whether there are more in the direction asked for."""
+
+    messages: tuple[Message, ...]
+    has_more: bool
+
+
+class StartTyping(Wire):
+    """Show the others that one is typing; it ends by itself."""
+
+    room: RoomName

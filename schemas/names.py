@@ -1,0 +1,26 @@
+"""Names of rooms and users: lower case, so that no two look alike, and safe in a URL and a log."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+ROOM_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+USER_NAME = r"^[a-z0-9][a-z0-9._-]{2,31}$"
+
+
+def _room_name(value: str) -> str:
+    if re.fullmatch(ROOM_NAME, value) is None or value.endswith("\n"):
+        raise PydanticCustomError("room_name", "expected 1 to 64 of a-z 0-9 - _ . with a letter or digit first")
+    return value
+
+
+def _user_name(value: str) -> str:
+    if re.fullmatch(USER_NAME, value) is None or value.endswith("\n"):
+        raise PydanticCustomError("user_name", "expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first")
+    return value
+
+
+RoomName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
+UserName = Annotated[str, AfterValidator(_user_name), Field(json_schema_extra={"pattern": USER_NAME})]

@@ -1,0 +1,63 @@
+"""Users, as the HTTP API takes and shows them."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Timestamp, Wire
+from schemas.names import UserName
+
+MIN_PASSWORD_BYTES = 8
+MAX_PASSWORD_BYTES = 1024
+
+
+def password_problem(password: str) -> str | None:
+    """Say what is wrong with a password, or None; its length counts in bytes of UTF-8."""
+    try:
+        length = len(password.encode())
+    except UnicodeEncodeError:
+        return "expected text that can be written as UTF-8"
+    if not MIN_PASSWORD_BYTES <= length <= MAX_PASSWORD_BYTES:
+        return f"expected {MIN_PASSWORD_BYTES} to {MAX_PASSWORD_BYTES} bytes of UTF-8, got {length}"
+    if "\0" in password:
+        return "expected no NUL character"
+    return None
+
+
+def _password(value: str) -> str:
+    if problem := password_problem(value):
+        raise PydanticCustomError("password", "{problem}", {"problem": problem})
+    return value
+
+
+def _no_nul(value: str) -> str:
+    # PostgreSQL cannot store it, and no name or address has it.
+    if "\0" in value:
+        raise PydanticCustomError("nul", "expected no NUL character")
+    return value
+
+
+Password = Annotated[str, AfterValidator(_password), Field(json_schema_extra={"format": "password"})]
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+
+
+class NewUser(Wire):
+    """A registration."""
+
+    username: UserName
+    password: Password = Field(repr=False)
+    full_name: Line | None = None
+    email: Email | None = None
+
+
+class User(Wire):
+    """A user, as shown to that user."""
+
+    id: str
+    username: str
+    full_name: str | None = None
+    email: str | None = None
+    scopes: tuple[str, ...]
+    created_at: Timestamp
