@@ -1,0 +1,163 @@
+"""What a handler is, and all that it can do.
+
+A handler is made for one message, gets its `data` validated, and returns the reply. It reaches the rest of
+the gateway through the verbs of its `Session`, and never sees a socket, a database or another process.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from handlers.errors import Forbidden, MessageError, ValidationFailed
+from schemas.base import Event
+from schemas.codes import Close
+from schemas.messages.chat import HistoryReply, Message
+from schemas.messages.presence import UserPresence
+from schemas.messages.rooms import JoinReply, MembersReply, Room, RoomsReply
+
+In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out", bound=BaseModel)
+
+
+class RoomVerbs(Protocol):
+    """What a session can do with rooms."""
+
+    async def create(self, room: str, *, title: str | None, private: bool) -> Room:
+        """Make a room with this user as its owner, or raise `Conflict`."""
+
+    async def join(self, room: str) -> JoinReply:
+        """Make the user a member and this connection a listener; make a public room where that is open."""
+
+    async def leave(self, room: str) -> None:
+        """End the user's membership on all connections; not being a member is fine."""
+
+    async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
+        """Read a page of the public rooms and the user's own."""
+
+    async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
+        """Read a page of a room's members, or raise `NotAMember`."""
+
+    async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
+        """Send an event to everyone who hears the room, or raise `NotAMember`.
+
+        It is not kept: who is away misses it. A droppable one is the first to go when a reader is slow.
+        """
+
+
+class MessageVerbs(Protocol):
+    """What a session can do with messages."""
+
+    async def send(self, room: str, *, text: str | None, body: Any) -> Message:
+        """Store a message and give it to the room; returns once it is durable."""
+
+    async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
+        """Read a page of a room's log, oldest first."""
+
+
+class PresenceVerbs(Protocol):
+    """What a session can know and show of who is there."""
+
+    async def of(self, users: list[str]) -> tuple[UserPresence, ...]:
+        """Tell of each user whether it is there, in the order asked."""
+
+    async def typing(self, room: str) -> None:
+        """Show the room that the user is typing; it ends by itself after 6 seconds."""
+
+
+class Session(Protocol):
+    """One connection of one user."""
+
+    connection: str
+    user: str
+    scopes: frozenset[str]
+
+    @property
+    def rooms(self) -> RoomVerbs:
+        """Verbs for rooms."""
+
+    @property
+    def messages(self) -> MessageVerbs:
+        """Verbs for messages."""
+
+    @property
+    def presence(self) -> PresenceVerbs:
+        """Verbs for presence."""
+
+    def now(self) -> str:
+        """Give the gateway's time, as the protocol writes it."""
+
+    def reply(self, id: int | str, data: BaseModel) -> None:
+        """Answer a message."""
+
+    def refuse(self, id: int | str | None, error: MessageError) -> None:
+        """Answer a message with an error."""
+
+    def fail(self, id: int | str | None) -> None:
+        """Log the exception that is being handled, and answer with a reference to it."""
+
+    def tell(self, event: Event) -> None:
+        """Send an event to this connection alone."""
+
+    async def tell_everyone(self, event: Event) -> int:
+        """Send an event to every connection; returns how many that were."""
+
+    def hang_up(self, close: Close) -> None:
+        """Say `bye` and close, once the message that is being handled has been answered."""
+
+
+class MsgHandler(ABC, Generic[In, Out]):
+    """Handles one type of message. Subclass it, set `schema`, write `handle`."""
+
+    schema: type[In]
+    scope: ClassVar[str | None] = None
+    """The scope that a token needs for this message; None lets every user send it."""
+
+    def __init__(self, session: Session, id: int | str | None, data: object) -> None:
+        self.session = session
+        self.id = id
+        self.data = {} if data is None else data
+
+    @abstractmethod
+    async def handle(self, data: In) -> Out:
+        """Do what the message asks and return the reply's data, or raise a `MessageError`."""
+
+    async def run(self) -> None:
+        """Answer the message: one reply or one error if it has an id, and errors also if not.
+
+        Nothing is raised but cancellation. This is the one place that catches whatever a handler did not expect:
+        a mistake in one message must not end a connection.
+        """
+        try:
+            reply = await self.handle(self._validated())
+        except MessageError as error:
+            self.session.refuse(self.id, error)
+        except Exception:
+            self.session.fail(self.id)
+        else:
+            if self.id is not None:
+                self.session.reply(self.id, reply)
+
+    def _validated(self) -> In:
+        if self.scope is not None and self.scope not in self.session.scopes:
+            raise Forbidden(self.scope)
+        try:
+            return self.schema.model_validate(self.data)
+        except ValidationError as error:
+            raise ValidationFailed.of(error, "data") from None
+
+
+class Refusal(MsgHandler[BaseModel, BaseModel]):
+    """Stands in for a handler when a message has none: runs like one, and answers with the error."""
+
+    def __init__(self, session: Session, id: int | str | None, error: MessageError) -> None:
+        super().__init__(session, id, None)
+        self.error = error
+
+    async def handle(self, data: BaseModel) -> BaseModel:
+        """Never reached: `run` refuses first."""
+        raise self.error
+
+    async def run(self) -> None:
+        """Answer with the error."""
+        self.session.refuse(self.id, self.error)

@@ -1,0 +1,64 @@
+"""The table of message types, and the factory that reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from handlers.base import MsgHandler, Refusal, Session
+from handlers.chat import HistoryHandler, SendHandler, TypingHandler
+from handlers.errors import UnknownType, ValidationFailed
+from handlers.presence import GetPresenceHandler
+from handlers.rooms import (
+    CreateRoomHandler,
+    JoinRoomHandler,
+    LeaveRoomHandler,
+    ListMembersHandler,
+    ListRoomsHandler,
+)
+from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandler
+from schemas.base import ClientMessage
+
+Handlers = Mapping[str, type[MsgHandler[Any, Any]]]
+
+HANDLERS: Handlers = {
+    "ping": PingHandler,
+    "echo": EchoHandler,
+    "bye": ByeHandler,
+    "announce": AnnounceHandler,
+    "room.create": CreateRoomHandler,
+    "room.join": JoinRoomHandler,
+    "room.leave": LeaveRoomHandler,
+    "room.list": ListRoomsHandler,
+    "room.members": ListMembersHandler,
+    "chat.send": SendHandler,
+    "chat.history": HistoryHandler,
+    "chat.typing": TypingHandler,
+    "presence.get": GetPresenceHandler,
+}
+
+
+class MsgHandlerFactory:
+    """Finds the handler of a message. An application passes its own table to add to this one."""
+
+    def __init__(self, handlers: Handlers = HANDLERS) -> None:
+        self.handlers = handlers
+
+    def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
+        """Make the handler for one decoded message; for a wrong one, a handler that answers so."""
+        try:
+            message = ClientMessage.model_validate(request_data)
+        except ValidationError as error:
+            return Refusal(session, readable_id(request_data), ValidationFailed.of(error))
+        handler = self.handlers.get(message.type)
+        if handler is None:
+            return Refusal(session, message.id, UnknownType(message.type, self.handlers))
+        return handler(session, message.id, message.data)
+
+
+def readable_id(request_data: Mapping[str, object]) -> int | str | None:
+    """Find the id of a message that is wrong elsewhere, so that its sender can tell which one it was."""
+    try:
+        return ClientMessage.model_validate({"type": "unknown", "id": request_data.get("id")}).id
+    except ValidationError:
+        return None
