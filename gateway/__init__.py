@@ -1,0 +1,1 @@
+"""The machinery: sockets, tokens, storage and fan-out. It gives the handlers their verbs."""

@@ -1,0 +1,128 @@
+"""The application: the only place that builds things."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from gateway import chat
+from gateway.auth import keys
+from gateway.auth.authorizers import OWN, OwnTokens
+from gateway.auth.logins import Logins
+from gateway.auth.passwords import Passwords
+from gateway.auth.tokens import Tokens
+from gateway.bus.memory import MemoryBus
+from gateway.clock import Clock, SystemClock
+from gateway.connections import Connections
+from gateway.http import console, health, token, users
+from gateway.http.errors import add_error_handlers
+from gateway.http.middleware import RequestContext
+from gateway.logs import guard_logs
+from gateway.rooms.hub import Hub
+from gateway.rooms.log import Log
+from gateway.rooms.presence import Presence
+from gateway.rooms.typing import Typing
+from gateway.services import Services
+from gateway.settings import Settings, load_settings
+from gateway.startup import StartError
+from gateway.store.engine import Database
+from gateway.wheel import Wheel
+from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
+
+MAX_BODY_BYTES = 16 * 1024
+
+
+def create_app(
+    settings: Settings | None = None, *, handlers: Handlers = HANDLERS, clock: Clock | None = None
+) -> FastAPI:
+    """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
+
+    `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
+    Raises `StartError` if no settings are given and those of the environment are wrong.
+    """
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running_services(settings, handlers, clock or SystemClock()) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="json-gateway",
+        summary="A JWT-secured JSON gateway.",
+        description="Log in here with `POST /token`, then open the WebSocket at `/ws/chat?token=…`.",
+        version="0.1.0",
+        lifespan=lifespan,
+        root_path=settings.root_path,
+        max_body_size=MAX_BODY_BYTES,
+        openapi_url="/openapi.json" if settings.development else None,
+    )
+    add_error_handlers(app)
+    for router in (chat.router, token.router, users.router, health.router):
+        app.include_router(router)
+    if settings.development:
+        app.include_router(console.router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
+        )
+    app.add_middleware(RequestContext)
+    return app
+
+
+@asynccontextmanager
+async def running_services(settings: Settings, handlers: Handlers, clock: Clock) -> AsyncIterator[Services]:
+    """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
+    guard_logs()
+    make_data_dir(settings)
+    key = keys.signing_key(settings)
+    database = Database(settings.store_url)
+    passwords = Passwords(settings.password_rounds)
+    wheel = Wheel()
+    bus = MemoryBus()
+    try:
+        await database.upgrade()
+        await passwords.start()
+        connections = Connections(settings, clock)
+        hub = Hub(bus, connections)
+        await bus.start(hub.receive)
+        tokens = Tokens(key, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
+        yield Services(
+            settings=settings,
+            clock=clock,
+            database=database,
+            passwords=passwords,
+            tokens=tokens,
+            logins=Logins(settings, database, passwords, clock),
+            authorizers={OWN: OwnTokens(tokens, database)},
+            connections=connections,
+            bus=bus,
+            hub=hub,
+            log=Log(database, bus, clock),
+            presence=Presence(connections),
+            typing=Typing(wheel, bus),
+            wheel=wheel,
+            factory=MsgHandlerFactory(handlers),
+        )
+    finally:
+        wheel.close()
+        await bus.close()
+        passwords.close()
+        await database.close()
+
+
+def make_data_dir(settings: Settings) -> None:
+    """Make the data folder, for its owner alone, or raise `StartError`."""
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"cannot make the data folder {settings.data_dir} ({error.strerror});"
+            " make its parent writable, or name another with GATEWAY_DATA_DIR"
+        ) from None

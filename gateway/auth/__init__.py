@@ -1,0 +1,1 @@
+"""Who is there: passwords, tokens, and where a connection carries them."""

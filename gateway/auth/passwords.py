@@ -1,0 +1,87 @@
+"""Password hashes, off the event loop and bounded. The one module that knows passlib."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from passlib.context import CryptContext
+from passlib.exc import PasswordSizeError, PasswordValueError, UnknownHashError
+
+from handlers.errors import Unavailable
+from schemas.users import password_problem
+
+Result = TypeVar("Result")
+
+MAX_WAITING = 8
+"""How many hashes may wait for a thread: at about 0.2 s each, more would only make everybody wait for longer."""
+
+
+class HashingBusy(Unavailable):
+    """More log-ins at once than the machine can hash."""
+
+    def __str__(self) -> str:
+        return "too many log-ins at this moment; try again shortly"
+
+
+class Passwords:
+    """Hashes and verifies passwords.
+
+    New hashes are `bcrypt_sha256`, which has no cut at 72 bytes. Plain `bcrypt` hashes, brought along from
+    elsewhere, are accepted, and `verify` gives a new hash to store in their place.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._context = CryptContext(
+            schemes=["bcrypt_sha256", "bcrypt"],
+            deprecated=["bcrypt"],
+            bcrypt_sha256__rounds=rounds,
+            bcrypt__rounds=rounds,
+        )
+        # bcrypt lets go of the interpreter lock, so threads do run side by side; one core is left to the loop.
+        self._threads = max(1, min(4, (os.cpu_count() or 2) - 1))
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="password")
+        self._under_way = 0
+
+    async def start(self) -> None:
+        """Prepare the hash that unknown users are checked against, so that the first costs no more."""
+        await self._run(self._context.dummy_verify)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """Hash a password that has passed the rules of `schemas.users`."""
+        return await self._run(partial(self._context.hash, password))
+
+    async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        """Tell whether the password is right, and give a new hash where the stored one is outdated.
+
+        `hashed` is None for an unknown user: this takes as long as for a known one, and the answer is no.
+        """
+        if password_problem(password) is not None:
+            # No stored hash can be of such a password, so nothing is learnt from the haste.
+            return False, None
+        return await self._run(partial(self._verify, password, hashed))
+
+    def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        if hashed is None:
+            self._context.dummy_verify()
+            return False, None
+        try:
+            return self._context.verify_and_update(password, hashed)
+        except (UnknownHashError, PasswordSizeError, PasswordValueError):
+            self._context.dummy_verify()
+            return False, None
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        if self._under_way >= self._threads + MAX_WAITING:
+            raise HashingBusy("password hashing")
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._under_way -= 1

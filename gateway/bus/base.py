@@ -1,0 +1,51 @@
+"""The bus: it rings the bell on every node. The truth is in the store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.transport.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class BusEvent:
+    """An event on its way to the listeners of a room on every node, or, without a room, to all connections."""
+
+    frame: Frame
+    room: str | None = None
+    offset: int | None = None
+    """Where the room's log is after this event; None for what is not logged."""
+    skip_user: str | None = None
+    """The id of a user who is not told, since it is about that user."""
+    drop_user: str | None = None
+    """The id of a user who hears the room no more after this event."""
+
+
+Receive = Callable[[BusEvent], int]
+"""Takes an event and returns how many connections it was given to."""
+
+
+class Bus(Protocol):
+    """Carries events between nodes.
+
+    What it may do wrong is bounded:
+
+    - an event may be lost, doubled or late: whoever needs all of a room's log compares offsets and reads the store;
+    - events of one publisher arrive in order, those of several in any order;
+    - publishing never waits for a receiver.
+    """
+
+    async def start(self, receive: Receive) -> None:
+        """Begin to give events to `receive`, those that this node publishes included."""
+
+    async def publish(self, event: BusEvent) -> int:
+        """Give an event to every node that has subscribed to its room; returns how many connections that reached."""
+
+    async def subscribe(self, room: str) -> None:
+        """Ask for a room's events; from when this returns, none is missed but for the reasons above."""
+
+    async def unsubscribe(self, room: str) -> None:
+        """Stop asking for a room's events."""
+
+    async def close(self) -> None:
+        """Stop."""

@@ -1,0 +1,30 @@
+"""The command `gateway`."""
+
+import sys
+
+import typer
+
+from gateway.cli import chat, db, serve, token, users
+from gateway.startup import StartError
+
+app = typer.Typer(
+    name="gateway",
+    help="A JWT-secured JSON gateway. Settings are GATEWAY_… variables or lines of .env; see .env.example.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("token")(token.token)
+app.command("chat")(chat.chat)
+app.add_typer(users.app, name="users")
+app.add_typer(db.app, name="db")
+
+
+def main() -> None:
+    """Run the command. What the operator must mend is told in plain lines, and exits with 1."""
+    try:
+        app()
+    except StartError as error:
+        for line in str(error).splitlines():
+            print(f"gateway: {line}", file=sys.stderr)  # noqa: T201 - this is the command's output
+        sys.exit(1)

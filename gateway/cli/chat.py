@@ -1,0 +1,5 @@
+"""`gateway chat`: a client for the terminal."""
+
+
+def chat() -> None:
+    """Placeholder."""

@@ -1,0 +1,142 @@
+"""`gateway serve`: run the gateway with uvicorn."""
+
+import logging
+import os
+import socket
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from uvicorn.supervisors import ChangeReload
+
+from gateway.app import make_data_dir
+from gateway.auth import keys
+from gateway.logs import configure_logs
+from gateway.settings import Settings, load_settings, unknown_variables
+from gateway.startup import StartError
+
+logger = logging.getLogger(__name__)
+
+OVERSIZE_FACTOR = 4
+"""A frame over the limit is answered with 41300; one this many times over it ends the connection with 1009."""
+
+SHUTDOWN_SECONDS = 10
+
+
+class LogLevel(StrEnum):
+    """How much to log, from almost nothing to every ASGI event."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    DEBUG = "debug"
+    TRACE = "trace"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8000,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
+    app: Annotated[
+        str, typer.Option(help="The application, as MODULE:NAME; yours, if you have added handlers.")
+    ] = "gateway.asgi:app",
+) -> None:
+    """Serve the gateway."""
+    settings = load_settings()
+    configure_logs(log_level, settings.log_format)
+    for name in unknown_variables():
+        logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
+    make_data_dir(settings)
+    keys.signing_key(settings)
+    sock = listen(host, port)
+    config = server_config(settings, app, reload=reload, log_level=log_level)
+    if reload:
+        announce(settings, sock)
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
+        return
+    server = AnnouncingServer(config, settings)
+    # The directory of one's own application is where one starts the command, as with `python -m`.
+    sys.path.insert(0, os.getcwd())
+    server.run(sockets=[sock])
+    if not server.started:
+        raise StartError("the gateway did not start; the lines above say why")
+
+
+def server_config(settings: Settings, app: object, **options: object) -> uvicorn.Config:
+    """Configure uvicorn as the protocol wants it."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_message_bytes * OVERSIZE_FACTOR,
+        ws_per_message_deflate=settings.deflate,
+        ws_ping_interval=settings.heartbeat_seconds,
+        ws_ping_timeout=settings.heartbeat_seconds,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is started, or raise `StartError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise StartError(f"cannot listen on {host}: no such address; name another with --host") from None
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"cannot listen on {host} port {port} ({error.strerror});"
+            " stop what listens there, or choose another port with --port"
+        ) from None
+    sock.set_inheritable(True)
+    return sock
+
+
+class AnnouncingServer(uvicorn.Server):
+    """uvicorn, which says where to go once it is there, and says good-bye before it hangs up."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell where."""
+        await super().startup(sockets=sockets)
+        if self.started and sockets:
+            announce(self._settings, sockets[0])
+
+
+def announce(settings: Settings, sock: socket.socket) -> None:
+    """Say where to point a browser, Postman and a terminal."""
+    host, port = sock.getsockname()[:2]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    path = settings.root_path
+    lines = [
+        f"  The gateway runs: {settings.environment}, data in {settings.data_dir.absolute()}",
+        "",
+    ]
+    if settings.development:
+        lines.append(f"  Browser   http://{place}{path}/   (API: http://{place}{path}/docs)")
+    lines += [
+        f"  Postman   POST http://{place}{path}/token, form: username, password",
+        f"            WebSocket ws://{place}{path}/ws/chat?token=<access_token>",
+        f"  Terminal  gateway chat ws://{place}{path} --user alice --room lobby --register",
+        "",
+    ]
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("\n" + "\n".join(lines))

@@ -1,0 +1,75 @@
+"""Every connection on this node, and how many more are let in."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+from gateway.clock import Clock
+from gateway.limits import TokenBuckets
+from gateway.settings import Settings
+from gateway.transport.frames import Frame
+from schemas.codes import Close
+
+
+class Connection(Protocol):
+    """A connection, as it is counted."""
+
+    user: str
+    address: str
+
+    def deliver(self, frame: Frame) -> None:
+        """Take an event; never waits and never raises."""
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close."""
+
+
+class Connections:
+    """Counts connections by user and address."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._all: set[Connection] = set()
+        self._of_user: Counter[str] = Counter()
+        self._of_address: Counter[str] = Counter()
+        self._rate = TokenBuckets(settings.connection_rate, max(1.0, settings.connection_rate))
+
+    def admits(self, user: str, address: str) -> bool:
+        """Tell whether one more is within the limits."""
+        settings = self._settings
+        return not (
+            0 < settings.max_connections_per_user <= self._of_user[user]
+            or 0 < settings.max_connections_per_address <= self._of_address[address]
+            or self._rate.take(address, self._clock.steady())
+        )
+
+    def add(self, connection: Connection) -> None:
+        """Count a connection in."""
+        self._all.add(connection)
+        self._of_user[connection.user] += 1
+        self._of_address[connection.address] += 1
+
+    def remove(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self._all.remove(connection)
+        for counter, key in ((self._of_user, connection.user), (self._of_address, connection.address)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
+
+    def has(self, user: str) -> bool:
+        """Tell whether a user has a connection here."""
+        return user in self._of_user
+
+    def deliver(self, frame: Frame) -> int:
+        """Give an event to every connection; returns how many there are."""
+        for connection in tuple(self._all):
+            connection.deliver(frame)
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)

@@ -1,0 +1,125 @@
+"""How an error becomes an answer: a JSON body over HTTP, and a told refusal for a WebSocket."""
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.websockets import WebSocket
+
+from gateway.logs import request_id
+from gateway.services import services
+from gateway.transport import frames
+from handlers.errors import (
+    AuthenticationFailed,
+    InternalError,
+    MessageError,
+    NotFound,
+    TokenExpired,
+    TokenRevoked,
+    ValidationFailed,
+    field_path,
+)
+from schemas.base import FieldError
+from schemas.codes import Close
+from schemas.errors import ErrorBody
+
+logger = logging.getLogger(__name__)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the HTTP API and of the handshake in the words of the protocol."""
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+def error_response(error: MessageError, body: ErrorBody | None = None) -> JSONResponse:
+    """Answer an HTTP request with an error."""
+    headers = {}
+    if isinstance(error, AuthenticationFailed):
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after_ms is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
+    content = (body or error.body()).model_dump(exclude_none=True)
+    return JSONResponse(content, status_code=error.status.http, headers=headers)
+
+
+async def _message_error(connection: HTTPConnection, error: Exception) -> Response | None:
+    assert isinstance(error, MessageError)  # noqa: S101 - as registered
+    if isinstance(connection, WebSocket):
+        await _refuse_handshake(connection, error)
+        return None
+    return error_response(error)
+
+
+async def _refuse_handshake(ws: WebSocket, error: MessageError) -> None:
+    """Refuse a WebSocket so that its client learns why.
+
+    A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
+    """
+    logger.info("refused a WebSocket: %s", error)
+    if services(ws).settings.handshake_rejection == "http":
+        await ws.send_denial_response(error_response(error))
+        return
+    close = _close_of(error)
+    await ws.accept()
+    await ws.send_text(frames.error(None, error.body()).text)
+    await ws.send_text(frames.bye(close).text)
+    await ws.close(close.code, close.reason)
+
+
+def _close_of(error: MessageError) -> Close:
+    if isinstance(error, TokenExpired):
+        return Close.REFUSED_EXPIRED
+    if isinstance(error, TokenRevoked):
+        return Close.REFUSED_REVOKED
+    if isinstance(error, AuthenticationFailed):
+        return Close.AUTHENTICATION_FAILED
+    return Close.OVERLOADED if error.status.retryable else Close.INTERNAL_ERROR
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
+    details = []
+    for item in error.errors()[:20]:
+        # The first part says where it was, such as `body`; a form and a JSON body have fields of their own.
+        location = item["loc"][1:] if len(item["loc"]) > 1 else item["loc"]
+        details.append(FieldError(field=field_path(tuple(location)), message=item["msg"]))
+    return error_response(ValidationFailed(tuple(details)))
+
+
+async def _websocket_validation_error(ws: WebSocket, _: Exception) -> None:
+    await _refuse_handshake(ws, AuthenticationFailed("expected `token` and `service` once each, as text"))
+
+
+async def _http_exception(connection: HTTPConnection, error: Exception) -> Response | None:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return error_response(NotFound("there is nothing at this path"))
+    phrase = HTTPStatus(error.status_code).phrase
+    body = ErrorBody(
+        status=error.status_code * 100, name=phrase.lower().replace(" ", "_"), message=phrase, retryable=False
+    )
+    return JSONResponse(body.model_dump(exclude_none=True), status_code=error.status_code, headers=error.headers)
+
+
+async def _unexpected(connection: HTTPConnection, error: Exception) -> Response | None:
+    logger.error("a request failed", exc_info=error)
+    if isinstance(connection, WebSocket):
+        return None
+    return error_response(InternalError(request_id.get()))
+
+
+# Typed loosely: Starlette's type has a handler for requests or for WebSockets, and ours answer both.
+_HANDLERS: dict[type[Exception], Any] = {
+    MessageError: _message_error,
+    RequestValidationError: _validation_error,
+    WebSocketRequestValidationError: _websocket_validation_error,
+    HTTPException: _http_exception,
+    Exception: _unexpected,
+}

@@ -1,0 +1,58 @@
+"""What every request and connection gets: an id, the time it took, and headers that keep browsers strict."""
+
+import re
+import secrets
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.logs import request_id
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestContext:
+    """Gives each request and each WebSocket an id, in its log lines and its answer.
+
+    A proxy's `X-Request-ID` is kept if it is 8 to 64 of A-Z a-z 0-9 . _ -, so that nobody writes into our log with it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        given = _given_id(scope) or secrets.token_hex(8)
+        began = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in {
+                "http.response.start",
+                "websocket.http.response.start",
+                "websocket.accept",
+            }:
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = given
+                if message["type"] != "websocket.accept":
+                    headers["Server-Timing"] = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
+                    headers["X-Content-Type-Options"] = "nosniff"
+                    # The page and the API's documentation are opened at URLs that may one day hold a token.
+                    headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        reset = request_id.set(given)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            request_id.reset(reset)
+
+
+def _given_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return None

@@ -1,0 +1,46 @@
+"""`/users`: registering, and oneself."""
+
+from fastapi import APIRouter, Request
+
+from gateway.auth.dependencies import CurrentUser
+from gateway.services import ServicesDep
+from gateway.store import users
+from handlers.errors import MessageError, TokenRevoked
+from schemas.codes import Status
+from schemas.errors import ErrorBody
+from schemas.users import NewUser, User
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+
+class RegistrationClosed(MessageError):
+    """Users are added by an administrator here."""
+
+    status = Status.FORBIDDEN
+
+    def __str__(self) -> str:
+        return "registration is closed; ask the operator to add you"
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses={403: {"model": ErrorBody}, 409: {"model": ErrorBody}},
+)
+async def register(new: NewUser, request: Request, services: ServicesDep) -> User:
+    """Register, where `GATEWAY_REGISTRATION` is open."""
+    if not services.settings.registration_open:
+        raise RegistrationClosed
+    address = request.client.host if request.client else "unknown"
+    return (await services.logins.register(new, address)).shown()
+
+
+@router.get("/me", response_model_exclude_none=True, responses={401: {"model": ErrorBody}})
+async def me(auth: CurrentUser, services: ServicesDep) -> User:
+    """Show the user whose token this is."""
+    async with services.database.read() as connection:
+        user = await users.by_id(connection, auth.user_id)
+    if user is None:
+        raise TokenRevoked("the token's user has been deleted")
+    return user.shown()

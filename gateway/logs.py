@@ -1,0 +1,118 @@
+"""Log lines: one event each, with the request's id, and never a credential."""
+
+import json
+import logging
+import logging.config
+import re
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+"""The id of the HTTP request or WebSocket connection that is being served."""
+
+_CREDENTIALS = re.compile(
+    # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.
+    r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_\-.=]*"
+    # The value of a parameter, header or field that carries a credential.
+    r"|(?<=token=)[^&\s\"']+"
+    r"|(?<=ticket=)[^&\s\"']+"
+    r"|(?<=password=)[^&\s\"']+"
+    r"|(?<=bearer )[^\s\"',]+",
+    re.IGNORECASE,
+)
+
+TRACE = 5
+
+
+def redact(text: str) -> str:
+    """Put `[redacted]` in the place of every credential."""
+    return _CREDENTIALS.sub("[redacted]", text)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for a person: time, level, request, logger, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(request_id)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record, redacted as a whole: a traceback may quote what the message does not."""
+        record.request_id = request_id.get()
+        return redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Write the message on one line, so that no sender can forge another."""
+        # uvicorn passes the traceback of a failed start as the message.
+        if not record.message.startswith("Traceback"):
+            record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        return super().formatMessage(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """A line for a machine: one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record, redacted field by field."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "request_id": request_id.get(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts records on their way to handlers that are not ours, such as those of another ASGI server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, without its credentials."""
+        record.msg = redact(record.getMessage())
+        record.args = None
+        return True
+
+
+class NoVersionComplaint(logging.Filter):
+    """Drops the one warning that passlib 1.7.4 gives about every bcrypt since 4.1, which it works with."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is anything else."""
+        return "error reading bcrypt version" not in record.getMessage()
+
+
+def guard_logs() -> None:
+    """Keep credentials out of the logs whichever server runs the application.
+
+    uvicorn writes the whole path of a WebSocket, `?token=` included, on the logger `uvicorn.error`.
+    """
+    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "hypercorn.error", "hypercorn.access"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, RedactingFilter) for each in logger.filters):
+            logger.addFilter(RedactingFilter())
+    passlib = logging.getLogger("passlib.handlers.bcrypt")
+    if not any(isinstance(each, NoVersionComplaint) for each in passlib.filters):
+        passlib.addFilter(NoVersionComplaint())
+
+
+def configure_logs(level: str, form: str) -> None:
+    """Send every log line to standard error, as `text` or `json`. For the command; a library never does this."""
+    logging.addLevelName(TRACE, "TRACE")
+    formatter = JsonFormatter if form == "json" else TextFormatter
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"()": formatter}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "root": {"level": level.upper(), "handlers": ["stderr"]},
+            "loggers": {
+                # At DEBUG these two write a line per statement or frame, which drowns everything else.
+                "aiosqlite": {"level": "INFO"},
+                "alembic": {"level": "WARNING"},
+            },
+        }
+    )
+    guard_logs()

@@ -1,0 +1,1 @@
+"""Rooms: who hears them on this node, and the log behind them."""

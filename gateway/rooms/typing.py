@@ -1,0 +1,47 @@
+"""Who is typing where."""
+
+import asyncio
+from functools import partial
+
+from gateway.bus.base import Bus, BusEvent
+from gateway.transport import frames
+from gateway.wheel import Timer, Wheel
+from schemas.events.chat import ChatTyping
+
+TYPING_SECONDS = 6
+
+
+class Typing:
+    """Tells rooms when somebody begins and ends to type, once each however often the client says so."""
+
+    def __init__(self, wheel: Wheel, bus: Bus) -> None:
+        self._wheel = wheel
+        self._bus = bus
+        self._ends: dict[tuple[str, str], Timer] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def begin(self, room: str, user: str, user_id: str) -> None:
+        """Let a user type, for 6 seconds from now."""
+        running = self._ends.pop((room, user), None)
+        if running is not None:
+            running.cancel()
+        self._ends[room, user] = self._wheel.after(TYPING_SECONDS, partial(self._end, room, user, user_id))
+        if running is None:
+            await self._tell(room, user, user_id, typing=True)
+
+    def stop(self, room: str, user: str) -> None:
+        """End it now, if the user types: the message is there, or the user gone."""
+        running = self._ends.get((room, user))
+        if running is not None:
+            running.cancel()
+            running.call()
+
+    def _end(self, room: str, user: str, user_id: str) -> None:
+        del self._ends[room, user]
+        task = asyncio.create_task(self._tell(room, user, user_id, typing=False))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, room: str, user: str, user_id: str, *, typing: bool) -> None:
+        event = frames.event(ChatTyping(room=room, user=user, typing=typing), droppable=True)
+        await self._bus.publish(BusEvent(event, room=room, skip_user=user_id))

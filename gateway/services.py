@@ -1,0 +1,53 @@
+"""What the application has built, handed to whoever serves a request or a connection."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from gateway.auth.authorizers import Authorizer
+from gateway.auth.logins import Logins
+from gateway.auth.passwords import Passwords
+from gateway.auth.tokens import Tokens
+from gateway.bus.base import Bus
+from gateway.clock import Clock
+from gateway.connections import Connections
+from gateway.rooms.hub import Hub
+from gateway.rooms.log import Log
+from gateway.rooms.presence import Presence
+from gateway.rooms.typing import Typing
+from gateway.settings import Settings
+from gateway.store.engine import Database
+from gateway.wheel import Wheel
+from handlers.factory import MsgHandlerFactory
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each. Built by `gateway.app` and by nobody else."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    passwords: Passwords
+    tokens: Tokens
+    logins: Logins
+    authorizers: dict[str, Authorizer]
+    connections: Connections
+    bus: Bus
+    hub: Hub
+    log: Log
+    presence: Presence
+    typing: Typing
+    wheel: Wheel
+    factory: MsgHandlerFactory
+
+
+def services(connection: HTTPConnection) -> Services:
+    """Find the services of the application that serves this request or WebSocket."""
+    found: Services = connection.app.state.services
+    return found
+
+
+ServicesDep = Annotated[Services, Depends(services)]

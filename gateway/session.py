@@ -1,0 +1,160 @@
+"""One connection of one user: what `handlers.base.Session` promises, in the flesh."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from gateway.auth.authorizers import AuthResult
+from gateway.bus.base import BusEvent
+from gateway.clock import milliseconds
+from gateway.limits import TokenBucket
+from gateway.logs import request_id
+from gateway.services import Services
+from gateway.store import users
+from gateway.transport import frames
+from gateway.transport.frames import Frame
+from gateway.verbs.messages import SessionMessages
+from gateway.verbs.presence import SessionPresence
+from gateway.verbs.rooms import SessionRooms
+from gateway.websocket import GatewayWebSocket
+from gateway.wheel import Timer
+from handlers.errors import InternalError, MessageError, Unavailable
+from schemas.base import Event, timestamp
+from schemas.codes import Close
+from schemas.events.system import TokenExpiring, Welcome
+
+logger = logging.getLogger(__name__)
+
+EXPIRY_WARNING_SECONDS = 60
+EXPIRY_GRACE_SECONDS = 25
+
+
+class ChatSession:
+    """The connection as handlers, the hub and the counters see it."""
+
+    def __init__(self, ws: GatewayWebSocket, auth: AuthResult, services: Services) -> None:
+        self.ws = ws
+        self.services = services
+        self.connection = request_id.get()
+        self.user = auth.user
+        self.user_id = auth.user_id
+        self.scopes = auth.scopes
+        self.expires_at = auth.expires_at
+        self.address = ws.client.host if ws.client else "unknown"
+        self.joins = TokenBucket(
+            services.settings.join_rate, max(1.0, services.settings.join_rate), services.clock.steady()
+        )
+        self.joined: set[str] = set()
+        self._expiry: Timer | None = None
+
+    @property
+    def rooms(self) -> SessionRooms:
+        """Verbs for rooms."""
+        return SessionRooms(self)
+
+    @property
+    def messages(self) -> SessionMessages:
+        """Verbs for messages."""
+        return SessionMessages(self)
+
+    @property
+    def presence(self) -> SessionPresence:
+        """Verbs for presence."""
+        return SessionPresence(self)
+
+    def now(self) -> str:
+        """Give the gateway's time, as the protocol writes it."""
+        return timestamp(milliseconds(self.services.clock))
+
+    def reply(self, id: int | str, data: BaseModel) -> None:
+        """Answer a message."""
+        self.ws.outbox.answer(frames.reply(id, data))
+
+    def refuse(self, id: int | str | None, error: MessageError) -> None:
+        """Answer a message with an error."""
+        self.ws.refuse(id, error)
+
+    def fail(self, id: int | str | None) -> None:
+        """Log the exception that is being handled, and answer with a reference to it."""
+        logger.exception("a handler failed")
+        self.refuse(id, InternalError(self.connection))
+
+    def tell(self, event: Event) -> None:
+        """Send an event to this connection alone."""
+        self.deliver(frames.event(event))
+
+    async def tell_everyone(self, event: Event) -> int:
+        """Send an event to every connection; returns how many that were."""
+        return await self.services.bus.publish(BusEvent(frames.event(event)))
+
+    def deliver(self, frame: Frame) -> None:
+        """Take an event; never waits and never raises."""
+        self.ws.outbox.deliver(frame)
+
+    def hang_up(self, close: Close) -> None:
+        """Say `bye` and close, once the message that is being handled has been answered."""
+        self.ws.hang_up(close)
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close now, after what is owed already."""
+        self.ws.end(close, after_ms)
+
+    def welcome(self) -> None:
+        """Begin: tell the client who it is, and watch the end of its token."""
+        settings = self.services.settings
+        self.tell(
+            Welcome(
+                connection=self.connection,
+                user=self.user,
+                scopes=tuple(sorted(self.scopes)),
+                server_time=self.now(),
+                token_expires_at=timestamp(int(self.expires_at * 1000)),
+                heartbeat_seconds=settings.heartbeat_seconds,
+                max_message_bytes=settings.max_message_bytes,
+            )
+        )
+        left = self.expires_at - self.services.clock.wall()
+        self._expiry = self.services.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
+
+    async def leave(self) -> None:
+        """End: hear no room any more, and note when the user was last here."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for room in self.joined:
+            await self.services.hub.leave(room, self)
+        if not self.services.connections.has(self.user):
+            try:
+                async with self.services.database.write() as connection:
+                    await users.saw(connection, self.user_id, milliseconds(self.services.clock))
+            except Unavailable:
+                pass  # logged by the store; nobody is left to be told
+
+    def _warn_of_expiry(self) -> None:
+        self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
+        left = self.expires_at - self.services.clock.wall()
+        self._expiry = self.services.wheel.after(left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED))
+
+
+@asynccontextmanager
+async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Services) -> AsyncIterator[ChatSession]:
+    """Accept the connection and count it in; at the end, count it out and see its last frames off.
+
+    Over a limit, the session that is given has ended already: it reads nothing.
+    """
+    await ws.accept()
+    session = ChatSession(ws, auth, services)
+    if not services.connections.admits(session.user, session.address):
+        session.end(Close.OVERLOADED)
+        yield session
+        await ws.finish()
+        return
+    services.connections.add(session)
+    try:
+        session.welcome()
+        yield session
+    finally:
+        services.connections.remove(session)
+        await session.leave()
+        await ws.finish()

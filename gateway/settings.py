@@ -1,0 +1,193 @@
+"""Every setting, with its default. `.env.example` has the same list with working values."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.startup import StartError
+
+PREFIX = "GATEWAY_"
+MIN_KEY_BYTES = 32
+
+SAMPLE_KEY = "change-me-change-me-change-me-change-me"
+"""The key printed in `.env.example`; whoever deploys it has published it."""
+
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """The gateway's settings, read from `GATEWAY_…` variables and from the file `.env`.
+
+    Rates are per second and counts are plain unless a name says otherwise; 0 turns a rate or a count off.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    # Where it runs
+    environment: Literal["development", "production"] = "development"
+    data_dir: Path = Path("data")
+    database_url: str | None = None
+    bus_url: str = "memory://"
+    root_path: str = ""
+    trusted_proxies: str = ""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    log_format: Literal["text", "json"] = "text"
+
+    # Who may come in
+    secret_key: SecretStr | None = None
+    registration: Literal["open", "closed"] | None = None
+    token_issuer: str = "json-gateway"  # noqa: S105 - a name
+    token_audience: str = "json-gateway"  # noqa: S105 - a name
+    token_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
+    password_rounds: Annotated[int, Field(ge=4, le=16)] = 12
+    handshake_rejection: Literal["close", "http"] = "close"
+    login_rate_per_user: Count = 5
+    login_rate_per_address: Count = 20
+
+    # Connections
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 25
+    max_connections_per_user: Count = 20
+    max_connections_per_address: Count = 1000
+    connection_rate: Rate = 100
+    deflate: bool = False
+
+    # Messages
+    max_message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 65536
+    max_json_depth: Annotated[int, Field(ge=4, le=256)] = 32
+    message_rate: Rate = 50
+    message_burst: Annotated[int, Field(ge=1)] = 100
+    max_protocol_errors: Count = 10
+    outbox_frames: Annotated[int, Field(ge=16)] = 256
+    outbox_bytes: Annotated[int, Field(ge=65536)] = 1048576
+
+    # Rooms
+    rooms_open: bool = True
+    join_rate: Rate = 10
+    max_rooms_per_connection: Count = 128
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            scheme, separator, rest = origin.partition("://")
+            if scheme not in {"http", "https"} or not separator or not rest or "/" in rest or "*" in rest:
+                raise PydanticCustomError(
+                    "origin", "expected origins such as https://app.example.com, separated by commas"
+                )
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.endswith("/")):
+            raise PydanticCustomError("root_path", "expected a path such as /gateway, or nothing")
+        return value
+
+    @field_validator("bus_url")
+    @classmethod
+    def _check_bus(cls, value: str) -> str:
+        if value != "memory://":
+            raise PydanticCustomError("bus_url", "expected memory://, the one bus of this version")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("sqlite:///"):
+            raise PydanticCustomError("database_url", "expected a URL such as sqlite:////var/lib/gateway/gateway.db")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        key = value.get_secret_value()
+        if len(key.encode()) < MIN_KEY_BYTES:
+            raise PydanticCustomError(
+                "secret_key",
+                "expected at least {bytes} bytes, got {got}; make one with: openssl rand -base64 48",
+                {"bytes": MIN_KEY_BYTES, "got": len(key.encode())},
+            )
+        if key.lstrip().startswith("-----BEGIN"):
+            raise PydanticCustomError(
+                "secret_key",
+                "expected a random string, got a PEM key; make one with: openssl rand -base64 48",
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_production(self) -> Self:
+        if self.environment == "development":
+            return self
+        if self.secret_key is None:
+            raise _wrong("SECRET_KEY", "production needs one; make it with: openssl rand -base64 48")
+        key = self.secret_key.get_secret_value()
+        if key == SAMPLE_KEY or len(set(key)) < 10:
+            raise _wrong(
+                "SECRET_KEY",
+                "expected a random string, got the sample of .env.example or one as easy to guess;"
+                " make one with: openssl rand -base64 48",
+            )
+        if self.password_rounds < 10:
+            raise _wrong("PASSWORD_ROUNDS", "production needs at least 10; leave it out for 12")
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether this is a developer's machine: the page, the API's documentation and registration are open."""
+        return self.environment == "development"
+
+    @property
+    def registration_open(self) -> bool:
+        """Whether anybody may register: as set, and otherwise in development only."""
+        return self.development if self.registration is None else self.registration == "open"
+
+    @property
+    def store_url(self) -> str:
+        """The database's URL; without a setting, a SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gateway.db'}"
+
+
+def _wrong(name: str, problem: str) -> PydanticCustomError:
+    # pydantic names no field for a check over several; `_explain` takes it from here.
+    return PydanticCustomError("setting", "{problem}", {"name": name, "problem": problem})
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings, or raise `StartError` with a line for each wrong variable.
+
+    A line says which variable it is and what was expected, and never the value, which may be a secret.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise StartError("\n".join(_explain(error))) from None
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        name = item.get("ctx", {}).get("name") or "_".join(str(part) for part in item["loc"])
+        lines.append(f"{PREFIX}{name.upper()}: {item['msg']}")
+    return lines
+
+
+def unknown_variables() -> list[str]:
+    """Name the `GATEWAY_…` variables that no setting reads: a slip of the pen, most of the time."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)

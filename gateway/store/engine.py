@@ -1,0 +1,104 @@
+"""The database: one engine, transactions for reading and for writing, and the migrations."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from handlers.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 5
+"""How long a transaction waits for another process's lock on a SQLite file before it is unavailable."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database did not do what it was asked, for a reason that may pass."""
+
+
+class Database:
+    """Transactions on the store. Whatever fails for the database's own reasons becomes `StoreUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_async_engine(make_url(url).set(drivername="sqlite+aiosqlite"))
+        # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
+        self._writing = asyncio.Lock()
+        event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that sees one state of the store; changes in it are lost."""
+        async with _available(), self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that is durable once this context is left, and undone if that is by an exception."""
+        async with self._writing, _available(), self._engine.connect() as connection:
+            await connection.execution_options(writes=True)
+            async with connection.begin():
+                yield connection
+
+    async def upgrade(self) -> None:
+        """Bring the tables to the newest version."""
+        async with self.write() as connection:
+            await connection.run_sync(_upgrade)
+
+    async def ping(self) -> None:
+        """Ask the store for a sign of life, or raise `StoreUnavailable`."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _available() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        logger.error("the store is not available: %s", _cause(error))  # noqa: TRY400 - the cause says it all
+        raise StoreUnavailable("store") from error
+
+
+def _cause(error: Exception) -> object:
+    # SQLAlchemy's own text quotes the statement and its parameters, which are people's messages.
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # No transactions of the driver's own: `_begin_sqlite` opens them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # FULL syncs at every commit, so that what was acknowledged survives a power cut.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that will write takes the lock at once: taking it after a read fails when another wrote between.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "gateway:store/migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""One migration per change, oldest first."""

@@ -1,0 +1,1 @@
+"""How frames get from here to a socket."""

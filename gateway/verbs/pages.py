@@ -1,0 +1,23 @@
+"""Answers that fit into a frame."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+MAX_PAGE_BYTES = 250_000
+"""Of the items of one page, so that with its envelope a frame stays under 256 KiB: phones have limits too."""
+
+Item = TypeVar("Item", bound=BaseModel)
+
+
+def fitting(items: Iterable[Item]) -> list[Item]:
+    """Take items from the front for as long as they fit into one frame; the first one always does."""
+    taken: list[Item] = []
+    room = MAX_PAGE_BYTES
+    for item in items:
+        room -= len(item.model_dump_json(exclude_none=True).encode())
+        if room < 0 and taken:
+            break
+        taken.append(item)
+    return taken

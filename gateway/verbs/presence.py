@@ -1,0 +1,29 @@
+"""What a session can know and show of who is there."""
+
+from typing import TYPE_CHECKING
+
+from gateway.store import rooms, users
+from schemas.messages.presence import UserPresence
+
+if TYPE_CHECKING:
+    from gateway.session import ChatSession
+
+
+class SessionPresence:
+    """The verbs of `handlers.base.PresenceVerbs`, for one session."""
+
+    def __init__(self, session: "ChatSession") -> None:
+        self._session = session
+        self._services = session.services
+
+    async def of(self, names: list[str]) -> tuple[UserPresence, ...]:
+        """Tell of each user whether it is there, in the order asked."""
+        async with self._services.database.read() as connection:
+            last_seen = await users.last_seen(connection, names)
+        return tuple(self._services.presence.of(name, last_seen.get(name)) for name in names)
+
+    async def typing(self, room: str) -> None:
+        """Show the room that the user is typing; it ends by itself after 6 seconds."""
+        async with self._services.database.read() as connection:
+            await rooms.of_member(connection, room, self._session.user_id)
+        await self._services.typing.begin(room, self._session.user, self._session.user_id)

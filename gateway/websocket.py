@@ -1,0 +1,189 @@
+"""The WebSocket as the gateway uses it: strict frames in, an outbox out, and an orderly end."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from gateway import strict_json
+from gateway.clock import Clock
+from gateway.limits import TokenBucket
+from gateway.outbox import Outbox
+from gateway.settings import Settings
+from gateway.transport import frames
+from handlers.errors import BadFrame, MessageError, RateLimited, TooLarge
+from handlers.factory import readable_id
+from schemas.codes import Close
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL_ERROR_SECONDS = 10
+RATE_ABUSE_SECONDS = 10
+CLOSE_SECONDS = 1
+"""How long a client that does not read is given to take its close frame."""
+
+
+class GatewayWebSocket(WebSocket):
+    """A WebSocket that answers bad frames instead of raising, and never waits for a slow reader."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings, clock: Clock) -> None:
+        super().__init__(scope, receive, send)
+        self.settings = settings
+        self.clock = clock
+        self.outbox = Outbox(
+            self.send_text,
+            self._give_up,
+            max_frames=settings.outbox_frames,
+            max_bytes=settings.outbox_bytes,
+        )
+        self.ended: Close | None = None
+        self._hang_up: Close | None = None
+        self._messages = TokenBucket(settings.message_rate, settings.message_burst, clock.steady())
+        self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
+        self._abuse_began: float | None = None
+        self._last_abuse = 0.0
+        self._receiver: asyncio.Task[Any] | None = None
+
+    async def iter_json(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield each message that is a JSON object, and answer every other frame with an error.
+
+        While the caller handles a message, events are held: its reply goes out before what it caused. The
+        iterator ends when the client is gone, or after `end`.
+        """
+        while (text := await self._next_text()) is not None:
+            if (message := self._decoded(text)) is not None and self._admits(message):
+                self.outbox.hold()
+                yield message
+                self.outbox.release()
+            if self._hang_up is not None:
+                self.end(self._hang_up)
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close once what is owed has been sent; messages that come later are not read."""
+        if self.ended is None:
+            self.ended = close
+            self.outbox.finish(frames.bye(close, after_ms), self._close)
+
+    def hang_up(self, close: Close) -> None:
+        """Do `end` once the message that is being handled has been answered."""
+        self._hang_up = close
+
+    async def finish(self) -> None:
+        """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
+        if self.ended is None:
+            self.outbox.abandon()
+        elif self.ended is Close.SLOW_CONSUMER:
+            await self._close_unread()
+        await self.outbox.flushed()
+
+    def refuse(self, id: int | str | None, error: MessageError) -> None:
+        """Answer a message with an error, and end the connection after too many bad frames."""
+        self.outbox.answer(frames.error(id, error.body()))
+        if error.status // 100 == 400:
+            self._count_protocol_error()
+
+    async def _next_text(self) -> str | None:
+        while self.ended is None:
+            message = await self._next_event()
+            if message["type"] == "websocket.disconnect":
+                return None
+            text = message.get("text")
+            if text is None:
+                if message.get("bytes"):
+                    self.refuse(None, BadFrame("expected a text frame with a JSON object, got a binary frame"))
+                continue
+            if text and not text.isspace():
+                return str(text)
+        return None
+
+    async def _next_event(self) -> Message:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._receiver = task
+        try:
+            return await self.receive()
+        except asyncio.CancelledError:
+            if self.ended is not Close.SLOW_CONSUMER:
+                raise
+            # `_give_up` woke us: who does not read may not write either.
+            task.uncancel()
+            return {"type": "websocket.disconnect", "code": Close.SLOW_CONSUMER.code}
+        finally:
+            self._receiver = None
+
+    def _decoded(self, text: str) -> dict[str, Any] | None:
+        try:
+            return self._decode(text)
+        except MessageError as error:
+            self.refuse(None, error)
+            return None
+
+    def _decode(self, text: str) -> dict[str, Any]:
+        limit = self.settings.max_message_bytes
+        # A character has at most four bytes, so a short text needs no counting.
+        if len(text) * 4 > limit and (size := len(text.encode())) > limit:
+            raise TooLarge(size, limit)
+        try:
+            value = strict_json.loads(text, max_depth=self.settings.max_json_depth)
+        except strict_json.NotStrictJson as error:
+            raise BadFrame(f"expected a JSON object, but {error}") from None
+        if not isinstance(value, dict):
+            raise BadFrame(f"expected a JSON object, got {_JSON_NAMES[type(value)]}")
+        return value
+
+    def _admits(self, message: dict[str, Any]) -> bool:
+        now = self.clock.steady()
+        wait = self._messages.take(now)
+        if not wait:
+            return True
+        self.refuse(readable_id(message), RateLimited("messages on this connection", int(wait * 1000) + 1))
+        if self._abuse_began is None or now - self._last_abuse > 1:
+            self._abuse_began = now
+        self._last_abuse = now
+        if now - self._abuse_began >= RATE_ABUSE_SECONDS:
+            self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
+        return False
+
+    def _count_protocol_error(self) -> None:
+        if not self.settings.max_protocol_errors:
+            return
+        now = self.clock.steady()
+        self._protocol_errors.append(now)
+        full = len(self._protocol_errors) == self._protocol_errors.maxlen
+        if full and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:
+            self.end(Close.TOO_MANY_ERRORS)
+
+    def _give_up(self) -> None:
+        """End a connection whose reader is too slow: what it is owed has been dropped already."""
+        if self.ended is None:
+            self.ended = Close.SLOW_CONSUMER
+            logger.info("closing a slow consumer")
+            # Never in the middle of a message: that is finished, and then the loop sees `ended`.
+            if self._receiver is not None:
+                self._receiver.cancel()
+
+    async def _close(self) -> None:
+        assert self.ended is not None  # noqa: S101 - the outbox closes only after `end`
+        await self.close(self.ended.code, self.ended.reason)
+
+    async def _close_unread(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.send_text(frames.bye(Close.SLOW_CONSUMER).text)
+                await self._close()
+        except (TimeoutError, WebSocketDisconnect, RuntimeError):
+            pass  # it does not read its close frame either; leaving the endpoint ends the connection
+
+
+_JSON_NAMES = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}

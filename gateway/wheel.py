@@ -1,0 +1,64 @@
+"""Timers for many: one tick a second serves every connection's."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Wheel:
+    """Calls back after a while, up to one tick late. Nothing runs while nothing is due."""
+
+    def __init__(self, tick_seconds: float = 1.0) -> None:
+        self._tick = tick_seconds
+        self._now = 0
+        self._due: dict[int, set[Timer]] = {}
+        self._handle: asyncio.TimerHandle | None = None
+
+    def after(self, seconds: float, call: Callable[[], None]) -> "Timer":
+        """Have `call` called after `seconds`, unless the timer is cancelled."""
+        timer = Timer(self, self._now + max(1, math.ceil(seconds / self._tick)), call)
+        self._due.setdefault(timer.slot, set()).add(timer)
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(self._tick, self._turn)
+        return timer
+
+    def close(self) -> None:
+        """Forget every timer."""
+        self._due.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _cancel(self, timer: "Timer") -> None:
+        timers = self._due.get(timer.slot)
+        if timers is not None:
+            timers.discard(timer)
+            if not timers:
+                del self._due[timer.slot]
+
+    def _turn(self) -> None:
+        self._now += 1
+        for timer in self._due.pop(self._now, ()):
+            try:
+                timer.call()
+            except Exception:
+                logger.exception("a timer failed")
+        self._handle = asyncio.get_running_loop().call_later(self._tick, self._turn) if self._due else None
+
+
+class Timer:
+    """One callback on a wheel."""
+
+    __slots__ = ("_wheel", "call", "slot")
+
+    def __init__(self, wheel: Wheel, slot: int, call: Callable[[], None]) -> None:
+        self._wheel = wheel
+        self.slot = slot
+        self.call = call
+
+    def cancel(self) -> None:
+        """Take the timer off the wheel; once is enough, and after the call it does nothing."""
+        self._wheel._cancel(self)
