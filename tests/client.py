@@ -1,0 +1,120 @@
+"""What an app does: register, log in, connect, send, expect. Every wait has a timeout."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import httpx2
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.server import Gateway
+
+WAIT_SECONDS = 5
+PASSWORD = "correct horse battery staple"
+
+Frame = dict[str, Any]
+
+
+class ChatClient:
+    """A client of the chat socket."""
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self.ws = ws
+        self.welcome: Frame = {}
+        self._ids = itertools.count(1)
+
+    async def send(self, frame: Frame | str | bytes) -> None:
+        """Send a frame as it is, or a message as JSON."""
+        await self.ws.send(json.dumps(frame) if isinstance(frame, dict) else frame)
+
+    async def next(self) -> Frame:
+        """Give the next frame."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            frame: Frame = json.loads(await self.ws.recv())
+        return frame
+
+    async def expect(self, type: str, **parts: Any) -> Frame:
+        """Take the next frame, which must be of this type and have these parts; gives its data, or else itself."""
+        frame = await self.next()
+        assert frame["type"] == type, frame
+        for name, value in parts.items():
+            assert frame.get(name, frame.get("data", {}).get(name)) == value, (name, frame)
+        return frame if type == "error" else frame["data"]
+
+    async def ask(self, type: str, **data: Any) -> Frame:
+        """Send a message and give its reply's data; the next frame must be that reply."""
+        number = next(self._ids)
+        await self.send({"type": type, "id": number, "data": data})
+        return await self.expect("reply", id=number, status=20000)
+
+    async def refused(self, type: str, **data: Any) -> Frame:
+        """Send a message and give the error that answers it."""
+        number = next(self._ids)
+        await self.send({"type": type, "id": number, "data": data})
+        return await self.expect("error", id=number)
+
+    async def expect_nothing(self) -> None:
+        """Make sure that nothing was on its way: the answer to a ping is the next frame."""
+        await self.ask("ping")
+
+    async def expect_close(self, code: int, reason: str) -> None:
+        """Expect the end, without another frame before it."""
+        with pytest.raises(ConnectionClosed) as closed:
+            await self.next()
+        assert closed.value.rcvd is not None, "the connection was cut without a close frame"
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (code, reason)
+
+
+class App:
+    """An app on somebody's phone: knows the gateway, and speaks HTTP with it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.http = httpx2.AsyncClient(base_url=gateway.url, timeout=WAIT_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def register(self, name: str, password: str = PASSWORD) -> httpx2.Response:
+        """Register a user."""
+        return await self.http.post("/users", json={"username": name, "password": password})
+
+    async def log_in(self, name: str, password: str = PASSWORD, **form: str) -> httpx2.Response:
+        """Log in."""
+        return await self.http.post("/token", data={"username": name, "password": password, **form})
+
+    async def token(self, name: str) -> str:
+        """Log in as a user, who is registered first if need be."""
+        await self.register(name)
+        response = await self.log_in(name)
+        assert response.status_code == 200, response.text
+        token: str = response.json()["access_token"]
+        return token
+
+    @asynccontextmanager
+    async def socket(self, query: str = "", **options: Any) -> AsyncIterator[ChatClient]:
+        """Open the chat socket with a query of the test's choice."""
+        async with connect(f"{self.gateway.ws_url}/ws/chat{query}", compression=None, **options) as ws:
+            yield ChatClient(ws)
+
+    @asynccontextmanager
+    async def connect(self, name: str) -> AsyncIterator[ChatClient]:
+        """Connect as a user, up to the welcome."""
+        async with self.socket(f"?token={await self.token(name)}") as client:
+            client.welcome = await client.expect("welcome", user=name)
+            yield client
+
+    @asynccontextmanager
+    async def in_room(self, name: str, room: str) -> AsyncIterator[ChatClient]:
+        """Connect as a user and join a room."""
+        async with self.connect(name) as client:
+            await client.ask("room.join", room=room)
+            yield client

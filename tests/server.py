@@ -1,0 +1,107 @@
+"""A real gateway on a free port of this machine, in a thread of the test process."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gateway.app import create_app
+from gateway.cli.serve import listen, server_config
+from gateway.clock import SystemClock
+from gateway.services import Services
+from gateway.settings import Settings
+from handlers.factory import HANDLERS, Handlers
+
+START_SECONDS = 20
+
+
+class AdjustableClock(SystemClock):
+    """The machine's time, plus what a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead
+
+    def steady(self) -> float:
+        return super().steady() + self.ahead
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway."""
+
+    host: str
+    port: int
+    settings: Settings
+    clock: AdjustableClock
+    services: Services
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://{self.host}:{self.port}"
+
+
+def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
+    """Settings for a test: the cheapest hashes, and no limits but those that the test is about."""
+    values: dict[str, Any] = {
+        "data_dir": data_dir,
+        "password_rounds": 4,
+        "login_rate_per_user": 0,
+        "login_rate_per_address": 0,
+        "connection_rate": 0,
+        "max_connections_per_address": 0,
+        "message_rate": 0,
+        "join_rate": 0,
+        "max_protocol_errors": 0,
+    }
+    return Settings(_env_file=None, **(values | changes))
+
+
+class _QuietServer(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals belong to pytest
+
+
+@contextmanager
+def running_gateway(
+    settings: Settings, *, handlers: Handlers = HANDLERS, options: dict[str, Any] | None = None
+) -> Iterator[Gateway]:
+    """Start a gateway, and stop it at the end. `options` change uvicorn's configuration."""
+    clock = AdjustableClock()
+    app = create_app(settings, handlers=handlers, clock=clock)
+    sock = listen("127.0.0.1", 0)
+    host, port = sock.getsockname()
+    server = _QuietServer(server_config(settings, app, **(options or {})))
+    started = threading.Event()
+
+    async def serve() -> None:
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for this
+            await asyncio.sleep(0.005)
+        started.set()
+        with contextlib.suppress(SystemExit):
+            await task
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="gateway")
+    thread.start()
+    try:
+        assert started.wait(START_SECONDS)
+        assert server.started, "the gateway did not start"
+        yield Gateway(host, port, settings, clock, app.state.services)
+    finally:
+        server.should_exit = True
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), "the gateway did not stop"
