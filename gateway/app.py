@@ -44,10 +44,10 @@ def create_app(
     settings = settings or load_settings()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
         async with running_services(settings, handlers, clock or SystemClock()) as services:
-            app.state.services = services
-            yield
+            # The ASGI server keeps this, and hands it to each request and connection as its `state`.
+            yield {"services": services}
 
     app = FastAPI(
         title="json-gateway",

@@ -1,7 +1,9 @@
 """Every connection on this node, and how many more are let in."""
 
+import asyncio
+import secrets
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from gateway.clock import Clock
@@ -9,6 +11,8 @@ from gateway.limits import TokenBuckets
 from gateway.settings import Settings
 from gateway.transport.frames import Frame
 from schemas.codes import Close
+
+MAX_RECONNECT_SPREAD_MS = 30_000
 
 
 class Connection(Protocol):
@@ -20,8 +24,8 @@ class Connection(Protocol):
     def deliver(self, frame: Frame) -> None:
         """Take an event; never waits and never raises."""
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close."""
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close, once the message that is being handled has been answered."""
 
 
 class Connections:
@@ -33,6 +37,8 @@ class Connections:
         self._all: set[Connection] = set()
         self._of_user: Counter[str] = Counter()
         self._of_address: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._rate = TokenBuckets(settings.connection_rate, max(1.0, settings.connection_rate))
 
     def admits(self, user: str, address: str) -> bool:
@@ -47,6 +53,7 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """Count a connection in."""
         self._all.add(connection)
+        self._empty.clear()
         self._of_user[connection.user] += 1
         self._of_address[connection.address] += 1
 
@@ -57,6 +64,8 @@ class Connections:
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
+        if not self._all:
+            self._empty.set()
 
     def has(self, user: str) -> bool:
         """Tell whether a user has a connection here."""
@@ -68,8 +77,12 @@ class Connections:
             connection.deliver(frame)
         return len(self._all)
 
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(tuple(self._all))
-
-    def __len__(self) -> int:
-        return len(self._all)
+    async def drain(self, seconds: float) -> None:
+        """Send every client away, to come back each at its own moment, and wait until they are gone."""
+        # So that those who come back at once are no more than a start can take: 500 in a second.
+        spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._all))
+        for connection in tuple(self._all):
+            connection.hang_up(Close.DRAINING, after_ms=secrets.randbelow(spread))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()

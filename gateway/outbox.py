@@ -71,6 +71,11 @@ class Outbox:
         if self._held is None:
             self._held = deque()
 
+    @property
+    def holding(self) -> bool:
+        """Whether a message is being handled, so that events are held."""
+        return self._held is not None
+
     def release(self) -> None:
         """Let the events go that were held."""
         held, self._held = self._held, None

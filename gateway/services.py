@@ -46,7 +46,7 @@ class Services:
 
 def services(connection: HTTPConnection) -> Services:
     """Find the services of the application that serves this request or WebSocket."""
-    found: Services = connection.app.state.services
+    found: Services = connection.state.services
     return found
 
 

@@ -93,9 +93,9 @@ class ChatSession:
         """Take an event; never waits and never raises."""
         self.ws.outbox.deliver(frame)
 
-    def hang_up(self, close: Close) -> None:
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
-        self.ws.hang_up(close)
+        self.ws.hang_up(close, after_ms)
 
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now, after what is owed already."""
@@ -122,8 +122,8 @@ class ChatSession:
         """End: hear no room any more, and note when the user was last here."""
         if self._expiry is not None:
             self._expiry.cancel()
-        for room in self.joined:
-            await self.services.hub.leave(room, self)
+        for room in tuple(self.joined):
+            self.services.hub.leave(room, self)
         if not self.services.connections.has(self.user):
             try:
                 async with self.services.database.write() as connection:

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     message_burst: Annotated[int, Field(ge=1)] = 100
     max_protocol_errors: Count = 10
     outbox_frames: Annotated[int, Field(ge=16)] = 256
-    outbox_bytes: Annotated[int, Field(ge=65536)] = 1048576
+    outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576
 
     # Rooms
     rooms_open: bool = True
@@ -189,5 +189,5 @@ def _explain(error: ValidationError) -> list[str]:
 
 def unknown_variables() -> list[str]:
     """Name the `GATEWAY_…` variables that no setting reads: a slip of the pen, most of the time."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {"GATEWAY_CHAT_PASSWORD"}
     return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -41,7 +41,7 @@ class GatewayWebSocket(WebSocket):
             max_bytes=settings.outbox_bytes,
         )
         self.ended: Close | None = None
-        self._hang_up: Close | None = None
+        self._hang_up: tuple[Close, int | None] | None = None
         self._messages = TokenBucket(settings.message_rate, settings.message_burst, clock.steady())
         self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
         self._abuse_began: float | None = None
@@ -60,7 +60,7 @@ class GatewayWebSocket(WebSocket):
                 yield message
                 self.outbox.release()
             if self._hang_up is not None:
-                self.end(self._hang_up)
+                self.end(*self._hang_up)
 
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close once what is owed has been sent; messages that come later are not read."""
@@ -68,9 +68,12 @@ class GatewayWebSocket(WebSocket):
             self.ended = close
             self.outbox.finish(frames.bye(close, after_ms), self._close)
 
-    def hang_up(self, close: Close) -> None:
-        """Do `end` once the message that is being handled has been answered."""
-        self._hang_up = close
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        """Do `end` once the message that is being handled, if any, has been answered."""
+        if self.outbox.holding:
+            self._hang_up = (close, after_ms)
+        else:
+            self.end(close, after_ms)
 
     async def finish(self) -> None:
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""

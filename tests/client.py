@@ -30,7 +30,7 @@ class ChatClient:
 
     async def send(self, frame: Frame | str | bytes) -> None:
         """Send a frame as it is, or a message as JSON."""
-        await self.ws.send(json.dumps(frame) if isinstance(frame, dict) else frame)
+        await self.ws.send(json.dumps(frame, ensure_ascii=False) if isinstance(frame, dict) else frame)
 
     async def next(self) -> Frame:
         """Give the next frame."""
@@ -42,9 +42,10 @@ class ChatClient:
         """Take the next frame, which must be of this type and have these parts; gives its data, or else itself."""
         frame = await self.next()
         assert frame["type"] == type, frame
+        known = frame | frame["data"] if isinstance(frame.get("data"), dict) else frame
         for name, value in parts.items():
-            assert frame.get(name, frame.get("data", {}).get(name)) == value, (name, frame)
-        return frame if type == "error" else frame["data"]
+            assert known.get(name) == value, (name, frame)
+        return frame.get("data", frame)
 
     async def ask(self, type: str, **data: Any) -> Frame:
         """Send a message and give its reply's data; the next frame must be that reply."""

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -19,6 +19,8 @@ from gateway.settings import Settings
 from handlers.factory import HANDLERS, Handlers
 
 START_SECONDS = 20
+
+Result = TypeVar("Result")
 
 
 class AdjustableClock(SystemClock):
@@ -43,6 +45,7 @@ class Gateway:
     settings: Settings
     clock: AdjustableClock
     services: Services
+    loop: asyncio.AbstractEventLoop
 
     @property
     def url(self) -> str:
@@ -51,6 +54,10 @@ class Gateway:
     @property
     def ws_url(self) -> str:
         return f"ws://{self.host}:{self.port}"
+
+    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something inside the gateway's own loop, as an operator's command would in its process."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
 def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
@@ -65,8 +72,9 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "message_rate": 0,
         "join_rate": 0,
         "max_protocol_errors": 0,
+        "_env_file": None,  # a developer's own settings are not the test's
     }
-    return Settings(_env_file=None, **(values | changes))
+    return Settings(**(values | changes))
 
 
 class _QuietServer(uvicorn.Server):
@@ -87,7 +95,11 @@ def running_gateway(
     server = _QuietServer(server_config(settings, app, **(options or {})))
     started = threading.Event()
 
+    loop: asyncio.AbstractEventLoop
+
     async def serve() -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
         task = asyncio.create_task(server.serve(sockets=[sock]))
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for this
             await asyncio.sleep(0.005)
@@ -100,7 +112,7 @@ def running_gateway(
     try:
         assert started.wait(START_SECONDS)
         assert server.started, "the gateway did not start"
-        yield Gateway(host, port, settings, clock, app.state.services)
+        yield Gateway(host, port, settings, clock, server.lifespan.state["services"], loop)
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 from passlib.context import CryptContext
-from passlib.exc import PasswordSizeError, PasswordValueError, UnknownHashError
 
 from handlers.errors import Unavailable
 from schemas.users import password_problem
@@ -41,8 +40,9 @@ class Passwords:
             bcrypt__rounds=rounds,
         )
         # bcrypt lets go of the interpreter lock, so threads do run side by side; one core is left to the loop.
-        self._threads = max(1, min(4, (os.cpu_count() or 2) - 1))
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="password")
+        threads = max(1, min(4, (os.cpu_count() or 2) - 1))
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self.capacity = threads + MAX_WAITING
         self._under_way = 0
 
     async def start(self) -> None:
@@ -73,12 +73,12 @@ class Passwords:
             return False, None
         try:
             return self._context.verify_and_update(password, hashed)
-        except (UnknownHashError, PasswordSizeError, PasswordValueError):
+        except ValueError:  # a hash that is none, and a password that passlib does not take, are both of this kind
             self._context.dummy_verify()
             return False, None
 
     async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._under_way >= self._threads + MAX_WAITING:
+        if self._under_way >= self.capacity:
             raise HashingBusy("password hashing")
         self._under_way += 1
         try:

@@ -44,8 +44,8 @@ class Bus(Protocol):
     async def subscribe(self, room: str) -> None:
         """Ask for a room's events; from when this returns, none is missed but for the reasons above."""
 
-    async def unsubscribe(self, room: str) -> None:
-        """Stop asking for a room's events."""
+    def unsubscribe(self, room: str) -> None:
+        """Stop asking for a room's events; some may still come."""
 
     async def close(self) -> None:
         """Stop."""

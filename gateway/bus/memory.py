@@ -20,7 +20,7 @@ class MemoryBus:
     async def subscribe(self, room: str) -> None:
         """Nothing to do: the hub knows its rooms."""
 
-    async def unsubscribe(self, room: str) -> None:
+    def unsubscribe(self, room: str) -> None:
         """Nothing to do."""
 
     async def close(self) -> None:

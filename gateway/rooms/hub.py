@@ -11,6 +11,8 @@ class Listener(Protocol):
     """A connection, as the hub sees it."""
 
     user_id: str
+    joined: set[str]
+    """The rooms that it hears; the hub keeps it."""
 
     def deliver(self, frame: Frame) -> None:
         """Take an event; never waits and never raises."""
@@ -24,10 +26,6 @@ class _Room:
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
         self.joining: dict[Listener, list[BusEvent]] = {}
-
-    def remove(self, listener: Listener) -> None:
-        self.listeners.discard(listener)
-        self.joining.pop(listener, None)
 
     @property
     def empty(self) -> bool:
@@ -47,6 +45,7 @@ class Hub:
 
         Whoever joins subscribes first and reads the store then, so that nothing falls in between.
         """
+        listener.joined.add(name)
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = _Room()
@@ -67,12 +66,17 @@ class Hub:
             if event.offset is None or event.offset > offset:
                 _give(event, listener)
 
-    async def leave(self, name: str, listener: Listener) -> None:
+    def leave(self, name: str, listener: Listener) -> None:
         """Make the listener hear the room no more."""
+        listener.joined.discard(name)
         room = self._rooms.get(name)
-        if room is not None:
-            room.remove(listener)
-            await self._forget_if_empty(name)
+        if room is None:
+            return
+        room.listeners.discard(listener)
+        room.joining.pop(listener, None)
+        if room.empty:
+            del self._rooms[name]
+            self._bus.unsubscribe(name)
 
     def receive(self, event: BusEvent) -> int:
         """Give an event to those whom it concerns; returns how many that were."""
@@ -85,17 +89,12 @@ class Hub:
             kept.append(event)
         for listener in tuple(room.listeners):
             _give(event, listener)
+        reached = len(room.listeners)
         if event.drop_user is not None:
             for listener in [*room.listeners, *room.joining]:
                 if listener.user_id == event.drop_user:
-                    room.remove(listener)
-        return len(room.listeners)
-
-    async def _forget_if_empty(self, name: str) -> None:
-        room = self._rooms.get(name)
-        if room is not None and room.empty:
-            del self._rooms[name]
-            await self._bus.unsubscribe(name)
+                    self.leave(event.room, listener)
+        return reached
 
 
 def _give(event: BusEvent, listener: Listener) -> None:

@@ -39,11 +39,10 @@ class SessionRooms:
         self._check_limits(room)
         is_new = await self._enter(room)
         await self._services.hub.begin(room, self._session)
-        self._session.joined.add(room)
         try:
             reply = await self._read(room)
         except BaseException:
-            await self._unlisten(room)
+            self._services.hub.leave(room, self._session)
             raise
         self._services.hub.complete(room, self._session, reply.offset)
         if is_new:
@@ -121,10 +120,6 @@ class SessionRooms:
             members=members,
             messages=tuple(reversed(fitting(newest))),
         )
-
-    async def _unlisten(self, room: str) -> None:
-        self._session.joined.discard(room)
-        await self._services.hub.leave(room, self._session)
 
     def _member(self, row: rooms.MemberRow) -> Member:
         presence = self._services.presence.of(row.name, row.last_seen_at)

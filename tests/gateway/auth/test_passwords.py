@@ -1,0 +1,141 @@
+"""Passwords: hashed well, verified in the same time, and upgraded."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from passlib.hash import bcrypt
+
+from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords
+from gateway.store import users
+from tests.client import App
+
+RIGHT = {
+    "8 bytes": "12345678",
+    "72 bytes": "x" * 72,
+    "73 bytes": "x" * 73,
+    "1,024 bytes": "x" * 1024,
+    "1,024 bytes of emoji": "😀" * 256,
+    "spaces at the ends": "  secret  ",
+    "a percent sign and a plus": "100%+ä&=secret",
+}
+
+WRONG = {
+    "7 bytes": "1234567",
+    "nothing": "",
+    "1,025 bytes": "x" * 1025,
+    "1,028 bytes of emoji": "😀" * 257,
+    "a NUL": "secret\0secret",
+    "a lone surrogate": "secret\ud800secret",
+}
+
+
+@pytest.mark.parametrize("password", RIGHT.values(), ids=RIGHT)
+async def test_a_password_that_keeps_the_rules_works(app: App, alice: str, password: str) -> None:
+    assert (await app.register(alice, password)).status_code == 201
+    assert (await app.log_in(alice, password)).status_code == 200
+
+
+async def test_nothing_of_a_long_password_is_cut_off(app: App, alice: str) -> None:
+    await app.register(alice, "x" * 72 + "Y")
+    assert (await app.log_in(alice, "x" * 72 + "Z")).status_code == 401
+    assert (await app.log_in(alice, "x" * 72)).status_code == 401
+
+
+@pytest.mark.parametrize("password", WRONG.values(), ids=WRONG)
+async def test_a_password_that_breaks_the_rules_cannot_be_registered(app: App, alice: str, password: str) -> None:
+    body = json.dumps({"username": alice, "password": password})  # escapes what UTF-8 cannot write
+    response = await app.http.post("/users", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert [detail["field"] for detail in response.json()["details"]] == ["password"]
+    assert not password or password not in response.text
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody-at-all"])
+@pytest.mark.parametrize("password", [*(WRONG[key] for key in WRONG if "surrogate" not in key), "wrong password"])
+async def test_a_wrong_password_is_answered_alike_whatever_it_is_and_whoever_it_is_for(
+    app: App, alice: str, name: str, password: str
+) -> None:
+    await app.register(alice)
+    response = await app.log_in(alice if name == "alice" else name, password)
+    if password == "":  # a form with an empty field says so; this too is the same for both
+        assert response.status_code == 422
+        return
+    assert response.status_code == 401
+    assert response.json() == {
+        "status": 40001,
+        "name": "authentication_failed",
+        "message": "wrong user name or password",
+        "retryable": False,
+        "error": "invalid_grant",
+        "error_description": "wrong user name or password",
+        "detail": "wrong user name or password",
+    }
+
+
+async def test_a_plain_bcrypt_hash_is_accepted_and_upgraded_at_log_in(app: App, alice: str) -> None:
+    database = app.gateway.services.database
+
+    async def add() -> None:
+        async with database.write() as connection:
+            hashed = bcrypt.using(rounds=4).hash("brought along")
+            await users.add(connection, name=alice, password_hash=hashed, now=0)
+
+    async def stored() -> str:
+        async with database.read() as connection:
+            user = await users.by_name(connection, alice)
+            assert user is not None
+            return user.password_hash
+
+    await app.gateway.run(add())
+    assert (await app.log_in(alice, "wrong password")).status_code == 401
+    assert (await app.gateway.run(stored())).startswith("$2b$")
+    assert (await app.log_in(alice, "brought along")).status_code == 200
+    assert (await app.gateway.run(stored())).startswith("$bcrypt-sha256$")
+    assert (await app.log_in(alice, "brought along")).status_code == 200
+
+
+@pytest.mark.parametrize("hashed", ["", "nonsense", "$2b$04$short", "$1$abc$def"])
+async def test_a_hash_that_nobody_knows_is_a_wrong_password(hashed: str) -> None:
+    passwords = Passwords(rounds=4)
+    assert await passwords.verify("any password", hashed) == (False, None)
+    passwords.close()
+
+
+async def test_an_unknown_user_costs_as_much_as_a_known_one() -> None:
+    passwords = Passwords(rounds=9)
+    await passwords.start()
+    hashed = await passwords.hash("correct horse")
+
+    async def cost(stored: str | None) -> float:
+        began = time.perf_counter()
+        await passwords.verify("wrong horse", stored)
+        return time.perf_counter() - began
+
+    known = sorted([await cost(hashed) for _ in range(5)])[0]
+    unknown = sorted([await cost(None) for _ in range(5)])[0]
+    # The same work: a bcrypt of 9 rounds costs some 25 ms, an answer without one would cost none of it.
+    assert 0.5 < unknown / known < 2
+    passwords.close()
+
+
+async def test_more_hashes_than_may_wait_are_refused_at_once() -> None:
+    passwords = Passwords(rounds=6)
+    results = await asyncio.gather(*(passwords.hash("a password") for _ in range(50)), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, HashingBusy)]
+    assert len(results) - len(refused) == passwords.capacity <= 4 + MAX_WAITING
+    assert str(refused[0]) == "too many log-ins at this moment; try again shortly"
+    assert (refused[0].status, refused[0].retry_after_ms) == (50300, 1000)
+    passwords.close()
+
+
+async def test_the_loop_stays_free_while_passwords_are_hashed() -> None:
+    passwords = Passwords(rounds=10)
+    hashing = asyncio.create_task(passwords.hash("a password"))
+    turns = 0
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    passwords.close()

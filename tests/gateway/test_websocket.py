@@ -1,0 +1,185 @@
+"""Frames: bad ones are answered, and the connection lives."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.client import App, ChatClient
+from tests.conftest import OwnGateway
+
+BAD_FRAMES = {
+    "not JSON": "hello",
+    "half an object": '{"type":"ping"',
+    "two objects": '{"type":"ping"}{"type":"ping"}',
+    "an array": "[]",
+    "a number": "7",
+    "a string": '"ping"',
+    "true": "true",
+    "null": "null",
+    "binary": b'{"type":"ping"}',
+    "NaN": '{"type":"echo","data":NaN}',
+    "infinity": '{"type":"echo","data":-Infinity}',
+    "a number beyond a double": '{"type":"echo","data":1e400}',
+    "ten thousand digits": '{"type":"echo","data":' + "9" * 10_000 + "}",
+    "a lone surrogate": '{"type":"echo","data":"\\ud800"}',
+    "U+0000": '{"type":"echo","data":"a\\u0000b"}',
+    "U+0000 in a key": '{"type":"echo","data":{"a\\u0000b":1}}',
+    "100 levels of arrays": '{"type":"echo","data":' + "[" * 100 + "]" * 100 + "}",
+    "100 levels of objects": '{"type":"echo","data":' + '{"a":' * 100 + "1" + "}" * 101,
+    "50,000 levels": "[" * 50_000,
+    "a duplicate key": '{"type":"ping","type":"bye"}',
+    "a duplicate key far in": '{"type":"echo","data":[{"a":1,"b":":","a":2}]}',
+    "a duplicate key behind spaces": '{"type" :"echo","data":{"a" : 1, "a" :2}}',
+    "a byte order mark": "\ufeff{}",
+    "single quotes": "{'type':'ping'}",
+    "a trailing comma": '{"type":"ping",}',
+}
+
+GOOD_FRAMES = {
+    "colons in text": '{"type":"echo","id":1,"data":{"a":"12:00:00","b":"{\\"c\\":1}"}}',
+    "brackets in text": '{"type":"echo","id":1,"data":"' + "[{" * 100 + '"}',
+    "an escaped backslash before u0000": '{"type":"echo","id":1,"data":"\\\\u0000"}',
+    "32 levels": '{"type":"echo","id":1,"data":' + "[" * 31 + "]" * 31 + "}",
+    "the same key in two objects": '{"type":"echo","id":1,"data":[{"a":1},{"a":2}]}',
+    "an emoji as a surrogate pair": '{"type":"echo","id":1,"data":"\\ud83d\\ude00"}',
+    "spaces everywhere": ' { "type" : "echo" , "id" : 1 , "data" : { "a" : [ 1 , null ] } } ',
+    "64-bit integers": '{"type":"echo","id":1,"data":[9223372036854775807,-9223372036854775808]}',
+}
+
+
+@pytest.mark.parametrize("frame", BAD_FRAMES.values(), ids=BAD_FRAMES)
+async def test_a_bad_frame_is_answered_and_the_connection_lives(app: App, alice: str, frame: str | bytes) -> None:
+    async with app.connect(alice) as client:
+        await client.send(frame)
+        error = await client.expect("error", status=40000, name="bad_frame", id=None, retryable=False)
+        assert error["message"].startswith("expected a ")
+        await client.expect_nothing()
+
+
+@pytest.mark.parametrize("frame", GOOD_FRAMES.values(), ids=GOOD_FRAMES)
+async def test_an_unusual_frame_that_is_fine_is_echoed_as_it_came(app: App, alice: str, frame: str) -> None:
+    async with app.connect(alice) as client:
+        await client.send(frame)
+        assert await client.expect("reply", id=1) == json.loads(frame)["data"]
+
+
+@pytest.mark.parametrize("frame", ["", b"", "\n", " \r\n"], ids=["empty text", "empty binary", "newline", "blank"])
+async def test_an_empty_frame_keeps_alive_and_gets_no_answer(app: App, alice: str, frame: str | bytes) -> None:
+    async with app.connect(alice) as client:
+        await client.send(frame)
+        await client.expect_nothing()
+
+
+async def test_a_frame_of_65_kib_is_refused_with_both_sizes(app: App, alice: str) -> None:
+    async with app.connect(alice) as client:
+        await client.send('{"type":"echo","id":1,"data":"' + "x" * (65 * 1024 - 32) + '"}')
+        error = await client.expect("error", status=41300, name="too_large", retryable=False)
+        assert error["message"] == "the message has 66560 bytes and the limit is 65536"
+        await client.expect_nothing()
+
+
+async def test_a_frame_of_exactly_64_kib_is_fine_and_its_size_counts_in_bytes(app: App, alice: str) -> None:
+    head, tail = '{"type":"echo","id":1,"data":"', '"}'
+    room = 65536 - len(head) - len(tail)
+    async with app.connect(alice) as client:
+        await client.send(head + "x" * room + tail)
+        assert (await client.next())["data"] == "x" * room
+        await client.send(head + "x" * (room - 1) + "é" + tail)
+        await client.expect("error", status=41300)
+
+
+async def test_a_frame_far_over_the_limit_ends_the_connection(app: App, alice: str) -> None:
+    async with app.connect(alice) as client:
+        await client.send("x" * (4 * 65536 + 1))
+        with pytest.raises(Exception, match="1009"):
+            await client.next()
+
+
+async def test_the_gateway_lives_on_when_a_client_vanishes_in_the_middle_of_a_frame(app: App, alice: str) -> None:
+    async with app.connect(alice) as client:
+        # A text frame that announces 100 bytes, of which 3 come.
+        client.ws.transport.write(b"\x81\xe4\x00\x00\x00\x00abc")
+        client.ws.transport.abort()
+    async with app.connect(alice) as client:
+        await client.expect_nothing()
+
+
+async def _error_times(client: ChatClient, count: int) -> None:
+    for _ in range(count):
+        await client.send("nonsense")
+        await client.expect("error", status=40000)
+
+
+async def test_the_tenth_bad_frame_within_ten_seconds_ends_the_connection(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(max_protocol_errors=10)) as app, app.connect("alice") as client:
+        await _error_times(client, 10)
+        await client.expect("bye", code=4400, reason="too_many_errors", reconnect="never")
+        await client.expect_close(4400, "too_many_errors")
+
+
+async def test_bad_frames_over_a_longer_time_are_forgiven(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(max_protocol_errors=10)
+    async with App(gateway) as app, app.connect("alice") as client:
+        await _error_times(client, 9)
+        gateway.clock.ahead += 10
+        await _error_times(client, 9)
+        await client.expect_nothing()
+
+
+async def test_unknown_types_count_as_bad_frames_and_wrong_fields_do_not(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(max_protocol_errors=3)) as app, app.connect("alice") as client:
+        for _ in range(5):
+            await client.refused("room.join", room="NO")
+        for _ in range(3):
+            await client.refused("no.such.type")
+        await client.expect("bye", code=4400)
+
+
+async def test_messages_over_the_rate_are_refused_and_told_when_to_come_again(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate=10, message_burst=3)
+    async with App(gateway) as app, app.connect("alice") as client:
+        for _ in range(3):
+            await client.ask("ping")
+        error = await client.refused("ping")
+        assert (error["status"], error["name"], error["retryable"]) == (42900, "rate_limited", True)
+        assert 0 < error["retry_after_ms"] <= 101
+        gateway.clock.ahead += error["retry_after_ms"] / 1000
+        await client.ask("ping")
+
+
+async def test_a_client_that_keeps_on_over_the_rate_is_sent_away(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate=1, message_burst=1)
+    async with App(gateway) as app, app.connect("alice") as client:
+        await client.ask("ping")
+        for _ in range(100):
+            gateway.clock.ahead += 0.4
+            with suppress(ConnectionClosed):  # what came before the close can still be read
+                await client.send({"type": "ping", "id": 1})
+            if (frame := await client.next())["type"] == "bye":
+                break
+        assert frame["data"] == {"code": 4429, "reason": "rate_abuse", "reconnect": "after_delay", "after_ms": 10000}
+        await client.expect_close(4429, "rate_abuse")
+
+
+async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_for_it(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(outbox_frames=16, outbox_bytes=524288)
+    async with App(gateway) as app, app.in_room("alice", "lobby") as ann:
+        async with app.connect("bob") as ben:
+            await ben.ask("room.join", room="lobby")
+            await ann.expect("room.joined")
+            ben.ws.transport.pause_reading()
+            for _ in range(400):
+                await ann.ask("chat.send", room="lobby", body="x" * 60_000)
+                await ann.expect("chat.message")
+                if not gateway.services.connections.has("bob"):
+                    break
+            async with asyncio.timeout(10):
+                while gateway.services.connections.has("bob"):  # noqa: ASYNC110 - the server has no event for this
+                    await asyncio.sleep(0.01)
+            ben.ws.transport.abort()
+        await ann.expect_nothing()
