@@ -55,7 +55,6 @@ def create_app(
         description="Log in here with `POST /token`, then open the WebSocket at `/ws/chat?token=…`.",
         version="0.1.0",
         lifespan=lifespan,
-        root_path=settings.root_path,
         max_body_size=MAX_BODY_BYTES,
         openapi_url="/openapi.json" if settings.development else None,
     )
@@ -72,7 +71,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
         )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, root_path=settings.root_path)
     return app
 
 

@@ -45,7 +45,8 @@ class ChatClient:
         known = frame | frame["data"] if isinstance(frame.get("data"), dict) else frame
         for name, value in parts.items():
             assert known.get(name) == value, (name, frame)
-        return frame.get("data", frame)
+        data: Frame = frame.get("data", frame)
+        return data
 
     async def ask(self, type: str, **data: Any) -> Frame:
         """Send a message and give its reply's data; the next frame must be that reply."""

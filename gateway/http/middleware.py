@@ -13,19 +13,23 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestContext:
-    """Gives each request and each WebSocket an id, in its log lines and its answer.
+    """Gives each request and each WebSocket an id, in its log lines and its answer, and the path of the proxy.
 
     A proxy's `X-Request-ID` is kept if it is 8 to 64 of A-Z a-z 0-9 . _ -, so that nobody writes into our log with it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self.app = app
+        self.root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
+        if self.root_path:
+            # Whether the proxy cuts this off the path or not, the routes are found and URLs are written with it.
+            scope["root_path"] = self.root_path
         given = _given_id(scope) or secrets.token_hex(8)
         began = time.perf_counter()
 

@@ -1,0 +1,8 @@
+"""`/healthz` and `/readyz`."""
+
+from tests.client import App
+
+
+async def test_a_gateway_that_runs_is_healthy_and_ready(app: App) -> None:
+    assert (await app.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await app.http.get("/readyz")).json() == {"status": "ready", "store": "up"}

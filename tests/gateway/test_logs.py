@@ -1,0 +1,117 @@
+"""Log lines: whole, on one line, and without a credential."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.logs import JsonFormatter, TextFormatter, redact
+from tests.client import PASSWORD, App
+from tests.conftest import OwnGateway
+
+TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIjoiMSJ9.c2lnbmF0dXJlLW9mLTMyLWJ5dGVz"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'"WebSocket /ws/chat?token={TOKEN}" [accepted]',
+        f"GET /ws/chat?service=a&token={TOKEN}&x=1 HTTP/1.1",
+        f"Authorization: Bearer {TOKEN}",
+        f"authorization: bearer {TOKEN}",
+        f'{{"token":"{TOKEN}"}}',
+        f"b'{TOKEN}'",
+        f"cut short: {TOKEN[:60]}",
+        f"cut shorter: {TOKEN[:30]}...",
+        "?token=not-even-a-jwt-but-20-characters",
+        "Authorization: Bearer not-even-a-jwt-but-20-characters",
+        "ticket=not-even-a-jwt-but-20-characters",
+        "username=alice&password=not-even-a-jwt-but-20",
+    ],
+)
+def test_a_credential_is_redacted_wherever_it_stands(line: str) -> None:
+    redacted = redact(line)
+    assert "[redacted]" in redacted
+    for start in range(len(TOKEN) - 20):
+        assert TOKEN[start : start + 20] not in redacted
+    assert "not-even" not in redacted
+
+
+@pytest.mark.parametrize("line", ["a token is not valid", "/ws/chat?service=gateway", "expected 12 tokens", "hey JSON"])
+def test_other_lines_stay_as_they_are(line: str) -> None:
+    assert redact(line) == line
+
+
+def _record(message: str, *args: object, exc_info: bool = False) -> logging.LogRecord:
+    info = sys.exc_info() if exc_info else None
+    return logging.LogRecord("a.logger", logging.INFO, __file__, 1, message, args, info)
+
+
+def test_nobody_can_write_a_second_line_into_the_log() -> None:
+    line = TextFormatter().format(_record("refused %s", "x\n2026-01-01 INFO forged\r\nagain"))
+    assert "\n" not in line
+    assert "\r" not in line
+    assert "\\n2026-01-01 INFO forged" in line
+    assert "\n" not in JsonFormatter().format(_record("refused %s", "x\nforged"))
+
+
+def test_a_json_line_has_its_parts() -> None:
+    entry = json.loads(JsonFormatter().format(_record("accepted %s", f"?token={TOKEN}")))
+    assert (entry["level"], entry["logger"], entry["request_id"]) == ("info", "a.logger", "-")
+    assert entry["message"] == "accepted ?token=[redacted]"
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_a_traceback_is_redacted_too(formatter: logging.Formatter) -> None:
+    try:
+        int(TOKEN)
+    except ValueError:
+        line = formatter.format(_record("failed", exc_info=True))
+    assert "ValueError" in line
+    assert TOKEN not in line
+
+
+@pytest.fixture
+def everything_logged() -> Iterator[io.StringIO]:
+    """All that the gateway and its server log, at every level, as a handler that is not ours would get it."""
+    sink = io.StringIO()
+    handler = logging.StreamHandler(sink)
+    root = logging.getLogger()
+    names = ["uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gateway", "sqlalchemy.engine"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    root.addHandler(handler)
+    for name in names:
+        logging.getLogger(name).setLevel(5)
+    yield sink
+    root.removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+async def test_no_token_and_no_password_reaches_any_log_line(
+    own_gateway: OwnGateway, everything_logged: io.StringIO
+) -> None:
+    gateway = own_gateway(options={"log_level": 5})
+    async with App(gateway) as app:
+        await app.register("alice")
+        await app.log_in("alice", "a wrong password of mine")
+        token = await app.token("alice")
+        garbled = token[:-5] + "AAAAA"
+        for query in (f"?token={token}", f"?token={garbled}", f"?service=none&token={token}"):
+            async with app.socket(query) as client:
+                await client.next()
+        for credential in (token, garbled):
+            headers = {"Authorization": f"Bearer {credential}"}
+            await app.http.get("/users/me", headers=headers)
+            async with app.socket(additional_headers=headers) as client:
+                await client.next()
+        await app.http.get(f"/nothing?token={token}")
+    log = everything_logged.getvalue()
+    assert "/ws/chat?token=[redacted]" in log
+    assert PASSWORD not in log
+    assert "a wrong password of mine" not in log
+    found = [token[start : start + 20] for start in range(len(token) - 20) if token[start : start + 20] in log]
+    assert not found

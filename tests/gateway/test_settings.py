@@ -1,0 +1,143 @@
+"""Settings: read from the environment, and refused in words."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import PREFIX, SAMPLE_KEY, Settings, load_settings, unknown_variables
+from gateway.startup import StartError
+
+GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+WRONG = {
+    "ENVIRONMENT": "prod",
+    "SECRET_KEY": "too short",
+    "REGISTRATION": "maybe",
+    "TOKEN_MINUTES": "0",
+    "PASSWORD_ROUNDS": "3",
+    "DATABASE_URL": "mysql://root:hunter2hunter2@localhost/db",
+    "BUS_URL": "amqp://guest:hunter2hunter2@localhost",
+    "ROOT_PATH": "gateway/",
+    "CORS_ORIGINS": "https://*.example.com",
+    "MAX_MESSAGE_BYTES": "64k",
+    "MESSAGE_RATE": "-1",
+    "HANDSHAKE_REJECTION": "403",
+    "ROOMS_OPEN": "perhaps",
+    "OUTBOX_FRAMES": "1",
+    "HEARTBEAT_SECONDS": "inf",
+}
+
+
+@pytest.fixture(autouse=True)
+def an_empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_any_setting_the_gateway_is_for_development() -> None:
+    settings = load_settings()
+    assert settings.development
+    assert settings.registration_open
+    assert settings.store_url.endswith("/data/gateway.db")
+
+
+def test_settings_come_from_the_environment_and_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_JOIN_RATE=3\nGATEWAY_MESSAGE_RATE=4\nOTHER=x\n")
+    monkeypatch.setenv("GATEWAY_MESSAGE_RATE", "5")
+    settings = load_settings()
+    assert (settings.join_rate, settings.message_rate) == (3, 5)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=WRONG)
+def test_a_wrong_value_is_told_in_one_line_that_names_it_and_not_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    line = str(refused.value)
+    assert line.startswith(f"GATEWAY_{name}: ")
+    assert "\n" not in line
+    assert len(value) < 5 or value not in line.partition(": ")[2]
+    assert re.search(r"expected|should be", line)
+
+
+def test_several_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_JOIN_RATE", "x")
+    monkeypatch.setenv("GATEWAY_DEFLATE", "x")
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    assert sorted(line.split(":")[0] for line in str(refused.value).splitlines()) == [
+        "GATEWAY_DEFLATE",
+        "GATEWAY_JOIN_RATE",
+    ]
+
+
+@pytest.mark.parametrize("key", [None, SAMPLE_KEY, "x" * 40, "short", "-----BEGIN PRIVATE KEY-----" + "abcdef" * 9])
+def test_production_refuses_a_key_that_is_missing_known_or_weak(
+    monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
+    if key is not None:
+        monkeypatch.setenv("GATEWAY_SECRET_KEY", key)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    line = str(refused.value)
+    assert line.startswith("GATEWAY_SECRET_KEY: ")
+    assert "openssl rand -base64 48" in line
+    assert key is None or key not in line
+
+
+def test_production_with_a_good_key_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
+    monkeypatch.setenv("GATEWAY_SECRET_KEY", GOOD_KEY)
+    settings = load_settings()
+    assert not settings.development
+    assert not settings.registration_open
+    assert GOOD_KEY not in repr(settings)
+
+
+def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
+    monkeypatch.setenv("GATEWAY_SECRET_KEY", GOOD_KEY)
+    monkeypatch.setenv("GATEWAY_PASSWORD_ROUNDS", "4")
+    with pytest.raises(StartError, match=r"^GATEWAY_PASSWORD_ROUNDS: "):
+        load_settings()
+
+
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_CORS_ORIGINS", "https://a.example, http://localhost:3000")
+    assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_a_variable_that_no_setting_reads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SECRT_KEY", "x")
+    monkeypatch.setenv("GATEWAY_JOIN_RATE", "1")
+    assert unknown_variables() == ["GATEWAY_SECRT_KEY"]
+
+
+EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
+
+
+def test_the_example_file_lists_every_setting_with_its_default() -> None:
+    listed = dict(re.findall(r"^#? ?GATEWAY_([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert listed.keys() == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        value = listed[name.upper()]
+        if name in {"secret_key", "database_url", "registration"}:
+            continue  # examples; their defaults are made or follow from others
+        default = field.default
+        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        assert value == (shown.lower() if isinstance(default, bool) else shown), name
+
+
+def test_the_example_file_works_in_development_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(EXAMPLE)
+    assert load_settings().development
+
+
+def test_the_example_file_is_refused_in_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(EXAMPLE.replace("# GATEWAY_SECRET_KEY", "GATEWAY_SECRET_KEY"))
+    monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
+    with pytest.raises(StartError, match="GATEWAY_SECRET_KEY: expected a random string, got the sample"):
+        load_settings()

@@ -1,0 +1,59 @@
+"""JSON from strangers."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import strict_json
+from gateway.strict_json import NotStrictJson
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values, st.booleans(), st.sampled_from([None, 1]))
+def test_whatever_is_json_is_read_as_it_was_written(value: Any, ascii_only: bool, indent: int | None) -> None:
+    assert strict_json.loads(json.dumps(value, ensure_ascii=ascii_only, indent=indent), max_depth=100) == value
+
+
+@given(st.dictionaries(texts, values, min_size=1, max_size=3), st.data())
+def test_a_key_that_is_there_twice_is_always_found(value: dict[str, Any], data: st.DataObject) -> None:
+    key = data.draw(st.sampled_from(sorted(value)))
+    space = data.draw(st.sampled_from(["", " ", "\n"]))
+    text = json.dumps(value)[:-1] + f",{json.dumps(key)}{space}:{space}1}}"
+    wrapped = data.draw(st.sampled_from(["{}", "[{}]", '{{"a:b":{}}}'])).format(text)
+    with pytest.raises(NotStrictJson, match="twice"):
+        strict_json.loads(wrapped, max_depth=100)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused_in_one_way(text: str) -> None:
+    with suppress(NotStrictJson):
+        strict_json.loads(text, max_depth=8)
+
+
+@pytest.mark.parametrize("depth", [1, 8, 9, 500, 1023])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_depth_is_counted_in_arrays_and_objects(depth: int, opening: str, closing: str) -> None:
+    text = opening * depth + "1" + closing * depth
+    if depth <= 8:
+        strict_json.loads(text, max_depth=8)
+    else:
+        with pytest.raises(NotStrictJson, match="more than 8 levels"):
+            strict_json.loads(text, max_depth=8)
+
+
+def test_many_shallow_arrays_are_not_deep() -> None:
+    assert len(strict_json.loads("[" + ",".join(["[]"] * 1000) + "]", max_depth=2)) == 1000
