@@ -1,7 +1,6 @@
 """The log of each room: what is said, in order, durable before it is acknowledged."""
 
 import asyncio
-import secrets
 from typing import Any
 
 from gateway.bus.base import Bus, BusEvent
@@ -31,11 +30,12 @@ class Log:
         async with self._turn:
             async with self._database.write() as connection:
                 room = await rooms.of_member(connection, room_name, user_id)
+                offset = await rooms.next_offset(connection, room.id)
                 message = Message(
-                    id=secrets.token_urlsafe(12),
+                    id=messages.message_id(room.epoch, offset),
                     room=room.name,
                     epoch=room.epoch,
-                    offset=(offset := await rooms.next_offset(connection, room.id)),
+                    offset=offset,
                     changed=offset,
                     sender=sender,
                     text=text,

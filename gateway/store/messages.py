@@ -11,6 +11,11 @@ from schemas.base import timestamp
 from schemas.messages.chat import Message
 
 
+def message_id(epoch: str, offset: int) -> str:
+    """Name a message by where it is: no other has the same epoch and offset, and it is found without an index."""
+    return f"{epoch}.{offset}"
+
+
 async def add(connection: AsyncConnection, room_id: int, message: Message, *, sender_id: str, now: int) -> None:
     """Store a message, at the offset that `rooms.next_offset` gave it."""
     await connection.execute(
@@ -18,7 +23,6 @@ async def add(connection: AsyncConnection, room_id: int, message: Message, *, se
             room_id=room_id,
             offset=message.offset,
             changed=message.changed,
-            id=message.id,
             sender_id=sender_id,
             text=message.text,
             body=message.body,
@@ -49,7 +53,7 @@ async def page(
 
 def _message(room: RoomRow, row: Row[Any]) -> Message:
     return Message(
-        id=row.id,
+        id=message_id(room.epoch, row.offset),
         room=room.name,
         epoch=room.epoch,
         offset=row.offset,

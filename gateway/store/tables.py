@@ -58,7 +58,6 @@ messages = Table(
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
     Column("offset", BigInteger, primary_key=True),
     Column("changed", BigInteger, nullable=False),  # the offset of its last event
-    Column("id", Text, nullable=False, unique=True),
     Column("sender_id", ForeignKey("users.id"), nullable=False),
     Column("text", Text),
     Column("body", JSON(none_as_null=True)),

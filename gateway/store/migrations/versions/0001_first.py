@@ -43,7 +43,6 @@ def upgrade() -> None:
         sa.Column("room_id", sa.Integer, sa.ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("offset", sa.BigInteger, primary_key=True),
         sa.Column("changed", sa.BigInteger, nullable=False),
-        sa.Column("id", sa.Text, nullable=False, unique=True),
         sa.Column("sender_id", sa.Text, sa.ForeignKey("users.id"), nullable=False),
         sa.Column("text", sa.Text),
         sa.Column("body", sa.JSON(none_as_null=True)),
