@@ -1,0 +1,117 @@
+"""A real browser, and tabs in it, used as people use them. Every wait has a timeout."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.client import PASSWORD
+from tests.server import Gateway
+
+WAIT_MS = 10_000
+START_MS = 30_000
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Tab:
+    """The page at `/` in a tab of its own."""
+
+    def __init__(self, page: Page, gateway: Gateway) -> None:
+        self.page = page
+        self.url = f"{gateway.url}/"
+        self.problems: list[str] = []
+        self.messages = page.get_by_role("log", name="Messages")
+        self.frames = page.get_by_role("log", name="Frames")
+        self.status = page.get_by_role("status")
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self._note("error", str(error)))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in {"error", "warning"}:
+            self.problems.append(text)
+
+    async def open(self) -> None:
+        await self.page.goto(self.url)
+
+    async def enter(self, button: str, name: str, password: str = PASSWORD) -> None:
+        """Fill in the first form, and press `Log in` or `Register`."""
+        await self.page.get_by_label("User name").fill(name)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name=button).click()
+
+    async def register(self, name: str) -> str:
+        """Register, and give the token that the page got for it."""
+        async with self.page.expect_response("**/token") as answer:
+            await self.enter("Register", name)
+        token: str = (await (await answer.value).json())["access_token"]
+        await expect(self.status).to_have_text(f"Connected as {name}")
+        return token
+
+    async def join(self, room: str) -> None:
+        await self.page.get_by_label("Room").fill(room)
+        await self.page.get_by_role("button", name="Join").click()
+        await self.in_room(room)
+
+    async def in_room(self, room: str) -> None:
+        await expect(self.page.get_by_placeholder(f"Message to {room}")).to_be_enabled()
+
+    async def say(self, text: str) -> None:
+        """Write a message and press Enter."""
+        box = self.page.get_by_role("textbox", name="Message")
+        await box.fill(text)
+        await box.press("Enter")
+        await expect(box).to_have_value("")
+
+    async def hear(self, sender: str, text: str) -> None:
+        message = self.messages.get_by_role("article").filter(has_text=sender)
+        await expect(message.get_by_text(text, exact=True)).to_be_visible()
+
+    async def see_frame(self, *parts: str) -> None:
+        """Expect a row of the frames with all these parts."""
+        row = self.frames.locator("summary")
+        for part in parts:
+            row = row.filter(has_text=part)
+        await expect(row.first).to_be_visible()
+
+
+OpenTab = Callable[..., Awaitable[Tab]]
+
+
+def find_browser() -> str:
+    """Find a browser, or skip the test; where everything has to be tested, fail it."""
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    reason = f"no browser: install the package `chromium`, so that one of {', '.join(BROWSERS)} is on the PATH"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser that nobody has used before."""
+    path = find_browser()
+    expect.set_options(timeout=WAIT_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, timeout=START_MS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def open_tab(browser: Browser, gateway: Gateway) -> AsyncIterator[OpenTab]:
+    """Open tabs of one window with the page in them, of the shared gateway or of another one."""
+    async with AsyncExitStack() as stack:
+        context = await stack.enter_async_context(await browser.new_context())
+        context.set_default_timeout(WAIT_MS)
+
+        async def open_tab(at: Gateway = gateway) -> Tab:
+            tab = Tab(await context.new_page(), at)
+            await tab.open()
+            return tab
+
+        yield open_tab
