@@ -25,7 +25,7 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
-from gateway.startup import StartError
+from gateway.startup import make_data_dir
 from gateway.store.engine import Database
 from gateway.wheel import Wheel
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
@@ -79,7 +79,7 @@ def create_app(
 async def running_services(settings: Settings, handlers: Handlers, clock: Clock) -> AsyncIterator[Services]:
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
-    make_data_dir(settings)
+    make_data_dir(settings.data_dir)
     key = keys.signing_key(settings)
     database = Database(settings.store_url)
     passwords = Passwords(settings.password_rounds)
@@ -114,14 +114,3 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         await bus.close()
         passwords.close()
         await database.close()
-
-
-def make_data_dir(settings: Settings) -> None:
-    """Make the data folder, for its owner alone, or raise `StartError`."""
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(
-            f"cannot make the data folder {settings.data_dir} ({error.strerror});"
-            " make its parent writable, or name another with GATEWAY_DATA_DIR"
-        ) from None

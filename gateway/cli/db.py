@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli.users import with_database
+from gateway.cli.store import shown_url, with_database
 from gateway.settings import Settings
 from gateway.store.engine import Database
 
@@ -19,6 +19,6 @@ def upgrade() -> None:
     """Bring the tables to the newest version, as every start does."""
 
     async def work(database: Database, settings: Settings) -> str:
-        return settings.store_url
+        return shown_url(settings)
 
     typer.echo(f"{with_database(work)} is up to date")

@@ -2,9 +2,13 @@
 
 import logging
 import os
+import shutil
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,18 +16,25 @@ import uvicorn
 from rich.console import Console
 from uvicorn.supervisors import ChangeReload
 
-from gateway.app import make_data_dir
 from gateway.auth import keys
+from gateway.cli.store import with_database
 from gateway.logs import configure_logs
+from gateway.services import Services
 from gateway.settings import Settings, load_settings, unknown_variables
 from gateway.startup import StartError
+from gateway.store.engine import Database
+from gateway.transport.uvicorn_protocol import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
 OVERSIZE_FACTOR = 4
 """A frame over the limit is answered with 41300; one this many times over it ends the connection with 1009."""
 
+DRAIN_SECONDS = 5
+"""How long connections are given to take their good-bye."""
+
 SHUTDOWN_SECONDS = 10
+"""How long requests that are under way are given after that."""
 
 
 class LogLevel(StrEnum):
@@ -51,9 +62,9 @@ def serve(
     configure_logs(log_level, settings.log_format)
     for name in unknown_variables():
         logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
-    make_data_dir(settings)
-    keys.signing_key(settings)
     sock = listen(host, port)
+    with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
+    keys.signing_key(settings)
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)
@@ -74,7 +85,7 @@ def server_config(settings: Settings, app: object, **options: object) -> uvicorn
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        ws=GatewayProtocol,
         ws_max_size=settings.max_message_bytes * OVERSIZE_FACTOR,
         ws_per_message_deflate=settings.deflate,
         ws_ping_interval=settings.heartbeat_seconds,
@@ -121,6 +132,36 @@ class AnnouncingServer(uvicorn.Server):
         if self.started and sockets:
             announce(self._settings, sockets[0])
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order at SIGTERM and Ctrl-C. That is what was asked for, so the exit status is 0."""
+        with super().capture_signals():
+            yield
+            # What is left in it, uvicorn would raise again.
+            self._captured_signals.clear()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in, say good-bye to all who are there, then stop."""
+        for server in self.servers:
+            server.close()
+        services: Services | None = self.lifespan.state.get("services")
+        if services is not None:
+            await services.connections.drain(DRAIN_SECONDS)
+        await super().shutdown(sockets=sockets)
+
+
+async def _nothing_more(_database: Database, _settings: Settings) -> None:
+    """Do no more with the store than to open it."""
+
+
+def _command() -> str:
+    """Write this command as one can type it here: it may be in a virtual environment that is not active."""
+    mine = Path(sys.argv[0])
+    found = shutil.which("gateway")
+    if (found is not None and Path(found).samefile(mine)) or mine.name != "gateway":
+        return "gateway"
+    return os.path.relpath(mine)
+
 
 def announce(settings: Settings, sock: socket.socket) -> None:
     """Say where to point a browser, Postman and a terminal."""
@@ -136,7 +177,7 @@ def announce(settings: Settings, sock: socket.socket) -> None:
     lines += [
         f"  Postman   POST http://{place}{path}/token, form: username, password",
         f"            WebSocket ws://{place}{path}/ws/chat?token=<access_token>",
-        f"  Terminal  gateway chat ws://{place}{path} --user alice --room lobby --register",
+        f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby --register",
         "",
     ]
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("\n" + "\n".join(lines))

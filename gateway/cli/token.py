@@ -6,7 +6,8 @@ import typer
 
 from gateway.auth import keys
 from gateway.auth.tokens import Tokens
-from gateway.cli.users import Name, with_database
+from gateway.cli.store import with_database
+from gateway.cli.users import Name
 from gateway.clock import SystemClock
 from gateway.settings import Settings
 from gateway.startup import StartError

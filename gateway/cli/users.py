@@ -1,23 +1,20 @@
 """`gateway users`: add, list, disable and enable users, and set passwords."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from gateway.app import make_data_dir
 from gateway.auth.passwords import Passwords
+from gateway.cli.store import with_database
 from gateway.clock import SystemClock, milliseconds
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
 from gateway.startup import StartError
 from gateway.store import users
 from gateway.store.engine import Database
-from handlers.errors import MessageError
 from schemas.base import timestamp
 from schemas.names import UserName
 from schemas.users import password_problem
@@ -25,7 +22,6 @@ from schemas.users import password_problem
 app = typer.Typer(help="Add, list, disable and enable users, and set passwords.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="USER", show_default=False)]
-Result = TypeVar("Result")
 
 
 @app.command()
@@ -116,24 +112,6 @@ def ask_password() -> str:
     if problem := password_problem(password):
         raise StartError(f"password: {problem}")
     return str(password)
-
-
-def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Result:
-    """Do something with the store, brought up to date first; what is wrong is told in one line."""
-
-    async def run() -> Result:
-        settings = load_settings()
-        make_data_dir(settings)
-        database = Database(settings.store_url)
-        try:
-            await database.upgrade()
-            return await work(database, settings)
-        except MessageError as error:
-            raise StartError(str(error)) from None
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
 
 
 def _set_disabled(name: str, *, disabled: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -29,7 +29,10 @@ class Database:
     """Transactions on the store. Whatever fails for the database's own reasons becomes `StoreUnavailable`."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(make_url(url).set(drivername="sqlite+aiosqlite"))
+        self._engine = create_async_engine(
+            make_url(url).set(drivername="sqlite+aiosqlite"),
+            hide_parameters=True,  # they are people's messages, and errors are logged
+        )
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._writing = asyncio.Lock()
         event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
@@ -64,11 +67,17 @@ class Database:
         await self._engine.dispose()
 
 
+_MISTAKES = (IntegrityError, DataError, ProgrammingError)
+"""What the database says when the fault is in the statement; all else it says of itself."""
+
+
 @asynccontextmanager
 async def _available() -> AsyncIterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    except _MISTAKES:
+        raise
+    except (DBAPIError, PoolTimeout) as error:
         logger.error("the store is not available: %s", _cause(error))  # noqa: TRY400 - the cause says it all
         raise StoreUnavailable("store") from error
 

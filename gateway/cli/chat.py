@@ -1,5 +1,0 @@
-"""`gateway chat`: a client for the terminal."""
-
-
-def chat() -> None:
-    """Placeholder."""

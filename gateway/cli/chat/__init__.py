@@ -1,0 +1,139 @@
+"""`gateway chat`: a client for the terminal and for pipes.
+
+account       who is talking: registers, logs in
+link          one connection: questions, answers, events, and how it ended
+conversation  one room, over as many connections as it takes
+wording       frames as lines to read
+terminal      a screen and a line to type on
+pipe          lines of standard input, and lines of standard output
+"""
+
+import asyncio
+import getpass
+import os
+import signal
+import sys
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.chat.account import Account, gateway_at
+from gateway.cli.chat.conversation import Conversation
+from gateway.cli.chat.link import Lost
+from gateway.cli.chat.pipe import Pipe
+from gateway.cli.chat.screen import Screen
+from gateway.startup import StartError
+
+PASSWORD_VARIABLE = "GATEWAY_CHAT_PASSWORD"  # noqa: S105 - a name
+LAST_ON_A_TERMINAL = 20
+
+
+def chat(
+    user: Annotated[str, typer.Option(help="Your user name.")],
+    url: Annotated[
+        str, typer.Argument(help="Where the gateway is: ws://, wss://, http:// or https://, with its root path if any.")
+    ] = "ws://127.0.0.1:8000",
+    room: Annotated[str, typer.Option(help="The room to join.")] = "lobby",
+    register: Annotated[bool, typer.Option("--register", help="Register first, unless the name is taken.")] = False,
+    password_file: Annotated[
+        Path | None, typer.Option(help=f"A file with the password on its first line. Or set {PASSWORD_VARIABLE}.")
+    ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option(min=0, max=50, help="How many old messages to show; 20, if left out, and none if input is piped."),
+    ] = None,
+) -> None:
+    """Talk in a room, live on a terminal or line by line through a pipe.
+
+    The password is asked for, or comes from a file or a variable. Ctrl-D or /quit leaves.
+    """
+    place = gateway_at(url)
+    account = Account(place, user, find_password(password_file))
+    try:
+        failed = asyncio.run(converse(account, room, register=register, last=last))
+    except Lost as lost:
+        raise StartError(str(lost)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    except OSError as error:
+        # Python would complain once more when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(1) from None  # whoever read our output has enough
+        raise StartError(f"cannot write the output ({error.strerror})") from None
+    raise typer.Exit(1 if failed else 0)
+
+
+async def converse(account: Account, room: str, *, register: bool, last: int | None) -> bool:
+    """Talk until the input or the person's patience ends; tells whether a script must learn that a line failed."""
+    with suppress(NotImplementedError):  # Windows
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with account:
+        if register:
+            await account.register()
+        await account.log_in()
+        with open_screen() as screen:
+            default = LAST_ON_A_TERMINAL if screen.live else 0
+            conversation = Conversation(account, room, screen, last=default if last is None else last)
+            try:
+                await conversation.run()
+            except BrokenPipeError:
+                raise
+            except BaseException as error:
+                conversation.report_unsent()
+                # Ctrl-C is how many people leave a terminal; in a pipe it breaks something off.
+                if not (screen.live and isinstance(error, asyncio.CancelledError)):
+                    raise
+            # A person has seen what was not sent; a script has only the exit status.
+            return conversation.failed and not screen.live
+
+
+def open_screen() -> AbstractContextManager[Screen]:
+    """Give a live screen if a person sits at both ends, and a pipe otherwise."""
+    if os.name == "posix" and sys.stdin.isatty() and sys.stdout.isatty():
+        from gateway.cli.chat.terminal import Terminal  # here, as termios is not everywhere
+
+        return Terminal()
+    return Pipe()
+
+
+def find_password(file: Path | None) -> str:
+    """Take the password from the file, else from the variable, else from the person; never from an argument."""
+    if file is not None:
+        return _first_line(file)
+    if password := os.environ.get(PASSWORD_VARIABLE):
+        return password
+    if not _has_terminal():
+        raise StartError(
+            f"there is no terminal to ask for the password on; use --password-file FILE or set {PASSWORD_VARIABLE}"
+        )
+    try:
+        return getpass.getpass("Password: ")
+    except (EOFError, KeyboardInterrupt):
+        raise StartError("no password given") from None
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except OSError as error:
+        raise StartError(f"cannot read the password file {file} ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise StartError(f"cannot read the password file {file} (it is not UTF-8)") from None
+
+
+def _has_terminal() -> bool:
+    # Without one, getpass would take the first line of standard input for the password.
+    if os.name != "posix":
+        return sys.stdin.isatty()
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True

@@ -1,0 +1,124 @@
+"""Who is talking: registering and logging in over HTTP."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from gateway.cli.chat.link import Lost
+from gateway.cli.chat.wording import clean, explain
+from gateway.startup import StartError
+from schemas.codes import Reconnect
+
+ANSWER_SECONDS = 15
+"""Long enough for a busy gateway to hash a password."""
+
+_SCHEMES = {"ws": ("http", "ws"), "http": ("http", "ws"), "wss": ("https", "wss"), "https": ("https", "wss")}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gateway is: the base of its HTTP API and of its WebSocket, without a slash at the end."""
+
+    http: str
+    ws: str
+    local: bool
+    """Whether it is on this machine, where no proxy is needed."""
+
+
+def gateway_at(url: str) -> Place:
+    """Read the URL that a person typed, or raise `StartError`."""
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in _SCHEMES:
+        raise StartError("URL: expected one such as ws://127.0.0.1:8000 or https://example.com/gateway")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise StartError("URL: expected no user, query or fragment; the name goes in --user, the password is asked for")
+    http, ws = _SCHEMES[parts.scheme]
+    rest = f"://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/chat')}"
+    return Place(http + rest, ws + rest, _is_local(host))
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Account:
+    """A user of a gateway, with the password at hand for when the token has expired."""
+
+    def __init__(self, place: Place, user: str, password: str) -> None:
+        self.place = place
+        self.user = user
+        self.token: str | None = None
+        self._password = password
+        self._http = httpx2.AsyncClient(timeout=ANSWER_SECONDS, trust_env=not place.local)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def register(self) -> None:
+        """Register, unless the name is taken, or raise `StartError`."""
+        answer = await self._post("/users", json={"username": self.user, "password": self._password})
+        if answer.status_code == httpx2.codes.FORBIDDEN:
+            raise StartError(f"cannot register: {_words(answer)}; who has an account leaves out --register")
+        if answer.status_code not in (httpx2.codes.CREATED, httpx2.codes.CONFLICT):
+            raise StartError(f"cannot register: {_words(answer)}")
+
+    async def log_in(self) -> None:
+        """Get a token. Raises `StartError` if that is refused, and `Lost` if it may work later."""
+        answer = await self._post("/token", data={"username": self.user, "password": self._password})
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
+            raise StartError(f"cannot log in: {_words(answer)}; new here? add --register")
+        if answer.status_code != httpx2.codes.OK:
+            raise StartError(f"cannot log in: {_words(answer)}")
+        self.token = _json(answer).get("access_token")
+        if not isinstance(self.token, str):
+            raise StartError(f"{self.place.http} is not a gateway; is the path right?")
+
+    async def _post(self, path: str, **content: Any) -> httpx2.Response:
+        try:
+            answer = await self._http.post(self.place.http + path, **content)
+        except httpx2.TimeoutException:
+            raise self._unreachable("it does not answer") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(clean(str(error)) or "it hangs up") from None
+        if answer.status_code == httpx2.codes.NOT_FOUND:
+            raise StartError(f"there is no gateway at {self.place.http}; is the path right?")
+        if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            raise Lost(_words(answer), Reconnect.WITH_BACKOFF, _retry_after_ms(answer))
+        return answer
+
+    def _unreachable(self, reason: str) -> Lost:
+        return Lost(f"cannot reach {self.place.http} ({reason}); does the gateway run?", Reconnect.WITH_BACKOFF)
+
+
+def _json(answer: httpx2.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {}
+
+
+def _words(answer: httpx2.Response) -> str:
+    body = _json(answer)
+    words = explain(body) if "message" in body else f"HTTP {answer.status_code}"
+    if wait := _retry_after_ms(answer):
+        words += f"; try again in {wait // 1000} s"
+    return words
+
+
+def _retry_after_ms(answer: httpx2.Response) -> int:
+    seconds = answer.headers.get("retry-after", "")
+    return int(seconds) * 1000 if seconds.isdecimal() else 0

@@ -1,0 +1,212 @@
+"""One room, as one user says and hears it, over as many connections as it takes.
+
+One line at a time is on its way: it is sent, and the next one only after the gateway has acknowledged it. When
+the connection breaks in between, what was said meanwhile is fetched first; if our line is not among it, it is
+sent once more. So a line may in rare cases be said twice, and none is lost silently.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from gateway.cli.chat.account import Account
+from gateway.cli.chat.link import Frame, Link, Lost, Refused, open_link
+from gateway.cli.chat.screen import Line, Screen
+from gateway.cli.chat.wording import clean, line_of
+from gateway.startup import StartError
+from schemas.codes import Reconnect
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 30
+
+PATIENCE_SECONDS = 60
+"""How long lines from a pipe wait for a gateway that is gone; a person decides that for themselves."""
+
+TRIES = 20
+"""How often a line is sent that the gateway could not take for the moment."""
+
+BREATH_SECONDS = 1.5
+"""The pause after such a refusal: the gateway closes on those who are refused again within a second, for long."""
+
+ECHO_SECONDS = 2
+"""How long to wait, before leaving, until the room has heard our last line."""
+
+
+class Conversation:
+    """Shows a room, and says there what the screen gives."""
+
+    def __init__(self, account: Account, room: str, screen: Screen, *, last: int) -> None:
+        self.failed = False
+        self._account = account
+        self._room = room
+        self._screen = screen
+        self._last = last
+        self._epoch: str | None = None
+        self._position = 0
+        """The offset up to which everything has been shown."""
+        self._said = 0
+        self._unanswered: Line | None = None
+        self._heard = asyncio.Event()
+        self._attempts = 0
+        self._lost_at = 0.0
+
+    async def run(self) -> None:
+        """Talk until the lines end, or raise `StartError` when there is no way on."""
+        while True:
+            try:
+                await self._connection()
+            except Lost as lost:
+                await self._wait(lost)
+            else:
+                return
+
+    def report_unsent(self) -> None:
+        """Tell of the line that was on its way, if the end came before its acknowledgement."""
+        if self._unanswered is not None:
+            self._fail(self._unanswered, "the end came before the gateway acknowledged it")
+            self._unanswered = None
+
+    async def _connection(self) -> None:
+        if self._account.token is None:
+            await self._account.log_in()
+        assert self._account.token is not None  # noqa: S101 - as `log_in` says
+        place = self._account.place
+        async with open_link(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as link:
+            await self._join(link)
+            await self._talk(link)
+
+    async def _join(self, link: Link) -> None:
+        try:
+            reply = await link.ask("room.join", room=self._room)
+            await self._show_missed(link, reply)
+        except Refused as refused:
+            if refused.retryable:
+                raise Lost(str(refused), Reconnect.WITH_BACKOFF, refused.after_ms) from None
+            raise StartError(f"cannot join the room: {refused}") from None
+        if self._attempts:
+            self._screen.tell("connected again")
+        self._attempts = 0
+
+    async def _show_missed(self, link: Link, reply: Frame) -> None:
+        # A log that is shorter than what was shown has been brought back from an older copy.
+        if reply["epoch"] == self._epoch and reply["offset"] >= self._position:
+            await self._catch_up(link)
+            self._position = max(self._position, reply["offset"])
+            return
+        if self._epoch is not None:
+            self._screen.tell("the room's log was made anew; here is what is in it")
+        self._epoch, self._position = reply["epoch"], reply["offset"]
+        for message in reply["messages"][-self._last :] if self._last else ():
+            self._show("chat.message", message)
+        if self._screen.live:
+            members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
+            self._screen.tell(f"{self._room}, {members}; you are {clean(link.user)}; Ctrl-D leaves")
+
+    async def _catch_up(self, link: Link) -> None:
+        offset, more = self._position, True
+        while more:
+            page = await link.ask("chat.history", room=self._room, after=offset, limit=100)
+            for message in page["messages"]:
+                offset = message["offset"]
+                self._position = max(self._position, message["changed"])
+                self._show("chat.message", message)
+                self._recognise(link, message)
+            more = page["has_more"] and bool(page["messages"])
+
+    def _recognise(self, link: Link, message: Mapping[str, Any]) -> None:
+        """Take the line that was on its way as sent, if it is among what was said meanwhile."""
+        line = self._unanswered
+        if line is not None and (message["sender"], message.get("text")) == (link.user, line.text):
+            self._unanswered = None
+
+    async def _talk(self, link: Link) -> None:
+        """Listen and speak until there is nothing more to say."""
+        listening = asyncio.create_task(self._listen(link))
+        speaking = asyncio.create_task(self._speak(link))
+        try:
+            await asyncio.wait({listening, speaking}, return_when=asyncio.FIRST_COMPLETED)
+            if not speaking.done():
+                await listening
+            await speaking
+            await self._hear_oneself()
+        finally:
+            for task in (listening, speaking):
+                task.cancel()
+            await asyncio.gather(listening, speaking, return_exceptions=True)
+
+    async def _listen(self, link: Link) -> None:
+        while True:
+            event = await link.next_event()
+            data = event.get("data", {})
+            if data.get("room", self._room) == self._room:
+                self._hear(event["type"], data, link)
+
+    def _hear(self, type: str, data: Mapping[str, Any], link: Link) -> None:
+        if type == "resync":
+            raise Lost("some messages were missed on the way", Reconnect.AFTER_DELAY)
+        if "changed" in data:
+            if data["changed"] <= self._position:
+                return
+            self._position = data["changed"]
+            self._heard.set()
+        self._show(type, data)
+        if type == "room.left" and data.get("user") == link.user:
+            raise StartError("you are not in the room any more")
+
+    def _show(self, type: str, data: Mapping[str, Any]) -> None:
+        if (line := line_of(type, data)) is not None:
+            self._screen.show(line)
+
+    async def _speak(self, link: Link) -> None:
+        while (line := self._unanswered or await self._screen.next_line()) is not None:
+            self._unanswered = line
+            await self._say(link, line)
+            self._unanswered = None
+
+    async def _say(self, link: Link, line: Line) -> None:
+        problem = line.problem
+        tries = 0
+        while not problem:
+            try:
+                reply = await link.ask("chat.send", room=self._room, text=line.text)
+            except Refused as refused:
+                tries += 1
+                if not refused.retryable or tries == TRIES:
+                    problem = str(refused)
+                else:
+                    await asyncio.sleep(max(refused.after_ms / 1000, BREATH_SECONDS))
+            else:
+                self._said = reply["message"]["changed"]
+                return
+        self._fail(line, problem)
+
+    def _fail(self, line: Line, problem: str) -> None:
+        self.failed = True
+        self._screen.report(line, problem)
+
+    async def _hear_oneself(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ECHO_SECONDS):
+                while self._position < self._said:
+                    self._heard.clear()
+                    await self._heard.wait()
+
+    async def _wait(self, lost: Lost) -> None:
+        """Wait for as long as the gateway asks, or ever longer; raise `StartError` if it is of no use."""
+        if lost.final or self._epoch is None:
+            raise StartError(str(lost)) from None
+        now = time.monotonic()
+        if self._attempts == 0:
+            self._lost_at = now
+            self._screen.tell(f"the connection is lost ({lost}); trying again")
+        if not self._screen.live and now - self._lost_at > PATIENCE_SECONDS:
+            raise StartError(f"{lost}; gave up after {PATIENCE_SECONDS} s, the lines from here on were not sent")
+        if lost.expired:
+            self._account.token = None
+        delay = min(FIRST_DELAY_SECONDS * 2**self._attempts, LONGEST_DELAY_SECONDS)
+        self._attempts += 1
+        # Jittered: all who lost the same gateway come back at different moments.
+        await asyncio.sleep(max(lost.after_ms / 1000, 0) + delay * random.uniform(0.5, 1))  # noqa: S311 - no secret

@@ -1,0 +1,201 @@
+"""One connection to a gateway: questions and their answers, events, and how it ended."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from gateway.cli.chat.wording import clean, explain
+from schemas.codes import Close, Reconnect
+
+Frame = dict[str, Any]
+
+CLOSE_SECONDS = 2
+"""How long a polite good-bye may take."""
+
+MAX_EVENTS = 10_000
+"""Events kept while older messages are fetched. Over it the connection is given up: the next one resumes."""
+
+_BY_CODE = {close.code: close.reconnect for close in Close}
+
+
+class Lost(Exception):
+    """The connection has ended, or could not be made: why, and whether and when to come back."""
+
+    def __init__(self, reason: str, reconnect: Reconnect, after_ms: int = 0, *, expired: bool = False) -> None:
+        super().__init__(reason)
+        self.reconnect = reconnect
+        self.after_ms = after_ms
+        self.expired = expired
+        """Whether it was the token's age, which a new log-in mends."""
+
+    @property
+    def final(self) -> bool:
+        """Whether coming back is of no use."""
+        return not self.expired and self.reconnect in (Reconnect.NEVER, Reconnect.NEW_CREDENTIAL)
+
+
+class Refused(Exception):
+    """The gateway answered a message with an error; the connection lives on."""
+
+    def __init__(self, error: Frame) -> None:
+        super().__init__(explain(error))
+        self.retryable = bool(error.get("retryable"))
+        self.after_ms = int(error.get("retry_after_ms") or 0)
+
+
+class Link:
+    """An open connection, which a task of its own reads."""
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self.user = ""
+        self._ws = ws
+        self._max_bytes = 0
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._events: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._error = ""
+        self._bye: Frame = {}
+        self._lost: Lost | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    async def ask(self, type: str, **data: object) -> Frame:
+        """Send a message and give its reply's data. Raises `Refused`, or `Lost` if no answer will come."""
+        if self._lost is not None:
+            raise self._lost
+        number = next(self._numbers)
+        text = json.dumps({"type": type, "id": number, "data": data}, ensure_ascii=False)
+        self._check_size(text)
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            with suppress(ConnectionClosed):  # the reader knows more about it
+                await self._ws.send(text)
+            return await answer
+        finally:
+            del self._waiting[number]
+
+    async def welcome(self) -> None:
+        """Wait until the gateway has let us in."""
+        event = await self.next_event()
+        self.user = str(event.get("data", {}).get("user", ""))
+        self._max_bytes = int(event.get("data", {}).get("max_message_bytes") or 0)
+
+    async def next_event(self) -> Frame:
+        """Give the next event, or raise `Lost`."""
+        event = await self._events.get()
+        if event is None:
+            self._events.put_nowait(None)
+            assert self._lost is not None  # noqa: S101 - said before the end of the queue
+            raise self._lost
+        return event
+
+    async def close(self) -> None:
+        """Say good-bye, and wait a moment for the gateway to do the same."""
+        with suppress(TimeoutError, Lost, Refused):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.ask("bye")
+                await asyncio.shield(self._reader)
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+
+    def _check_size(self, text: str) -> None:
+        # Far over the limit the gateway closes the connection, and the same would happen on the next one.
+        size = len(text.encode())
+        if 0 < self._max_bytes < size:
+            raise Refused({"message": f"the message has {size} bytes and the limit is {self._max_bytes}"})
+
+    async def _read(self) -> None:
+        try:
+            async for text in self._ws:
+                self._take(json.loads(text))
+        except (ConnectionClosed, asyncio.CancelledError):
+            pass
+        except (LookupError, TypeError, ValueError):
+            self._end(Lost("this is not a gateway, or one of another version", Reconnect.NEVER))
+        self._end(self._ending())
+
+    def _take(self, frame: Any) -> None:
+        if not isinstance(frame, dict) or not isinstance(frame.get("data", {}), dict):
+            raise TypeError("expected an object")
+        waiting = self._waiting.get(frame.get("id", 0))
+        if waiting is not None and not waiting.done():
+            if frame["type"] == "error":
+                waiting.set_exception(Refused(frame))
+            else:
+                waiting.set_result(frame.get("data", {}))
+        elif frame["type"] == "error":
+            self._error = explain(frame)
+        elif frame["type"] == "bye":
+            self._bye = frame["data"]
+        elif frame["type"] != "reply":
+            self._keep(frame)
+
+    def _keep(self, event: Frame) -> None:
+        if self._events.qsize() >= MAX_EVENTS:
+            self._end(Lost("more was said than could be shown", Reconnect.WITH_BACKOFF))
+            return
+        self._events.put_nowait(event)
+
+    def _ending(self) -> Lost:
+        reason = str(self._bye.get("reason") or self._ws.close_reason or "cut off")
+        reconnect = _BY_CODE.get(self._ws.close_code or 0, Reconnect.WITH_BACKOFF)
+        with suppress(ValueError, KeyError):
+            reconnect = Reconnect(self._bye["reconnect"])
+        words = f"{clean(reason)}: {self._error}" if self._error else clean(reason)
+        return Lost(words, reconnect, int(self._bye.get("after_ms") or 0), expired=reason == Close.TOKEN_EXPIRED.reason)
+
+    def _end(self, lost: Lost) -> None:
+        if self._lost is not None:
+            return
+        self._lost = lost
+        self._events.put_nowait(None)
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(lost)
+
+
+@asynccontextmanager
+async def open_link(url: str, token: str, *, proxy: bool) -> AsyncIterator[Link]:
+    """Connect, and say good-bye at the end. Raises `Lost` if the gateway cannot be reached or refuses."""
+    try:
+        ws = await connect(
+            url,
+            compression=None,
+            # In a header, since URLs end up in logs.
+            additional_headers={"Authorization": f"Bearer {token}"},
+            proxy=True if proxy else None,
+            close_timeout=CLOSE_SECONDS,
+            max_size=None,
+        )
+    except InvalidStatus as error:
+        raise _refused_upgrade(error) from None
+    except (OSError, InvalidHandshake) as error:
+        reason = clean(str(error)) or "no answer"
+        raise Lost(f"cannot reach {url} ({reason})", Reconnect.WITH_BACKOFF) from None
+    async with ws:
+        link = Link(ws)
+        try:
+            await link.welcome()
+            yield link
+        finally:
+            await link.close()
+
+
+def _refused_upgrade(error: InvalidStatus) -> Lost:
+    status = error.response.status_code
+    body: Any = None
+    with suppress(ValueError):
+        body = json.loads(error.response.body or b"")
+    if isinstance(body, dict) and "message" in body:
+        words, expired = explain(body), body.get("name") == Close.TOKEN_EXPIRED.reason
+    else:
+        words, expired = f"HTTP {status} where a WebSocket should be", False
+    later = status >= 500 or status == 429
+    return Lost(words, Reconnect.WITH_BACKOFF if later else Reconnect.NEW_CREDENTIAL, expired=expired)

@@ -1,0 +1,97 @@
+"""Lines of standard input to send, and lines of standard output to read: for scripts."""
+
+import asyncio
+import itertools
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO, Self
+
+from rich.text import Text
+
+from gateway.cli.chat.screen import Line
+
+MAX_LINE_BYTES = 1 << 20
+"""A longer line is not read as a whole; the gateway's own limit is far lower."""
+
+
+class Pipe:
+    """A screen without a person: notices and problems go to standard error."""
+
+    live = False
+
+    def __init__(self) -> None:
+        self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
+        # Reading takes a thread, as a file gives no sign when it can be read. It reads what is asked for and no more.
+        self._wanted = threading.Semaphore(0)
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        # What the reader's encoding cannot write must not end the conversation.
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        # A thread that waits for input cannot be woken; as a daemon it need not be.
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._read, args=(loop,), name="input", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+
+    async def next_line(self) -> Line | None:
+        """Give the next line that is not empty, or None at the end."""
+        if self._ended:
+            return None
+        if self._lines.empty():
+            self._wanted.release()
+        line = await self._lines.get()
+        self._ended = line is None
+        return line
+
+    def show(self, line: Text) -> None:
+        """Print a line."""
+        print(line.plain, flush=True)  # noqa: T201 - this is the command's output
+
+    def tell(self, notice: str) -> None:
+        """Print a notice to standard error."""
+        print(f"gateway: {notice}", file=sys.stderr, flush=True)  # noqa: T201 - likewise
+
+    def report(self, line: Line, problem: str) -> None:
+        """Print to standard error which line was not sent, and why."""
+        self.tell(f"line {line.number} was not sent: {problem}")
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A reader of our own: the interpreter, when it ends, waits for the lock of `sys.stdin`.
+        with open(0, "rb", closefd=False) as file, suppress(RuntimeError):  # the loop has ended
+            lines = _lines(file)
+            line: Line | None = Line(0, "")
+            while line is not None:
+                self._wanted.acquire()
+                line = next(lines, None)
+                loop.call_soon_threadsafe(self._lines.put_nowait, line)
+
+
+def _lines(file: BinaryIO) -> Iterator[Line]:
+    numbers = itertools.count(1)
+    while raw := _raw_line(file):
+        line = _line(next(numbers), raw)
+        if line.problem or line.text.strip():
+            yield line
+
+
+def _raw_line(file: BinaryIO) -> bytes:
+    raw = file.readline(MAX_LINE_BYTES)
+    rest = raw
+    while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
+        rest = file.readline(MAX_LINE_BYTES)
+    return raw
+
+
+def _line(number: int, raw: bytes) -> Line:
+    if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
+        return Line(number, "", f"it has over {MAX_LINE_BYTES} bytes")
+    try:
+        return Line(number, raw.decode().rstrip("\r\n"))
+    except UnicodeDecodeError:
+        return Line(number, "", "it is not UTF-8")

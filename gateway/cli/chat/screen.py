@@ -1,0 +1,34 @@
+"""What a conversation needs of the place where it is held."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to send. One that cannot be, such as one that is not text, has a `problem`."""
+
+    number: int
+    text: str
+    problem: str = ""
+
+
+class Screen(Protocol):
+    """Shows lines, and gives those that were typed. There are two: `Terminal` and `Pipe`."""
+
+    live: bool
+    """Whether a person is sitting there, who can decide how long to wait."""
+
+    async def next_line(self) -> Line | None:
+        """Give the next line that is not empty, or None at the end, then and ever after."""
+
+    def show(self, line: Text) -> None:
+        """Show what was said."""
+
+    def tell(self, notice: str) -> None:
+        """Say something about the connection."""
+
+    def report(self, line: Line, problem: str) -> None:
+        """Say why a line was not sent."""

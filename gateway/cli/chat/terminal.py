@@ -1,0 +1,209 @@
+"""A screen and a line to type on, which what others say does not tear apart."""
+
+import asyncio
+import codecs
+import os
+import re
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable
+from typing import Any, Self
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from gateway.cli.chat.screen import Line
+from gateway.cli.chat.wording import clean
+
+PROMPT = "> "
+CLEAR_LINE = "\r\x1b[K"
+MAX_WAITING = 1000
+"""Lines typed or pasted ahead of the gateway. Over it the terminal is not read until some have been sent."""
+
+
+class Terminal:
+    """A person's terminal. `next_line` gives what was typed; everything else is printed above that line."""
+
+    live = True
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._editor = Editor()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
+        self._count = 0
+        self._ended = False
+        self._input = sys.stdin.fileno()
+        self._modes: list[Any] = []
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._modes = termios.tcgetattr(self._input)
+        self._take_terminal()
+        self._loop.add_reader(self._input, self._typed)
+        # Back from Ctrl-Z, when the shell had the terminal in its own mode.
+        self._loop.add_signal_handler(signal.SIGCONT, self._take_terminal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_signal_handler(signal.SIGCONT)
+        self._loop.remove_reader(self._input)
+        self._write(CLEAR_LINE)
+        termios.tcsetattr(self._input, termios.TCSADRAIN, self._modes)
+
+    async def next_line(self) -> Line | None:
+        """Give the next line that was typed, or None once the person has left."""
+        if self._ended and self._lines.empty():
+            return None
+        line = await self._lines.get()
+        if not self._ended:
+            self._loop.add_reader(self._input, self._typed)
+        return line
+
+    def show(self, line: Text) -> None:
+        """Print a line above what is being typed."""
+        self._write(CLEAR_LINE)
+        self._console.print(line)
+        self._draw()
+
+    def tell(self, notice: str) -> None:
+        """Print a notice."""
+        self.show(Text(f"— {notice}", style="dim"))
+
+    def report(self, line: Line, problem: str) -> None:
+        """Print why a line was not sent."""
+        words = line.text if len(line.text) <= 60 else f"{line.text[:59]}…"
+        self.show(Text(f"not sent: {clean(words)} ({problem})", style="red"))
+
+    def _take_terminal(self) -> None:
+        # Key by key and without echo; Ctrl-C and Ctrl-Z stay signals.
+        tty.setcbreak(self._input)
+        self._draw()
+
+    def _typed(self) -> None:
+        try:
+            raw = os.read(self._input, 4096)
+        except OSError:
+            raw = b""  # the terminal has been closed
+        for line in self._editor.feed(self._decoder.decode(raw)):
+            self._enter(line)
+        if not raw or self._editor.ended:
+            self._leave()
+        if self._lines.qsize() >= MAX_WAITING:
+            self._loop.remove_reader(self._input)
+        self._draw()
+
+    def _enter(self, line: str) -> None:
+        if line.strip() == "/quit":
+            self._leave()
+        elif line.startswith("/") and not line.startswith("//"):
+            self.tell("/quit leaves, and // begins a line with a slash; there are no other commands")
+        elif line.strip() and not self._ended:
+            self._count += 1
+            self._lines.put_nowait(Line(self._count, line.removeprefix("/") if line.startswith("//") else line))
+
+    def _leave(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._loop.remove_reader(self._input)
+            self._lines.put_nowait(None)
+
+    def _draw(self) -> None:
+        width = shutil.get_terminal_size().columns - cell_len(PROMPT) - 1
+        before, after = self._editor.window(max(width, 4))
+        back = f"\x1b[{cell_len(after)}D" if after else ""
+        self._write(CLEAR_LINE + PROMPT + before + after + back)
+
+    def _write(self, text: str) -> None:
+        self._console.file.write(text)
+        self._console.file.flush()
+
+
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|\x1b[^\[O]|.", re.DOTALL)
+_UNFINISHED = re.compile(r"\x1b([\[O][0-9;]*)?")
+
+
+class Editor:
+    """One line being typed, with the keys that fingers know from a shell. Knows no terminal."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._before = ""
+        self._after = ""
+        self._unfinished = ""
+        self._history: list[str] = []
+        self._recalled = 0
+
+    def feed(self, typed: str) -> list[str]:
+        """Take keys; gives the lines that they completed. Ctrl-D on an empty line sets `ended`."""
+        typed = self._unfinished + typed
+        self._unfinished = ""
+        lines: list[str] = []
+        for match in _KEY.finditer(typed):
+            if _UNFINISHED.fullmatch(typed, match.start()):
+                self._unfinished = typed[match.start() :]
+                break
+            self._press(match.group(), lines)
+        return lines
+
+    def window(self, width: int) -> tuple[str, str]:
+        """Give what fits into `width` cells, before and after the cursor."""
+        before, after = clean(self._before), clean(self._after)
+        while cell_len(before) > width:
+            before = before[1:]
+        while after and cell_len(before + after) > width:
+            after = after[:-1]
+        return before, after
+
+    def _press(self, key: str, lines: list[str]) -> None:
+        if key in "\r\n":
+            lines.append(self._enter())
+        elif key == "\x04":
+            self.ended = self.ended or not self._before + self._after
+        elif edit := _EDITS.get(key):
+            self._before, self._after = edit(self._before, self._after)
+        elif key in _RECALLS:
+            self._recall(_RECALLS[key])
+        elif key.isprintable() or key == "\t":
+            self._before += key
+
+    def _enter(self) -> str:
+        line = self._before + self._after
+        self._before = self._after = ""
+        if line and line not in self._history[-1:]:
+            self._history = [*self._history[-99:], line]
+        self._recalled = len(self._history)
+        return line
+
+    def _recall(self, step: int) -> None:
+        self._recalled = min(max(self._recalled + step, 0), len(self._history))
+        self._before = "".join(self._history[self._recalled : self._recalled + 1])
+        self._after = ""
+
+
+_RECALLS = {"\x1b[A": -1, "\x1bOA": -1, "\x10": -1, "\x1b[B": 1, "\x1bOB": 1, "\x0e": 1}
+
+
+Edit = Callable[[str, str], tuple[str, str]]
+
+
+def _keys(edit: Edit, *keys: str) -> dict[str, Edit]:
+    return dict.fromkeys(keys, edit)
+
+
+# What each key makes of the text before and after the cursor.
+_EDITS: dict[str, Edit] = {
+    **_keys(lambda before, after: (before[:-1], after), "\x7f", "\b"),
+    **_keys(lambda before, after: (before, after[1:]), "\x1b[3~"),
+    **_keys(lambda before, after: (re.sub(r"\S*\s*$", "", before), after), "\x17"),
+    **_keys(lambda _, after: ("", after), "\x15"),
+    **_keys(lambda before, _: (before, ""), "\x0b"),
+    **_keys(lambda before, after: (before[:-1], before[-1:] + after), "\x1b[D", "\x1bOD", "\x02"),
+    **_keys(lambda before, after: (before + after[:1], after[1:]), "\x1b[C", "\x1bOC", "\x06"),
+    **_keys(lambda before, after: ("", before + after), "\x1b[H", "\x1bOH", "\x1b[1~", "\x01"),
+    **_keys(lambda before, after: (before + after, ""), "\x1b[F", "\x1bOF", "\x1b[4~", "\x05"),
+}

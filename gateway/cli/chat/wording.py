@@ -1,0 +1,79 @@
+"""Frames as lines to read. Whatever came over the wire passes through `clean` before anybody sees it."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+# Control characters could drive the reader's terminal, and the bidirectional ones turn a line's meaning round.
+_FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+_BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+_NAME_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+
+
+def clean(text: str) -> str:
+    """Make text from elsewhere safe to print, on one line: a line break is shown as ⏎."""
+    text = text.replace("\r\n", "\n").replace("\n", " ⏎ ").replace("\t", " ")
+    return "".join(
+        character
+        for character in text
+        if unicodedata.category(character) not in _FORBIDDEN_CATEGORIES and character not in _BIDIRECTIONAL
+    )
+
+
+def explain(error: Mapping[str, Any]) -> str:
+    """Word an error of the gateway: what is wrong with each field, or else its message."""
+    details = error.get("details")
+    if not isinstance(details, list) or not details:
+        return clean(str(error.get("message", "no reason given")))
+    fields = (f"{detail.get('field', '')}: {detail.get('message', '')}" for detail in details)
+    return clean("; ".join(field.removeprefix("data.") for field in fields))
+
+
+def line_of(type: str, data: Mapping[str, Any]) -> Text | None:
+    """Write an event as a line, or give None if nobody needs to see it."""
+    match type:
+        case "chat.message":
+            return _message(data)
+        case "chat.edited":
+            return _message(data, " (edited)")
+        case "chat.deleted":
+            return _message({**data, "deleted": True})
+        case "room.joined":
+            return Text(f"→ {_field(data, 'user')} joined", style="dim")
+        case "room.left":
+            return Text(f"← {_field(data, 'user')} left", style="dim")
+        case "announcement":
+            when = _time(_field(data, "sent_at"))
+            return Text(f"{when} announcement of {_field(data, 'sender')}: {_content(data)}", style="bold yellow")
+    return None
+
+
+def _message(data: Mapping[str, Any], remark: str = "") -> Text:
+    sender = _field(data, "sender")
+    colour = _NAME_COLOURS[sum(sender.encode()) % len(_NAME_COLOURS)]
+    what = ("(deleted)", "dim") if data.get("deleted") else (_content(data), "")
+    return Text.assemble((_time(_field(data, "sent_at")), "dim"), " ", (sender, f"bold {colour}"), remark, ": ", what)
+
+
+def _content(data: Mapping[str, Any]) -> str:
+    if data.get("text") is not None:
+        return _field(data, "text")
+    return clean(json.dumps(data.get("body"), ensure_ascii=False))
+
+
+def _field(data: Mapping[str, Any], name: str) -> str:
+    return clean(str(data.get(name) or ""))
+
+
+def _time(sent_at: str) -> str:
+    try:
+        moment = datetime.fromisoformat(sent_at).astimezone()
+    except ValueError:
+        return "--:--"
+    today = moment.date() == datetime.now().astimezone().date()
+    return moment.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")

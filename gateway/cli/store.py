@@ -1,0 +1,41 @@
+"""Opening the store for one command."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy import make_url
+
+from gateway.logs import guard_logs
+from gateway.settings import Settings, load_settings
+from gateway.startup import StartError, make_data_dir
+from gateway.store.engine import Database
+from handlers.errors import MessageError, Unavailable
+
+Result = TypeVar("Result")
+
+
+def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Result:
+    """Do something with the store, brought up to date first; what is wrong is told in one line."""
+
+    async def run() -> Result:
+        settings = load_settings()
+        guard_logs()
+        make_data_dir(settings.data_dir)
+        database = Database(settings.store_url)
+        try:
+            await database.upgrade()
+            return await work(database, settings)
+        except Unavailable:
+            raise StartError(f"cannot use the store {shown_url(settings)}; the line above says why") from None
+        except MessageError as error:
+            raise StartError(str(error)) from None
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def shown_url(settings: Settings) -> str:
+    """Give the store's URL without the password in it."""
+    return make_url(settings.store_url).render_as_string(hide_password=True)

@@ -1,0 +1,313 @@
+"""The command `gateway`, as a shell runs it: a process of its own, in a folder of its own."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+WAIT_SECONDS = 20
+PASSWORD = "correct horse battery staple"
+
+Environment = dict[str, str]
+
+
+def environment(folder: Path, **variables: str) -> Environment:
+    """The variables of the test's own shell, with a data folder below `folder` and the cheapest hashes."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    return inherited | {
+        "GATEWAY_DATA_DIR": str(folder / "data"),
+        "GATEWAY_PASSWORD_ROUNDS": "4",
+        "GATEWAY_LOGIN_RATE_PER_USER": "0",
+        "GATEWAY_LOGIN_RATE_PER_ADDRESS": "0",
+        "COLUMNS": "80",
+        **variables,
+    }
+
+
+def words(*arguments: str) -> list[str]:
+    """What a shell makes of `gateway …`."""
+    return [sys.executable, "-m", "gateway", *arguments]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def problem(self) -> str:
+        """The one line that it complained with."""
+        assert self.status == 1, self
+        assert self.out == "", self
+        (line,) = self.err.splitlines()
+        assert line.startswith("gateway: "), self
+        return line.removeprefix("gateway: ")
+
+
+def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
+    """Run `gateway …` to its end, with `typed` on standard input and no terminal anywhere."""
+    done = subprocess.run(
+        words(*arguments),
+        input=typed if isinstance(typed, bytes) else typed.encode(),
+        capture_output=True,
+        cwd=folder,
+        env=environment(folder, **variables),
+        timeout=WAIT_SECONDS,
+        start_new_session=True,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run beside others."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    typed: str | bytes = ""
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def command(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Command:
+    """Note what to run, in the words of `run`."""
+    return Command(folder, arguments, typed, tuple(variables.items()))
+
+
+def run_all(*commands: Command) -> list[Result]:
+    """Run commands that have nothing to do with one another, two at a time."""
+
+    def one(each: Command) -> Result:
+        return run(each.folder, *each.arguments, typed=each.typed, **dict(each.variables))
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, commands))
+
+
+class Output:
+    """What a process writes, line by line, as it comes."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+        self._more = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def text(self) -> str:
+        """All of it until now."""
+        with self._more:
+            return "".join(self._lines)
+
+    def expect(self, part: str) -> str:
+        """Wait for a line with this part, and give it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        with self._more:
+            seen = 0
+            while True:
+                for line in self._lines[seen:]:
+                    if part in line:
+                        return line
+                seen = len(self._lines)
+                assert not self._ended, f"it ended without {part!r}:\n" + "".join(self._lines)
+                assert self._more.wait(deadline - time.monotonic()), f"no {part!r} in:\n" + "".join(self._lines)
+
+    def close(self) -> None:
+        """Wait for the end."""
+        self._thread.join(WAIT_SECONDS)
+        self._stream.close()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            with self._more:
+                self._lines.append(line.decode(errors="replace"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+
+class Served:
+    """A running `gateway serve`."""
+
+    def __init__(self, folder: Path, *options: str, port: int = 0, **variables: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            words("serve", "--port", str(port), *options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment(folder, **variables),
+        )
+        assert self.process.stdout is not None
+        self.output = Output(self.process.stdout)
+        try:
+            self.ws_url = self.output.expect("Terminal").split()[3]
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+
+    @property
+    def port(self) -> int:
+        return int(self.ws_url.rpartition(":")[2].partition("/")[0])
+
+    @property
+    def url(self) -> str:
+        return self.ws_url.replace("ws://", "http://")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it, and give its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(WAIT_SECONDS)
+            raise
+        finally:
+            self.output.close()
+
+
+@contextmanager
+def serving(folder: Path, *options: str, port: int = 0, **variables: str) -> Iterator[Served]:
+    """Run `gateway serve` on a free port, and stop it at the end."""
+    served = Served(folder, *options, port=port, **variables)
+    try:
+        yield served
+    finally:
+        if served.process.poll() is None:
+            served.stop(signal.SIGKILL)
+
+
+class Piped:
+    """A running `gateway chat` at the end of a pipe."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        variables = {"GATEWAY_CHAT_PASSWORD": PASSWORD} | variables
+        self.process = subprocess.Popen(
+            words("chat", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment(folder, **variables),
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._input = self.process.stdin
+        self.out = Output(self.process.stdout)
+        self.err = Output(self.process.stderr)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self._input.close()
+        self.process.wait(WAIT_SECONDS)
+        self.out.close()
+        self.err.close()
+
+    def write(self, text: str) -> None:
+        """Put lines into the pipe."""
+        self._input.write(text.encode())
+        self._input.flush()
+
+    def end(self) -> int:
+        """Close the pipe, and give the exit status."""
+        self._input.close()
+        return self.process.wait(WAIT_SECONDS)
+
+
+class Terminal:
+    """A running `gateway …` on a pseudo terminal, with somebody who types and looks."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self._master, slave = os.openpty()
+        name = os.ttyname(slave)
+        # A new session's first process gets the first terminal that it opens for its own, as with a real one.
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *words(*arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=environment(folder, TERM="xterm", **variables),
+            start_new_session=True,
+        )
+        self._slave = slave
+        self._raw = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(WAIT_SECONDS)
+        os.close(self._slave)
+        os.close(self._master)
+
+    @property
+    def raw(self) -> str:
+        """All that was written to it."""
+        return self._raw.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """The same without colours and movements."""
+        return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.raw)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._master, keys.encode())
+
+    def expect(self, part: str) -> None:
+        """Wait until this can be read."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while part not in self.text:
+            assert time.monotonic() < deadline, f"no {part!r} on the screen:\n{self.text}"
+            self._look(0.1)
+
+    def echoes(self) -> bool:
+        """Whether it shows what is typed, as a terminal normally does."""
+        return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
+
+    def end(self) -> int:
+        """Wait for its end, and give the exit status."""
+        status = self.process.wait(WAIT_SECONDS)
+        while self._look(0):
+            pass
+        return status
+
+    def _look(self, seconds: float) -> bool:
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        self._raw += os.read(self._master, 65536)
+        return True

@@ -1,0 +1,58 @@
+"""One `gateway serve` for the tests of the other commands, and a quick way to run those."""
+
+import io
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol, cast
+
+import pytest
+
+from gateway.cli import main
+from tests.client import App
+from tests.gateway.cli.command import Result, Served, environment, serving
+from tests.server import Gateway
+
+
+class RunHere(Protocol):
+    """Runs `gateway …` in the test's own process: a new one spends over a second on importing."""
+
+    def __call__(self, folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result: ...
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A running gateway, which logs all that it can; users and rooms in it have names of their own."""
+    with serving(tmp_path_factory.mktemp("served"), "--log-level", "trace") as served:
+        yield served
+
+
+@pytest.fixture
+async def app(served: Served) -> AsyncIterator[App]:
+    """An app that uses it."""
+    async with App(cast(Gateway, served)) as app:
+        yield app
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Run a command for its outcome alone."""
+
+    def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
+        raw = typed if isinstance(typed, bytes) else typed.encode()
+        status: object = 0
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", environment(folder, **variables))
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["gateway", *arguments])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
+            try:
+                main()
+            except SystemExit as exit:
+                status = exit.code or 0
+        assert isinstance(status, int)
+        return Result(status, *capsys.readouterr())
+
+    return run

@@ -1,0 +1,429 @@
+"""`gateway chat`: a person at a terminal, a script at the end of a pipe."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from rich.text import Text
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from gateway.cli.chat import chat, conversation
+from gateway.cli.chat.account import Account, gateway_at
+from gateway.cli.chat.conversation import Conversation
+from gateway.cli.chat.screen import Line
+from gateway.cli.chat.terminal import Editor
+from gateway.cli.chat.wording import clean, explain, line_of
+from gateway.startup import StartError
+from tests.client import App
+from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words
+from tests.server import Gateway
+
+Frame = dict[str, Any]
+Result = TypeVar("Result")
+
+# ---- in a pipe ----
+
+
+async def test_each_piped_line_is_said_and_what_cannot_be_is_reported(
+    served: Served, app: App, alice: str, bob: str, room: str
+) -> None:
+    (served.folder / "password").write_text(f"{PASSWORD}\nnot the password\n")
+    options = (served.url, "--room", room, "--password-file", "password")
+    lines = ["Hello!", "", "x" * 4001, "Grüße", "   ", "y" * 70_000, "/quit", "Bye!"]
+    piped = "\r\n".join(lines).encode() + b"\nlatin-1: \xe9\nThe last one has no line break."
+    async with app.in_room(alice, room) as ann:
+        result = await asyncio.to_thread(run, served.folder, "chat", *options, "--user", bob, "--register", typed=piped)
+        await ann.expect("room.joined", user=bob)
+        said = ["Hello!", "Grüße", "/quit", "Bye!", "The last one has no line break."]
+        for text in said:
+            await ann.expect("chat.message", sender=bob, text=text)
+        await ann.expect_nothing()
+    assert [line.split(f"{bob}: ")[1] for line in result.out.splitlines()] == said
+    too_long, too_large, not_text = result.err.splitlines()
+    assert too_long == "gateway: line 3 was not sent: text: String should have at most 4000 characters"
+    assert too_large.startswith("gateway: line 6 was not sent: the message has 70")
+    assert not_text == "gateway: line 9 was not sent: it is not UTF-8"
+    assert result.status == 1
+
+
+async def test_a_pipe_that_is_read_by_head_ends_quietly(served: Served, app: App, alice: str, room: str) -> None:
+    await app.register(alice)
+    chat = " ".join(words("chat", served.ws_url, "--user", alice, "--room", room))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["/bin/sh", "-c", f"yes | head -n 50 | {chat} | head -n 2"],
+        env=environment(served.folder, GATEWAY_CHAT_PASSWORD=PASSWORD),
+        cwd=served.folder,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout.decode().count(f"{alice}: y") == 2
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "options", "problem"),
+    [
+        ("ws://127.0.0.1:9", "alice", PASSWORD, {}, "cannot reach http://127.0.0.1:9 "),
+        ("{served}", "nobody", PASSWORD, {}, "cannot log in: wrong user name or password; new here? add --register"),
+        ("{served}", "X", PASSWORD, {"register": True}, "cannot register: username: expected 3 to 32 "),
+        ("{served}", "bob", "short", {"register": True}, "cannot register: password: expected 8 to 1024 bytes"),
+        ("{served}/elsewhere", "alice", PASSWORD, {}, "there is no gateway at {served_http}/elsewhere; is the path "),
+        ("{served}", "alice", PASSWORD, {"password_file": Path("/no/file")}, "cannot read the password file /no/file"),
+    ],
+)
+def test_what_stands_in_the_way_is_told_in_one_line(
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    user: str,
+    password: str,
+    options: dict[str, Any],
+    problem: str,
+) -> None:
+    monkeypatch.setenv("GATEWAY_CHAT_PASSWORD", password)
+    with pytest.raises(StartError) as refused:
+        chat(user, url.format(served=served.ws_url), **options)
+    assert str(refused.value).startswith(problem.format(served_http=served.url))
+    assert "\n" not in str(refused.value)
+    assert password not in str(refused.value)
+
+
+def test_a_bad_room_and_a_missing_password_are_told_as_well(served: Served, alice: str) -> None:
+    options = (served.ws_url, "--user", alice, "--register")
+    bad_room, no_terminal = run_all(
+        command(served.folder, "chat", *options, "--room", "No Room", typed="hi", GATEWAY_CHAT_PASSWORD=PASSWORD),
+        command(served.folder, "chat", *options, typed="hi"),
+    )
+    assert bad_room.problem.startswith("cannot join the room: room: expected 1 to 64 ")
+    assert "--password-file" in no_terminal.problem
+    assert "GATEWAY_CHAT_PASSWORD" in no_terminal.problem
+
+
+def test_who_may_not_register_is_told_to_ask(
+    own_gateway: Callable[..., Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_CHAT_PASSWORD", PASSWORD)
+    gateway = own_gateway(registration="closed")
+    with pytest.raises(StartError, match="registration is closed; ask the operator"):
+        chat("alice", gateway.ws_url, register=True)
+
+
+async def test_a_script_that_is_told_to_stop_leaves_politely(served: Served, app: App, alice: str, room: str) -> None:
+    await app.register(alice)
+    with Piped(served.folder, served.ws_url, "--user", alice, "--room", room) as script:
+        script.write("Hello!\n")
+        await _soon(script.out.expect, f"{alice}: Hello!")
+        script.process.terminate()
+        assert await _soon(script.process.wait) == 128 + signal.SIGTERM
+        assert script.err.text == ""
+
+
+# ---- on a terminal ----
+
+
+async def test_somebody_types_while_others_talk(served: Served, app: App, alice: str, bob: str, room: str) -> None:
+    async with app.in_room(bob, room) as ben:
+        for number in range(1, 31):
+            await ben.ask("chat.send", room=room, text=f"old news {number}")
+            await ben.expect("chat.message")
+        options = (served.ws_url, "--user", alice, "--room", room, "--register")
+        with Terminal(served.folder, "chat", *options, GATEWAY_CHAT_PASSWORD=PASSWORD) as ann:
+            await _soon(ann.expect, f"you are {alice}")
+            assert "old news 11\r\n" in ann.text
+            assert "old news 10\r\n" not in ann.text
+            await ben.expect("room.joined", user=alice)
+
+            ann.type("Hullo\x1b[D\x1b[D\x1b[D\x1b[D")
+            await _soon(ann.expect, "> Hullo")
+            await ben.ask("chat.send", room=room, text="An \x1b[2Jevil\x07 \u202eline\nbreak")
+            await ben.expect("chat.message")
+            # What had been typed stands below what came in between.
+            await _soon(ann.expect, f"{bob}: An [2Jevil line ⏎ break\r\n\r> Hullo")
+            assert "\x1b[2J" not in ann.raw
+            ann.type("\x1b[3~e\n/help\n//me waves\n")
+            await ben.expect("chat.message", sender=alice, text="Hello")
+            await ben.expect("chat.message", sender=alice, text="/me waves")
+            await _soon(ann.expect, "/quit leaves")
+            ann.type("x" * 4001 + "\n")
+            await _soon(ann.expect, "at most 4000 characters")
+
+            await ben.ask("room.leave", room=room)
+            await _soon(ann.expect, f"← {bob} left")
+            ann.type("/quit\n")
+            assert await _soon(ann.end) == 0
+
+
+async def test_ctrl_c_leaves_and_gives_the_terminal_back(served: Served, app: App, alice: str, room: str) -> None:
+    await app.register(alice)
+    with Terminal(served.folder, "chat", served.ws_url, "--user", alice, "--room", room) as ann:
+        await _soon(ann.expect, "Password:")
+        ann.type(f"{PASSWORD}\n")
+        await _soon(ann.expect, f"you are {alice}")
+        ann.type("\x03")
+        assert await _soon(ann.end) == 0
+        assert ann.echoes()
+        assert PASSWORD not in ann.raw
+
+
+# ---- a gateway of the test's own making, which does what ours does rarely ----
+
+
+class Actor:
+    """Speaks the protocol. Its acts say what to do with the first messages that it is sent; later ones it keeps."""
+
+    def __init__(self, *acts: str) -> None:
+        self.acts = list(acts)
+        self.kept: list[str] = []
+        self.tokens: list[str] = []
+        self.epoch = "first"
+        self.gone = False
+
+    async def talk(self, ws: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            await self._talk(ws)
+
+    async def _talk(self, ws: ServerConnection) -> None:
+        assert ws.request is not None
+        self.tokens.append(ws.request.headers["Authorization"])
+        if self.gone:
+            await ws.close(1013, "overloaded")
+        await self._send(ws, "welcome", user="alice", max_message_bytes=65536)
+        async for text in ws:
+            message = json.loads(text)
+            await self._answer(ws, message, message["data"])
+
+    async def _answer(self, ws: ServerConnection, message: Frame, data: Frame) -> None:
+        match message["type"]:
+            case "room.join":
+                everything = self._messages(0)
+                await self._reply(ws, message, epoch=self.epoch, offset=len(self.kept), members=1, messages=everything)
+            case "chat.history":
+                await self._reply(ws, message, messages=self._messages(data["after"]), has_more=False)
+            case "bye":
+                await self._reply(ws, message)
+                await ws.close(1000, "bye")
+            case "chat.send":
+                await self._act(self.acts.pop(0) if self.acts else "keep", ws, message)
+
+    async def _act(self, act: str, ws: ServerConnection, message: Frame) -> None:
+        if act in ("keep", "keep and vanish"):
+            self.kept.append(message["data"]["text"])
+        if act in ("vanish", "keep and vanish"):
+            ws.transport.abort()
+        elif act == "keep":
+            (kept,) = self._messages(len(self.kept) - 1)
+            await self._reply(ws, message, message=kept)
+            await self._send(ws, "chat.message", **kept)
+        elif act == "be busy":
+            error = {"message": "down", "retryable": True, "retry_after_ms": 1}
+            await ws.send(json.dumps({"type": "error", "id": message["id"]} | error))
+        elif act == "go":
+            self.gone = True
+            await ws.close(1013, "overloaded")
+        else:
+            code, reason, reconnect = act.split()
+            await self._send(ws, "bye", code=int(code), reason=reason, reconnect=reconnect)
+            await ws.close(int(code), reason)
+
+    def _messages(self, after: int) -> list[Frame]:
+        when = "2026-01-02T03:04:05.678Z"
+        return [
+            {"offset": n, "changed": n, "room": "lobby", "sender": "alice", "text": text, "sent_at": when}
+            for n, text in enumerate(self.kept[after:], start=after + 1)
+        ]
+
+    async def _reply(self, ws: ServerConnection, message: Frame, /, **data: Any) -> None:
+        await ws.send(json.dumps({"type": "reply", "id": message["id"], "status": 20000, "data": data}))
+
+    async def _send(self, ws: ServerConnection, type: str, **data: Any) -> None:
+        await ws.send(json.dumps({"type": type, "data": data}))
+
+
+class Script:
+    """A screen that gives lines and remembers what it was shown."""
+
+    live = False
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = [Line(number, text) for number, text in enumerate(lines, start=1)]
+        self.shown: list[str] = []
+        self.told: list[str] = []
+
+    async def next_line(self) -> Line | None:
+        return self._lines.pop(0) if self._lines else None
+
+    def show(self, line: Text) -> None:
+        self.shown.append(line.plain.partition("alice: ")[2])
+
+    def tell(self, notice: str) -> None:
+        self.told.append(notice)
+
+    def report(self, line: Line, problem: str) -> None:
+        self.told.append(f"line {line.number}: {problem}")
+
+
+class AccountWithoutHttp(Account):
+    """Has a second token when it is asked to log in again."""
+
+    async def log_in(self) -> None:
+        self.token = "token-2"
+
+
+@asynccontextmanager
+async def conversing(actor: Actor, script: Script) -> AsyncIterator[Conversation]:
+    async with (
+        serve(actor.talk, "127.0.0.1", 0) as server,
+        AccountWithoutHttp(gateway_at(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "alice", "") as account,
+        asyncio.timeout(10),
+    ):
+        account.token = "token-1"
+        yield Conversation(account, "lobby", script, last=50)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that are over at once."""
+    monkeypatch.setattr(conversation, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(conversation, "BREATH_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("act", ["vanish", "keep and vanish", "be busy", "1011 internal_error with_backoff"])
+@pytest.mark.usefixtures("hasty")
+async def test_a_line_is_said_once_whatever_happens_to_its_connection(act: str) -> None:
+    actor, script = Actor("keep", act), Script("one", "two", "three")
+    async with conversing(actor, script) as talk:
+        await talk.run()
+    assert actor.kept == script.shown == ["one", "two", "three"]
+    assert not talk.failed
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_an_expired_token_is_renewed_without_a_word_lost() -> None:
+    actor, script = Actor("4410 token_expired new_credential"), Script("one", "two")
+    async with conversing(actor, script) as talk:
+        await talk.run()
+    assert actor.kept == ["one", "two"]
+    assert actor.tokens == ["Bearer token-1", "Bearer token-2"]
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_revoked_token_ends_it_with_the_reason_and_the_line_that_was_not_sent() -> None:
+    actor, script = Actor("keep", "4411 token_revoked new_credential"), Script("one", "two", "three")
+    async with conversing(actor, script) as talk:
+        with pytest.raises(StartError, match="token_revoked"):
+            await talk.run()
+        talk.report_unsent()
+    assert script.told == ["line 2: the end came before the gateway acknowledged it"]
+    assert talk.failed
+    assert len(actor.tokens) == 1
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_pipe_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "PATIENCE_SECONDS", 0)
+    actor, script = Actor("keep", "go"), Script("one", "two")
+    async with conversing(actor, script) as talk:
+        with pytest.raises(StartError, match="gave up"):
+            await talk.run()
+        talk.report_unsent()
+    assert actor.kept == ["one"]
+    lost, unsent = script.told
+    assert lost.startswith("the connection is lost (overloaded)")
+    assert unsent.startswith("line 2: ")
+
+
+# ---- parts ----
+
+
+@pytest.mark.parametrize(
+    ("url", "http", "ws"),
+    [
+        ("ws://127.0.0.1:8000", "http://127.0.0.1:8000", "ws://127.0.0.1:8000"),
+        ("http://localhost:8000/", "http://localhost:8000", "ws://localhost:8000"),
+        ("wss://example.com/talk/", "https://example.com/talk", "wss://example.com/talk"),
+        ("https://example.com/talk/ws/chat", "https://example.com/talk", "wss://example.com/talk"),
+        ("ws://[::1]:8000", "http://[::1]:8000", "ws://[::1]:8000"),
+    ],
+)
+def test_any_of_the_four_schemes_says_where_the_gateway_is(url: str, http: str, ws: str) -> None:
+    place = gateway_at(url)
+    assert (place.http, place.ws) == (http, ws)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "localhost:8000", "ftp://x", "ws://", "ws://[", "ws://a:b@x", "ws://x?token=a"]
+)
+def test_another_url_is_refused(url: str) -> None:
+    with pytest.raises(StartError, match="URL: expected"):
+        gateway_at(url)
+
+
+def test_nothing_from_the_wire_drives_the_terminal() -> None:
+    assert clean("\x1b[31mred\x1b]0;title\x07\x9b2J \u202eevil\u2028 a\tb\r\nc") == "[31mred]0;title2J evil a b ⏎ c"
+    assert clean("👩‍👩‍👧 Grüße 漢字") == "👩‍👩‍👧 Grüße 漢字"
+    assert explain({"message": "\x1b[2Jno"}) == "[2Jno"
+    assert explain({"message": "wrong", "details": [{"field": "data.text", "message": "x\x07"}]}) == "text: x"
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "line"),
+    [
+        ("chat.message", {"sender": "bob", "body": {"a": "\x1b"}}, '--:-- bob: {"a": "\\u001b"}'),
+        ("chat.edited", {"sender": "bob", "text": "better"}, "--:-- bob (edited): better"),
+        ("chat.deleted", {"sender": "bob"}, "--:-- bob: (deleted)"),
+        ("room.joined", {"user": "b\x1bob"}, "→ bob joined"),
+        ("announcement", {"sender": "root", "text": "Tea!"}, "--:-- announcement of root: Tea!"),
+        ("presence.changed", {"user": "bob"}, None),
+    ],
+)
+def test_each_event_becomes_a_line(type: str, data: dict[str, Any], line: str | None) -> None:
+    text = line_of(type, data)
+    assert (text and text.plain) == line
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("Hello\n", "Hello"),
+        ("Helo\x1b[Dl\n", "Hello"),
+        ("ello\x01H\x05!\n", "Hello!"),
+        ("one two \x17three\n", "one three"),
+        ("nonsense\x15sense\n", "sense"),
+        ("ab\x02\x0bc\n", "ac"),
+        ("漢字\x7f\n", "漢"),
+        ("a\x1b[5~\x1bxb\n", "ab"),
+    ],
+)
+def test_keys_do_what_fingers_expect(keys: str, line: str) -> None:
+    assert Editor().feed(keys) == [line]
+    # The same one by one, as a slow line brings them.
+    slow = Editor()
+    assert [each for key in keys for each in slow.feed(key)] == [line]
+
+
+def test_earlier_lines_come_back_and_a_long_one_scrolls() -> None:
+    editor = Editor()
+    editor.feed("one\ntwo\n\x1b[A\x1b[A")
+    assert editor.window(20) == ("one", "")
+    assert editor.feed("\x1b[B!\r") == ["two!"]
+    editor.feed("漢字 0123456789\x1b[D")
+    assert editor.window(6) == ("345678", "")
+    assert editor.window(80) == ("漢字 012345678", "9")
+    editor.feed("\x04")
+    assert not editor.ended
+    editor.feed("\n\x04")
+    assert editor.ended
+
+
+async def _soon(wait: Callable[..., Result], *arguments: str) -> Result:
+    """Wait for a process without holding up the test's own connections."""
+    return await asyncio.to_thread(wait, *arguments)

@@ -1,0 +1,193 @@
+"""`gateway serve`: it says where it is, refuses what cannot work, and keeps what it acknowledged."""
+
+import os
+import re
+import signal
+import stat
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from tests.client import App
+from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, run_all, serving
+from tests.gateway.cli.conftest import RunHere
+from tests.server import Gateway
+
+GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
+
+
+def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served) -> None:
+    place = f"127.0.0.1:{served.port}"
+    assert f"http://{place}/docs" in served.output.expect("Browser")
+    assert f"POST http://{place}/token" in served.output.expect("Postman")
+    assert f"ws://{place}/ws/chat?token=" in served.output.expect("WebSocket ws")
+    assert f"gateway chat ws://{place}" in served.output.expect("Terminal")
+    assert httpx2.get(f"{served.url}/docs").status_code == 200
+
+
+def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    taken, below_a_file, read_only = run_all(
+        command(tmp_path, "serve", "--port", str(served.port)),
+        command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR=str(tmp_path / "file" / "data")),
+        command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR="/proc/gateway"),
+    )
+    assert f"port {served.port}" in taken.problem
+    assert "--port" in taken.problem
+    assert "GATEWAY_DATA_DIR" in below_a_file.problem
+    assert "GATEWAY_DATA_DIR" in read_only.problem
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (None, "production needs one"),
+        ("hunter2-hunter2", "expected at least 32 bytes, got 15"),
+        ("change-me-change-me-change-me-change-me", "expected a random string, got the sample of .env.example"),
+        ("-----BEGIN PRIVATE KEY-----MIGEAgEAMBAGByqGSM49", "expected a random string, got a PEM key"),
+    ],
+)
+def test_production_needs_a_good_key(tmp_path: Path, run_here: RunHere, key: str | None, problem: str) -> None:
+    variables = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}
+    if key is not None:
+        variables["GATEWAY_SECRET_KEY"] = key
+    refused = run_here(tmp_path, "serve", **variables)
+    assert refused.problem.startswith(f"GATEWAY_SECRET_KEY: {problem}")
+    assert key is None or key not in refused.err
+
+
+def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
+    tmp_path: Path, run_here: RunHere
+) -> None:
+    wrong = {
+        "GATEWAY_SECRET_KEY": "s3cr3t-k3y",
+        "GATEWAY_DATABASE_URL": "postgresql://app:s3cr3t-k3y@db/app",
+        "GATEWAY_MESSAGE_RATE": "s3cr3t-k3y",
+        "GATEWAY_PASSWORD_ROUNDS": "3",
+        "GATEWAY_ENVIRONMENT": "s3cr3t-k3y",
+        "GATEWAY_CORS_ORIGINS": "https://s3cr3t-k3y.example/path",
+        "GATEWAY_ROOT_PATH": "s3cr3t-k3y",
+    }
+    serve, users = run_here(tmp_path, "serve", **wrong), run_here(tmp_path, "users", "list", **wrong)
+    for result in (serve, users):
+        assert result.status == 1
+        lines = result.err.splitlines()
+        assert sorted(line.split(":")[1].strip() for line in lines) == sorted(wrong)
+        assert "s3cr3t-k3y" not in result.out + result.err
+    assert "at least 32 bytes" in serve.err
+    assert "'development' or 'production'" in serve.err
+
+
+async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: Path) -> None:
+    """Two people register, log in, join and talk, one through a pipe; the gateway is killed and started again."""
+    with (
+        serving(tmp_path) as first,
+        Terminal(tmp_path, "chat", first.ws_url, "--user", "alice", "--register") as alice,
+        Piped(tmp_path, first.ws_url, "--user", "bob", "--register") as bob,
+    ):
+        alice.expect("Password:")
+        alice.type(f"{PASSWORD}\n")
+        alice.expect("you are alice")
+        bob.write("Hello, Alice!\n")
+        alice.expect("bob: Hello, Alice!")
+        alice.type("Hello, Bob!\n")
+        bob.out.expect("alice: Hello, Bob!")
+        async with App(cast(Gateway, first)) as app:
+            old_token = (await app.log_in("bob")).json()["access_token"]
+
+        # In the middle of a long speech, so that some line is on its way.
+        speech = [f"line {number}" for number in range(1, 121)]
+        bob.write("".join(f"{line}\n" for line in speech))
+        alice.expect("bob: line 20")
+        first.stop(signal.SIGKILL)
+        alice.expect("the connection is lost")
+        alice.type("Are you still there?\n")
+
+        with serving(tmp_path, port=first.port) as second:
+            alice.expect("alice: Are you still there?")
+            alice.expect("bob: line 120")
+            bob.out.expect("alice: Are you still there?")
+            assert bob.end() == 0
+            alice.type("\x04")
+            assert alice.end() == 0
+
+            async with (
+                App(cast(Gateway, second)) as app,
+                app.socket(additional_headers={"Authorization": f"Bearer {old_token}"}) as client,
+            ):
+                await client.expect("welcome", user="bob")
+                history: list[dict[str, Any]] = []
+                more = True
+                while more:
+                    page = await client.ask(
+                        "chat.history", room="lobby", after=history[-1]["offset"] if history else 0, limit=100
+                    )
+                    history += page["messages"]
+                    more = page["has_more"]
+            assert second.stop(signal.SIGTERM) == 0
+
+    assert [message["offset"] for message in history] == list(range(1, 124))
+    said = [message["text"] for message in history]
+    assert said[:2] == ["Hello, Alice!", "Hello, Bob!"]
+    assert [text for text in said if text.startswith("line")] == speech
+    assert "Are you still there?" in said
+    # Nobody was shown anything twice, or in another order.
+    assert spoken(bob.out.text) == said
+    assert [text for text in spoken(alice.text) if text.startswith("line")] == speech
+    for output in (first.output.text, second.output.text, alice.text, bob.out.text, bob.err.text):
+        assert PASSWORD not in output
+        assert old_token not in output
+    key = tmp_path / "data" / "secret_key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+
+
+def spoken(output: str) -> list[str]:
+    return [line.split(": ", 1)[1] for line in output.splitlines() if re.match(r".*\d\d:\d\d (alice|bob): ", line)]
+
+
+async def test_the_log_at_its_most_talkative_has_no_credential(served: Served, app: App, alice: str) -> None:
+    token = await app.token(alice)
+    await app.log_in(alice, "wrong-wrong-wrong")
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("welcome")
+    async with app.socket(f"?token={token[:-4]}") as client:
+        await client.expect("error")
+    async with app.socket(additional_headers={"Authorization": f"Bearer {token}"}) as client:
+        await client.expect("welcome")
+        await client.ask("room.join", room=alice)
+        await client.ask("bye")
+    await app.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+
+    served.output.expect("TRACE")
+    text = served.output.text
+    for secret in (
+        token,
+        token[:-4],
+        token.rpartition(".")[2][:-4],
+        PASSWORD,
+        PASSWORD.replace(" ", "+"),
+        "wrong-wrong",
+    ):
+        assert secret not in text
+
+
+def test_in_production_it_shows_no_page_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    variables: dict[str, Any] = {
+        "GATEWAY_ENVIRONMENT": "production",
+        "GATEWAY_SECRET_KEY": GOOD_KEY,
+        "GATEWAY_PASSWORD_ROUNDS": "10",
+        "GATEWAY_CHAT_PASSWORD": PASSWORD,
+        "GATEWAY_MESAGE_RATE": "7",
+        "GATEWAY_ROOT_PATH": "/talk",
+    }
+    with serving(tmp_path, **variables) as served:
+        assert served.ws_url.endswith("/talk")
+        assert "Browser" not in served.output.text
+        assert "GATEWAY_MESAGE_RATE" in served.output.text
+        assert "GATEWAY_CHAT_PASSWORD" not in served.output.text
+        assert not os.path.lexists(tmp_path / "data" / "secret_key")
+        assert served.stop(signal.SIGINT) == 0
+        assert "Traceback" not in served.output.text

@@ -1,0 +1,27 @@
+"""`gateway token`: a token to paste into Postman."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+
+from tests.client import App
+from tests.gateway.cli.command import Served, run
+from tests.gateway.cli.conftest import RunHere
+
+
+async def test_it_prints_a_token_that_opens_the_socket(served: Served, app: App, alice: str) -> None:
+    await app.register(alice)
+    printed = await asyncio.to_thread(run, served.folder, "token", alice, "--minutes", "2")
+    assert (printed.status, printed.err) == (0, "")
+    token = printed.out.removesuffix("\n")
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert claims["exp"] - claims["iat"] == 120
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("welcome", user=alice)
+
+
+def test_it_prints_none_that_would_not_work(tmp_path: Path, run_here: RunHere) -> None:
+    assert run_here(tmp_path, "token", "nobody").problem.startswith("there is no user nobody that is enabled")
+    bad_minutes = run_here(tmp_path, "token", "nobody", "--minutes", "0")
+    assert (bad_minutes.status, bad_minutes.out) == (2, "")

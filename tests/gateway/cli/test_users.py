@@ -1,0 +1,86 @@
+"""`gateway users`: the operator's way to look after users, while the gateway runs or not."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+
+from tests.client import App
+from tests.gateway.cli.command import PASSWORD, Result, Served, Terminal, run
+from tests.gateway.cli.conftest import RunHere
+
+OTHER_PASSWORD = "another battery staple"
+
+
+async def test_a_disabled_user_is_locked_out_until_enabled_again(
+    served: Served, app: App, alice: str, run_here: RunHere
+) -> None:
+    def gateway(*arguments: str, typed: str = "") -> Awaitable[Result]:
+        # In a thread: the command runs a loop of its own.
+        return asyncio.to_thread(run_here, served.folder, *arguments, typed=typed)
+
+    options = ("--full-name", "Alice A.", "--scope", "admin")
+    added = await asyncio.to_thread(run, served.folder, "users", "add", alice, *options, typed=f"{PASSWORD}\n")
+    assert added == Result(0, f"added {alice}\n", "")
+    token = (await app.log_in(alice)).json()["access_token"]
+
+    assert await gateway("users", "disable", alice) == Result(0, f"{alice} is disabled\n", "")
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("error", name="token_revoked")
+        await client.expect("bye", code=1008)
+    assert (await app.log_in(alice)).status_code == 401
+    assert (await app.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})).status_code == 401
+    assert _row(await gateway("users", "list"), alice).endswith("disabled")
+    assert "enabled" in (await gateway("token", alice)).problem
+
+    assert await gateway("users", "enable", alice) == Result(0, f"{alice} is enabled\n", "")
+    changed = await gateway("users", "passwd", alice, typed=f"{OTHER_PASSWORD}\r\n")
+    assert changed == Result(0, f"the password of {alice} is set\n", "")
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("welcome", user=alice)
+    assert (await app.log_in(alice)).status_code == 401
+    assert (await app.log_in(alice, OTHER_PASSWORD)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "problem"),
+    [
+        ("add alice", PASSWORD, "the user name `alice` is taken; choose another"),
+        ("add Bob", PASSWORD, "USER: expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"),
+        ("add bo", PASSWORD, "USER: expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"),
+        ("add bob", "seven-7\n", "password: expected 8 to 1024 bytes of UTF-8, got 7"),
+        ("add bob", "é" * 512 + "x", "password: expected 8 to 1024 bytes of UTF-8, got 1025"),
+        ("add bob", "nul\0nul\0nul\n", "password: expected no NUL character"),
+        ("add bob", "", "password: expected 8 to 1024 bytes of UTF-8, got 0"),
+        ("passwd carol", PASSWORD, "there is no user carol; see: gateway users list"),
+        ("passwd alice", "short", "password: expected 8 to 1024 bytes of UTF-8, got 5"),
+        ("disable carol", "", "there is no user carol; see: gateway users list"),
+        ("enable carol", "", "there is no user carol; see: gateway users list"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    tmp_path: Path, run_here: RunHere, arguments: str, typed: str, problem: str
+) -> None:
+    assert run_here(tmp_path, "users", "add", "alice", typed=PASSWORD).status == 0
+    assert run_here(tmp_path, "users", *arguments.split(), typed=typed).problem == problem
+    listing = run_here(tmp_path, "users", "list")
+    assert _row(listing, "alice").endswith("active")
+    assert "bob" not in listing.out
+
+
+def test_a_person_is_asked_for_the_password_twice_and_does_not_see_it(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "users", "add", "alice") as terminal:
+        terminal.expect("Password: ")
+        terminal.type(f"{PASSWORD}\n")
+        terminal.expect("confirmation: ")
+        terminal.type(f"{PASSWORD}\n")
+        terminal.expect("added alice")
+        assert terminal.end() == 0
+        assert PASSWORD not in terminal.raw
+
+
+def _row(listing: Result, name: str) -> str:
+    assert (listing.status, listing.err) == (0, "")
+    (row,) = (line for line in listing.out.splitlines() if name in line)
+    return row.strip("│ ")
