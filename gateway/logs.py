@@ -70,9 +70,17 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record through, without its credentials."""
-        record.msg = redact(record.getMessage())
-        record.args = None
+        # Part by part: uvicorn's formatter for access lines takes the arguments apart again.
+        record.msg = redact(str(record.msg))
+        if isinstance(record.args, tuple):
+            record.args = tuple(_redact_argument(argument) for argument in record.args)
+        elif record.args:
+            record.args = {name: _redact_argument(argument) for name, argument in record.args.items()}
         return True
+
+
+def _redact_argument(argument: object) -> object:
+    return argument if isinstance(argument, int | float) else redact(str(argument))
 
 
 class NoVersionComplaint(logging.Filter):

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from uvicorn.logging import AccessFormatter
 
-from gateway.logs import JsonFormatter, TextFormatter, redact
+from gateway.logs import JsonFormatter, RedactingFilter, TextFormatter, redact
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 
@@ -43,6 +44,15 @@ def test_a_credential_is_redacted_wherever_it_stands(line: str) -> None:
 @pytest.mark.parametrize("line", ["a token is not valid", "/ws/chat?service=gateway", "expected 12 tokens", "hey JSON"])
 def test_other_lines_stay_as_they_are(line: str) -> None:
     assert redact(line) == line
+
+
+def test_the_lines_of_another_server_keep_their_parts() -> None:
+    record = _record('%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "GET", f"/nothing?token={TOKEN}", "1.1", 404)
+    assert RedactingFilter().filter(record)
+    assert (
+        AccessFormatter("%(request_line)s", use_colors=False).format(record) == "GET /nothing?token=[redacted] HTTP/1.1"
+    )
+    assert record.getMessage() == '127.0.0.1:5 - "GET /nothing?token=[redacted] HTTP/1.1" 404'
 
 
 def _record(message: str, *args: object, exc_info: bool = False) -> logging.LogRecord:
