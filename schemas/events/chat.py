@@ -12,6 +12,28 @@ class ChatMessage(Event, Message):
     type: ClassVar[str] = "chat.message"
 
 
+class ChatEdited(Event, Message):
+    """A message was edited; the event has the whole of it."""
+
+    type: ClassVar[str] = "chat.edited"
+
+
+class ChatDeleted(Event, Message):
+    """A message was taken back; what it said is gone."""
+
+    type: ClassVar[str] = "chat.deleted"
+
+
+class ChatRead(Event):
+    """A user has read the room up to an offset."""
+
+    type: ClassVar[str] = "chat.read"
+
+    room: str
+    user: str
+    offset: int
+
+
 class ChatTyping(Event):
     """A user began (`typing` is true) or ended to type."""
 

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from schemas.base import Event
+from schemas.messages.rooms import Role, Room
 
 
 class RoomJoined(Event):
@@ -15,9 +16,55 @@ class RoomJoined(Event):
 
 
 class RoomLeft(Event):
-    """A user's membership of a room ended."""
+    """A user's membership of a room ended; `by` somebody, if it was not the user's own doing."""
 
     type: ClassVar[str] = "room.left"
 
     room: str
     user: str
+    by: str | None = None
+
+
+class RoomInvited(Event):
+    """Somebody has made this user a member of a room; told on all the user's connections."""
+
+    type: ClassVar[str] = "room.invited"
+
+    room: Room
+    by: str
+
+
+class RoomRole(Event):
+    """A member has another role."""
+
+    type: ClassVar[str] = "room.role"
+
+    room: str
+    user: str
+    role: Role
+
+
+class RoomUpdated(Event):
+    """A room has another title or is private now, or no more."""
+
+    type: ClassVar[str] = "room.updated"
+
+    room: Room
+
+
+class RoomDeleted(Event):
+    """A room has ended, with all that was said in it."""
+
+    type: ClassVar[str] = "room.deleted"
+
+    room: str
+
+
+class Resync(Event):
+    """What was said in a room could not be delivered without a gap; join it anew, from its `epoch` and `offset`."""
+
+    type: ClassVar[str] = "resync"
+
+    room: str
+    epoch: str
+    offset: int

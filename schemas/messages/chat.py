@@ -1,6 +1,6 @@
 """Messages in rooms."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,11 +12,16 @@ from schemas.names import RoomName
 MAX_OFFSET = 2**53  # every JSON reader holds it exactly
 
 
+MessageId = Annotated[str, Field(min_length=1, max_length=64)]
+ClientId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class Message(Wire):
     """A message as everyone in the room sees it.
 
     `offset` is where in the room's log it was sent and `changed` the offset of its last event; they are
     equal until it is edited or deleted. All but the content is the gateway's, whatever a client sent.
+    Only its sender sees `client_id`.
     """
 
     id: str
@@ -27,19 +32,53 @@ class Message(Wire):
     sender: str
     text: str | None = None
     body: Any = None
+    reply_to: str | None = None
+    client_id: str | None = None
     sent_at: Timestamp
+    edited_at: Timestamp | None = None
+    deleted: bool = False
 
 
 class SendMessage(Content):
-    """Say something in a room."""
+    """Say something in a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
     room: RoomName
+    reply_to: MessageId | None = None
+    client_id: ClientId | None = None
+
+
+class SendReply(Wire):
+    """The message, which is on disk by now; `duplicate` if an earlier send has stored it."""
+
+    message: Message
+    duplicate: bool = False
+
+
+class EditMessage(Content):
+    """Say something else instead."""
+
+    room: RoomName
+    message_id: MessageId
+
+
+class DeleteMessage(Wire):
+    """Take a message back."""
+
+    room: RoomName
+    message_id: MessageId
 
 
 class MessageReply(Wire):
-    """The message, which is on disk by now."""
+    """The message in its new state, which is on disk by now."""
 
     message: Message
+
+
+class MarkRead(Wire):
+    """Tell the room up to which offset one has read."""
+
+    room: RoomName
+    offset: int = Field(ge=0, le=MAX_OFFSET)
 
 
 class GetHistory(Wire):

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Timestamp, Wire
-from schemas.messages.chat import Message
+from schemas.messages.chat import MAX_OFFSET, Message
 from schemas.messages.presence import State
-from schemas.names import RoomName
+from schemas.names import RoomName, UserName
 
 Role = Literal["owner", "moderator", "member"]
 
@@ -18,10 +18,12 @@ class Room(Wire):
     name: str
     title: str | None = None
     private: bool
+    direct: bool = False
     epoch: str
     offset: int
     created_at: Timestamp
     role: Role | None = None
+    unread: int | None = None
 
 
 class Member(Wire):
@@ -47,20 +49,45 @@ class RoomReply(Wire):
     room: Room
 
 
+class Position(Wire):
+    """Where a client stands in a room's log: the highest `changed` that it has seen, and of which epoch."""
+
+    epoch: str = Field(min_length=1, max_length=64)
+    offset: int = Field(ge=0, le=MAX_OFFSET)
+
+
 class JoinRoom(Wire):
-    """Become a member, and hear the room on this connection."""
+    """Become a member, and hear the room on this connection; `since` resumes where one stood."""
 
     room: RoomName
+    since: Position | None = None
+
+
+class LogEvent(Wire):
+    """What happened in a room, as the event it would have come in live."""
+
+    type: Literal["chat.message", "chat.edited", "chat.deleted"]
+    data: Message
+
+
+Reason = Literal["epoch_changed", "too_old", "too_many"]
 
 
 class JoinReply(Wire):
-    """Where the room's log stands, and its newest messages, oldest first."""
+    """Where the room's log stands, and what was asked for of it.
+
+    With `since`, and `recovered` true: in `events` what changed since, each message once, ordered by `changed`.
+    Otherwise the newest messages, oldest first; `reason` says why it could not be resumed.
+    """
 
     room: str
     epoch: str
     offset: int
     members: int
-    messages: tuple[Message, ...]
+    recovered: bool | None = None
+    reason: Reason | None = None
+    events: tuple[LogEvent, ...] | None = None
+    messages: tuple[Message, ...] | None = None
 
 
 class LeaveRoom(Wire):
@@ -96,3 +123,45 @@ class MembersReply(Wire):
 
     members: tuple[Member, ...]
     next_cursor: str | None = None
+
+
+class InviteUser(Wire):
+    """Make another user a member."""
+
+    room: RoomName
+    user: UserName
+
+
+class KickUser(Wire):
+    """End another user's membership."""
+
+    room: RoomName
+    user: UserName
+
+
+class SetRole(Wire):
+    """Give a member another role."""
+
+    room: RoomName
+    user: UserName
+    role: Role
+
+
+class UpdateRoom(Wire):
+    """Change a room's title, or whether it is private; what is left out stays."""
+
+    room: RoomName
+    title: str | None = Field(default=None, min_length=1, max_length=200)
+    private: bool | None = None
+
+
+class DeleteRoom(Wire):
+    """End a room, with all that was said in it."""
+
+    room: RoomName
+
+
+class OpenDirect(Wire):
+    """Talk with one other user, in a private room of two."""
+
+    user: UserName
