@@ -9,50 +9,86 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from handlers.errors import Forbidden, MessageError, ValidationFailed
+from handlers.errors import MessageError, MissingScope, ValidationFailed
 from schemas.base import Event
 from schemas.codes import Close
-from schemas.messages.chat import HistoryReply, Message
+from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
-from schemas.messages.rooms import JoinReply, MembersReply, Room, RoomsReply
+from schemas.messages.rooms import JoinReply, MembersReply, Position, Role, Room, RoomsReply
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
 
 
 class RoomVerbs(Protocol):
-    """What a session can do with rooms."""
+    """What a session can do with rooms.
+
+    Each raises `NotFound` for a room that does not exist, or that is private and not the user's; `NotAMember` where
+    only members may; and `Forbidden` where a member's role does not allow it.
+    """
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
 
-    async def join(self, room: str) -> JoinReply:
+    async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
         """Make the user a member and this connection a listener; make a public room where that is open."""
 
     async def leave(self, room: str) -> None:
-        """End the user's membership on all connections; not being a member is fine."""
+        """End the user's membership on all connections; not being a member is fine.
+
+        The last owner of a room with others in it may not leave: raises `Conflict`.
+        """
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Read a page of the public rooms and the user's own."""
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
-        """Read a page of a room's members, or raise `NotAMember`."""
+        """Read a page of a room's members."""
+
+    async def invite(self, room: str, user: str) -> None:
+        """Make another user a member; for owners and moderators."""
+
+    async def kick(self, room: str, user: str) -> None:
+        """End another user's membership; for owners, and for moderators where that is a mere member."""
+
+    async def set_role(self, room: str, user: str, role: Role) -> None:
+        """Give a member another role; for owners. One owner must remain: raises `Conflict`."""
+
+    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
+        """Change what is given; for owners."""
+
+    async def delete(self, room: str) -> None:
+        """End a room, with all that was said in it; for owners."""
+
+    async def open_direct(self, user: str) -> Room:
+        """Find or make the room that this user and another have for themselves."""
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
-        """Send an event to everyone who hears the room, or raise `NotAMember`.
+        """Send an event to everyone who hears the room; for members.
 
         It is not kept: who is away misses it. A droppable one is the first to go when a reader is slow.
         """
 
 
 class MessageVerbs(Protocol):
-    """What a session can do with messages."""
+    """What a session can do with messages. Those that write return once that is durable."""
 
-    async def send(self, room: str, *, text: str | None, body: Any) -> Message:
-        """Store a message and give it to the room; returns once it is durable."""
+    async def send(
+        self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
+    ) -> SendReply:
+        """Store a message and give it to the room; for a `client_id` used before, give that message."""
+
+    async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
+        """Change what a message says; for its author."""
+
+    async def delete(self, room: str, message_id: str) -> Message:
+        """Take a message back; for its author, moderators and owners."""
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Read a page of a room's log, oldest first."""
+
+    async def mark_read(self, room: str, offset: int) -> None:
+        """Note and tell up to which offset the user has read; going back is ignored."""
 
 
 class PresenceVerbs(Protocol):
@@ -140,7 +176,7 @@ class MsgHandler(ABC, Generic[In, Out]):
 
     def _validated(self) -> In:
         if self.scope is not None and self.scope not in self.session.scopes:
-            raise Forbidden(self.scope)
+            raise MissingScope(self.scope)
         try:
             return self.schema.model_validate(self.data)
         except ValidationError as error:

@@ -2,19 +2,66 @@
 
 from handlers.base import MsgHandler
 from schemas.base import Empty
-from schemas.messages.chat import GetHistory, HistoryReply, MessageReply, SendMessage, StartTyping
+from schemas.messages.chat import (
+    DeleteMessage,
+    EditMessage,
+    GetHistory,
+    HistoryReply,
+    MarkRead,
+    MessageReply,
+    SendMessage,
+    SendReply,
+    StartTyping,
+)
 
 
-class SendHandler(MsgHandler[SendMessage, MessageReply]):
+class SendHandler(MsgHandler[SendMessage, SendReply]):
     """Says something in a room."""
 
     schema = SendMessage
     scope = "chat:write"
 
-    async def handle(self, data: SendMessage) -> MessageReply:
+    async def handle(self, data: SendMessage) -> SendReply:
         """Answer once the message is on disk."""
-        message = await self.session.messages.send(data.room, text=data.text, body=data.body)
-        return MessageReply(message=message)
+        return await self.session.messages.send(
+            data.room, text=data.text, body=data.body, reply_to=data.reply_to, client_id=data.client_id
+        )
+
+
+class EditHandler(MsgHandler[EditMessage, MessageReply]):
+    """Says something else instead."""
+
+    schema = EditMessage
+    scope = "chat:write"
+
+    async def handle(self, data: EditMessage) -> MessageReply:
+        """Answer once the change is on disk."""
+        return MessageReply(
+            message=await self.session.messages.edit(data.room, data.message_id, text=data.text, body=data.body)
+        )
+
+
+class DeleteHandler(MsgHandler[DeleteMessage, MessageReply]):
+    """Takes a message back."""
+
+    schema = DeleteMessage
+    scope = "chat:write"
+
+    async def handle(self, data: DeleteMessage) -> MessageReply:
+        """Answer once the change is on disk."""
+        return MessageReply(message=await self.session.messages.delete(data.room, data.message_id))
+
+
+class ReadHandler(MsgHandler[MarkRead, Empty]):
+    """Tells a room up to where one has read."""
+
+    schema = MarkRead
+    scope = "chat:read"
+
+    async def handle(self, data: MarkRead) -> Empty:
+        """Answer once it is noted."""
+        await self.session.messages.mark_read(data.room, data.offset)
+        return Empty()
 
 
 class HistoryHandler(MsgHandler[GetHistory, HistoryReply]):

@@ -6,10 +6,12 @@
             TokenExpired        40101
             TokenRevoked        40102
         UnknownType             40002  no handler for this type
-        Forbidden               40300  a scope is missing
+        Forbidden               40300  not for this user
+            MissingScope               not with this token
         NotAMember              40301
         NotFound                40400
         Conflict                40900  exists already, or changed meanwhile
+        PositionLost            41000
         TooLarge                41300
         ValidationFailed        42200  fields are wrong
         RateLimited             42900
@@ -84,9 +86,13 @@ class UnknownType(MessageError):
 
 
 class Forbidden(MessageError):
-    """A message that needs a scope which the token lacks."""
+    """Something that this user may not do."""
 
     status = Status.FORBIDDEN
+
+
+class MissingScope(Forbidden):
+    """A message that needs a scope which the token lacks."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -117,6 +123,12 @@ class Conflict(MessageError):
     """Something that exists already, or that changed meanwhile."""
 
     status = Status.CONFLICT
+
+
+class PositionLost(MessageError):
+    """A position that the log of a room does not have, so that nothing can be resumed from it."""
+
+    status = Status.POSITION_LOST
 
 
 class TooLarge(MessageError):

@@ -6,15 +6,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from handlers.base import MsgHandler, Refusal, Session
-from handlers.chat import HistoryHandler, SendHandler, TypingHandler
+from handlers.chat import DeleteHandler, EditHandler, HistoryHandler, ReadHandler, SendHandler, TypingHandler
 from handlers.errors import UnknownType, ValidationFailed
 from handlers.presence import GetPresenceHandler
 from handlers.rooms import (
     CreateRoomHandler,
+    DeleteRoomHandler,
+    InviteHandler,
     JoinRoomHandler,
+    KickHandler,
     LeaveRoomHandler,
     ListMembersHandler,
     ListRoomsHandler,
+    OpenDirectHandler,
+    SetRoleHandler,
+    UpdateRoomHandler,
 )
 from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandler
 from schemas.base import ClientMessage
@@ -31,8 +37,17 @@ HANDLERS: Handlers = {
     "room.leave": LeaveRoomHandler,
     "room.list": ListRoomsHandler,
     "room.members": ListMembersHandler,
+    "room.invite": InviteHandler,
+    "room.kick": KickHandler,
+    "room.role": SetRoleHandler,
+    "room.update": UpdateRoomHandler,
+    "room.delete": DeleteRoomHandler,
+    "direct.open": OpenDirectHandler,
     "chat.send": SendHandler,
+    "chat.edit": EditHandler,
+    "chat.delete": DeleteHandler,
     "chat.history": HistoryHandler,
+    "chat.read": ReadHandler,
     "chat.typing": TypingHandler,
     "presence.get": GetPresenceHandler,
 }

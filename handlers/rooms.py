@@ -4,14 +4,20 @@ from handlers.base import MsgHandler
 from schemas.base import Empty
 from schemas.messages.rooms import (
     CreateRoom,
+    DeleteRoom,
+    InviteUser,
     JoinReply,
     JoinRoom,
+    KickUser,
     LeaveRoom,
     ListMembers,
     ListRooms,
     MembersReply,
+    OpenDirect,
     RoomReply,
     RoomsReply,
+    SetRole,
+    UpdateRoom,
 )
 
 
@@ -35,7 +41,7 @@ class JoinRoomHandler(MsgHandler[JoinRoom, JoinReply]):
 
     async def handle(self, data: JoinRoom) -> JoinReply:
         """Answer with where the room's log stands."""
-        return await self.session.rooms.join(data.room)
+        return await self.session.rooms.join(data.room, since=data.since)
 
 
 class LeaveRoomHandler(MsgHandler[LeaveRoom, Empty]):
@@ -70,3 +76,73 @@ class ListMembersHandler(MsgHandler[ListMembers, MembersReply]):
     async def handle(self, data: ListMembers) -> MembersReply:
         """Answer with a page of members."""
         return await self.session.rooms.members(data.room, cursor=data.cursor, limit=data.limit)
+
+
+class InviteHandler(MsgHandler[InviteUser, Empty]):
+    """Makes another user a member."""
+
+    schema = InviteUser
+    scope = "rooms:manage"
+
+    async def handle(self, data: InviteUser) -> Empty:
+        """Answer once the membership is there."""
+        await self.session.rooms.invite(data.room, data.user)
+        return Empty()
+
+
+class KickHandler(MsgHandler[KickUser, Empty]):
+    """Ends another user's membership."""
+
+    schema = KickUser
+    scope = "rooms:manage"
+
+    async def handle(self, data: KickUser) -> Empty:
+        """Answer once the membership has ended."""
+        await self.session.rooms.kick(data.room, data.user)
+        return Empty()
+
+
+class SetRoleHandler(MsgHandler[SetRole, Empty]):
+    """Gives a member another role."""
+
+    schema = SetRole
+    scope = "rooms:manage"
+
+    async def handle(self, data: SetRole) -> Empty:
+        """Answer once the role is given."""
+        await self.session.rooms.set_role(data.room, data.user, data.role)
+        return Empty()
+
+
+class UpdateRoomHandler(MsgHandler[UpdateRoom, RoomReply]):
+    """Changes a room's title, or whether it is private."""
+
+    schema = UpdateRoom
+    scope = "rooms:manage"
+
+    async def handle(self, data: UpdateRoom) -> RoomReply:
+        """Answer with the room as it is now."""
+        return RoomReply(room=await self.session.rooms.update(data.room, title=data.title, private=data.private))
+
+
+class DeleteRoomHandler(MsgHandler[DeleteRoom, Empty]):
+    """Ends a room, with all that was said in it."""
+
+    schema = DeleteRoom
+    scope = "rooms:manage"
+
+    async def handle(self, data: DeleteRoom) -> Empty:
+        """Answer once it is gone."""
+        await self.session.rooms.delete(data.room)
+        return Empty()
+
+
+class OpenDirectHandler(MsgHandler[OpenDirect, RoomReply]):
+    """Opens the private room of two users."""
+
+    schema = OpenDirect
+    scope = "chat:write"
+
+    async def handle(self, data: OpenDirect) -> RoomReply:
+        """Answer with the room; it is joined like any other."""
+        return RoomReply(room=await self.session.rooms.open_direct(data.user))
