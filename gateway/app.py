@@ -1,7 +1,7 @@
 """The application: the only place that builds things."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -21,6 +21,7 @@ from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
+from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
 from gateway.rooms.typing import Typing
 from gateway.services import Services
@@ -81,17 +82,29 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
     guard_logs()
     make_data_dir(settings.data_dir)
     key = keys.signing_key(settings)
-    database = Database(settings.store_url)
-    passwords = Passwords(settings.password_rounds)
-    wheel = Wheel()
-    bus = MemoryBus()
-    try:
+    async with AsyncExitStack() as stack:
+        database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
+        stack.push_async_callback(database.close)
         await database.upgrade()
+        passwords = Passwords(settings.password_rounds)
+        stack.callback(passwords.close)
         await passwords.start()
+
+        wheel = Wheel()
+        stack.callback(wheel.close)
+        bus = MemoryBus()
+        stack.push_async_callback(bus.close)
         connections = Connections(settings, clock)
-        hub = Hub(bus, connections)
+        presence = Presence(wheel, bus, clock, settings.away_minutes * 60)
+        hub = Hub(bus, connections, presence, Gaps(database))
+        stack.callback(hub.close)
         await bus.start(hub.receive)
-        tokens = Tokens(key, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
+        log = Log(database, bus, clock, settings.max_waiting_writes)
+        log.start()
+        stack.push_async_callback(log.close)
+
+        lifetime_seconds = round(settings.token_minutes * 60)
+        tokens = Tokens(key, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
         yield Services(
             settings=settings,
             clock=clock,
@@ -103,14 +116,9 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             connections=connections,
             bus=bus,
             hub=hub,
-            log=Log(database, bus, clock),
-            presence=Presence(connections),
+            log=log,
+            presence=presence,
             typing=Typing(wheel, bus),
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
         )
-    finally:
-        wheel.close()
-        await bus.close()
-        passwords.close()
-        await database.close()

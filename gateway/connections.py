@@ -19,6 +19,7 @@ class Connection(Protocol):
     """A connection, as it is counted."""
 
     user: str
+    user_id: str
     address: str
 
     def deliver(self, frame: Frame) -> None:
@@ -35,17 +36,17 @@ class Connections:
         self._settings = settings
         self._clock = clock
         self._all: set[Connection] = set()
-        self._of_user: Counter[str] = Counter()
+        self._of_user: dict[str, set[Connection]] = {}
         self._of_address: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
         self._rate = TokenBuckets(settings.connection_rate, max(1.0, settings.connection_rate))
 
-    def admits(self, user: str, address: str) -> bool:
+    def admits(self, user_id: str, address: str) -> bool:
         """Tell whether one more is within the limits."""
         settings = self._settings
         return not (
-            0 < settings.max_connections_per_user <= self._of_user[user]
+            0 < settings.max_connections_per_user <= len(self._of_user.get(user_id, ()))
             or 0 < settings.max_connections_per_address <= self._of_address[address]
             or self._rate.take(address, self._clock.steady())
         )
@@ -54,28 +55,33 @@ class Connections:
         """Count a connection in."""
         self._all.add(connection)
         self._empty.clear()
-        self._of_user[connection.user] += 1
+        self._of_user.setdefault(connection.user_id, set()).add(connection)
         self._of_address[connection.address] += 1
 
     def remove(self, connection: Connection) -> None:
         """Count a connection out."""
         self._all.remove(connection)
-        for counter, key in ((self._of_user, connection.user), (self._of_address, connection.address)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
+        of_user = self._of_user[connection.user_id]
+        of_user.remove(connection)
+        if not of_user:
+            del self._of_user[connection.user_id]
+        self._of_address[connection.address] -= 1
+        if not self._of_address[connection.address]:
+            del self._of_address[connection.address]
         if not self._all:
             self._empty.set()
 
-    def has(self, user: str) -> bool:
-        """Tell whether a user has a connection here."""
-        return user in self._of_user
-
-    def deliver(self, frame: Frame) -> int:
-        """Give an event to every connection; returns how many there are."""
-        for connection in tuple(self._all):
-            connection.deliver(frame)
+    @property
+    def count(self) -> int:
+        """How many there are."""
         return len(self._all)
+
+    def deliver(self, frame: Frame, user_id: str | None = None) -> int:
+        """Give an event to every connection, or to those of one user; returns how many that were."""
+        to = self._all if user_id is None else self._of_user.get(user_id, set())
+        for connection in tuple(to):
+            connection.deliver(frame)
+        return len(to)
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, to come back each at its own moment, and wait until they are gone."""

@@ -1,7 +1,7 @@
 """One connection of one user: what `handlers.base.Session` promises, in the flesh."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
@@ -64,6 +64,20 @@ class ChatSession:
         """Verbs for presence."""
         return SessionPresence(self)
 
+    @property
+    def last_message_at(self) -> float:
+        """When the last message came, on the steady clock."""
+        return self.ws.last_message_at
+
+    @property
+    def on_message(self) -> Callable[[], None] | None:
+        """Called when the next message comes, if set."""
+        return self.ws.on_message
+
+    @on_message.setter
+    def on_message(self, call: Callable[[], None] | None) -> None:
+        self.ws.on_message = call
+
     def now(self) -> str:
         """Give the gateway's time, as the protocol writes it."""
         return timestamp(milliseconds(self.services.clock))
@@ -124,7 +138,7 @@ class ChatSession:
             self._expiry.cancel()
         for room in tuple(self.joined):
             self.services.hub.leave(room, self)
-        if not self.services.connections.has(self.user):
+        if self.services.presence.depart(self):
             try:
                 async with self.services.database.write() as connection:
                     await users.saw(connection, self.user_id, milliseconds(self.services.clock))
@@ -145,12 +159,13 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     """
     await ws.accept()
     session = ChatSession(ws, auth, services)
-    if not services.connections.admits(session.user, session.address):
+    if not services.connections.admits(session.user_id, session.address):
         session.end(Close.OVERLOADED)
         yield session
         await ws.finish()
         return
     services.connections.add(session)
+    services.presence.arrive(session)
     try:
         session.welcome()
         yield session

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = "development"
     data_dir: Path = Path("data")
     database_url: str | None = None
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     bus_url: str = "memory://"
     root_path: str = ""
     trusted_proxies: str = ""
@@ -68,6 +69,10 @@ class Settings(BaseSettings):
     outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576
 
     # Rooms
+    retention_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    retention_messages: Count = 0
+    away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
+    max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     rooms_open: bool = True
     join_rate: Rate = 10
     max_rooms_per_connection: Count = 128
@@ -107,8 +112,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("sqlite:///"):
-            raise PydanticCustomError("database_url", "expected a URL such as sqlite:////var/lib/gateway/gateway.db")
+        if value is not None and not value.startswith(("sqlite:///", "postgresql://")):
+            raise PydanticCustomError(
+                "database_url",
+                "expected a URL such as sqlite:////var/lib/gateway/gateway.db or postgresql://user:password@host/name",
+            )
         return value
 
     @field_validator("secret_key")

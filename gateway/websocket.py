@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -42,7 +42,9 @@ class GatewayWebSocket(WebSocket):
         )
         self.ended: Close | None = None
         self._hang_up: tuple[Close, int | None] | None = None
-        self._messages = TokenBucket(settings.message_rate, settings.message_burst, clock.steady())
+        self.last_message_at = clock.steady()
+        self.on_message: Callable[[], None] | None = None
+        self._messages = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
         self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
@@ -139,7 +141,9 @@ class GatewayWebSocket(WebSocket):
         return value
 
     def _admits(self, message: dict[str, Any]) -> bool:
-        now = self.clock.steady()
+        now = self.last_message_at = self.clock.steady()
+        if self.on_message is not None:
+            self.on_message()
         wait = self._messages.take(now)
         if not wait:
             return True

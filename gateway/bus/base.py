@@ -9,16 +9,26 @@ from gateway.transport.frames import Frame
 
 @dataclass(frozen=True, slots=True)
 class BusEvent:
-    """An event on its way to the listeners of a room on every node, or, without a room, to all connections."""
+    """An event on its way to those whom it concerns, on every node.
+
+    That is the listeners of `room`; or else the connections of `user`, an id; or else all connections.
+    """
 
     frame: Frame
     room: str | None = None
+    user: str | None = None
+    epoch: str | None = None
     offset: int | None = None
-    """Where the room's log is after this event; None for what is not logged."""
+    """Where the room's log is after this event; None, as `epoch`, for what is not logged."""
+    own_user: str | None = None
+    own_frame: Frame | None = None
+    """What the user of this id is given instead: who sent a message sees its `client_id`."""
     skip_user: str | None = None
     """The id of a user who is not told, since it is about that user."""
     drop_user: str | None = None
     """The id of a user who hears the room no more after this event."""
+    drop_all: bool = False
+    """Whether nobody hears the room any more after this event."""
 
 
 Receive = Callable[[BusEvent], int]
@@ -39,7 +49,7 @@ class Bus(Protocol):
         """Begin to give events to `receive`, those that this node publishes included."""
 
     async def publish(self, event: BusEvent) -> int:
-        """Give an event to every node that has subscribed to its room; returns how many connections that reached."""
+        """Give an event to every node that it concerns; returns how many connections that reached."""
 
     async def subscribe(self, room: str) -> None:
         """Ask for a room's events; from when this returns, none is missed but for the reasons above."""

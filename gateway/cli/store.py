@@ -22,7 +22,7 @@ def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Re
         settings = load_settings()
         guard_logs()
         make_data_dir(settings.data_dir)
-        database = Database(settings.store_url)
+        database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
         try:
             await database.upgrade()
             return await work(database, settings)

@@ -1,70 +1,129 @@
-"""Who hears which room on this node."""
+"""Who hears which room on this node.
 
+Every listener of a room gets the room's log in the order of offsets, each event once. The bus may lose, double or
+delay what it carries; offsets tell, and what is missing is read from the store. While that is done, later events of
+the room wait; what cannot be read becomes `resync`, which tells clients to join anew.
+
+Whoever joins subscribes first and reads the store then, so that nothing falls in between; what comes meanwhile is
+kept for it.
+"""
+
+import asyncio
+import logging
 from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
+from gateway.rooms.events import bus_event
+from gateway.rooms.missed import Gap, Gaps
+from gateway.rooms.presence import Presence, Visitor
+from gateway.transport import frames
 from gateway.transport.frames import Frame
+from handlers.errors import Unavailable
+from schemas.events.rooms import Resync
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""How long to wait before a hole is read again, when the store was not available."""
 
 
-class Listener(Protocol):
-    """A connection, as the hub sees it."""
-
-    user_id: str
-    joined: set[str]
-    """The rooms that it hears; the hub keeps it."""
+class Listener(Visitor, Protocol):
+    """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
 
     def deliver(self, frame: Frame) -> None:
         """Take an event; never waits and never raises."""
 
 
 class _Room:
-    """The listeners of one room, and those that are joining with what they have missed meanwhile."""
+    """One room on this node: how far its log has been given out, and to whom."""
 
-    __slots__ = ("joining", "listeners")
+    __slots__ = ("ahead", "closing", "epoch", "joining", "leading", "listeners", "name", "position")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.epoch: str | None = None
+        self.position: int | None = None  # None until the first one who joins has read the store
         self.listeners: set[Listener] = set()
-        self.joining: dict[Listener, list[BusEvent]] = {}
+        self.joining: dict[Listener, list[BusEvent]] = {}  # with what came while they read
+        self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
+        self.ahead: list[BusEvent] = []  # came before what is missing
+        self.closing: asyncio.Task[None] | None = None  # reads what is missing
 
     @property
-    def empty(self) -> bool:
-        return not self.listeners and not self.joining
+    def everyone(self) -> list[Listener]:
+        return [*self.listeners, *self.leading, *self.joining]
+
+    def forget(self, listener: Listener) -> bool:
+        """Take a listener out; tells whether it had heard the room, and was not just about to."""
+        heard = listener in self.listeners or listener in self.leading
+        self.listeners.discard(listener)
+        self.leading.pop(listener, None)
+        self.joining.pop(listener, None)
+        return heard
+
+    def give(self, event: BusEvent) -> int:
+        """Give an event to all who are due it; returns how many that were."""
+        for listener in tuple(self.listeners):
+            _give(event, listener)
+        given = len(self.listeners)
+        for listener, offset in tuple(self.leading.items()):
+            if event.offset is None or event.offset > offset:
+                _give(event, listener)
+                given += 1
+        for kept in self.joining.values():
+            kept.append(event)
+        return given
+
+    def advance(self, offset: int) -> None:
+        """Note that the log has been given out up to an offset."""
+        self.position = offset
+        for listener, leads in tuple(self.leading.items()):
+            if leads <= offset:
+                del self.leading[listener]
+                self.listeners.add(listener)
 
 
 class Hub:
-    """Gives each event that the bus brings to the listeners of its room."""
+    """Gives each event that the bus brings to those whom it concerns."""
 
-    def __init__(self, bus: Bus, connections: Connections) -> None:
+    def __init__(self, bus: Bus, connections: Connections, presence: Presence, gaps: Gaps) -> None:
         self._bus = bus
         self._connections = connections
+        self._presence = presence
+        self._gaps = gaps
         self._rooms: dict[str, _Room] = {}
 
     async def begin(self, name: str, listener: Listener) -> None:
-        """Start to keep a room's events for a listener, until `complete` or `leave`.
-
-        Whoever joins subscribes first and reads the store then, so that nothing falls in between.
-        """
+        """Start to keep a room's events for a listener, until `complete` or `leave`."""
         listener.joined.add(name)
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = _Room()
+            room = self._rooms[name] = _Room(name)
             room.joining[listener] = []
             await self._bus.subscribe(name)
             return
-        room.listeners.discard(listener)
+        if room.forget(listener):
+            self._presence.exit(name, listener)
         room.joining[listener] = []
 
-    def complete(self, name: str, listener: Listener, offset: int) -> None:
-        """Make the listener hear the room, from the event after `offset` on."""
+    def complete(self, name: str, listener: Listener, epoch: str, offset: int) -> None:
+        """Make the listener hear the room from the event after `offset` on, which is as far as it has read."""
         room = self._rooms.get(name)
         kept = room.joining.pop(listener, None) if room is not None else None
         if room is None or kept is None:
             return  # its membership ended while it was joining
-        room.listeners.add(listener)
+        if room.position is None:
+            room.epoch, room.position = epoch, offset
         for event in kept:
             if event.offset is None or event.offset > offset:
                 _give(event, listener)
+        if offset > room.position:
+            room.leading[listener] = offset
+        else:
+            room.listeners.add(listener)
+        self._presence.enter(name, listener)
+        self._catch_up(room)
 
     def leave(self, name: str, listener: Listener) -> None:
         """Make the listener hear the room no more."""
@@ -72,31 +131,110 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             return
-        room.listeners.discard(listener)
-        room.joining.pop(listener, None)
-        if room.empty:
-            del self._rooms[name]
-            self._bus.unsubscribe(name)
+        if room.forget(listener):
+            self._presence.exit(name, listener)
+        self._forget_if_empty(room)
 
     def receive(self, event: BusEvent) -> int:
-        """Give an event to those whom it concerns; returns how many that were."""
+        """Give an event to those whom it concerns; returns how many got it at once."""
         if event.room is None:
-            return self._connections.deliver(event.frame)
+            return self._connections.deliver(event.frame, event.user)
         room = self._rooms.get(event.room)
         if room is None:
             return 0
-        for kept in room.joining.values():
-            kept.append(event)
-        for listener in tuple(room.listeners):
-            _give(event, listener)
-        reached = len(room.listeners)
-        if event.drop_user is not None:
-            for listener in [*room.listeners, *room.joining]:
-                if listener.user_id == event.drop_user:
-                    self.leave(event.room, listener)
-        return reached
+        given = room.give(event) if event.offset is None else self._receive_logged(room, event)
+        self._drop(room, event)
+        return given
+
+    def close(self) -> None:
+        """Stop reading what is missing."""
+        for room in self._rooms.values():
+            if room.closing is not None:
+                room.closing.cancel()
+
+    def _receive_logged(self, room: _Room, event: BusEvent) -> int:
+        if room.position is None:
+            room.ahead.append(event)  # until somebody knows what came before
+            return 0
+        if room.closing is None and event.epoch == room.epoch and event.offset == room.position + 1:
+            given = room.give(event)
+            room.advance(event.offset)
+            return given
+        if event.epoch != room.epoch or (event.offset or 0) > room.position:
+            room.ahead.append(event)
+            self._close_gap(room)
+        return 0
+
+    def _drop(self, room: _Room, event: BusEvent) -> None:
+        if event.drop_user is None and not event.drop_all:
+            return
+        for listener in room.everyone:
+            if event.drop_all or listener.user_id == event.drop_user:
+                self.leave(room.name, listener)
+                self._presence.forget(room.name, listener.user)
+
+    def _forget_if_empty(self, room: _Room) -> None:
+        if room.listeners or room.leading or room.joining or self._rooms.get(room.name) is not room:
+            return
+        del self._rooms[room.name]
+        self._bus.unsubscribe(room.name)
+        if room.closing is not None:
+            room.closing.cancel()
+
+    def _catch_up(self, room: _Room) -> None:
+        """Give out what came too early, as far as it is without a gap."""
+        waiting, room.ahead = room.ahead, []
+        for event in sorted(waiting, key=lambda event: event.offset or 0):
+            self._receive_logged(room, event)
+
+    def _close_gap(self, room: _Room) -> None:
+        if room.closing is None:
+            room.closing = asyncio.create_task(self._read_gap(room))
+
+    async def _read_gap(self, room: _Room) -> None:
+        assert room.epoch is not None  # noqa: S101 - both are set by the first `complete`
+        assert room.position is not None  # noqa: S101
+        logger.info("reading a gap of a room after offset %d", room.position)
+        try:
+            gap = await self._read_patiently(room.name, room.epoch, room.position)
+        finally:
+            room.closing = None
+        if gap is None:
+            room.ahead.clear()  # the room is gone, and the event that says so is on its way
+        elif gap.rows is None:
+            self._resync(room, gap)
+        else:
+            self._fill(room, gap)
+            self._catch_up(room)
+
+    async def _read_patiently(self, name: str, epoch: str, offset: int) -> Gap | None:
+        while True:
+            try:
+                return await self._gaps.read(name, epoch, offset)
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _fill(self, room: _Room, gap: Gap) -> None:
+        for row in gap.rows or ():
+            room.give(bus_event(gap.room, row))
+            room.advance(row.changed)
+        if room.position is not None:
+            # What lies between the last row and here was overtaken by later changes of the same messages.
+            room.advance(max(room.position, gap.room.offset))
+
+    def _resync(self, room: _Room, gap: Gap) -> None:
+        logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
+        event = Resync(room=room.name, epoch=gap.room.epoch, offset=gap.room.offset)
+        # Of another epoch, it is another room, of which nobody here need be a member.
+        resync = BusEvent(frames.event(event), room=room.name, drop_all=gap.room.epoch != room.epoch)
+        room.ahead.clear()
+        room.give(resync)
+        room.advance(gap.room.offset)
+        self._drop(room, resync)
 
 
 def _give(event: BusEvent, listener: Listener) -> None:
-    if event.skip_user is None or listener.user_id != event.skip_user:
+    if event.own_user is not None and listener.user_id == event.own_user and event.own_frame is not None:
+        listener.deliver(event.own_frame)
+    elif event.skip_user is None or listener.user_id != event.skip_user:
         listener.deliver(event.frame)

@@ -1,48 +1,102 @@
-"""The log of each room: what is said, in order, durable before it is acknowledged."""
+"""The log of each room: what is said, in order, durable before it is acknowledged.
+
+One writer takes whatever is waiting and commits it in one transaction. While it waits for the disk, the next batch
+gathers; so the more there is to write, the less a message costs, and one that comes alone waits for nobody.
+"""
 
 import asyncio
-from typing import Any
+import logging
+from collections import deque
 
-from gateway.bus.base import Bus, BusEvent
+from gateway.bus.base import Bus
 from gateway.clock import Clock, milliseconds
-from gateway.store import messages, rooms
-from gateway.store.engine import Database
-from gateway.transport import frames
-from schemas.base import timestamp
-from schemas.events.chat import ChatMessage
-from schemas.messages.chat import Message
+from gateway.rooms.events import bus_event
+from gateway.store import writes
+from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.writes import Change, Outcome, Written
+from handlers.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 500
+"""Changes in one transaction: 500 rows take a few milliseconds, and a reply should not wait for longer."""
+
+Waiting = tuple[Change, asyncio.Future[Written]]
 
 
 class Log:
-    """Appends to rooms' logs: first commit, then publish, one message at a time, so in the order of offsets."""
+    """Writes to rooms' logs: first the commit, then the replies and the bus, in the order of offsets."""
 
-    def __init__(self, database: Database, bus: Bus, clock: Clock) -> None:
+    def __init__(self, database: Database, bus: Bus, clock: Clock, max_waiting: int) -> None:
         self._database = database
         self._bus = bus
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._max_waiting = max_waiting
+        self._waiting: deque[Waiting] = deque()
+        self._more = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
 
-    async def append(self, room_name: str, *, user_id: str, sender: str, text: str | None, body: Any) -> Message:
-        """Store a message of a member and give it to the room; returns once it is durable.
+    def start(self) -> None:
+        """Begin to write."""
+        self._writer = asyncio.create_task(self._write())
 
-        Raises `NotAMember`, `NotFound` or `Unavailable`, and then nothing was stored.
+    async def close(self) -> None:
+        """Write what is waiting, then stop."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            self._more.set()
+            await writer
+
+    async def write(self, change: Change) -> Written:
+        """Make a change; returns once it is durable.
+
+        Raises what the change is refused with, and `Unavailable` if the store does not answer or too much is waiting.
         """
-        async with self._turn:
+        if self._writer is None or len(self._waiting) >= self._max_waiting:
+            # At once: who is told now can try another node, and who waits here would only make the queue longer.
+            raise StoreUnavailable("store")
+        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, future))
+        self._more.set()
+        return await future
+
+    async def _write(self) -> None:
+        while self._writer is not None or self._waiting:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                await self._commit([self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))])
+
+    async def _commit(self, batch: list[Waiting]) -> None:
+        try:
             async with self._database.write() as connection:
-                room = await rooms.of_member(connection, room_name, user_id)
-                offset = await rooms.next_offset(connection, room.id)
-                message = Message(
-                    id=messages.message_id(room.epoch, offset),
-                    room=room.name,
-                    epoch=room.epoch,
-                    offset=offset,
-                    changed=offset,
-                    sender=sender,
-                    text=text,
-                    body=body,
-                    sent_at=timestamp(now := milliseconds(self._clock)),
-                )
-                await messages.add(connection, room.id, message, sender_id=user_id, now=now)
-            event = frames.event(ChatMessage.model_construct(**vars(message)))
-            await self._bus.publish(BusEvent(event, room=room.name, offset=offset))
-        return message
+                outcomes = await writes.apply(connection, [change for change, _ in batch], milliseconds(self._clock))
+        except Unavailable:
+            for _, future in batch:
+                _settle(future, StoreUnavailable("store"))
+        except Exception as error:  # the writer must outlive whatever one change does to a transaction
+            await self._commit_apart(batch, error)
+        else:
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                _settle(future, outcome)
+            for outcome in outcomes:
+                if isinstance(outcome, Written) and not outcome.unchanged:
+                    await self._bus.publish(bus_event(outcome.room, outcome.message))
+
+    async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
+        """Commit each change by itself, so that the one which broke the transaction takes no other with it."""
+        if len(batch) == 1:
+            _settle(batch[0][1], error)
+            return
+        logger.warning("a batch of %d changes failed and is written one by one: %r", len(batch), type(error))
+        for waiting in batch:
+            await self._commit([waiting])
+
+
+def _settle(future: "asyncio.Future[Written]", outcome: Outcome | Exception) -> None:
+    if future.done():
+        return  # whoever asked is gone; what is written stays written
+    if isinstance(outcome, Written):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

@@ -1,19 +1,167 @@
-"""Who is there."""
+"""Who is there: online, away after a while without a message, or offline.
 
-from gateway.connections import Connections
+A phone in a tunnel should not flicker: whoever loses the last connection counts as there for some seconds more, and
+whoever is back by then never left.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from gateway.bus.base import Bus, BusEvent
+from gateway.clock import Clock
+from gateway.transport import frames
+from gateway.wheel import Timer, Wheel
 from schemas.base import timestamp
-from schemas.messages.presence import UserPresence
+from schemas.events.presence import PresenceChanged
+from schemas.messages.presence import State, UserPresence
+
+GRACE_SECONDS = 15
+
+
+class Visitor(Protocol):
+    """A connection, as presence sees it."""
+
+    user: str
+    user_id: str
+    joined: set[str]
+    on_message: Callable[[], None] | None
+    """Called when the next message comes, if set."""
+
+    @property
+    def last_message_at(self) -> float:
+        """When the last message came, on the steady clock."""
+
+
+@dataclass
+class _User:
+    """A user who is there, or was a moment ago."""
+
+    name: str
+    id: str
+    connections: set[Visitor] = field(default_factory=set)
+    leaving: Timer | None = None
+    idling: Timer | None = None
+    away: bool = False
+
+
+@dataclass
+class _Place:
+    """A user in a room that some of the user's connections hear, or heard a moment ago."""
+
+    connections: int = 0
+    leaving: Timer | None = None
 
 
 class Presence:
-    """Tells whether users are there: online while they have a connection, and offline otherwise."""
+    """Counts the connections of users, and those of users in rooms, and tells the rooms what changes."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float) -> None:
+        self._wheel = wheel
+        self._bus = bus
+        self._clock = clock
+        self._away_seconds = away_seconds
+        self._users: dict[str, _User] = {}
+        self._places: dict[tuple[str, str], _Place] = {}
+        self._telling: set[asyncio.Task[int]] = set()
 
-    def of(self, user: str, last_seen_at: int | None) -> UserPresence:
+    def of(self, name: str, last_seen_at: int | None) -> UserPresence:
         """Tell of one user; `last_seen_at` is what the store knows, in milliseconds since 1970."""
-        if self._connections.has(user):
-            return UserPresence(user=user, state="online")
+        user = self._users.get(name)
+        if user is not None:
+            return UserPresence(user=name, state="away" if user.away else "online")
         last_seen = None if last_seen_at is None else timestamp(last_seen_at)
-        return UserPresence(user=user, state="offline", last_seen=last_seen)
+        return UserPresence(user=name, state="offline", last_seen=last_seen)
+
+    def arrive(self, visitor: Visitor) -> None:
+        """Count a connection in."""
+        user = self._users.get(visitor.user)
+        if user is None:
+            user = self._users[visitor.user] = _User(visitor.user, visitor.user_id)
+        _cancel(user.leaving)
+        user.leaving = None
+        user.connections.add(visitor)
+        if user.away:
+            self._be_back(user)
+        elif user.idling is None and self._away_seconds:
+            user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
+
+    def depart(self, visitor: Visitor) -> bool:
+        """Count a connection out; tells whether it was the user's last."""
+        user = self._users[visitor.user]
+        user.connections.remove(visitor)
+        if user.connections:
+            return False
+        user.leaving = self._wheel.after(GRACE_SECONDS, partial(self._be_gone, user))
+        return True
+
+    def enter(self, room: str, visitor: Visitor) -> None:
+        """Note that a connection hears a room."""
+        place = self._places.get((room, visitor.user))
+        if place is None:
+            place = self._places[room, visitor.user] = _Place()
+            self._tell(room, visitor.user, visitor.user_id, "online")
+        _cancel(place.leaving)
+        place.leaving = None
+        place.connections += 1
+
+    def exit(self, room: str, visitor: Visitor) -> None:
+        """Note that a connection hears a room no more."""
+        place = self._places.get((room, visitor.user))
+        if place is None:
+            return
+        place.connections -= 1
+        if place.connections == 0:
+            gone = partial(self._be_gone_from, room, visitor.user, visitor.user_id)
+            place.leaving = self._wheel.after(GRACE_SECONDS, gone)
+
+    def forget(self, room: str, name: str) -> None:
+        """Note that a user is a member of a room no more, of which the room is told otherwise."""
+        place = self._places.pop((room, name), None)
+        if place is not None:
+            _cancel(place.leaving)
+
+    def _be_gone(self, user: _User) -> None:
+        _cancel(user.idling)
+        del self._users[user.name]
+
+    def _be_gone_from(self, room: str, name: str, user_id: str) -> None:
+        del self._places[room, name]
+        self._tell(room, name, user_id, "offline")
+
+    def _check_idle(self, user: _User) -> None:
+        now = self._clock.steady()
+        last = max((visitor.last_message_at for visitor in user.connections), default=now)
+        left = last + self._away_seconds - now
+        if left > 0:
+            user.idling = self._wheel.after(left, partial(self._check_idle, user))
+            return
+        user.idling = None
+        user.away = True
+        for visitor in user.connections:
+            visitor.on_message = partial(self._be_back, user)
+        self._tell_rooms(user, "away")
+
+    def _be_back(self, user: _User) -> None:
+        user.away = False
+        for visitor in user.connections:
+            visitor.on_message = None
+        user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
+        self._tell_rooms(user, "online")
+
+    def _tell_rooms(self, user: _User, state: State) -> None:
+        for room in set().union(*(visitor.joined for visitor in user.connections)):
+            self._tell(room, user.name, user.id, state)
+
+    def _tell(self, room: str, name: str, user_id: str, state: State) -> None:
+        event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
+        task = asyncio.create_task(self._bus.publish(BusEvent(event, room=room, skip_user=user_id)))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+
+def _cancel(timer: Timer | None) -> None:
+    if timer is not None:
+        timer.cancel()

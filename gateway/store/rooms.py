@@ -1,17 +1,25 @@
 """Rooms and memberships."""
 
+import hashlib
 import secrets
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.tables import memberships, rooms, users
-from handlers.errors import Conflict, NotAMember, NotFound
+from gateway.store.tables import memberships, messages, rooms, users
+from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
+
+DIRECT = "dm-"
+"""How the names of direct rooms begin; no other room's may."""
+
+MAX_UNREAD = 1000
+"""Unread messages are counted up to here: nobody reads the difference, and everybody would pay for it."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +30,13 @@ class RoomRow:
     name: str
     title: str | None
     private: bool
+    direct: bool
     epoch: str
     offset: int
+    pruned: int
     created_at: int
     role: Role | None = None
+    unread: int | None = None
 
     def shown(self, role: Role | None = None) -> Room:
         """Give what a user may see of it."""
@@ -33,59 +44,86 @@ class RoomRow:
             name=self.name,
             title=self.title,
             private=self.private,
+            direct=self.direct,
             epoch=self.epoch,
             offset=self.offset,
             created_at=timestamp(self.created_at),
             role=role or self.role,
+            unread=self.unread,
         )
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the asking user may not know of it: a private room does not exist for those who are not in it."""
+        return self.private and self.role is None
 
 
 @dataclass(frozen=True)
 class MemberRow:
     """A member of a room."""
 
+    id: str
     name: str
     role: Role
     last_seen_at: int | None
 
 
 async def add(
-    connection: AsyncConnection, *, name: str, title: str | None = None, private: bool = False, now: int
+    connection: AsyncConnection,
+    *,
+    name: str,
+    title: str | None = None,
+    private: bool = False,
+    direct: bool = False,
+    now: int,
 ) -> RoomRow:
     """Make a room with an empty log, or raise `Conflict` if there is one of that name."""
-    values = {
+    if name.startswith(DIRECT) and not direct:
+        raise Forbidden(f"names that begin with `{DIRECT}` are for direct rooms; send `direct.open`")
+    values: dict[str, Any] = {
         "name": name,
         "title": title,
         "private": private,
+        "direct": direct,
         "epoch": secrets.token_urlsafe(6),
         "offset": 0,
+        "pruned": 0,
         "created_at": now,
     }
     try:
         result = await connection.execute(insert(rooms).values(values).returning(rooms.c.id))
     except IntegrityError:
         raise Conflict(f"the room `{name}` exists already; join it with `room.join`") from None
-    return RoomRow(id=result.scalar_one(), **values)  # type: ignore[arg-type]
+    return RoomRow(id=result.scalar_one(), **values)
 
 
-def _seen_by(user_id: str):  # type: ignore[no-untyped-def]  # the type of a select is longer than the select
-    mine = (memberships.c.room_id == rooms.c.id) & (memberships.c.user_id == user_id)
+def direct_name(user_ids: Sequence[str]) -> str:
+    """Name the one direct room of two users, whoever opens it."""
+    return DIRECT + hashlib.sha256(" ".join(sorted(user_ids)).encode()).hexdigest()[:32]
+
+
+def _seen_by(user_id: str) -> Select[Any]:
+    mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == user_id)
     return select(rooms, memberships.c.role).outerjoin(memberships, mine)
 
 
-async def find(connection: AsyncConnection, name: str, user_id: str) -> RoomRow | None:
-    """Find a room by name, with the role that a user has in it."""
-    found = (await connection.execute(_seen_by(user_id).where(rooms.c.name == name))).one_or_none()
-    return RoomRow(**found._mapping) if found else None
+async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
+    """Find a room by name."""
+    return _room((await connection.execute(select(rooms).where(rooms.c.name == name))).one_or_none())
 
 
-async def of_member(connection: AsyncConnection, name: str, user_id: str) -> RoomRow:
-    """Find a room that the user is in, or raise `NotAMember` or `NotFound`.
+async def find(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow | None:
+    """Find a room by name, with the role that a user has in it; `lock` it against other writers, for a change."""
+    query = _seen_by(user_id).where(rooms.c.name == name)
+    if lock:
+        query = query.with_for_update(of=rooms)
+    return _room((await connection.execute(query)).one_or_none())
 
-    A private room does not exist for those who are not in it.
-    """
-    room = await find(connection, name, user_id)
-    if room is None or (room.private and room.role is None):
+
+async def of_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
+    """Find a room that the user is in, or raise `NotAMember` or `NotFound`."""
+    room = await find(connection, name, user_id, lock=lock)
+    if room is None or room.hidden:
         raise NotFound(f"there is no room `{name}`")
     if room.role is None:
         raise NotAMember(name)
@@ -96,27 +134,67 @@ async def page(
     connection: AsyncConnection, user_id: str, *, cursor: str | None, limit: int
 ) -> tuple[list[RoomRow], str | None]:
     """List public rooms and the user's own by name, after `cursor`; gives the cursor of the next page."""
-    query = _seen_by(user_id).where(or_(rooms.c.private.is_(False), memberships.c.role.is_not(None)))
+    query = _seen_by(user_id).add_columns(_unread(user_id))
+    query = query.where(or_(rooms.c.private.is_(False), memberships.c.role.is_not(None)))
     if cursor is not None:
         query = query.where(rooms.c.name > cursor)
-    found = [RoomRow(**row._mapping) for row in await connection.execute(query.order_by(rooms.c.name).limit(limit + 1))]
+    rows = await connection.execute(query.order_by(rooms.c.name).limit(limit + 1))
+    found = [_as_room(row) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
-async def enter(connection: AsyncConnection, room_id: int, user_id: str, role: Role, now: int) -> None:
-    """Make a user a member."""
-    await connection.execute(insert(memberships).values(room_id=room_id, user_id=user_id, role=role, joined_at=now))
+def _unread(user_id: str) -> Any:
+    """Count what others have said after where a member has read; None for those who are no members."""
+    new = (
+        select(messages.c.offset)
+        .where(
+            messages.c.room_id == rooms.c.id,
+            messages.c.offset > memberships.c.read,
+            messages.c.sender_id != user_id,
+            messages.c.deleted_at.is_(None),
+        )
+        .limit(MAX_UNREAD)
+        .correlate(rooms, memberships)
+        .subquery()
+    )
+    count = select(func.count()).select_from(new).correlate(rooms, memberships).scalar_subquery()
+    return case((memberships.c.role.is_not(None), count)).label("unread")
+
+
+async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
+    """Make a user a member, for whom all that was said so far is read."""
+    values = {"room_id": room.id, "user_id": user_id, "role": role, "joined_at": now, "read": room.offset}
+    await connection.execute(insert(memberships).values(values))
 
 
 async def leave(connection: AsyncConnection, room_id: int, user_id: str) -> None:
     """End a membership."""
-    mine = (memberships.c.room_id == room_id) & (memberships.c.user_id == user_id)
-    await connection.execute(delete(memberships).where(mine))
+    await connection.execute(delete(memberships).where(_membership(room_id, user_id)))
 
 
-async def count_members(connection: AsyncConnection, room_id: int) -> int:
-    """Count the members of a room."""
+async def role_of(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:
+    """Tell what a user is in a room."""
+    query = select(memberships.c.role).where(_membership(room_id, user_id))
+    role: Role | None = (await connection.execute(query)).scalar_one_or_none()
+    return role
+
+
+async def set_role(connection: AsyncConnection, room_id: int, user_id: str, role: Role) -> None:
+    """Give a member another role."""
+    await connection.execute(update(memberships).where(_membership(room_id, user_id)).values(role=role))
+
+
+async def mark_read(connection: AsyncConnection, room_id: int, user_id: str, offset: int) -> bool:
+    """Note how far a member has read; tells whether that is further than before."""
+    behind = and_(_membership(room_id, user_id), memberships.c.read < offset)
+    return (await connection.execute(update(memberships).where(behind).values(read=offset))).rowcount == 1
+
+
+async def count_members(connection: AsyncConnection, room_id: int, role: Role | None = None) -> int:
+    """Count the members of a room, or those with one role."""
     query = select(func.count()).select_from(memberships).where(memberships.c.room_id == room_id)
+    if role is not None:
+        query = query.where(memberships.c.role == role)
     return (await connection.execute(query)).scalar_one()
 
 
@@ -125,19 +203,41 @@ async def members(
 ) -> tuple[list[MemberRow], str | None]:
     """List members by name, after `cursor`; gives the cursor of the next page."""
     query = (
-        select(users.c.name, memberships.c.role, users.c.last_seen_at)
+        select(users.c.id, users.c.name, memberships.c.role, users.c.last_seen_at)
         .join(memberships, memberships.c.user_id == users.c.id)
         .where(memberships.c.room_id == room_id)
     )
     if cursor is not None:
         query = query.where(users.c.name > cursor)
-    rows = (await connection.execute(query.order_by(users.c.name).limit(limit + 1))).all()
-    found = [MemberRow(row.name, cast(Role, row.role), row.last_seen_at) for row in rows]
+    rows = await connection.execute(query.order_by(users.c.name).limit(limit + 1))
+    found = [MemberRow(**row._mapping) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
-async def next_offset(connection: AsyncConnection, room_id: int) -> int:
-    """Take the next offset of a room's log. It is gapless because an undone transaction gives it back."""
-    query = update(rooms).where(rooms.c.id == room_id).values(offset=rooms.c.offset + 1)
-    offset: int = (await connection.execute(query.returning(rooms.c.offset))).scalar_one()
-    return offset
+async def change(connection: AsyncConnection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:
+    """Change what is given of a room."""
+    changed = replace(
+        room,
+        title=room.title if title is None else title,
+        private=room.private if private is None else private,
+    )
+    values = {"title": changed.title, "private": changed.private}
+    await connection.execute(update(rooms).where(rooms.c.id == room.id).values(values))
+    return changed
+
+
+async def remove(connection: AsyncConnection, room_id: int) -> None:
+    """End a room, with its memberships and its log."""
+    await connection.execute(delete(rooms).where(rooms.c.id == room_id))
+
+
+def _membership(room_id: int, user_id: str) -> Any:
+    return and_(memberships.c.room_id == room_id, memberships.c.user_id == user_id)
+
+
+def _room(row: Row[Any] | None) -> RoomRow | None:
+    return None if row is None else _as_room(row)
+
+
+def _as_room(row: Row[Any]) -> RoomRow:
+    return RoomRow(**row._mapping)

@@ -1,20 +1,42 @@
 """The tables, as the newest migration leaves them. Times are milliseconds since 1970, UTC."""
 
+from typing import Any
+
+import orjson
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
+    false,
+    text,
 )
 
 metadata = MetaData()
+
+
+class JsonText(TypeDecorator[Any]):
+    """Any JSON, stored as its text. SQLite's own JSON columns turn numbers into numbers of its own."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Write a value."""
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read a value."""
+        return None if value is None else orjson.loads(value)
+
 
 users = Table(
     "users",
@@ -37,8 +59,10 @@ rooms = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("title", Text),
     Column("private", Boolean, nullable=False),
+    Column("direct", Boolean, nullable=False, server_default=false()),  # of two users, made by `direct.open`
     Column("epoch", Text, nullable=False),  # of the log: made with the room, so a room made anew has another
     Column("offset", BigInteger, nullable=False),  # the highest that the log has given out
+    Column("pruned", BigInteger, nullable=False, server_default="0"),  # the highest whose event has been pruned
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -49,6 +73,7 @@ memberships = Table(
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("role", Text, nullable=False),
     Column("joined_at", BigInteger, nullable=False),
+    Column("read", BigInteger, nullable=False, server_default="0"),  # the offset up to which the member has read
     Index("memberships_of_user", "user_id"),
 )
 
@@ -60,7 +85,20 @@ messages = Table(
     Column("changed", BigInteger, nullable=False),  # the offset of its last event
     Column("sender_id", ForeignKey("users.id"), nullable=False),
     Column("text", Text),
-    Column("body", JSON(none_as_null=True)),
+    Column("body", JsonText),
+    Column("reply_to", BigInteger),  # an offset of the same room
+    Column("client_id", Text),
     Column("sent_at", BigInteger, nullable=False),
+    Column("edited_at", BigInteger),
+    Column("deleted_at", BigInteger),
     UniqueConstraint("room_id", "changed"),
+    # Not unique: after 24 hours a client may use an id again. The lock on the room makes the look-up safe.
+    Index(
+        "messages_by_client_id",
+        "room_id",
+        "sender_id",
+        "client_id",
+        sqlite_where=text("client_id IS NOT NULL"),
+        postgresql_where=text("client_id IS NOT NULL"),
+    ),
 )

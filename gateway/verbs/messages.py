@@ -2,9 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.bus.base import BusEvent
 from gateway.store import messages, rooms
+from gateway.store.writes import Delete, Edit, Send, Written
+from gateway.transport import frames
 from gateway.verbs.pages import fitting
-from schemas.messages.chat import HistoryReply, Message
+from handlers.errors import PositionLost
+from schemas.events.chat import ChatRead
+from schemas.messages.chat import HistoryReply, Message, SendReply
 
 if TYPE_CHECKING:
     from gateway.session import ChatSession
@@ -17,14 +22,22 @@ class SessionMessages:
         self._session = session
         self._services = session.services
 
-    async def send(self, room: str, *, text: str | None, body: Any) -> Message:
-        """Store a message and give it to the room; returns once it is durable."""
-        session = self._session
-        message = await self._services.log.append(
-            room, user_id=session.user_id, sender=session.user, text=text, body=body
-        )
-        self._services.typing.stop(room, session.user)
-        return message
+    async def send(
+        self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
+    ) -> SendReply:
+        """Store a message and give it to the room; for a `client_id` used before, give that message."""
+        user_id, user = self._session.user_id, self._session.user
+        written = await self._services.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
+        self._services.typing.stop(room, user)
+        return SendReply(message=self._shown(written), duplicate=written.unchanged)
+
+    async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
+        """Change what a message says; for its author."""
+        return self._shown(await self._services.log.write(Edit(room, self._session.user_id, message_id, text, body)))
+
+    async def delete(self, room: str, message_id: str) -> Message:
+        """Take a message back; for its author, moderators and owners."""
+        return self._shown(await self._services.log.write(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Read a page of a room's log, oldest first."""
@@ -32,6 +45,20 @@ class SessionMessages:
             found = await rooms.of_member(connection, room, self._session.user_id)
             # One more than was asked for, to know whether there are more.
             rows = await messages.page(connection, found, before=before, after=after, limit=limit + 1)
-        page = fitting(rows[:limit])
+        page = fitting(row.shown(found, self._session.user_id) for row in rows[:limit])
         has_more = len(rows) > len(page)
         return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
+
+    async def mark_read(self, room: str, offset: int) -> None:
+        """Note and tell up to which offset the user has read; going back is ignored."""
+        async with self._services.database.write() as connection:
+            found = await rooms.of_member(connection, room, self._session.user_id)
+            if offset > found.offset:
+                raise PositionLost(f"the log of `{room}` ends at {found.offset}")
+            is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
+        if is_news:
+            event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
+            await self._services.bus.publish(BusEvent(event, room=room))
+
+    def _shown(self, written: Written) -> Message:
+        return written.message.shown(written.room, self._session.user_id)

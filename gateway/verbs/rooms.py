@@ -1,16 +1,22 @@
 """What a session can do with rooms."""
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
-from gateway.store import messages, rooms
+from gateway.rooms.events import log_event
+from gateway.rooms.missed import missed_since
+from gateway.store import messages, rooms, users
 from gateway.transport import frames
 from gateway.verbs.pages import fitting
-from handlers.errors import NotFound, RateLimited
+from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
 from schemas.base import Event
-from schemas.events.rooms import RoomJoined, RoomLeft
-from schemas.messages.rooms import JoinReply, Member, MembersReply, Room, RoomsReply
+from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
+from schemas.messages.chat import Message
+from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
 
 if TYPE_CHECKING:
     from gateway.session import ChatSession
@@ -31,36 +37,36 @@ class SessionRooms:
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
-            await rooms.enter(connection, made.id, self._session.user_id, "owner", now)
+            await rooms.enter(connection, made, self._session.user_id, "owner", now)
         return made.shown(role="owner")
 
-    async def join(self, room: str) -> JoinReply:
+    async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
         is_new = await self._enter(room)
         await self._services.hub.begin(room, self._session)
         try:
-            reply = await self._read(room)
+            reply = await self._read(room, since)
         except BaseException:
             self._services.hub.leave(room, self._session)
             raise
-        self._services.hub.complete(room, self._session, reply.offset)
+        self._services.hub.complete(room, self._session, reply.epoch, reply.offset)
         if is_new:
-            joined = frames.event(RoomJoined(room=room, user=self._session.user))
-            await self._services.bus.publish(BusEvent(joined, room=room, skip_user=self._session.user_id))
+            await self._tell(room, RoomJoined(room=room, user=self._session.user), skip_user=self._session.user_id)
         return reply
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections; not being a member is fine."""
         async with self._services.database.write() as connection:
-            found = await rooms.find(connection, room, self._session.user_id)
-            if found is None or (found.private and found.role is None):
+            found = await rooms.find(connection, room, self._session.user_id, lock=True)
+            if found is None or found.hidden:
                 raise NotFound(f"there is no room `{room}`")
             if found.role is None:
                 return
+            if found.role == "owner" and not found.direct:
+                await self._check_another_owner(connection, found)
             await rooms.leave(connection, found.id, self._session.user_id)
-        left = frames.event(RoomLeft(room=room, user=self._session.user))
-        await self._services.bus.publish(BusEvent(left, room=room, drop_user=self._session.user_id))
+        await self._tell(room, RoomLeft(room=room, user=self._session.user), drop_user=self._session.user_id)
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Read a page of the public rooms and the user's own."""
@@ -75,11 +81,113 @@ class SessionRooms:
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         return MembersReply(members=tuple(self._member(row) for row in page), next_cursor=next_cursor)
 
+    async def invite(self, room: str, user: str) -> None:
+        """Make another user a member; for owners and moderators."""
+        async with self._services.database.write() as connection:
+            found = await self._managed(connection, room, "owner", "moderator")
+            invited = await self._other(connection, user)
+            if await rooms.role_of(connection, found.id, invited.id) is not None:
+                raise Conflict(f"`{user}` is a member already")
+            await rooms.enter(connection, found, invited.id, "member", milliseconds(self._services.clock))
+        await self._tell_invited(replace(found, role="member"), invited.id)
+        await self._tell(room, RoomJoined(room=room, user=user), skip_user=invited.id)
+
+    async def kick(self, room: str, user: str) -> None:
+        """End another user's membership; for owners, and for moderators where that is a mere member."""
+        async with self._services.database.write() as connection:
+            found = await self._managed(connection, room, "owner", "moderator")
+            kicked = await self._other(connection, user)
+            role = await rooms.role_of(connection, found.id, kicked.id)
+            if role is None:
+                raise NotFound(f"`{user}` is not a member")
+            if found.role == "moderator" and role != "member":
+                raise Forbidden("only an owner may do this to an owner or a moderator")
+            await rooms.leave(connection, found.id, kicked.id)
+        await self._tell(room, RoomLeft(room=room, user=user, by=self._session.user), drop_user=kicked.id)
+
+    async def set_role(self, room: str, user: str, role: Role) -> None:
+        """Give a member another role; for owners. One owner must remain."""
+        async with self._services.database.write() as connection:
+            found = await self._managed(connection, room, "owner")
+            member = await users.by_name(connection, user)
+            had = None if member is None else await rooms.role_of(connection, found.id, member.id)
+            if member is None or had is None:
+                raise NotFound(f"`{user}` is not a member")
+            if had == "owner" and role != "owner" and await rooms.count_members(connection, found.id, "owner") == 1:
+                raise Conflict("a room needs an owner; make another one first")
+            await rooms.set_role(connection, found.id, member.id, role)
+        if role != had:
+            await self._tell(room, RoomRole(room=room, user=user, role=role))
+
+    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
+        """Change what is given; for owners."""
+        async with self._services.database.write() as connection:
+            found = await self._managed(connection, room, "owner")
+            changed = await rooms.change(connection, found, title=title, private=private)
+        await self._tell(room, RoomUpdated(room=replace(changed, role=None).shown()))
+        return changed.shown()
+
+    async def delete(self, room: str) -> None:
+        """End a room, with all that was said in it; for owners."""
+        async with self._services.database.write() as connection:
+            found = await self._managed(connection, room, "owner")
+            await rooms.remove(connection, found.id)
+        await self._tell(room, RoomDeleted(room=room), drop_all=True)
+
+    async def open_direct(self, user: str) -> Room:
+        """Find or make the room that this user and another have for themselves."""
+        now = milliseconds(self._services.clock)
+        async with self._services.database.write() as connection:
+            other = await self._other(connection, user)
+            name = rooms.direct_name([self._session.user_id, other.id])
+            found = await rooms.find(connection, name, self._session.user_id, lock=True)
+            room = found or await rooms.add(connection, name=name, private=True, direct=True, now=now)
+            entered = [
+                user_id
+                for user_id in (self._session.user_id, other.id)
+                if await rooms.role_of(connection, room.id, user_id) is None
+            ]
+            for user_id in entered:
+                await rooms.enter(connection, room, user_id, "member", now)
+        if other.id in entered:
+            await self._tell_invited(replace(room, role="member"), other.id)
+        return room.shown(role="member")
+
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
-        """Send an event to everyone who hears the room, or raise `NotAMember`."""
+        """Send an event to everyone who hears the room; for members."""
         async with self._services.database.read() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
-        await self._services.bus.publish(BusEvent(frames.event(event, droppable=droppable), room=room))
+        await self._tell(room, event, droppable=droppable)
+
+    async def _tell(self, room: str, event: Event, *, droppable: bool = False, **to: Any) -> None:
+        await self._services.bus.publish(BusEvent(frames.event(event, droppable=droppable), room=room, **to))
+
+    async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
+        event = RoomInvited(room=room.shown(), by=self._session.user)
+        await self._services.bus.publish(BusEvent(frames.event(event), user=user_id))
+
+    async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
+        """Find a room, and lock it, that this user may manage by one of these roles."""
+        room = await rooms.of_member(connection, name, self._session.user_id, lock=True)
+        if room.direct:
+            raise Forbidden("a direct room belongs to its two users as it is")
+        if room.role not in roles:
+            raise Forbidden(f"this needs the role `{'` or `'.join(roles)}` in the room, and yours is `{room.role}`")
+        return room
+
+    async def _other(self, connection: AsyncConnection, name: str) -> users.UserRow:
+        """Find a user who is not this one."""
+        user = await users.by_name(connection, name)
+        if user is None or user.disabled:
+            raise NotFound(f"there is no user `{name}`")
+        if user.id == self._session.user_id:
+            raise Conflict("this is for another user than oneself")
+        return user
+
+    async def _check_another_owner(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
+        owners = await rooms.count_members(connection, room.id, "owner")
+        if owners == 1 and await rooms.count_members(connection, room.id) > 1:
+            raise Conflict("a room with members needs an owner; make another one first, or delete the room")
 
     def _check_limits(self, room: str) -> None:
         limit = self._services.settings.max_rooms_per_connection
@@ -97,29 +205,38 @@ class SessionRooms:
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             # Once more, now that nobody else writes: it may have been made or entered a moment ago.
-            room = await rooms.find(connection, name, self._session.user_id)
+            room = await rooms.find(connection, name, self._session.user_id, lock=True)
             if room is None and self._services.settings.rooms_open:
                 room = await rooms.add(connection, name=name, now=now)
-                await rooms.enter(connection, room.id, self._session.user_id, "owner", now)
-                return True
-            if room is None or (room.private and room.role is None):
+            if room is None or room.hidden:
                 raise NotFound(f"there is no room `{name}`")
             if room.role is None:
-                await rooms.enter(connection, room.id, self._session.user_id, "member", now)
-        return True
+                # A public room that everybody has left is there for the next one to take over.
+                is_empty = await rooms.count_members(connection, room.id) == 0
+                await rooms.enter(connection, room, self._session.user_id, "owner" if is_empty else "member", now)
+        return room.role is None
 
-    async def _read(self, name: str) -> JoinReply:
+    async def _read(self, name: str, since: Position | None) -> JoinReply:
         async with self._services.database.read() as connection:
             room = await rooms.of_member(connection, name, self._session.user_id)
-            newest = await messages.page(connection, room, limit=NEWEST_MESSAGES)
             members = await rooms.count_members(connection, room.id)
-        return JoinReply(
-            room=room.name,
-            epoch=room.epoch,
-            offset=room.offset,
-            members=members,
-            messages=tuple(reversed(fitting(newest))),
-        )
+            reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
+            if since is None:
+                return reply.model_copy(update={"messages": await self._newest(connection, room)})
+            if since.epoch == room.epoch and since.offset > room.offset:
+                raise PositionLost(f"the log of `{name}` ends at {room.offset}; join without `since`")
+            missed = await missed_since(connection, room, since.epoch, since.offset)
+            if not isinstance(missed, str):
+                events = tuple(log_event(room, row, self._session.user_id) for row in missed)
+                if len(fitting(events)) == len(events):
+                    return reply.model_copy(update={"recovered": True, "events": events})
+                missed = "too_many"
+            messages = await self._newest(connection, room)
+            return reply.model_copy(update={"recovered": False, "reason": missed, "messages": messages})
+
+    async def _newest(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[Message, ...]:
+        newest = await messages.page(connection, room, limit=NEWEST_MESSAGES)
+        return tuple(reversed(fitting(row.shown(room, self._session.user_id) for row in newest)))
 
     def _member(self, row: rooms.MemberRow) -> Member:
         presence = self._services.presence.of(row.name, row.last_seen_at)

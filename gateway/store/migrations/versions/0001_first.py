@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("changed", sa.BigInteger, nullable=False),
         sa.Column("sender_id", sa.Text, sa.ForeignKey("users.id"), nullable=False),
         sa.Column("text", sa.Text),
-        sa.Column("body", sa.JSON(none_as_null=True)),
+        sa.Column("body", sa.Text),
         sa.Column("sent_at", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("room_id", "changed"),
     )

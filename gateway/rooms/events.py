@@ -1,0 +1,38 @@
+"""What happened in a room's log, as it goes over the bus and the wire."""
+
+from gateway.bus.base import BusEvent
+from gateway.store.messages import MessageRow
+from gateway.store.rooms import RoomRow
+from gateway.transport import frames
+from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage
+from schemas.messages.chat import Message
+from schemas.messages.rooms import LogEvent
+
+
+def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
+    """Tell which event brought a message into the state that it is in."""
+    if row.deleted_at is not None:
+        return ChatDeleted
+    return ChatMessage if row.changed == row.offset else ChatEdited
+
+
+def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
+    """Give a message as the event that somebody who resumes has missed."""
+    return LogEvent.model_construct(type=kind_of(row).type, data=row.shown(room, viewer_id))
+
+
+def bus_event(room: RoomRow, row: MessageRow) -> BusEvent:
+    """Give a message as the event that goes to everyone in the room, and to its sender with the `client_id`."""
+    kind = kind_of(row)
+    return BusEvent(
+        _frame(kind, row.shown(room)),
+        room=room.name,
+        epoch=room.epoch,
+        offset=row.changed,
+        own_user=None if row.client_id is None else row.sender_id,
+        own_frame=None if row.client_id is None else _frame(kind, row.shown(room, row.sender_id)),
+    )
+
+
+def _frame(kind: type[ChatMessage | ChatEdited | ChatDeleted], message: Message) -> frames.Frame:
+    return frames.event(kind.model_construct(**vars(message)))
