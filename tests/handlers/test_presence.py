@@ -1,11 +1,13 @@
 """Who is there."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.client import App
+from tests.conftest import OwnGateway
 
 
 async def test_users_are_online_while_they_are_connected(app: App, alice: str, bob: str) -> None:
@@ -17,17 +19,74 @@ async def test_users_are_online_while_they_are_connected(app: App, alice: str, b
             pass
 
 
-async def test_users_who_left_are_offline_and_were_last_seen_then(app: App, alice: str, bob: str) -> None:
+async def test_users_who_left_are_offline_after_a_while_and_were_last_seen_then(
+    app: App, alice: str, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
     async with app.connect(alice) as ann:
         async with app.connect(bob) as ben:
-            left_after = ben.welcome["server_time"]
-            await ben.ask("bye")
-            await ben.expect("bye")
-            await ben.expect_close(1000, "bye")
-        [seen] = (await ann.ask("presence.get", users=[bob]))["users"]
-        assert (seen["user"], seen["state"]) == (bob, "offline")
-        if "last_seen" in seen:  # written a moment after the close
-            assert datetime.fromisoformat(seen["last_seen"]) >= datetime.fromisoformat(left_after)
+            came = ben.welcome["server_time"]
+        async with asyncio.timeout(5):
+            while (seen := (await ann.ask("presence.get", users=[bob]))["users"][0])["state"] != "offline":
+                await asyncio.sleep(0.05)
+        assert datetime.fromisoformat(seen["last_seen"]) >= datetime.fromisoformat(came)
+
+
+async def test_a_room_is_told_once_who_comes_and_after_a_while_who_has_gone(
+    app: App, alice: str, bob: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
+    async with app.in_room(alice, room) as ann:
+        ann.ignored.clear()
+        async with app.in_room(bob, room), app.in_room(bob, room):
+            await ann.expect("room.joined", user=bob)
+            await ann.expect("presence.changed", room=room, user=bob, state="online")
+            await ann.expect_nothing()
+        await ann.expect("presence.changed", room=room, user=bob, state="offline")
+        await ann.expect_nothing()
+
+
+async def test_a_phone_in_a_tunnel_does_not_flicker(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.in_room(alice, room) as ann:
+        ann.ignored.clear()
+        for _ in range(3):
+            async with app.in_room(bob, room) as ben:
+                ben.ws.transport.abort()
+        await ann.expect("room.joined", user=bob)
+        await ann.expect("presence.changed", user=bob, state="online")
+        assert (await ann.ask("presence.get", users=[bob]))["users"] == [{"user": bob, "state": "online"}]
+        await ann.expect_nothing()
+
+
+async def test_whoever_leaves_a_room_is_told_of_as_leaving_and_not_as_offline(
+    app: App, alice: str, bob: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 0)
+    async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
+        ann.ignored.clear()
+        await ann.expect("room.joined")
+        await ann.expect("presence.changed", state="online")
+        await ben.ask("room.leave", room=room)
+        await ann.expect("room.left", user=bob)
+        await asyncio.sleep(1.1)  # as long as it takes to tell, if it were told
+        await ann.expect_nothing()
+
+
+async def test_a_user_who_says_nothing_is_away_and_is_back_with_the_next_message(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(away_minutes=0.02)
+    async with App(gateway) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        ann.ignored.clear()
+        await ann.expect("presence.changed", user="bob", state="online")
+        await ann.expect("presence.changed", user="bob", state="away")
+        assert (await ann.ask("presence.get", users=["bob"]))["users"] == [{"user": "bob", "state": "away"}]
+        await ben.ask("ping")
+        await ann.expect("presence.changed", user="bob", state="online")
+        await ann.expect("presence.changed", user="bob", state="away")
+        async with app.connect("bob"):
+            await ann.expect("presence.changed", user="bob", state="online")
 
 
 async def test_a_user_that_does_not_exist_is_offline_and_was_never_seen(app: App, alice: str) -> None:
