@@ -23,6 +23,7 @@ from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
+from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
@@ -102,6 +103,10 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         log = Log(database, bus, clock, settings.max_waiting_writes)
         log.start()
         stack.push_async_callback(log.close)
+
+        retention = Retention(settings, database, clock)
+        retention.start()
+        stack.push_async_callback(retention.close)
 
         lifetime_seconds = round(settings.token_minutes * 60)
         tokens = Tokens(key, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)

@@ -3,6 +3,8 @@
 import typer
 
 from gateway.cli.store import shown_url, with_database
+from gateway.clock import SystemClock
+from gateway.rooms.retention import Retention
 from gateway.settings import Settings
 from gateway.store.engine import Database
 
@@ -22,3 +24,13 @@ def upgrade() -> None:
         return shown_url(settings)
 
     typer.echo(f"{with_database(work)} is up to date")
+
+
+@app.command()
+def prune() -> None:
+    """Remove messages that are older, or more in a room, than the settings keep, as a gateway does every hour."""
+
+    async def work(database: Database, settings: Settings) -> int:
+        return await Retention(settings, database, SystemClock()).prune()
+
+    typer.echo(f"removed {with_database(work)} messages")
