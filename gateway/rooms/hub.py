@@ -35,6 +35,16 @@ class Listener(Visitor, Protocol):
         """Take an event; never waits and never raises."""
 
 
+class _Joining:
+    """What came while a listener reads, and up to where it had heard the room before, if it had."""
+
+    __slots__ = ("heard", "kept")
+
+    def __init__(self, heard: int | None) -> None:
+        self.heard = heard
+        self.kept: list[BusEvent] = []
+
+
 class _Room:
     """One room on this node: how far its log has been given out, and to whom."""
 
@@ -45,7 +55,7 @@ class _Room:
         self.epoch: str | None = None
         self.position: int | None = None  # None until the first one who joins has read the store
         self.listeners: set[Listener] = set()
-        self.joining: dict[Listener, list[BusEvent]] = {}  # with what came while they read
+        self.joining: dict[Listener, _Joining] = {}
         self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
         self.ahead: list[BusEvent] = []  # came before what is missing
         self.closing: asyncio.Task[None] | None = None  # reads what is missing
@@ -54,11 +64,12 @@ class _Room:
     def everyone(self) -> list[Listener]:
         return [*self.listeners, *self.leading, *self.joining]
 
-    def forget(self, listener: Listener) -> bool:
-        """Take a listener out; tells whether it had heard the room, and was not just about to."""
-        heard = listener in self.listeners or listener in self.leading
-        self.listeners.discard(listener)
-        self.leading.pop(listener, None)
+    def forget(self, listener: Listener) -> int | None:
+        """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
+        heard = self.leading.pop(listener, None)
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+            heard = self.position
         self.joining.pop(listener, None)
         return heard
 
@@ -71,8 +82,8 @@ class _Room:
             if event.offset is None or event.offset > offset:
                 _give(event, listener)
                 given += 1
-        for kept in self.joining.values():
-            kept.append(event)
+        for joining in self.joining.values():
+            joining.kept.append(event)
         return given
 
     def advance(self, offset: int) -> None:
@@ -95,27 +106,42 @@ class Hub:
         self._rooms: dict[str, _Room] = {}
 
     async def begin(self, name: str, listener: Listener) -> None:
-        """Start to keep a room's events for a listener, until `complete` or `leave`."""
+        """Start to keep a room's events for a listener, until `complete`, `abort` or `leave`."""
         listener.joined.add(name)
         room = self._rooms.get(name)
+        is_new = room is None
         if room is None:
             room = self._rooms[name] = _Room(name)
-            room.joining[listener] = []
-            await self._bus.subscribe(name)
-            return
-        if room.forget(listener):
+        heard = room.forget(listener)
+        if heard is not None:
             self._presence.exit(name, listener)
-        room.joining[listener] = []
+        room.joining[listener] = _Joining(heard)
+        if is_new:
+            await self._bus.subscribe(name)
+
+    def abort(self, name: str, listener: Listener) -> None:
+        """Undo `begin`: whoever heard the room before hears it as if nothing had been."""
+        room = self._rooms.get(name)
+        joining = room.joining.get(listener) if room is not None else None
+        if room is None or joining is None:
+            return
+        if joining.heard is None or room.epoch is None:
+            self.leave(name, listener)
+        else:
+            self.complete(name, listener, room.epoch, joining.heard)
 
     def complete(self, name: str, listener: Listener, epoch: str, offset: int) -> None:
         """Make the listener hear the room from the event after `offset` on, which is as far as it has read."""
         room = self._rooms.get(name)
-        kept = room.joining.pop(listener, None) if room is not None else None
-        if room is None or kept is None:
+        joining = None if room is None else room.joining.get(listener)
+        if room is None or joining is None:
             return  # its membership ended while it was joining
+        if room.epoch not in {None, epoch}:
+            self._end_epoch(room, epoch, offset)
+        del room.joining[listener]
         if room.position is None:
             room.epoch, room.position = epoch, offset
-        for event in kept:
+        for event in joining.kept:
             if event.offset is None or event.offset > offset:
                 _give(event, listener)
         if offset > room.position:
@@ -131,7 +157,7 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             return
-        if room.forget(listener):
+        if room.forget(listener) is not None:
             self._presence.exit(name, listener)
         self._forget_if_empty(room)
 
@@ -145,6 +171,11 @@ class Hub:
         given = room.give(event) if event.offset is None else self._receive_logged(room, event)
         self._drop(room, event)
         return given
+
+    @property
+    def heard(self) -> int:
+        """How many rooms somebody hears on this node."""
+        return len(self._rooms)
 
     def close(self) -> None:
         """Stop reading what is missing."""
@@ -192,13 +223,16 @@ class Hub:
             room.closing = asyncio.create_task(self._read_gap(room))
 
     async def _read_gap(self, room: _Room) -> None:
-        assert room.epoch is not None  # noqa: S101 - both are set by the first `complete`
-        assert room.position is not None  # noqa: S101
-        logger.info("reading a gap of a room after offset %d", room.position)
+        epoch, position = room.epoch, room.position
+        assert epoch is not None  # noqa: S101 - both are set by the first `complete`
+        assert position is not None  # noqa: S101
+        logger.info("reading a gap of a room after offset %d", position)
         try:
-            gap = await self._read_patiently(room.name, room.epoch, room.position)
+            gap = await self._read_patiently(room.name, epoch, position)
         finally:
             room.closing = None
+        if room.epoch != epoch:
+            return  # ended meanwhile
         if gap is None:
             room.ahead.clear()  # the room is gone, and the event that says so is on its way
         elif gap.rows is None:
@@ -215,22 +249,39 @@ class Hub:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _fill(self, room: _Room, gap: Gap) -> None:
+        top = gap.room.offset
         for row in gap.rows or ():
             room.give(bus_event(gap.room, row))
-            room.advance(row.changed)
-        if room.position is not None:
-            # What lies between the last row and here was overtaken by later changes of the same messages.
-            room.advance(max(room.position, gap.room.offset))
+            top = max(top, row.changed)
+        # What lies between the last row and the top was overtaken by later changes of the same messages.
+        room.advance(top)
 
     def _resync(self, room: _Room, gap: Gap) -> None:
+        if gap.room.epoch != room.epoch:
+            self._end_epoch(room, gap.room.epoch, gap.room.offset)
+            return
         logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
-        event = Resync(room=room.name, epoch=gap.room.epoch, offset=gap.room.offset)
-        # Of another epoch, it is another room, of which nobody here need be a member.
-        resync = BusEvent(frames.event(event), room=room.name, drop_all=gap.room.epoch != room.epoch)
         room.ahead.clear()
-        room.give(resync)
+        room.give(_resync_event(room.name, gap.room.epoch, gap.room.offset))
         room.advance(gap.room.offset)
-        self._drop(room, resync)
+
+    def _end_epoch(self, room: _Room, epoch: str, offset: int) -> None:
+        """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
+        logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
+        resync = _resync_event(room.name, epoch, offset)
+        for listener in [*room.listeners, *room.leading]:
+            listener.deliver(resync.frame)
+            self._presence.forget(room.name, listener.user)
+            listener.joined.discard(room.name)
+        room.listeners.clear()
+        room.leading.clear()
+        room.ahead.clear()
+        room.epoch = room.position = None
+        self._forget_if_empty(room)
+
+
+def _resync_event(room: str, epoch: str, offset: int) -> BusEvent:
+    return BusEvent(frames.event(Resync(room=room, epoch=epoch, offset=offset)), room=room)
 
 
 def _give(event: BusEvent, listener: Listener) -> None:

@@ -1,0 +1,160 @@
+"""The hub: whatever the bus does, everyone hears all of the log, in order, once; or is told to join anew."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from gateway.bus.base import BusEvent
+from gateway.bus.memory import MemoryBus
+from tests.client import App, ChatClient, Frame
+from tests.conftest import OwnGateway
+
+
+class BadBus:
+    """A memory bus that loses, doubles and delays what happens in rooms' logs, until it is told to behave."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+        self.behaves = False
+        self.loses_all = False
+        self._random = random.Random(seed)
+        self._delayed: list[BusEvent] = []
+        deliver = MemoryBus.publish
+
+        async def publish(bus: MemoryBus, event: BusEvent) -> int:
+            if event.offset is None or self.behaves:
+                return await deliver(bus, event)
+            for each in self._fate(event):
+                await deliver(bus, each)
+            return 0
+
+        monkeypatch.setattr(MemoryBus, "publish", publish)
+
+    def _fate(self, event: BusEvent) -> list[BusEvent]:
+        chance = self._random.random()
+        if self.loses_all or chance < 0.2:
+            return []
+        if chance < 0.4:
+            return [event, event]
+        if chance < 0.6:
+            self._delayed.append(event)
+            return []
+        late, self._delayed = self._delayed, []
+        return [event, *reversed(late)]
+
+
+@pytest.fixture
+def bad_bus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], BadBus]:
+    return lambda seed: BadBus(monkeypatch, seed)
+
+
+async def collect(client: ChatClient, top: int) -> list[Frame]:
+    """All events of the log up to an offset, as they come."""
+    events: list[Frame] = []
+    while not events or events[-1]["data"]["changed"] < top:
+        frame = await client.next()
+        if frame["type"] in {"chat.message", "chat.edited", "chat.deleted"}:
+            events.append(frame)
+    return events
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_bus_that_loses_doubles_and_delays_is_not_noticed(
+    own_gateway: OwnGateway, bad_bus: Callable[[int], BadBus], seed: int
+) -> None:
+    bus = bad_bus(seed)
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        for number in range(100):
+            await ann.send({"type": "chat.send", "data": {"room": "lobby", "text": str(number)}})
+        async with app.connect("carol") as cat:
+            read = (await cat.ask("room.join", room="lobby"))["offset"]  # in the middle of it
+            bus.behaves = True
+            await ann.send({"type": "chat.send", "data": {"room": "lobby", "text": "the last one"}})
+            for client, first in ((ann, 1), (ben, 1), (cat, read + 1)):
+                offsets = [event["data"]["changed"] for event in await collect(client, 101)]
+                assert offsets == list(range(first, 102))
+                await client.expect_nothing()
+
+
+async def test_edits_that_overtook_each_other_in_a_hole_leave_everyone_with_the_newest_state(
+    own_gateway: OwnGateway, bad_bus: Callable[[int], BadBus]
+) -> None:
+    bus = bad_bus(0)
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        bus.loses_all = True
+        first = (await ann.ask("chat.send", room="lobby", text="one"))["message"]
+        second = (await ann.ask("chat.send", room="lobby", text="two"))["message"]
+        await ann.ask("chat.edit", room="lobby", message_id=first["id"], text="one, edited")
+        await ann.ask("chat.edit", room="lobby", message_id=first["id"], text="one, edited again")
+        await ann.ask("chat.delete", room="lobby", message_id=second["id"])
+        bus.behaves = True
+        await ann.ask("chat.send", room="lobby", text="three")
+        events = await collect(ben, 6)
+        assert [(event["type"], event["data"]["changed"]) for event in events] == [
+            ("chat.edited", 4),
+            ("chat.deleted", 5),
+            ("chat.message", 6),
+        ]
+        assert events[0]["data"]["text"] == "one, edited again"
+        await ben.expect_nothing()
+
+
+async def test_a_hole_that_is_too_large_to_close_is_told_as_resync_and_life_goes_on(
+    own_gateway: OwnGateway, bad_bus: Callable[[int], BadBus]
+) -> None:
+    bus = bad_bus(0)
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        bus.loses_all = True
+        for number in range(301):
+            await ann.ask("chat.send", room="lobby", text=str(number))
+        bus.behaves = True
+        await ann.ask("chat.send", room="lobby", text="after the hole")
+        resync = await ben.expect("resync", room="lobby", offset=302)
+        await ben.expect_nothing()
+        reply = await ben.ask("room.join", room="lobby", since={"epoch": resync["epoch"], "offset": 302})
+        assert reply["recovered"]
+        await ann.expect("resync")
+        await ann.ask("chat.send", room="lobby", text="and on")
+        for client in (ann, ben):
+            await client.expect("chat.message", offset=303)
+            await client.expect_nothing()
+
+
+async def test_a_room_that_was_made_anew_unnoticed_is_told_as_resync_and_heard_no_more(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = MemoryBus.publish
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+
+        async def lose_the_end(bus: MemoryBus, event: BusEvent) -> int:
+            return 0 if event.drop_all else await deliver(bus, event)
+
+        ben.ignored.add("room.joined")  # by its name alone, the new room is the old one
+        monkeypatch.setattr(MemoryBus, "publish", lose_the_end)
+        await ann.ask("room.delete", room="lobby")
+        async with app.in_room("carol", "lobby") as cat:
+            await ben.expect("resync", room="lobby", offset=0)
+            await cat.ask("chat.send", room="lobby", text="not for those who were in the old one")
+            await cat.expect("chat.message", offset=1)
+            await ben.expect_nothing()
+            assert (await ben.refused("chat.send", room="lobby", text="hello?"))["status"] == 40301
+
+
+async def test_rooms_that_nobody_hears_are_forgotten(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        async with app.connect("alice") as ann:
+            for number in range(20):
+                await ann.ask("room.join", room=f"room-{number}")
+            for number in range(10):
+                await ann.ask("room.leave", room=f"room-{number}")
+                await ann.expect("room.left")
+            assert gateway.services.hub.heard == 10
+            await ann.ask("bye")
+            await ann.expect("bye")
+        async with app.connect("alice") as ann:
+            await ann.expect_nothing()
+        assert gateway.services.hub.heard == 0

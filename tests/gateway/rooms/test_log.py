@@ -1,0 +1,251 @@
+"""The log: any order of changes leaves what a simple model says, and nothing acknowledged is lost."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+
+from gateway.bus.base import BusEvent
+from gateway.bus.memory import MemoryBus
+from gateway.rooms.log import Log
+from gateway.rooms.missed import missed_since
+from gateway.store import messages, rooms, users, writes
+from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.messages import message_id
+from gateway.store.writes import Change, Delete, Edit, Send, Written
+from handlers.errors import Conflict, Forbidden, MessageError, NotFound
+from tests.server import AdjustableClock
+
+ROOM = "lobby"
+USERS = ("alice", "bob")
+
+
+@dataclass
+class Said:
+    """A message of the model."""
+
+    sender: str
+    text: str
+    changed: int
+    deleted: bool = False
+
+
+class Model:
+    """What the log should be: a list of messages and a counter."""
+
+    def __init__(self) -> None:
+        self.said: list[Said] = []
+        self.offsets: list[int] = []
+        self.top = 0
+
+    def send(self, user: str, text: str) -> None:
+        self.top += 1
+        self.said.append(Said(user, text, self.top))
+        self.offsets.append(self.top)
+
+    def change(self, user: str, index: int, text: str | None) -> type[MessageError] | None:
+        if index >= len(self.said):
+            return NotFound
+        message = self.said[index]
+        if text is not None and message.deleted:
+            return Conflict if message.sender == user else Forbidden
+        if message.sender != user and (text is not None or user != "alice"):  # who owns the room
+            return Forbidden
+        if not message.deleted:
+            self.top += 1
+            message.changed, message.deleted, message.text = self.top, text is None, text or ""
+        return None
+
+    def since(self, offset: int) -> list[int]:
+        return sorted(message.changed for message in self.said if message.changed > offset)
+
+
+actions = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from(USERS), st.text("ab", min_size=1, max_size=3)),
+    st.tuples(st.just("edit"), st.sampled_from(USERS), st.integers(0, 8)),
+    st.tuples(st.just("delete"), st.sampled_from(USERS), st.integers(0, 8)),
+    st.tuples(st.just("resume"), st.just(""), st.integers(0, 20)),
+)
+
+
+class Place:
+    """A database with a room of two, and a log that writes to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(f"sqlite:///{folder / 'test.db'}", synchronous="NORMAL")
+        self.bus = MemoryBus()
+        self.published: list[BusEvent] = []
+        self.log = Log(self.database, self.bus, AdjustableClock(), max_waiting=1000)
+
+    async def open(self) -> rooms.RoomRow:
+        await self.database.upgrade()
+        async with self.database.write() as connection:
+            room = await rooms.add(connection, name=ROOM, now=0)
+            for name in USERS:
+                user = await users.add(connection, name=name, password_hash="x", now=0)
+                await rooms.enter(connection, room, user.id, "owner" if name == "alice" else "member", 0)
+                setattr(self, name, user.id)
+
+        def receive(published: BusEvent) -> int:
+            self.published.append(published)
+            return 1
+
+        await self.bus.start(receive)
+        self.log.start()
+        return room
+
+    async def close(self) -> None:
+        await self.log.close()
+        await self.database.close()
+
+    def send(self, user: str, text: str, **more: Any) -> Send:
+        return Send(ROOM, getattr(self, user), user, text, None, **more)
+
+    async def read(self, offset: int = 0) -> list[messages.MessageRow]:
+        async with self.database.read() as connection:
+            room = await rooms.by_name(connection, ROOM)
+            assert room is not None
+            found = await missed_since(connection, room, room.epoch, offset)
+        assert isinstance(found, list)
+        return found
+
+
+async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, Any]]) -> Model:
+    """Do in the log what the script says, and in the model, and compare the answers."""
+    model = Model()
+    for action, user, what in script:
+        if action == "send":
+            model.send(user, what)
+            written = await place.log.write(place.send(user, what))
+            assert written.message.offset == written.message.changed == model.top
+        elif action == "resume":
+            assert [row.changed for row in await place.read(what)] == model.since(what)
+        else:
+            at = message_id(room.epoch, model.offsets[what] if what < len(model.offsets) else 999)
+            change: Change = (
+                Edit(ROOM, getattr(place, user), at, "edited", None)
+                if action == "edit"
+                else Delete(ROOM, getattr(place, user), at)
+            )
+            expected = model.change(user, what, "edited" if action == "edit" else None)
+            [outcome] = await asyncio.gather(place.log.write(change), return_exceptions=True)
+            assert type(outcome) is (expected or Written)
+    return model
+
+
+@given(st.lists(actions, max_size=25))
+@settings(max_examples=60, deadline=None)
+def test_any_order_of_sends_edits_deletions_and_resumes_is_what_the_model_says(
+    script: list[tuple[str, str, Any]],
+) -> None:
+    async def story(folder: Path) -> None:
+        place = Place(folder)
+        room = await place.open()
+        try:
+            model = await play(place, room, script)
+            rows = await place.read()
+            assert [(row.sender, row.text or "", row.changed, row.deleted_at is not None) for row in rows] == [
+                (said.sender, said.text, said.changed, said.deleted)
+                for said in sorted(model.said, key=lambda said: said.changed)
+            ]
+            assert [each.offset for each in place.published] == list(range(1, model.top + 1))
+        finally:
+            await place.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(story(Path(folder)))
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    place = Place(tmp_path)
+    await place.open()
+    yield place
+    await place.close()
+
+
+async def test_those_who_write_at_once_share_a_commit(place: Place) -> None:
+    commits = 0
+
+    def count(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(place.database._engine.sync_engine, "commit", count)
+    written = await asyncio.gather(*(place.log.write(place.send("alice", str(number))) for number in range(100)))
+    assert [each.message.offset for each in written] == list(range(1, 101))
+    assert commits <= 3
+
+
+async def test_one_change_that_breaks_the_transaction_fails_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def columns(row: messages.MessageRow) -> dict[str, Any]:
+        values = real(row)
+        # An offset that is taken: the unique key of the log itself refuses it.
+        return values | ({"offset": 1, "changed": 1} if row.text == "broken" else {})
+
+    real = writes._columns
+    monkeypatch.setattr(writes, "_columns", columns)
+    await place.log.write(place.send("alice", "first"))
+    texts = ["a", "b", "broken", "c"]
+    results = await asyncio.gather(
+        *(place.log.write(place.send("alice", text)) for text in texts), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [Written, Written, IntegrityError, Written]
+    assert [row.text for row in await place.read()] == ["first", "a", "b", "c"]
+    assert [row.offset for row in await place.read()] == [1, 2, 3, 4]
+
+
+async def test_a_full_queue_refuses_at_once_and_nothing_that_it_took_is_lost(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place.log, "_max_waiting", 10)
+    results = await asyncio.gather(
+        *(place.log.write(place.send("alice", str(number))) for number in range(50)), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, StoreUnavailable)]
+    assert len(refused) == 40
+    assert (refused[0].status, refused[0].retry_after_ms) == (50300, 1000)
+    assert len(await place.read()) == 10
+    await place.log.write(place.send("alice", "and on"))
+
+
+async def test_the_same_client_id_twice_in_one_batch_is_stored_once(place: Place) -> None:
+    first, second, other = await asyncio.gather(
+        place.log.write(place.send("alice", "one", client_id="c")),
+        place.log.write(place.send("alice", "two", client_id="c")),
+        place.log.write(place.send("bob", "three", client_id="c")),
+    )
+    assert (first.unchanged, second.unchanged, other.unchanged) == (False, True, False)
+    assert second.message == first.message
+    assert len(await place.read()) == 2
+
+
+async def test_whoever_stops_waiting_stops_nobody_else(place: Place) -> None:
+    leaving = asyncio.create_task(place.log.write(place.send("alice", "left")))
+    staying = asyncio.create_task(place.log.write(place.send("alice", "stayed")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert (await staying).message.offset == 2
+    assert [row.text for row in await place.read()] == ["left", "stayed"]
+
+
+async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_more_is_taken(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    await place.open()
+    waiting = [asyncio.create_task(place.log.write(place.send("alice", str(number)))) for number in range(20)]
+    await asyncio.sleep(0)
+    await place.log.close()
+    assert [(await each).message.offset for each in waiting] == list(range(1, 21))
+    with pytest.raises(StoreUnavailable):
+        await place.log.write(place.send("alice", "too late"))
+    await place.database.close()
