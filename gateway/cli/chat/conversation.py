@@ -1,8 +1,8 @@
 """One room, as one user says and hears it, over as many connections as it takes.
 
 One line at a time is on its way: it is sent, and the next one only after the gateway has acknowledged it. When
-the connection breaks in between, what was said meanwhile is fetched first; if our line is not among it, it is
-sent once more. So a line may in rare cases be said twice, and none is lost silently.
+the connection breaks in between, the room is resumed where it was left, and the line is sent once more under the
+same `client_id`: so it is said once, and none is lost silently.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway.cli.chat.link import Frame, Link, Lost, Refused, open_link
 from gateway.cli.chat.screen import Line, Screen
 from gateway.cli.chat.wording import clean, line_of
 from gateway.startup import StartError
-from schemas.codes import Reconnect
+from schemas.codes import Reconnect, Status
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30
@@ -33,6 +33,11 @@ BREATH_SECONDS = 1.5
 
 ECHO_SECONDS = 2
 """How long to wait, before leaving, until the room has heard our last line."""
+
+_WHY_NOT_RESUMED = {
+    "too_many": "more was said meanwhile than can be shown",
+    "too_old": "what was said meanwhile is not kept any more",
+}
 
 
 class Conversation:
@@ -80,47 +85,46 @@ class Conversation:
 
     async def _join(self, link: Link) -> None:
         try:
-            reply = await link.ask("room.join", room=self._room)
-            await self._show_missed(link, reply)
+            reply = await self._ask_to_join(link)
         except Refused as refused:
             if refused.retryable:
                 raise Lost(str(refused), Reconnect.WITH_BACKOFF, refused.after_ms) from None
             raise StartError(f"cannot join the room: {refused}") from None
+        self._show_missed(link, reply)
         if self._attempts:
             self._screen.tell("connected again")
         self._attempts = 0
 
-    async def _show_missed(self, link: Link, reply: Frame) -> None:
-        # A log that is shorter than what was shown has been brought back from an older copy.
-        if reply["epoch"] == self._epoch and reply["offset"] >= self._position:
-            await self._catch_up(link)
-            self._position = max(self._position, reply["offset"])
-            return
-        if self._epoch is not None:
-            self._screen.tell("the room's log was made anew; here is what is in it")
+    async def _ask_to_join(self, link: Link) -> Frame:
+        if self._epoch is None:
+            return await link.ask("room.join", room=self._room)
+        since = {"epoch": self._epoch, "offset": self._position}
+        try:
+            return await link.ask("room.join", room=self._room, since=since)
+        except Refused as refused:
+            if refused.status != Status.POSITION_LOST:
+                raise
+            # The log is shorter than what was shown: it has been brought back from an older copy.
+            return await link.ask("room.join", room=self._room)
+
+    def _show_missed(self, link: Link, reply: Frame) -> None:
+        if reply.get("recovered"):
+            for event in reply["events"]:
+                self._show(event["type"], event["data"])
+        elif self._epoch is not None:
+            why = _WHY_NOT_RESUMED.get(reply.get("reason", ""), "the room's log was made anew")
+            self._screen.tell(f"{why}; here are the newest messages")
+            self._show_newest(reply, 50)
+        else:
+            self._show_newest(reply, self._last)
+            if self._screen.live:
+                members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
+                self._screen.tell(f"{self._room}, {members}; you are {clean(link.user)}; Ctrl-D leaves")
         self._epoch, self._position = reply["epoch"], reply["offset"]
-        for message in reply["messages"][-self._last :] if self._last else ():
+
+    def _show_newest(self, reply: Frame, count: int) -> None:
+        for message in reply["messages"][-count:] if count else ():
             self._show("chat.message", message)
-        if self._screen.live:
-            members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
-            self._screen.tell(f"{self._room}, {members}; you are {clean(link.user)}; Ctrl-D leaves")
-
-    async def _catch_up(self, link: Link) -> None:
-        offset, more = self._position, True
-        while more:
-            page = await link.ask("chat.history", room=self._room, after=offset, limit=100)
-            for message in page["messages"]:
-                offset = message["offset"]
-                self._position = max(self._position, message["changed"])
-                self._show("chat.message", message)
-                self._recognise(link, message)
-            more = page["has_more"] and bool(page["messages"])
-
-    def _recognise(self, link: Link, message: Mapping[str, Any]) -> None:
-        """Take the line that was on its way as sent, if it is among what was said meanwhile."""
-        line = self._unanswered
-        if line is not None and (message["sender"], message.get("text")) == (link.user, line.text):
-            self._unanswered = None
 
     async def _talk(self, link: Link) -> None:
         """Listen and speak until there is nothing more to say."""
@@ -171,7 +175,7 @@ class Conversation:
         tries = 0
         while not problem:
             try:
-                reply = await link.ask("chat.send", room=self._room, text=line.text)
+                reply = await link.ask("chat.send", room=self._room, text=line.text, client_id=line.client_id)
             except Refused as refused:
                 tries += 1
                 if not refused.retryable or tries == TRIES:

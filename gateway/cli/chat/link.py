@@ -45,6 +45,7 @@ class Refused(Exception):
 
     def __init__(self, error: Frame) -> None:
         super().__init__(explain(error))
+        self.status = error.get("status")
         self.retryable = bool(error.get("retryable"))
         self.after_ms = int(error.get("retry_after_ms") or 0)
 

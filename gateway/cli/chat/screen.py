@@ -1,6 +1,8 @@
 """What a conversation needs of the place where it is held."""
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from rich.text import Text
@@ -8,11 +10,15 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Line:
-    """A line to send. One that cannot be, such as one that is not text, has a `problem`."""
+    """A line to send. One that cannot be, such as one that is not text, has a `problem`.
+
+    By its `client_id` the gateway knows it again, however often it is sent.
+    """
 
     number: int
     text: str
     problem: str = ""
+    client_id: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
 
 
 class Screen(Protocol):

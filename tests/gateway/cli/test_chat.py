@@ -156,6 +156,8 @@ async def test_somebody_types_while_others_talk(served: Served, app: App, alice:
             ann.type("x" * 4001 + "\n")
             await _soon(ann.expect, "at most 4000 characters")
 
+            await ben.ask("room.role", room=room, user=alice, role="owner")  # a room needs one
+            await ben.expect("room.role")
             await ben.ask("room.leave", room=room)
             await _soon(ann.expect, f"← {bob} left")
             ann.type("/quit\n")
@@ -183,6 +185,7 @@ class Actor:
     def __init__(self, *acts: str) -> None:
         self.acts = list(acts)
         self.kept: list[str] = []
+        self.client_ids: set[str] = set()
         self.tokens: list[str] = []
         self.epoch = "first"
         self.gone = False
@@ -204,19 +207,32 @@ class Actor:
     async def _answer(self, ws: ServerConnection, message: Frame, data: Frame) -> None:
         match message["type"]:
             case "room.join":
-                everything = self._messages(0)
-                await self._reply(ws, message, epoch=self.epoch, offset=len(self.kept), members=1, messages=everything)
-            case "chat.history":
-                await self._reply(ws, message, messages=self._messages(data["after"]), has_more=False)
+                log = {"epoch": self.epoch, "offset": len(self.kept), "members": 1}
+                await self._reply(ws, message, **log, **self._resumed(data.get("since")))
             case "bye":
                 await self._reply(ws, message)
                 await ws.close(1000, "bye")
             case "chat.send":
                 await self._act(self.acts.pop(0) if self.acts else "keep", ws, message)
 
+    def _resumed(self, since: Frame | None) -> Frame:
+        if since is None:
+            return {"messages": self._messages(0)}
+        if since["epoch"] != self.epoch:
+            return {"recovered": False, "reason": "epoch_changed", "messages": self._messages(0)}
+        missed = self._messages(since["offset"])
+        return {"recovered": True, "events": [{"type": "chat.message", "data": each} for each in missed]}
+
     async def _act(self, act: str, ws: ServerConnection, message: Frame) -> None:
+        again = message["data"]["client_id"] in self.client_ids
+        self.client_ids.add(message["data"]["client_id"])
+        if again and act == "keep":
+            await self._reply(ws, message, message=self._messages(0)[-1], duplicate=True)
+            return
         if act in ("keep", "keep and vanish"):
             self.kept.append(message["data"]["text"])
+        else:
+            self.client_ids.discard(message["data"]["client_id"])
         if act in ("vanish", "keep and vanish"):
             ws.transport.abort()
         elif act == "keep":
