@@ -31,12 +31,16 @@ class RoomVerbs(Protocol):
         """Make a room with this user as its owner, or raise `Conflict`."""
 
     async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
-        """Make the user a member and this connection a listener; make a public room where that is open."""
+        """Make the user a member and this connection a listener; make a public room where that is open.
+
+        A position beyond the end of the log changes nothing: raises `PositionLost`.
+        """
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections; not being a member is fine.
 
-        The last owner of a room with others in it may not leave: raises `Conflict`.
+        The last owner of a room with others in it may not leave: raises `Conflict`. A private room ends with its
+        last member.
         """
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 import httpx2
@@ -53,15 +53,38 @@ class ChatClient:
 
     async def ask(self, type: str, **data: Any) -> Frame:
         """Send a message and give its reply's data; the next frame must be that reply."""
-        number = next(self._ids)
-        await self.send({"type": type, "id": number, "data": data})
-        return await self.expect("reply", id=number, status=20000)
+        return await self.expect("reply", id=await self.start(type, **data), status=20000)
 
     async def refused(self, type: str, **data: Any) -> Frame:
         """Send a message and give the error that answers it."""
+        return await self.expect("error", id=await self.start(type, **data))
+
+    async def say(self, room: str, text: str, **more: Any) -> Frame:
+        """Send a message to a room that this connection hears, and give it as stored."""
+        message: Frame = (await self.ask("chat.send", room=room, text=text, **more))["message"]
+        assert await self.expect("chat.message") == message
+        return message
+
+    async def start(self, type: str, **data: Any) -> int:
+        """Send a message and give its id; `until` finds the answer."""
         number = next(self._ids)
         await self.send({"type": type, "id": number, "data": data})
-        return await self.expect("error", id=number)
+        return number
+
+    async def until(self, **parts: Any) -> Frame:
+        """Take frames up to the one that has these parts, and give that."""
+        while True:
+            frame = await self.next()
+            if all(frame.get(name) == value for name, value in parts.items()):
+                return frame
+
+    async def heard(self) -> list[Frame]:
+        """Take the events that were on their way: those before the answer to a ping."""
+        number = await self.start("ping")
+        events = []
+        while (frame := await self.next()).get("id") != number:
+            events.append(frame)
+        return events
 
     async def expect_nothing(self) -> None:
         """Make sure that nothing was on its way: the answer to a ping is the next frame."""
@@ -123,3 +146,19 @@ class App:
         async with self.connect(name) as client:
             await client.ask("room.join", room=room)
             yield client
+
+    @asynccontextmanager
+    async def gather(
+        self, room: str, roles: dict[str, str], *, private: bool = False
+    ) -> AsyncIterator[list[ChatClient]]:
+        """Connect users to a new room that all of them hear, with these roles; the first one has made it."""
+        async with AsyncExitStack() as stack:
+            maker, *others = [await stack.enter_async_context(self.connect(name)) for name in roles]
+            await maker.ask("room.create", room=room, private=private)
+            for client, (name, role) in zip(others, list(roles.items())[1:], strict=True):
+                await maker.ask("room.invite", room=room, user=name)
+                await client.expect("room.invited")
+                await maker.ask("room.role", room=room, user=name, role=role)
+            for client in (maker, *others):
+                await client.ask("room.join", room=room)
+            yield [maker, *others]

@@ -54,7 +54,9 @@ class SessionMessages:
         async with self._services.database.write() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             if offset > found.offset:
-                raise PositionLost(f"the log of `{room}` ends at {found.offset}")
+                raise PositionLost(
+                    f"the log of `{room}` ends at {found.offset}; what comes after cannot have been read"
+                )
             is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
         if is_news:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))

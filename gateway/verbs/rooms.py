@@ -1,5 +1,6 @@
 """What a session can do with rooms."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +44,9 @@ class SessionRooms:
     async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
-        is_new = await self._enter(room)
-        await self._services.hub.begin(room, self._session)
-        try:
-            reply = await self._read(room, since)
-        except BaseException:
-            self._services.hub.leave(room, self._session)
-            raise
-        self._services.hub.complete(room, self._session, reply.epoch, reply.offset)
-        if is_new:
-            await self._tell(room, RoomJoined(room=room, user=self._session.user), skip_user=self._session.user_id)
-        return reply
+        if await self._enter(room, since):
+            await self._tell_joined(room, self._session.user, self._session.user_id)
+        return await self._hear(room, since)
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections; not being a member is fine."""
@@ -66,6 +59,9 @@ class SessionRooms:
             if found.role == "owner" and not found.direct:
                 await self._check_another_owner(connection, found)
             await rooms.leave(connection, found.id, self._session.user_id)
+            if found.private and not found.direct and await rooms.count_members(connection, found.id) == 0:
+                # Nobody is left to let anybody in, and the name would be lost to all.
+                await rooms.remove(connection, found.id)
         await self._tell(room, RoomLeft(room=room, user=self._session.user), drop_user=self._session.user_id)
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
@@ -85,18 +81,20 @@ class SessionRooms:
         """Make another user a member; for owners and moderators."""
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
-            invited = await self._other(connection, user)
+            invited = await self._other(connection, user, "you are a member already")
+            if invited.disabled:
+                raise NotFound(f"there is no user `{user}`")
             if await rooms.role_of(connection, found.id, invited.id) is not None:
                 raise Conflict(f"`{user}` is a member already")
             await rooms.enter(connection, found, invited.id, "member", milliseconds(self._services.clock))
         await self._tell_invited(replace(found, role="member"), invited.id)
-        await self._tell(room, RoomJoined(room=room, user=user), skip_user=invited.id)
+        await self._tell_joined(room, user, invited.id)
 
     async def kick(self, room: str, user: str) -> None:
         """End another user's membership; for owners, and for moderators where that is a mere member."""
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
-            kicked = await self._other(connection, user)
+            kicked = await self._other(connection, user, "nobody can kick themselves; send `room.leave`")
             role = await rooms.role_of(connection, found.id, kicked.id)
             if role is None:
                 raise NotFound(f"`{user}` is not a member")
@@ -124,7 +122,8 @@ class SessionRooms:
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner")
             changed = await rooms.change(connection, found, title=title, private=private)
-        await self._tell(room, RoomUpdated(room=replace(changed, role=None).shown()))
+        if changed != found:
+            await self._tell(room, RoomUpdated(room=replace(changed, role=None).shown()))
         return changed.shown()
 
     async def delete(self, room: str) -> None:
@@ -136,21 +135,11 @@ class SessionRooms:
 
     async def open_direct(self, user: str) -> Room:
         """Find or make the room that this user and another have for themselves."""
-        now = milliseconds(self._services.clock)
-        async with self._services.database.write() as connection:
-            other = await self._other(connection, user)
-            name = rooms.direct_name([self._session.user_id, other.id])
-            found = await rooms.find(connection, name, self._session.user_id, lock=True)
-            room = found or await rooms.add(connection, name=name, private=True, direct=True, now=now)
-            entered = [
-                user_id
-                for user_id in (self._session.user_id, other.id)
-                if await rooms.role_of(connection, room.id, user_id) is None
-            ]
-            for user_id in entered:
-                await rooms.enter(connection, room, user_id, "member", now)
-        if other.id in entered:
-            await self._tell_invited(replace(room, role="member"), other.id)
+        room, entered = await self._open_direct(user)
+        for entering in entered:
+            await self._tell_joined(room.name, entering.name, entering.id)
+            if entering.name == user:
+                await self._tell_invited(replace(room, role="member"), entering.id)
         return room.shown(role="member")
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
@@ -161,6 +150,9 @@ class SessionRooms:
 
     async def _tell(self, room: str, event: Event, *, droppable: bool = False, **to: Any) -> None:
         await self._services.bus.publish(BusEvent(frames.event(event, droppable=droppable), room=room, **to))
+
+    async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
+        await self._tell(room, RoomJoined(room=room, user=user), skip_user=user_id)
 
     async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
         event = RoomInvited(room=room.shown(), by=self._session.user)
@@ -175,14 +167,30 @@ class SessionRooms:
             raise Forbidden(f"this needs the role `{'` or `'.join(roles)}` in the room, and yours is `{room.role}`")
         return room
 
-    async def _other(self, connection: AsyncConnection, name: str) -> users.UserRow:
+    async def _other(self, connection: AsyncConnection, name: str, if_oneself: str) -> users.UserRow:
         """Find a user who is not this one."""
         user = await users.by_name(connection, name)
-        if user is None or user.disabled:
+        if user is None:
             raise NotFound(f"there is no user `{name}`")
         if user.id == self._session.user_id:
-            raise Conflict("this is for another user than oneself")
+            raise Conflict(if_oneself)
         return user
+
+    async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, Sequence[users.UserRow]]:
+        """Find or make the direct room with another, and give with it those of the two who were not in it."""
+        now = milliseconds(self._services.clock)
+        async with self._services.database.write() as connection:
+            other = await self._other(connection, name, "a direct room is for two; name another user")
+            me = await users.by_id(connection, self._session.user_id)
+            if me is None or other.disabled:
+                raise NotFound(f"there is no user `{name}`")
+            room_name = rooms.direct_name([me.id, other.id])
+            found = await rooms.find(connection, room_name, me.id, lock=True)
+            room = found or await rooms.add(connection, name=room_name, private=True, direct=True, now=now)
+            entered = [user for user in (me, other) if await rooms.role_of(connection, room.id, user.id) is None]
+            for user in entered:
+                await rooms.enter(connection, room, user.id, "member", now)
+        return room, entered
 
     async def _check_another_owner(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
         owners = await rooms.count_members(connection, room.id, "owner")
@@ -196,12 +204,15 @@ class SessionRooms:
         if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
             raise RateLimited(f"rooms on this connection, the limit is {limit}; leave one first")
 
-    async def _enter(self, name: str) -> bool:
+    async def _enter(self, name: str, since: Position | None) -> bool:
         """Make the user a member where that is allowed; tells whether it is new."""
         async with self._services.database.read() as connection:
             room = await rooms.find(connection, name, self._session.user_id)
-        if room is not None and room.role is not None:
-            return False
+        if room is not None and not room.hidden:
+            # Before anything changes: who is refused is what they were, and hears what they heard.
+            _check_position(room, since)
+            if room.role is not None:
+                return False
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             # Once more, now that nobody else writes: it may have been made or entered a moment ago.
@@ -216,6 +227,23 @@ class SessionRooms:
                 await rooms.enter(connection, room, self._session.user_id, "owner" if is_empty else "member", now)
         return room.role is None
 
+    async def _hear(self, name: str, since: Position | None) -> JoinReply:
+        """Make this connection hear a room, and read what came before that."""
+        # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
+        self._session.ws.outbox.release()
+        self._session.ws.outbox.hold()
+        await self._services.hub.begin(name, self._session)
+        try:
+            reply = await self._read(name, since)
+        except BaseException:
+            self._services.hub.abort(name, self._session)
+            raise
+        self._services.hub.complete(name, self._session, reply.epoch, reply.offset)
+        if name in self._session.joined:
+            return reply
+        # The membership ended while this was read, and the event that says so went by unheard.
+        return await self._hear(name, since)
+
     async def _read(self, name: str, since: Position | None) -> JoinReply:
         async with self._services.database.read() as connection:
             room = await rooms.of_member(connection, name, self._session.user_id)
@@ -223,8 +251,6 @@ class SessionRooms:
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
             if since is None:
                 return reply.model_copy(update={"messages": await self._newest(connection, room)})
-            if since.epoch == room.epoch and since.offset > room.offset:
-                raise PositionLost(f"the log of `{name}` ends at {room.offset}; join without `since`")
             missed = await missed_since(connection, room, since.epoch, since.offset)
             if not isinstance(missed, str):
                 events = tuple(log_event(room, row, self._session.user_id) for row in missed)
@@ -241,3 +267,8 @@ class SessionRooms:
     def _member(self, row: rooms.MemberRow) -> Member:
         presence = self._services.presence.of(row.name, row.last_seen_at)
         return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
+
+
+def _check_position(room: rooms.RoomRow, since: Position | None) -> None:
+    if since is not None and since.epoch == room.epoch and since.offset > room.offset:
+        raise PositionLost(f"the log of `{room.name}` ends at {room.offset}; join without `since`")

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
 from schemas.messages.chat import MAX_OFFSET, Message
@@ -153,6 +154,12 @@ class UpdateRoom(Wire):
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "UpdateRoom":
+        if self.title is None and self.private is None:
+            raise PydanticCustomError("nothing", "expected `title` or `private`, or both")
+        return self
 
 
 class DeleteRoom(Wire):

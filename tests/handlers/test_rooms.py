@@ -1,11 +1,15 @@
 """Making, finding, entering and leaving rooms."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.client import App
+from gateway.store import users
+from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
+from tests.server import Gateway
 
 WRONG_NAMES = ["", "a/b", "a b", "😀", "x" * 65, "Lobby", "-a", ".a", "_a", "a\n", "ä", "a#b", "../../etc", "%2e"]
 RIGHT_NAMES = ["a", "0", "a.b-c_d", "x" * 60]
@@ -220,3 +224,533 @@ async def test_a_room_may_have_a_title_of_200_characters(app: App, alice: str, u
         await client.ask("room.create", room=unique("room"), title="x" * 200)
         for title in ("", "x" * 201, 7):
             assert (await client.refused("room.create", room=unique("room"), title=title))["status"] == 42200
+
+
+MANAGED: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "room.invite": ({"user": "DAVE"}, {"owner", "moderator"}),
+    "room.kick": ({"user": "CAROL"}, {"owner", "moderator"}),
+    "room.role": ({"user": "CAROL", "role": "moderator"}, {"owner"}),
+    "room.update": ({"title": "New"}, {"owner"}),
+    "room.delete": ({}, {"owner"}),
+}
+"""What is done to a room, and by whom."""
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+@pytest.mark.parametrize("role", ["owner", "moderator", "member", "nothing", "kicked"])
+@pytest.mark.parametrize("type", MANAGED)
+async def test_a_room_is_managed_by_those_whose_role_allows_it(
+    app: App, alice: str, bob: str, carol: str, dave: str, room: str, type: str, role: str, private: bool
+) -> None:
+    data, allowed = MANAGED[type]
+    data = {key: {"CAROL": carol, "DAVE": dave}.get(value, value) for key, value in data.items()}
+    inside = {alice: "owner", carol: "member"} | ({} if role == "nothing" else {bob: role.replace("kicked", "member")})
+    async with app.connect(dave) as dan, app.gather(room, inside, private=private) as (ann, cat, *rest):
+        async with app.connect(bob) as ben:
+            if role == "kicked":
+                await ann.ask("room.kick", room=room, user=bob)
+            for client in (ann, cat, *rest):
+                await client.heard()
+            if role in allowed:
+                await ben.ask(type, room=room, **data)
+                return
+            error = await ben.refused(type, room=room, **data)
+            if role in ("nothing", "kicked"):
+                assert error["status"] == (40400 if private else 40301)
+            else:
+                assert error["status"] == 40300
+                assert error["message"].endswith(f"in the room, and yours is `{role}`")
+            for client in (ann, cat, dan, *rest):
+                await client.expect_nothing()
+            members = (await ann.ask("room.members", room=room))["members"]
+            assert {each["user"]: each["role"] for each in members if each["user"] != bob} == {
+                alice: "owner",
+                carol: "member",
+            }
+
+
+async def test_whoever_is_invited_is_told_on_all_connections_and_the_room_is_told_of_it(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.connect(bob) as phone, app.connect(bob) as laptop, app.connect(carol) as cat:
+        async with app.gather(room, {alice: "owner"}, private=True) as (ann,):
+            await ann.say(room, "Shall we ask him?")
+            await ann.ask("room.invite", room=room, user=bob)
+            await ann.expect("room.joined", room=room, user=bob)
+            for client in (phone, laptop):
+                invited = await client.expect("room.invited", by=alice)
+                shown = invited["room"]
+                assert (shown["name"], shown["private"], shown["role"], shown["offset"]) == (room, True, "member", 1)
+            await ann.say(room, "He is here")
+            for client in (phone, laptop, cat):
+                await client.expect_nothing()  # as nobody hears a room before joining it
+            assert (await phone.ask("room.join", room=room))["offset"] == 2
+            await ann.expect_nothing()  # as he has been a member all along
+            await ann.say(room, "Hello")
+            await phone.expect("chat.message", text="Hello")
+            for client in (laptop, cat):
+                await client.expect_nothing()
+
+
+async def disable(gateway: Gateway, name: str) -> None:
+    """Disable a user, as `gateway users disable` does."""
+    async with gateway.services.database.write() as connection:
+        assert await users.set_disabled(connection, name, True)
+
+
+async def test_only_users_who_are_not_in_the_room_can_be_invited(
+    app: App, gateway: Gateway, alice: str, bob: str, carol: str, room: str
+) -> None:
+    await app.register(carol)
+    await gateway.run(disable(gateway, carol))
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
+        for user, status, message in (
+            (alice, 40900, "you are a member already"),
+            (bob, 40900, f"`{bob}` is a member already"),
+            (carol, 40400, f"there is no user `{carol}`"),
+            ("no-such-user", 40400, "there is no user `no-such-user`"),
+        ):
+            error = await ann.refused("room.invite", room=room, user=user)
+            assert (error["status"], error["message"]) == (status, message)
+        for wrong in ("", "Al", "x" * 33, 1, None, ["bob"]):
+            assert (await ann.refused("room.invite", room=room, user=wrong))["status"] == 42200, wrong
+        for client in (ann, ben):
+            await client.expect_nothing()
+        assert len((await ann.ask("room.members", room=room))["members"]) == 2
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+async def test_whoever_was_kicked_hears_the_room_no_more_on_any_connection_until_back(
+    app: App, alice: str, bob: str, room: str, private: bool
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}, private=private) as (ann, phone):
+        async with app.in_room(bob, room) as laptop:
+            await ann.ask("room.kick", room=room, user=bob)
+            for client in (ann, phone, laptop):
+                await client.expect("room.left", room=room, user=bob, by=alice)
+            await ann.say(room, "He is gone")
+            await ann.ask("chat.typing", room=room)
+            await ann.ask("room.update", room=room, title="Without Bob")
+            for client in (phone, laptop):
+                await client.expect_nothing()
+                for type in USES.keys() - {"room.leave"}:
+                    status = (await client.refused(type, room=room, **USES[type]))["status"]
+                    assert status == (40400 if private else 40301), type
+            await ann.expect("room.updated")
+            if private:
+                assert (await phone.refused("room.join", room=room))["status"] == 40400
+                await ann.ask("room.invite", room=room, user=bob)
+                for client in (phone, laptop):
+                    await client.expect("room.invited")
+            reply = await phone.ask("room.join", room=room)
+            assert [message["text"] for message in reply["messages"]] == ["He is gone"]
+            await ann.expect("room.joined", user=bob)
+            await ann.say(room, "He is back")
+            await phone.expect("chat.message", text="He is back")
+            await laptop.expect_nothing()
+
+
+async def test_only_other_members_can_be_kicked_and_by_a_moderator_only_mere_ones(
+    app: App, alice: str, bob: str, carol: str, dave: str, room: str
+) -> None:
+    await app.register(dave)
+    roles = {alice: "owner", bob: "moderator", carol: "moderator"}
+    async with app.gather(room, roles) as (ann, ben, cat):
+        for client, user, status, message in (
+            (ann, alice, 40900, "nobody can kick themselves; send `room.leave`"),
+            (ben, bob, 40900, "nobody can kick themselves; send `room.leave`"),
+            (ann, dave, 40400, f"`{dave}` is not a member"),
+            (ann, "no-such-user", 40400, "there is no user `no-such-user`"),
+            (ben, alice, 40300, "only an owner may do this to an owner or a moderator"),
+            (ben, carol, 40300, "only an owner may do this to an owner or a moderator"),
+        ):
+            error = await client.refused("room.kick", room=room, user=user)
+            assert (error["status"], error["message"]) == (status, message), user
+        for client in (ann, ben, cat):
+            await client.expect_nothing()
+        await ann.ask("room.role", room=room, user=bob, role="owner")
+        for client in (ann, ben, cat):
+            await client.expect("room.role", user=bob, role="owner")
+        await ben.ask("room.kick", room=room, user=alice)
+        for client in (ann, ben, cat):
+            await client.expect("room.left", user=alice, by=bob)
+
+
+async def test_a_member_who_was_disabled_can_be_kicked(
+    app: App, gateway: Gateway, alice: str, bob: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, _):
+        await gateway.run(disable(gateway, bob))
+        await ann.ask("room.kick", room=room, user=bob)
+        await ann.expect("room.left", user=bob, by=alice)
+
+
+async def test_everyone_in_the_room_is_told_of_a_new_role_and_of_the_same_one_nobody(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.connect(carol) as cat, app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
+        await ann.ask("room.role", room=room, user=bob, role="moderator")
+        for client in (ann, ben):
+            await client.expect("room.role", room=room, user=bob, role="moderator")
+        for user, role in ((bob, "moderator"), (alice, "owner")):
+            await ann.ask("room.role", room=room, user=user, role=role)
+        for client in (ann, ben, cat):
+            await client.expect_nothing()
+        members = (await ben.ask("room.members", room=room))["members"]
+        assert [(each["user"], each["role"]) for each in members] == [(alice, "owner"), (bob, "moderator")]
+
+
+async def test_nobody_promotes_themselves(app: App, alice: str, bob: str, carol: str, room: str) -> None:
+    async with app.gather(room, {alice: "owner", bob: "moderator", carol: "member"}) as (ann, *climbers):
+        for client, name in zip(climbers, (bob, carol), strict=True):
+            for role in ("owner", "moderator", "member"):
+                assert (await client.refused("room.role", room=room, user=name, role=role))["status"] == 40300
+        await ann.expect_nothing()
+
+
+async def test_a_role_is_one_of_three_and_for_members_only(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    await app.register(carol)
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, _):
+        for wrong in ("admin", "", "Owner", 1, None, ["owner"]):
+            assert (await ann.refused("room.role", room=room, user=bob, role=wrong))["status"] == 42200, wrong
+        for user in (carol, "no-such-user"):
+            error = await ann.refused("room.role", room=room, user=user, role="owner")
+            assert (error["status"], error["message"]) == (40400, f"`{user}` is not a member")
+        await ann.expect_nothing()
+
+
+async def test_a_room_with_members_keeps_an_owner(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.gather(room, {alice: "owner", bob: "moderator"}) as (ann, ben):
+        error = await ann.refused("room.leave", room=room)
+        assert error["status"] == 40900
+        assert error["message"] == "a room with members needs an owner; make another one first, or delete the room"
+        for role in ("moderator", "member"):
+            error = await ann.refused("room.role", room=room, user=alice, role=role)
+            assert (error["status"], error["message"]) == (40900, "a room needs an owner; make another one first")
+        for client in (ann, ben):
+            await client.expect_nothing()
+        await ann.ask("room.role", room=room, user=bob, role="owner")
+        await ann.expect("room.role", user=bob)
+        await ann.ask("room.role", room=room, user=alice, role="member")
+        await ann.heard()
+        await ann.ask("room.leave", room=room)
+        await ann.expect("room.left", user=alice)
+        assert [event["type"] for event in await ben.heard()] == ["room.role", "room.role", "room.left"]
+
+
+async def test_a_public_room_that_everybody_has_left_belongs_to_the_next_who_joins(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner"}) as (ann,), app.connect(bob) as ben, app.connect(carol) as cat:
+        await ann.say(room, "Good night")
+        await ann.ask("room.leave", room=room)
+        await ann.expect("room.left")
+        reply = await ben.ask("room.join", room=room)
+        assert (reply["offset"], reply["members"]) == (1, 1)
+        await cat.ask("room.join", room=room)
+        members = (await cat.ask("room.members", room=room))["members"]
+        assert [(each["user"], each["role"]) for each in members] == [(bob, "owner"), (carol, "member")]
+
+
+async def test_a_private_room_that_everybody_has_left_is_gone_and_its_name_is_free(
+    app: App, alice: str, bob: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner"}, private=True) as (ann,), app.connect(bob) as ben:
+        epoch = (await ann.say(room, "a secret"))["epoch"]
+        await ann.ask("room.leave", room=room)
+        await ann.expect("room.left", room=room, user=alice)
+        assert (await ann.refused("chat.history", room=room))["status"] == 40400
+        made = (await ben.ask("room.create", room=room))["room"]
+        assert (made["offset"], made["private"]) == (0, False)
+        assert made["epoch"] != epoch
+        assert (await ben.ask("chat.history", room=room))["messages"] == []
+
+
+async def test_everyone_in_the_room_is_told_of_what_changed_and_of_nothing_nobody(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.connect(carol) as cat, app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
+        updated = (await ann.ask("room.update", room=room, title="Ours", private=True))["room"]
+        assert (updated["name"], updated["title"], updated["private"], updated["role"]) == (room, "Ours", True, "owner")
+        del updated["role"]
+        for client in (ann, ben):
+            assert await client.expect("room.updated") == {"room": updated}
+        await ann.ask("room.update", room=room, title="Ours")
+        await ann.ask("room.update", room=room, private=True)
+        for wrong in ({}, {"title": None}, {"title": ""}, {"title": "x" * 201}, {"private": "yes"}, {"name": "other"}):
+            error = await ann.refused("room.update", room=room, **wrong)
+            assert error["status"] == 42200, wrong
+        for client in (ann, ben):
+            await client.expect_nothing()
+        assert (await cat.refused("room.join", room=room))["status"] == 40400
+        await ann.ask("room.update", room=room, private=False)
+        for client in (ann, ben):
+            assert (await client.expect("room.updated"))["room"]["title"] == "Ours"
+        await cat.ask("room.join", room=room)
+
+
+async def test_a_deleted_room_is_gone_for_all_with_all_that_was_said_in_it(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.connect(carol) as cat, app.gather(room, {alice: "owner", bob: "member"}, private=True) as (ann, ben):
+        async with app.in_room(bob, room) as laptop:
+            said = await ann.say(room, "a secret")
+            for client in (ben, laptop):
+                await client.expect("chat.message")
+            await ann.ask("room.delete", room=room)
+            for client in (ann, ben, laptop):
+                assert await client.expect("room.deleted") == {"room": room}
+                for type, use in USES.items():
+                    assert (await client.refused(type, room=room, **use))["status"] == 40400, type
+                for type, (managing, _) in MANAGED.items():
+                    named = {key: bob if key == "user" else value for key, value in managing.items()}
+                    assert (await client.refused(type, room=room, **named))["status"] == 40400, type
+            made = await cat.ask("room.join", room=room)
+            assert (made["offset"], made["members"], made["messages"]) == (0, 1, [])
+            assert made["epoch"] != said["epoch"]
+            for type in ("chat.edit", "chat.delete"):
+                data = {"message_id": said["id"]} | ({"text": "mine now"} if type == "chat.edit" else {})
+                assert (await cat.refused(type, room=room, **data))["status"] == 40400
+            await cat.say(room, "Anybody?")
+            for client in (ann, ben, laptop):
+                await client.expect_nothing()
+            since = {"epoch": said["epoch"], "offset": 1}
+            resumed = await ben.ask("room.join", room=room, since=since)
+            assert (resumed["recovered"], resumed["reason"]) == (False, "epoch_changed")
+            assert [message["text"] for message in resumed["messages"]] == ["Anybody?"]
+
+
+@pytest.mark.parametrize("name", ["dm-", "dm-x", "dm-0123456789abcdef0123456789abcdef"])
+async def test_the_names_of_direct_rooms_are_for_direct_rooms(app: App, alice: str, name: str) -> None:
+    async with app.connect(alice) as client:
+        for type in ("room.create", "room.join"):
+            error = await client.refused(type, room=name)
+            assert error["status"] == 40300
+            assert error["message"] == "names that begin with `dm-` are for direct rooms; send `direct.open`"
+
+
+async def test_a_position_beyond_the_end_is_refused_and_changes_nothing(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben), app.connect(carol) as cat:
+        epoch = (await ann.say(room, "hi"))["epoch"]
+        await ben.expect("chat.message")
+        for client in (ben, cat):
+            error = await client.refused("room.join", room=room, since={"epoch": epoch, "offset": 2})
+            assert (error["status"], error["name"]) == (41000, "position_lost")
+        assert (await cat.refused("chat.history", room=room))["status"] == 40301
+        await ann.say(room, "still there?")
+        await ben.expect("chat.message", text="still there?")
+        for client in (ann, ben, cat):
+            await client.expect_nothing()
+
+
+async def roles_in(client: ChatClient, room: str) -> dict[str, str]:
+    """Tell who is what in a room."""
+    return {each["user"]: each["role"] for each in (await client.ask("room.members", room=room))["members"]}
+
+
+async def roles_in_after(client: ChatClient, room: str) -> dict[str, str]:
+    """Tell who is what in a room, after what was on its way."""
+    await client.heard()
+    return await roles_in(client, room)
+
+
+async def answers(*asked: tuple[ChatClient, str, dict[str, Any]]) -> list[Frame]:
+    """Send messages at the same moment, and give what answers them."""
+
+    async def ask(client: ChatClient, type: str, data: dict[str, Any]) -> Frame:
+        return await client.until(id=await client.start(type, **data))
+
+    return await asyncio.gather(*(ask(*each) for each in asked))
+
+
+ROUNDS = 8
+"""How often what happens at the same moment is tried: often enough to meet in the middle, seldom enough to wait for."""
+
+
+async def test_of_two_owners_who_kick_each_other_at_once_one_stays(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {carol: "owner", alice: "owner", bob: "owner"}) as (cat, ann, ben):
+        for _ in range(ROUNDS):
+            got = await answers(
+                (ann, "room.kick", {"room": room, "user": bob}), (ben, "room.kick", {"room": room, "user": alice})
+            )
+            assert sorted(answer["status"] for answer in got) == [20000, 40301]
+            left = alice if got[0]["status"] == 20000 else bob
+            assert (await cat.expect("room.left", by=left))["user"] == (bob if left == alice else alice)
+            await cat.expect_nothing()
+            assert await roles_in(cat, room) == {carol: "owner", left: "owner"}
+            back, name = (ben, bob) if left == alice else (ann, alice)
+            await back.heard()
+            await back.ask("room.join", room=room)
+            await cat.heard()
+            await cat.ask("room.role", room=room, user=name, role="owner")
+            for client in (ann, ben, cat):
+                await client.heard()
+
+
+@pytest.mark.parametrize("type", ["room.leave", "room.role"])
+async def test_of_two_owners_who_give_up_at_once_one_stays(
+    app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str], type: str
+) -> None:
+    for _ in range(ROUNDS // 2):
+        room = unique("room")
+        async with app.gather(room, {alice: "owner", bob: "owner", carol: "member"}) as (ann, ben, cat):
+            more = {} if type == "room.leave" else {"role": "member"}
+            got = await answers(
+                (ann, type, {"room": room} | ({"user": alice} if more else {}) | more),
+                (ben, type, {"room": room} | ({"user": bob} if more else {}) | more),
+            )
+            assert sorted(answer["status"] for answer in got) == [20000, 40900]
+            await cat.heard()
+            assert list((await roles_in(cat, room)).values()).count("owner") == 1
+
+
+async def test_a_user_who_joins_on_two_connections_at_once_joins_once(
+    app: App, alice: str, bob: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner"}) as (ann,), app.connect(bob) as phone, app.connect(bob) as laptop:
+        for _ in range(ROUNDS):
+            got = await answers(*((client, "room.join", {"room": room}) for client in (phone, laptop)))
+            assert [answer["status"] for answer in got] == [20000, 20000]
+            await ann.expect("room.joined", user=bob)
+            await ann.expect_nothing()
+            await phone.ask("room.leave", room=room)
+            for client in (phone, laptop, ann):
+                await client.expect("room.left")
+
+
+async def test_a_user_who_is_invited_twice_and_joins_all_at_once_becomes_a_member_once(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "moderator"}) as (ann, ben), app.connect(carol) as cat:
+        for _ in range(ROUNDS):
+            invitation = {"room": room, "user": carol}
+            *invited, joined = await answers(
+                (ann, "room.invite", invitation), (ben, "room.invite", invitation), (cat, "room.join", {"room": room})
+            )
+            assert joined["status"] == 20000
+            statuses = sorted(answer["status"] for answer in invited)
+            assert statuses in ([20000, 40900], [40900, 40900])
+            assert len([event for event in await cat.heard() if event["type"] == "room.invited"]) <= 1
+            await cat.ask("room.leave", room=room)
+            await cat.expect("room.left")
+            for client in (ann, ben):
+                events = [event["type"] for event in await client.heard()]
+                assert sorted(events) in (["room.joined", "room.left"], ["room.left"])
+
+
+async def test_whoever_is_kicked_while_joining_is_told_so(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}, private=True) as (ann, _), app.connect(bob) as ben:
+        for _ in range(ROUNDS):
+            joined, kicked = await answers(
+                (ben, "room.join", {"room": room}), (ann, "room.kick", {"room": room, "user": bob})
+            )
+            assert kicked["status"] == 20000
+            events = [event["type"] for event in await ben.heard()]
+            assert (joined["status"], events) in ((20000, ["room.left"]), (40400, []), (40400, ["room.left"]))
+            await ann.heard()
+            await ann.say(room, "Is he gone?")
+            await ben.expect_nothing()
+            await ann.ask("room.invite", room=room, user=bob)
+            await ann.heard()
+            await ben.expect("room.invited")
+
+
+async def test_whoever_joins_while_leaving_is_either_in_or_out(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.gather(room, {alice: "owner"}) as (ann,), app.connect(bob) as phone, app.connect(bob) as laptop:
+        for _ in range(ROUNDS):
+            await phone.ask("room.join", room=room)
+            joined, left = await answers((phone, "room.join", {"room": room}), (laptop, "room.leave", {"room": room}))
+            assert left["status"] == 20000
+            assert joined["status"] in (20000, 40301)
+            events = [event["type"] for event in await phone.heard()]
+            assert events in ([], ["room.left"])
+            is_in = joined["status"] == 20000 and not events
+            await laptop.expect_nothing()
+            assert (bob in await roles_in_after(ann, room)) == is_in
+            await ann.say(room, "Who is here?")
+            if is_in:
+                await phone.expect("chat.message")
+            for client in (phone, laptop):
+                await client.expect_nothing()
+
+
+async def test_whoever_joins_while_the_room_becomes_private_is_either_in_or_finds_nothing(
+    app: App, alice: str, room: str, unique: Callable[[str], str]
+) -> None:
+    async with app.gather(room, {alice: "owner"}) as (ann,):
+        for _ in range(ROUNDS):
+            name = unique("bob")
+            async with app.connect(name) as ben:
+                joined, updated = await answers(
+                    (ben, "room.join", {"room": room}), (ann, "room.update", {"room": room, "private": True})
+                )
+                assert updated["status"] == 20000
+                assert joined["status"] in (20000, 40400)
+                assert (name in await roles_in_after(ann, room)) == (joined["status"] == 20000)
+                await ann.ask("room.update", room=room, private=False)
+                await ann.heard()
+
+
+async def test_whoever_joins_while_the_room_is_deleted_is_told_so_or_in_a_new_one(
+    app: App, alice: str, bob: str, unique: Callable[[str], str]
+) -> None:
+    for _ in range(ROUNDS):
+        room = unique("room")
+        async with app.gather(room, {alice: "owner"}) as (ann,), app.in_room(bob, room) as ben:
+            await ann.expect("room.joined")
+            epoch = (await ann.say(room, "the old one"))["epoch"]
+            joined, deleted = await answers((ben, "room.join", {"room": room}), (ann, "room.delete", {"room": room}))
+            assert deleted["status"] == 20000
+            events = [event["type"] for event in await ben.heard()]
+            if joined["status"] == 40400 or joined["data"]["epoch"] == epoch:
+                assert events == ["room.deleted"] or joined["status"] == 40400
+                assert (await ben.ask("room.join", room=room))["offset"] == 0
+            assert (await ben.say(room, "the new one"))["offset"] == 1
+            assert [event["type"] for event in await ann.heard()] == ["room.deleted"]
+
+
+async def test_whoever_is_kicked_while_sending_is_heard_up_to_then(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
+        asked = [await ben.start("chat.send", room=room, text=str(number)) for number in range(100)]
+        for _ in range(10):
+            await ann.expect("chat.message")
+        kick = await ann.start("room.kick", room=room, user=bob)
+        statuses = [(await ben.until(id=id))["status"] for id in asked]
+        assert statuses == sorted(statuses)
+        assert {*statuses} == {20000, 40301}
+        await ann.until(id=kick)
+        events = await ann.heard()
+        assert [event["type"] for event in events][-1] == "room.left"
+        last = (await ann.ask("chat.history", room=room, limit=1))["messages"][0]
+        assert (last["offset"], last["text"]) == (statuses.count(20000), str(statuses.count(20000) - 1))
+        await ben.expect_nothing()
+
+
+async def test_a_room_that_two_owners_delete_at_once_is_deleted_once(
+    app: App, alice: str, bob: str, unique: Callable[[str], str]
+) -> None:
+    for _ in range(ROUNDS // 2):
+        room = unique("room")
+        async with app.gather(room, {alice: "owner", bob: "owner"}) as (ann, ben):
+            got = await answers(*((client, "room.delete", {"room": room}) for client in (ann, ben)))
+            assert sorted(answer["status"] for answer in got) == [20000, 40400]
+
+
+@pytest.mark.parametrize("scope", ["chat:read", "chat:read chat:write"])
+async def test_managing_needs_the_scope_rooms_manage(app: App, alice: str, bob: str, room: str, scope: str) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member"}) as (_, ben):
+        token = (await app.log_in(alice, scope=scope)).json()["access_token"]
+        async with app.socket(f"?token={token}") as ann:
+            await ann.expect("welcome", scopes=scope.split())
+            for type, (data, _allowed) in MANAGED.items():
+                named = {key: {"CAROL": bob, "DAVE": bob}.get(value, value) for key, value in data.items()}
+                error = await ann.refused(type, room=room, **named)
+                assert error["status"] == 40300
+                assert "`rooms:manage`" in error["message"]
+        await ben.expect_nothing()

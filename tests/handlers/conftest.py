@@ -1,0 +1,17 @@
+"""Who else is there."""
+
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def carol(unique: Callable[[str], str]) -> str:
+    """A third user of this test's own."""
+    return unique("carol")
+
+
+@pytest.fixture
+def dave(unique: Callable[[str], str]) -> str:
+    """A fourth user of this test's own."""
+    return unique("dave")
