@@ -99,6 +99,11 @@ class ChatSession:
         """Send an event to this connection alone."""
         self.deliver(frames.event(event))
 
+    def tell_held(self) -> None:
+        """Send the events that wait for the reply to this message, ahead of it."""
+        self.ws.outbox.release()
+        self.ws.outbox.hold()
+
     async def tell_everyone(self, event: Event) -> int:
         """Send an event to every connection; returns how many that were."""
         return await self.services.bus.publish(BusEvent(frames.event(event)))

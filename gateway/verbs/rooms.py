@@ -229,10 +229,9 @@ class SessionRooms:
 
     async def _hear(self, name: str, since: Position | None) -> JoinReply:
         """Make this connection hear a room, and read what came before that."""
-        # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
-        self._session.ws.outbox.release()
-        self._session.ws.outbox.hold()
         await self._services.hub.begin(name, self._session)
+        # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
+        self._session.tell_held()
         try:
             reply = await self._read(name, since)
         except BaseException:
