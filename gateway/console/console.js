@@ -1,55 +1,111 @@
-// What comes over the wire is hostile: it is shown with `textContent` and nothing else.
+// The page: who one is, which room one is in, and what has been said there. Every frame is shown as well.
+
+import { asRefusal, Connection, Lost, Refusal, sentence } from "./connection.js";
+import { clock, make, Messages, submitOnEnter, trim, unsentRow } from "./messages.js";
 
 /**
- * @typedef {{type: string, id?: string | number | null, status?: number, message?: string, data?: any}} Frame
- * @typedef {{room: string, offset: number, sender: string, text?: string, body?: any, sent_at: string}} Message
- * @typedef {{reason: string, reconnect: "never" | "new_credential" | "after_delay" | "with_backoff",
- *            after_ms?: number}} Bye
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {{client_id: string, room: string, text: string}} Unsent
  */
 
 const STORED = "json-gateway"; // other pages of this origin have names of their own
-const MAX_ROWS = 500;
+const MAX_FRAMES = 500;
 const BRIEF_CHARACTERS = 400;
 const TYPING_EVERY_MS = 3000; // the gateway lets it end after 6 s
-const FIRST_WAIT_MS = 1000;
-const LONGEST_WAIT_MS = 30000;
-const STEADY_MS = 10000; // a connection that lived this long was a good one: the waits begin anew
-const FAREWELL_MS = 2000;
+const TYPING_ENDS_MS = 8000; // should the gateway's word that it has ended not come
+const BREATH_MS = 1500; // the gateway closes on those who are refused again within a second, for long
+const MOST_MEMBERS = 1000;
+const POSITION_LOST = 41000;
 
-// For a close that no `bye` explains; all others are worth another try.
-const AFTER_CLOSE = {
-  1000: "never", 1008: "new_credential", 4400: "never", 4410: "new_credential", 4411: "new_credential",
+const WHY_NOT_RESUMED = {
+  too_many: "More was said meanwhile than fits here.",
+  too_old: "What was said meanwhile is not kept any more.",
 };
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const stored = JSON.parse(sessionStorage.getItem(STORED));
 
-/** Kept by the tab, so that two tabs can be two users. @type {{user: string, token: string, room?: string} | null} */
-let session = JSON.parse(sessionStorage.getItem(STORED));
-/** @type {WebSocket | null} */
-let socket = null;
-let attempts = 0;
-let retry = 0;
-let lastId = 0;
+/**
+ * Kept by the tab, so that two tabs can be two users, and what is unsent outlives a reload.
+ * @type {{user: string, token: string, room?: string, unsent: Unsent[]} | null}
+ */
+let session = stored && { unsent: [], ...stored };
+/** How far the room has been seen, which is where it is resumed. @type {{epoch: string, offset: number} | null} */
+let seen = null;
+/** Whether the room was joined and nothing is missing up to `seen`. */
+let isCurrent = false;
+let isSending = false;
 let members = 0;
+/** The members' states, if there are not too many of them. @type {Map<string, string> | null} */
+let states = null;
 let toldTyping = 0;
-/** Who waits for an answer, by the message's id. */
-const pending = new Map();
-/** @type {Set<string>} */
-const typing = new Set();
+/** Who is typing, and the timer that ends it. @type {Map<string, number>} */
+const typing = new Map();
 /** What the filter looks at: a row shows only the beginning. @type {WeakMap<Element, string>} */
 const frameTexts = new WeakMap();
 
-/** What the gateway refused, in words. */
-class Refusal extends Error {
-  constructor({ message, retry_after_ms: wait, details = [] }) {
-    super(sentence(message) + (wait ? ` Try again in ${seconds(wait)}.` : ""));
-    this.details = details;
-  }
+const messages = new Messages(page.messageRows, ({ sender }) => sender === session.user, changeMessage);
 
-  get words() {
-    return this.details.map(({ field, message }) => `${field}: ${message}.`).join(" ") || this.message;
-  }
-}
+const connection = new Connection({
+  state(state, words) {
+    forgetTyping();
+    if (state === "refused") renewToken(words);
+    else show(state, words);
+  },
+  event({ type, data, ...rest }) {
+    if (type === "error") page.rawProblem.textContent = new Refusal(rest).words;
+    else if (Object.hasOwn(EVENTS, type)) EVENTS[type](data);
+  },
+  frame: logFrame,
+  note,
+});
+
+const EVENTS = {
+  async welcome({ user }) {
+    show("online", `Connected as ${user}`);
+    if (session.room) await enter(session.room);
+    else listRooms();
+    sendUnsent();
+  },
+  "token.expiring": ({ token_expires_at: end }) => {
+    show("online", `Your token ends at ${clock(end)}; then you log in again.`);
+  },
+  "chat.message": takeMessage,
+  "chat.edited": takeMessage,
+  "chat.deleted": takeMessage,
+  "chat.typing": inThisRoom(({ user, typing: isTyping }) => {
+    endTyping(user);
+    if (isTyping) typing.set(user, setTimeout(endTyping, TYPING_ENDS_MS, user));
+    showTyping();
+  }),
+  "presence.changed": inThisRoom(({ user, state }) => {
+    states?.set(user, state);
+    showRoom();
+  }),
+  "room.joined": inThisRoom(({ user }) => {
+    members += 1;
+    remark(`${user} joined`);
+  }),
+  "room.left": inThisRoom(({ room, user, by }) => {
+    if (user === session.user) leaveRoom(by ? `${by} has removed you from ${room}.` : `You have left ${room}.`);
+    else {
+      members -= 1;
+      states?.delete(user);
+      remark(by ? `${by} removed ${user}` : `${user} left`);
+    }
+  }),
+  "room.deleted": inThisRoom(({ room }) => leaveRoom(`${room} has been deleted.`)),
+  "room.role": inThisRoom(({ user, role }) => remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`)),
+  "room.invited": ({ room, by }) => {
+    remark(`${by} has invited you to ${room.name}`);
+    listRooms();
+  },
+  resync: inThisRoom(({ room }) => {
+    isCurrent = false;
+    enter(room);
+  }),
+  announcement: ({ sender, text, body }) => remark(`${sender} announces: ${text ?? JSON.stringify(body)}`),
+};
 
 // Logging in
 
@@ -93,14 +149,18 @@ function tellLogin(refusal) {
 function logIn(user, token) {
   for (const told of [page.roomProblem, page.sendProblem, page.rawProblem]) told.textContent = "";
   page.password.value = "";
-  if (session?.user !== user) leaveRoom();
-  keep({ user, token, room: session?.room });
-  attempts = 0;
-  connect();
+  if (session?.user !== user) {
+    leaveRoom();
+    session = null;
+  }
+  keep({ unsent: [], ...session, user, token });
+  connection.open(token);
   page.roomName.focus();
 }
 
 function logOut() {
+  const count = session.unsent.length;
+  if (count && !confirm(`Not sent yet: ${count}. Log out all the same?`)) return;
   leaveRoom();
   keep(null);
   for (const rows of [page.frameRows, page.rooms]) rows.replaceChildren();
@@ -116,7 +176,7 @@ function renewToken(why) {
 
 /** @param {Refusal} [refusal] */
 function showLogin(refusal) {
-  hangUp();
+  connection.hangUp();
   show("out", "");
   page.username.value ||= session?.user ?? "";
   page.username.focus();
@@ -128,205 +188,183 @@ function keep(next) {
   sessionStorage.setItem(STORED, JSON.stringify(next));
 }
 
-// The connection
-
-function connect() {
-  hangUp();
-  const url = new URL("ws/chat", location.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  note(`connect to ${url}?token=…`);
-  url.searchParams.set("token", session.token);
-  show("connecting", "Connecting…");
-  const began = Date.now();
-  const opened = new WebSocket(url);
-  /** @type {Bye | undefined} */
-  let bye;
-  opened.onmessage = ({ data }) => {
-    if (opened !== socket) return;
-    const frame = read(data);
-    logFrame("←", data, frame);
-    if (frame.type === "bye") bye = frame.data;
-    receive(frame);
-  };
-  opened.onclose = ({ code, reason }) => {
-    if (opened !== socket) return;
-    note(`closed with ${code} ${reason}`);
-    if (Date.now() - began > STEADY_MS) attempts = 0;
-    hangUp();
-    afterClose(bye ?? { reason, reconnect: AFTER_CLOSE[code] ?? "with_backoff" });
-  };
-  socket = opened;
-}
-
-/** Forget the connection, whatever its state. */
-function hangUp() {
-  clearTimeout(retry);
-  const former = socket;
-  socket = null;
-  former?.close();
-  for (const { reject } of pending.values()) {
-    reject(new Refusal({ message: "the connection was lost before the answer came" }));
-  }
-  pending.clear();
-  typing.clear();
-  showTyping();
-}
-
-function disconnect() {
-  const leaving = socket;
-  ask("bye").catch(asRefusal);
-  setTimeout(() => leaving.close(), FAREWELL_MS);
-}
-
-/** @param {Bye} bye */
-function afterClose({ reason, reconnect, after_ms }) {
-  const why = sentence(reason.replaceAll("_", " ") || "the connection was lost");
-  if (reconnect === "new_credential") renewToken(why);
-  else if (reconnect === "never") show("offline", reason === "bye" ? "Disconnected." : `Disconnected: ${why}`);
-  else {
-    const backoff = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempts) * (0.5 + Math.random() / 2);
-    const wait = after_ms ?? backoff;
-    attempts += 1;
-    retry = setTimeout(connect, wait);
-    show("waiting", `${why} Connecting again in ${seconds(wait)}.`);
-  }
-}
-
-/** Send a message and wait for its reply's data. @param {string} type @returns {Promise<any>} */
-function ask(type, data = {}) {
-  const id = `page-${(lastId += 1)}`;
-  return new Promise((resolve, reject) => {
-    if (transmit(JSON.stringify({ type, id, data }))) pending.set(id, { resolve, reject });
-    else reject(new Refusal({ message: "not connected" }));
-  });
-}
-
-/** @param {string} text @returns {boolean} whether there was a connection */
-function transmit(text) {
-  if (socket?.readyState !== WebSocket.OPEN) return false;
-  socket.send(text);
-  logFrame("→", text, read(text));
-  return true;
-}
-
-/** @param {string} text @returns {Frame} without a type if it is none: a person may send anything by hand */
-function read(text) {
-  try {
-    const frame = JSON.parse(text);
-    return typeof frame?.type === "string" ? frame : { type: "" };
-  } catch {
-    return { type: "" };
-  }
-}
-
-/** @param {Frame} frame */
-function receive(frame) {
-  const asked = pending.get(frame.id);
-  pending.delete(frame.id);
-  if (frame.type === "reply") asked?.resolve(frame.data);
-  else if (frame.type === "error" && asked) asked.reject(new Refusal(frame));
-  else if (frame.type === "error") page.rawProblem.textContent = new Refusal(frame).words;
-  else if (Object.hasOwn(EVENTS, frame.type)) EVENTS[frame.type](frame.data);
-}
-
-const EVENTS = {
-  welcome({ user }) {
-    show("online", `Connected as ${user}`);
-    if (session.room) join(session.room);
-    else listRooms();
-  },
-  "token.expiring": ({ token_expires_at: end }) => {
-    show("online", `Your token ends at ${clock(end)}; then you log in again.`);
-  },
-  "chat.message"(message) {
-    showMessages([message]);
-    trim(page.messageRows);
-  },
-  "chat.typing"(event) {
-    if (event.room !== session.room) return;
-    if (event.typing) typing.add(event.user);
-    else typing.delete(event.user);
-    showTyping();
-  },
-  "room.joined": (event) => countMember(event, 1, "joined"),
-  "room.left": (event) => countMember(event, -1, "left"),
-  announcement: ({ sender, text, body }) => showRemark(`${sender} announces: ${text ?? JSON.stringify(body)}`),
-};
-
 // The room
 
-async function join(name) {
-  await inRoomBar(async () => {
-    const reply = await ask("room.join", { room: name });
-    const isNew = reply.room !== session.room;
+/** Join a room, or come back into it and show what was missed. */
+async function enter(name) {
+  const since = name === session.room && seen ? seen : undefined;
+  let reply = await connection.ask("room.join", { room: name, since }).catch(asRefusal);
+  if (reply.status === POSITION_LOST) reply = await connection.ask("room.join", { room: name }).catch(asRefusal);
+  if (reply instanceof Refusal) tellNoRoom(name, reply);
+  else if (!since || name === session.room) showJoined(reply, since); // else the membership has ended meanwhile
+}
+
+/** @param {Refusal} refusal */
+function tellNoRoom(name, refusal) {
+  if (name !== session?.room) page.roomProblem.textContent = refusal.words;
+  else if (refusal.retryable) connection.restart(refusal.message, refusal.wait);
+  else if (!(refusal instanceof Lost)) leaveRoom(`${name}: ${refusal.words}`);
+}
+
+function showJoined(reply, since) {
+  if (reply.room !== session.room) {
     leaveRoom();
     keep({ ...session, room: reply.room });
-    members = reply.members;
-    page.roomName.value = reply.room;
-    showMessages(reply.messages);
-    listRooms();
-    if (isNew) page.text.focus();
-  });
+    page.text.focus();
+  }
+  page.roomName.value = reply.room;
+  members = reply.members;
+  seen = { epoch: reply.epoch, offset: reply.offset };
+  isCurrent = true;
+  if (!reply.recovered) messages.replace(reply.messages);
+  for (const message of reply.messages ?? reply.events.map(({ data }) => data)) showMessage(message);
+  if (since && !reply.recovered) {
+    const why = WHY_NOT_RESUMED[reply.reason] ?? "The room was made anew meanwhile.";
+    messages.remark(`${why} These are the newest messages.`);
+  }
+  showRoom();
+  listRooms();
+  listMembers(reply.room);
 }
 
-async function leave() {
-  await inRoomBar(async () => {
-    await ask("room.leave", { room: session.room });
-    leaveRoom();
-    page.roomName.focus();
-  });
-}
-
-async function showEarlier() {
-  await inRoomBar(async () => {
-    showMessages((await ask("chat.history", { room: session.room, before: firstOffset() })).messages);
-  });
-}
-
-/** Do it, and tell what was refused where rooms are chosen. */
-async function inRoomBar(action) {
-  page.roomProblem.textContent = "";
-  page.roomProblem.textContent = (await action().catch(asRefusal))?.words ?? "";
-}
-
-async function listRooms() {
-  const { rooms = [] } = await ask("room.list", { limit: 100 }).catch(asRefusal);
-  page.rooms.replaceChildren(...rooms.map(({ name }) => new Option(name)));
-}
-
-function leaveRoom() {
-  if (session) keep({ ...session, room: undefined });
-  typing.clear();
-  page.messageRows.replaceChildren();
+async function listMembers(room) {
+  const reply = await connection.ask("room.members", { room, limit: MOST_MEMBERS }).catch(asRefusal);
+  if (room !== session?.room) return;
+  const isWhole = reply.members && !reply.next_cursor;
+  states = isWhole ? new Map(reply.members.map(({ user, state }) => [user, state])) : null;
   showRoom();
 }
 
-function countMember({ room, user }, change, verb) {
-  if (room !== session.room) return;
-  if (user === session.user) {
-    leaveRoom();
-    return;
-  }
-  members += change;
-  showRemark(`${user} ${verb}`);
+async function listRooms() {
+  const { rooms = [] } = await connection.ask("room.list", { limit: 100 }).catch(asRefusal);
+  page.rooms.replaceChildren(...rooms.map(({ name }) => new Option(name)));
 }
 
-async function sendMessage(event) {
+async function leave() {
+  const outcome = await connection.ask("room.leave", { room: session.room }).catch(asRefusal);
+  if (outcome instanceof Refusal) page.roomProblem.textContent = outcome.words;
+  else {
+    leaveRoom();
+    page.roomName.focus();
+  }
+}
+
+function leaveRoom(why = "") {
+  if (session) keep({ ...session, room: undefined });
+  seen = states = null;
+  page.roomProblem.textContent = why;
+  messages.replace([]);
+  forgetTyping();
+  showRoom();
+}
+
+/** An event about the room on the page; the user may be in others as well. */
+function inThisRoom(act) {
+  return (data) => {
+    if (data.room === session.room) act(data);
+  };
+}
+
+// Messages
+
+/** An event of the log, which moves on how far the room has been seen. @param {Message} message */
+function takeMessage(message) {
+  showMessage(message);
+  if (isHere(message) && isCurrent) seen.offset = Math.max(seen.offset, message.changed);
+}
+
+/** @param {Message} message */
+function showMessage(message) {
+  if (message.client_id) forgetUnsent(message.client_id);
+  if (!isHere(message)) return;
+  endTyping(message.sender);
+  messages.place(message);
+  showRoom();
+}
+
+function isHere({ room, epoch }) {
+  return room === session.room && epoch === seen?.epoch;
+}
+
+async function showEarlier() {
+  const { room } = session;
+  const reply = await connection.ask("chat.history", { room, before: messages.from }).catch(asRefusal);
+  if (reply instanceof Refusal) page.roomProblem.textContent = reply.words;
+  else if (room === session.room) messages.addEarlier(reply.messages, reply.has_more);
+  showRoom();
+}
+
+/** Edit or delete. @param {Message} message @returns {Promise<string>} what is wrong */
+async function changeMessage(type, { room, id }, text) {
+  const outcome = await connection.ask(type, { room, message_id: id, text }).catch(asRefusal);
+  if (outcome instanceof Refusal) return outcome.words;
+  showMessage(outcome.message);
+  return "";
+}
+
+function sendMessage(event) {
   event.preventDefault();
   const text = page.text.value;
   if (!text.trim()) return;
-  page.text.value = "";
+  page.text.value = page.sendProblem.textContent = "";
   toldTyping = 0;
-  const outcome = await ask("chat.send", { room: session.room, text }).catch(asRefusal);
-  page.sendProblem.textContent = outcome.words ?? "";
-  if (outcome instanceof Refusal) page.text.value ||= text;
-  else page.messages.scrollTop = 0;
+  keep({ ...session, unsent: [...session.unsent, { client_id: newId(), room: session.room, text }] });
+  showRoom();
+  page.messages.scrollTop = 0;
+  sendUnsent();
+}
+
+/** Send what has not been acknowledged, one after the other, as long as there is a connection. */
+async function sendUnsent() {
+  if (isSending) return;
+  isSending = true;
+  while (connection.isOpen && session?.unsent.length) await sendOnce(session.unsent[0]);
+  isSending = false;
+}
+
+/** However often it is sent: by its `client_id` the gateway knows it again. @param {Unsent} unsent */
+async function sendOnce(unsent) {
+  const outcome = await connection.ask("chat.send", unsent).catch(asRefusal);
+  if (outcome instanceof Lost) return;
+  if (outcome.retryable) {
+    await new Promise((resolve) => setTimeout(resolve, Math.max(BREATH_MS, outcome.wait ?? 0)));
+    return;
+  }
+  forgetUnsent(unsent.client_id);
+  if (outcome instanceof Refusal) giveBack(unsent, outcome);
+  else showMessage(outcome.message);
+}
+
+/** @param {Unsent} unsent @param {Refusal} refusal */
+function giveBack({ room, text }, refusal) {
+  page.sendProblem.textContent = room === session.room ? refusal.words : `${room}: ${refusal.words}`;
+  page.text.value = [text, page.text.value].filter(Boolean).join("\n");
+}
+
+function forgetUnsent(id) {
+  keep({ ...session, unsent: session.unsent.filter(({ client_id }) => client_id !== id) });
+  showRoom();
+}
+
+function newId() {
+  // `crypto.randomUUID` is missing where the page comes over plain http.
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 }
 
 function tellTyping() {
   if (!page.text.value || Date.now() - toldTyping < TYPING_EVERY_MS) return;
   toldTyping = Date.now();
-  transmit(JSON.stringify({ type: "chat.typing", data: { room: session.room } }));
+  connection.transmit(JSON.stringify({ type: "chat.typing", data: { room: session.room } }));
+}
+
+function endTyping(user) {
+  clearTimeout(typing.get(user));
+  typing.delete(user);
+  showTyping();
+}
+
+function forgetTyping() {
+  [...typing.keys()].forEach(endTyping);
 }
 
 // Frames by hand
@@ -349,7 +387,7 @@ function fillExample() {
 
 function sendRaw(event) {
   event.preventDefault();
-  page.rawProblem.textContent = transmit(page.raw.value) ? "" : "Not connected.";
+  page.rawProblem.textContent = connection.transmit(page.raw.value) ? "" : "Not connected.";
 }
 
 // Showing
@@ -369,59 +407,31 @@ function show(state, words) {
 
 function showRoom() {
   const room = session?.room;
-  page.members.textContent = room ? `${members} ${members === 1 ? "member" : "members"}` : "";
+  const unsent = session?.unsent.filter((message) => message.room === room) ?? [];
+  page.members.textContent = room ? countMembers() : "";
+  page.members.title = [...(states ?? [])].map(([user, state]) => `${user}: ${state}`).join("\n");
   page.leave.hidden = !room;
   page.text.disabled = page.send.disabled = !room;
   page.text.placeholder = room ? `Message to ${room}` : "Message";
-  page.earlier.hidden = firstOffset() <= 1;
-  page.noMessages.hidden = page.messageRows.hasChildNodes();
+  page.earlier.hidden = !messages.hasEarlier;
+  page.unsentRows.replaceChildren(...unsent.map(unsentRow));
+  page.noMessages.hidden = unsent.length > 0 || page.messageRows.hasChildNodes();
   page.noMessages.textContent = room ? "Nothing has been said here yet." : "Join a room to see what is said there.";
-  showTyping();
+}
+
+function countMembers() {
+  const here = states && [...states.values()].filter((state) => state === "online").length;
+  return `${members} ${members === 1 ? "member" : "members"}${here === null ? "" : `, ${here} here`}`;
 }
 
 function showTyping() {
-  const users = [...typing];
+  const users = [...typing.keys()];
   const who = users.length > 3 ? `${users.length} people` : users.join(", ");
   page.typing.textContent = who && `${who} ${users.length === 1 ? "is" : "are"} typing…`;
 }
 
-/** @param {Message[]} messages */
-function showMessages(messages) {
-  for (const message of messages) {
-    if (message.room === session.room) placeMessage(message);
-  }
-  showRoom();
-}
-
-/** In the order of offsets, and each once. @param {Message} message */
-function placeMessage(message) {
-  let next = null;
-  for (const row of [...page.messageRows.querySelectorAll(".message")].reverse()) {
-    if (Number(row.dataset.offset) === message.offset) return;
-    if (Number(row.dataset.offset) < message.offset) break;
-    next = row;
-  }
-  page.messageRows.insertBefore(messageRow(message), next);
-}
-
-/** @param {Message} message */
-function messageRow({ offset, sender, text, body, sent_at }) {
-  const row = make("article", sender === session.user ? "message own" : "message");
-  row.dataset.offset = offset;
-  const time = Object.assign(make("time", "", clock(sent_at)), { dateTime: sent_at, title: sent_at });
-  const head = make("header");
-  head.append(make("b", "", sender), time, make("span", "", `#${offset}`));
-  row.append(head, text === undefined ? make("pre", "", JSON.stringify(body, null, 2)) : make("p", "", text));
-  return row;
-}
-
-function firstOffset() {
-  return Number(page.messageRows.querySelector(".message")?.dataset.offset ?? 1);
-}
-
-function showRemark(text) {
-  page.messageRows.append(make("p", "remark", text));
-  trim(page.messageRows);
+function remark(text) {
+  messages.remark(text);
   showRoom();
 }
 
@@ -431,7 +441,7 @@ function logFrame(arrow, text, frame) {
   const summary = make("summary");
   const brief = frame.type === "error" ? `${frame.status} ${frame.message}` : JSON.stringify(frame.data) ?? "";
   const shown = withoutToken(frame.type ? brief : text).slice(0, BRIEF_CHARACTERS);
-  summary.append(make("time", "", clock(new Date(), true)), make("i", "", arrow), make("b", "", frame.type));
+  summary.append(make("time", "", stopwatch()), make("i", "", arrow), make("b", "", frame.type));
   summary.append(make("small", "", frame.id == null ? "" : `#${frame.id}`), make("span", "", shown));
   row.append(summary);
   const whole = withoutToken(frame.type ? JSON.stringify(frame, null, 2) : text);
@@ -441,7 +451,7 @@ function logFrame(arrow, text, frame) {
 
 function note(text) {
   const row = make("p", "note");
-  row.append(make("time", "", clock(new Date(), true)), make("i", "", "·"), make("span", "", text));
+  row.append(make("time", "", stopwatch()), make("i", "", "·"), make("span", "", text));
   addFrameRow(row, text);
 }
 
@@ -449,7 +459,7 @@ function addFrameRow(row, text) {
   frameTexts.set(row, text.toLowerCase());
   filterFrame(row);
   page.frameRows.append(row);
-  trim(page.frameRows);
+  trim(page.frameRows, MAX_FRAMES);
 }
 
 function filterFrame(row) {
@@ -460,66 +470,38 @@ function withoutToken(text) {
   return session?.token ? text.replaceAll(session.token, "…") : text;
 }
 
-function trim(rows) {
-  while (rows.childElementCount > MAX_ROWS) rows.firstElementChild.remove();
-}
-
-function make(tag, className, text = "") {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.textContent = text;
-  return element;
-}
-
-/** @param {string | Date} moment @param {boolean} [exact] to the millisecond, for frames */
-function clock(moment, exact = false) {
-  const date = new Date(moment);
-  if (exact) return `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
-  const isToday = date.toDateString() === new Date().toDateString();
-  return date.toLocaleString([], { dateStyle: isToday ? undefined : "short", timeStyle: "short" });
-}
-
-function seconds(milliseconds) {
-  return `${Math.ceil(milliseconds / 1000)}\u00a0s`;
-}
-
-function sentence(text) {
-  const upper = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…]$/.test(upper) ? upper : `${upper}.`;
-}
-
-/** Go on with a refusal as the outcome; any other error is a mistake of this page. */
-function asRefusal(error) {
-  if (error instanceof Refusal) return error;
-  throw error;
-}
-
-function sendOnEnter(event) {
-  // While a word is being composed, Enter chooses it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  event.target.form.requestSubmit();
+/** The time to the millisecond. */
+function stopwatch() {
+  const now = new Date();
+  return `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`;
 }
 
 page.login.addEventListener("submit", submitLogin);
 page.logOut.addEventListener("click", logOut);
-page.connection.addEventListener("click", () => (document.body.dataset.state === "online" ? disconnect() : connect()));
+page.connection.addEventListener("click", () => {
+  if (document.body.dataset.state === "online") connection.leave();
+  else connection.open(session.token);
+});
+addEventListener("online", () => {
+  if (document.body.dataset.state === "waiting") connection.open(session.token);
+});
 page.roomForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  join(page.roomName.value.trim());
+  page.roomProblem.textContent = "";
+  enter(page.roomName.value.trim());
 });
 page.leave.addEventListener("click", leave);
 page.earlier.addEventListener("click", showEarlier);
 page.composer.addEventListener("submit", sendMessage);
-page.text.addEventListener("keydown", sendOnEnter);
+page.text.addEventListener("keydown", submitOnEnter);
 page.text.addEventListener("input", tellTyping);
 page.rawForm.addEventListener("submit", sendRaw);
-page.raw.addEventListener("keydown", sendOnEnter);
+page.raw.addEventListener("keydown", submitOnEnter);
 page.examples.addEventListener("change", fillExample);
 page.filter.addEventListener("input", () => [...page.frameRows.children].forEach(filterFrame));
 page.clear.addEventListener("click", () => page.frameRows.replaceChildren());
 
 page.examples.append(...Object.keys(EXAMPLES).map((type) => new Option(type)));
 fillExample();
-if (session?.token) connect();
+if (session?.token) connection.open(session.token);
 else showLogin();

@@ -1,4 +1,4 @@
-"""The page at `/`: one HTML file, one module, one style sheet."""
+"""The page at `/`: one HTML file, three modules, one style sheet."""
 
 from pathlib import Path
 
@@ -24,12 +24,28 @@ async def page() -> FileResponse:
 
 
 @router.get("/console.js")
-async def script() -> FileResponse:
+async def console() -> FileResponse:
     """Give the page its module."""
-    return FileResponse(FILES / "console.js", media_type="text/javascript", headers=HEADERS)
+    return _module("console.js")
+
+
+@router.get("/connection.js")
+async def connection() -> FileResponse:
+    """Give that module the connection."""
+    return _module("connection.js")
+
+
+@router.get("/messages.js")
+async def messages() -> FileResponse:
+    """Give it the messages of a room."""
+    return _module("messages.js")
 
 
 @router.get("/console.css")
 async def style() -> FileResponse:
     """Give the page its style sheet."""
     return FileResponse(FILES / "console.css", headers=HEADERS)
+
+
+def _module(name: str) -> FileResponse:
+    return FileResponse(FILES / name, media_type="text/javascript", headers=HEADERS)

@@ -1,19 +1,67 @@
 """A real browser, and tabs in it, used as people use them. Every wait has a timeout."""
 
+import asyncio
+import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
-from tests.client import PASSWORD
+from tests.client import PASSWORD, App
 from tests.server import Gateway
 
 WAIT_MS = 10_000
 START_MS = 30_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Wire:
+    """The way from a tab to the gateway, which a test can cut and mend.
+
+    Frames that contain one of certain words get lost: `loses_sent` those of the page, `loses_heard` those for it.
+    """
+
+    def __init__(self) -> None:
+        self.loses_sent: tuple[str, ...] = ()
+        self.loses_heard: tuple[str, ...] = ()
+        self._mended = asyncio.Event()
+        self._mended.set()
+        self._socket: WebSocketRoute | None = None
+
+    async def connect(self, socket: WebSocketRoute) -> None:
+        """Connect the page with the gateway, as soon as there is a way."""
+        await self._mended.wait()
+        self._socket = socket
+        server = socket.connect_to_server()
+        socket.on_message(lambda frame: None if any(word in frame for word in self.loses_sent) else server.send(frame))
+        server.on_message(lambda frame: None if any(word in frame for word in self.loses_heard) else socket.send(frame))
+
+    async def cut(self) -> None:
+        """Close the connection, as a gateway does that stops, and let none through until it is mended."""
+        self._mended.clear()
+        self.tell("bye", code=1012, reason="draining", reconnect="after_delay", after_ms=0)
+        await self.close(1012, "draining")
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection."""
+        assert self._socket is not None
+        await self._socket.close(code=code, reason=reason)
+
+    def mend(self) -> None:
+        """Let connections and everything else through again."""
+        self.loses_sent = self.loses_heard = ()
+        self._mended.set()
+
+    def tell(self, type: str, **data: Any) -> None:
+        """Send the page an event that the gateway knows nothing of."""
+        assert self._socket is not None
+        self._socket.send(json.dumps({"type": type, "data": data}))
 
 
 class Tab:
@@ -22,6 +70,7 @@ class Tab:
     def __init__(self, page: Page, gateway: Gateway) -> None:
         self.page = page
         self.url = f"{gateway.url}/"
+        self.wire = Wire()
         self.problems: list[str] = []
         self.messages = page.get_by_role("log", name="Messages")
         self.frames = page.get_by_role("log", name="Frames")
@@ -34,6 +83,7 @@ class Tab:
             self.problems.append(text)
 
     async def open(self) -> None:
+        await self.page.route_web_socket("**/ws/chat*", self.wire.connect)
         await self.page.goto(self.url)
 
     async def enter(self, button: str, name: str, password: str = PASSWORD) -> None:
@@ -69,6 +119,17 @@ class Tab:
         message = self.messages.get_by_role("article").filter(has_text=sender)
         await expect(message.get_by_text(text, exact=True)).to_be_visible()
 
+    async def shows(self, *texts: str) -> None:
+        """Expect exactly these messages, in this order; one that was edited begins with the word."""
+        patterns = [re.compile(r"#\d+\s+" + r"\s+".join(map(re.escape, text.split())) + "$") for text in texts]
+        await expect(self.messages.get_by_role("article")).to_have_text(patterns, use_inner_text=True)
+
+    async def change(self, text: str, button: str) -> None:
+        """Press a button of one of the user's own messages."""
+        message = self.messages.get_by_role("article").filter(has_text=text)
+        await message.hover()
+        await message.get_by_role("button", name=button).click()
+
     async def see_frame(self, *parts: str) -> None:
         """Expect a row of the frames with all these parts."""
         row = self.frames.locator("summary")
@@ -91,9 +152,9 @@ def find_browser() -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A browser that nobody has used before."""
+    """The browser of all these tests; each has windows of its own."""
     path = find_browser()
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
@@ -102,7 +163,14 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def app(gateway: Gateway) -> AsyncIterator[App]:
+    """An app that uses the shared gateway, in the loop that the browser lives in."""
+    async with App(gateway) as app:
+        yield app
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_tab(browser: Browser, gateway: Gateway) -> AsyncIterator[OpenTab]:
     """Open tabs of one window with the page in them, of the shared gateway or of another one."""
     async with AsyncExitStack() as stack:

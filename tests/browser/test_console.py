@@ -2,11 +2,14 @@
 
 import re
 
-from playwright.async_api import WebSocketRoute, expect
+import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import OpenTab
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # one browser for all, and it belongs to one loop
 
 
 async def test_two_people_in_two_tabs_talk_and_see_every_frame(
@@ -34,18 +37,53 @@ async def test_two_people_in_two_tabs_talk_and_see_every_frame(
     await ben.see_frame("←", "chat.message", "Hello, Bob!")
 
 
-async def test_one_sees_that_the_other_is_typing(open_tab: OpenTab, alice: str, bob: str, room: str) -> None:
+async def test_what_one_edits_and_deletes_changes_for_the_other(
+    open_tab: OpenTab, alice: str, bob: str, room: str
+) -> None:
     ann, ben = await open_tab(), await open_tab()
     await ann.register(alice)
     await ben.register(bob)
     await ann.join(room)
     await ben.join(room)
-    typing = ann.page.get_by_text(f"{bob} is typing…")
-    await ben.page.get_by_role("textbox", name="Message").press_sequentially("We")
-    await expect(typing).to_be_visible()
-    await ben.say("Well.")
-    await ann.hear(bob, "Well.")
-    await expect(typing).to_be_hidden()
+    await ann.say("Helo!")
+    await ann.say("Never mind.")
+    await ben.shows("Helo!", "Never mind.")
+    await expect(ben.messages.get_by_role("button", name="Edit")).to_have_count(0)
+
+    await ann.page.bring_to_front()  # a browser hardly draws a tab that is behind another
+    await ann.change("Helo!", "Edit")
+    box = ann.messages.get_by_role("textbox", name="New text")
+    await expect(box).to_be_focused()
+    await box.fill("Something else")
+    await box.press("Escape")
+    await ann.shows("Helo!", "Never mind.")
+    await expect(ann.messages.get_by_role("button", name="Edit").first).to_be_focused()
+    await ann.page.keyboard.press("Enter")
+    await box.fill("Hello!")
+    await box.press("Enter")
+    await ann.shows("edited Hello!", "Never mind.")
+    await ben.shows("edited Hello!", "Never mind.")
+
+    await ann.change("Never mind.", "Delete")
+    await ann.change("Never mind.", "Really delete?")
+    await ann.shows("edited Hello!", "deleted")
+    await ben.shows("edited Hello!", "deleted")
+    assert ann.problems == []
+
+
+async def test_one_sees_that_the_other_is_typing(open_tab: OpenTab, app: App, alice: str, bob: str, room: str) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    await tab.join(room)
+    typing = tab.page.get_by_text(f"{bob} is typing…")
+    async with app.in_room(bob, room) as ben:
+        await tab.page.get_by_role("textbox", name="Message").press_sequentially("Oh")
+        await ben.expect("chat.typing", user=alice, typing=True)
+        await ben.ask("chat.typing", room=room)
+        await expect(typing).to_be_visible()
+        await ben.say(room, "Well.")
+        await tab.hear(bob, "Well.")
+        await expect(typing).to_be_hidden()
 
 
 async def test_a_wrong_password_is_told_in_words(open_tab: OpenTab, app: App, alice: str) -> None:
@@ -70,43 +108,38 @@ async def test_what_is_wrong_with_a_registration_is_told_beside_the_field(
     await expect(tab.page.get_by_role("alert").filter(has_text="taken")).to_be_visible()
 
 
-async def test_the_token_is_shown_nowhere_and_the_policy_is_kept(
-    open_tab: OpenTab, alice: str, bob: str, room: str
-) -> None:
-    ann, ben = await open_tab(), await open_tab()
+async def test_the_token_is_shown_nowhere_and_the_policy_is_kept(open_tab: OpenTab, alice: str, room: str) -> None:
+    ann = await open_tab()
     token = await ann.register(alice)
-    await ben.register(bob)
     await ann.join(room)
-    await ben.join(room)
     await ann.page.get_by_label("Frame to send").fill(f'{{"type": "echo", "id": 1, "data": "{token}"}}')
     await ann.page.get_by_label("Frame to send").press("Enter")
     await ann.page.get_by_label("Frame to send").fill("")
     await ann.see_frame("←", "reply", "#1")
-    await ann.page.bring_to_front()  # a browser hardly draws a tab that is behind another
     for frame in await ann.frames.locator("summary").all():
         await frame.click()
-    await ann.say("Hello, Bob!")
-    await ben.hear(alice, "Hello, Bob!")
+    await ann.say("Hello!")
+    await ann.shows("Hello!")
 
     assert token not in await ann.page.content()
     assert ann.page.url == ann.url
     assert (await ann.page.context.storage_state()) == {"cookies": [], "origins": []}
     assert ann.problems == []
-    assert ben.problems == []
 
 
-async def test_markup_in_a_message_is_shown_as_text(open_tab: OpenTab, alice: str, bob: str, room: str) -> None:
+async def test_markup_in_a_message_is_shown_as_text(
+    open_tab: OpenTab, app: App, alice: str, bob: str, room: str
+) -> None:
     markup = "<img src=x onerror=\"document.title='broken into'\">"
-    ann, ben = await open_tab(), await open_tab()
-    await ann.register(alice)
-    await ben.register(bob)
-    await ann.join(room)
-    await ben.join(room)
-    await ann.say(markup)
-    await ben.hear(alice, markup)
-    await expect(ben.page.locator("img")).to_have_count(0)
-    await expect(ben.page).to_have_title(f"{bob} · json-gateway")
-    assert ben.problems == []
+    tab = await open_tab()
+    await tab.register(alice)
+    await tab.join(room)
+    async with app.in_room(bob, room) as ben:
+        await ben.say(room, markup)
+    await tab.hear(bob, markup)
+    await expect(tab.page.locator("img")).to_have_count(0)
+    await expect(tab.page).to_have_title(f"{alice} · json-gateway")
+    assert tab.problems == []
 
 
 async def test_a_frame_typed_by_hand_is_sent_as_it_is_and_its_error_told(open_tab: OpenTab, alice: str) -> None:
@@ -121,27 +154,6 @@ async def test_a_frame_typed_by_hand_is_sent_as_it_is_and_its_error_told(open_ta
     await tab.see_frame("→", "not JSON")
     await tab.see_frame("←", "error", "40000")
     await expect(tab.page.get_by_role("alert").filter(has_text="Expected a JSON object")).to_be_visible()
-
-
-async def test_the_page_comes_back_into_the_room_when_the_connection_is_lost(
-    open_tab: OpenTab, alice: str, room: str
-) -> None:
-    tab = await open_tab()
-    sockets: list[WebSocketRoute] = []
-
-    def pass_on(socket: WebSocketRoute) -> None:
-        sockets.append(socket)
-        socket.connect_to_server()
-
-    await tab.page.route_web_socket("**/ws/chat*", pass_on)
-    await tab.register(alice)
-    await tab.join(room)
-    await tab.say("before")
-    await sockets[0].close(code=4508, reason="slow_consumer")
-    await expect(tab.status).to_contain_text("Slow consumer. Connecting again in")
-    await expect(tab.status).to_have_text(f"Connected as {alice}")
-    await tab.say("after")
-    await expect(tab.messages.get_by_role("article")).to_contain_text(["before", "after"])
 
 
 async def test_whoever_disconnects_stays_disconnected_until_connecting_again(
