@@ -123,7 +123,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             hub=hub,
             log=log,
             presence=presence,
-            typing=Typing(wheel, bus),
+            typing=Typing(wheel, bus, clock),
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
         )

@@ -4,20 +4,25 @@ import asyncio
 from functools import partial
 
 from gateway.bus.base import Bus, BusEvent
+from gateway.clock import Clock
 from gateway.transport import frames
 from gateway.wheel import Timer, Wheel
 from schemas.events.chat import ChatTyping
 
 TYPING_SECONDS = 6
+TELL_AGAIN_SECONDS = 3
+"""Who types on is shown again, since this event may be dropped, and clients end it by themselves, too."""
 
 
 class Typing:
-    """Tells rooms when somebody begins and ends to type, once each however often the client says so."""
+    """Tells rooms when somebody begins and ends to type, however often the client says so."""
 
-    def __init__(self, wheel: Wheel, bus: Bus) -> None:
+    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock) -> None:
         self._wheel = wheel
         self._bus = bus
+        self._clock = clock
         self._ends: dict[tuple[str, str], Timer] = {}
+        self._told: dict[tuple[str, str], float] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
     async def begin(self, room: str, user: str, user_id: str) -> None:
@@ -26,7 +31,9 @@ class Typing:
         if running is not None:
             running.cancel()
         self._ends[room, user] = self._wheel.after(TYPING_SECONDS, partial(self._end, room, user, user_id))
-        if running is None:
+        now = self._clock.steady()
+        if now - self._told.get((room, user), -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
+            self._told[room, user] = now
             await self._tell(room, user, user_id, typing=True)
 
     def stop(self, room: str, user: str) -> None:
@@ -38,6 +45,7 @@ class Typing:
 
     def _end(self, room: str, user: str, user_id: str) -> None:
         del self._ends[room, user]
+        del self._told[room, user]
         task = asyncio.create_task(self._tell(room, user, user_id, typing=False))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)

@@ -183,6 +183,18 @@ async def test_typing_is_shown_to_the_others_once_and_ends_with_the_message(
         await ben.expect_nothing()
 
 
+async def test_who_types_on_is_shown_again_now_and_then(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        for _ in range(2):
+            for _ in range(3):
+                await ann.ask("chat.typing", room="lobby")
+            await ben.expect("chat.typing", typing=True)
+            await ben.expect_nothing()
+            gateway.clock.ahead += 3
+
+
 async def test_typing_ends_by_itself(
     app: App, alice: str, bob: str, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
