@@ -1,14 +1,19 @@
-"""Fixtures: a shared gateway for most tests, and one of one's own for those that need other settings."""
+"""Fixtures: a shared gateway for most tests, and one of one's own for those that need other settings.
+
+What is about the store runs on SQLite and on PostgreSQL: each test in the places of `ON_BOTH` that uses a gateway or
+a `store_url`. All other tests run on SQLite.
+"""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.client import App
+from tests.postgres import any_postgres, fresh_database
 from tests.server import Gateway, running_gateway, settings_for_tests
 
 _numbers = itertools.count(1)
@@ -16,11 +21,59 @@ _numbers = itertools.count(1)
 OwnGateway = Callable[..., Gateway]
 
 
+ROOT = Path(__file__).parent
+ON_BOTH = tuple(ROOT / place for place in ("gateway/store", "gateway/rooms", "gateway/verbs", "handlers"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on both stores, if that is where it belongs and a store is what it uses."""
+    if "store" in metafunc.fixturenames and any(metafunc.definition.path.is_relative_to(place) for place in ON_BOTH):
+        metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> str:
+    """The kind of store that this test runs on."""
+    return getattr(request, "param", "sqlite")
+
+
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that all tests share; their users and rooms have names of their own."""
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for the whole session, started by the first test that asks: the URL to make databases with."""
+    with any_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of this test's own."""
+    if store == "sqlite":
+        yield f"sqlite:///{tmp_path / 'gateway.db'}"
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The shared gateway on SQLite."""
     with running_gateway(settings_for_tests(tmp_path_factory.mktemp("shared"))) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql_gateway(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Gateway]:
+    """The shared gateway on PostgreSQL."""
+    with fresh_database(postgres) as url:
+        with running_gateway(settings_for_tests(tmp_path_factory.mktemp("shared"), database_url=url)) as running:
+            yield running
+
+
+@pytest.fixture
+def gateway(store: str, request: pytest.FixtureRequest) -> Gateway:
+    """A gateway that all tests share; their users and rooms have names of their own."""
+    shared: Gateway = request.getfixturevalue(f"{store}_gateway")
+    return shared
 
 
 @pytest.fixture
@@ -31,16 +84,14 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 
 @pytest.fixture
-def own_gateway(tmp_path: Path) -> Iterator[OwnGateway]:
+def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
     """Start gateways of this test's own: `own_gateway(handlers=…, options=…, any_setting=…)`."""
     with ExitStack() as stack:
 
         def start(*, handlers: Any = None, options: dict[str, Any] | None = None, **changes: Any) -> Gateway:
             extra: dict[str, Any] = {} if handlers is None else {"handlers": handlers}
-            running: AbstractContextManager[Gateway] = running_gateway(
-                settings_for_tests(tmp_path, **changes), options=options, **extra
-            )
-            return stack.enter_context(running)
+            settings = settings_for_tests(tmp_path, **({"database_url": store_url} | changes))
+            return stack.enter_context(running_gateway(settings, options=options, **extra))
 
         yield start
 

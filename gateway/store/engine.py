@@ -1,4 +1,8 @@
-"""The database: one engine, transactions for reading and for writing, and the migrations."""
+"""The database: one engine, transactions for reading and for writing, and the migrations.
+
+A commit whose answer is lost may have been made or not. It is reported as `StoreUnavailable` like all that was not:
+whoever must know sends again with a `client_id`.
+"""
 
 import asyncio
 import logging
@@ -7,10 +11,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import Any, Literal
 
+import aiosqlite
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -20,10 +25,13 @@ from handlers.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-"""How long to wait for a lock, a free connection or an answer before the store is unavailable."""
+"""How long SQLite may be locked, and a whole transaction of PostgreSQL may take, before the store is unavailable."""
 
 POOL_SIZE = 8
 """Connections to PostgreSQL. Writes to rooms need one; the rest is for reading."""
+
+UPGRADE_LOCK = 4501
+"""The number of the advisory lock in PostgreSQL for which processes wait that migrate. Any will do."""
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -43,28 +51,28 @@ class Database:
         """`url` begins with sqlite:/// or postgresql://. `synchronous` is SQLite's: FULL syncs every commit."""
         self._sqlite = url.startswith("sqlite:")
         self._engine = _sqlite_engine(url, synchronous) if self._sqlite else _postgresql_engine(url)
+        # Of SQLite, every transaction sees one state anyway.
+        options: dict[str, Any] = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self._engine.execution_options(**options)
+        self._writing = self._engine.execution_options(writes=True)
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
-        self._turn: AbstractAsyncContextManager[object] = asyncio.Lock() if self._sqlite else nullcontext()
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that sees one state of the store; changes in it are lost."""
-        async with _available(), self._engine.connect() as connection:
-            if not self._sqlite:  # which does so anyway
-                await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with _available(), self._limit(), self._reading.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that is durable once this context is left, and undone if that is by an exception."""
-        async with self._turn, _available(), self._engine.connect() as connection:
-            await connection.execution_options(writes=True)
-            async with connection.begin():
-                yield connection
+        async with _available(), self._limit(), self._my_turn(), self._writing.begin() as connection:
+            yield connection
 
     async def upgrade(self) -> None:
-        """Bring the tables to the newest version."""
-        async with self.write() as connection:
+        """Bring the tables to the newest version, however long that takes."""
+        async with _available(), self._my_turn(), self._writing.begin() as connection:
             await connection.run_sync(_upgrade)
 
     async def ping(self) -> None:
@@ -76,47 +84,108 @@ class Database:
         """Let the connections go."""
         await self._engine.dispose()
 
+    def _limit(self) -> AbstractAsyncContextManager[object]:
+        # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
+        return nullcontext() if self._sqlite else asyncio.timeout(BUSY_SECONDS)
 
-_MISTAKES = (IntegrityError, DataError, ProgrammingError)
-"""What the database says when the fault is in the statement; all else it says of itself."""
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        if not self._sqlite:
+            yield
+            return
+        # Without a limit, each of many would wait for all before it to find the file locked.
+        async with asyncio.timeout(BUSY_SECONDS):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
 
 @asynccontextmanager
 async def _available() -> AsyncIterator[None]:
     try:
         yield
-    except _MISTAKES:
-        raise
     except (DBAPIError, PoolTimeout, OSError) as error:
-        # OSError, because asyncpg reports a server that is not there as the system does.
+        # OSError, because asyncpg reports a server that is not there, or does not answer, as the system does.
+        if _is_mistake(error):
+            raise
         logger.error("the store is not available: %s", _cause(error))  # noqa: TRY400 - the cause says it all
         raise StoreUnavailable("store") from error
 
 
+def _is_mistake(error: Exception) -> bool:
+    """Whether the fault is in a statement; all else the database says of itself."""
+    if not isinstance(error, DBAPIError) or error.statement is None:
+        return False
+    if isinstance(error, IntegrityError | DataError | ProgrammingError):
+        return True
+    # Under asyncpg, wrong data has no class of its own: where the server finds it, it has a code (22, "data
+    # exception"), and where asyncpg does, a cause.
+    code = getattr(error.orig, "sqlstate", None) or ""
+    return code.startswith("22") or isinstance(getattr(error.orig, "__cause__", None), ValueError)
+
+
 def _cause(error: Exception) -> object:
     # SQLAlchemy's own text quotes the statement, at length.
-    return error.orig if isinstance(error, DBAPIError) else error
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or f"no answer within {BUSY_SECONDS} seconds"
 
 
 def _sqlite_engine(url: str, synchronous: Synchronous) -> AsyncEngine:
-    engine = create_async_engine(make_url(url).set(drivername="sqlite+aiosqlite"), **_OPTIONS)
+    engine = create_async_engine(
+        make_url(url).set(drivername="sqlite+aiosqlite"),
+        connect_args={"async_creator_fn": _open_sqlite},
+        **_OPTIONS,
+    )
     event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
+async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    opening = aiosqlite.connect(*arguments, **options)
+    opening._thread.daemon = True  # as SQLAlchemy has it: what it forgets must not keep the process
+    try:
+        return await opening
+    except Exception:
+        # Otherwise the thread reports its end to a loop which the command that fails here may have closed.
+        await asyncio.to_thread(opening._thread.join)
+        raise
+
+
 def _postgresql_engine(url: str) -> AsyncEngine:
     try:
-        return create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"),
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
-            **_OPTIONS,
-        )
+        import asyncpg  # type: ignore[import-untyped] # it brings no types
     except ModuleNotFoundError:
         raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError):
+        raise StartError(
+            "this is no URL of a database; expected one such as postgresql://user:password@host:5432/name,"
+            " with the special characters of the password percent-encoded"
+        ) from None
+    # asyncpg itself reads the URL, as psql would: `sslmode` and the rest mean what they do elsewhere.
+    connect = partial(asyncpg.connect, url, timeout=BUSY_SECONDS, server_settings=_POSTGRESQL_SETTINGS)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, pool_size=POOL_SIZE, max_overflow=0, **_OPTIONS
+    )
+    event.listen(engine.sync_engine, "checkout", _check_postgresql)
+    return engine
+
+
+_POSTGRESQL_SETTINGS = {
+    "application_name": "json-gateway",
+    # Should this machine vanish in the middle of a transaction, its locks on rooms go soon after.
+    "idle_in_transaction_session_timeout": str(4 * BUSY_SECONDS * 1000),
+}
+
+
+def _check_postgresql(connection: Any, _record: object, _proxy: object) -> None:
+    # Connections that a restarted server has closed are known to be: no question to the server is needed.
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _set_up_sqlite(synchronous: Synchronous, connection: Any, _record: object) -> None:
@@ -139,6 +208,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Of two processes that start at once, one makes the tables and the other finds them.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
     config = Config()
     config.set_main_option("script_location", "gateway:store/migrations")
     config.set_main_option("path_separator", "os")

@@ -90,6 +90,7 @@ async def add(
         "pruned": 0,
         "created_at": now,
     }
+    await _lock_name(connection, name)
     try:
         result = await connection.execute(insert(rooms).values(values).returning(rooms.c.id))
     except IntegrityError:
@@ -113,11 +114,28 @@ async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
 
 
 async def find(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow | None:
-    """Find a room by name, with the role that a user has in it; `lock` it against other writers, for a change."""
-    query = _seen_by(user_id).where(rooms.c.name == name)
-    if lock:
-        query = query.with_for_update(of=rooms)
-    return _room((await connection.execute(query)).one_or_none())
+    """Find a room by name, with the role that a user has in it.
+
+    With `lock`, no other writer changes the room, or makes it if there is none, until the end of the transaction.
+    """
+    if lock and not await _lock(connection, name):
+        await _lock_name(connection, name)
+        await _lock(connection, name)  # made by whoever had the name locked
+    return _room((await connection.execute(_seen_by(user_id).where(rooms.c.name == name))).one_or_none())
+
+
+async def _lock(connection: AsyncConnection, name: str) -> bool:
+    """Lock a room, in a statement of its own: one that has waited sees all but the room as it was before."""
+    if connection.dialect.name == "sqlite":
+        return True  # its transactions for writing lock everything
+    query = select(rooms.c.id).where(rooms.c.name == name).with_for_update()
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def _lock_name(connection: AsyncConnection, name: str) -> None:
+    """Lock the name of a room, which need not exist."""
+    if connection.dialect.name != "sqlite":
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 async def of_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:

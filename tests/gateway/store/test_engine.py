@@ -1,57 +1,54 @@
-"""The database: durable, migrated, and unavailable in words."""
+"""The database: durable, migrated, consistent, and unavailable in words. On both stores, but for what only one has."""
 
 import asyncio
-import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from gateway.store import engine, users
+from gateway.startup import StartError
+from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.tables import metadata
-from tests.client import App
-from tests.conftest import OwnGateway
+from handlers.errors import Conflict
 
 
-async def opened(path: Path) -> Database:
-    database = Database(f"sqlite:///{path}")
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[Database]:
+    """An empty store, up to date."""
+    database = Database(store_url)
     await database.upgrade()
-    return database
+    yield database
+    await database.close()
 
 
-async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    database = await opened(tmp_path / "test.db")
+async def add(database: Database, name: str) -> None:
+    async with database.write() as connection:
+        await users.add(connection, name=name, password_hash="x", now=0)
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
     await database.upgrade()  # a second time is fine
     async with database.read() as connection:
         differences = await connection.run_sync(
             lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
         )
     assert differences == []
-    await database.close()
 
 
-async def test_two_processes_that_start_at_once_both_find_the_tables(tmp_path: Path) -> None:
-    first, second = (Database(f"sqlite:///{tmp_path / 'test.db'}") for _ in range(2))
-    await asyncio.gather(first.upgrade(), second.upgrade())
-    await first.close()
-    await second.close()
+async def test_processes_that_start_at_once_all_find_the_tables(store_url: str) -> None:
+    databases = [Database(store_url) for _ in range(4)]
+    await asyncio.gather(*(database.upgrade() for database in databases))
+    for database in databases:
+        await database.ping()
+        await database.close()
 
 
-async def test_a_commit_survives_a_power_cut(tmp_path: Path) -> None:
-    database = await opened(tmp_path / "test.db")
-    async with database.read() as connection:
-        assert (await connection.execute(text("PRAGMA journal_mode"))).scalar_one() == "wal"
-        assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2  # FULL
-        assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
-    await database.close()
-
-
-async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    database = await opened(tmp_path / "test.db")
-
+async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
     async def fail() -> None:
         async with database.write() as connection:
             await users.add(connection, name="alice", password_hash="x", now=0)
@@ -61,6 +58,54 @@ async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
         await fail()
     async with database.read() as connection:
         assert await users.by_name(connection, "alice") is None
+
+
+async def test_a_reader_sees_one_state_whatever_others_write_meanwhile(database: Database) -> None:
+    await add(database, "alice")
+    async with database.read() as connection:
+        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+        await add(database, "bob")
+        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+    async with database.read() as connection:
+        assert [user.name for user in await users.everyone(connection)] == ["alice", "bob"]
+
+
+async def test_more_readers_and_writers_than_connections_are_all_served(database: Database) -> None:
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(add(database, f"user-{number}") for number in range(40)))
+        await asyncio.gather(*(database.ping() for _ in range(100)))
+    async with database.read() as connection:
+        assert len(await users.everyone(connection)) == 40
+
+
+async def test_what_is_taken_is_a_conflict_and_no_failure_of_the_store(database: Database) -> None:
+    await add(database, "alice")
+    with pytest.raises(Conflict):
+        await add(database, "alice")
+
+
+async def test_a_wrong_statement_is_our_mistake_and_not_called_unavailable(database: Database, store: str) -> None:
+    wrong = {"sqlite": "INSERT INTO users (id) VALUES ('a')", "postgresql": "SELECT * FROM nowhere"}
+    with pytest.raises(DBAPIError):
+        async with database.write() as connection:
+            await connection.execute(text(wrong[store]))
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800"], ids=["a NUL", "half a character"])
+async def test_a_text_that_postgresql_does_not_take_is_our_mistake_too(postgres: str, name: str) -> None:
+    database = Database(postgres)
+    with pytest.raises(DBAPIError):
+        async with database.read() as connection:
+            await connection.execute(text("SELECT CAST(:name AS TEXT)"), {"name": name})
+    await database.close()
+
+
+async def test_a_commit_to_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    async with database.read() as connection:
+        assert (await connection.execute(text("PRAGMA journal_mode"))).scalar_one() == "wal"
+        assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2  # FULL
+        assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
     await database.close()
 
 
@@ -71,19 +116,28 @@ async def test_a_folder_that_is_not_there_is_unavailable_in_words(tmp_path: Path
     await database.close()
 
 
-async def test_while_another_process_holds_the_database_messages_are_refused_and_then_accepted_again(
-    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gateway@127.0.0.1:1/gateway",  # nobody listens
+        "postgresql://gateway@host.invalid/gateway",
+        "postgresql://gateway@127.0.0.1:1/gateway?sslmode=sometimes",
+        "postgresql://{server}/no_such_database",
+        "postgresql://{server}/postgres?no_such_setting=1",
+    ],
+)
+async def test_a_postgresql_that_does_not_let_us_in_is_unavailable_in_words(
+    url: str, postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
-    gateway = own_gateway()
-    async with App(gateway) as app, app.in_room("alice", "lobby") as client:
-        other = sqlite3.connect(gateway.settings.data_dir / "gateway.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        error = await client.refused("chat.send", room="lobby", text="lost?")
-        assert (error["status"], error["name"], error["retryable"]) == (50300, "unavailable", True)
-        assert error["retry_after_ms"] == 1000
-        assert await client.ask("chat.history", room="lobby") == {"messages": [], "has_more": False}
-        other.execute("ROLLBACK")
-        other.close()
-        assert (await client.ask("chat.send", room="lobby", text="kept"))["message"]["offset"] == 1
-        await client.expect("chat.message", text="kept")
+    server = postgres.removeprefix("postgresql://").rpartition("/")[0]
+    database = Database(url.format(server=server))
+    with pytest.raises(StoreUnavailable):
+        await database.upgrade()
+    assert caplog.messages[-1].startswith("the store is not available: ")
+    await database.close()
+
+
+def test_what_is_no_url_of_a_database_is_refused_without_showing_it() -> None:
+    with pytest.raises(StartError, match="expected one such as postgresql://") as refused:
+        Database("postgresql://gateway:pass@word@host:port/name")
+    assert "pass@word" not in str(refused.value)

