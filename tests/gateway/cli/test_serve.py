@@ -63,7 +63,7 @@ def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
 ) -> None:
     wrong = {
         "GATEWAY_SECRET_KEY": "s3cr3t-k3y",
-        "GATEWAY_DATABASE_URL": "postgresql://app:s3cr3t-k3y@db/app",
+        "GATEWAY_DATABASE_URL": "mysql://app:s3cr3t-k3y@db/app",
         "GATEWAY_MESSAGE_RATE": "s3cr3t-k3y",
         "GATEWAY_PASSWORD_ROUNDS": "3",
         "GATEWAY_ENVIRONMENT": "s3cr3t-k3y",
