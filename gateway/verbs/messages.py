@@ -1,24 +1,22 @@
 """What a session can do with messages."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.bus.base import BusEvent
 from gateway.store import messages, rooms
 from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames
+from gateway.verbs.actor import Actor
 from gateway.verbs.pages import fitting
 from handlers.errors import PositionLost
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply
 
-if TYPE_CHECKING:
-    from gateway.session import ChatSession
-
 
 class SessionMessages:
     """The verbs of `handlers.base.MessageVerbs`, for one session."""
 
-    def __init__(self, session: "ChatSession") -> None:
+    def __init__(self, session: Actor) -> None:
         self._session = session
         self._services = session.services
 

@@ -1,18 +1,14 @@
 """What a session can know and show of who is there."""
 
-from typing import TYPE_CHECKING
-
 from gateway.store import rooms, users
+from gateway.verbs.actor import Actor
 from schemas.messages.presence import UserPresence
-
-if TYPE_CHECKING:
-    from gateway.session import ChatSession
 
 
 class SessionPresence:
     """The verbs of `handlers.base.PresenceVerbs`, for one session."""
 
-    def __init__(self, session: "ChatSession") -> None:
+    def __init__(self, session: Actor) -> None:
         self._session = session
         self._services = session.services
 

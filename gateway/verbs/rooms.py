@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,15 +12,13 @@ from gateway.rooms.events import log_event
 from gateway.rooms.missed import missed_since
 from gateway.store import messages, rooms, users
 from gateway.transport import frames
+from gateway.verbs.actor import Actor
 from gateway.verbs.pages import fitting
 from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
 from schemas.messages.chat import Message
 from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
-
-if TYPE_CHECKING:
-    from gateway.session import ChatSession
 
 NEWEST_MESSAGES = 50
 """How many messages a join reply carries at most."""
@@ -29,7 +27,7 @@ NEWEST_MESSAGES = 50
 class SessionRooms:
     """The verbs of `handlers.base.RoomVerbs`, for one session."""
 
-    def __init__(self, session: "ChatSession") -> None:
+    def __init__(self, session: Actor) -> None:
         self._session = session
         self._services = session.services
 
