@@ -9,7 +9,7 @@ from gateway.settings import PREFIX, Settings
 from handlers.factory import HANDLERS
 from schemas.base import Event
 from schemas.codes import Close, Status
-from schemas.events import chat, rooms, system
+from schemas.events import chat, presence, rooms, system
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
@@ -52,11 +52,11 @@ def test_the_table_of_message_types_is_the_one_of_the_code() -> None:
 def test_every_event_is_documented() -> None:
     events = [
         found
-        for module in (chat, rooms, system)
+        for module in (chat, presence, rooms, system)
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, Event) and found is not Event
     ]
-    assert len(events) >= 8
+    assert len(events) >= 15
     for event in events:
         assert f"`{event.type}`" in PROTOCOL or f'"{event.type}"' in PROTOCOL, event.type
 
