@@ -70,7 +70,8 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             async with self._database.write() as connection:
-                outcomes = await writes.apply(connection, [change for change, _ in batch], milliseconds(self._clock))
+                changes = [change for change, _ in batch]
+                outcomes = await connection.run_sync(writes.apply, changes, milliseconds(self._clock))
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))

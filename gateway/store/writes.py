@@ -4,17 +4,33 @@ A transaction costs one sync of the disk, however much is in it: so everyone who
 one. Each change has its own outcome; one that is refused leaves its neighbours alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+import orjson
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql.type_api import TypeEngine
 
 from gateway.store import messages as log
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
-from gateway.store.tables import memberships, messages, rooms
+from gateway.store.tables import memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound
 from schemas.messages.rooms import Role
 
@@ -70,19 +86,21 @@ class Written:
 Outcome = Written | MessageError
 
 
-async def apply(connection: AsyncConnection, changes: Sequence[Change], now: int) -> list[Outcome]:
+def apply(connection: Connection, changes: Sequence[Change], now: int) -> list[Outcome]:
     """Make changes in the order given, and give the outcome of each. Nothing is durable before the commit."""
-    batch = _Batch(now)
-    await batch.read(connection, changes)
+    batch = _Batch(connection, now)
+    batch.read(changes)
     outcomes = [batch.outcome(change) for change in changes]
-    await batch.write(connection)
+    batch.write()
     return outcomes
 
 
 class _Batch:
     """What the changes are about, read in a few statements; what they came to, written in a few."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, connection: Connection, now: int) -> None:
+        self._connection = connection
+        self._statements = _STATEMENTS[connection.dialect.name]
         self._now = now
         self._rooms: dict[str, RoomRow] = {}
         self._offsets: dict[str, int] = {}
@@ -92,49 +110,41 @@ class _Batch:
         self._new: dict[tuple[int, int], MessageRow] = {}
         self._changed: dict[tuple[int, int], MessageRow] = {}
 
-    async def read(self, connection: AsyncConnection, changes: Sequence[Change]) -> None:
+    def read(self, changes: Sequence[Change]) -> None:
         """Read the rooms, locking them, and what is needed of the rest."""
-        # In one order, so that two nodes never wait for each other.
-        names = sorted({change.room for change in changes})
-        query = select(rooms).where(rooms.c.name.in_(names)).order_by(rooms.c.name).with_for_update()
-        for row in await connection.execute(query):
+        for row in self._find(self._statements.rooms, {(change.room,) for change in changes}):
             self._rooms[row.name] = RoomRow(**row._mapping)
         self._offsets = {name: room.offset for name, room in self._rooms.items()}
         known = [(self._rooms[change.room], change) for change in changes if change.room in self._rooms]
-        await self._read_roles(connection, {(room.id, change.user_id) for room, change in known})
-        await self._read_messages(connection, known)
-        await self._read_sent(
-            connection,
-            {
-                (room.id, change.user_id, change.client_id)
-                for room, change in known
-                if isinstance(change, Send) and change.client_id is not None
-            },
-        )
+        # In a statement of its own: one that waited for a lock sees the other tables as they were before that.
+        roles = self._find(self._statements.roles, {(room.id, change.user_id) for room, change in known})
+        self._roles = {(row.room_id, row.user_id): row.role for row in roles}
+        self._read_messages(known)
+        self._read_sent(known)
 
-    async def _read_roles(self, connection: AsyncConnection, pairs: set[tuple[int, str]]) -> None:
-        if pairs:
-            key = tuple_(memberships.c.room_id, memberships.c.user_id)
-            query = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role).where(key.in_(pairs))
-            self._roles = {(row.room_id, row.user_id): row.role for row in await connection.execute(query)}
-
-    async def _read_messages(self, connection: AsyncConnection, known: list[tuple[RoomRow, Change]]) -> None:
+    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> None:
         wanted = set()
         for room, change in known:
             about = change.reply_to if isinstance(change, Send) else change.message_id
             if about is not None and (offset := log.offset_of(about, room.epoch)) is not None:
                 wanted.add((room.id, offset))
-        if wanted:
-            found = await log.matching(connection, tuple_(messages.c.room_id, messages.c.offset).in_(wanted))
-            self._messages = {(row.room_id, row.offset): row for row in found}
+        for row in self._find(self._statements.messages, wanted):
+            self._messages[row.room_id, row.offset] = MessageRow(**row._mapping)
 
-    async def _read_sent(self, connection: AsyncConnection, keys: set[tuple[int, str, str | None]]) -> None:
-        if keys:
-            key = tuple_(messages.c.room_id, messages.c.sender_id, messages.c.client_id)
-            recent = messages.c.sent_at > self._now - ONCE_MILLISECONDS
-            for row in await log.matching(connection, key.in_(keys) & recent):
-                assert row.client_id is not None  # noqa: S101 - as asked for
-                self._sent[row.room_id, row.sender_id, row.client_id] = row
+    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> None:
+        wanted = {
+            (room.id, change.user_id, change.client_id)
+            for room, change in known
+            if isinstance(change, Send) and change.client_id is not None
+        }
+        for row in self._find(self._statements.sent, wanted, after=self._now - ONCE_MILLISECONDS):
+            self._sent[row.room_id, row.sender_id, row.client_id] = MessageRow(**row._mapping)
+
+    def _find(self, query: Select[Any], items: Collection[tuple[Any, ...]], **more: int) -> Sequence[Row[Any]]:
+        """Read what a query finds for each of some items, if there are any."""
+        if not items:
+            return ()
+        return self._connection.execute(query, {"items": _json_text(list(items)), **more}).all()
 
     def outcome(self, change: Change) -> Outcome:
         """Make one change, in memory."""
@@ -213,37 +223,65 @@ class _Batch:
         self._offsets[room.name] += 1
         return self._offsets[room.name]
 
-    async def write(self, connection: AsyncConnection) -> None:
+    def write(self) -> None:
         """Write what has come out."""
         moved = [
-            {"of": room.id, "to": self._offsets[name]}
-            for name, room in self._rooms.items()
-            if self._offsets[name] != room.offset
+            (room.id, self._offsets[name]) for name, room in self._rooms.items() if self._offsets[name] != room.offset
         ]
         if moved:
-            await connection.execute(_MOVE, moved)
+            self._connection.execute(self._statements.move, {"items": _json_text(moved)})
         if self._new:
-            await connection.execute(insert(messages), [_columns(row) for row in self._new.values()])
+            rows = [tuple(_columns(row).values()) for row in self._new.values()]
+            self._connection.execute(self._statements.add, {"items": _json_text(rows)})
         if self._changed:
-            await connection.execute(
-                _CHANGE,
-                [
-                    {
-                        "in_room": row.room_id,
-                        "at": row.offset,
-                        "changed": row.changed,
-                        "text": row.text,
-                        "body": row.body,
-                        "edited_at": row.edited_at,
-                        "deleted_at": row.deleted_at,
-                    }
-                    for row in self._changed.values()
-                ],
-            )
+            self._connection.execute(_CHANGE, [_changes(row) for row in self._changed.values()])
 
 
-_MOVE = update(rooms).where(rooms.c.id == bindparam("of")).values(offset=bindparam("to"))
+class _Statements:
+    """Statements that take their items as one JSON text, so that they are the same text for any number of them.
+
+    Neither SQLAlchemy nor the database then reads a new statement for each size of batch; and SQLite goes through
+    all items in one call, in which Python is free to do other things.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._sqlite = dialect == "sqlite"
+        name = self._items(Text())[0]
+        # In one order, so that two nodes never wait for each other.
+        self.rooms = select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
+        room_id, user_id = self._items(Integer(), Text())
+        self.roles = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role).where(
+            memberships.c.room_id == room_id, memberships.c.user_id == user_id
+        )
+        room_id, offset = self._items(Integer(), BigInteger())
+        self.messages = _MESSAGES.where(messages.c.room_id == room_id, messages.c.offset == offset)
+        room_id, sender_id, client_id = self._items(Integer(), Text(), Text())
+        self.sent = _MESSAGES.where(
+            messages.c.room_id == room_id,
+            messages.c.sender_id == sender_id,
+            messages.c.client_id == client_id,
+            messages.c.sent_at > bindparam("after"),
+        ).order_by(messages.c.room_id, messages.c.offset)
+        room_id, offset = self._items(Integer(), BigInteger())
+        self.move = update(rooms).where(rooms.c.id == room_id).values(offset=offset)
+        self.add = insert(messages).from_select(_NEW, select(*self._items(*(messages.c[name].type for name in _NEW))))
+
+    def _items(self, *types: TypeEngine[Any]) -> list[Any]:
+        """Give the columns of the parameter `items`, an array of arrays, of these types."""
+        if self._sqlite:
+            each = func.json_each(bindparam("items", type_=Text())).table_valued("value")
+            return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
+        array = cast(bindparam("items", type_=Text()), JSON())
+        each = func.json_array_elements(array).table_valued(column("value", JSON()))
+        return [cast(each.c.value.op("->>")(number), of) for number, of in enumerate(types)]
+
+
+_NEW = ("room_id", "offset", "changed", "sender_id", "text", "body", "reply_to", "client_id", "sent_at")
+"""What is written of a new message: the columns that `_columns` gives, in its order."""
+
+_MESSAGES: Select[Any] = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
 _CHANGE = update(messages).where(messages.c.room_id == bindparam("in_room"), messages.c.offset == bindparam("at"))
+_STATEMENTS = {dialect: _Statements(dialect) for dialect in ("sqlite", "postgresql")}
 
 
 def _columns(row: MessageRow) -> dict[str, Any]:
@@ -253,8 +291,25 @@ def _columns(row: MessageRow) -> dict[str, Any]:
         "changed": row.changed,
         "sender_id": row.sender_id,
         "text": row.text,
-        "body": row.body,
+        "body": _json_text(row.body),
         "reply_to": row.reply_to,
         "client_id": row.client_id,
         "sent_at": row.sent_at,
     }
+
+
+def _changes(row: MessageRow) -> dict[str, Any]:
+    return {
+        "in_room": row.room_id,
+        "at": row.offset,
+        "changed": row.changed,
+        "text": row.text,
+        "body": row.body,
+        "edited_at": row.edited_at,
+        "deleted_at": row.deleted_at,
+    }
+
+
+def _json_text(value: Any) -> str | None:
+    # As `JsonText` does, which is not asked about what is inside the parameter of a statement.
+    return None if value is None else orjson.dumps(value).decode()
