@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check bench format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,10 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## measure durable sends, and kill the gateway under load; four minutes
+	$(BIN)/python -m benchmarks.durable --seconds 3
+	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .

@@ -1,0 +1,391 @@
+"""Kills the gateway at random moments under load, and counts what is left: `python -m benchmarks.crash`.
+
+People send, edit and delete, each in every room and with a few messages on their way. Each life of the gateway ends by
+SIGKILL, some of them before it listens. In the next one everybody comes back and asks again for what was not
+answered, a send with the same `client_id`. At the end all of it has been answered, and the logs are read through the
+protocol and from the database: every acknowledged change is there, every offset from 1 to the top was taken by exactly
+one change, and no `client_id` is stored twice.
+
+A killed process loses what it had not given to the system, which is what this is about. A power cut loses what the
+system had not given to the disk; that takes another machine to try.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import typer
+import uvloop
+from picows import WSHandshakeError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from benchmarks.rig import (
+    Asker,
+    Frame,
+    Lives,
+    Person,
+    Server,
+    StoreKind,
+    connect,
+    database_for,
+    populate,
+    store_url,
+    temporary_folder,
+)
+from gateway.store.engine import Database
+from gateway.store.tables import messages, rooms, users
+
+ON_THE_WAY = 4
+"""How many messages a person has unanswered at most."""
+
+STARTING = 0.1
+"""The part of the lives that ends while the gateway starts."""
+
+START_SECONDS = 0.3
+MEAN_LIFE_SECONDS = 0.6
+LONGEST_LIFE_SECONDS = 3.0
+LAST_WORDS_SECONDS = 60
+PAGE = 100
+
+
+@dataclass
+class Wish:
+    """What somebody asks for: a message, an edit or a deletion."""
+
+    kind: str
+    room: str
+    text: str | None = None
+    client_id: str | None = None
+    message_id: str | None = None
+
+    def data(self) -> Frame:
+        """Give it as the data of a message."""
+        return {name: value for name, value in vars(self).items() if name != "kind" and value is not None}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message as a room's log should have it."""
+
+    sender: str
+    client_id: str | None
+    text: str | None
+    changed: int
+    deleted: bool = False
+
+
+Logs = dict[str, dict[int, Said]]
+"""For each room its messages, by offset."""
+
+
+@dataclass
+class Story:
+    """All that was acknowledged, and what was wrong in passing."""
+
+    logs: Logs
+    taken: dict[str, Counter[int]]
+    """For each room the offsets that acknowledged changes have taken."""
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def note(self, who: str, wish: Wish, message: Frame) -> None:
+        """Note that a wish was fulfilled, with this message as its outcome."""
+        self.counts[wish.kind] += 1
+        log, offset, changed = self.logs[wish.room], message["offset"], message["changed"]
+        self.taken[wish.room][changed] += 1
+        if wish.kind == "chat.send":
+            log[offset] = Said(who, wish.client_id, wish.text, changed)
+        else:
+            log[offset] = replace(log[offset], text=wish.text, changed=changed, deleted=wish.kind == "chat.delete")
+        if (message["sender"], message.get("text")) != (who, wish.text):
+            self.wrong.append(f"{who}'s {wish} was answered with {message}")
+
+    def count_offsets(self, room: str, top: int) -> None:
+        """Count the offsets up to the top of a log that not exactly one change has taken."""
+        taken = self.taken[room]
+        self.counts["holes"] += sum(1 for offset in range(1, top + 1) if offset not in taken)
+        self.counts["doubles"] += sum(times - 1 for times in taken.values())
+        if max(taken, default=0) != top:
+            self.wrong.append(f"{room}: the log ends at {top}, and the last change took {max(taken, default=0)}")
+
+
+class Talker:
+    """A person who keeps talking, over all lives of the gateway."""
+
+    def __init__(self, person: Person, names: Sequence[str], story: Story, chance: random.Random) -> None:
+        self.person = person
+        self.unanswered: list[Wish] = []
+        self._names = names
+        self._story = story
+        self._chance = chance
+        self._numbers = itertools.count(1)
+        self._settled: list[tuple[str, str]] = []  # room and id of messages with no wish about them on its way
+
+    async def live(self, server: Server, stop: asyncio.Event) -> None:
+        """Ask again for what was not answered, then talk until told to stop or until the connection is lost."""
+        try:
+            asker = await connect(server, self.person)
+            await asker.ask("room.join", room=self._chance.choice(self._names))
+        except (OSError, WSHandshakeError):
+            return
+        unanswered, self.unanswered = self.unanswered, []
+        await _all([self._repeat(asker, wish) for wish in unanswered])
+        await _all([self._talk(asker, stop) for _ in range(ON_THE_WAY)])
+        await asker.close()
+
+    async def _repeat(self, asker: Asker, wish: Wish) -> None:
+        self._story.counts["resent"] += 1
+        if wish.kind == "chat.edit" and (message := await self._edited(asker, wish)) is not None:
+            self._fulfilled(wish, message)
+        else:
+            await self._ask(asker, wish)
+
+    async def _edited(self, asker: Asker, wish: Wish) -> Frame | None:
+        """Look whether an edit has been done: to do it again would take another offset."""
+        offset = int(str(wish.message_id).rpartition(".")[2])
+        answer = await self._answer(asker, wish, "chat.history", room=wish.room, after=offset - 1, limit=1)
+        found: Frame = answer["data"]["messages"][0]
+        return found if found.get("text") == wish.text else None
+
+    async def _talk(self, asker: Asker, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._ask(asker, self._next())
+
+    def _next(self) -> Wish:
+        number = next(self._numbers)
+        text = f"{self.person.name} says {number}"
+        if self._settled and self._chance.random() < 0.2:
+            room, message_id = self._settled.pop(self._chance.randrange(len(self._settled)))
+            if self._chance.random() < 0.7:
+                return Wish("chat.edit", room, text, message_id=message_id)
+            return Wish("chat.delete", room, message_id=message_id)
+        return Wish("chat.send", self._chance.choice(self._names), text, client_id=f"c{number}")
+
+    async def _ask(self, asker: Asker, wish: Wish) -> None:
+        answer = await self._answer(asker, wish, wish.kind, **wish.data())
+        if answer["type"] == "error":
+            self._story.wrong.append(f"{self.person.name}'s {wish} was refused: {answer}")
+            return
+        self._story.counts["duplicates"] += bool(answer["data"].get("duplicate"))
+        self._fulfilled(wish, answer["data"]["message"])
+
+    async def _answer(self, asker: Asker, wish: Wish, type: str, **data: object) -> Frame:
+        """Ask, and remember the wish if the answer does not come."""
+        try:
+            return await asker.ask(type, **data)
+        except ConnectionError:
+            self.unanswered.append(wish)
+            raise
+
+    def _fulfilled(self, wish: Wish, message: Frame) -> None:
+        self._story.note(self.person.name, wish, message)
+        if wish.kind != "chat.delete":
+            self._settled.append((wish.room, message["id"]))
+
+
+async def _all(work: Sequence[object]) -> None:
+    """Do things side by side, each to its end, which a lost connection may be."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):  # type: ignore[call-overload]
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionError):
+            raise outcome
+
+
+@dataclass
+class Run:
+    """A gateway, those who talk, and how often it is killed."""
+
+    kills: int
+    seconds: float
+    server: Server
+    talkers: Sequence[Talker]
+    story: Story
+    chance: random.Random
+
+    async def run(self, report: Callable[[str], None]) -> None:
+        """Kill, as often as wanted or as there is time for; then let everybody finish."""
+        until = time.monotonic() + self.seconds
+        async with Lives(self.server) as lives:
+            while self.story.counts["kills"] < self.kills and time.monotonic() < until:
+                await self._life(lives)
+                self.story.counts["kills"] += 1
+                if self.story.counts["kills"] % 20 == 0:
+                    report(f"{self.story.counts['kills']} kills, {self.story.counts['chat.send']} sends acknowledged")
+            await lives.start()
+            await self.server.answers(lives.goes_on)
+            await self._last_words()
+            await self._compare()
+            await lives.kill()
+
+    async def _life(self, lives: Lives) -> None:
+        await lives.start()
+        if self.chance.random() < STARTING:
+            await asyncio.sleep(self.chance.uniform(0, START_SECONDS))
+            await lives.kill()
+            return
+        await self.server.answers(lives.goes_on)
+        never = asyncio.Event()
+        talking = [asyncio.create_task(talker.live(self.server, never)) for talker in self.talkers]
+        await asyncio.sleep(min(self.chance.expovariate(1 / MEAN_LIFE_SECONDS), LONGEST_LIFE_SECONDS))
+        await lives.kill()
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            await asyncio.gather(*talking)
+
+    async def _last_words(self) -> None:
+        stop = asyncio.Event()
+        stop.set()
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            await asyncio.gather(*(talker.live(self.server, stop) for talker in self.talkers))
+        left = sum(len(talker.unanswered) for talker in self.talkers)
+        if left:
+            self.story.wrong.append(f"{left} wishes were never answered")
+
+    async def _compare(self) -> None:
+        reader = await connect(self.server, self.talkers[0].person)
+        for room, log in self.story.logs.items():
+            joined = (await reader.ask("room.join", room=room))["data"]
+            told = await read_log(reader, room)
+            # Only its sender is shown a message's `client_id`, so it is compared in the database.
+            compare(self.story, room, {offset: replace(said, client_id=None) for offset, said in log.items()}, told)
+            self.story.count_offsets(room, joined["offset"])
+        await reader.close()
+
+
+def compare(story: Story, room: str, expected: dict[int, Said], found: dict[int, Said]) -> None:
+    """Count what is missing or otherwise than acknowledged, and what nobody was told of."""
+    for offset, said in expected.items():
+        if found.get(offset) != said:
+            story.counts["lost"] += 1
+            story.wrong.append(f"{room} {offset}: acknowledged was {said}, found is {found.get(offset)}")
+    story.counts["unasked"] += len(found.keys() - expected.keys())
+
+
+async def read_log(reader: Asker, room: str) -> dict[int, Said]:
+    """Read a whole log through the protocol."""
+    found: dict[int, Said] = {}
+    more = True
+    while more:
+        data = {"room": room, "after": max(found, default=0), "limit": PAGE}
+        page = (await reader.ask("chat.history", **data))["data"]
+        more = page["has_more"]
+        for each in page["messages"]:
+            deleted = each.get("deleted", False)
+            found[each["offset"]] = Said(each["sender"], None, each.get("text"), each["changed"], deleted)
+    return found
+
+
+async def compare_database(database: Database, story: Story) -> None:
+    """Compare the tables with what was acknowledged."""
+    query = select(messages, rooms.c.name.label("room"), users.c.name.label("sender")).where(
+        rooms.c.id == messages.c.room_id, users.c.id == messages.c.sender_id
+    )
+    found: Logs = {room: {} for room in story.logs}
+    ids: Counter[tuple[str, str, str]] = Counter()
+    async with database.read() as connection:
+        for row in await connection.execute(query):
+            ids[row.room, row.sender, row.client_id] += 1
+            found[row.room][row.offset] = Said(
+                row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None
+            )
+        tops = {row.name: row.offset for row in await connection.execute(select(rooms.c.name, rooms.c.offset))}
+    story.counts["doubles"] += sum(times - 1 for times in ids.values())
+    for room, log in story.logs.items():
+        compare(story, room, log, found[room])
+        if tops[room] != max(story.taken[room], default=0):
+            story.wrong.append(f"{room}: the table says that the log ends at {tops[room]}")
+
+
+def table_of(story: Story, seconds: float) -> Table:
+    """Lay the counts out."""
+    table = Table(title="Kill -9 under load", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for line, name in (
+        ("kills", "kills"),
+        ("sends acknowledged", "chat.send"),
+        ("edits acknowledged", "chat.edit"),
+        ("deletions acknowledged", "chat.delete"),
+        ("asked again after a kill", "resent"),
+        ("of these, answered as duplicates", "duplicates"),
+        ("lost: acknowledged, and gone or different", "lost"),
+        ("unasked: stored, and never acknowledged", "unasked"),
+        ("holes: offsets that no change has taken", "holes"),
+        ("doubles: offsets or client_ids taken twice", "doubles"),
+        ("otherwise wrong", "wrong"),
+    ):
+        table.add_row(line, f"{len(story.wrong) if name == 'wrong' else story.counts[name]:,}")
+    table.add_row("seconds", f"{seconds:.0f}")
+    return table
+
+
+async def crash(
+    *,
+    kills: int,
+    seconds: float,
+    clients: int,
+    rooms: int,
+    seed: int,
+    store: StoreKind,
+    report: Callable[[str], None],
+) -> Story:
+    """Run it all, on a store of its own."""
+    chance = random.Random(seed)  # noqa: S311 - chance, not secrets
+    people = [Person(f"talker-{number}") for number in range(clients)]
+    names = [f"room-{number}" for number in range(rooms)]
+    story = Story(logs={name: {} for name in names}, taken={name: Counter() for name in names})
+    talkers = [Talker(person, names, story, random.Random(chance.random())) for person in people]  # noqa: S311
+    with temporary_folder() as folder, store_url(store, folder) as url:
+        database = database_for(url)
+        try:
+            await populate(database, people, dict.fromkeys(names, people))
+            await Run(kills, seconds, Server(folder, url), talkers, story, chance).run(report)
+            await compare_database(database, story)
+        finally:
+            await database.close()
+    return story
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=0, max=10_000, help="How often.")] = 200,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="No more kills after this time.")] = 300,
+    clients: Annotated[int, typer.Option(min=1, max=100, help="How many people talk.")] = 12,
+    rooms: Annotated[int, typer.Option(min=1, max=100, help="In how many rooms.")] = 4,
+    seed: Annotated[int | None, typer.Option(help="Repeats the choices of a run, though not its timing.")] = None,
+    store: Annotated[StoreKind, typer.Option(help="Which store.")] = StoreKind.SQLITE,
+) -> None:
+    """Kill the gateway under load, again and again; exit with 1 if anything acknowledged is lost."""
+    console = Console(highlight=False)
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    console.print(f"store {store}, seed {seed}")
+    began = time.monotonic()
+    with suppress(KeyboardInterrupt):
+        story = uvloop.run(
+            crash(
+                kills=kills,
+                seconds=seconds,
+                clients=clients,
+                rooms=rooms,
+                seed=seed,
+                store=store,
+                report=console.print,
+            )
+        )
+        console.print(table_of(story, time.monotonic() - began))
+        for line in story.wrong[:20]:
+            console.print(line, markup=False)
+        counts = story.counts
+        if story.wrong or any(counts[name] for name in ("lost", "unasked", "holes", "doubles")):
+            raise typer.Exit(1)
+        return
+    raise typer.Exit(130)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,51 @@
+"""Starts gateways quickly: imports once, then forks a process for each life.
+
+Each life is the command `gateway serve` with the arguments of this program, in a process of its own. A line `start` on
+standard input begins one, answered by its pid; a line `wait` is answered once it has ended. When the input ends,
+so does everything: nothing outlives whoever started this.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from gateway.cli import main
+
+
+def serve_lives() -> None:
+    """Do as the lines of the input say."""
+    pid = 0
+    try:
+        for line in sys.stdin:
+            if line == "start\n":
+                pid = os.fork()
+                if not pid:
+                    _live()
+                print(pid, flush=True)
+            elif line == "wait\n":
+                _, status = os.waitpid(pid, 0)
+                pid = 0
+                print(os.waitstatus_to_exitcode(status), flush=True)
+    finally:
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _live() -> None:
+    # The pipes are the launcher's: what the gateway prints is none of its answers.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    try:
+        main()
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 1)
+    finally:
+        os._exit(0)  # never back into the launcher's loop
+
+
+if __name__ == "__main__":
+    serve_lives()

@@ -1,0 +1,325 @@
+"""What both programs stand on: a gateway in a process of its own, people in its store, and fast connections."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from sqlalchemy import insert
+
+from gateway.auth.tokens import Tokens
+from gateway.clock import SystemClock, milliseconds
+from gateway.settings import PREFIX, Settings
+from gateway.store.engine import Database
+from gateway.store.tables import memberships, rooms, users
+from gateway.store.users import DEFAULT_SCOPES
+
+START_SECONDS = 20
+STOP_SECONDS = 20
+ANSWER_SECONDS = 20
+
+KEY = secrets.token_urlsafe(48)
+"""Signs this run's tokens, so that nobody needs to log in."""
+
+Frame = dict[str, Any]
+
+
+class StoreKind(StrEnum):
+    """Where messages are kept."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+
+
+def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
+    """Give settings, as variables: cheap hashes, and no limit that a load would hit."""
+    values = {
+        "data_dir": str(folder),
+        "secret_key": KEY,
+        "password_rounds": "4",
+        "login_rate_per_user": "0",
+        "login_rate_per_address": "0",
+        "message_rate": "0",
+        "join_rate": "0",
+        "connection_rate": "0",
+        "max_connections_per_user": "0",
+        "max_connections_per_address": "0",
+    }
+    if database_url is not None:
+        values["database_url"] = database_url
+    return {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
+
+
+class Server:
+    """`gateway serve` on the loopback interface. Its folder is also where it runs, so it reads no `.env`."""
+
+    def __init__(self, folder: Path, database_url: str | None) -> None:
+        self.port = _free_port()
+        self.folder = folder
+        others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+        self.environment = others | settings_for(folder, database_url)
+        self.arguments = ["serve", "--port", str(self.port), "--log-level", "warning"]
+        self.log = folder / "gateway.log"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[int]:
+        """Start it, and stop it at the end; gives its pid."""
+        command = [sys.executable, "-m", "gateway", *self.arguments]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; starting takes no time
+                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            await self.answers(lambda: process.poll() is None)
+            yield process.pid
+        finally:
+            process.terminate()
+            try:
+                await asyncio.to_thread(process.wait, STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    async def answers(self, lives: Callable[[], bool]) -> None:
+        """Wait until it takes connections."""
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                if not lives():
+                    raise RuntimeError(f"the gateway did not start:\n{self.log.read_text(encoding='utf-8')}")
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.005)
+                else:
+                    writer.close()
+                    return
+
+    def url(self, token: str) -> str:
+        """Give the address of the chat socket, for whom a token stands for."""
+        return f"ws://127.0.0.1:{self.port}/ws/chat?token={token}"
+
+
+class Lives:
+    """A server that can be killed and started again, many times over, each in a process of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._launcher: asyncio.subprocess.Process | None = None
+        self.pid = 0
+
+    async def __aenter__(self) -> Self:
+        with self._server.log.open("ab") as log:
+            self._launcher = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                str(Path(__file__).with_name("launcher.py")),
+                *self._server.arguments,
+                cwd=self._server.folder,
+                env=self._server.environment,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        launcher = self._launcher
+        if launcher is not None and launcher.stdin is not None:
+            launcher.stdin.close()  # which ends the life, too
+            try:
+                await asyncio.wait_for(launcher.wait(), STOP_SECONDS)
+            except TimeoutError:
+                launcher.kill()
+                await launcher.wait()
+
+    async def start(self) -> None:
+        """Begin a life, without waiting until it takes connections."""
+        self.pid = int(await self._ask("start"))
+
+    def goes_on(self) -> bool:
+        """Tell whether the life has not ended by itself."""
+        # Until it is waited for, a process that has ended is a zombie: state Z.
+        return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, from which no process gets to tidy up."""
+        os.kill(self.pid, signal.SIGKILL)
+        status = int(await self._ask("wait"))
+        if status != -signal.SIGKILL:
+            raise RuntimeError(f"the gateway ended by itself, with {status}; see {self._server.log}")
+
+    async def _ask(self, line: str) -> str:
+        launcher = self._launcher
+        assert launcher is not None  # noqa: S101 - entered
+        assert launcher.stdin is not None  # noqa: S101 - both are pipes
+        assert launcher.stdout is not None  # noqa: S101
+        launcher.stdin.write(f"{line}\n".encode())
+        answer = await asyncio.wait_for(launcher.stdout.readline(), START_SECONDS)
+        if not answer:
+            raise RuntimeError(f"the launcher has ended; see {self._server.log}")
+        return answer.decode()
+
+
+class Person:
+    """A user of the gateway, with a token for a day."""
+
+    def __init__(self, name: str) -> None:
+        self.id = secrets.token_hex(16)
+        self.name = name
+        tokens = Tokens(KEY, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
+        self.token = tokens.issue(self.id, DEFAULT_SCOPES)
+
+
+async def populate(database: Database, people: Sequence[Person], membership: dict[str, Sequence[Person]]) -> None:
+    """Make the tables, people, and rooms with their members, as if all of them had registered and joined."""
+    now = milliseconds(SystemClock())
+    await database.upgrade()
+    async with database.write() as connection:
+        await connection.execute(insert(users), [_user(person, now) for person in people])
+        await connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
+        await connection.execute(
+            insert(memberships),
+            [
+                {"room_id": number, "user_id": person.id, "role": "member", "joined_at": now}
+                for number, members in enumerate(membership.values(), 1)
+                for person in members
+            ],
+        )
+
+
+def _user(person: Person, now: int) -> Frame:
+    return {
+        "id": person.id,
+        "name": person.name,
+        "password_hash": "!",  # that no password has
+        "scopes": " ".join(sorted(DEFAULT_SCOPES)),
+        "disabled": False,
+        "created_at": now,
+    }
+
+
+def _room(id: int, name: str, now: int) -> Frame:
+    return {"id": id, "name": name, "private": False, "epoch": secrets.token_urlsafe(6), "offset": 0, "created_at": now}
+
+
+class Asker(WSListener):
+    """A connection that asks one thing or several at a time, and waits for the answers; events are let go."""
+
+    def __init__(self) -> None:
+        self._transport: WSTransport | None = None
+        self._answers: dict[int, asyncio.Future[Frame]] = {}
+        self._last_id = 0
+        self.welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.Event()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Begin."""
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take an answer."""
+        if frame.msg_type is not WSMsgType.TEXT:
+            return
+        message = json.loads(frame.get_payload_as_bytes())
+        if message["type"] == "welcome":
+            self.welcomed.set_result(None)
+        answer = self._answers.pop(message.get("id"), None)
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """End: what has not been answered never will be."""
+        self.lost.set()
+        _break(self.welcomed)
+        for answer in self._answers.values():
+            _break(answer)
+        self._answers.clear()
+
+    async def ask(self, type: str, **data: Any) -> Frame:
+        """Send a message and give its reply or error, or raise `ConnectionError`."""
+        if self._transport is None or self.lost.is_set():
+            raise ConnectionError("the connection was lost")
+        self._last_id += 1
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._answers[self._last_id] = answer
+        frame = json.dumps({"type": type, "id": self._last_id, "data": data}).encode()
+        self._transport.send(WSMsgType.TEXT, frame)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None and not self.lost.is_set():
+            self._transport.disconnect()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.lost.wait()
+
+
+def _break(waiting: "asyncio.Future[Any]") -> None:
+    if not waiting.done():
+        waiting.set_exception(ConnectionError("the connection was lost"))
+        waiting.exception()  # so that nobody complains where nobody waits any more
+
+
+async def connect(server: Server, person: Person) -> Asker:
+    """Connect as somebody, up to the welcome, or raise `OSError`."""
+    asker = Asker()
+    if (await ws_connect(lambda: asker, server.url(person.token)))[1] is not asker:
+        # picows 2.3 raises nothing for a connection that is lost before it is one.
+        raise ConnectionError("the connection was lost")
+    async with asyncio.timeout(ANSWER_SECONDS):
+        await asker.welcomed
+    return asker
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder, and remove it with all that is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="json-gateway-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def store_url(kind: StoreKind, folder: Path) -> Iterator[str]:
+    """Give the URL of an empty store, which ends with this context."""
+    if kind is StoreKind.SQLITE:
+        yield f"sqlite:///{folder / 'gateway.db'}"
+        return
+    # Only here: what needs no PostgreSQL also runs where its packages are missing.
+    from tests.postgres import fresh_database, running_postgres
+
+    with running_postgres(sync=True) as server, fresh_database(server.url("postgres")) as url:
+        yield url
+
+
+def database_for(url: str) -> Database:
+    """Open a store from this process, as durably as the gateway does."""
+    return Database(url, synchronous=Settings.model_fields["sqlite_synchronous"].default)
+
+
+def cpu_seconds(pid: int) -> float:
+    """How much of the processors a process has used, all its threads together. Linux only."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,63 @@
+"""What is acknowledged survives `kill -9`: a short run of `benchmarks.crash`, as a command."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks.crash import Said, Story, Wish, compare
+
+ROOT = Path(__file__).parents[2]
+RUN_SECONDS = 120
+
+
+def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load() -> None:
+    command = [sys.executable, "-m", "benchmarks.crash", "--kills", "5", "--seconds", "12", "--clients", "4"]
+    done = subprocess.run(
+        [*command, "--rooms", "2", "--seed", "5"], cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = {
+        line.split("│")[1].strip(): int(line.split("│")[2].replace(",", ""))
+        for line in done.stdout.splitlines()
+        if line.startswith("│")
+    }
+    assert counts["kills"] >= 2
+    assert counts["sends acknowledged"] > 0
+    assert counts["asked again after a kill"] > 0
+    for name in ("lost: acknowledged, and gone or different", "holes: offsets that no change has taken"):
+        assert counts[name] == 0
+
+
+def story_of(**log: Said) -> Story:
+    return Story(logs={"room": {int(offset[1:]): said for offset, said in log.items()}}, taken={"room": Counter()})
+
+
+@pytest.mark.parametrize("found", [{}, {1: Said("bob", "c1", "other", 1)}, {2: Said("bob", "c1", "hello", 2)}])
+def test_it_notices_what_is_gone_or_different(found: dict[int, Said]) -> None:
+    story = story_of(o1=Said("bob", "c1", "hello", 1))
+    compare(story, "room", story.logs["room"], found)
+    assert story.counts["lost"] == 1
+    assert story.counts["unasked"] == len(found.keys() - {1})
+    assert story.wrong
+
+
+def test_it_notices_holes_and_offsets_that_are_taken_twice() -> None:
+    story = story_of()
+    for offset in (1, 3, 3):
+        story.note("bob", Wish("chat.send", "room", "hello"), message(offset))
+    story.count_offsets("room", 4)
+    assert (story.counts["holes"], story.counts["doubles"]) == (2, 1)
+    assert "ends at 4" in story.wrong[-1]
+
+
+def test_it_notices_an_answer_to_something_else() -> None:
+    story = story_of()
+    story.note("bob", Wish("chat.send", "room", "hello"), message(1) | {"text": "good-bye"})
+    assert story.wrong
+
+
+def message(offset: int) -> dict[str, object]:
+    return {"sender": "bob", "text": "hello", "offset": offset, "changed": offset}
