@@ -81,7 +81,9 @@ class Log:
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 _settle(future, outcome)
             for outcome in outcomes:
-                if isinstance(outcome, Written) and not outcome.unchanged:
+                # Also what was so before: whoever stored it may have failed before it was told. The hub knows
+                # what it has given out already.
+                if isinstance(outcome, Written):
                     await self._bus.publish(bus_event(outcome.room, outcome.message))
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
@@ -22,6 +24,8 @@ from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id
 from gateway.store.writes import Change, Delete, Edit, Send, Written
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
+from tests.client import App
+from tests.conftest import OwnGateway
 from tests.server import AdjustableClock
 
 ROOM = "lobby"
@@ -228,6 +232,30 @@ async def test_the_same_client_id_twice_in_one_batch_is_stored_once(place: Place
     assert (first.unchanged, second.unchanged, other.unchanged) == (False, True, False)
     assert second.message == first.message
     assert len(await place.read()) == 2
+
+
+async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        real = Database.write
+
+        @asynccontextmanager
+        async def deaf(database: Database) -> AsyncIterator[AsyncConnection]:
+            async with real(database) as connection:
+                yield connection
+            raise StoreUnavailable("store")
+
+        monkeypatch.setattr(Database, "write", deaf)
+        assert (await ann.refused("chat.send", room="lobby", text="hi", client_id="c"))["status"] == 50300
+        monkeypatch.setattr(Database, "write", real)
+        assert (await ann.ask("chat.send", room="lobby", text="hi", client_id="c"))["duplicate"]
+        for client in (ann, ben):
+            await client.expect("chat.message", offset=1, text="hi")
+        assert (await ann.ask("chat.send", room="lobby", text="hi", client_id="c"))["duplicate"]
+        for client in (ann, ben):
+            await client.expect_nothing()
 
 
 async def test_whoever_stops_waiting_stops_nobody_else(place: Place) -> None:
