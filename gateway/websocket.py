@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -15,6 +16,8 @@ from gateway.limits import TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames
+from gateway.transport.uvicorn_protocol import EXTENSION, Direct
+from gateway.transport.writers import AsgiWriter, Writer
 from handlers.errors import BadFrame, MessageError, RateLimited, TooLarge
 from handlers.factory import readable_id
 from schemas.codes import Close
@@ -34,8 +37,10 @@ class GatewayWebSocket(WebSocket):
         super().__init__(scope, receive, send)
         self.settings = settings
         self.clock = clock
+        self._direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
+        self._writer: Writer = self._direct or AsgiWriter(self.send_text)
         self.outbox = Outbox(
-            self.send_text,
+            self._writer,
             self._give_up,
             max_frames=settings.outbox_frames,
             max_bytes=settings.outbox_bytes,
@@ -81,9 +86,15 @@ class GatewayWebSocket(WebSocket):
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
         if self.ended is None:
             self.outbox.abandon()
-        elif self.ended is Close.SLOW_CONSUMER:
-            await self._close_unread()
-        await self.outbox.flushed()
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self.ended is Close.SLOW_CONSUMER:
+                    await self._close_unread()
+                else:
+                    await self.outbox.flushed()
+        except TimeoutError:
+            self._writer.abort()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error, and end the connection after too many bad frames."""
@@ -93,19 +104,21 @@ class GatewayWebSocket(WebSocket):
 
     async def _next_text(self) -> str | None:
         while self.ended is None:
-            message = await self._next_event()
-            if message["type"] == "websocket.disconnect":
-                return None
-            text = message.get("text")
-            if text is None:
-                if message.get("bytes"):
-                    self.refuse(None, BadFrame("expected a text frame with a JSON object, got a binary frame"))
-                continue
-            if text and not text.isspace():
-                return str(text)
+            item = await (self._direct.next() if self._direct is not None else self._receive_patiently())
+            text = item if isinstance(item, str) else self._text_of(item)
+            if text is None or (text and not text.isspace()):
+                return text
         return None
 
-    async def _next_event(self) -> Message:
+    def _text_of(self, event: Message) -> str | None:
+        """Give the text of an ASGI event: none at the end, an empty one if there is nothing to handle."""
+        if event["type"] == "websocket.disconnect":
+            return None
+        if event.get("bytes"):
+            self.refuse(None, BadFrame("expected a text frame with a JSON object, got a binary frame"))
+        return event.get("text") or ""
+
+    async def _receive_patiently(self) -> Message:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._receiver = task
@@ -170,7 +183,9 @@ class GatewayWebSocket(WebSocket):
             self.ended = Close.SLOW_CONSUMER
             logger.info("closing a slow consumer")
             # Never in the middle of a message: that is finished, and then the loop sees `ended`.
-            if self._receiver is not None:
+            if self._direct is not None:
+                self._direct.wake()
+            elif self._receiver is not None:
                 self._receiver.cancel()
 
     async def _close(self) -> None:
@@ -178,12 +193,10 @@ class GatewayWebSocket(WebSocket):
         await self.close(self.ended.code, self.ended.reason)
 
     async def _close_unread(self) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.send_text(frames.bye(Close.SLOW_CONSUMER).text)
-                await self._close()
-        except (TimeoutError, WebSocketDisconnect, RuntimeError):
-            pass  # it does not read its close frame either; leaving the endpoint ends the connection
+        # In what the kernel still takes; and if that is nothing, the connection is cut.
+        self._writer.write(frames.bye(Close.SLOW_CONSUMER))
+        with suppress(WebSocketDisconnect, RuntimeError, OSError):
+            await self._close()
 
 
 _JSON_NAMES = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -23,7 +23,7 @@ from gateway.services import Services
 from gateway.settings import Settings, load_settings, unknown_variables
 from gateway.startup import StartError
 from gateway.store.engine import Database
-from gateway.transport.uvicorn_protocol import GatewayProtocol
+from gateway.transport.uvicorn_protocol import GatewayProtocol, supported
 
 logger = logging.getLogger(__name__)
 
@@ -78,23 +78,22 @@ def serve(
         raise StartError("the gateway did not start; the lines above say why")
 
 
-def server_config(settings: Settings, app: object, **options: object) -> uvicorn.Config:
+def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Config:
     """Configure uvicorn as the protocol wants it."""
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws=GatewayProtocol,
-        ws_max_size=settings.max_message_bytes * OVERSIZE_FACTOR,
-        ws_per_message_deflate=settings.deflate,
-        ws_ping_interval=settings.heartbeat_seconds,
-        ws_ping_timeout=settings.heartbeat_seconds,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        **options,  # type: ignore[arg-type]
-    )
+    defaults: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "ws": GatewayProtocol if supported() else "websockets-sansio",
+        "ws_max_size": settings.max_message_bytes * OVERSIZE_FACTOR,
+        "ws_per_message_deflate": settings.deflate,
+        "ws_ping_interval": settings.heartbeat_seconds,
+        "ws_ping_timeout": settings.heartbeat_seconds,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies or None,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+    }
+    return uvicorn.Config(app, **(defaults | options))  # type: ignore[arg-type]
 
 
 def listen(host: str, port: int) -> socket.socket:

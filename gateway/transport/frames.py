@@ -1,49 +1,83 @@
-"""Frames: encoded once, then shared by everyone who gets them."""
+"""Frames: encoded once, as they go over the wire, then shared by everyone who gets them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import orjson
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from schemas.base import Event
 from schemas.codes import Close, Status
 from schemas.errors import ErrorBody
 from schemas.events.system import Bye
 
+_TEXT = 0x81  # RFC 6455 §5.2: a whole message of text, in one frame
 
-@dataclass(frozen=True, slots=True)
+
 class Frame:
-    """One JSON text, ready to send. A droppable one is the first to go when its reader is slow."""
+    """One JSON text as a ready WebSocket frame, or several one after the other.
 
-    text: str
-    droppable: bool = False
+    A server never masks its frames (RFC 6455 §5.1), so the same bytes are right for every client. A droppable one is
+    the first to go when its reader is slow.
+    """
+
+    __slots__ = ("count", "droppable", "texts", "wire")
+
+    def __init__(self, wire: bytes, texts: tuple[bytes, ...], *, droppable: bool = False) -> None:
+        self.wire = wire
+        self.texts = texts
+        """The same as JSON, for servers that make frames themselves."""
+        self.droppable = droppable
+        self.count = len(texts)
 
     @property
-    def size(self) -> int:
-        """How much it counts against an outbox: characters, so at least a quarter of its bytes."""
-        return len(self.text)
+    def text(self) -> str:
+        """The JSON of a single frame."""
+        return self.texts[0].decode()
+
+
+def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
+    """Make the frame of one JSON text."""
+    return Frame(_header(len(text)) + text, (text,), droppable=droppable)
+
+
+def joined(frames: Sequence[Frame]) -> Frame:
+    """Put frames together, to be written at once."""
+    if len(frames) == 1:
+        return frames[0]
+    return Frame(
+        b"".join([frame.wire for frame in frames]),
+        tuple([text for frame in frames for text in frame.texts]),
+        droppable=all(frame.droppable for frame in frames),
+    )
+
+
+def _header(length: int) -> bytes:
+    if length < 126:
+        return bytes((_TEXT, length))
+    if length < 65536:
+        return bytes((_TEXT, 126)) + length.to_bytes(2)
+    return bytes((_TEXT, 127)) + length.to_bytes(8)
 
 
 def reply(id: int | str, data: BaseModel) -> Frame:
     """Encode the reply to a message."""
-    body = data.model_dump_json(exclude_none=True)
-    return Frame(f'{{"type":"reply","id":{_id(id)},"status":{Status.OK:d},"data":{body}}}')
+    body = to_json(data, exclude_none=True)
+    return text_frame(b'{"type":"reply","id":%b,"status":%d,"data":%b}' % (orjson.dumps(id), Status.OK, body))
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:
     """Encode an error: in place of the reply to a message, or for a frame that had no readable id."""
-    return Frame(f'{{"type":"error","id":{_id(id)},{body.model_dump_json(exclude_none=True)[1:]}')
+    rest = to_json(body, exclude_none=True)[1:]
+    return text_frame(b'{"type":"error","id":%b,%b' % (orjson.dumps(id), rest))
 
 
 def event(event: Event, *, droppable: bool = False) -> Frame:
     """Encode an event."""
-    return Frame(f'{{"type":"{event.type}","data":{event.model_dump_json(exclude_none=True)}}}', droppable)
+    data = to_json(event, exclude_none=True)
+    return text_frame(b'{"type":"%b","data":%b}' % (event.type.encode(), data), droppable=droppable)
 
 
 def bye(close: Close, after_ms: int | None = None) -> Frame:
     """Encode the last frame before a close."""
     return event(Bye(code=close.code, reason=close.reason, reconnect=close.reconnect, after_ms=after_ms))
-
-
-def _id(id: int | str | None) -> str:
-    return orjson.dumps(id).decode()

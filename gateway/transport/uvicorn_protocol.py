@@ -1,6 +1,44 @@
-"""uvicorn's WebSocket protocol, where the gateway needs it to be otherwise."""
+"""uvicorn's WebSocket protocol, with a direct way in and out for those who know of it.
+
+Under `gateway serve`, a frame is written to the socket's transport as ready bytes, and a message is taken from a queue
+without an ASGI event around it. The scope's `extensions` offer both as `gateway.direct`, a `Direct`. Every other ASGI
+application, and ours under every other server, goes the usual way, with the same behaviour.
+
+What is left to uvicorn and `websockets`: the handshake, control frames, fragments, compression, closing, and every
+message that does not come as one whole unfragmented frame while the parser is idle. `supported` holds what this takes
+for granted against the installed versions; where it is false, `gateway serve` uses uvicorn's own protocol.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
+from gateway.transport.frames import Frame
+
+logger = logging.getLogger(__name__)
+
+EXTENSION = "gateway.direct"
+
+MAX_QUEUED = 64
+MAX_QUEUED_CHARACTERS = 262_144
+"""What may wait to be handled before the socket is not read any more; the kernel then slows the client down."""
+
+_WHOLE_TEXT = 0x81  # FIN and opcode 1, RFC 6455 §5.2
+_MASKED = 0x80
+_MAX_SHORT_LENGTH = 125
+_MEDIUM_LENGTH = 126
 
 # RFC 6585 §5. The one handshake that reaches us and cannot be parsed is one with a line over 8 KiB.
 _BODY = b"a line of this request is longer than 8,192 bytes\n"
@@ -9,13 +47,225 @@ _TOO_LONG = (
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
 )
 
+Event = dict[str, Any]
+
+
+class Inbox:
+    """What has come from the client: texts, and ASGI events for all else. Stands in for uvicorn's `asyncio.Queue`.
+
+    One reader at a time waits on one future, which is all that a connection needs.
+    """
+
+    __slots__ = ("_items", "_waiter", "characters")
+
+    def __init__(self) -> None:
+        self._items: deque[str | Event] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self.characters = 0
+
+    def put_nowait(self, item: str | Event) -> None:
+        """Add something."""
+        self._items.append(item)
+        if type(item) is str:
+            self.characters += len(item)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def next(self) -> str | Event:
+        """Take the next thing."""
+        while not self._items:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        item = self._items.popleft()
+        if type(item) is str:
+            self.characters -= len(item)
+        return item
+
+    async def get(self) -> Event:
+        """Take the next thing as an ASGI event."""
+        item = await self.next()
+        return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
+
+    def empty(self) -> bool:
+        """Tell whether there is nothing."""
+        return not self._items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Direct:
+    """The direct way in and out of one connection: a `Writer`, and `next`."""
+
+    __slots__ = ("_protocol", "on_ready", "ready")
+
+    def __init__(self, protocol: "GatewayProtocol") -> None:
+        self._protocol = protocol
+        self.ready = True
+        self.on_ready: Callable[[], None] = lambda: None
+
+    def write(self, frame: Frame) -> None:
+        """Take frames, as ready bytes."""
+        protocol = self._protocol
+        if not protocol.close_sent:
+            protocol.transport.write(frame.wire)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._protocol.transport.abort()
+
+    def wake(self) -> None:
+        """Have `next` tell of a disconnect, before there is one."""
+        self._protocol.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    async def next(self) -> str | Event:
+        """Take the next text, or the ASGI event of whatever else came."""
+        protocol = self._protocol
+        item = await protocol.queue.next()
+        if protocol.read_paused and len(protocol.queue) < MAX_QUEUED // 2:
+            protocol.read_paused = False
+            protocol.transport.resume_reading()
+        return item
+
 
 class GatewayProtocol(WebSocketsSansIOProtocol):
-    """Answers a handshake that cannot be parsed: uvicorn 0.54 keeps such a socket open, silent, for ever."""
+    """uvicorn's protocol with the direct way."""
+
+    queue: Inbox  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.queue = Inbox()
+        self._direct = Direct(self)
+        self._idle = False
+        """Whether the parser is between two messages, so that a whole frame may pass it by."""
+
+    def handle_connect(self, event: Any) -> None:
+        """Offer the direct way to the application, which has not started yet."""
+        super().handle_connect(event)
+        # With compression negotiated, frames are not just a header and the text.
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not self.conn.extensions:
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[EXTENSION] = self._direct
+
+    def pause_writing(self) -> None:
+        """Have frames wait in the outbox."""
+        super().pause_writing()
+        self._direct.ready = False
+
+    def resume_writing(self) -> None:
+        """Let the outbox go on."""
+        super().resume_writing()
+        self._direct.ready = True
+        self._direct.on_ready()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; what is still written goes nowhere."""
+        super().connection_lost(exc)
+        self._direct.ready = True
+        self._direct.on_ready()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket."""
+        """Take bytes from the socket: whole texts the short way, everything else the library's."""
+        if self._idle and self.conn.state is OPEN:
+            start = self._take_texts(data)
+            if start == len(data):
+                return
+            if start:
+                data = data[start:]
         super().data_received(data)
+        self._idle = _is_idle(self.conn)
         if not self.handshake_initiated and self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # uvicorn 0.54 keeps such a socket open, silent, for ever.
             self.transport.write(_TOO_LONG)
             self.transport.close()
+
+    def _take_texts(self, data: bytes) -> int:
+        """Take whole masked texts from the front of `data`; tells how many bytes those were."""
+        start = 0
+        size = len(data)
+        while size - start >= 6 and data[start] == _WHOLE_TEXT:
+            length = data[start + 1] - _MASKED
+            mask = start + 2
+            if length == _MEDIUM_LENGTH:
+                length = int.from_bytes(data[start + 2 : start + 4])
+                mask = start + 4
+            elif not 0 <= length <= _MAX_SHORT_LENGTH:
+                break  # not masked, or a length of eight bytes: for the library to judge
+            end = mask + 4 + length
+            if end > size:
+                break
+            try:
+                text = apply_mask(data[mask + 4 : end], data[mask : mask + 4]).decode()
+            except UnicodeDecodeError:
+                break
+            self._put(text)
+            start = end
+        return start
+
+    def _put(self, item: str | Event) -> None:
+        queue = self.queue
+        queue.put_nowait(item)
+        if not self.read_paused and (len(queue) >= MAX_QUEUED or queue.characters >= MAX_QUEUED_CHARACTERS):
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        """Take a message that came the library's way."""
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type != "text":
+            self._put({"type": "websocket.receive", "bytes": bytes(data)})
+            return
+        try:
+            text = bytes(data).decode()
+        except UnicodeDecodeError:
+            # RFC 6455 §8.1; uvicorn would write a traceback for each.
+            self.conn.fail(1007)
+            self.handle_parser_exception()
+        else:
+            self._put(text)
+
+
+def _is_idle(connection: Any) -> bool:
+    """Tell whether the parser of `websockets` waits for the first byte of a message, by where its generator stands."""
+    if connection.current_size is not None or connection.debug or connection.reader.buffer:
+        return False
+    waits_in = connection.parser
+    while (inner := getattr(waits_in, "gi_yieldfrom", None)) is not None:
+        waits_in = inner
+    return getattr(waits_in, "__name__", "") == "at_eof"
+
+
+def supported() -> bool:
+    """Tell whether the installed uvicorn and `websockets` are as this module takes them to be."""
+    overridden = ("handle_connect", "send_receive_event_to_app", "handle_parser_exception", "data_received")
+    if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
+        return False
+    try:
+        return _parser_is_as_expected()
+    except Exception:  # whatever it is that has changed
+        logger.exception("the WebSocket library is not as expected")
+        return False
+
+
+def _parser_is_as_expected() -> bool:
+    connection = ServerProtocol(max_size=1024)
+    connection.receive_data(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    [request] = connection.events_received()
+    connection.send_response(connection.accept(request))  # type: ignore[arg-type]
+    seen = [_is_idle(connection)]
+    for part in (b"\x81", b"\x82\0\0", b"\0\0hi", b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
+        connection.receive_data(part)
+        seen.append(_is_idle(connection))
+    # Idle after the handshake; not within a frame; after it; not between fragments; after the last of them.
+    return seen == [True, False, False, True, False, True] and connection.state is OPEN

@@ -1,32 +1,51 @@
 """The outbox: bounded, in order, and its policy where it overflows."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from gateway.outbox import Outbox
-from gateway.transport.frames import Frame
+from gateway.transport.frames import Frame, text_frame
+from gateway.transport.writers import AsgiWriter
 
 
 class Socket:
     """A socket whose reader can be stopped."""
 
     def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.reads = asyncio.Event()
-        self.reads.set()
+        self.ready = True
+        self.on_ready: Callable[[], None] = lambda: None
+        self.writes: list[list[str]] = []
         self.overflows = 0
         self.closed = False
 
-    async def send(self, text: str) -> None:
-        await self.reads.wait()
-        self.sent.append(text)
+    @property
+    def sent(self) -> list[str]:
+        return [text for write in self.writes for text in write]
+
+    def write(self, frame: Frame) -> None:
+        self.writes.append([text.decode() for text in frame.texts])
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def stop_reading(self) -> None:
+        self.ready = False
+
+    def read_on(self) -> None:
+        self.ready = True
+        self.on_ready()
 
     async def close(self) -> None:
         self.closed = True
 
     def overflow(self) -> None:
         self.overflows += 1
+
+
+def text(content: str, *, droppable: bool = False) -> Frame:
+    return text_frame(content.encode(), droppable=droppable)
 
 
 @pytest.fixture
@@ -36,74 +55,120 @@ def socket() -> Socket:
 
 @pytest.fixture
 def outbox(socket: Socket) -> Outbox:
-    return Outbox(socket.send, socket.overflow, max_frames=8, max_bytes=1000)
+    return Outbox(socket, socket.overflow, max_frames=8, max_bytes=1000)
 
 
-async def test_frames_go_out_in_the_order_they_came(outbox: Outbox, socket: Socket) -> None:
+def test_frames_go_out_in_the_order_they_came_and_at_once(outbox: Outbox, socket: Socket) -> None:
     for number in range(8):
-        outbox.deliver(Frame(str(number)))
-    await outbox.flushed()
-    assert socket.sent == list("01234567")
+        outbox.deliver(text(str(number)))
+        assert socket.sent[-1] == str(number)
 
 
-async def test_the_answer_overtakes_the_events_that_its_message_caused(outbox: Outbox, socket: Socket) -> None:
-    outbox.deliver(Frame("before"))
+def test_the_answer_overtakes_the_events_that_its_message_caused(outbox: Outbox, socket: Socket) -> None:
+    outbox.deliver(text("before"))
     outbox.hold()
-    outbox.deliver(Frame("caused"))
-    outbox.answer(Frame("reply"))
+    outbox.deliver(text("caused"))
+    outbox.deliver(text("caused, too"))
+    outbox.answer(text("reply"))
     outbox.release()
-    outbox.deliver(Frame("after"))
-    await outbox.flushed()
-    assert socket.sent == ["before", "reply", "caused", "after"]
+    outbox.deliver(text("after"))
+    assert socket.writes == [["before"], ["reply"], ["caused", "caused, too"], ["after"]]
 
 
-async def test_half_full_it_drops_what_may_be_dropped_and_nothing_else(outbox: Outbox, socket: Socket) -> None:
-    socket.reads.clear()
+def test_what_waited_for_a_slow_reader_goes_out_in_one_write(outbox: Outbox, socket: Socket) -> None:
+    outbox.deliver(text("before"))
+    socket.stop_reading()
+    for number in range(5):
+        outbox.deliver(text(str(number)))
+    outbox.answer(text("reply"))
+    assert socket.writes == [["before"]]
+    socket.read_on()
+    assert socket.writes == [["before"], ["0", "1", "2", "3", "4", "reply"]]
+
+
+def test_an_answer_waits_behind_what_is_owed_already(outbox: Outbox, socket: Socket) -> None:
+    socket.stop_reading()
+    outbox.deliver(text("owed"))
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    outbox.answer(text("reply"))
+    outbox.release()
+    socket.read_on()
+    assert socket.sent == ["owed", "reply", "caused"]
+
+
+def test_half_full_it_drops_what_may_be_dropped_and_nothing_else(outbox: Outbox, socket: Socket) -> None:
+    socket.stop_reading()
     for number in range(6):
-        outbox.deliver(Frame(f"typing {number}", droppable=True))
-        outbox.deliver(Frame(f"message {number}"))
+        outbox.deliver(text(f"typing {number}", droppable=True))
+        outbox.deliver(text(f"message {number}"))
     assert (outbox.dropped, socket.overflows) == (4, 0)
-    socket.reads.set()
-    await outbox.flushed()
-    assert [text for text in socket.sent if text.startswith("message")] == [f"message {n}" for n in range(6)]
-    assert [text for text in socket.sent if text.startswith("typing")] == ["typing 0", "typing 1"]
+    socket.read_on()
+    assert [each for each in socket.sent if each.startswith("message")] == [f"message {n}" for n in range(6)]
+    assert [each for each in socket.sent if each.startswith("typing")] == ["typing 0", "typing 1"]
 
 
 @pytest.mark.parametrize("size", [1, 300], ids=["in frames", "in bytes"])
-async def test_full_it_gives_up_once_and_forgets_what_was_owed(outbox: Outbox, socket: Socket, size: int) -> None:
-    socket.reads.clear()
+def test_full_it_gives_up_once_and_forgets_what_was_owed(outbox: Outbox, socket: Socket, size: int) -> None:
+    socket.stop_reading()
     for _ in range(20):
-        outbox.deliver(Frame("x" * size))
-        outbox.answer(Frame("x" * size))
+        outbox.deliver(text("x" * size))
+        outbox.answer(text("x" * size))
     assert socket.overflows == 1
-    socket.reads.set()
-    await outbox.flushed()
+    socket.read_on()
     assert socket.sent == []
 
 
-async def test_held_events_count_too(outbox: Outbox, socket: Socket) -> None:
+def test_held_events_count_too(outbox: Outbox, socket: Socket) -> None:
     outbox.hold()
     for _ in range(9):
-        outbox.deliver(Frame("x"))
+        outbox.deliver(text("x"))
     assert socket.overflows == 1
 
 
-async def test_room_is_made_as_frames_go_out(outbox: Outbox, socket: Socket) -> None:
+def test_room_is_made_as_frames_go_out(outbox: Outbox, socket: Socket) -> None:
     for _ in range(50):
-        outbox.deliver(Frame("x" * 400))
-        await outbox.flushed()
-    assert (len(socket.sent), socket.overflows) == (50, 0)
+        socket.stop_reading()
+        outbox.deliver(text("x" * 400))
+        outbox.hold()
+        outbox.deliver(text("x" * 400))
+        socket.read_on()
+        outbox.release()
+    assert (len(socket.sent), socket.overflows) == (100, 0)
 
 
-async def test_the_last_frame_comes_after_all_others_and_then_the_close(outbox: Outbox, socket: Socket) -> None:
+@pytest.mark.parametrize("reads", [True, False], ids=["at once", "when it reads on"])
+async def test_the_last_frame_comes_after_all_others_and_then_the_close(
+    outbox: Outbox, socket: Socket, reads: bool
+) -> None:
+    if not reads:
+        socket.stop_reading()
     outbox.hold()
-    outbox.deliver(Frame("held"))
-    outbox.finish(Frame("bye"), socket.close)
-    outbox.deliver(Frame("too late"))
-    outbox.answer(Frame("too late"))
-    outbox.finish(Frame("bye again"), socket.close)
+    outbox.deliver(text("held"))
+    outbox.finish(text("bye"), socket.close)
+    outbox.deliver(text("too late"))
+    outbox.answer(text("too late"))
+    outbox.finish(text("bye again"), socket.close)
+    if not reads:
+        asyncio.get_running_loop().call_soon(socket.read_on)
     await outbox.flushed()
     assert (socket.sent, socket.closed) == (["held", "bye"], True)
+
+
+async def test_an_idle_outbox_has_no_task(socket: Socket) -> None:
+    async def send(each: str) -> None:
+        await asyncio.sleep(0)
+        socket.writes.append([each])
+
+    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=8, max_bytes=1000)
+    before = len(asyncio.all_tasks())
+    for number in range(3):
+        outbox.deliver(text(str(number)))
+    assert len(asyncio.all_tasks()) == before + 1
+    outbox.finish(text("bye"), socket.close)
+    await outbox.flushed()
+    assert socket.sent == ["0", "1", "2", "bye"]
+    assert len(asyncio.all_tasks()) == before
 
 
 @pytest.mark.parametrize("error", [RuntimeError("closed"), OSError("reset")])
@@ -111,17 +176,10 @@ async def test_a_client_that_is_gone_ends_it_quietly(socket: Socket, error: Exce
     async def send(_: str) -> None:
         raise error
 
-    outbox = Outbox(send, socket.overflow, max_frames=8, max_bytes=1000)
-    outbox.deliver(Frame("x"))
-    await outbox.flushed()
-    for _ in range(20):
-        outbox.deliver(Frame("x"))
+    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=8, max_bytes=1000)
+    for _ in range(5):
+        outbox.deliver(text("x"))
+    outbox.finish(text("bye"), socket.close)
+    async with asyncio.timeout(5):
+        await outbox.flushed()
     assert socket.overflows == 0
-
-
-async def test_an_idle_outbox_has_no_task(outbox: Outbox) -> None:
-    before = len(asyncio.all_tasks())
-    outbox.deliver(Frame("x"))
-    assert len(asyncio.all_tasks()) == before + 1
-    await outbox.flushed()
-    assert len(asyncio.all_tasks()) == before
