@@ -14,11 +14,11 @@ from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
+from gateway.rooms.audience import Audience, Hearer, give_one
 from gateway.rooms.events import bus_event
 from gateway.rooms.missed import Gap, Gaps
 from gateway.rooms.presence import Presence, Visitor
 from gateway.transport import frames
-from gateway.transport.frames import Frame
 from handlers.errors import Unavailable
 from schemas.events.rooms import Resync
 
@@ -28,11 +28,8 @@ RETRY_SECONDS = 1.0
 """How long to wait before a hole is read again, when the store was not available."""
 
 
-class Listener(Visitor, Protocol):
+class Listener(Visitor, Hearer, Protocol):
     """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
-
-    def deliver(self, frame: Frame) -> None:
-        """Take an event; never waits and never raises."""
 
 
 class _Joining:
@@ -54,7 +51,7 @@ class _Room:
         self.name = name
         self.epoch: str | None = None
         self.position: int | None = None  # None until the first one who joins has read the store
-        self.listeners: set[Listener] = set()
+        self.listeners = Audience()
         self.joining: dict[Listener, _Joining] = {}
         self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
         self.ahead: list[BusEvent] = []  # came before what is missing
@@ -75,12 +72,11 @@ class _Room:
 
     def give(self, event: BusEvent) -> int:
         """Give an event to all who are due it; returns how many that were."""
-        for listener in tuple(self.listeners):
-            _give(event, listener)
+        self.listeners.give(event)
         given = len(self.listeners)
         for listener, offset in tuple(self.leading.items()):
             if event.offset is None or event.offset > offset:
-                _give(event, listener)
+                give_one(event, listener)
                 given += 1
         for joining in self.joining.values():
             joining.kept.append(event)
@@ -143,7 +139,7 @@ class Hub:
             room.epoch, room.position = epoch, offset
         for event in joining.kept:
             if event.offset is None or event.offset > offset:
-                _give(event, listener)
+                give_one(event, listener)
         if offset > room.position:
             room.leading[listener] = offset
         else:
@@ -282,10 +278,3 @@ class Hub:
 
 def _resync_event(room: str, epoch: str, offset: int) -> BusEvent:
     return BusEvent(frames.event(Resync(room=room, epoch=epoch, offset=offset)), room=room)
-
-
-def _give(event: BusEvent, listener: Listener) -> None:
-    if event.own_user is not None and listener.user_id == event.own_user and event.own_frame is not None:
-        listener.deliver(event.own_frame)
-    elif event.skip_user is None or listener.user_id != event.skip_user:
-        listener.deliver(event.frame)

@@ -1,0 +1,127 @@
+"""Those who hear a room, and how they are given what happens there.
+
+All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
+the loop do other things now and then, so that no room holds up another. Whoever joins or leaves in between first sees
+to it that what was given before has been given.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol
+
+from gateway.bus.base import BusEvent
+from gateway.transport.frames import Frame, joined
+
+CHUNK = 256
+"""Listeners that are given something before the loop has its turn: well under a millisecond."""
+
+
+class Hearer(Protocol):
+    """A connection, as it is given events."""
+
+    user_id: str
+
+    def deliver(self, frame: Frame) -> None:
+        """Take events; never waits and never raises."""
+
+
+class Audience:
+    """The listeners of one room on this node."""
+
+    __slots__ = ("_batch", "_frame", "_giving", "_hearers", "_rest", "_special")
+
+    def __init__(self) -> None:
+        self._hearers: set[Hearer] = set()
+        self._batch: list[BusEvent] = []  # what happened in this turn, for all
+        self._giving: list[BusEvent] = []  # what is being given, while a long fan-out is under way
+        self._frame: Frame | None = None
+        self._special: frozenset[str] = frozenset()
+        self._rest: Iterator[Hearer] | None = None
+
+    def __len__(self) -> int:
+        return len(self._hearers)
+
+    def __iter__(self) -> Iterator[Hearer]:
+        return iter(tuple(self._hearers))
+
+    def __contains__(self, hearer: object) -> bool:
+        return hearer in self._hearers
+
+    def add(self, hearer: Hearer) -> None:
+        """Let somebody hear what happens from now on."""
+        self._settle()
+        self._hearers.add(hearer)
+
+    def remove(self, hearer: Hearer) -> None:
+        """Let somebody hear no more than what has happened."""
+        self._settle()
+        self._hearers.remove(hearer)
+
+    def clear(self) -> None:
+        """Let nobody hear any more."""
+        self._settle()
+        self._hearers.clear()
+
+    def give(self, event: BusEvent) -> None:
+        """Give an event to everyone, at the end of this turn of the loop."""
+        if not self._hearers:
+            return
+        self._batch.append(event)
+        if len(self._batch) == 1:
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self._rest is None and self._batch:
+            self._giving, self._batch = self._batch, []
+            self._frame = joined([event.frame for event in self._giving])
+            self._special = frozenset(
+                user for event in self._giving for user in (event.own_user, event.skip_user) if user is not None
+            )
+            self._rest = iter(tuple(self._hearers))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._rest is None:
+            return  # settled meanwhile
+        self._give_to(islice(self._rest, CHUNK))
+        loop = asyncio.get_running_loop()
+        if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of an iterator over a tuple
+            loop.call_soon(self._go_on)
+        else:
+            self._rest = None
+            if self._batch:
+                loop.call_soon(self._begin)
+
+    def _settle(self) -> None:
+        """Give at once what is still to be given."""
+        if self._rest is not None:
+            self._give_to(self._rest)
+            self._rest = None
+        while self._batch:
+            self._begin()
+            if self._rest is not None:
+                self._give_to(self._rest)
+                self._rest = None
+
+    def _give_to(self, hearers: Iterator[Hearer]) -> None:
+        frame, special = self._frame, self._special
+        assert frame is not None  # noqa: S101 - made by `_begin`
+        if not special:
+            for hearer in hearers:
+                hearer.deliver(frame)
+            return
+        for hearer in hearers:
+            if hearer.user_id in special:
+                for event in self._giving:
+                    give_one(event, hearer)
+            else:
+                hearer.deliver(frame)
+
+
+def give_one(event: BusEvent, hearer: Hearer) -> None:
+    """Give an event to one, in the form that is due to that user."""
+    if event.own_user is not None and hearer.user_id == event.own_user and event.own_frame is not None:
+        hearer.deliver(event.own_frame)
+    elif event.skip_user is None or hearer.user_id != event.skip_user:
+        hearer.deliver(event.frame)
