@@ -66,7 +66,7 @@ class Server:
     """`gateway serve` on the loopback interface. Its folder is also where it runs, so it reads no `.env`."""
 
     def __init__(self, folder: Path, database_url: str | None) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.folder = folder
         others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
         self.environment = others | settings_for(folder, database_url)
@@ -318,7 +318,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _free_port() -> int:
+def memory_kb(pid: int) -> int:
+    """How much memory a process holds, in KB of 1,024 bytes. Linux only."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -6,18 +6,20 @@ whoever must know sends again with a `client_id`.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import aiosqlite
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from gateway.startup import StartError
 from handlers.errors import Unavailable
@@ -32,6 +34,8 @@ POOL_SIZE = 8
 
 UPGRADE_LOCK = 4501
 """The number of the advisory lock in PostgreSQL for which processes wait that migrate. Any will do."""
+
+T = TypeVar("T")
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -57,6 +61,7 @@ class Database:
         self._writing = self._engine.execution_options(writes=True)
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._turn = asyncio.Lock()
+        self._writer = _SqliteWriter(url, synchronous) if self._sqlite else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -69,6 +74,14 @@ class Database:
         """Open a transaction that is durable once this context is left, and undone if that is by an exception."""
         async with _available(), self._limit(), self._my_turn(), self._writing.begin() as connection:
             yield connection
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a transaction as `write` opens it, with as little to and fro as the driver allows."""
+        if self._writer is None:
+            async with self.write() as connection:
+                return await connection.run_sync(work)
+        async with _available(), self._my_turn():
+            return await self._writer.run(work)
 
     async def upgrade(self) -> None:
         """Bring the tables to the newest version, however long that takes."""
@@ -83,6 +96,8 @@ class Database:
     async def close(self) -> None:
         """Let the connections go."""
         await self._engine.dispose()
+        if self._writer is not None:
+            await self._writer.close()
 
     def _limit(self) -> AbstractAsyncContextManager[object]:
         # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
@@ -100,6 +115,30 @@ class Database:
             yield
         finally:
             self._turn.release()
+
+
+class _SqliteWriter:
+    """Whole transactions in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
+
+    def __init__(self, url: str, synchronous: Synchronous) -> None:
+        engine = create_engine(make_url(url).set(drivername="sqlite+pysqlite"), poolclass=StaticPool, **_OPTIONS)
+        event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
+        event.listen(engine, "begin", _begin_sqlite)
+        self._engine = engine.execution_options(writes=True)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction, which is finished even if nobody waits for it any more."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._run, work))
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown()
 
 
 @asynccontextmanager

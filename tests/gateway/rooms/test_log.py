@@ -2,8 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
@@ -184,7 +182,8 @@ async def test_those_who_write_at_once_share_a_commit(place: Place) -> None:
         nonlocal commits
         commits += 1
 
-    event.listen(place.database._engine.sync_engine, "commit", count)
+    assert place.database._writer is not None
+    event.listen(place.database._writer._engine, "commit", count)
     written = await asyncio.gather(*(place.log.write(place.send("alice", str(number))) for number in range(100)))
     assert [each.message.offset for each in written] == list(range(1, 101))
     assert commits <= 3
@@ -240,17 +239,15 @@ async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
 ) -> None:
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
         await ann.expect("room.joined")
-        real = Database.write
+        real = Database.transact
 
-        @asynccontextmanager
-        async def deaf(database: Database) -> AsyncIterator[AsyncConnection]:
-            async with real(database) as connection:
-                yield connection
+        async def deaf(database: Database, work: Callable[[Connection], Any]) -> Any:
+            await real(database, work)
             raise StoreUnavailable("store")
 
-        monkeypatch.setattr(Database, "write", deaf)
+        monkeypatch.setattr(Database, "transact", deaf)
         assert (await ann.refused("chat.send", room="lobby", text="hi", client_id="c"))["status"] == 50300
-        monkeypatch.setattr(Database, "write", real)
+        monkeypatch.setattr(Database, "transact", real)
         assert (await ann.ask("chat.send", room="lobby", text="hi", client_id="c"))["duplicate"]
         for client in (ann, ben):
             await client.expect("chat.message", offset=1, text="hi")
