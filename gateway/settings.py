@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     max_connections_per_address: Count = 1000
     connection_rate: Rate = 100
     deflate: bool = False
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
 
     # Messages
     max_message_bytes: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 65536

@@ -1,5 +1,6 @@
 """`gateway serve`: run the gateway with uvicorn."""
 
+import asyncio
 import logging
 import os
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -30,11 +32,8 @@ logger = logging.getLogger(__name__)
 OVERSIZE_FACTOR = 4
 """A frame over the limit is answered with 41300; one this many times over it ends the connection with 1009."""
 
-DRAIN_SECONDS = 5
-"""How long connections are given to take their good-bye."""
-
-SHUTDOWN_SECONDS = 10
-"""How long requests that are under way are given after that."""
+SHUTDOWN_SECONDS = 1
+"""How long requests that are under way are given when all connections have had their time."""
 
 
 class LogLevel(StrEnum):
@@ -145,8 +144,19 @@ class AnnouncingServer(uvicorn.Server):
             server.close()
         services: Services | None = self.lifespan.state.get("services")
         if services is not None:
-            await services.connections.drain(DRAIN_SECONDS)
+            await self._drain(services)
         await super().shutdown(sockets=sockets)
+
+    async def _drain(self, services: Services) -> None:
+        drain = asyncio.create_task(services.connections.drain(self._settings.drain_seconds))
+        while not drain.done() and not self.force_exit:
+            await asyncio.wait([drain], timeout=0.1)
+        drain.cancel()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in order at the first signal, and at once at the second."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
 
 
 async def _nothing_more(_database: Database, _settings: Settings) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -191,3 +192,64 @@ def test_in_production_it_shows_no_page_and_ctrl_c_ends_it(tmp_path: Path) -> No
         assert not os.path.lexists(tmp_path / "data" / "secret_key")
         assert served.stop(signal.SIGINT) == 0
         assert "Traceback" not in served.output.text
+
+
+SLOW = """
+import asyncio
+
+from gateway.app import create_app
+from handlers import HANDLERS, MsgHandler
+from schemas.base import Empty
+
+
+class SlowHandler(MsgHandler[Empty, Empty]):
+    schema = Empty
+
+    async def handle(self, data):
+        print("at it", flush=True)
+        await asyncio.sleep(self.seconds)
+        return Empty()
+
+
+class Second(SlowHandler):
+    seconds = 1
+
+
+class Hour(SlowHandler):
+    seconds = 3600
+
+
+app = create_app(handlers={**HANDLERS, "wait.second": Second, "wait.hour": Hour})
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Served]:
+    """A gateway with messages that take their time, and ten minutes to finish them when it stops."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    with serving(tmp_path, "--app", "slow:app", GATEWAY_DRAIN_SECONDS="600") as served:
+        yield served
+        served.output.close()
+
+
+async def test_a_gateway_that_stops_finishes_what_it_is_at_says_good_bye_and_ends_with_0(slow: Served) -> None:
+    async with App(cast(Gateway, slow)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+        await ann.send({"type": "wait.second", "id": 1})
+        slow.output.expect("at it")
+        slow.process.send_signal(signal.SIGTERM)
+        await ben.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+        await ben.expect_close(1012, "draining")
+        await ann.expect("reply", id=1, status=20000)
+        await ann.expect("bye", code=1012)
+        await ann.expect_close(1012, "draining")
+    assert slow.process.wait(10) == 0
+
+
+async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
+    async with App(cast(Gateway, slow)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+        await ann.send({"type": "wait.hour"})
+        slow.output.expect("at it")
+        slow.process.send_signal(signal.SIGTERM)
+        await ben.expect("bye", code=1012)
+        slow.process.send_signal(signal.SIGTERM)
+        assert slow.process.wait(10) == 0
