@@ -1,6 +1,7 @@
 """The frames of the protocol: message, reply, error and event."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -55,5 +56,11 @@ Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 def timestamp(milliseconds: int) -> str:
     """Milliseconds since 1970 as the protocol writes them: RFC 3339, UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    # What is said now and what is read again mostly lies in the same seconds.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
