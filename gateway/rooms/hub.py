@@ -265,13 +265,14 @@ class Hub:
         """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
         logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
         resync = _resync_event(room.name, epoch, offset)
-        for listener in [*room.listeners, *room.leading]:
-            listener.deliver(resync.frame)
-            self._presence.forget(room.name, listener.user)
-            listener.joined.discard(room.name)
+        sent_away = [*room.listeners, *room.leading]
         room.listeners.clear()
         room.leading.clear()
         room.ahead.clear()
+        for listener in sent_away:
+            listener.deliver(resync.frame)
+            self._presence.forget(room.name, listener.user)
+            listener.joined.discard(room.name)
         room.epoch = room.position = None
         self._forget_if_empty(room)
 
