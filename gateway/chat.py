@@ -14,8 +14,8 @@ from gateway.websocket import GatewayWebSocket
 router = APIRouter()
 
 
-def gateway_websocket(ws: WebSocket, services: ServicesDep) -> GatewayWebSocket:
-    """Give FastAPI's WebSocket as ours."""
+async def gateway_websocket(ws: WebSocket, services: ServicesDep) -> GatewayWebSocket:
+    """Give FastAPI's WebSocket as ours. Not async, FastAPI would call it in a thread."""
     return GatewayWebSocket(ws.scope, ws.receive, ws.send, services.settings, services.clock)
 
 

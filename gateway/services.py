@@ -44,8 +44,11 @@ class Services:
     factory: MsgHandlerFactory
 
 
-def services(connection: HTTPConnection) -> Services:
-    """Find the services of the application that serves this request or WebSocket."""
+async def services(connection: HTTPConnection) -> Services:
+    """Find the services of the application that serves this request or WebSocket.
+
+    Not async, FastAPI would call it in a thread, for each dependency that needs it.
+    """
     found: Services = connection.state.services
     return found
 
