@@ -1,6 +1,7 @@
 """Who checks a credential, by the name that `?service=` gives."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
@@ -39,8 +40,7 @@ class OwnTokens:
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user, who may have been disabled or deleted since."""
         claims = self._tokens.verify(token)
-        async with self._database.read() as connection:
-            user = await users.by_id(connection, claims.sub)
+        user = await self._database.look_up(partial(users.found_by_id, user_id=claims.sub))
         if user is None or user.disabled:
             raise TokenRevoked("the token's user has been disabled or deleted")
         # What a user may do can shrink while a token lives.

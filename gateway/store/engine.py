@@ -61,7 +61,8 @@ class Database:
         self._writing = self._engine.execution_options(writes=True)
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._turn = asyncio.Lock()
-        self._writer = _SqliteWriter(url, synchronous) if self._sqlite else None
+        self._writer = _SqliteThread(url, synchronous, writes=True) if self._sqlite else None
+        self._reader = _SqliteThread(url, synchronous, writes=False) if self._sqlite else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -83,6 +84,14 @@ class Database:
         async with _available(), self._my_turn():
             return await self._writer.run(work)
 
+    async def look_up(self, work: Callable[[Connection], T]) -> T:
+        """Do `work`, which is short, in a transaction as `read` opens it, with as little to and fro as may be."""
+        if self._reader is None:
+            async with self.read() as connection:
+                return await connection.run_sync(work)
+        async with _available():
+            return await self._reader.run(work)
+
     async def upgrade(self) -> None:
         """Bring the tables to the newest version, however long that takes."""
         async with _available(), self._my_turn(), self._writing.begin() as connection:
@@ -98,6 +107,8 @@ class Database:
         await self._engine.dispose()
         if self._writer is not None:
             await self._writer.close()
+        if self._reader is not None:
+            await self._reader.close()
 
     def _limit(self) -> AbstractAsyncContextManager[object]:
         # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
@@ -117,15 +128,15 @@ class Database:
             self._turn.release()
 
 
-class _SqliteWriter:
+class _SqliteThread:
     """Whole transactions in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
 
-    def __init__(self, url: str, synchronous: Synchronous) -> None:
+    def __init__(self, url: str, synchronous: Synchronous, *, writes: bool) -> None:
         engine = create_engine(make_url(url).set(drivername="sqlite+pysqlite"), poolclass=StaticPool, **_OPTIONS)
         event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
         event.listen(engine, "begin", _begin_sqlite)
-        self._engine = engine.execution_options(writes=True)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._engine = engine.execution_options(writes=True) if writes else engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer" if writes else "reader")
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction, which is finished even if nobody waits for it any more."""

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -80,7 +80,12 @@ async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
 
 async def by_id(connection: AsyncConnection, user_id: str) -> UserRow | None:
     """Find a user by the id that a token's `sub` holds."""
-    found = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
+    return await connection.run_sync(found_by_id, user_id)
+
+
+def found_by_id(connection: Connection, user_id: str) -> UserRow | None:
+    """Do what `by_id` does, for `Database.look_up`."""
+    found = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
