@@ -44,13 +44,15 @@ class Services:
     factory: MsgHandlerFactory
 
 
-async def services(connection: HTTPConnection) -> Services:
-    """Find the services of the application that serves this request or WebSocket.
-
-    Not async, FastAPI would call it in a thread, for each dependency that needs it.
-    """
+def services_of(connection: HTTPConnection) -> Services:
+    """Find the services of the application that serves this request or WebSocket."""
     found: Services = connection.state.services
     return found
+
+
+async def services(connection: HTTPConnection) -> Services:
+    """Do what `services_of` does, as a dependency. Not async, FastAPI would call it in a thread, each time."""
+    return services_of(connection)
 
 
 ServicesDep = Annotated[Services, Depends(services)]

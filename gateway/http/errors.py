@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from gateway.logs import request_id
-from gateway.services import services
+from gateway.services import services_of
 from gateway.transport import frames
 from handlers.errors import (
     AuthenticationFailed,
@@ -63,7 +63,7 @@ async def _refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
     """
     logger.info("refused a WebSocket: %s", error)
-    if services(ws).settings.handshake_rejection == "http":
+    if services_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))
         return
     close = _close_of(error)
