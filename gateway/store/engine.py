@@ -6,6 +6,8 @@ whoever must know sends again with a `client_id`.
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -242,13 +244,30 @@ def _set_up_sqlite(synchronous: Synchronous, connection: Any, _record: object) -
     # No transactions of the driver's own: `_begin_sqlite` opens them.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    _use_wal(cursor)
     # FULL syncs at every commit, so that what was acknowledged survives a power cut. With NORMAL it survives
     # only the end of the process.
     cursor.execute(f"PRAGMA synchronous = {synchronous}")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Have readers and the writer not wait for each other.
+
+    The file remembers this. For the first ones who open it at once, SQLite fails without waiting, whatever the timeout.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
