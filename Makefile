@@ -22,8 +22,9 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## measure durable sends, and kill the gateway under load; four minutes
+bench: $(VENV)/.installed-dev ## measure durable sends and the transport, and kill the gateway under load; seven minutes
 	$(BIN)/python -m benchmarks.durable --seconds 3
+	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
