@@ -22,7 +22,18 @@ OwnGateway = Callable[..., Gateway]
 
 
 ROOT = Path(__file__).parent
-ON_BOTH = tuple(ROOT / place for place in ("gateway/store", "gateway/rooms", "gateway/verbs", "handlers"))
+ON_BOTH = tuple(
+    ROOT / place
+    for place in (
+        "gateway/store",
+        "gateway/rooms",
+        "gateway/verbs",
+        "handlers/test_chat.py",
+        "handlers/test_direct.py",
+        "handlers/test_presence.py",
+        "handlers/test_rooms.py",
+    )
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
