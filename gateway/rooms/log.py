@@ -7,7 +7,6 @@ gathers; so the more there is to write, the less a message costs, and one that c
 import asyncio
 import logging
 from collections import deque
-from functools import partial
 
 from gateway.bus.base import Bus
 from gateway.clock import Clock, milliseconds
@@ -71,9 +70,7 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             changes = [change for change, _ in batch]
-            outcomes = await self._database.transact(
-                partial(writes.apply, changes=changes, now=milliseconds(self._clock))
-            )
+            outcomes = await self._database.transact(writes.apply(changes, milliseconds(self._clock)))
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))

@@ -9,7 +9,6 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -18,12 +17,14 @@ import aiosqlite
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway.startup import StartError
+from gateway.store.prepared import Plan
+from gateway.store.transactions import PostgresqlTransactions, SqliteThread, Transactions
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,9 @@ class Database:
         self._writing = self._engine.execution_options(writes=True)
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._turn = asyncio.Lock()
-        self._writer = _SqliteThread(url, synchronous, writes=True) if self._sqlite else None
-        self._reader = _SqliteThread(url, synchronous, writes=False) if self._sqlite else None
+        self._writer = _sqlite_thread(url, synchronous, "writer") if self._sqlite else None
+        self._reader = _sqlite_thread(url, synchronous, "reader") if self._sqlite else None
+        self._transactions: Transactions = self._writer or PostgresqlTransactions(self._engine)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -78,13 +80,10 @@ class Database:
         async with _available(), self._limit(), self._my_turn(), self._writing.begin() as connection:
             yield connection
 
-    async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in a transaction as `write` opens it, with as little to and fro as the driver allows."""
-        if self._writer is None:
-            async with self.write() as connection:
-                return await connection.run_sync(work)
-        async with _available(), self._my_turn():
-            return await self._writer.run(work)
+    async def transact(self, plan: Plan[T]) -> T:
+        """Do a plan in a transaction as `write` opens it, with nothing between its statements and the driver."""
+        async with _available(), self._limit(), self._my_turn():
+            return await self._transactions.run(plan)
 
     async def look_up(self, work: Callable[[Connection], T]) -> T:
         """Do `work`, which is short, in a transaction as `read` opens it, with as little to and fro as may be."""
@@ -92,7 +91,7 @@ class Database:
             async with self.read() as connection:
                 return await connection.run_sync(work)
         async with _available():
-            return await self._reader.run(work)
+            return await self._reader.do(work)
 
     async def upgrade(self) -> None:
         """Bring the tables to the newest version, however long that takes."""
@@ -130,35 +129,11 @@ class Database:
             self._turn.release()
 
 
-class _SqliteThread:
-    """Whole transactions in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
-
-    def __init__(self, url: str, synchronous: Synchronous, *, writes: bool) -> None:
-        engine = create_engine(make_url(url).set(drivername="sqlite+pysqlite"), poolclass=StaticPool, **_OPTIONS)
-        event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
-        event.listen(engine, "begin", _begin_sqlite)
-        self._engine = engine.execution_options(writes=True) if writes else engine
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer" if writes else "reader")
-
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction, which is finished even if nobody waits for it any more."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._run, work))
-
-    def _run(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
-
-    async def close(self) -> None:
-        """Let the connection go."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
-        self._thread.shutdown()
-
-
 @asynccontextmanager
 async def _available() -> AsyncIterator[None]:
     try:
         yield
-    except (DBAPIError, PoolTimeout, OSError) as error:
+    except _FAILURES as error:
         # OSError, because asyncpg reports a server that is not there, or does not answer, as the system does.
         if _is_mistake(error):
             raise
@@ -166,22 +141,45 @@ async def _available() -> AsyncIterator[None]:
         raise StoreUnavailable("store") from error
 
 
+def _asyncpg_errors() -> tuple[type[Exception], ...]:
+    try:
+        import asyncpg  # type: ignore[import-untyped] # it brings no types
+    except ModuleNotFoundError:
+        return ()
+    return asyncpg.PostgresError, asyncpg.InterfaceError
+
+
+_FAILURES: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, sqlite3.Error, *_asyncpg_errors())
+
+
 def _is_mistake(error: Exception) -> bool:
     """Whether the fault is in a statement; all else the database says of itself."""
-    if not isinstance(error, DBAPIError) or error.statement is None:
+    if isinstance(error, DBAPIError) and error.statement is None:
         return False
-    if isinstance(error, IntegrityError | DataError | ProgrammingError):
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    # Wrong data that asyncpg finds itself is a ValueError; under SQLAlchemy, that is the cause of the cause.
+    if isinstance(cause, (*_SQLITE_MISTAKES, ValueError)) or isinstance(getattr(cause, "__cause__", None), ValueError):
         return True
-    # Under asyncpg, wrong data has no class of its own: where the server finds it, it has a code (22, "data
-    # exception"), and where asyncpg does, a cause.
-    code = getattr(error.orig, "sqlstate", None) or ""
-    return code.startswith("22") or isinstance(getattr(error.orig, "__cause__", None), ValueError)
+    code = getattr(cause, "sqlstate", None) or ""
+    return code[:2] in _MISTAKE_CLASSES
+
+
+_SQLITE_MISTAKES = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+_MISTAKE_CLASSES = {"22", "23", "42"}
+"""PostgreSQL's classes of errors: wrong data, a constraint that does not hold, a statement that means nothing."""
 
 
 def _cause(error: Exception) -> object:
     # SQLAlchemy's own text quotes the statement, at length.
     cause = error.orig if isinstance(error, DBAPIError) else error
     return str(cause) or f"no answer within {BUSY_SECONDS} seconds"
+
+
+def _sqlite_thread(url: str, synchronous: Synchronous, name: str) -> SqliteThread:
+    engine = create_engine(make_url(url).set(drivername="sqlite+pysqlite"), poolclass=StaticPool, **_OPTIONS)
+    event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
+    event.listen(engine, "begin", _begin_sqlite)
+    return SqliteThread(engine, name)
 
 
 def _sqlite_engine(url: str, synchronous: Synchronous) -> AsyncEngine:
@@ -208,7 +206,7 @@ async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
 
 def _postgresql_engine(url: str) -> AsyncEngine:
     try:
-        import asyncpg  # type: ignore[import-untyped] # it brings no types
+        import asyncpg
     except ModuleNotFoundError:
         raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
     try:
@@ -229,6 +227,13 @@ def _postgresql_engine(url: str) -> AsyncEngine:
 
 _POSTGRESQL_SETTINGS = {
     "application_name": "json-gateway",
+    # Every statement here finds its rows by a key, a few at a time. Without statistics, as of new tables, PostgreSQL
+    # would rather read them whole, and keep that plan; with them, it makes plans that take longer than the statement.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
     # Should this machine vanish in the middle of a transaction, its locks on rooms go soon after.
     "idle_in_transaction_session_timeout": str(4 * BUSY_SECONDS * 1000),
 }

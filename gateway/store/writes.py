@@ -12,9 +12,8 @@ import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Connection,
+    ColumnElement,
     Integer,
-    Row,
     Select,
     Text,
     bindparam,
@@ -29,6 +28,7 @@ from sqlalchemy.sql.type_api import TypeEngine
 
 from gateway.store import messages as log
 from gateway.store.messages import MessageRow
+from gateway.store.prepared import Plan, Rows, Sql, Statement
 from gateway.store.rooms import RoomRow
 from gateway.store.tables import memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound
@@ -86,21 +86,19 @@ class Written:
 Outcome = Written | MessageError
 
 
-def apply(connection: Connection, changes: Sequence[Change], now: int) -> list[Outcome]:
+def apply(changes: Sequence[Change], now: int) -> Plan[list[Outcome]]:
     """Make changes in the order given, and give the outcome of each. Nothing is durable before the commit."""
-    batch = _Batch(connection, now)
-    batch.read(changes)
+    batch = _Batch(now)
+    yield from batch.read(changes)
     outcomes = [batch.outcome(change) for change in changes]
-    batch.write()
+    yield from batch.write()
     return outcomes
 
 
 class _Batch:
     """What the changes are about, read in a few statements; what they came to, written in a few."""
 
-    def __init__(self, connection: Connection, now: int) -> None:
-        self._connection = connection
-        self._statements = _STATEMENTS[connection.dialect.name]
+    def __init__(self, now: int) -> None:
         self._now = now
         self._rooms: dict[str, RoomRow] = {}
         self._offsets: dict[str, int] = {}
@@ -110,41 +108,35 @@ class _Batch:
         self._new: dict[tuple[int, int], MessageRow] = {}
         self._changed: dict[tuple[int, int], MessageRow] = {}
 
-    def read(self, changes: Sequence[Change]) -> None:
+    def read(self, changes: Sequence[Change]) -> Plan[None]:
         """Read the rooms, locking them, and what is needed of the rest."""
-        for row in self._find(self._statements.rooms, {(change.room,) for change in changes}):
-            self._rooms[row.name] = RoomRow(**row._mapping)
+        for row in (yield from _find(_ROOMS, {(change.room,) for change in changes})):
+            self._rooms[row["name"]] = RoomRow(**row)
         self._offsets = {name: room.offset for name, room in self._rooms.items()}
         known = [(self._rooms[change.room], change) for change in changes if change.room in self._rooms]
         # In a statement of its own: one that waited for a lock sees the other tables as they were before that.
-        roles = self._find(self._statements.roles, {(room.id, change.user_id) for room, change in known})
-        self._roles = {(row.room_id, row.user_id): row.role for row in roles}
-        self._read_messages(known)
-        self._read_sent(known)
+        roles = yield from _find(_ROLES, {(room.id, change.user_id) for room, change in known})
+        self._roles = {(row["room_id"], row["user_id"]): row["role"] for row in roles}
+        yield from self._read_messages(known)
+        yield from self._read_sent(known)
 
-    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> None:
+    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> Plan[None]:
         wanted = set()
         for room, change in known:
             about = change.reply_to if isinstance(change, Send) else change.message_id
             if about is not None and (offset := log.offset_of(about, room.epoch)) is not None:
                 wanted.add((room.id, offset))
-        for row in self._find(self._statements.messages, wanted):
-            self._messages[row.room_id, row.offset] = MessageRow(**row._mapping)
+        for row in (yield from _find(_ABOUT, wanted)):
+            self._messages[row["room_id"], row["offset"]] = MessageRow(**row)
 
-    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> None:
+    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> Plan[None]:
         wanted = {
             (room.id, change.user_id, change.client_id)
             for room, change in known
             if isinstance(change, Send) and change.client_id is not None
         }
-        for row in self._find(self._statements.sent, wanted, after=self._now - ONCE_MILLISECONDS):
-            self._sent[row.room_id, row.sender_id, row.client_id] = MessageRow(**row._mapping)
-
-    def _find(self, query: Select[Any], items: Collection[tuple[Any, ...]], **more: int) -> Sequence[Row[Any]]:
-        """Read what a query finds for each of some items, if there are any."""
-        if not items:
-            return ()
-        return self._connection.execute(query, {"items": _json_text(list(items)), **more}).all()
+        for row in (yield from _find(_SENT, wanted, after=self._now - ONCE_MILLISECONDS)):
+            self._sent[row["room_id"], row["sender_id"], row["client_id"]] = MessageRow(**row)
 
     def outcome(self, change: Change) -> Outcome:
         """Make one change, in memory."""
@@ -223,65 +215,90 @@ class _Batch:
         self._offsets[room.name] += 1
         return self._offsets[room.name]
 
-    def write(self) -> None:
+    def write(self) -> Plan[None]:
         """Write what has come out."""
-        moved = [
+        moved = {
             (room.id, self._offsets[name]) for name, room in self._rooms.items() if self._offsets[name] != room.offset
-        ]
-        if moved:
-            self._connection.execute(self._statements.move, {"items": _json_text(moved)})
-        if self._new:
-            rows = [tuple(_columns(row).values()) for row in self._new.values()]
-            self._connection.execute(self._statements.add, {"items": _json_text(rows)})
-        if self._changed:
-            self._connection.execute(_CHANGE, [_changes(row) for row in self._changed.values()])
+        }
+        yield from _find(_MOVE, moved)
+        yield from _find(_ADD, [tuple(_columns(row).values()) for row in self._new.values()])
+        yield from _find(_CHANGE, [tuple(_changes(row).values()) for row in self._changed.values()])
 
 
-class _Statements:
-    """Statements that take their items as one JSON text, so that they are the same text for any number of them.
+def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int) -> Plan[Rows]:
+    """Do a statement for each of some items, if there are any."""
+    if not items:
+        return []
+    return (yield statement, {"items": _json_text(list(items)), **more})
 
-    Neither SQLAlchemy nor the database then reads a new statement for each size of batch; and SQLite goes through
-    all items in one call, in which Python is free to do other things.
+
+def _items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
+    """Give the columns of the parameter `items`, an array of arrays, of these types.
+
+    So a statement is the same text for any number of items, and takes them all in one call.
     """
+    items = bindparam("items", type_=Text())
+    if database == "sqlite":
+        each = func.json_each(items).table_valued("value")
+        return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
+    elements = func.json_array_elements(cast(items, JSON())).table_valued(column("value", JSON()))
+    return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
 
-    def __init__(self, dialect: str) -> None:
-        self._sqlite = dialect == "sqlite"
-        name = self._items(Text())[0]
-        # In one order, so that two nodes never wait for each other.
-        self.rooms = select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
-        room_id, user_id = self._items(Integer(), Text())
-        self.roles = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role).where(
-            memberships.c.room_id == room_id, memberships.c.user_id == user_id
-        )
-        room_id, offset = self._items(Integer(), BigInteger())
-        self.messages = _MESSAGES.where(messages.c.room_id == room_id, messages.c.offset == offset)
-        room_id, sender_id, client_id = self._items(Integer(), Text(), Text())
-        self.sent = _MESSAGES.where(
-            messages.c.room_id == room_id,
-            messages.c.sender_id == sender_id,
-            messages.c.client_id == client_id,
-            messages.c.sent_at > bindparam("after"),
-        ).order_by(messages.c.room_id, messages.c.offset)
-        room_id, offset = self._items(Integer(), BigInteger())
-        self.move = update(rooms).where(rooms.c.id == room_id).values(offset=offset)
-        self.add = insert(messages).from_select(_NEW, select(*self._items(*(messages.c[name].type for name in _NEW))))
 
-    def _items(self, *types: TypeEngine[Any]) -> list[Any]:
-        """Give the columns of the parameter `items`, an array of arrays, of these types."""
-        if self._sqlite:
-            each = func.json_each(bindparam("items", type_=Text())).table_valued("value")
-            return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
-        array = cast(bindparam("items", type_=Text()), JSON())
-        each = func.json_array_elements(array).table_valued(column("value", JSON()))
-        return [cast(each.c.value.op("->>")(number), of) for number, of in enumerate(types)]
+def _each(database: str, query: Select[Any], keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Do a query that finds one row at most, for each item."""
+    items = _items(database, *(key.type for key in keys))
+    return query.where(*(key == item for key, item in zip(keys, items, strict=True)))
+
+
+def _rooms(database: str) -> Sql:
+    [name] = _items(database, Text())
+    # In one order, so that two nodes never wait for each other.
+    return select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
+
+
+def _roles(database: str) -> Sql:
+    query = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role)
+    return _each(database, query, [memberships.c.room_id, memberships.c.user_id])
+
+
+def _about(database: str) -> Sql:
+    return _each(database, _MESSAGES, [messages.c.room_id, messages.c.offset])
+
+
+def _sent(database: str) -> Sql:
+    query = _MESSAGES.where(messages.c.sent_at > bindparam("after")).order_by(messages.c.room_id, messages.c.offset)
+    return _each(database, query, [messages.c.room_id, messages.c.sender_id, messages.c.client_id])
+
+
+def _move(database: str) -> Sql:
+    room_id, offset = _items(database, Integer(), BigInteger())
+    return update(rooms).where(rooms.c.id == room_id).values(offset=offset)
+
+
+def _add(database: str) -> Sql:
+    return insert(messages).from_select(_NEW, select(*_items(database, *(messages.c[name].type for name in _NEW))))
+
+
+def _change(database: str) -> Sql:
+    room_id, offset, *values = _items(database, *(messages.c[name].type for name in _CHANGED))
+    return (
+        update(messages)
+        .where(messages.c.room_id == room_id, messages.c.offset == offset)
+        .values(dict(zip(_CHANGED[2:], values, strict=True)))
+    )
 
 
 _NEW = ("room_id", "offset", "changed", "sender_id", "text", "body", "reply_to", "client_id", "sent_at")
 """What is written of a new message: the columns that `_columns` gives, in its order."""
 
+_CHANGED = ("room_id", "offset", "changed", "text", "body", "edited_at", "deleted_at")
+"""What is written of a changed one, after the two that say which: as `_changes` gives them."""
+
 _MESSAGES: Select[Any] = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
-_CHANGE = update(messages).where(messages.c.room_id == bindparam("in_room"), messages.c.offset == bindparam("at"))
-_STATEMENTS = {dialect: _Statements(dialect) for dialect in ("sqlite", "postgresql")}
+
+_ROOMS, _ROLES, _ABOUT, _SENT = Statement(_rooms), Statement(_roles), Statement(_about), Statement(_sent)
+_MOVE, _ADD, _CHANGE = Statement(_move), Statement(_add), Statement(_change)
 
 
 def _columns(row: MessageRow) -> dict[str, Any]:
@@ -300,8 +317,8 @@ def _columns(row: MessageRow) -> dict[str, Any]:
 
 def _changes(row: MessageRow) -> dict[str, Any]:
     return {
-        "in_room": row.room_id,
-        "at": row.offset,
+        "room_id": row.room_id,
+        "offset": row.offset,
         "changed": row.changed,
         "text": row.text,
         "body": row.body,

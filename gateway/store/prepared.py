@@ -1,0 +1,69 @@
+"""Statements for where every message passes: written with SQLAlchemy, compiled once, and then given to the driver.
+
+SQLAlchemy takes longer for a statement than the databases do for one of these.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Dialect, Insert, Select, Update
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Result = TypeVar("Result")
+
+Sql = Select[Any] | Insert | Update
+
+Rows = list[dict[str, Any]]
+"""What a statement found, by the names of its columns."""
+
+
+class Prepared:
+    """A statement in the words of one database, and how values go in and out."""
+
+    def __init__(self, statement: Sql, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - a statement, not a table's definition
+        self.sql = compiled.string
+        self._names: Sequence[str] = compiled.positiontup or ()
+        self._constants = compiled.params
+        self._columns = [entry.keyname for entry in compiled._result_columns]
+        readers = {
+            entry.keyname: entry.type.dialect_impl(dialect).result_processor(dialect, None)
+            for entry in compiled._result_columns
+        }
+        self._readers = {name: reader for name, reader in readers.items() if reader is not None}
+
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """Give the parameters in the order in which the driver takes them."""
+        return [values[name] if name in values else self._constants[name] for name in self._names]
+
+    def rows(self, found: Sequence[Sequence[Any]]) -> Rows:
+        """Give what the driver has found."""
+        rows = [dict(zip(self._columns, row, strict=True)) for row in found]
+        for row in rows:
+            for name, read in self._readers.items():
+                row[name] = read(row[name])
+        return rows
+
+
+class Statement:
+    """A statement for either database, where they need different words for the same."""
+
+    def __init__(self, write: Callable[[str], Sql]) -> None:
+        """`write` is given "sqlite" or "postgresql"."""
+        self._prepared = {dialect.name: Prepared(write(dialect.name), dialect) for dialect in _DIALECTS}
+
+    def on(self, database: str) -> Prepared:
+        """Give the statement for a database."""
+        return self._prepared[database]
+
+
+_DIALECTS: tuple[Dialect, ...] = (SQLiteDialect_pysqlite(), PGDialect_asyncpg())  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+
+Step = tuple[Statement, dict[str, Any]]
+"""A statement and its parameters."""
+
+Plan = Generator[Step, Rows, Result]
+"""A transaction that says step by step what it wants of the database, and is sent what that found."""
