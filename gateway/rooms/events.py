@@ -7,6 +7,7 @@ from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
 from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage
+from schemas.messages.chat import Message
 from schemas.messages.rooms import LogEvent
 
 
@@ -22,9 +23,12 @@ def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
     return LogEvent.model_construct(type=kind_of(row).type, data=row.shown(room, viewer_id))
 
 
-def bus_event(room: RoomRow, row: MessageRow) -> BusEvent:
-    """Give a message as the event that goes to everyone in the room, and to its sender with the `client_id`."""
-    kind, message = kind_of(row), row.shown(room, row.sender_id)
+def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> BusEvent:
+    """Give a message as the event that goes to everyone in the room, and to its sender with the `client_id`.
+
+    `own` is what the sender may see, where that has been made already.
+    """
+    kind, message = kind_of(row), own or row.shown(room, row.sender_id)
     return BusEvent(
         _frame(kind, to_json(message, exclude_none=True, exclude=_OF_THE_SENDER)),
         room=room.name,

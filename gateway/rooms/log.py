@@ -83,7 +83,7 @@ class Log:
                 # Also what was so before: whoever stored it may have failed before it was told. The hub knows
                 # what it has given out already.
                 if isinstance(outcome, Written):
-                    await self._bus.publish(bus_event(outcome.room, outcome.message))
+                    await self._bus.publish(bus_event(outcome.room, outcome.message, outcome.own))
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
         """Commit each change by itself, so that the one which broke the transaction takes no other with it."""

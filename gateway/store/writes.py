@@ -6,6 +6,7 @@ one. Each change has its own outcome; one that is refused leaves its neighbours 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -32,6 +33,7 @@ from gateway.store.prepared import Plan, Rows, Sql, Statement
 from gateway.store.rooms import RoomRow
 from gateway.store.tables import memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound
+from schemas.messages.chat import Message
 from schemas.messages.rooms import Role
 
 ONCE_MILLISECONDS = 24 * 3600 * 1000
@@ -74,13 +76,22 @@ class Delete:
 Change = Send | Edit | Delete
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Written:
     """What a change came to: the message as it is now, and whether that was so before."""
 
     room: RoomRow
     message: MessageRow
     unchanged: bool = False
+
+    def shown(self, viewer_id: str) -> Message:
+        """Give what a user may see of the message."""
+        return self.own if viewer_id == self.message.sender_id else self.message.shown(self.room, viewer_id)
+
+    @cached_property
+    def own(self) -> Message:
+        """What its sender may see of it: most of the time needed twice, for the reply and for the event."""
+        return self.message.shown(self.room, self.message.sender_id)
 
 
 Outcome = Written | MessageError

@@ -61,4 +61,4 @@ class SessionMessages:
             await self._services.bus.publish(BusEvent(event, room=room))
 
     def _shown(self, written: Written) -> Message:
-        return written.message.shown(written.room, self._session.user_id)
+        return written.shown(self._session.user_id)
