@@ -1,12 +1,12 @@
 """Who checks a credential, by the name that `?service=` gives."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
 from gateway.store import users
 from gateway.store.engine import Database
+from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
 
 OWN = "gateway"
@@ -40,7 +40,8 @@ class OwnTokens:
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user, who may have been disabled or deleted since."""
         claims = self._tokens.verify(token)
-        user = await self._database.look_up(partial(users.found_by_id, user_id=claims.sub))
+        found = await self._database.find(users.BY_ID, user_id=claims.sub)
+        user = UserRow(**found[0]) if found else None
         if user is None or user.disabled:
             raise TokenRevoked("the token's user has been disabled or deleted")
         # What a user may do can shrink while a token lives.

@@ -70,7 +70,7 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             changes = [change for change, _ in batch]
-            outcomes = await self._database.transact(writes.apply(changes, milliseconds(self._clock)))
+            outcomes = await self._database.carry_out(writes.apply(changes, milliseconds(self._clock)))
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))

@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.prepared import Statement
 from gateway.store.tables import users
 from handlers.errors import Conflict
 from schemas.base import timestamp
@@ -79,14 +80,13 @@ async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
 
 
 async def by_id(connection: AsyncConnection, user_id: str) -> UserRow | None:
-    """Find a user by the id that a token's `sub` holds."""
-    return await connection.run_sync(found_by_id, user_id)
-
-
-def found_by_id(connection: Connection, user_id: str) -> UserRow | None:
-    """Do what `by_id` does, for `Database.look_up`."""
-    found = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    """Find a user by id."""
+    found = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
     return UserRow(**found._mapping) if found else None
+
+
+BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id")))
+"""Finds a user by id: what `by_id` does, for `Database.find`."""
 
 
 async def everyone(connection: AsyncConnection) -> list[UserRow]:

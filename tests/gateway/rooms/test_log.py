@@ -178,14 +178,14 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def test_those_who_write_at_once_share_a_commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = 0
-    real = Database.transact
+    real = Database.carry_out
 
     async def counted(database: Database, plan: Plan[Any]) -> Any:
         nonlocal commits
         commits += 1
         return await real(database, plan)
 
-    monkeypatch.setattr(Database, "transact", counted)
+    monkeypatch.setattr(Database, "carry_out", counted)
     written = await asyncio.gather(*(place.log.write(place.send("alice", str(number))) for number in range(100)))
     assert [each.message.offset for each in written] == list(range(1, 101))
     assert 1 <= commits <= 3
@@ -242,15 +242,15 @@ async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
 ) -> None:
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
         await ann.expect("room.joined")
-        real = Database.transact
+        real = Database.carry_out
 
         async def deaf(database: Database, plan: Plan[Any]) -> Any:
             await real(database, plan)
             raise StoreUnavailable("store")
 
-        monkeypatch.setattr(Database, "transact", deaf)
+        monkeypatch.setattr(Database, "carry_out", deaf)
         assert (await ann.refused("chat.send", room="lobby", text="hi", client_id="c"))["status"] == 50300
-        monkeypatch.setattr(Database, "transact", real)
+        monkeypatch.setattr(Database, "carry_out", real)
         assert (await ann.ask("chat.send", room="lobby", text="hi", client_id="c"))["duplicate"]
         for client in (ann, ben):
             await client.expect("chat.message", offset=1, text="hi")

@@ -1,4 +1,4 @@
-"""Whole transactions, given to the drivers as directly as may be."""
+"""What every message and every connection needs of the store, given to the drivers as directly as may be."""
 
 import asyncio
 import sqlite3
@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.store.prepared import Plan
+from gateway.store.prepared import Plan, Rows, Statement
 
 Result = TypeVar("Result")
 
@@ -18,21 +18,31 @@ Result = TypeVar("Result")
 class Transactions(Protocol):
     """Does plans."""
 
-    async def run(self, plan: Plan[Result]) -> Result:
+    async def carry_out(self, plan: Plan[Result]) -> Result:
         """Do a plan in a transaction of its own, which is durable when this returns."""
 
 
-class SqliteThread:
+class Finder(Protocol):
+    """Reads."""
+
+    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Do one short statement that only reads."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+
+
+class SqliteWriter:
     """Transactions of SQLite in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         """`engine` gives the same connection every time."""
         self._engine = engine
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
 
-    async def run(self, plan: Plan[Result]) -> Result:
+    async def carry_out(self, plan: Plan[Result]) -> Result:
         """Do a plan, which is finished even if nobody waits for it any more."""
-        return await self._in_thread(partial(self._run, plan))
+        return await self._in_thread(partial(self._carry_out, plan))
 
     async def do(self, work: Callable[[Connection], Result]) -> Result:
         """Do something in a transaction, which is finished even if nobody waits for it any more."""
@@ -45,7 +55,7 @@ class SqliteThread:
         with self._engine.begin() as connection:
             return work(connection)
 
-    def _run(self, plan: Plan[Result]) -> Result:
+    def _carry_out(self, plan: Plan[Result]) -> Result:
         pooled = self._engine.raw_connection()
         connection = pooled.driver_connection
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - of this engine
@@ -80,13 +90,55 @@ def _follow(plan: Plan[Result], connection: sqlite3.Connection) -> Result:
         return result
 
 
-class PostgresqlTransactions:
-    """Transactions of PostgreSQL on a connection of the pool, in the words of asyncpg."""
+class SqliteFinder:
+    """Reads of SQLite in the event loop, which a writer never makes wait: that is what its write-ahead log is for."""
+
+    def __init__(self, file: str, writer: SqliteWriter) -> None:
+        """`writer` does what cannot be done at once."""
+        self._file = file
+        self._writer = writer
+        self._connection: sqlite3.Connection | None = None
+
+    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Read at once; in the rare moment in which the file is locked, in the writer's thread."""
+        prepared = statement.on("sqlite")
+        sql, arguments = prepared.sql, prepared.arguments(values)
+        try:
+            return prepared.rows(self._opened().execute(sql, arguments).fetchall())
+        except sqlite3.OperationalError:
+            found = await self._writer.do(lambda writing: writing.exec_driver_sql(sql, tuple(arguments)).all())
+            return prepared.rows(found)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # No timeout: SQLite waits in naps, and here everybody would.
+            self._connection = sqlite3.connect(self._file, timeout=0, isolation_level=None)
+            self._connection.execute("PRAGMA query_only = ON")
+        return self._connection
+
+
+class PostgresqlDriver:
+    """Transactions and reads of PostgreSQL on a connection of the pool, in the words of asyncpg."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def run(self, plan: Plan[Result]) -> Result:
+    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Read."""
+        async with self._engine.connect() as pooled:
+            connection: Any = (await pooled.get_raw_connection()).driver_connection
+            prepared = statement.on("postgresql")
+            return prepared.rows(await connection.fetch(prepared.sql, *prepared.arguments(values)))
+
+    def close(self) -> None:
+        """Nothing to do: the pool has the connections."""
+
+    async def carry_out(self, plan: Plan[Result]) -> Result:
         """Do a plan."""
         async with self._engine.connect() as pooled:
             connection: Any = (await pooled.get_raw_connection()).driver_connection
