@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -18,11 +18,16 @@ class Empty(Wire):
     """No data, where a message needs none or a reply has nothing to add."""
 
 
-def _check_id(value: object) -> object:
+def is_correlation_id(value: object) -> TypeGuard[int | str]:
+    """Tell whether a value may be the id of a message: a string of 1 to 64 characters, or an integer."""
+    if isinstance(value, str):
+        return 1 <= len(value) <= 64
     # bool is an int to Python, but not to a client.
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and 1 <= len(value) <= 64:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_id(value: object) -> object:
+    if is_correlation_id(value):
         return value
     raise PydanticCustomError("correlation_id", "expected a string of 1 to 64 characters or an integer")
 

@@ -38,7 +38,9 @@ class Frame:
 
 def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
     """Make the frame of one JSON text."""
-    return Frame(_header(len(text)) + text, (text,), droppable=droppable)
+    length = len(text)
+    header = _SHORT_HEADERS[length] if length < 126 else _header(length)
+    return Frame(header + text, (text,), droppable=droppable)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
@@ -52,9 +54,10 @@ def joined(frames: Sequence[Frame]) -> Frame:
     )
 
 
+_SHORT_HEADERS = tuple(bytes((_TEXT, length)) for length in range(126))
+
+
 def _header(length: int) -> bytes:
-    if length < 126:
-        return bytes((_TEXT, length))
     if length < 65536:
         return bytes((_TEXT, 126)) + length.to_bytes(2)
     return bytes((_TEXT, 127)) + length.to_bytes(8)
