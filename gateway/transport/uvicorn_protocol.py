@@ -152,6 +152,13 @@ class GatewayProtocol(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self._direct
 
+    async def send(self, message: Any) -> None:
+        """Take an ASGI event from the application."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            # Some 4 KB a connection that nobody reads any more: the application has its own copy of the headers.
+            self.request = self.response = None  # type: ignore[assignment]
+
     def pause_writing(self) -> None:
         """Have frames wait in the outbox."""
         super().pause_writing()
@@ -245,7 +252,7 @@ def _is_idle(connection: Any) -> bool:
 
 def supported() -> bool:
     """Tell whether the installed uvicorn and `websockets` are as this module takes them to be."""
-    overridden = ("handle_connect", "send_receive_event_to_app", "handle_parser_exception", "data_received")
+    overridden = ("handle_connect", "send", "send_receive_event_to_app", "handle_parser_exception", "data_received")
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False
     try:
