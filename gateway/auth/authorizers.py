@@ -8,6 +8,8 @@ from gateway.auth.tokens import Tokens
 from gateway.store import users
 from gateway.store.engine import Database
 from handlers.errors import AuthenticationFailed, TokenRevoked
+from schemas.base import timestamp
+from schemas.messages.auth import AuthReply
 
 OWN = "gateway"
 """The service that checks our own tokens, and the default."""
@@ -21,6 +23,15 @@ class AuthResult:
     user: str
     scopes: frozenset[str]
     expires_at: float
+    sid: str
+    """The log-in that the credential comes from."""
+
+    def granted(self) -> AuthReply:
+        """Give what the client is told of it."""
+        return AuthReply(
+            token_expires_at=timestamp(int(self.expires_at * 1000)),
+            scopes=tuple(sorted(self.scopes)),
+        )
 
 
 class Authorizer(Protocol):
@@ -40,18 +51,28 @@ class OwnTokens:
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user, who may have been disabled or deleted since."""
         claims = self._tokens.verify(token)
-        user = await self._database.look_up(partial(users.found_by_id, user_id=claims.sub))
-        if user is None or user.disabled:
-            raise TokenRevoked("the token's user has been disabled or deleted")
-        # What a user may do can shrink while a token lives.
-        scopes = claims.scopes & frozenset(user.scopes.split())
-        return AuthResult(user.id, user.name, scopes, float(claims.exp))
+        return await standing(
+            self._database,
+            user_id=claims.sub,
+            scopes=claims.scopes,
+            expires_at=float(claims.exp),
+            sid=claims.sid,
+        )
 
 
-async def authorize(authorizers: dict[str, Authorizer], service: str, token: str | None) -> AuthResult:
+async def standing(
+    database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str
+) -> AuthResult:
+    """Tell whom a credential of our own stands for by now, or raise `TokenRevoked`."""
+    user = await database.look_up(partial(users.found_by_id, user_id=user_id))
+    if user is None or user.disabled:
+        raise TokenRevoked("the token's user has been disabled or deleted")
+    # What a user may do can shrink while a token lives.
+    return AuthResult(user.id, user.name, scopes & frozenset(user.scopes.split()), expires_at, sid)
+
+
+async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
     """Check a credential with the service named, or raise `AuthenticationFailed` or one of its kind."""
-    if token is None:
-        raise AuthenticationFailed("no credential; connect with ?token=… or an Authorization: Bearer header")
     authorizer = authorizers.get(service)
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)

@@ -102,3 +102,14 @@ messages = Table(
         postgresql_where=text("client_id IS NOT NULL"),
     ),
 )
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256: who reads the table cannot use what is in it
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sid", Text, nullable=False),  # the login that the ticket was bought with
+    Column("scopes", Text, nullable=False),
+    Column("token_expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)

@@ -118,6 +118,10 @@ class Direct:
         """Cut the connection."""
         self._protocol.transport.abort()
 
+    def limit(self, size: int | None) -> None:
+        """Take no message of more than `size` bytes; with None, of no more than the server allows."""
+        self._protocol.conn.max_message_size = size or self._protocol.config.ws_max_size
+
     def wake(self) -> None:
         """Have `next` tell of a disconnect, before there is one."""
         self._protocol.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})

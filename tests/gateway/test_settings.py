@@ -19,7 +19,7 @@ WRONG = {
     "DATABASE_URL": "mysql://root:hunter2hunter2@localhost/db",
     "BUS_URL": "amqp://guest:hunter2hunter2@localhost",
     "ROOT_PATH": "gateway/",
-    "CORS_ORIGINS": "https://*.example.com",
+    "ALLOWED_ORIGINS": "https://*.example.com",
     "MAX_MESSAGE_BYTES": "64k",
     "MESSAGE_RATE": "-1",
     "HANDSHAKE_REJECTION": "403",
@@ -106,8 +106,8 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_CORS_ORIGINS", "https://a.example, http://localhost:3000")
-    assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
+    monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000")
+    assert load_settings().allowed_origins == ("https://a.example", "http://localhost:3000")
 
 
 def test_a_variable_that_no_setting_reads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

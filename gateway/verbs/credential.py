@@ -1,0 +1,37 @@
+"""What a session can do with its credential."""
+
+from typing import Protocol
+
+from gateway.auth.authorizers import OWN, AuthResult, authorize
+from gateway.services import Services
+from gateway.websocket import GatewayWebSocket
+from handlers.errors import Forbidden
+from schemas.messages.auth import AuthReply
+
+
+class Holder(Protocol):
+    """A session, as these verbs see it."""
+
+    ws: GatewayWebSocket
+    services: Services
+    user_id: str
+
+    def renew(self, auth: AuthResult) -> None:
+        """Go on with another credential of the same user."""
+
+
+class SessionCredential:
+    """Verbs for the credential, as `handlers.base.CredentialVerbs` promises them."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+
+    async def refresh(self, token: str) -> AuthReply:
+        """Go on with another token of the same user, which the same service checks as at the handshake."""
+        holder = self._holder
+        service = holder.ws.query_params.get("service", OWN)
+        auth = await authorize(holder.services.authorizers, service, token)
+        if auth.user_id != holder.user_id:
+            raise Forbidden("this token is another user's; open a connection of its own for it")
+        holder.renew(auth)
+        return auth.granted()
