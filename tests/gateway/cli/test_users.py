@@ -62,7 +62,7 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
         (
             f"grant alice {' '.join(f'{number:064}' for number in range(16))}",
             "",
-            "SCOPE: expected at most 1024 characters for all of a user's, got 1075",
+            "SCOPE: expected at most 1024 characters for all of a user's, got 1073",
         ),
         ("disable carol", "", "there is no user carol; see: gateway users list"),
         ("enable carol", "", "there is no user carol; see: gateway users list"),
