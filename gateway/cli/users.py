@@ -117,7 +117,7 @@ def import_users(
 
     CSV has a first line with the names of its columns, and JSON lines have one object each: username and
     password_hash, and where there are any full_name, email, scopes (separated by spaces; what every user may do, if
-    left out) and disabled (true or false).
+    left out) and disabled (true or false). More than about 100,000 users are best imported in parts.
     """
     found = read_users(file)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, suppress
+import sqlite3
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.server import Gateway, running_gateway, settings_for_tests
 
 
 async def auth(client: ChatClient, token: str, **more: Any) -> None:
@@ -150,6 +152,28 @@ async def tasks(gateway: Gateway) -> int:
         return len(asyncio.all_tasks())
 
     return await gateway.run(work())
+
+
+async def test_a_gateway_that_stops_does_not_wait_for_strangers(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        gateway = stack.enter_context(running_gateway(settings_for_tests(tmp_path)))
+        async with App(gateway) as app, app.socket() as client:
+            stopping = asyncio.create_task(asyncio.to_thread(stack.close))
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.next()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+            await stopping
+
+
+async def test_a_store_that_fails_is_told_as_such(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    async with App(own_gateway()) as app, app.socket() as client:
+        token = await app.token("alice")
+        with closing(sqlite3.connect(tmp_path / "gateway.db")) as database:
+            database.execute("ALTER TABLE users RENAME TO gone")
+        await auth(client, token, id=1)
+        await client.expect("error", id=1, status=50300, retryable=True)
+        await client.expect("bye", code=1013, reason="overloaded")
 
 
 @pytest.mark.parametrize("protocol", ["websockets-sansio", "wsproto"])
