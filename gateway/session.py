@@ -43,6 +43,7 @@ class ChatSession:
         self.user_id = auth.user_id
         self.scopes = auth.scopes
         self.sid = auth.sid
+        self.service = auth.service
         self.expires_at = auth.expires_at
         self.address = ws.client.host if ws.client else "unknown"
         self.joins = TokenBucket(

@@ -1,6 +1,6 @@
 """Who checks a credential, by the name that `?service=` gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -23,8 +23,10 @@ class AuthResult:
     user: str
     scopes: frozenset[str]
     expires_at: float
-    sid: str
-    """The log-in that the credential comes from."""
+    sid: str | None = None
+    """Our own session that the credential is of, if it is of one."""
+    service: str = OWN
+    """Who has checked it."""
 
     def granted(self) -> AuthReply:
         """Give what the client is told of it."""
@@ -61,14 +63,16 @@ class OwnTokens:
 
 
 async def standing(
-    database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str
+    database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str | None, service: str = OWN
 ) -> AuthResult:
-    """Tell whom a credential of our own stands for by now, or raise `TokenRevoked`."""
+    """Tell whom a credential that was good once stands for by now, or raise `TokenRevoked`."""
     user = await database.look_up(partial(users.found_by_id, user_id=user_id))
     if user is None or user.disabled:
         raise TokenRevoked("the token's user has been disabled or deleted")
-    # What a user may do can shrink while a token lives.
-    return AuthResult(user.id, user.name, scopes & frozenset(user.scopes.split()), expires_at, sid)
+    if service == OWN:
+        # What a user may do can shrink while a token lives. What an outside service allows is not ours to take.
+        scopes &= frozenset(user.scopes.split())
+    return AuthResult(user.id, user.name, scopes, expires_at, sid, service)
 
 
 async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
@@ -77,4 +81,4 @@ async def authorize(authorizers: dict[str, Authorizer], service: str, token: str
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)
         raise AuthenticationFailed(f"unknown service; expected one of {known}")
-    return await authorizer.authorize(token)
+    return replace(await authorizer.authorize(token), service=service)

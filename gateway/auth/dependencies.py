@@ -62,10 +62,25 @@ async def http_authentication(
     connection: HTTPConnection, services: ServicesDep, _: Annotated[str | None, Depends(password_flow)]
 ) -> AuthResult:
     """Check the credential of an HTTP request, which is an `Authorization` header and nothing else."""
+    return await authorize(services.authorizers, OWN, _bearer(connection))
+
+
+async def buyer_authentication(
+    connection: HTTPConnection,
+    services: ServicesDep,
+    _: Annotated[str | None, Depends(password_flow)],
+    service: Annotated[str, Query()] = OWN,
+) -> AuthResult:
+    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named."""
+    return await authorize(services.authorizers, service, _bearer(connection))
+
+
+def _bearer(connection: HTTPConnection) -> str:
     token = carriers.bearer(connection)
     if token is None:
         raise AuthenticationFailed("no credential; send the header Authorization: Bearer with a token of POST /token")
-    return await authorize(services.authorizers, OWN, token)
+    return token
 
 
 CurrentUser = Annotated[AuthResult, Depends(http_authentication)]
+Buyer = Annotated[AuthResult, Depends(buyer_authentication)]

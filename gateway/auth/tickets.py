@@ -38,6 +38,7 @@ class Tickets:
         row = TicketRow(
             hash=_hash(ticket),
             user_id=auth.user_id,
+            service=auth.service,
             sid=auth.sid,
             scopes=" ".join(sorted(auth.scopes)),
             token_expires_at=round(auth.expires_at * 1000),
@@ -68,6 +69,7 @@ class Tickets:
             scopes=frozenset(found.scopes.split()),
             expires_at=found.token_expires_at / 1000,
             sid=found.sid,
+            service=found.service,
         )
 
     async def _take(self, ticket: str) -> TicketRow | None:

@@ -108,7 +108,8 @@ tickets = Table(
     metadata,
     Column("hash", Text, primary_key=True),  # SHA-256: who reads the table cannot use what is in it
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("sid", Text, nullable=False),  # the login that the ticket was bought with
+    Column("service", Text, nullable=False),  # who has checked the token that the ticket was bought with
+    Column("sid", Text),  # the session of that token, if it was one of ours
     Column("scopes", Text, nullable=False),
     Column("token_expires_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),

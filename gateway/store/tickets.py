@@ -13,7 +13,8 @@ class TicketRow:
 
     hash: str
     user_id: str
-    sid: str
+    service: str
+    sid: str | None
     scopes: str
     token_expires_at: int
     expires_at: int

@@ -2,9 +2,8 @@
 
 from typing import Protocol
 
-from gateway.auth.authorizers import OWN, AuthResult, authorize
+from gateway.auth.authorizers import AuthResult, authorize
 from gateway.services import Services
-from gateway.websocket import GatewayWebSocket
 from handlers.errors import Forbidden
 from schemas.messages.auth import AuthReply
 
@@ -12,8 +11,8 @@ from schemas.messages.auth import AuthReply
 class Holder(Protocol):
     """A session, as these verbs see it."""
 
-    ws: GatewayWebSocket
     services: Services
+    service: str
     user_id: str
 
     def renew(self, auth: AuthResult) -> None:
@@ -27,10 +26,9 @@ class SessionCredential:
         self._holder = holder
 
     async def refresh(self, token: str) -> AuthReply:
-        """Go on with another token of the same user, which the same service checks as at the handshake."""
+        """Go on with another token of the same user, which the same service checks as the first one."""
         holder = self._holder
-        service = holder.ws.query_params.get("service", OWN)
-        auth = await authorize(holder.services.authorizers, service, token)
+        auth = await authorize(holder.services.authorizers, holder.service, token)
         if auth.user_id != holder.user_id:
             raise Forbidden("this token is another user's; open a connection of its own for it")
         holder.renew(auth)

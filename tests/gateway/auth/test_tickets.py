@@ -1,6 +1,7 @@
 """Tickets: bought with a token, good for one connection. On both stores."""
 
 import asyncio
+import time
 from typing import Any
 
 import httpx2
@@ -147,6 +148,34 @@ async def test_a_user_who_was_disabled_meanwhile_does_not_get_in(app: App, alice
 
     await app.gateway.run(disable())
     await refused(app, ticket, 40102)
+
+
+class Vouching:
+    """An authorizer of an application's own, which knows one user under one word, and what that user may do."""
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+
+    async def authorize(self, token: str) -> AuthResult:
+        if token != "the word":
+            raise AuthenticationFailed("not the word")
+        return AuthResult(self.user_id, "carol", frozenset({"chat:read", "admin"}), time.time() + 600)
+
+
+async def test_a_ticket_may_be_bought_with_the_token_of_another_service(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        carol = (await app.register("carol")).json()
+        gateway.services.authorizers["corp"] = Vouching(carol["id"])
+        headers = {"Authorization": "Bearer the word"}
+        response = await app.http.post("/ws/ticket?service=corp", headers=headers)
+        assert response.status_code == 200
+        async with app.socket(f"?ticket={response.json()['ticket']}") as client:
+            await client.expect("welcome", user="carol", scopes=["admin", "chat:read"])
+            await client.ask("auth.refresh", token="the word")
+            assert (await client.refused("auth.refresh", token=await app.token("carol")))["status"] == 40001
+        for query in ("", "?service=gateway", "?service=nobody"):
+            assert (await app.http.post(f"/ws/ticket{query}", headers=headers)).status_code == 401
 
 
 async def test_whoever_reads_the_database_finds_no_ticket_in_it(app: App, alice: str) -> None:
