@@ -77,7 +77,7 @@ class GatewayWebSocket(WebSocket):
         text = await self._next_text()
         if self._direct is not None:
             self._direct.limit(None)
-        if text is None:
+        if text is None or self.ended is not None:
             return None
         return self._decode(text, MAX_FIRST_BYTES)
 

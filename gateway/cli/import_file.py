@@ -126,8 +126,12 @@ def _json(line: str) -> Any:
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="too many columns", strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="too many cells", strict=True)
     try:
+        names = reader.fieldnames or ()
+        if not set(names) <= ImportedUser.model_fields.keys() or len(set(names)) < len(names):
+            # Not told back either: without such a line, the first user stands here.
+            raise StartError(f"line 1: expected {', '.join(ImportedUser.model_fields)}, or some of them, once each")
         for row in reader:
             # An empty cell is one that is not given.
             yield reader.line_num, {name: value for name, value in row.items() if value}
@@ -138,5 +142,5 @@ def _csv_lines(text: str) -> Iterator[tuple[int, Any]]:
 def _explain(item: Any) -> str:
     if not item["loc"]:
         return "expected one JSON object"
-    problem = {"missing": "is missing", "extra_forbidden": "is no column of ours"}.get(item["type"], item["msg"])
+    problem = {"missing": "is missing", "extra_forbidden": "is not expected"}.get(item["type"], item["msg"])
     return f"{str(item['loc'][0])[:64]}: {problem}"

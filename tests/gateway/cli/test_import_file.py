@@ -73,8 +73,8 @@ WRONG = {
     "a wrong address": (f"{HEADER}alice,{HASH},,nowhere,,", 2, "email: "),
     "a wrong scope": (f'{HEADER}alice,{HASH},,,"a\\b",', 2, "scopes: expected 1 to 64"),
     "neither true nor false": (f"{HEADER}alice,{HASH},,,,perhaps", 2, "disabled: "),
-    "too many cells": (f"{HEADER}alice,{HASH},,,,,,more", 2, "too many columns"),
-    "an unknown column": (f"username,password_hash,pasword\nalice,{HASH},x", 2, "pasword: is no column of ours"),
+    "too many cells": (f"{HEADER}alice,{HASH},,,,,,more", 2, "too many cells: is not expected"),
+    "an unknown field": (f'{{"username":"alice","password_hash":"{HASH}","role":1}}', 1, "role: is not expected"),
     "no JSON": (f'{{"username":"alice","password_hash":"{HASH}"}}\n\nnot JSON', 3, "expected one JSON object"),
     "an array": ("[1]", 1, "expected one JSON object"),
     "a name that is a number": (f'{{"username":7,"password_hash":"{HASH}"}}', 1, "username: "),
@@ -95,6 +95,23 @@ def test_a_wrong_line_is_named_and_nothing_is_imported(
     for secret in (PASSWORD, HASH, "5f4dcc3b5aa765d61d8327deb882cf99"):
         assert secret not in done.err
     assert "alice" not in run_here(tmp_path, "users", "list").out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"alice,{HASH}\nbob,{HASH}\n",
+        f"username,password_hash,pasword\nalice,{HASH},x\n",
+        f"username,password_hash,username\nalice,{HASH},bob\n",
+        f"username;password_hash\nalice;{HASH}\n",
+    ],
+    ids=["none", "an unknown one", "one twice", "semicolons"],
+)
+def test_wrong_column_names_are_told_with_the_right_ones(tmp_path: Path, run_here: RunHere, text: str) -> None:
+    done = run_here(tmp_path, "users", "import", "-", typed=text)
+    assert done.problem == (
+        "line 1: expected username, password_hash, full_name, email, scopes, disabled, or some of them, once each"
+    )
 
 
 def test_who_is_there_already_is_named_and_the_others_are_not_added_either(tmp_path: Path, run_here: RunHere) -> None:
