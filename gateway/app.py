@@ -19,8 +19,8 @@ from gateway.connections import Connections
 from gateway.http import console, health, tickets, token, users
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
-from gateway.limits import Places
 from gateway.logs import guard_logs
+from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps

@@ -14,7 +14,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
 from gateway.connections import Connections
-from gateway.limits import Places
+from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence

@@ -1,6 +1,6 @@
-"""Token buckets, and places."""
+"""Token buckets."""
 
-from gateway.limits import Places, TokenBucket, TokenBuckets
+from gateway.limits import TokenBucket, TokenBuckets
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:
@@ -34,17 +34,3 @@ def test_buckets_are_bounded_and_forget_the_one_used_longest_ago() -> None:
         buckets.take(key, 0)
     assert buckets.take("a", 0) > 0
     assert buckets.take("b", 0) == 0
-
-
-def test_places_are_counted_by_name_and_given_back() -> None:
-    places = Places(2)
-    with places.take("a") as first, places.take("a") as second, places.take("a") as third, places.take("b") as other:
-        assert (first, second, third, other) == (True, True, False, True)
-    with places.take("a") as first, places.take("a") as second:
-        assert (first, second) == (True, True)
-
-
-def test_a_number_of_zero_places_has_room_for_all() -> None:
-    places = Places(0)
-    with places.take("a") as first, places.take("a") as second:
-        assert (first, second) == (True, True)
