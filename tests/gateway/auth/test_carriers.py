@@ -213,9 +213,30 @@ async def test_a_cookie_counts_only_in_a_browser_once_and_where_it_is_not_turned
             await client.expect("error", status=40001)
 
 
-@pytest.mark.parametrize("query", ["?token=", "?ticket=", "?token=%00", "?token=a&token=b", "?ticket=a&ticket=b"])
-async def test_a_place_with_nothing_usable_in_it_is_refused_at_once(app: App, query: str) -> None:
-    async with app.socket(query) as client:
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "an empty token": {"query": "?token="},
+    "an empty ticket": {"query": "?ticket="},
+    "two tokens": {"query": "?token=a&token=b"},
+    "two tickets": {"query": "?ticket=a&ticket=b"},
+    "a NUL": {"query": "?token=%00"},
+    "a ticket that is no text": {"query": "?ticket=" + "%ff" * 43},
+    "a ticket of other digits": {"query": "?ticket=" + "%D9%A1" * 43},
+    "a ticket of 8,000 characters": {"query": "?ticket=" + "a" * 8000},
+    "no service": {"query": "?token=a&service="},
+    "an unknown service": {"query": "?token=a&service=%00"},
+    "a header with a space too many": {"additional_headers": {"Authorization": "Bearer a b"}},
+    "a header beyond ASCII": {"additional_headers": {"Authorization": "Bearer \xff\xfe"}},
+    "an empty subprotocol": {"subprotocols": ["gateway.v1", "bearer."]},
+    "a cookie beyond ASCII": {"additional_headers": {"Cookie": "session=\xff"}, "origin": True},
+    "a cookie with nothing": {"additional_headers": {"Cookie": "session"}, "origin": True},
+}
+
+
+@pytest.mark.parametrize("options", UNUSABLE.values(), ids=UNUSABLE)
+async def test_a_place_with_nothing_usable_in_it_is_refused_at_once(app: App, options: dict[str, Any]) -> None:
+    if options.get("origin"):
+        options = options | {"origin": app.gateway.url}  # the gateway's own
+    async with app.socket(**options) as client:
         error = await client.expect("error", id=None, status=40001)
         assert error["message"]
         await client.expect("bye", code=1008)
