@@ -11,14 +11,16 @@ from gateway.auth import keys
 from gateway.auth.authorizers import OWN, OwnTokens
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
+from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
 from gateway.connections import Connections
-from gateway.http import console, health, token, users
+from gateway.http import console, health, tickets, token, users
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
+from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
@@ -54,21 +56,21 @@ def create_app(
     app = FastAPI(
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
-        description="Log in here with `POST /token`, then open the WebSocket at `/ws/chat?token=…`.",
+        description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
         version="0.1.0",
         lifespan=lifespan,
         max_body_size=MAX_BODY_BYTES,
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)
-    for router in (chat.router, token.router, users.router, health.router):
+    for router in (chat.router, tickets.router, token.router, users.router, health.router):
         app.include_router(router)
     if settings.development:
         app.include_router(console.router)
-    if settings.cors_origins:
+    if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
+            allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
@@ -118,6 +120,8 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             tokens=tokens,
             logins=Logins(settings, database, passwords, clock),
             authorizers={OWN: OwnTokens(tokens, database)},
+            tickets=Tickets(database, clock, settings.max_tickets_per_user),
+            unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
             bus=bus,
             hub=hub,

@@ -3,25 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from starlette.websockets import WebSocket
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.dependencies import websocket_authentication
+from gateway.auth.dependencies import GatewayWebSocketDep, websocket_authentication
 from gateway.services import ServicesDep
 from gateway.session import open_session
-from gateway.websocket import GatewayWebSocket
 
 router = APIRouter()
 
 
-async def gateway_websocket(ws: WebSocket, services: ServicesDep) -> GatewayWebSocket:
-    """Give FastAPI's WebSocket as ours. Not async, FastAPI would call it in a thread."""
-    return GatewayWebSocket(ws.scope, ws.receive, ws.send, services.settings, services.clock)
-
-
 @router.websocket("/ws/chat")
 async def chat(
-    ws: Annotated[GatewayWebSocket, Depends(gateway_websocket)],
+    ws: GatewayWebSocketDep,
     auth: Annotated[AuthResult, Depends(websocket_authentication)],
     services: ServicesDep,
 ) -> None:

@@ -13,11 +13,15 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _CREDENTIALS = re.compile(
     # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.
     r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_\-.=]*"
-    # The value of a parameter, header or field that carries a credential.
+    # The value of a parameter, header, field or cookie that carries a credential.
     r"|(?<=token=)[^&\s\"']+"
     r"|(?<=ticket=)[^&\s\"']+"
     r"|(?<=password=)[^&\s\"']+"
-    r"|(?<=bearer )[^\s\"',]+",
+    r"|(?<=bearer )[^\s\"',]+"
+    r"|(?<=\bbearer\.)[^\s\"',]+"
+    r"|(?<=cookie: ).+"
+    # What a client has said: the library that parses frames logs their beginnings and ends.
+    r"|(?<=\b(?-i:TEXT|CONT) )['\"].+",
     re.IGNORECASE,
 )
 
@@ -76,6 +80,9 @@ class RedactingFilter(logging.Filter):
             record.args = tuple(_redact_argument(argument) for argument in record.args)
         elif record.args:
             record.args = {name: _redact_argument(argument) for name, argument in record.args.items()}
+        # And as a whole, where it takes two parts to see what one of them is: `< Cookie: …`.
+        if (line := redact(record.getMessage())) != record.getMessage():
+            record.msg, record.args = line, ()
         return True
 
 

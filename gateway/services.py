@@ -9,10 +9,12 @@ from starlette.requests import HTTPConnection
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
+from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
 from gateway.connections import Connections
+from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
@@ -34,6 +36,9 @@ class Services:
     tokens: Tokens
     logins: Logins
     authorizers: dict[str, Authorizer]
+    tickets: Tickets
+    unauthenticated: Places
+    """Where connections are counted that have not logged in yet, by address."""
     connections: Connections
     bus: Bus
     hub: Hub

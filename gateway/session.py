@@ -15,6 +15,7 @@ from gateway.services import Services
 from gateway.store import users
 from gateway.transport import frames
 from gateway.transport.frames import Frame
+from gateway.verbs.credential import SessionCredential
 from gateway.verbs.messages import SessionMessages
 from gateway.verbs.presence import SessionPresence
 from gateway.verbs.rooms import SessionRooms
@@ -41,6 +42,8 @@ class ChatSession:
         self.user = auth.user
         self.user_id = auth.user_id
         self.scopes = auth.scopes
+        self.sid = auth.sid
+        self.service = auth.service
         self.expires_at = auth.expires_at
         self.address = ws.client.host if ws.client else "unknown"
         self.joins = TokenBucket(
@@ -63,6 +66,11 @@ class ChatSession:
     def presence(self) -> SessionPresence:
         """Verbs for presence."""
         return SessionPresence(self)
+
+    @property
+    def credential(self) -> SessionCredential:
+        """Verbs for the credential."""
+        return SessionCredential(self)
 
     @property
     def last_message_at(self) -> float:
@@ -134,8 +142,16 @@ class ChatSession:
                 max_message_bytes=settings.max_message_bytes,
             )
         )
-        left = self.expires_at - self.services.clock.wall()
-        self._expiry = self.services.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
+        self._watch_expiry()
+
+    def renew(self, auth: AuthResult) -> None:
+        """Go on with another credential of the same user."""
+        self.scopes = auth.scopes
+        self.sid = auth.sid
+        self.expires_at = auth.expires_at
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._watch_expiry()
 
     async def leave(self) -> None:
         """End: hear no room any more, and note when the user was last here."""
@@ -150,6 +166,11 @@ class ChatSession:
             except Unavailable:
                 pass  # logged by the store; nobody is left to be told
 
+    def _watch_expiry(self) -> None:
+        self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS
+        left = self.expires_at - self.services.clock.wall()
+        self._expiry = self.services.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
+
     def _warn_of_expiry(self) -> None:
         self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
         left = self.expires_at - self.services.clock.wall()
@@ -162,7 +183,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
 
     Over a limit, the session that is given has ended already: it reads nothing.
     """
-    await ws.accept()
+    await ws.open()
     session = ChatSession(ws, auth, services)
     if not services.connections.admits(session.user_id, session.address):
         session.end(Close.OVERLOADED)

@@ -1,6 +1,7 @@
 """Every setting, with its default. `.env.example` has the same list with working values."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,9 @@ from gateway.startup import StartError
 
 PREFIX = "GATEWAY_"
 MIN_KEY_BYTES = 32
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORT = re.compile(r"http:.*:80|https:.*:443")
 
 SAMPLE_KEY = "change-me-change-me-change-me-change-me"
 """The key printed in `.env.example`; whoever deploys it has published it."""
@@ -38,10 +42,10 @@ class Settings(BaseSettings):
     bus_url: str = "memory://"
     root_path: str = ""
     trusted_proxies: str = ""
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_format: Literal["text", "json"] = "text"
 
     # Who may come in
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     secret_key: SecretStr | None = None
     registration: Literal["open", "closed"] | None = None
     token_issuer: str = "json-gateway"  # noqa: S105 - a name
@@ -49,6 +53,10 @@ class Settings(BaseSettings):
     token_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
     password_rounds: Annotated[int, Field(ge=4, le=16)] = 12
     handshake_rejection: Literal["close", "http"] = "close"
+    session_cookie: str = "session"
+    auth_timeout_seconds: Annotated[float, Field(ge=0, le=300)] = 10
+    max_unauthenticated_per_address: Count = 100
+    max_tickets_per_user: Count = 20
     login_rate_per_user: Count = 5
     login_rate_per_address: Count = 20
 
@@ -78,22 +86,30 @@ class Settings(BaseSettings):
     join_rate: Rate = 10
     max_rooms_per_connection: Count = 128
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
 
-    @field_validator("cors_origins")
+    @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            scheme, separator, rest = origin.partition("://")
-            if scheme not in {"http", "https"} or not separator or not rest or "/" in rest or "*" in rest:
+            if not is_origin(origin):
                 raise PydanticCustomError(
-                    "origin", "expected origins such as https://app.example.com, separated by commas"
+                    "origin",
+                    "expected origins as browsers send them, such as https://app.example.com or http://localhost:3000:"
+                    " in lower case, without a path or the scheme's own port; separated by commas",
                 )
+        return value
+
+    @field_validator("session_cookie")
+    @classmethod
+    def _check_session_cookie(cls, value: str) -> str:
+        if re.fullmatch(r"[A-Za-z0-9_.-]*", value) is None:
+            raise PydanticCustomError("session_cookie", "expected the name of a cookie, such as session, or nothing")
         return value
 
     @field_validator("root_path")
@@ -170,6 +186,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The database's URL; without a setting, a SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gateway.db'}"
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether a browser would write an origin like this (RFC 6454 §6.2, and `app://` schemes of mobile apps)."""
+    return _ORIGIN.fullmatch(text) is not None and _DEFAULT_PORT.fullmatch(text) is None
 
 
 def _wrong(name: str, problem: str) -> PydanticCustomError:

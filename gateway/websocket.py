@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway import strict_json
+from gateway.auth.carriers import chosen_subprotocol
 from gateway.clock import Clock
 from gateway.limits import TokenBucket
 from gateway.outbox import Outbox
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL_ERROR_SECONDS = 10
 RATE_ABUSE_SECONDS = 10
+MAX_FIRST_BYTES = 8192
+"""What a message may have before its sender has logged in: the longest token, and as much again."""
+
 CLOSE_SECONDS = 1
 """How long a client that does not read is given to take its close frame."""
 
@@ -46,6 +51,8 @@ class GatewayWebSocket(WebSocket):
             max_bytes=settings.outbox_bytes,
         )
         self.ended: Close | None = None
+        self.valid_until = math.inf
+        """When the credential ends, grace included, on the wall clock: no message that comes later is handled."""
         self._hang_up: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
@@ -54,6 +61,25 @@ class GatewayWebSocket(WebSocket):
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
         self._receiver: asyncio.Task[Any] | None = None
+
+    async def open(self) -> None:
+        """Accept the handshake, unless that has been done."""
+        if self.application_state is WebSocketState.CONNECTING:
+            await self.accept(chosen_subprotocol(self))
+
+    async def first_json(self) -> dict[str, Any] | None:
+        """Take one message before anybody has logged in; None if the client is gone, or after `end`.
+
+        Raises `BadFrame` or `TooLarge`: strangers get one try, and no more than a credential's worth of memory.
+        """
+        if self._direct is not None:
+            self._direct.limit(MAX_FIRST_BYTES)
+        text = await self._next_text()
+        if self._direct is not None:
+            self._direct.limit(None)
+        if text is None or self.ended is not None:
+            return None
+        return self._decode(text, MAX_FIRST_BYTES)
 
     async def iter_json(self) -> AsyncIterator[dict[str, Any]]:
         """Yield each message that is a JSON object, and answer every other frame with an error.
@@ -102,6 +128,11 @@ class GatewayWebSocket(WebSocket):
         if error.status // 100 == 400:
             self._count_protocol_error()
 
+    def turn_away(self, id: int | str | None, error: MessageError, close: Close) -> None:
+        """Answer a message with an error and `end`."""
+        self.outbox.answer(frames.error(id, error.body()))
+        self.end(close)
+
     async def _next_text(self) -> str | None:
         while self.ended is None:
             item = await (self._direct.next() if self._direct is not None else self._receive_patiently())
@@ -135,13 +166,12 @@ class GatewayWebSocket(WebSocket):
 
     def _decoded(self, text: str) -> dict[str, Any] | None:
         try:
-            return self._decode(text)
+            return self._decode(text, self.settings.max_message_bytes)
         except MessageError as error:
             self.refuse(None, error)
             return None
 
-    def _decode(self, text: str) -> dict[str, Any]:
-        limit = self.settings.max_message_bytes
+    def _decode(self, text: str, limit: int) -> dict[str, Any]:
         # A character has at most four bytes, so a short text needs no counting.
         if len(text) * 4 > limit and (size := len(text.encode())) > limit:
             raise TooLarge(size, limit)
@@ -154,6 +184,9 @@ class GatewayWebSocket(WebSocket):
         return value
 
     def _admits(self, message: dict[str, Any]) -> bool:
+        if self.clock.wall() >= self.valid_until:
+            self.end(Close.TOKEN_EXPIRED)
+            return False
         now = self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from handlers.errors import MessageError, MissingScope, ValidationFailed
 from schemas.base import Event
 from schemas.codes import Close
+from schemas.messages.auth import AuthReply
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import JoinReply, MembersReply, Position, Role, Room, RoomsReply
@@ -105,6 +106,16 @@ class PresenceVerbs(Protocol):
         """Show the room that the user is typing; it ends by itself after 6 seconds."""
 
 
+class CredentialVerbs(Protocol):
+    """What a session can do with the credential that it was opened with."""
+
+    async def refresh(self, token: str) -> AuthReply:
+        """Go on with another token of the same user: its scopes and its end are the connection's from now on.
+
+        Raises `AuthenticationFailed` or one of its kind for a bad token, and `Forbidden` for another user's.
+        """
+
+
 class Session(Protocol):
     """One connection of one user."""
 
@@ -123,6 +134,10 @@ class Session(Protocol):
     @property
     def presence(self) -> PresenceVerbs:
         """Verbs for presence."""
+
+    @property
+    def credential(self) -> CredentialVerbs:
+        """Verbs for the credential."""
 
     def now(self) -> str:
         """Give the gateway's time, as the protocol writes it."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from handlers.auth import AuthHandler, RefreshHandler
 from handlers.base import MsgHandler, Refusal, Session
 from handlers.chat import DeleteHandler, EditHandler, HistoryHandler, ReadHandler, SendHandler, TypingHandler
 from handlers.errors import UnknownType, ValidationFailed
@@ -31,6 +32,8 @@ HANDLERS: Handlers = {
     "ping": PingHandler,
     "echo": EchoHandler,
     "bye": ByeHandler,
+    "auth": AuthHandler,
+    "auth.refresh": RefreshHandler,
     "announce": AnnounceHandler,
     "room.create": CreateRoomHandler,
     "room.join": JoinRoomHandler,

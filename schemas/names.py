@@ -1,4 +1,4 @@
-"""Names of rooms and users: lower case, so that no two look alike, and safe in a URL and a log."""
+"""Names of rooms and users: lower case, so that no two look alike, and safe in a URL and a log. And of scopes."""
 
 import re
 from typing import Annotated
@@ -8,6 +8,11 @@ from pydantic_core import PydanticCustomError
 
 ROOM_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 USER_NAME = r"^[a-z0-9][a-z0-9._-]{2,31}$"
+SCOPE_NAME = r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$"
+"""RFC 6749 §3.3: what may stand in the list of a token, which spaces separate."""
+
+MAX_SCOPES_LENGTH = 1024
+"""Characters that all scopes of a user, and of a token, may have together."""
 
 
 def _room_name(value: str) -> str:
@@ -22,5 +27,12 @@ def _user_name(value: str) -> str:
     return value
 
 
+def _scope_name(value: str) -> str:
+    if re.fullmatch(SCOPE_NAME, value) is None or value.endswith("\n"):
+        raise PydanticCustomError("scope_name", 'expected 1 to 64 visible ASCII characters but no " and no \\')
+    return value
+
+
 RoomName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
 UserName = Annotated[str, AfterValidator(_user_name), Field(json_schema_extra={"pattern": USER_NAME})]
+ScopeName = Annotated[str, AfterValidator(_scope_name), Field(json_schema_extra={"pattern": SCOPE_NAME})]

@@ -1,4 +1,4 @@
-"""The answer of `POST /token` (RFC 6749 §5.1 and §5.2)."""
+"""The answers of `POST /token` (RFC 6749 §5.1 and §5.2) and of `POST /ws/ticket`."""
 
 from typing import Literal
 
@@ -13,6 +13,13 @@ class Token(Wire):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a type of token, not a secret
     expires_in: int
     scope: str
+
+
+class Ticket(Wire):
+    """What opens one WebSocket, within `expires_in` seconds."""
+
+    ticket: str
+    expires_in: int
 
 
 class TokenError(ErrorBody):

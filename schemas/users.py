@@ -12,14 +12,17 @@ MIN_PASSWORD_BYTES = 8
 MAX_PASSWORD_BYTES = 1024
 
 
-def password_problem(password: str) -> str | None:
-    """Say what is wrong with a password, or None; its length counts in bytes of UTF-8."""
+def password_problem(password: str, *, least: int = MIN_PASSWORD_BYTES) -> str | None:
+    """Say what is wrong with a password, or None; its length counts in bytes of UTF-8.
+
+    `least` is 0 for passwords that may have been chosen elsewhere, under other rules.
+    """
     try:
         length = len(password.encode())
     except UnicodeEncodeError:
         return "expected text that can be written as UTF-8"
-    if not MIN_PASSWORD_BYTES <= length <= MAX_PASSWORD_BYTES:
-        return f"expected {MIN_PASSWORD_BYTES} to {MAX_PASSWORD_BYTES} bytes of UTF-8, got {length}"
+    if not least <= length <= MAX_PASSWORD_BYTES:
+        return f"expected {least} to {MAX_PASSWORD_BYTES} bytes of UTF-8, got {length}"
     if "\0" in password:
         return "expected no NUL character"
     return None

@@ -1,6 +1,6 @@
 """Who checks a credential, by the name that `?service=` gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
@@ -8,6 +8,8 @@ from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
+from schemas.base import timestamp
+from schemas.messages.auth import AuthReply
 
 OWN = "gateway"
 """The service that checks our own tokens, and the default."""
@@ -21,6 +23,17 @@ class AuthResult:
     user: str
     scopes: frozenset[str]
     expires_at: float
+    sid: str | None = None
+    """Our own session that the credential is of, if it is of one."""
+    service: str = OWN
+    """Who has checked it."""
+
+    def granted(self) -> AuthReply:
+        """Give what the client is told of it."""
+        return AuthReply(
+            token_expires_at=timestamp(int(self.expires_at * 1000)),
+            scopes=tuple(sorted(self.scopes)),
+        )
 
 
 class Authorizer(Protocol):
@@ -40,21 +53,33 @@ class OwnTokens:
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user, who may have been disabled or deleted since."""
         claims = self._tokens.verify(token)
-        found = await self._database.find(users.BY_ID, user_id=claims.sub)
-        user = UserRow(**found[0]) if found else None
-        if user is None or user.disabled:
-            raise TokenRevoked("the token's user has been disabled or deleted")
-        # What a user may do can shrink while a token lives.
-        scopes = claims.scopes & frozenset(user.scopes.split())
-        return AuthResult(user.id, user.name, scopes, float(claims.exp))
+        return await standing(
+            self._database,
+            user_id=claims.sub,
+            scopes=claims.scopes,
+            expires_at=float(claims.exp),
+            sid=claims.sid,
+        )
 
 
-async def authorize(authorizers: dict[str, Authorizer], service: str, token: str | None) -> AuthResult:
+async def standing(
+    database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str | None, service: str = OWN
+) -> AuthResult:
+    """Tell whom a credential that was good once stands for by now, or raise `TokenRevoked`."""
+    found = await database.find(users.BY_ID, user_id=user_id)
+    user = UserRow(**found[0]) if found else None
+    if user is None or user.disabled:
+        raise TokenRevoked("the token's user has been disabled or deleted")
+    if service == OWN:
+        # What a user may do can shrink while a token lives. What an outside service allows is not ours to take.
+        scopes &= frozenset(user.scopes.split())
+    return AuthResult(user.id, user.name, scopes, expires_at, sid, service)
+
+
+async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
     """Check a credential with the service named, or raise `AuthenticationFailed` or one of its kind."""
-    if token is None:
-        raise AuthenticationFailed("no credential; connect with ?token=… or an Authorization: Bearer header")
     authorizer = authorizers.get(service)
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)
         raise AuthenticationFailed(f"unknown service; expected one of {known}")
-    return await authorizer.authorize(token)
+    return replace(await authorizer.authorize(token), service=service)

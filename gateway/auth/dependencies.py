@@ -7,33 +7,80 @@ from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
+from gateway.auth import carriers
 from gateway.auth.authorizers import OWN, AuthResult, authorize
-from gateway.auth.carriers import bearer
+from gateway.auth.first_message import first_message
+from gateway.auth.origins import check_origin
 from gateway.services import ServicesDep
+from gateway.websocket import GatewayWebSocket
+from handlers.errors import AuthenticationFailed
 
 # `auto_error` off: a refusal is ours to word, and the same for a missing and a wrong token.
 password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
+async def gateway_websocket(ws: WebSocket, services: ServicesDep) -> GatewayWebSocket:
+    """Give FastAPI's WebSocket as ours. Not async, FastAPI would call it in a thread."""
+    return GatewayWebSocket(ws.scope, ws.receive, ws.send, services.settings, services.clock)
+
+
+GatewayWebSocketDep = Annotated[GatewayWebSocket, Depends(gateway_websocket)]
+
+
 async def websocket_authentication(
-    ws: WebSocket,
+    ws: GatewayWebSocketDep,
     services: ServicesDep,
     token: Annotated[str | None, Query()] = None,
+    ticket: Annotated[str | None, Query()] = None,
     service: Annotated[str, Query()] = OWN,
 ) -> AuthResult:
-    """Check the credential of a WebSocket: an `Authorization` header, or else the query parameter `token`.
+    """Check the origin and the credential of a WebSocket.
 
-    `service` picks the authorizer. Raises `AuthenticationFailed` or one of its kind, which becomes the refusal of
-    the handshake.
+    Of several credentials the first counts, good or bad: the header `Authorization`, a subprotocol, the query
+    parameters `ticket` and `token`, the cookie. A connection without any of them is accepted, and its first message
+    must have one. `service` picks the authorizer of tokens.
+
+    Raises `ForbiddenOrigin`, or `AuthenticationFailed` or one of its kind, which becomes the refusal of the handshake;
+    and `WebSocketDisconnect` if the connection has ended without a credential.
     """
-    return await authorize(services.authorizers, service, bearer(ws) or token or None)
+    check_origin(ws, services.settings.allowed_origins)
+    found = carriers.bearer(ws)
+    if found is None:
+        found = carriers.bearer_subprotocol(ws)
+    if found is None and ticket is not None:
+        return await services.tickets.redeem(ticket)
+    if found is None:
+        found = token
+    if found is None:
+        found = carriers.cookie(ws, services.settings.session_cookie)
+    if found is None:
+        return await first_message(ws, services, service)
+    return await authorize(services.authorizers, service, found)
 
 
 async def http_authentication(
     connection: HTTPConnection, services: ServicesDep, _: Annotated[str | None, Depends(password_flow)]
 ) -> AuthResult:
     """Check the credential of an HTTP request, which is an `Authorization` header and nothing else."""
-    return await authorize(services.authorizers, OWN, bearer(connection))
+    return await authorize(services.authorizers, OWN, _bearer(connection))
+
+
+async def buyer_authentication(
+    connection: HTTPConnection,
+    services: ServicesDep,
+    _: Annotated[str | None, Depends(password_flow)],
+    service: Annotated[str, Query()] = OWN,
+) -> AuthResult:
+    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named."""
+    return await authorize(services.authorizers, service, _bearer(connection))
+
+
+def _bearer(connection: HTTPConnection) -> str:
+    token = carriers.bearer(connection)
+    if token is None:
+        raise AuthenticationFailed("no credential; send the header Authorization: Bearer with a token of POST /token")
+    return token
 
 
 CurrentUser = Annotated[AuthResult, Depends(http_authentication)]
+Buyer = Annotated[AuthResult, Depends(buyer_authentication)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,22 @@ class HashingBusy(Unavailable):
 
     def __str__(self) -> str:
         return "too many log-ins at this moment; try again shortly"
+
+
+MAX_ROUNDS = 16
+"""Each round more doubles the time of a log-in, which is some seconds at this."""
+
+_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
+
+
+def bcrypt_problem(hashed: str) -> str | None:
+    """Say why a hash cannot be brought along, or None; it is not told back, as it may be a password."""
+    found = _BCRYPT.fullmatch(hashed)
+    if found is None:
+        return "expected a bcrypt hash: $2a$, $2b$ or $2y$, two digits, $, and 53 characters"
+    if not 4 <= int(found[1]) <= MAX_ROUNDS:
+        return f"expected a bcrypt hash of 4 to {MAX_ROUNDS} rounds, got {int(found[1])}"
+    return None
 
 
 class Passwords:
@@ -62,7 +79,7 @@ class Passwords:
 
         `hashed` is None for an unknown user: this takes as long as for a known one, and the answer is no.
         """
-        if password_problem(password) is not None:
+        if password_problem(password, least=0) is not None:
             # No stored hash can be of such a password, so nothing is learnt from the haste.
             return False, None
         return await self._run(partial(self._verify, password, hashed))

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway import strict_json
 from gateway.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
+from schemas.names import MAX_SCOPES_LENGTH
 
 ALGORITHM = "HS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
@@ -45,7 +46,7 @@ class Claims(BaseModel):
     nbf: NumericDate
     jti: Text
     sid: Text
-    scope: Annotated[str, Field(max_length=1024)]
+    scope: Annotated[str, Field(max_length=MAX_SCOPES_LENGTH)]
 
     @property
     def scopes(self) -> frozenset[str]:

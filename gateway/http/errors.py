@@ -10,8 +10,10 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.auth.carriers import chosen_subprotocol
+from gateway.auth.refusals import close_of
 from gateway.logs import request_id
 from gateway.services import services_of
 from gateway.transport import frames
@@ -20,13 +22,10 @@ from handlers.errors import (
     InternalError,
     MessageError,
     NotFound,
-    TokenExpired,
-    TokenRevoked,
     ValidationFailed,
     field_path,
 )
 from schemas.base import FieldError
-from schemas.codes import Close
 from schemas.errors import ErrorBody
 
 logger = logging.getLogger(__name__)
@@ -66,21 +65,11 @@ async def _refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     if services_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))
         return
-    close = _close_of(error)
-    await ws.accept()
+    close = close_of(error)
+    await ws.accept(chosen_subprotocol(ws))
     await ws.send_text(frames.error(None, error.body()).text)
     await ws.send_text(frames.bye(close).text)
     await ws.close(close.code, close.reason)
-
-
-def _close_of(error: MessageError) -> Close:
-    if isinstance(error, TokenExpired):
-        return Close.REFUSED_EXPIRED
-    if isinstance(error, TokenRevoked):
-        return Close.REFUSED_REVOKED
-    if isinstance(error, AuthenticationFailed):
-        return Close.AUTHENTICATION_FAILED
-    return Close.OVERLOADED if error.status.retryable else Close.INTERNAL_ERROR
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:
@@ -94,7 +83,11 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 
 
 async def _websocket_validation_error(ws: WebSocket, _: Exception) -> None:
-    await _refuse_handshake(ws, AuthenticationFailed("expected `token` and `service` once each, as text"))
+    await _refuse_handshake(ws, AuthenticationFailed("expected `token`, `ticket` and `service` as text"))
+
+
+async def _gone(_: WebSocket, error: Exception) -> None:
+    """Do nothing: the connection ended before it was logged in, and nobody is there to be told."""
 
 
 async def _http_exception(connection: HTTPConnection, error: Exception) -> Response | None:
@@ -120,6 +113,7 @@ _HANDLERS: dict[type[Exception], Any] = {
     MessageError: _message_error,
     RequestValidationError: _validation_error,
     WebSocketRequestValidationError: _websocket_validation_error,
+    WebSocketDisconnect: _gone,
     HTTPException: _http_exception,
     Exception: _unexpected,
 }

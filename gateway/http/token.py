@@ -1,5 +1,6 @@
 """`POST /token`: a user name and a password become an access token."""
 
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request, Response
@@ -23,6 +24,9 @@ class InvalidScope(MessageError):
 
     status = Status.FORBIDDEN
 
+    def __str__(self) -> str:
+        return "none of these scopes is allowed to this user; without `scope` the token has all that are"
+
 
 @router.post("/token", response_model=Token, responses={401: {"model": TokenError}, 429: {"model": ErrorBody}})
 async def log_in(
@@ -35,7 +39,8 @@ async def log_in(
 ) -> Response:
     """Log in with the OAuth2 password flow (RFC 6749 §4.3).
 
-    Without `scope` the token allows all that the user may do, and otherwise what of it was asked for.
+    Without `scope` the token allows all that the user may do, and otherwise what of it was asked for (RFC 6749 §3.3:
+    the answer says what was given). If nothing of it is allowed, the error is `invalid_scope`.
     """
     address = request.client.host if request.client else "unknown"
     try:
@@ -45,7 +50,9 @@ async def log_in(
     allowed = frozenset(user.scopes.split())
     scopes = allowed & frozenset(scope.split()) if scope.split() else allowed
     if not scopes:
-        return _refused(InvalidScope("none of these scopes is allowed"), "invalid_scope")
+        refusal = _refused(InvalidScope(), "invalid_scope")
+        refusal.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
+        return refusal
     token = Token(
         access_token=services.tokens.issue(user.id, scopes),
         expires_in=services.tokens.lifetime_seconds,

@@ -102,3 +102,15 @@ messages = Table(
         postgresql_where=text("client_id IS NOT NULL"),
     ),
 )
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256: who reads the table cannot use what is in it
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("service", Text, nullable=False),  # who has checked the token that the ticket was bought with
+    Column("sid", Text),  # the session of that token, if it was one of ours
+    Column("scopes", Text, nullable=False),
+    Column("token_expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)

@@ -1,7 +1,7 @@
 """Users."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, insert, select, update
@@ -44,6 +44,30 @@ class UserRow:
         )
 
 
+def new(
+    *,
+    name: str,
+    password_hash: str,
+    full_name: str | None,
+    email: str | None,
+    scopes: Iterable[str],
+    disabled: bool,
+    now: int,
+) -> UserRow:
+    """Make a user, who is not stored yet, with an id that nobody has had."""
+    return UserRow(
+        id=secrets.token_hex(16),
+        name=name,
+        password_hash=password_hash,
+        full_name=full_name,
+        email=email,
+        scopes=" ".join(sorted(scopes)),
+        disabled=disabled,
+        created_at=now,
+        last_seen_at=None,
+    )
+
+
 async def add(
     connection: AsyncConnection,
     *,
@@ -55,22 +79,28 @@ async def add(
     now: int,
 ) -> UserRow:
     """Add a user, or raise `Conflict` if the name is taken."""
-    row = UserRow(
-        id=secrets.token_hex(16),
-        name=name,
-        password_hash=password_hash,
-        full_name=full_name,
-        email=email,
-        scopes=" ".join(sorted(scopes)),
-        disabled=False,
-        created_at=now,
-        last_seen_at=None,
+    row = new(
+        name=name, password_hash=password_hash, full_name=full_name, email=email, scopes=scopes, disabled=False, now=now
     )
     try:
         await connection.execute(insert(users).values(vars(row)))
     except IntegrityError:
         raise Conflict(f"the user name `{name}` is taken; choose another") from None
     return row
+
+
+async def add_all(connection: AsyncConnection, rows: Sequence[UserRow]) -> None:
+    """Add users whose names are known to be free."""
+    await connection.execute(insert(users), [vars(row) for row in rows])
+
+
+async def taken(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+    """Tell which of these names have a user."""
+    found: set[str] = set()
+    for start in range(0, len(names), 1000):
+        query = select(users.c.name).where(users.c.name.in_(names[start : start + 1000]))
+        found.update((await connection.execute(query)).scalars())
+    return found
 
 
 async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
@@ -104,6 +134,11 @@ async def set_password(connection: AsyncConnection, name: str, password_hash: st
     """Store a new hash; tells whether there is such a user."""
     result = await connection.execute(update(users).where(users.c.name == name).values(password_hash=password_hash))
     return result.rowcount == 1
+
+
+async def set_scopes(connection: AsyncConnection, name: str, scopes: Iterable[str]) -> None:
+    """Say what a user may do from now on."""
+    await connection.execute(update(users).where(users.c.name == name).values(scopes=" ".join(sorted(scopes))))
 
 
 async def set_disabled(connection: AsyncConnection, name: str, disabled: bool) -> bool:

@@ -118,6 +118,10 @@ class Direct:
         """Cut the connection."""
         self._protocol.transport.abort()
 
+    def limit(self, size: int | None) -> None:
+        """Take no message of more than `size` bytes; with None, of no more than the server allows."""
+        self._protocol.conn.max_message_size = size or self._protocol.config.ws_max_size
+
     def wake(self) -> None:
         """Have `next` tell of a disconnect, before there is one."""
         self._protocol.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -264,6 +268,8 @@ def supported() -> bool:
 
 def _parser_is_as_expected() -> bool:
     connection = ServerProtocol(max_size=1024)
+    if connection.max_message_size != 1024:  # what `Direct.limit` changes
+        return False
     connection.receive_data(
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

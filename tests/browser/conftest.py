@@ -25,11 +25,13 @@ class Wire:
     """The way from a tab to the gateway, which a test can cut and mend.
 
     Frames that contain one of certain words get lost: `loses_sent` those of the page, `loses_heard` those for it.
+    `urls` are those that the page has connected to.
     """
 
     def __init__(self) -> None:
         self.loses_sent: tuple[str, ...] = ()
         self.loses_heard: tuple[str, ...] = ()
+        self.urls: list[str] = []
         self._mended = asyncio.Event()
         self._mended.set()
         self._socket: WebSocketRoute | None = None
@@ -38,6 +40,7 @@ class Wire:
         """Connect the page with the gateway, as soon as there is a way."""
         await self._mended.wait()
         self._socket = socket
+        self.urls.append(socket.url)
         server = socket.connect_to_server()
         socket.on_message(lambda frame: None if any(word in frame for word in self.loses_sent) else server.send(frame))
         server.on_message(lambda frame: None if any(word in frame for word in self.loses_heard) else socket.send(frame))

@@ -11,7 +11,7 @@ from tests.server import settings_for_tests
 
 
 async def test_a_page_of_an_allowed_origin_may_ask(own_gateway: OwnGateway) -> None:
-    async with App(own_gateway(cors_origins=("https://app.example.com",))) as app:
+    async with App(own_gateway(allowed_origins=("https://app.example.com",))) as app:
         preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
         response = await app.http.options("/token", headers=preflight)
         assert response.status_code == 200

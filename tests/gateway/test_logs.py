@@ -31,6 +31,12 @@ TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIj
         "Authorization: Bearer not-even-a-jwt-but-20-characters",
         "ticket=not-even-a-jwt-but-20-characters",
         "username=alice&password=not-even-a-jwt-but-20",
+        "< Sec-WebSocket-Protocol: gateway.v1, bearer.not-even-a-jwt-but-20-characters",
+        "'subprotocols': ['gateway.v1', 'bearer.not-even-a-jwt-but-20-characters']",
+        "< Cookie: theme=dark; session=not-even-a-jwt-but-20-characters",
+        """< TEXT '{"type":"auth","data":{"token":"not-even-a-jwt-but-20-characters"}}' [71 bytes]""",
+        """< TEXT '{"type":"auth","data":{"token":"e...not-even-a-jwt-but-20-characters"}}' [471 bytes]""",
+        """< CONT 'not-even-a-jwt-but-20-characters"}}' [text, 35 bytes]""",
     ],
 )
 def test_a_credential_is_redacted_wherever_it_stands(line: str) -> None:
@@ -125,3 +131,40 @@ async def test_no_token_and_no_password_reaches_any_log_line(
     assert "a wrong password of mine" not in log
     found = [token[start : start + 20] for start in range(len(token) - 20) if token[start : start + 20] in log]
     assert not found
+
+
+@pytest.mark.parametrize("protocol", ["gateway", "wsproto"])
+async def test_no_credential_of_any_carrier_reaches_any_log_line(
+    own_gateway: OwnGateway, everything_logged: io.StringIO, protocol: str
+) -> None:
+    options = {"log_level": 5} if protocol == "gateway" else {"log_level": 5, "ws": protocol}
+    gateway = own_gateway(options=options, allowed_origins=("https://app.example.com",))
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        bearer = {"Authorization": f"Bearer {token}"}
+        tickets = [(await app.http.post("/ws/ticket", headers=bearer)).json()["ticket"] for _ in range(2)]
+        unknown = "An-opaque-token-of-somebody-else-or-a-mistake"
+        secrets = [token, token[:-5] + "AAAAA", *tickets, unknown]
+        for secret in [*secrets, tickets[0]]:
+            cookie = {"Origin": "https://app.example.com", "Cookie": f"theme=dark; session={secret}; a=b"}
+            for query, handshake in (
+                (f"?token={secret}&service=gateway", {}),
+                (f"?ticket={secret}", {}),
+                ("", {"additional_headers": {"Authorization": f"Bearer {secret}"}}),
+                ("", {"subprotocols": ["gateway.v1", f"bearer.{secret}"]}),
+                ("", {"additional_headers": cookie}),
+            ):
+                async with app.socket(query, **handshake) as client:
+                    await client.next()
+            async with app.socket() as client:
+                await client.send({"type": "auth", "id": 1, "data": {"token": secret}})
+                await client.next()
+            async with app.connect("alice") as client:
+                await client.until(id=await client.start("auth.refresh", token=secret))
+                await client.until(id=await client.start("auth", token=secret, unknown=1))
+                await client.ws.send(part for part in ('{"type":"auth.refresh","data":{"token":"', secret, '"}}'))
+                await client.ask("ping") if secret == token else await client.expect("error")
+    log = everything_logged.getvalue()
+    assert "[redacted]" in log
+    found = {secret[start : start + 20] for secret in secrets for start in range(len(secret) - 19)}
+    assert [line for line in log.splitlines() if any(part in line for part in found)] == []

@@ -19,7 +19,7 @@ WRONG = {
     "DATABASE_URL": "mysql://root:hunter2hunter2@localhost/db",
     "BUS_URL": "amqp://guest:hunter2hunter2@localhost",
     "ROOT_PATH": "gateway/",
-    "CORS_ORIGINS": "https://*.example.com",
+    "ALLOWED_ORIGINS": "https://*.example.com",
     "MAX_MESSAGE_BYTES": "64k",
     "MESSAGE_RATE": "-1",
     "HANDSHAKE_REJECTION": "403",
@@ -106,8 +106,55 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_CORS_ORIGINS", "https://a.example, http://localhost:3000")
-    assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
+    monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000")
+    assert load_settings().allowed_origins == ("https://a.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "app.example.com",
+            "https://",
+            "https://App.example.com",
+            "https://app.example.com/",
+            "https://app.example.com.",
+        ),
+        *(
+            "https://app.example.com:443",
+            "http://localhost:80",
+            "https://a@b.example",
+            "https://*",
+            "*",
+            "null",
+            "file://",
+        ),
+        *("https://a.example https://b.example", "https://a.example:port", "https://a..example", "https://a.example?b"),
+    ],
+)
+def test_an_origin_that_no_browser_would_send_is_refused(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", f"https://fine.example,{origin}")
+    with pytest.raises(StartError, match=r"^GATEWAY_ALLOWED_ORIGINS: expected origins as browsers send them"):
+        load_settings()
+
+
+def test_origins_of_apps_addresses_and_names_without_dots_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins = (
+        "capacitor://localhost",
+        "http://[::1]:3000",
+        "http://10.0.0.1",
+        "https://a.example:8443",
+        "http://box:443",
+    )
+    monkeypatch.setenv("GATEWAY_ALLOWED_ORIGINS", ",".join(origins))
+    assert load_settings().allowed_origins == origins
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b", "a;b", "é"])
+def test_a_cookie_cannot_be_named_anything(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("GATEWAY_SESSION_COOKIE", name)
+    with pytest.raises(StartError, match=r"^GATEWAY_SESSION_COOKIE: expected the name of a cookie"):
+        load_settings()
 
 
 def test_a_variable_that_no_setting_reads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
         "GATEWAY_MESSAGE_RATE": "s3cr3t-k3y",
         "GATEWAY_PASSWORD_ROUNDS": "3",
         "GATEWAY_ENVIRONMENT": "s3cr3t-k3y",
-        "GATEWAY_CORS_ORIGINS": "https://s3cr3t-k3y.example/path",
+        "GATEWAY_ALLOWED_ORIGINS": "https://s3cr3t-k3y.example/path",
         "GATEWAY_ROOT_PATH": "s3cr3t-k3y",
     }
     serve, users = run_here(tmp_path, "serve", **wrong), run_here(tmp_path, "users", "list", **wrong)

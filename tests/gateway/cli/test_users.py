@@ -55,6 +55,15 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
         ("add bob", "", "password: expected 8 to 1024 bytes of UTF-8, got 0"),
         ("passwd carol", PASSWORD, "there is no user carol; see: gateway users list"),
         ("passwd alice", "short", "password: expected 8 to 1024 bytes of UTF-8, got 5"),
+        ("grant carol admin", "", "there is no user carol; see: gateway users list"),
+        ("revoke carol admin", "", "there is no user carol; see: gateway users list"),
+        ('grant alice a"b', "", 'SCOPE: expected 1 to 64 visible ASCII characters but no " and no \\'),
+        ("add bob --scope é", PASSWORD, 'SCOPE: expected 1 to 64 visible ASCII characters but no " and no \\'),
+        (
+            f"grant alice {' '.join(f'{number:064}' for number in range(16))}",
+            "",
+            "SCOPE: expected at most 1024 characters for all of a user's, got 1073",
+        ),
         ("disable carol", "", "there is no user carol; see: gateway users list"),
         ("enable carol", "", "there is no user carol; see: gateway users list"),
     ],
@@ -78,6 +87,28 @@ def test_a_person_is_asked_for_the_password_twice_and_does_not_see_it(tmp_path: 
         terminal.expect("added alice")
         assert terminal.end() == 0
         assert PASSWORD not in terminal.raw
+
+
+async def test_scopes_are_granted_and_revoked_and_the_next_token_has_them(
+    served: Served, app: App, alice: str, run_here: RunHere
+) -> None:
+    def gateway(*arguments: str) -> Awaitable[Result]:
+        return asyncio.to_thread(run_here, served.folder, "users", *arguments)
+
+    token = await app.token(alice)
+    granted = await gateway("grant", alice, "admin", "chat:read", "dice:roll")
+    assert granted.out == f"{alice} may now: admin chat:read chat:write dice:roll rooms:manage\n"
+    assert granted.err == "note: no built-in message needs dice:roll; a handler of yours may\n"
+    assert (await app.log_in(alice, scope="admin")).json()["scope"] == "admin"
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("welcome", scopes=["chat:read", "chat:write", "rooms:manage"])  # of the token, and no more
+
+    revoked = await gateway("revoke", alice, "admin", "chat:write", "never-had")
+    assert revoked == Result(0, f"{alice} may now: chat:read dice:roll rooms:manage\n", "")
+    async with app.socket(f"?token={token}") as client:
+        await client.expect("welcome", scopes=["chat:read", "rooms:manage"])
+    refused = await app.log_in(alice, scope="admin")
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
 
 
 def _row(listing: Result, name: str) -> str:

@@ -1,0 +1,92 @@
+"""The last of the carriers: a connection without a credential, whose first message brings one.
+
+Until then it is a stranger. It costs its coroutine and a place on the wheel, gets one try, and is one of few from
+its address.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from gateway.auth.authorizers import AuthResult, authorize
+from gateway.auth.refusals import close_of
+from gateway.services import Services
+from gateway.transport import frames
+from gateway.websocket import GatewayWebSocket
+from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed
+from handlers.factory import readable_id
+from schemas.base import ClientMessage
+from schemas.codes import Close
+from schemas.messages.auth import Authenticate
+
+logger = logging.getLogger(__name__)
+
+TYPE = "auth"
+EXAMPLE = '{"type":"auth","data":{"token":"…"}}'
+
+
+async def first_message(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:
+    """Accept a connection and have its first message log it in, in time.
+
+    Raises `AuthenticationFailed` or `RateLimited` before it is accepted, and `WebSocketDisconnect` if it has ended.
+    """
+    if not services.settings.auth_timeout_seconds:
+        raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")
+    address = ws.client.host if ws.client else "unknown"
+    with services.unauthenticated.take(address) as has_place:
+        if not has_place:
+            raise RateLimited("connections from this address that have not logged in", 1000)
+        await ws.open()
+        return await _log_in(ws, services, service)
+
+
+async def _log_in(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:
+    message_id: int | str | None = None
+    try:
+        request_data = await _first_json(ws, services)
+        message_id = readable_id(request_data)
+        auth = await authorize(services.authorizers, service, _token_of(request_data))
+    except MessageError as error:
+        logger.info("refused a first message: %s", error)
+        ws.turn_away(message_id, error, close_of(error))
+        await ws.finish()
+        raise WebSocketDisconnect from None
+    if message_id is not None:
+        ws.outbox.answer(frames.reply(message_id, auth.granted()))
+    return auth
+
+
+async def _first_json(ws: GatewayWebSocket, services: Services) -> dict[str, object]:
+    with _time_limit(ws, services):
+        request_data = await ws.first_json()
+    if request_data is None:
+        await ws.finish()
+        raise WebSocketDisconnect
+    return request_data
+
+
+@contextmanager
+def _time_limit(ws: GatewayWebSocket, services: Services) -> Iterator[None]:
+    seconds = services.settings.auth_timeout_seconds
+    late = AuthenticationFailed(f"no credential came within {seconds:g} seconds; send {EXAMPLE} as the first message")
+    timer = services.wheel.after(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _token_of(request_data: dict[str, object]) -> str:
+    try:
+        message = ClientMessage.model_validate(request_data)
+    except ValidationError as error:
+        raise ValidationFailed.of(error) from None
+    if message.type != TYPE:
+        raise AuthenticationFailed(f"not logged in: the first message must be {EXAMPLE}")
+    try:
+        return Authenticate.model_validate({} if message.data is None else message.data).token
+    except ValidationError as error:
+        raise ValidationFailed.of(error, "data") from None

@@ -1,0 +1,87 @@
+"""Tickets: credentials that open one WebSocket, within 30 seconds.
+
+A URL ends up in logs, histories and `Referer` headers, and a browser can give a WebSocket nothing but a URL and
+subprotocols. A ticket in a URL is worth nothing to whoever finds it there: it has been used, or has run out.
+"""
+
+import hashlib
+import re
+import secrets
+from functools import partial
+
+from gateway.auth.authorizers import AuthResult, standing
+from gateway.clock import Clock, milliseconds
+from gateway.store import tickets
+from gateway.store.engine import Database
+from gateway.store.tickets import TicketRow
+from handlers.errors import AuthenticationFailed, RateLimited, TokenExpired
+
+TICKET_SECONDS = 30
+
+_FORM = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits, base64url
+
+
+class Tickets:
+    """Sells tickets to those who have a token, and takes them back from their connections.
+
+    They lie in the store, so that a ticket bought from one node opens a connection to another.
+    """
+
+    def __init__(self, database: Database, clock: Clock, max_per_user: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._max_per_user = max_per_user
+
+    async def issue(self, auth: AuthResult) -> str:
+        """Make a ticket for a user, or raise `RateLimited` if that user holds too many unused ones."""
+        ticket, now = secrets.token_urlsafe(32), milliseconds(self._clock)
+        row = TicketRow(
+            hash=_hash(ticket),
+            user_id=auth.user_id,
+            service=auth.service,
+            sid=auth.sid,
+            scopes=" ".join(sorted(auth.scopes)),
+            token_expires_at=round(auth.expires_at * 1000),
+            expires_at=now + TICKET_SECONDS * 1000,
+        )
+        add = partial(tickets.add, ticket=row, now=now, limit=self._max_per_user)
+        if not await self._database.transact(add):
+            raise RateLimited("tickets that have not been used", TICKET_SECONDS * 1000)
+        return ticket
+
+    async def redeem(self, ticket: str) -> AuthResult:
+        """Use a ticket up and tell whom it stands for, or raise `AuthenticationFailed` or one of its kind.
+
+        It gives what the token gave that it was bought with: the same scopes, until the same time.
+        """
+        found = await self._take(ticket)
+        now = milliseconds(self._clock)
+        if found is None or found.expires_at <= now:
+            raise AuthenticationFailed(
+                f"the ticket is not valid: it opens one connection, within {TICKET_SECONDS} seconds;"
+                " get another with POST /ws/ticket"
+            )
+        if found.token_expires_at <= now:
+            raise TokenExpired("the token that the ticket was bought with has expired; log in again for a new one")
+        return await standing(
+            self._database,
+            user_id=found.user_id,
+            scopes=frozenset(found.scopes.split()),
+            expires_at=found.token_expires_at / 1000,
+            sid=found.sid,
+            service=found.service,
+        )
+
+    async def _take(self, ticket: str) -> TicketRow | None:
+        if _FORM.fullmatch(ticket) is None:
+            return None
+        key = _hash(ticket)
+        # Guesses are looked up and no more: they must not take turns from those who write.
+        if not await self._database.look_up(partial(tickets.exists, hash=key)):
+            return None
+        return await self._database.transact(partial(tickets.take, hash=key))
+
+
+def _hash(ticket: str) -> str:
+    # No salt and no stretching: nobody guesses 256 random bits. And found by its hash, none is compared in Python.
+    return hashlib.sha256(ticket.encode()).hexdigest()

@@ -1,0 +1,24 @@
+"""`POST /ws/ticket`: a token becomes a ticket, which opens one WebSocket."""
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from gateway.auth.dependencies import Buyer
+from gateway.auth.tickets import TICKET_SECONDS
+from gateway.http.token import NO_STORE
+from gateway.services import ServicesDep
+from schemas.errors import ErrorBody
+from schemas.token import Ticket
+
+router = APIRouter(tags=["log in"])
+
+
+@router.post("/ws/ticket", response_model=Ticket, responses={401: {"model": ErrorBody}, 429: {"model": ErrorBody}})
+async def buy_ticket(auth: Buyer, services: ServicesDep) -> Response:
+    """Get a ticket for `/ws/chat?ticket=…`, with an `Authorization: Bearer` header.
+
+    It opens one connection, within `expires_in` seconds, with the scopes of the token and until that ends. `service`
+    names who checks the token, as it does for a connection.
+    """
+    ticket = Ticket(ticket=await services.tickets.issue(auth), expires_in=TICKET_SECONDS)
+    return JSONResponse(ticket.model_dump(), headers=NO_STORE)

@@ -1,0 +1,24 @@
+"""Tickets, with which a connection is opened once."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "tickets",
+        sa.Column("hash", sa.Text, primary_key=True),
+        sa.Column("user_id", sa.Text, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+        sa.Column("service", sa.Text, nullable=False),
+        sa.Column("sid", sa.Text),
+        sa.Column("scopes", sa.Text, nullable=False),
+        sa.Column("token_expires_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("tickets")

@@ -1,0 +1,44 @@
+"""Tickets. Of each only a hash is stored; times are milliseconds since 1970."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from gateway.store.tables import tickets
+
+
+@dataclass(frozen=True)
+class TicketRow:
+    """A ticket as stored."""
+
+    hash: str
+    user_id: str
+    service: str
+    sid: str | None
+    scopes: str
+    token_expires_at: int
+    expires_at: int
+
+
+def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> bool:
+    """Store a ticket, unless its user has `limit` of them already, and remove all that have expired.
+
+    Each that is added sweeps, so that the table holds no more than were bought within one life of a ticket.
+    """
+    connection.execute(delete(tickets).where(tickets.c.expires_at <= now))
+    held = select(func.count()).where(tickets.c.user_id == ticket.user_id)
+    if limit and connection.execute(held).scalar_one() >= limit:
+        return False
+    connection.execute(insert(tickets).values(vars(ticket)))
+    return True
+
+
+def exists(connection: Connection, hash: str) -> bool:
+    """Tell whether there is a ticket."""
+    return connection.execute(select(tickets.c.hash).where(tickets.c.hash == hash)).one_or_none() is not None
+
+
+def take(connection: Connection, hash: str) -> TicketRow | None:
+    """Remove a ticket and give it. Of many who try at once, one gets it."""
+    found = connection.execute(delete(tickets).where(tickets.c.hash == hash).returning(*tickets.c)).one_or_none()
+    return TicketRow(**found._mapping) if found else None

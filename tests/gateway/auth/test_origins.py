@@ -1,0 +1,125 @@
+"""Which pages may open a WebSocket: those of the gateway itself and of the origins that the operator has named."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from starlette.requests import HTTPConnection
+from websockets.exceptions import InvalidStatus
+
+from gateway.auth.origins import ForbiddenOrigin, check_origin
+from tests.client import App
+from tests.conftest import OwnGateway
+from tests.server import Gateway, running_gateway, settings_for_tests
+
+ALLOWED = ("https://app.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]:3000")
+
+WRONG = {
+    "another site": "https://evil.example",
+    "one that begins like an allowed one": "https://app.example.com.evil",
+    "one that ends like an allowed one": "https://evil-app.example.com",
+    "a subdomain": "https://www.app.example.com",
+    "the domain above": "https://example.com",
+    "another scheme": "http://app.example.com",
+    "another port": "https://app.example.com:8443",
+    "the scheme's own port, which browsers leave out": "https://app.example.com:443",
+    "no port where there is one": "http://localhost",
+    "upper case": "https://APP.example.com",
+    "an upper-case scheme": "HTTPS://app.example.com",
+    "a dot at the end": "https://app.example.com.",
+    "a slash at the end": "https://app.example.com/",
+    "a user": "https://app.example.com@evil.example",
+    "null": "null",
+    "nothing": "",
+    "a star": "*",
+    "two in one header": "https://app.example.com https://evil.example",
+    "two with a comma": "https://app.example.com, https://evil.example",
+    "letters that only look alike": "https://\u0430pp.example.com".encode().decode("latin-1"),
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("origins")
+    with running_gateway(settings_for_tests(folder, allowed_origins=ALLOWED)) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("origin", WRONG.values(), ids=WRONG)
+async def test_a_wrong_origin_is_refused_even_with_a_good_token(app: App, alice: str, origin: str) -> None:
+    headers = {"Authorization": f"Bearer {await app.token(alice)}", "Origin": origin}
+    async with app.socket(additional_headers=headers) as client:
+        error = await client.expect("error", id=None, status=40300, name="forbidden", retryable=False)
+        assert "GATEWAY_ALLOWED_ORIGINS" in error["message"]
+        await client.expect("bye", code=1008, reason="forbidden_origin", reconnect="never")
+        await client.expect_close(1008, "forbidden_origin")
+
+
+@pytest.mark.parametrize("origin", [*ALLOWED, None])
+async def test_an_allowed_origin_and_none_at_all_are_fine(app: App, alice: str, origin: str | None) -> None:
+    headers = {"Authorization": f"Bearer {await app.token(alice)}"} | ({"Origin": origin} if origin else {})
+    async with app.socket(additional_headers=headers) as client:
+        await client.expect("welcome", user=alice)
+
+
+async def test_the_origin_is_looked_at_first_so_nothing_is_used_up(app: App, alice: str) -> None:
+    headers = {"Authorization": f"Bearer {await app.token(alice)}"}
+    ticket = (await app.http.post("/ws/ticket", headers=headers)).json()["ticket"]
+    async with app.socket(f"?ticket={ticket}", additional_headers={"Origin": "https://evil.example"}) as client:
+        await client.expect("error", status=40300)
+    async with app.socket(additional_headers={"Origin": "https://evil.example"}) as client:
+        await client.expect("error", status=40300)  # at once: no first message is waited for
+    async with app.socket(f"?ticket={ticket}", additional_headers={"Origin": ALLOWED[0]}) as client:
+        await client.expect("welcome", user=alice)
+
+
+async def test_two_origins_are_refused(app: App, own_gateway: OwnGateway, alice: str) -> None:
+    twice = [("Origin", ALLOWED[0])] * 2
+    with pytest.raises(InvalidStatus) as refused:
+        async with app.socket(f"?token={await app.token(alice)}", additional_headers=twice):
+            pass
+    assert refused.value.response.status_code == 400  # in the WebSocket library, and this one lets them through:
+    async with App(own_gateway(allowed_origins=ALLOWED, options={"ws": "wsproto"})) as app:
+        async with app.socket(f"?token={await app.token(alice)}", additional_headers=twice) as client:
+            await client.expect("error", status=40300)
+            await client.expect("bye", reason="forbidden_origin")
+
+
+def connection(*headers: tuple[str, str]) -> HTTPConnection:
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    return HTTPConnection({"type": "websocket", "scheme": "ws", "path": "/ws/chat", "headers": raw})
+
+
+@pytest.mark.parametrize("hosts", [[], [""], ["localhost", "localhost"]])
+def test_without_one_clear_host_no_origin_is_the_gateways_own(hosts: list[str]) -> None:
+    with pytest.raises(ForbiddenOrigin):
+        check_origin(connection(("origin", "http://localhost"), *(("host", host) for host in hosts)), ())
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [("localhost", "http://localhost"), ("localhost:80", "http://localhost"), ("[::1]:8000", "http://[::1]:8000")],
+)
+def test_the_gateways_own_pages_may_connect(host: str, origin: str) -> None:
+    check_origin(connection(("origin", origin), ("host", host)), ())
+
+
+@pytest.mark.parametrize(("trusted", "is_believed"), [("127.0.0.1", True), ("10.0.0.1", False), ("", False)])
+async def test_only_a_trusted_proxy_can_say_that_it_ends_tls(
+    own_gateway: OwnGateway, trusted: str, is_believed: bool
+) -> None:
+    gateway = own_gateway(trusted_proxies=trusted, root_path="/gateway")
+    async with App(gateway) as app:
+        for scheme, is_own in (("https", is_believed), ("http", not is_believed)):
+            headers = {"Origin": f"{scheme}://{gateway.host}:{gateway.port}", "X-Forwarded-Proto": "https"}
+            async with app.socket("?token=none", additional_headers=headers) as client:
+                await client.expect("error", status=40001 if is_own else 40300)
+
+
+async def test_a_wrong_origin_can_be_a_plain_403_too(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(handshake_rejection="http")) as app:
+        with pytest.raises(InvalidStatus) as refused:
+            async with app.socket(additional_headers={"Origin": "https://evil.example"}):
+                pass
+        assert refused.value.response.status_code == 403
+        assert json.loads(refused.value.response.body)["status"] == 40300
