@@ -77,7 +77,7 @@ class Tickets:
             return None
         key = _hash(ticket)
         # Guesses are looked up and no more: they must not take turns from those who write.
-        if not await self._database.look_up(partial(tickets.exists, hash=key)):
+        if not await self._database.find(tickets.EXISTING, wanted=key):
             return None
         return await self._database.transact(partial(tickets.take, hash=key))
 

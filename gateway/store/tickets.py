@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
+from gateway.store.prepared import Statement
 from gateway.store.tables import tickets
 
 
@@ -33,9 +34,8 @@ def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> b
     return True
 
 
-def exists(connection: Connection, hash: str) -> bool:
-    """Tell whether there is a ticket."""
-    return connection.execute(select(tickets.c.hash).where(tickets.c.hash == hash)).one_or_none() is not None
+EXISTING = Statement(lambda _: select(tickets.c.hash).where(tickets.c.hash == bindparam("wanted")))
+"""Finds a ticket by its hash, and leaves it where it is."""
 
 
 def take(connection: Connection, hash: str) -> TicketRow | None:
