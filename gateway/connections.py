@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Protocol
 
 from gateway.clock import Clock
-from gateway.limits import TokenBuckets
+from gateway.limits import Allowance, TokenBuckets
 from gateway.settings import Settings
 from gateway.transport.frames import Frame
+from handlers.errors import RateLimited
 from schemas.codes import Close
 
 MAX_RECONNECT_SPREAD_MS = 30_000
@@ -40,7 +41,16 @@ class Connections:
         self._of_address: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._rate = TokenBuckets(settings.connection_rate, max(1.0, settings.connection_rate))
+        self._rates_of_addresses = _buckets(settings.connection_rate)
+        self._rates_of_users = _buckets(settings.connection_rate_per_user, settings.max_connections_per_user)
+        self._messages_of_users = _buckets(settings.message_rate_per_user, settings.message_burst)
+        self._messages_from_addresses = _buckets(settings.message_rate_per_address, settings.message_burst)
+        self._joins_of_users = _buckets(settings.join_rate_per_user)
+
+    def count_attempt(self, address: str) -> None:
+        """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
+        if wait := self._rates_of_addresses.take(address, self._clock.steady()):
+            raise RateLimited("connections from this address", int(wait * 1000) + 1)
 
     def admits(self, user_id: str, address: str) -> bool:
         """Tell whether one more is within the limits."""
@@ -48,8 +58,15 @@ class Connections:
         return not (
             0 < settings.max_connections_per_user <= len(self._of_user.get(user_id, ()))
             or 0 < settings.max_connections_per_address <= self._of_address[address]
-            or self._rate.take(address, self._clock.steady())
+            or self._rates_of_users.take(user_id, self._clock.steady())
         )
+
+    def share_limits(self, connection: Connection, messages: Allowance, joins: Allowance) -> None:
+        """Have a connection draw on what all of its user's, and all from its address, may do together."""
+        now = self._clock.steady()
+        messages.limit(self._messages_of_users.of(connection.user_id, now), "of this user")
+        messages.limit(self._messages_from_addresses.of(connection.address, now), "from this address")
+        joins.limit(self._joins_of_users.of(connection.user_id, now), "of this user")
 
     def add(self, connection: Connection) -> None:
         """Count a connection in."""
@@ -92,3 +109,8 @@ class Connections:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
+
+
+def _buckets(rate: float, least_burst: float = 1) -> TokenBuckets:
+    """Make buckets that let a second's worth through at once, and not less than `least_burst`."""
+    return TokenBuckets(rate, max(1.0, rate, least_burst))

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance, TokenBucket, address_of
 from gateway.logs import request_id
 from gateway.services import Services
 from gateway.store import users
@@ -42,10 +42,10 @@ class ChatSession:
         self.user_id = auth.user_id
         self.scopes = auth.scopes
         self.expires_at = auth.expires_at
-        self.address = ws.client.host if ws.client else "unknown"
-        self.joins = TokenBucket(
-            services.settings.join_rate, max(1.0, services.settings.join_rate), services.clock.steady()
-        )
+        self.address = address_of(ws)
+        self.joins = Allowance()
+        rate = services.settings.join_rate
+        self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
         self.joined: set[str] = set()
         self._expiry: Timer | None = None
 
@@ -170,6 +170,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
         await ws.finish()
         return
     services.connections.add(session)
+    services.connections.share_limits(session, ws.allowance, session.joins)
     services.presence.arrive(session)
     try:
         session.welcome()

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
     connection_rate: Rate = 100
+    connection_rate_per_user: Rate = 10
     deflate: bool = False
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
 
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     max_json_depth: Annotated[int, Field(ge=4, le=256)] = 32
     message_rate: Rate = 50
     message_burst: Annotated[int, Field(ge=1)] = 100
+    message_rate_per_user: Rate = 100
+    message_rate_per_address: Rate = 1000
     max_protocol_errors: Count = 10
     outbox_frames: Annotated[int, Field(ge=16)] = 256
     outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576
@@ -76,6 +79,7 @@ class Settings(BaseSettings):
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     rooms_open: bool = True
     join_rate: Rate = 10
+    join_rate_per_user: Rate = 30
     max_rooms_per_connection: Count = 128
 
     @field_validator("cors_origins", mode="before")

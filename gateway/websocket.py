@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import strict_json
 from gateway.clock import Clock
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL_ERROR_SECONDS = 10
 RATE_ABUSE_SECONDS = 10
+RATE_ABUSE_REFUSALS = 1000
+"""Refused messages, with no second of peace among them, that end a connection before that time is up."""
 CLOSE_SECONDS = 1
 """How long a client that does not read is given to take its close frame."""
 
@@ -49,10 +51,14 @@ class GatewayWebSocket(WebSocket):
         self._hang_up: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
-        self._messages = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
+        self.allowance = Allowance()
+        """How many messages it may send; all that comes counts, if only to be refused."""
+        bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
+        self.allowance.limit(bucket, "on this connection")
         self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
+        self._refusals = 0
         self._receiver: asyncio.Task[Any] | None = None
 
     async def iter_json(self) -> AsyncIterator[dict[str, Any]]:
@@ -108,6 +114,7 @@ class GatewayWebSocket(WebSocket):
             text = item if isinstance(item, str) else self._text_of(item)
             if text is None or (text and not text.isspace()):
                 return text
+            self._within_rate(None)
         return None
 
     def _text_of(self, event: Message) -> str | None:
@@ -137,7 +144,8 @@ class GatewayWebSocket(WebSocket):
         try:
             return self._decode(text)
         except MessageError as error:
-            self.refuse(None, error)
+            if self._within_rate(None):
+                self.refuse(None, error)
             return None
 
     def _decode(self, text: str) -> dict[str, Any]:
@@ -154,17 +162,26 @@ class GatewayWebSocket(WebSocket):
         return value
 
     def _admits(self, message: dict[str, Any]) -> bool:
-        now = self.last_message_at = self.clock.steady()
+        self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()
-        wait = self._messages.take(now)
-        if not wait:
+        return self._within_rate(message)
+
+    def _within_rate(self, message: dict[str, Any] | None) -> bool:
+        """Count something that has come, and refuse it if that is too much."""
+        now = self.clock.steady()
+        refused = self.allowance.take(now)
+        if refused is None:
             return True
-        self.refuse(readable_id(message), RateLimited("messages on this connection", int(wait * 1000) + 1))
+        wait, whose = refused
+        error = RateLimited(f"messages {whose}", int(wait * 1000) + 1)
+        self.refuse(None if message is None else readable_id(message), error)
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
+            self._refusals = 0
         self._last_abuse = now
-        if now - self._abuse_began >= RATE_ABUSE_SECONDS:
+        self._refusals += 1
+        if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
             self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
         return False
 

@@ -9,6 +9,7 @@ from starlette.websockets import WebSocket
 
 from gateway.auth.authorizers import OWN, AuthResult, authorize
 from gateway.auth.carriers import bearer
+from gateway.limits import address_of
 from gateway.services import ServicesDep
 
 # `auto_error` off: a refusal is ours to word, and the same for a missing and a wrong token.
@@ -23,9 +24,10 @@ async def websocket_authentication(
 ) -> AuthResult:
     """Check the credential of a WebSocket: an `Authorization` header, or else the query parameter `token`.
 
-    `service` picks the authorizer. Raises `AuthenticationFailed` or one of its kind, which becomes the refusal of
-    the handshake.
+    `service` picks the authorizer. Raises `AuthenticationFailed` or one of its kind, or `RateLimited` if too many
+    come from its address, which becomes the refusal of the handshake.
     """
+    services.connections.count_attempt(address_of(ws))
     return await authorize(services.authorizers, service, bearer(ws) or token or None)
 
 
