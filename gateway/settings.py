@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     login_rate_per_address: Count = 20
 
     # Connections
+    handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
