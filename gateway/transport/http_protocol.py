@@ -140,7 +140,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def give_up(self, refusal: bytes) -> None:
         """Answer a request that will never be, if there is one, and close."""
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:  # type: ignore[redundant-expr]
             self.transport.write(refusal)
         self.transport.close()
         if self.transport.get_write_buffer_size():
