@@ -130,6 +130,9 @@ class GatewayWebSocket(WebSocket):
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._receiver = task
         try:
+            if not self._writer.ready:
+                # Messages that came at once are received without a pause, and their replies would only pile up.
+                await asyncio.sleep(0)
             return await self.receive()
         except asyncio.CancelledError:
             if self.ended is not Close.SLOW_CONSUMER:

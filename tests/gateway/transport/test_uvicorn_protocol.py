@@ -79,36 +79,6 @@ async def test_any_mask_will_do(line: Wire, mask: bytes) -> None:
     await line.echoed(1)
 
 
-WRONG = {
-    "a continuation without a start": (frame("x", CONTINUATION), 1002),
-    "a message within a message": (frame("x", fin=False) + frame("y"), 1002),
-    "a frame without a mask": (b"\x81\x02hi", 1002),
-    "an empty frame without a mask": (b"\x81\x00", 1002),
-    "a reserved bit": (bytes([0xC1]) + frame("x")[1:], 1002),
-    "a reserved opcode": (frame("x", 3), 1002),
-    "a reserved control opcode": (frame("x", 11), 1002),
-    "a fragmented ping": (frame("x", PING, fin=False), 1002),
-    "a ping of 126 bytes": (frame("x" * 126, PING), 1002),
-    "a length with its highest bit": (b"\x81\xff\x80" + b"\0" * 11, 1009),
-    "invalid UTF-8": (frame(b"\xff\xfe"), 1007),
-    "invalid UTF-8 in fragments": (frame(b"\xc3", fin=False) + frame(b"\x28", CONTINUATION), 1007),
-    "a surrogate in UTF-8": (frame(b"\xed\xa0\x80"), 1007),
-    "a close of one byte": (frame(b"\x03", CLOSE), 1002),
-    "a close with a forbidden code": (frame((1005).to_bytes(2), CLOSE), 1002),
-    "a message far too large": (frame("x" * (4 * 65536 + 1))[:20], 1009),
-}
-
-
-@pytest.mark.parametrize(("data", "code"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("before", [b"", frame(echo(1))], ids=["alone", "behind a message"])
-async def test_what_breaks_the_protocol_ends_the_connection_with_the_right_code(
-    line: Wire, before: bytes, data: bytes, code: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    await line.write(before + data)
-    await line.closed(code)
-    assert "Traceback" not in caplog.text
-
-
 async def test_a_close_right_behind_a_message_is_answered(line: Wire) -> None:
     await line.write(frame(echo(1)) + frame((1000).to_bytes(2), CLOSE))
     await line.closed(1000)
