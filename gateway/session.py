@@ -164,8 +164,8 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     """
     await ws.accept()
     session = ChatSession(ws, auth, services)
-    if not services.connections.admits(session.user_id, session.address):
-        session.end(Close.OVERLOADED)
+    if (refusal := services.connections.refusal(session.user_id, session.address)) is not None:
+        session.end(*refusal)
         yield session
         await ws.finish()
         return

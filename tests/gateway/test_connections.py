@@ -1,11 +1,20 @@
 """What the connections of one user, and those from one address, may do together."""
 
+import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from websockets.asyncio.client import connect
 
+from gateway.clock import SystemClock
+from gateway.connections import Connections
+from gateway.rooms.audience import CHUNK
+from gateway.transport.frames import Frame, text_frame
+from schemas.codes import Close
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
+from tests.server import settings_for_tests
 
 
 async def pings(client: ChatClient, count: int) -> int:
@@ -129,3 +138,65 @@ async def test_a_thousand_refused_messages_end_the_connection_before_its_time(ow
             await client.expect("error", status=42900)
         await client.expect("bye", code=4429, reason="rate_abuse", after_ms=10_000)
         await client.expect_close(4429, "rate_abuse")
+
+
+class Somebody:
+    """A connection that notes in which turn of the loop it is told what."""
+
+    def __init__(self, number: int, turns: Counter[str]) -> None:
+        self.user = self.user_id = self.address = f"user-{number}"
+        self.turns = turns
+        self.told: list[bytes] = []
+        self.after_ms: int | None = None
+
+    def deliver(self, frame: Frame) -> None:
+        self.told += frame.texts
+        self.turns["now"] += 1
+
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        self.after_ms = after_ms
+        self.turns["now"] += 1
+
+
+async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
+    turns: Counter[str] = Counter()
+    connections = Connections(settings_for_tests(tmp_path), SystemClock())
+    everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
+    for each in everyone:
+        connections.add(each)
+    gone = everyone[-1]
+
+    assert connections.deliver(text_frame(b"{}")) == len(everyone)
+    busiest = 0
+    for _ in range(20):
+        turns.clear()
+        await asyncio.sleep(0)
+        busiest = max(busiest, turns["now"])
+        if gone in everyone:
+            connections.remove(everyone.pop())
+    assert busiest == CHUNK
+    assert all(each.told == [b"{}"] for each in everyone)
+
+    drain = asyncio.create_task(connections.drain(5))
+    busiest = 0
+    for _ in range(20):
+        turns.clear()
+        await asyncio.sleep(0)
+        busiest = max(busiest, turns["now"])
+    assert busiest == CHUNK
+    assert len({each.after_ms for each in everyone}) > len(everyone) / 3  # each has its own moment to come back
+    assert all(0 <= (each.after_ms or 0) < 1000 + 2 * len(everyone) for each in everyone)
+    for each in everyone:
+        connections.remove(each)
+    await asyncio.wait_for(drain, 5)
+
+
+async def test_whoever_comes_while_the_gateway_drains_is_sent_away_like_the_others(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        await gateway.run(gateway.services.connections.drain(5))
+        async with app.socket(f"?token={token}") as client:
+            bye = await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+            assert 0 <= bye["after_ms"] < 1000
+            await client.expect_close(1012, "draining")
