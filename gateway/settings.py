@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     retention_messages: Count = 0
     away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
+    max_presence_listeners: Count = 200
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     rooms_open: bool = True
     join_rate: Rate = 10
