@@ -27,6 +27,9 @@ class Connection(Hearer, Protocol):
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
 
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+
 
 class Connections:
     """Counts connections by user and address."""
@@ -108,18 +111,25 @@ class Connections:
         return len(to)
 
     async def drain(self, seconds: float) -> None:
-        """Send every client away, to come back each at its own moment, and wait until they are gone."""
+        """Send every client away, to come back each at its own moment, and wait until they are gone.
+
+        After so many seconds, whoever is still there is cut off.
+        """
         self._draining = True
         # So that those who come back at once are no more than a start can take: 500 in a second.
         self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._everyone))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                everyone = [connection for of_user in self._of_user.values() for connection in of_user]
-                for number, connection in enumerate(everyone, 1):
+                for number, connection in enumerate(self._list(), 1):
                     connection.hang_up(Close.DRAINING, self._when_to_come_back())
                     if not number % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
+        for connection in self._list():
+            connection.cut_off()  # does not read, or is at something that takes too long
+
+    def _list(self) -> list[Connection]:
+        return [connection for of_user in self._of_user.values() for connection in of_user]
 
     def _when_to_come_back(self) -> int:
         return secrets.randbelow(self._spread)

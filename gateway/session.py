@@ -116,6 +116,10 @@ class ChatSession:
         """Say `bye` and close, once the message that is being handled has been answered."""
         self.ws.hang_up(close, after_ms)
 
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+        self.ws.cut_off()
+
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now, after what is owed already."""
         self.ws.end(close, after_ms)

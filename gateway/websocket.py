@@ -88,6 +88,11 @@ class GatewayWebSocket(WebSocket):
         else:
             self.end(close, after_ms)
 
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+        self.outbox.abandon()
+        self._writer.abort()
+
     async def finish(self) -> None:
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
         if self.ended is None:

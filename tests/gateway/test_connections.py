@@ -157,6 +157,9 @@ class Somebody:
         self.after_ms = after_ms
         self.turns["now"] += 1
 
+    def cut_off(self) -> None:
+        self.turns["cut off"] += 1
+
 
 async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
     turns: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from gateway.cli.serve import server_config
 from gateway.transport.uvicorn_protocol import MAX_QUEUED, GatewayProtocol, supported
 from tests.client import App
 from tests.conftest import OwnGateway
+from tests.server import settings_for_tests
 from tests.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
 
@@ -22,15 +24,20 @@ def test_the_installed_libraries_are_as_the_direct_way_takes_them_to_be() -> Non
     assert supported()
 
 
-@pytest.mark.parametrize("change", ["handle_connect", "parser"])
-def test_a_library_that_has_moved_is_noticed_and_not_used(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+@pytest.mark.parametrize("change", ["parser", "constructor", "handle_connect", "handle_ping", "keepalive_timeout"])
+def test_a_library_that_has_moved_is_noticed_and_not_used_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, change: str
+) -> None:
+    uvicorns = "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol"
     if change == "parser":
         monkeypatch.setattr("websockets.streams.StreamReader.at_eof", lambda self: iter(()))
+    elif change == "constructor":
+        monkeypatch.setattr(f"{uvicorns}.__init__", lambda self: None)
     else:
-        monkeypatch.delattr(
-            "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol.handle_connect"
-        )
+        monkeypatch.delattr(f"{uvicorns}.{change}")
     assert not supported()
+    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").ws == "websockets-sansio"
+    assert "uvicorn's own protocol is used" in caplog.text
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100])
