@@ -19,6 +19,7 @@ from gateway.outbox import Outbox
 from gateway.transport.bounded_protocol import FRAMES_PER_SECOND
 from gateway.transport.uvicorn_protocol import GatewayProtocol
 from tests.client import WAIT_SECONDS, App
+from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
 from tests.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 
@@ -292,10 +293,7 @@ async def test_pongs_do_not_pile_up_for_a_client_that_does_not_read(app: App, al
     async with wire(app, alice) as line:
         line.writer.transport.pause_reading()  # type: ignore[attr-defined]
         protocol = only(GatewayProtocol)
-        text = frame(echo(1, "x" * 60_000))
-        while protocol.writable.is_set():
-            line.writer.write(text)
-            await asyncio.sleep(0.001)
+        await fill_the_socket(line, protocol)
         owed = protocol.transport.get_write_buffer_size()
         line.writer.write(frame("p" * 125, PING) * 900)
         await asyncio.sleep(0.2)
@@ -326,6 +324,15 @@ async def test_a_thousand_bad_frames_are_at_most_a_few_lines_in_the_log(
                     writer.close()
         assert len(caplog.records) <= 20
         assert "Traceback" not in caplog.text
+
+
+async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
+    """Send echoes that are not read until the gateway cannot write any more."""
+    text = frame(echo(1, "x" * 60_000))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while protocol.writable.is_set():
+            line.writer.write(text)
+            await asyncio.sleep(0.001)
 
 
 def only(kind: type[Any]) -> Any:
@@ -397,3 +404,17 @@ async def test_those_who_go_in_the_middle_of_a_fan_out_take_nobody_along(app: Ap
         for line in listeners:
             seen = [json.loads((await line.read())[1])["data"]["text"] for _ in range(150)]
             assert seen == [f"{number}-{at}" for number in range(30) for at in range(5)]
+
+
+async def test_who_neither_reads_nor_answers_a_ping_is_gone_with_all_that_was_still_to_be_sent(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(heartbeat_seconds=1, outbox_bytes=100_000_000, outbox_frames=100_000)
+    async with App(gateway) as app, wire(app, "alice") as line:
+        line.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        protocol = only(GatewayProtocol)
+        await fill_the_socket(line, protocol)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while gateway.services.connections.count:  # noqa: ASYNC110 - the server has no event for this
+                await asyncio.sleep(0.01)
+        assert protocol.disconnected
