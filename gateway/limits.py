@@ -25,12 +25,15 @@ class TokenBucket:
         """Take one token and give 0; if there is none, give the seconds until there is."""
         if not self.rate:
             return 0
-        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self.rate)
+        tokens = self._tokens + (now - self._updated) * self.rate
+        if tokens > self._burst:  # not min(): this runs several times for each message
+            tokens = self._burst
         self._updated = now
-        if self._tokens >= 1:
-            self._tokens -= 1
+        if tokens >= 1:
+            self._tokens = tokens - 1
             return 0
-        return (1 - self._tokens) / self.rate
+        self._tokens = tokens
+        return (1 - tokens) / self.rate
 
 
 class TokenBuckets:
