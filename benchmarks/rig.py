@@ -52,8 +52,12 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
         "message_rate": "0",
+        "message_rate_per_user": "0",
+        "message_rate_per_address": "0",
         "join_rate": "0",
+        "join_rate_per_user": "0",
         "connection_rate": "0",
+        "connection_rate_per_user": "0",
         "max_connections_per_user": "0",
         "max_connections_per_address": "0",
     }

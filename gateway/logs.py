@@ -98,11 +98,44 @@ class NoVersionComplaint(logging.Filter):
         return "error reading bcrypt version" not in record.getMessage()
 
 
+class NoFloods(logging.Filter):
+    """Lets a line about a client that does not speak the protocol through at most once a second, and in one line.
+
+    uvicorn warns of each, and of invalid UTF-8 with a traceback: whoever wants to could fill the disk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is about something else, or the first in this second."""
+        message = str(record.msg)
+        if not message.startswith(_ABOUT_BAD_CLIENTS):
+            return True
+        record.exc_info = None
+        if record.created - self._last.get(message, 0) < 1:
+            return False
+        self._last[message] = record.created
+        return True
+
+
+_ABOUT_BAD_CLIENTS = (
+    "Invalid HTTP request received",
+    "Invalid UTF-8 sequence received",
+    "Unsupported upgrade request",
+    "No supported WebSocket library",
+)
+
+
 def guard_logs() -> None:
-    """Keep credentials out of the logs whichever server runs the application.
+    """Keep credentials out of the logs, and floods, whichever server runs the application.
 
     uvicorn writes the whole path of a WebSocket, `?token=` included, on the logger `uvicorn.error`.
     """
+    uvicorn = logging.getLogger("uvicorn.error")
+    if not any(isinstance(each, NoFloods) for each in uvicorn.filters):
+        uvicorn.addFilter(NoFloods())
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "hypercorn.error", "hypercorn.access"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, RedactingFilter) for each in logger.filters):

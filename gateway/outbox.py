@@ -139,7 +139,7 @@ class Outbox:
             self._writer.write(joined(frames))
         if self._close is not None and self._closing is None and self._writer.ready:
             self._closing = asyncio.create_task(self._end(self._close))
-            if self._drained is not None:
+            if self._drained is not None and not self._drained.done():  # who waited may have given up
                 self._drained.set_result(None)
 
     async def _end(self, close: Callable[[], Awaitable[None]]) -> None:

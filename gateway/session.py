@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance, TokenBucket, address_of
 from gateway.logs import request_id
 from gateway.services import Services
 from gateway.store import users
@@ -45,10 +45,10 @@ class ChatSession:
         self.sid = auth.sid
         self.service = auth.service
         self.expires_at = auth.expires_at
-        self.address = ws.client.host if ws.client else "unknown"
-        self.joins = TokenBucket(
-            services.settings.join_rate, max(1.0, services.settings.join_rate), services.clock.steady()
-        )
+        self.address = address_of(ws)
+        self.joins = Allowance()
+        rate = services.settings.join_rate
+        self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
         self.joined: set[str] = set()
         self._expiry: Timer | None = None
 
@@ -124,6 +124,10 @@ class ChatSession:
         """Say `bye` and close, once the message that is being handled has been answered."""
         self.ws.hang_up(close, after_ms)
 
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+        self.ws.cut_off()
+
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now, after what is owed already."""
         self.ws.end(close, after_ms)
@@ -185,12 +189,13 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     """
     await ws.open()
     session = ChatSession(ws, auth, services)
-    if not services.connections.admits(session.user_id, session.address):
-        session.end(Close.OVERLOADED)
+    if (refusal := services.connections.refusal(session.user_id, session.address)) is not None:
+        session.end(*refusal)
         yield session
         await ws.finish()
         return
     services.connections.add(session)
+    services.connections.share_limits(session, ws.allowance, session.joins)
     services.presence.arrive(session)
     try:
         session.welcome()

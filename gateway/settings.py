@@ -61,10 +61,12 @@ class Settings(BaseSettings):
     login_rate_per_address: Count = 20
 
     # Connections
+    handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
     connection_rate: Rate = 100
+    connection_rate_per_user: Rate = 10
     deflate: bool = False
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 10
 
@@ -73,6 +75,8 @@ class Settings(BaseSettings):
     max_json_depth: Annotated[int, Field(ge=4, le=256)] = 32
     message_rate: Rate = 50
     message_burst: Annotated[int, Field(ge=1)] = 100
+    message_rate_per_user: Rate = 100
+    message_rate_per_address: Rate = 1000
     max_protocol_errors: Count = 10
     outbox_frames: Annotated[int, Field(ge=16)] = 256
     outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576
@@ -81,9 +85,11 @@ class Settings(BaseSettings):
     retention_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     retention_messages: Count = 0
     away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
+    max_presence_listeners: Count = 200
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     rooms_open: bool = True
     join_rate: Rate = 10
+    join_rate_per_user: Rate = 30
     max_rooms_per_connection: Count = 128
 
     @field_validator("allowed_origins", mode="before")

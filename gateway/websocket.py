@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from gateway import strict_json
 from gateway.auth.carriers import chosen_subprotocol
 from gateway.clock import Clock
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames
@@ -28,9 +28,10 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL_ERROR_SECONDS = 10
 RATE_ABUSE_SECONDS = 10
+RATE_ABUSE_REFUSALS = 1000
+"""Refused messages, with no second of peace among them, that end a connection before that time is up."""
 MAX_FIRST_BYTES = 8192
 """What a message may have before its sender has logged in: the longest token, and as much again."""
-
 CLOSE_SECONDS = 1
 """How long a client that does not read is given to take its close frame."""
 
@@ -56,10 +57,14 @@ class GatewayWebSocket(WebSocket):
         self._hang_up: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
-        self._messages = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
+        self.allowance = Allowance()
+        """How many messages it may send; all that comes counts, if only to be refused."""
+        bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
+        self.allowance.limit(bucket, "on this connection")
         self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
+        self._refusals = 0
         self._receiver: asyncio.Task[Any] | None = None
 
     async def open(self) -> None:
@@ -108,6 +113,11 @@ class GatewayWebSocket(WebSocket):
         else:
             self.end(close, after_ms)
 
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+        self.outbox.abandon()
+        self._writer.abort()
+
     async def finish(self) -> None:
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
         if self.ended is None:
@@ -124,9 +134,10 @@ class GatewayWebSocket(WebSocket):
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error, and end the connection after too many bad frames."""
+        came_at = self.clock.steady()  # and not after the answer, which may have reached the client by then
         self.outbox.answer(frames.error(id, error.body()))
         if error.status // 100 == 400:
-            self._count_protocol_error()
+            self._count_protocol_error(came_at)
 
     def turn_away(self, id: int | str | None, error: MessageError, close: Close) -> None:
         """Answer a message with an error and `end`."""
@@ -139,6 +150,7 @@ class GatewayWebSocket(WebSocket):
             text = item if isinstance(item, str) else self._text_of(item)
             if text is None or (text and not text.isspace()):
                 return text
+            self._within_rate(None)
         return None
 
     def _text_of(self, event: Message) -> str | None:
@@ -154,6 +166,9 @@ class GatewayWebSocket(WebSocket):
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._receiver = task
         try:
+            if not self._writer.ready:
+                # Messages that came at once are received without a pause, and their replies would only pile up.
+                await asyncio.sleep(0)
             return await self.receive()
         except asyncio.CancelledError:
             if self.ended is not Close.SLOW_CONSUMER:
@@ -168,7 +183,8 @@ class GatewayWebSocket(WebSocket):
         try:
             return self._decode(text, self.settings.max_message_bytes)
         except MessageError as error:
-            self.refuse(None, error)
+            if self._within_rate(None):
+                self.refuse(None, error)
             return None
 
     def _decode(self, text: str, limit: int) -> dict[str, Any]:
@@ -187,24 +203,32 @@ class GatewayWebSocket(WebSocket):
         if self.clock.wall() >= self.valid_until:
             self.end(Close.TOKEN_EXPIRED)
             return False
-        now = self.last_message_at = self.clock.steady()
+        self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()
-        wait = self._messages.take(now)
-        if not wait:
+        return self._within_rate(message)
+
+    def _within_rate(self, message: dict[str, Any] | None) -> bool:
+        """Count something that has come, and refuse it if that is too much."""
+        now = self.clock.steady()
+        refused = self.allowance.take(now)
+        if refused is None:
             return True
-        self.refuse(readable_id(message), RateLimited("messages on this connection", int(wait * 1000) + 1))
+        wait, whose = refused
+        error = RateLimited(f"messages {whose}", int(wait * 1000) + 1)
+        self.refuse(None if message is None else readable_id(message), error)
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
+            self._refusals = 0
         self._last_abuse = now
-        if now - self._abuse_began >= RATE_ABUSE_SECONDS:
+        self._refusals += 1
+        if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
             self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
         return False
 
-    def _count_protocol_error(self) -> None:
+    def _count_protocol_error(self, now: float) -> None:
         if not self.settings.max_protocol_errors:
             return
-        now = self.clock.steady()
         self._protocol_errors.append(now)
         full = len(self._protocol_errors) == self._protocol_errors.maxlen
         if full and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:

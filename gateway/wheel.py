@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
+CHUNK = 256
+"""Timers that are called before the loop has its turn: many fall due at once when many have gone at once."""
+
 
 class Wheel:
     """Calls back after a while, up to one tick late. Nothing runs while nothing is due."""
@@ -15,6 +18,7 @@ class Wheel:
         self._tick = tick_seconds
         self._now = 0
         self._due: dict[int, set[Timer]] = {}
+        self._late: list[Timer] = []
         self._handle: asyncio.TimerHandle | None = None
 
     def after(self, seconds: float, call: Callable[[], None]) -> "Timer":
@@ -28,6 +32,7 @@ class Wheel:
     def close(self) -> None:
         """Forget every timer."""
         self._due.clear()
+        self._late.clear()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -41,24 +46,36 @@ class Wheel:
 
     def _turn(self) -> None:
         self._now += 1
-        for timer in self._due.pop(self._now, ()):
-            try:
-                timer.call()
-            except Exception:
-                logger.exception("a timer failed")
+        is_at_it = bool(self._late)
+        self._late += self._due.pop(self._now, ())
+        if not is_at_it:
+            self._call_some()
         self._handle = asyncio.get_running_loop().call_later(self._tick, self._turn) if self._due else None
+
+    def _call_some(self) -> None:
+        some, self._late = self._late[:CHUNK], self._late[CHUNK:]
+        for timer in some:
+            if not timer.cancelled:  # by one of those before it
+                try:
+                    timer.call()
+                except Exception:
+                    logger.exception("a timer failed")
+        if self._late:
+            asyncio.get_running_loop().call_soon(self._call_some)
 
 
 class Timer:
     """One callback on a wheel."""
 
-    __slots__ = ("_wheel", "call", "slot")
+    __slots__ = ("_wheel", "call", "cancelled", "slot")
 
     def __init__(self, wheel: Wheel, slot: int, call: Callable[[], None]) -> None:
         self._wheel = wheel
         self.slot = slot
         self.call = call
+        self.cancelled = False
 
     def cancel(self) -> None:
         """Take the timer off the wheel; once is enough, and after the call it does nothing."""
+        self.cancelled = True
         self._wheel._cancel(self)

@@ -28,12 +28,17 @@ class AdjustableClock(SystemClock):
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self._stopped_at: float | None = None
 
     def wall(self) -> float:
         return super().wall() + self.ahead
 
     def steady(self) -> float:
-        return super().steady() + self.ahead
+        return (super().steady() if self._stopped_at is None else self._stopped_at) + self.ahead
+
+    def stop(self) -> None:
+        """Let steady time pass only as the test says, however long the machine takes."""
+        self._stopped_at = super().steady()
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,13 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "login_rate_per_user": 0,
         "login_rate_per_address": 0,
         "connection_rate": 0,
+        "connection_rate_per_user": 0,
         "max_connections_per_address": 0,
         "message_rate": 0,
+        "message_rate_per_user": 0,
+        "message_rate_per_address": 0,
         "join_rate": 0,
+        "join_rate_per_user": 0,
         "max_protocol_errors": 0,
         "_env_file": None,  # a developer's own settings are not the test's
     }

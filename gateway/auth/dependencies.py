@@ -11,6 +11,7 @@ from gateway.auth import carriers
 from gateway.auth.authorizers import OWN, AuthResult, authorize
 from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
+from gateway.limits import address_of
 from gateway.services import ServicesDep
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed
@@ -40,10 +41,12 @@ async def websocket_authentication(
     parameters `ticket` and `token`, the cookie. A connection without any of them is accepted, and its first message
     must have one. `service` picks the authorizer of tokens.
 
-    Raises `ForbiddenOrigin`, or `AuthenticationFailed` or one of its kind, which becomes the refusal of the handshake;
-    and `WebSocketDisconnect` if the connection has ended without a credential.
+    Raises `ForbiddenOrigin`, or `RateLimited` if too many come from its address, or `AuthenticationFailed` or one of
+    its kind, which becomes the refusal of the handshake; and `WebSocketDisconnect` if the connection has ended without
+    a credential.
     """
     check_origin(ws, services.settings.allowed_origins)
+    services.connections.count_attempt(address_of(ws))
     found = carriers.bearer(ws)
     if found is None:
         found = carriers.bearer_subprotocol(ws)

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.auth.refusals import close_of
+from gateway.limits import address_of
 from gateway.services import Services
 from gateway.transport import frames
 from gateway.websocket import GatewayWebSocket
@@ -35,8 +36,7 @@ async def first_message(ws: GatewayWebSocket, services: Services, service: str) 
     """
     if not services.settings.auth_timeout_seconds:
         raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")
-    address = ws.client.host if ws.client else "unknown"
-    with services.unauthenticated.take(address) as has_place:
+    with services.unauthenticated.take(address_of(ws)) as has_place:
         if not has_place:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -26,7 +28,9 @@ from gateway.services import Services
 from gateway.settings import Settings, load_settings, unknown_variables
 from gateway.startup import StartError
 from gateway.store.engine import Database
-from gateway.transport.uvicorn_protocol import GatewayProtocol, supported
+from gateway.transport import http_protocol, uvicorn_protocol
+from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
+from gateway.transport.uvicorn_protocol import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +88,8 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "ws": GatewayProtocol if supported() else "websockets-sansio",
+        "http": _http_protocol(settings),
+        "ws": _websocket_protocol(),
         "ws_max_size": settings.max_message_bytes * OVERSIZE_FACTOR,
         "ws_per_message_deflate": settings.deflate,
         "ws_ping_interval": settings.heartbeat_seconds,
@@ -94,6 +99,31 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
     }
     return uvicorn.Config(app, **(defaults | options))  # type: ignore[arg-type]
+
+
+def _websocket_protocol() -> object:
+    if uvicorn_protocol.supported():
+        return GatewayProtocol
+    logger.warning(
+        "uvicorn %s with websockets %s is not what the direct way to sockets was made for: uvicorn's own protocol is"
+        " used, which is slower; nothing else changes",
+        uvicorn.__version__,
+        version("websockets"),
+    )
+    return "websockets-sansio"
+
+
+def _http_protocol(settings: Settings) -> object:
+    if not http_protocol.supported():
+        logger.warning(
+            "uvicorn %s is not what the deadline for requests was made for: GATEWAY_HANDSHAKE_SECONDS is not kept;"
+            " have a proxy in front that has one",
+            uvicorn.__version__,
+        )
+        return "auto"
+    # With a proxy in front, all connections come from its address.
+    per_address = 0 if settings.trusted_proxies else settings.max_connections_per_address
+    return partial(GuardedHttpProtocol, handshakes=Handshakes(settings.handshake_seconds, per_address))
 
 
 def listen(host: str, port: int) -> socket.socket:

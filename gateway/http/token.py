@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import JSONResponse
 
 from gateway.http.errors import error_response
+from gateway.limits import address_of
 from gateway.services import ServicesDep
 from handlers.errors import AuthenticationFailed, MessageError
 from schemas.codes import Status
@@ -42,9 +43,8 @@ async def log_in(
     Without `scope` the token allows all that the user may do, and otherwise what of it was asked for (RFC 6749 §3.3:
     the answer says what was given). If nothing of it is allowed, the error is `invalid_scope`.
     """
-    address = request.client.host if request.client else "unknown"
     try:
-        user = await services.logins.check(username, password, address)
+        user = await services.logins.check(username, password, address_of(request))
     except AuthenticationFailed as error:
         return _refused(error, "invalid_grant")
     allowed = frozenset(user.scopes.split())

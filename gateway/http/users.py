@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 
 from gateway.auth.dependencies import CurrentUser
+from gateway.limits import address_of
 from gateway.services import ServicesDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
@@ -32,8 +33,7 @@ async def register(new: NewUser, request: Request, services: ServicesDep) -> Use
     """Register, where `GATEWAY_REGISTRATION` is open."""
     if not services.settings.registration_open:
         raise RegistrationClosed
-    address = request.client.host if request.client else "unknown"
-    return (await services.logins.register(new, address)).shown()
+    return (await services.logins.register(new, address_of(request))).shown()
 
 
 @router.get("/me", response_model_exclude_none=True, responses={401: {"model": ErrorBody}})

@@ -27,7 +27,7 @@ class Hearer(Protocol):
 
 
 class Audience:
-    """The listeners of one room on this node."""
+    """The listeners of one room on this node, or all of its connections."""
 
     __slots__ = ("_batch", "_frame", "_giving", "_hearers", "_rest", "_special")
 
@@ -56,6 +56,14 @@ class Audience:
     def remove(self, hearer: Hearer) -> None:
         """Let somebody hear no more than what has happened."""
         self._settle()
+        self._hearers.remove(hearer)
+
+    def enter(self, hearer: Hearer) -> None:
+        """Let somebody hear who may as well be given what has happened in this turn."""
+        self._hearers.add(hearer)
+
+    def drop(self, hearer: Hearer) -> None:
+        """Forget somebody who is gone: what is still to be given would reach nobody."""
         self._hearers.remove(hearer)
 
     def clear(self) -> None:

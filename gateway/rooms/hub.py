@@ -94,8 +94,12 @@ class _Room:
 class Hub:
     """Gives each event that the bus brings to those whom it concerns."""
 
-    def __init__(self, bus: Bus, connections: Connections, presence: Presence, gaps: Gaps) -> None:
+    def __init__(
+        self, bus: Bus, connections: Connections, presence: Presence, gaps: Gaps, max_presence_listeners: int = 0
+    ) -> None:
+        """In a room with more than `max_presence_listeners` nobody is told of presence and typing; 0 for no bound."""
         self._bus = bus
+        self._max_presence_listeners = max_presence_listeners
         self._connections = connections
         self._presence = presence
         self._gaps = gaps
@@ -162,7 +166,7 @@ class Hub:
         if event.room is None:
             return self._connections.deliver(event.frame, event.user)
         room = self._rooms.get(event.room)
-        if room is None:
+        if room is None or (event.frame.droppable and self._is_crowded(room)):
             return 0
         given = room.give(event) if event.offset is None else self._receive_logged(room, event)
         self._drop(room, event)
@@ -178,6 +182,10 @@ class Hub:
         for room in self._rooms.values():
             if room.closing is not None:
                 room.closing.cancel()
+
+    def _is_crowded(self, room: _Room) -> bool:
+        # Were everybody told of everybody, the cost of a crowd that comes at once would be its square.
+        return 0 < self._max_presence_listeners < len(room.listeners)
 
     def _receive_logged(self, room: _Room, event: BusEvent) -> int:
         if room.position is None:

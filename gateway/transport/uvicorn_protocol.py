@@ -25,6 +25,7 @@ try:
 except ImportError:
     from websockets.utils import apply_mask
 
+from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
 
 logger = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ class Inbox:
     One reader at a time waits on one future, which is all that a connection needs.
     """
 
-    __slots__ = ("_items", "_waiter", "characters")
+    __slots__ = ("_items", "_unbroken", "_waiter", "characters")
 
     def __init__(self) -> None:
         self._items: deque[str | Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._unbroken = 0
         self.characters = 0
 
     def put_nowait(self, item: str | Event) -> None:
@@ -74,7 +76,13 @@ class Inbox:
 
     async def next(self) -> str | Event:
         """Take the next thing."""
+        # Where nothing is ever waited for, nobody else has a turn.
+        self._unbroken += 1
+        if self._unbroken >= MAX_QUEUED:
+            self._unbroken = 0
+            await asyncio.sleep(0)
         while not self._items:
+            self._unbroken = 0
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -136,7 +144,7 @@ class Direct:
         return item
 
 
-class GatewayProtocol(WebSocketsSansIOProtocol):
+class GatewayProtocol(BoundedProtocol):
     """uvicorn's protocol with the direct way."""
 
     queue: Inbox  # type: ignore[assignment]
@@ -256,8 +264,16 @@ def _is_idle(connection: Any) -> bool:
 
 def supported() -> bool:
     """Tell whether the installed uvicorn and `websockets` are as this module takes them to be."""
-    overridden = ("handle_connect", "send", "send_receive_event_to_app", "handle_parser_exception", "data_received")
+    overridden = (
+        *("connection_lost", "data_received", "pause_writing", "resume_writing", "keepalive_timeout"),
+        *("handle_connect", "handle_ping", "handle_pong", "handle_text", "handle_bytes", "handle_cont"),
+        *("handle_parser_exception", "send", "send_receive_event_to_app"),
+    )
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
+        return False
+    # What its constructor sets can be read from its code.
+    used = {"conn", "queue", "transport", "frames", "writable", "close_sent", "read_paused", "handshake_initiated"}
+    if not used <= set(WebSocketsSansIOProtocol.__init__.__code__.co_names):
         return False
     try:
         return _parser_is_as_expected()

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance
 from gateway.rooms.hub import Listener
 from gateway.services import Services
 
@@ -11,8 +11,8 @@ class Actor(Listener, Protocol):
     """A session, as its verbs see it."""
 
     services: Services
-    joins: TokenBucket
-    """How many rooms it may join, and how fast."""
+    joins: Allowance
+    """How fast it may join rooms."""
 
     def tell_held(self) -> None:
         """Send the events that wait for the reply to this message, ahead of it."""

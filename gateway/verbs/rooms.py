@@ -197,8 +197,10 @@ class SessionRooms:
 
     def _check_limits(self, room: str) -> None:
         limit = self._services.settings.max_rooms_per_connection
-        if wait := self._session.joins.take(self._services.clock.steady()):
-            raise RateLimited("joins on this connection", int(wait * 1000) + 1)
+        refused = self._session.joins.take(self._services.clock.steady())
+        if refused is not None:
+            wait, whose = refused
+            raise RateLimited(f"joins {whose}", int(wait * 1000) + 1)
         if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
             raise RateLimited(f"rooms on this connection, the limit is {limit}; leave one first")
 

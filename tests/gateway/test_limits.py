@@ -1,6 +1,9 @@
-"""Token buckets."""
+"""Token buckets, and whom they are for."""
 
-from gateway.limits import TokenBucket, TokenBuckets
+import pytest
+from starlette.requests import HTTPConnection
+
+from gateway.limits import Allowance, TokenBucket, TokenBuckets, address_of
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:
@@ -34,3 +37,46 @@ def test_buckets_are_bounded_and_forget_the_one_used_longest_ago() -> None:
         buckets.take(key, 0)
     assert buckets.take("a", 0) > 0
     assert buckets.take("b", 0) == 0
+
+
+def test_a_bucket_that_somebody_holds_is_found_again_however_many_come_after() -> None:
+    buckets = TokenBuckets(rate=1, burst=1, capacity=2)
+    held = buckets.of("a", 0)
+    for key in "bcdefg":
+        buckets.take(key, 0)
+    assert buckets.of("a", 0) is held
+    assert held.take(0) == 0
+    assert buckets.take("a", 0) > 0
+
+
+def test_where_there_is_no_rate_nothing_is_remembered() -> None:
+    buckets = TokenBuckets(rate=0, burst=1)
+    assert not any(buckets.take(key, 0) for key in "abcabc")
+    assert buckets.of("a", 0) is not buckets.of("a", 0)
+
+
+def test_an_allowance_is_what_all_of_its_buckets_let_through() -> None:
+    mine, ours = TokenBucket(rate=2, burst=2, now=0), TokenBucket(rate=1, burst=3, now=0)
+    first, second = Allowance(), Allowance()
+    first.limit(mine, "on this connection")
+    first.limit(TokenBucket(rate=0, burst=1, now=0), "of nobody")
+    for allowance in (first, second):
+        allowance.limit(ours, "of this user")
+    assert [first.take(0) for _ in range(3)] == [None, None, (0.5, "on this connection")]
+    assert [second.take(0) for _ in range(2)] == [None, (1, "of this user")]
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("a:socket", "a:socket"),
+        (None, "unknown"),
+    ],
+)
+def test_of_an_ipv6_address_the_network_counts(client: str | None, address: str) -> None:
+    scope = {"type": "http", "client": None if client is None else (client, 1)}
+    assert address_of(HTTPConnection(scope)) == address

@@ -183,3 +183,15 @@ async def test_a_client_that_is_gone_ends_it_quietly(socket: Socket, error: Exce
     async with asyncio.timeout(5):
         await outbox.flushed()
     assert socket.overflows == 0
+
+
+async def test_who_gives_up_waiting_for_the_end_may_still_see_it_come(outbox: Outbox, socket: Socket) -> None:
+    socket.stop_reading()
+    outbox.deliver(text("owed"))
+    outbox.finish(text("bye"), socket.close)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await outbox.flushed()
+    socket.read_on()
+    await outbox.flushed()
+    assert (socket.sent, socket.closed) == (["owed", "bye"], True)

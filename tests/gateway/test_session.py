@@ -113,15 +113,16 @@ async def test_one_connection_too_many_of_a_user_is_told_to_come_back_later(own_
 
 async def test_connections_of_one_address_are_limited_in_number_and_rate(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(max_connections_per_address=2, connection_rate=3)
+    gateway.clock.stop()
     async with App(gateway) as app:
         async with app.connect("alice"), app.connect("bob"):
             async with app.socket(f"?token={await app.token('carol')}") as third:
                 await third.expect("bye", code=1013)
-        # Two of the three that this second allows are used up; the one that was refused did not count.
-        async with app.connect("carol"):
-            pass
-        async with app.socket(f"?token={await app.token('carol')}") as fifth:
-            await fifth.expect("bye", code=1013)
+        # The three that this second allows are used up: the one that was refused counts, too.
+        async with app.socket(f"?token={await app.token('carol')}") as fourth:
+            assert (await fourth.expect("error", status=42900))["message"] == "too many connections from this address"
+            await fourth.expect("bye", code=1013, reason="overloaded")
+            await fourth.expect_close(1013, "overloaded")
         gateway.clock.ahead += 1
         async with app.connect("carol"):
             pass

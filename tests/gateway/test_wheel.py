@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.wheel import Wheel
+from gateway.wheel import CHUNK, Timer, Wheel
 
 TICK = 0.01
 
@@ -67,3 +67,46 @@ async def test_a_timer_may_start_another_and_an_empty_wheel_starts_again() -> No
     await turns(called, 3)
     assert called == ["one", "two", "three"]
     wheel.close()
+
+
+async def test_a_timer_that_another_of_its_turn_cancels_is_not_called() -> None:
+    wheel = Wheel(TICK)
+    called: list[str] = []
+    timers: list[Timer] = []
+
+    def cancel_all() -> None:
+        called.append("one of five")
+        for timer in timers:
+            timer.cancel()
+
+    timers += [wheel.after(TICK, cancel_all) for _ in range(5)]
+    wheel.after(TICK * 2, lambda: called.append("next"))
+    await turns(called, 2)
+    assert called == ["one of five", "next"]
+    wheel.close()
+
+
+async def test_thousands_that_fall_due_at_once_let_others_have_their_turn() -> None:
+    wheel = Wheel(TICK)
+    called: list[str] = []
+    for _ in range(4 * CHUNK + 1):
+        wheel.after(TICK, lambda: called.append("due"))
+    seen = 0
+    async with asyncio.timeout(5):
+        while len(called) < 4 * CHUNK + 1:
+            await asyncio.sleep(0)
+            assert len(called) - seen <= CHUNK
+            seen = len(called)
+    wheel.close()
+
+
+async def test_what_is_still_to_be_called_is_forgotten_when_it_is_closed() -> None:
+    wheel = Wheel(TICK)
+    called: list[str] = []
+    for _ in range(2 * CHUNK):
+        wheel.after(TICK, lambda: called.append("due"))
+    await turns(called, 1)
+    wheel.close()
+    before = len(called)
+    await asyncio.sleep(TICK)
+    assert len(called) == before

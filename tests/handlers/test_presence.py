@@ -104,3 +104,31 @@ async def test_a_user_that_does_not_exist_is_offline_and_was_never_seen(app: App
 async def test_a_wrong_list_of_users_is_refused(app: App, alice: str, users: Any) -> None:
     async with app.connect(alice) as client:
         assert (await client.refused("presence.get", users=users))["status"] == 42200
+
+
+async def test_a_crowded_room_is_told_neither_who_is_there_nor_who_types_until_it_is_small_again(
+    own_gateway: OwnGateway,
+) -> None:
+    async with App(own_gateway(max_presence_listeners=2)) as app, app.in_room("alice", "lobby") as ann:
+        ann.ignored.clear()
+        async with app.in_room("bob", "lobby") as ben:
+            await ann.expect("room.joined", user="bob")
+            await ann.expect("presence.changed", user="bob", state="online")
+            await ben.ask("chat.typing", room="lobby")
+            await ann.expect("chat.typing", user="bob", typing=True)
+            async with app.in_room("carol", "lobby") as cat:
+                await ann.expect("room.joined", user="carol")
+                await cat.ask("chat.typing", room="lobby")
+                await ann.expect_nothing()
+                state = await ann.ask("presence.get", users=["carol"])
+                assert state["users"] == [{"user": "carol", "state": "online"}]
+                # What is kept is told to everyone, however many they are.
+                await cat.say("lobby", "Hello, all!")
+                await ann.expect("chat.message", text="Hello, all!")
+                await ann.expect_nothing()
+                await cat.ask("room.leave", room="lobby")
+                await ann.expect("room.left", user="carol")
+            await ben.start("chat.send", room="lobby", text="We two again.")
+            await ann.expect("chat.message", text="We two again.")
+            await ann.expect("chat.typing", user="bob", typing=False)
+            await ann.expect_nothing()

@@ -1,18 +1,24 @@
 """`gateway serve`: it says where it is, refuses what cannot work, and keeps what it acknowledged."""
 
+import asyncio
 import os
 import re
 import signal
+import sqlite3
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from tests.client import App
-from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, run_all, serving
+from gateway.cli.serve import SHUTDOWN_SECONDS
+from tests.client import App, ChatClient
+from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run_all, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.server import Gateway
 
@@ -253,3 +259,56 @@ async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
         await ben.expect("bye", code=1012)
         slow.process.send_signal(signal.SIGTERM)
         assert slow.process.wait(10) == 0
+
+
+async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_nobody_who_does_not_read(
+    tmp_path: Path,
+) -> None:
+    """Four send as fast as they are answered, one reads nothing of it, and one says nothing at all."""
+    no_limits: dict[str, Any] = {
+        "GATEWAY_OUTBOX_BYTES": "1000000000",
+        "GATEWAY_OUTBOX_FRAMES": "1000000",
+        "GATEWAY_MESSAGE_RATE": "0",
+    }
+    no_limits |= {"GATEWAY_MESSAGE_RATE_PER_USER": "0", "GATEWAY_MESSAGE_RATE_PER_ADDRESS": "0"}
+    acknowledged: list[str] = []
+
+    async def send(client: ChatClient) -> None:
+        while True:
+            id = await client.start("chat.send", room="lobby", body="x" * 60_000)
+            acknowledged.append((await client.until(id=id, status=20000))["data"]["message"]["id"])
+
+    async def send_to_the_end(client: ChatClient) -> None:
+        with pytest.raises(ConnectionClosed) as closed:
+            await send(client)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1012, "draining")
+
+    with serving(tmp_path, GATEWAY_DRAIN_SECONDS="1", **no_limits) as served:
+        async with App(cast(Gateway, served)) as app, app.in_room("deaf", "lobby") as deaf, AsyncExitStack() as stack:
+            silent_reader, silent_writer = await asyncio.open_connection("127.0.0.1", served.port)
+            deaf.ws.transport.pause_reading()
+            clients = [await stack.enter_async_context(app.in_room(f"user-{n}", "lobby")) for n in range(4)]
+            sending = [asyncio.create_task(send_to_the_end(client)) for client in clients]
+            async with asyncio.timeout(WAIT_SECONDS):
+                while len(acknowledged) < 200:  # noqa: ASYNC110 - enough for the deaf one's socket to be full
+                    await asyncio.sleep(0.01)
+            served.process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            async with asyncio.timeout(WAIT_SECONDS):
+                await asyncio.gather(*sending)
+                assert await silent_reader.read() == b""
+                with pytest.raises(OSError, match="Connect call failed"):
+                    await asyncio.open_connection("127.0.0.1", served.port)
+            assert await asyncio.to_thread(served.process.wait, WAIT_SECONDS) == 0
+            took = time.monotonic() - began
+            silent_writer.close()
+            deaf.ws.transport.abort()
+        served.output.close()
+    assert took < 1 + SHUTDOWN_SECONDS + 2  # of which two are the machine's
+    for line in served.output.text.splitlines():
+        assert not re.search("Traceback|ERROR|WARNING", line), line
+    with closing(sqlite3.connect(tmp_path / "data" / "gateway.db")) as store:
+        [(top,)] = store.execute("SELECT max(offset) FROM messages").fetchall()
+    assert max(int(id.rpartition(".")[2]) for id in acknowledged) <= top
+    assert len(set(acknowledged)) == len(acknowledged) <= top

@@ -1,12 +1,8 @@
 """The direct way in and out: the same protocol, whatever way the bytes come, and whichever server runs it."""
 
-import asyncio
-import base64
 import json
-import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -14,88 +10,8 @@ from gateway.cli.serve import server_config
 from gateway.transport.uvicorn_protocol import MAX_QUEUED, GatewayProtocol, supported
 from tests.client import App
 from tests.conftest import OwnGateway
-
-TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-WAIT_SECONDS = 5
-
-
-def frame(payload: bytes | str, opcode: int = TEXT, *, fin: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
-    """A client's frame, byte by byte."""
-    raw = payload.encode() if isinstance(payload, str) else payload
-    head = bytes([(0x80 if fin else 0) | opcode])
-    if len(raw) < 126:
-        head += bytes([0x80 | len(raw)])
-    elif len(raw) < 65536:
-        head += bytes([0x80 | 126]) + len(raw).to_bytes(2)
-    else:
-        head += bytes([0x80 | 127]) + len(raw).to_bytes(8)
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(raw))
-
-
-def echo(number: int, data: Any = None) -> str:
-    return json.dumps({"type": "echo", "id": number, "data": {"n": number} if data is None else data})
-
-
-class Wire:
-    """A socket after the handshake, on which a test writes bytes and reads frames."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def write(self, data: bytes, *, piece: int | None = None) -> None:
-        """Write at once, or in pieces that come one at a time."""
-        for start in range(0, len(data), piece or len(data)):
-            self.writer.write(data[start : start + (piece or len(data))])
-            await self.writer.drain()
-            if piece is not None:
-                await asyncio.sleep(0)
-
-    async def read(self) -> tuple[int, bytes]:
-        """Read one frame: its opcode and payload."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            first, second = await self.reader.readexactly(2)
-            assert first & 0x70 == 0
-            length = second
-            if length == 126:
-                length = int.from_bytes(await self.reader.readexactly(2))
-            elif length == 127:
-                length = int.from_bytes(await self.reader.readexactly(8))
-            return first & 0x0F, await self.reader.readexactly(length)
-
-    async def echoed(self, number: int) -> Any:
-        """Read the answer to an echo."""
-        opcode, payload = await self.read()
-        assert opcode == TEXT
-        answer = json.loads(payload)
-        assert (answer["type"], answer["id"]) == ("reply", number), answer
-        return answer["data"]
-
-    async def closed(self, code: int) -> None:
-        """Read the end."""
-        while True:
-            opcode, payload = await self.read()
-            if opcode == CLOSE:
-                assert int.from_bytes(payload[:2]) == code
-                return
-
-
-@asynccontextmanager
-async def wire(app: App, name: str) -> AsyncIterator[Wire]:
-    token = await app.token(name)
-    reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
-    key = base64.b64encode(os.urandom(16)).decode()
-    writer.write(
-        f"GET /ws/chat?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    async with asyncio.timeout(WAIT_SECONDS):
-        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-    connection = Wire(reader, writer)
-    opcode, payload = await connection.read()
-    assert (opcode, json.loads(payload)["type"]) == (TEXT, "welcome")
-    yield connection
-    writer.close()
+from tests.server import settings_for_tests
+from tests.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
 
 @pytest.fixture
@@ -108,15 +24,20 @@ def test_the_installed_libraries_are_as_the_direct_way_takes_them_to_be() -> Non
     assert supported()
 
 
-@pytest.mark.parametrize("change", ["handle_connect", "parser"])
-def test_a_library_that_has_moved_is_noticed_and_not_used(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+@pytest.mark.parametrize("change", ["parser", "constructor", "handle_connect", "handle_ping", "keepalive_timeout"])
+def test_a_library_that_has_moved_is_noticed_and_not_used_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, change: str
+) -> None:
+    uvicorns = "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol"
     if change == "parser":
         monkeypatch.setattr("websockets.streams.StreamReader.at_eof", lambda self: iter(()))
+    elif change == "constructor":
+        monkeypatch.setattr(f"{uvicorns}.__init__", lambda self: None)
     else:
-        monkeypatch.delattr(
-            "uvicorn.protocols.websockets.websockets_sansio_impl.WebSocketsSansIOProtocol.handle_connect"
-        )
+        monkeypatch.delattr(f"{uvicorns}.{change}")
     assert not supported()
+    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").ws == "websockets-sansio"
+    assert "uvicorn's own protocol is used" in caplog.text
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100])
@@ -163,36 +84,6 @@ async def test_a_character_may_be_cut_by_a_fragment(line: Wire) -> None:
 async def test_any_mask_will_do(line: Wire, mask: bytes) -> None:
     await line.write(frame(echo(1), mask=mask))
     await line.echoed(1)
-
-
-WRONG = {
-    "a continuation without a start": (frame("x", CONTINUATION), 1002),
-    "a message within a message": (frame("x", fin=False) + frame("y"), 1002),
-    "a frame without a mask": (b"\x81\x02hi", 1002),
-    "an empty frame without a mask": (b"\x81\x00", 1002),
-    "a reserved bit": (bytes([0xC1]) + frame("x")[1:], 1002),
-    "a reserved opcode": (frame("x", 3), 1002),
-    "a reserved control opcode": (frame("x", 11), 1002),
-    "a fragmented ping": (frame("x", PING, fin=False), 1002),
-    "a ping of 126 bytes": (frame("x" * 126, PING), 1002),
-    "a length with its highest bit": (b"\x81\xff\x80" + b"\0" * 11, 1009),
-    "invalid UTF-8": (frame(b"\xff\xfe"), 1007),
-    "invalid UTF-8 in fragments": (frame(b"\xc3", fin=False) + frame(b"\x28", CONTINUATION), 1007),
-    "a surrogate in UTF-8": (frame(b"\xed\xa0\x80"), 1007),
-    "a close of one byte": (frame(b"\x03", CLOSE), 1002),
-    "a close with a forbidden code": (frame((1005).to_bytes(2), CLOSE), 1002),
-    "a message far too large": (frame("x" * (4 * 65536 + 1))[:20], 1009),
-}
-
-
-@pytest.mark.parametrize(("data", "code"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("before", [b"", frame(echo(1))], ids=["alone", "behind a message"])
-async def test_what_breaks_the_protocol_ends_the_connection_with_the_right_code(
-    line: Wire, before: bytes, data: bytes, code: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    await line.write(before + data)
-    await line.closed(code)
-    assert "Traceback" not in caplog.text
 
 
 async def test_a_close_right_behind_a_message_is_answered(line: Wire) -> None:

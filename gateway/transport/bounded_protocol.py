@@ -1,0 +1,112 @@
+"""uvicorn's WebSocket protocol, bounded in what one client can make it do.
+
+Control frames and fragments cost ten times what a whole message costs, and uvicorn takes any number of them, as fast
+as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far more than
+any client needs; whoever sends more is told `rate_abuse` and closed.
+"""
+
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+
+from gateway.limits import TokenBucket
+from gateway.transport import frames
+from schemas.codes import Close
+
+FRAMES_PER_SECOND = 1000
+"""Pings, pongs and fragments of one client, at once and from then on."""
+
+COME_BACK_MS = 10_000
+
+SLICE_BYTES = 4096
+"""What is parsed before it is counted: of the smallest frames, a few milliseconds."""
+
+NO_CODE = 1005  # RFC 6455 §7.1.5: stands for a close frame without a code, and is never sent
+
+
+class BoundedProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol with a limit for frames that are no whole message."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._frames_allowed: TokenBucket | None = None  # made when the first such frame comes
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a part at a time, to notice early what is too much."""
+        for start in range(0, len(data), SLICE_BYTES):
+            super().data_received(data[start : start + SLICE_BYTES])
+            if self.transport.is_closing():
+                return
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the client does not read its answers (RFC 6455 §5.5.3 lets us leave some out)."""
+        if not self._allows_one():
+            return
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # uvicorn would have it wait in memory, with all that come after it
+
+    def handle_pong(self, event: Any) -> None:
+        """Take a pong."""
+        if self._allows_one():
+            super().handle_pong(event)
+
+    def handle_text(self, event: Any) -> None:
+        """Take a text or its first fragment."""
+        if (event.fin and not self.close_sent) or self._allows_one():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: Any) -> None:
+        """Take a binary message or its first fragment."""
+        if (event.fin and not self.close_sent) or self._allows_one():
+            super().handle_bytes(event)
+
+    def handle_cont(self, event: Any) -> None:
+        """Take a further fragment."""
+        if self._allows_one():
+            super().handle_cont(event)
+
+    def handle_parser_exception(self) -> None:
+        """Close with the library's code; a close frame between two fragments is answered like any other.
+
+        RFC 6455 §5.4 allows control frames there; `websockets` answers this one with 1002.
+        """
+        received = self.conn.close_rcvd
+        if received is not None and not self.close_sent:
+            payload = b"" if received.code == NO_CODE else received.serialize()
+            self.conn.data_to_send()
+            self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
+        super().handle_parser_exception()
+
+    def keepalive_timeout(self) -> None:
+        """Close a connection that answers no ping, also one that would keep its last bytes from being sent."""
+        super().keepalive_timeout()
+        self._cut_if_unread()
+
+    def _allows_one(self) -> bool:
+        """Count a frame; tells whether it is to be handled."""
+        if self.transport.is_closing():
+            return False
+        now = self.loop.time()
+        if self._frames_allowed is None:
+            self._frames_allowed = TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, now)
+        if not self._frames_allowed.take(now):
+            return True
+        self._end()
+        return False
+
+    def _end(self) -> None:
+        if self.close_sent:
+            self.transport.abort()  # has been told, and sends on
+            return
+        if self.writable.is_set():
+            self.transport.write(frames.bye(Close.RATE_ABUSE, COME_BACK_MS).wire)
+        self.conn.fail(Close.RATE_ABUSE.code, Close.RATE_ABUSE.reason)
+        super().handle_parser_exception()
+        self._cut_if_unread()
+
+    def _cut_if_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()

@@ -1,0 +1,165 @@
+"""uvicorn's HTTP protocol, with a deadline: nobody holds a socket by not finishing what it has begun to say.
+
+uvicorn waits for ever for a request, and for each of its parts, WebSocket handshakes included, and takes a head of any
+size. Here a request has to be there, body and all, so many seconds after the connection was made, or after its first
+byte on a connection that is kept alive; then `408` (RFC 9110 §15.5.9), or nothing where nothing came, and the end.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 65536
+"""Room for a request line and headers far beyond what clients and proxies send."""
+
+SWEEP_SECONDS = 1
+
+
+def _refusal(status: str, text: str) -> bytes:
+    return (
+        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\n\r\n{text}"
+    ).encode()
+
+
+_TOO_SLOW = _refusal("408 Request Timeout", "the request did not come in time\n")
+_TOO_LONG = _refusal(
+    "431 Request Header Fields Too Large", f"the head of this request is longer than {MAX_HEAD_BYTES} bytes\n"
+)
+
+
+class Handshakes:
+    """The connections of a server that have not said all yet, in the order in which their time is up.
+
+    One timer for all of them, and none while there are none.
+    """
+
+    def __init__(self, seconds: float, max_per_address: int) -> None:
+        """`max_per_address` bounds those of one address; 0 for any number."""
+        self._seconds = seconds
+        self._max_per_address = max_per_address
+        # All have the same time, so the order in which they came is that of their deadlines.
+        self._deadlines: dict[GuardedHttpProtocol, float] = {}
+        self._of_address: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, protocol: "GuardedHttpProtocol") -> bool:
+        """Give a connection its time, if it does not run already; tells whether its address may have one more."""
+        if protocol in self._deadlines:
+            return True
+        if 0 < self._max_per_address <= self._of_address[protocol.address]:
+            return False
+        self._of_address[protocol.address] += 1
+        self._deadlines[protocol] = protocol.loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = protocol.loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, protocol.loop)
+        return True
+
+    def end(self, protocol: "GuardedHttpProtocol") -> None:
+        """Note that a connection has said all, or is gone."""
+        if self._deadlines.pop(protocol, None) is None:
+            return
+        self._of_address[protocol.address] -= 1
+        if not self._of_address[protocol.address]:
+            del self._of_address[protocol.address]
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        late = []
+        for protocol, deadline in self._deadlines.items():
+            if deadline > now:
+                break
+            late.append(protocol)
+        for protocol in late:
+            self.end(protocol)
+            protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
+        if late:
+            logger.info("closed %d connections that did not finish a request in %g s", len(late), self._seconds)
+        self._timer = None
+        if self._deadlines:
+            self._timer = loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, loop)
+
+
+class GuardedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the deadline."""
+
+    def __init__(self, *args: Any, handshakes: Handshakes, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._handshakes = handshakes
+        self._head: int | None = 0
+        """How many bytes of a head have come; None within a body."""
+        self.has_begun = False
+
+    @property
+    def address(self) -> str:
+        """Whose connection it is."""
+        return self.client[0] if self.client else "unknown"
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; one too many of its address is cut off."""
+        super().connection_made(transport)
+        if not self._handshakes.begin(self):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._handshakes.end(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket, as long as the head they belong to is not too long."""
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._handshakes.end(self)
+            self.give_up(_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        """Take the first byte of a request."""
+        self.has_begun = True
+        self._handshakes.begin(self)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Take the end of a head."""
+        self._head = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request: what happens from here on is up to us."""
+        self._handshakes.end(self)
+        self._head = 0
+        self.has_begun = False
+        super().on_message_complete()
+
+    def give_up(self, refusal: bytes) -> None:
+        """Answer a request that will never be, if there is one, and close."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:  # type: ignore[redundant-expr]
+            self.transport.write(refusal)
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # who does not read would keep it open
+
+
+def supported() -> bool:
+    """Tell whether the installed uvicorn is as this module takes it to be."""
+    overridden = (
+        "connection_made",
+        "connection_lost",
+        "data_received",
+        "on_message_begin",
+        "on_headers_complete",
+        "on_message_complete",
+    )
+    # What its constructor sets can be read from its code.
+    used = {"client", "cycle", "loop", "parser", "transport"}
+    return all(hasattr(HttpToolsProtocol, name) for name in overridden) and used <= set(
+        HttpToolsProtocol.__init__.__code__.co_names
+    )

@@ -1,0 +1,205 @@
+"""What the connections of one user, and those from one address, may do together."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from websockets.asyncio.client import connect
+
+from gateway.clock import SystemClock
+from gateway.connections import Connections
+from gateway.rooms.audience import CHUNK
+from gateway.transport.frames import Frame, text_frame
+from schemas.codes import Close
+from tests.client import App, ChatClient
+from tests.conftest import OwnGateway
+from tests.server import settings_for_tests
+
+
+async def pings(client: ChatClient, count: int) -> int:
+    """Send so many pings; gives how many were let through."""
+    numbers = [await client.start("ping") for _ in range(count)]
+    answers = [await client.until(id=number) for number in numbers]
+    assert {answer["status"] for answer in answers} <= {20000, 42900}
+    return sum(answer["status"] == 20000 for answer in answers)
+
+
+async def test_twenty_connections_of_a_user_send_no_more_than_the_user_may(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate=50, message_burst=50, message_rate_per_user=60)
+    gateway.clock.stop()
+    async with App(gateway) as app, AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(app.connect("alice")) for _ in range(20)]
+        assert sum([await pings(client, 10) for client in connections]) == 60
+        async with app.connect("bob") as ben:
+            assert await pings(ben, 60) == 50  # as a connection may; what alice did is not bob's
+        gateway.clock.ahead += 0.5
+        assert sum([await pings(client, 10) for client in connections]) == 30
+        error = await connections[0].refused("ping")
+        assert error["message"] == "too many messages of this user"
+        assert 0 < error["retry_after_ms"] <= 18
+
+
+async def test_whoever_hangs_up_and_comes_back_may_send_no_more_for_that(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate_per_user=10, message_burst=10)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        async with app.connect("alice") as client:
+            assert await pings(client, 12) == 10
+        async with app.connect("alice") as client:
+            assert await pings(client, 12) == 0
+
+
+async def test_all_users_behind_one_address_share_what_it_may_send(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate_per_address=10, message_burst=10)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+        assert await pings(ann, 7) == 7
+        assert await pings(ben, 7) == 3
+        assert (await ann.refused("ping"))["message"] == "too many messages from this address"
+        gateway.clock.ahead += 1
+        await ann.ask("ping")
+
+
+async def test_a_user_joins_no_more_rooms_a_second_over_several_connections(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(join_rate=3, join_rate_per_user=4)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect("alice") as phone, app.connect("alice") as tab:
+        for name in ("a", "b", "c"):
+            await phone.ask("room.join", room=name)
+        assert (await phone.refused("room.join", room="d"))["message"] == "too many joins on this connection"
+        await tab.ask("room.join", room="a")
+        error = await tab.refused("room.join", room="b")
+        assert (error["status"], error["message"]) == (42900, "too many joins of this user")
+        async with app.connect("bob") as ben:
+            await ben.ask("room.join", room="a")
+        await tab.expect("room.joined", user="bob")
+        gateway.clock.ahead += error["retry_after_ms"] / 1000
+        await tab.ask("room.join", room="b")
+
+
+async def test_a_user_connects_no_more_often_than_the_user_may(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(connection_rate_per_user=2, max_connections_per_user=3)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        for _ in range(3):
+            async with app.socket(f"?token={token}") as client:
+                await client.expect("welcome")
+        async with app.socket(f"?token={token}") as client:
+            await client.expect("bye", code=1013, reason="overloaded", reconnect="with_backoff")
+            await client.expect_close(1013, "overloaded")
+        async with app.connect("bob"):
+            pass
+        gateway.clock.ahead += 0.5
+        async with app.socket(f"?token={token}") as client:
+            await client.expect("welcome")
+
+
+async def test_handshakes_with_bad_tokens_count_and_cost_no_look_at_the_token(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(connection_rate=5)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        for _ in range(5):
+            async with app.socket("?token=nonsense") as client:
+                await client.expect("error", status=40001)
+        async with connect(f"{app.gateway.ws_url}/ws/chat?token={token}") as ws:
+            client = ChatClient(ws)
+            error = await client.expect("error", status=42900, name="rate_limited", retryable=True)
+            assert 0 < error["retry_after_ms"] <= 201
+            await client.expect("bye", code=1013)
+            await client.expect_close(1013, "overloaded")
+
+
+async def test_frames_that_are_no_messages_count_too(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate=1, message_burst=4)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect("alice") as client:
+        await client.send("")
+        await client.send(b"")
+        await client.send("x" * 70_000)
+        await client.expect("error", status=41300)
+        await client.ask("ping")
+        await client.send("x" * 70_000)
+        await client.expect("error", id=None, status=42900)
+        await client.send("")
+        await client.expect("error", id=None, status=42900)
+
+
+async def test_a_thousand_refused_messages_end_the_connection_before_its_time(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(message_rate=1, message_burst=1)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect("alice") as client:
+        await client.ask("ping")
+        for _ in range(1000):
+            await client.start("ping")
+        for _ in range(1000):
+            await client.expect("error", status=42900)
+        await client.expect("bye", code=4429, reason="rate_abuse", after_ms=10_000)
+        await client.expect_close(4429, "rate_abuse")
+
+
+class Somebody:
+    """A connection that notes in which turn of the loop it is told what."""
+
+    def __init__(self, number: int, turns: Counter[str]) -> None:
+        self.user = self.user_id = self.address = f"user-{number}"
+        self.turns = turns
+        self.told: list[bytes] = []
+        self.after_ms: int | None = None
+
+    def deliver(self, frame: Frame) -> None:
+        self.told += frame.texts
+        self.turns["now"] += 1
+
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        self.after_ms = after_ms
+        self.turns["now"] += 1
+
+    def cut_off(self) -> None:
+        self.turns["cut off"] += 1
+
+
+async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
+    turns: Counter[str] = Counter()
+    connections = Connections(settings_for_tests(tmp_path), SystemClock())
+    everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
+    for each in everyone:
+        connections.add(each)
+    gone = everyone[-1]
+
+    assert connections.deliver(text_frame(b"{}")) == len(everyone)
+    busiest = 0
+    for _ in range(20):
+        turns.clear()
+        await asyncio.sleep(0)
+        busiest = max(busiest, turns["now"])
+        if gone in everyone:
+            connections.remove(everyone.pop())
+    assert busiest == CHUNK
+    assert all(each.told == [b"{}"] for each in everyone)
+
+    drain = asyncio.create_task(connections.drain(5))
+    busiest = 0
+    for _ in range(20):
+        turns.clear()
+        await asyncio.sleep(0)
+        busiest = max(busiest, turns["now"])
+    assert busiest == CHUNK
+    assert len({each.after_ms for each in everyone}) > len(everyone) / 3  # each has its own moment to come back
+    assert all(0 <= (each.after_ms or 0) < 1000 + 2 * len(everyone) for each in everyone)
+    for each in everyone:
+        connections.remove(each)
+    await asyncio.wait_for(drain, 5)
+
+
+async def test_whoever_comes_while_the_gateway_drains_is_sent_away_like_the_others(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        await gateway.run(gateway.services.connections.drain(5))
+        async with app.socket(f"?token={token}") as client:
+            bye = await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+            assert 0 <= bye["after_ms"] < 1000
+            await client.expect_close(1012, "draining")

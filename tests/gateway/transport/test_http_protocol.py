@@ -1,0 +1,196 @@
+"""Requests and handshakes that never come whole: each has its time, and then its socket is free again."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.cli.serve import server_config
+from gateway.transport.http_protocol import MAX_HEAD_BYTES, supported
+from tests.client import WAIT_SECONDS, App
+from tests.conftest import OwnGateway
+from tests.server import Gateway, settings_for_tests
+from tests.wire import handshake, wire
+
+SECONDS = 0.4
+
+HEAD = b"POST /token HTTP/1.1\r\nHost: localhost\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nusername=alice"
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+UNFINISHED = {
+    "nothing": (b"", b""),
+    "one letter": (b"G", b"408"),
+    "half a head": (HEAD, b"408"),
+    "half a body": (HEAD + FORM, b"408"),
+    "half a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n100\r\nuser", b"408"),
+    "half a handshake": (handshake("token")[:-2], b"408"),
+    "a request and half another": (WHOLE + HEAD, b"408"),
+}
+
+
+@pytest.fixture(scope="module")
+def hasty_options() -> dict[str, Any]:
+    return {"handshake_seconds": SECONDS, "max_connections_per_address": 50}
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def opened(gateway: Gateway, data: bytes = b"") -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(data)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the end."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
+
+
+async def test_whatever_does_not_come_whole_in_time_is_answered_and_closed(
+    own_gateway: OwnGateway, hasty_options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = own_gateway(**hasty_options)
+
+    async def stall(data: bytes) -> tuple[bytes, float]:
+        began = time.monotonic()
+        async with opened(gateway, data) as (reader, _):
+            return await rest(reader), time.monotonic() - began
+
+    async def trickle() -> bytes:
+        """Slowloris: a header every now and then, for ever."""
+        async with opened(gateway, HEAD) as (reader, writer):
+            answer = asyncio.create_task(rest(reader))
+            while not answer.done():
+                writer.write(b"X-More: and more\r\n")
+                await asyncio.sleep(0.02)
+            return await answer
+
+    async with App(gateway) as app, app.connect("alice") as client:
+        stalled, trickled = await asyncio.gather(
+            asyncio.gather(*(stall(data) for data, _ in UNFINISHED.values())), trickle()
+        )
+        for name, (answer, seconds), (_, expected) in zip(UNFINISHED, stalled, UNFINISHED.values(), strict=True):
+            assert seconds >= SECONDS, name
+            assert (b"HTTP/1.1 408 " in answer) == bool(expected), (name, answer)
+            assert (answer == b"") == (name == "nothing"), (name, answer)
+        assert trickled.startswith(b"HTTP/1.1 408 ") or not trickled
+        # Who has said all is left alone, however long ago that was.
+        await client.expect_nothing()
+        await app.token("bob")
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}], caplog.text
+
+
+async def test_the_time_begins_anew_with_each_request_of_a_connection(
+    own_gateway: OwnGateway, hasty_options: dict[str, Any]
+) -> None:
+    async with opened(own_gateway(**hasty_options)) as (reader, writer):
+        for _ in range(4):
+            await asyncio.sleep(SECONDS / 2)
+            writer.write(WHOLE)
+            async with asyncio.timeout(WAIT_SECONDS):
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+                await reader.readuntil(b"}")
+
+
+async def test_a_thousand_connections_that_never_log_in_hold_no_more_than_an_address_may(
+    own_gateway: OwnGateway, hasty_options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = own_gateway(**hasty_options)
+    async with App(gateway) as app, app.connect("alice") as client:
+        await app.http.aclose()
+        await asyncio.sleep(0)
+        before = _open_files()
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            for _ in range(4):
+                silent = [await asyncio.open_connection(gateway.host, gateway.port) for _ in range(250)]
+                answers = asyncio.gather(*(rest(reader) for reader, _ in silent))
+                began = time.monotonic()
+                await client.ask("ping")
+                assert time.monotonic() - began < SECONDS
+                await answers
+                for _, writer in silent:
+                    writer.close()
+        await _until(lambda: _open_files() <= before)
+        assert len(caplog.records) <= 20
+        await client.expect_nothing()
+
+
+async def test_those_that_are_connected_do_not_count_among_those_that_have_not_said_who_they_are(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(max_connections_per_address=3)
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        await app.http.aclose()
+        async with app.socket(f"?token={token}") as one, app.socket(f"?token={token}") as two:
+            for client in (one, two):
+                await client.expect("welcome")
+            async with opened(gateway) as (silent, _), opened(gateway), opened(gateway):
+                async with opened(gateway) as (reader, _):
+                    assert await rest(reader) == b""
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await silent.read()
+            await one.expect_nothing()
+
+
+@pytest.mark.parametrize("line", [b"X-Long: " + b"x" * 200_000, b"X-More: more\r\n" * 20_000], ids=["long", "many"])
+async def test_a_head_without_end_is_refused_before_its_time(app: App, line: bytes) -> None:
+    async with opened(app.gateway, HEAD) as (reader, writer):
+        writer.write(line[: MAX_HEAD_BYTES - 100])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(line[MAX_HEAD_BYTES - 100 : MAX_HEAD_BYTES + 1])
+        assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_head_of_many_cookies_is_fine(app: App) -> None:
+    request = WHOLE[:-2] + b"Cookie: " + b"x" * (MAX_HEAD_BYTES - 1000) + b"\r\nConnection: close\r\n\r\n"
+    async with opened(app.gateway, request) as (reader, _):
+        assert (await rest(reader)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_upgrade_leaves_nothing_behind_to_be_swept(
+    own_gateway: OwnGateway, hasty_options: dict[str, Any]
+) -> None:
+    async with App(own_gateway(**hasty_options)) as app, wire(app, "alice") as line:
+        await asyncio.sleep(SECONDS * 2)
+        line.writer.write(b"\x81\x80\0\0\0\0")
+        line.writer.write(b"\x89\x80\0\0\0\0")
+        assert await line.read() == (10, b"")
+
+
+def test_a_library_that_has_moved_is_not_used_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
+    assert supported()
+    monkeypatch.delattr("uvicorn.protocols.http.httptools_impl.HttpToolsProtocol.on_message_begin")
+    assert not supported()
+    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").http == "auto"
+    assert "GATEWAY_HANDSHAKE_SECONDS is not kept" in caplog.text
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - the server has no event for this
+            await asyncio.sleep(0.01)
