@@ -1,0 +1,106 @@
+"""A server that runs, as the load sees it, and how much load there is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from benchmarks.client import Client
+from benchmarks.dialects import Authenticated, Dialect
+from benchmarks.rig import Person, Server
+from gateway.settings import PREFIX
+
+OPENING = 50
+"""How many connections are opened at a time."""
+
+VISIT_SECONDS = 180
+"""The most that the figures of one topic and server may take in one round."""
+
+SPARE_FILES = 1000
+WARM_CONNECTIONS = 200
+
+Figures = dict[str, dict[str, float]]
+"""For each figure what it is of whom: of the server, and where a figure is held against another of its own, of that."""
+
+AnyClient = TypeVar("AnyClient", bound=Client)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of it, and for how long."""
+
+    echoing: int
+    listening: int
+    connecting: int
+    idle: int
+    steady: int
+    """Messages a second in a room where one does not read."""
+    password_rounds: int
+    """The cost of the hashes that are made at log-ins."""
+    seconds: float
+    lasting: float
+    """Seconds that a p99 is taken over: it needs many answers."""
+    rounds: int
+
+    def within(self, files: int) -> "Sizes":
+        """Make it fit into the limit of open files, of which each connection takes one at either end."""
+        most = max(1, (files - SPARE_FILES) // 2)
+        return replace(
+            self,
+            echoing=min(self.echoing, most),
+            listening=min(self.listening, most),
+            connecting=min(self.connecting, most),
+            idle=min(self.idle, most - WARM_CONNECTIONS),
+        )
+
+
+class Subject(Protocol):
+    """A server to measure."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+
+    def running(self, folder: Path) -> AbstractAsyncContextManager[tuple[int, Dialect]]:
+        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+
+
+class Gateway:
+    """The gateway, with its store and its people in a folder."""
+
+    name = "gateway"
+
+    def __init__(self, url: str, people: Sequence[Person], password_rounds: int, log_level: str) -> None:
+        self._url = url
+        self._settings = {f"{PREFIX}PASSWORD_ROUNDS": str(password_rounds)}
+        self._tokens = [person.token for person in people]
+        self._log_level = log_level
+
+    @asynccontextmanager
+    async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
+        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+        server = Server(folder, self._url, log_level=self._log_level, **self._settings)
+        async with server.running() as pid:
+            yield pid, Authenticated(server.port, self._tokens)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A server that runs."""
+
+    name: str
+    pid: int
+    dialect: Dialect
+    folder: Path
+    """Where its log is."""
+
+    async def open(self, clients: Sequence[AnyClient], place: str) -> Sequence[AnyClient]:
+        """Connect all of them, some at a time: up to the welcome, and for a room into it."""
+        for start in range(0, len(clients), OPENING):
+            some = clients[start : start + OPENING]
+            await asyncio.gather(
+                *(self.dialect.enter(client, place, start + number) for number, client in enumerate(some))
+            )
+        return clients
