@@ -12,11 +12,11 @@ from benchmarks.visit import VISIT_SECONDS, WARM_CONNECTIONS, Figures, Sizes, Vi
 SETTLING_SECONDS = 0.5
 """For what the gateway tells of those who have come."""
 
-ROUND_TRIP = "µs a round trip"
-ONE_AT_A_TIME = "µs a delivery, one message at a time"
-TEN_SENDERS = "µs a delivery, ten senders"
+ROUND_TRIP = "µs of CPU a round trip"
+ONE_AT_A_TIME = "µs of CPU a delivery, one message at a time"
+TEN_SENDERS = "µs of CPU a delivery, ten senders"
 PER_SECOND = "deliveries a second, ten senders"
-CONNECTION = "µs a connection"
+CONNECTION = "µs of CPU a connection"
 IDLE = "KB of RSS an idle connection"
 
 

@@ -70,29 +70,28 @@ def machine() -> str:
     )
 
 
-def table_of(results: Sequence[Result], notes: str) -> Table:
+def table_of(results: Sequence[Result]) -> Table:
     """Lay the results out: a line for each server."""
-    table = Table(title="The transport", caption=notes)
-    for heading, justify in (
-        ("figure", "left"),
-        ("", "left"),
-        ("value", "right"),
-        ("ratio", "right"),
-        ("aim", "right"),
-    ):
-        table.add_column(heading, justify="right" if justify == "right" else "left")
+    table = Table(title="The transport")
+    table.add_column("figure")
+    table.add_column("")
+    for heading in ("value", "ratio", "aim"):
+        table.add_column(heading, justify="right")
     for result in results:
         for line, (name, value) in enumerate(result.medians.items()):
             ratio = f"{result.ratios[name]:.2f}×" if name in result.ratios else ""
             figure = "" if line else result.figure
-            table.add_row(figure, name, _shown(result.figure, value), ratio, AIMS.get((result.figure, name), ""))
+            table.add_row(figure, name, _value(result.figure, value), ratio, AIMS.get((result.figure, name), ""))
         table.add_section()
     return table
 
 
-def _shown(figure: str, value: float) -> str:
-    if figure == slow_reader.CLOSE_CODE:
-        return f"{value:.0f}"
+def _value(figure: str, value: float) -> str:
+    return f"{value:.0f}" if figure == slow_reader.CLOSE_CODE else shown(value)
+
+
+def shown(value: float) -> str:
+    """Write a figure with as many digits as it has meaning."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 5 else f"{value:.2f}"

@@ -190,7 +190,8 @@ def main(
     if sizes != wanted:
         notes.append(f"fewer than asked for: the limit of open files is {limit:,}")
     results = uvloop.run(measure(only or list(Topic), sizes, lambda line: print(line, file=sys.stderr)))
-    Console(highlight=False, width=WIDTH).print(table_of(results, "\n".join(notes)))
+    Console(highlight=False, width=WIDTH).print(table_of(results))
+    print(*notes, sep="\n")
     if json_file is not None:
         figures = {
             "machine": notes[0],

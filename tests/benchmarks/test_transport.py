@@ -85,7 +85,7 @@ def test_peers_that_are_not_installed_are_left_out_in_words(monkeypatch: pytest.
 def test_a_ratio_is_the_gateways_figure_by_the_peers() -> None:
     result = Result("µs a thing", {"gateway": 10.0, "tutorial": 20.0, "idle": 0.0})
     assert result.ratios == {"tutorial": 0.5}
-    assert table_of([result], "notes").row_count == 3
+    assert table_of([result]).row_count == 3
 
 
 def test_a_figure_is_the_median_of_its_rounds() -> None:
