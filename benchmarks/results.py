@@ -44,6 +44,11 @@ class Result:
         ours = self.medians[OURS]
         return {name: ours / value for name, value in self.medians.items() if name != OURS and value}
 
+    def shown(self, name: str) -> str:
+        """Write the figure of a server, by its name."""
+        value = self.medians[name]
+        return f"{value:.0f}" if self.figure == slow_reader.CLOSE_CODE else shown(value)
+
     def as_json(self) -> dict[str, Any]:
         """Give it with its ratios and aims."""
         aims = {name: aim for (figure, name), aim in AIMS.items() if figure == self.figure}
@@ -78,16 +83,12 @@ def table_of(results: Sequence[Result]) -> Table:
     for heading in ("value", "ratio", "aim"):
         table.add_column(heading, justify="right")
     for result in results:
-        for line, (name, value) in enumerate(result.medians.items()):
+        for line, name in enumerate(result.medians):
             ratio = f"{result.ratios[name]:.2f}×" if name in result.ratios else ""
             figure = "" if line else result.figure
-            table.add_row(figure, name, _value(result.figure, value), ratio, AIMS.get((result.figure, name), ""))
+            table.add_row(figure, name, result.shown(name), ratio, AIMS.get((result.figure, name), ""))
         table.add_section()
     return table
-
-
-def _value(figure: str, value: float) -> str:
-    return f"{value:.0f}" if figure == slow_reader.CLOSE_CODE else shown(value)
 
 
 def shown(value: float) -> str:

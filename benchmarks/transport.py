@@ -199,7 +199,6 @@ def main(
             "sizes": asdict(sizes),
             "results": [result.as_json() for result in results],
         }
-        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

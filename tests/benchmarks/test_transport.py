@@ -25,7 +25,7 @@ RUN_SECONDS = 240
 
 def measured(topics: list[str], folder: Path) -> dict[str, Any]:
     """What a toy of some topics gives, by figure."""
-    file = folder / "made" / "figures.json"
+    file = folder / "figures.json"
     only = [word for topic in topics for word in ("--only", topic)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.transport", "--quick", *only, "--json", str(file)],
