@@ -16,14 +16,18 @@ class Pace:
         self._per_second = per_second
         self._act = act
         self.done = 0
+        self.late: list[float] = []
+        """By how many seconds each came after its time: so much may be this machine's doing, and not the server's."""
 
     async def run(self, seconds: float) -> None:
         """Go on for so long, and then until as much has been done as that takes."""
         wanted = max(1, round(seconds * self._per_second))
         began = time.perf_counter()
         while self.done < wanted:
-            if (wait := began + self.done / self._per_second - time.perf_counter()) > 0:
+            due = began + self.done / self._per_second
+            if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
+            self.late.append(time.perf_counter() - due)
             self._act(self.done)
             self.done += 1
 

@@ -30,6 +30,7 @@ LOADS = {
 
 P99 = "ms p99 of a round trip, while"
 UNLOADED = "unloaded"
+LATE = "ms p99 by which the load itself was late, while both"
 HEARD = "deliveries a second, while both"
 HASHED = f"log-ins a second, of {LOG_INS} tried, while both"
 
@@ -79,26 +80,29 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
     async with Crowd(dialect.port, dialect.tokens, sizes.listening, log_in.name, log_in.password) as crowd:
         await _ask(asking, sizes.seconds)  # to warm up
         taken.clear()
-        await _ask(asking, sizes.lasting)
+        idly_late = await _ask(asking, sizes.lasting)
         unloaded = 1000 * percentile(taken, 99)
         for name, load in LOADS.items():
             await crowd.begin(load)
             began = time.perf_counter()
             await asyncio.sleep(sizes.seconds)
             taken.clear()
-            await _ask(asking, sizes.lasting)
+            late = await _ask(asking, sizes.lasting)
             loaded = 1000 * percentile(taken, 99)
             took = time.perf_counter() - began
             done = await crowd.rest()
             figures[f"{P99} {name}"] = {visit.name: loaded, UNLOADED: unloaded}
+        figures[LATE] = {visit.name: late, UNLOADED: idly_late}
         figures[HEARD] = {visit.name: done.heard / took}
         figures[HASHED] = {visit.name: done.welcome / took}
     return figures
 
 
-async def _ask(asking: Sequence[Asking], seconds: float) -> None:
-    """Ask for so long, in turns, and wait for the answers."""
-    await Pace(ASKED_PER_SECOND, lambda number: asking[number % len(asking)].ask(number)).run(seconds)
+async def _ask(asking: Sequence[Asking], seconds: float) -> float:
+    """Ask for so long, in turns, and wait for the answers; gives by how many ms questions were late, as a p99."""
+    pace = Pace(ASKED_PER_SECOND, lambda number: asking[number % len(asking)].ask(number))
+    await pace.run(seconds)
     async with asyncio.timeout(ANSWER_SECONDS):
         while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of them
             await asyncio.sleep(0.01)
+    return 1000 * percentile(pace.late, 99)

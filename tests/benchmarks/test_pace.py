@@ -17,8 +17,11 @@ async def test_what_a_stall_has_prevented_is_made_up_for() -> None:
         done.append(number)
 
     async with asyncio.timeout(30):
-        await Pace(1000, act).run(0.03)
+        pace = Pace(1000, act)
+        await pace.run(0.03)
     assert done == list(range(30))
+    assert pace.late[3] > 0.04
+    assert min(pace.late) >= 0
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 50.0), (99, 99.0), (100, 100.0)])
