@@ -24,6 +24,7 @@ AIMS = {
     (costs.PER_SECOND, OURS): "≥ 500,000",
     (costs.CONNECTION, "tutorial"): "≤ 0.60×",
     (costs.IDLE, OURS): "≤ 32",
+    (costs.IDLE, "tutorial"): "≤ its + 2",
     **{(f"{under_load.P99} {load}", under_load.UNLOADED): "≤ 3.00×" for load in under_load.LOADS},
     (slow_reader.P99, slow_reader.ALL_READ): "≤ 1.10×",
     (slow_reader.CLOSE_CODE, OURS): "4508",

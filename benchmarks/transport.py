@@ -63,7 +63,8 @@ class Bench:
 
     async def visit(self, topic: Topic, subject: Subject) -> Figures:
         """Measure a topic on a server."""
-        async with asyncio.timeout(VISIT_SECONDS), subject.running(self._folder) as (pid, dialect):
+        limit = VISIT_SECONDS + 8 * self._sizes.lasting
+        async with asyncio.timeout(limit), subject.running(self._folder) as (pid, dialect):
             return await self._measure(topic)(Visit(subject.name, pid, dialect, self._folder), self._sizes)
 
     def subjects(self, topic: Topic) -> list[Subject]:
@@ -136,7 +137,7 @@ FULL = Sizes(
     echoing=50,
     listening=1000,
     connecting=2000,
-    idle=5000,
+    idle=10_000,
     steady=30,
     password_rounds=Settings.model_fields["password_rounds"].default,
     seconds=2,

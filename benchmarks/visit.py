@@ -15,8 +15,8 @@ from gateway.settings import PREFIX
 OPENING = 50
 """How many connections are opened at a time."""
 
-VISIT_SECONDS = 180
-"""The most that the figures of one topic and server may take in one round."""
+VISIT_SECONDS = 120
+"""The most that the figures of one topic and server may take in one round, besides the time that is measured."""
 
 SPARE_FILES = 1000
 WARM_CONNECTIONS = 200
@@ -45,8 +45,8 @@ class Sizes:
     rounds: int
 
     def within(self, files: int) -> "Sizes":
-        """Make it fit into the limit of open files, of which each connection takes one at either end."""
-        most = max(1, (files - SPARE_FILES) // 2)
+        """Make it fit into a process's limit of open files: a connection takes one here, and one in the server."""
+        most = max(1, files - SPARE_FILES)
         return replace(
             self,
             echoing=min(self.echoing, most),
