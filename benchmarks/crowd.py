@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import uvloop
 
-from benchmarks.dialects import ROOM, Authenticated
+from benchmarks.dialects import ROOM, Authenticated, enter_all
 from benchmarks.pace import Pace
 from benchmarks.talk import Listening, Talk
 
@@ -24,9 +24,6 @@ ROOT = Path(__file__).parents[1]
 
 SETTLING_SECONDS = 0.5
 """For what the gateway tells of those who have come."""
-
-OPENING = 50
-"""How many connections are opened at a time."""
 
 ANSWER_SECONDS = 60
 FOREVER = 3600.0
@@ -119,11 +116,7 @@ class People:
 
     async def come(self) -> None:
         """Connect, and join the room."""
-        for start in range(0, len(self._listening), OPENING):
-            some = self._listening[start : start + OPENING]
-            await asyncio.gather(
-                *(self._dialect.enter(person, ROOM, start + number) for number, person in enumerate(some))
-            )
+        await enter_all(self._dialect, self._listening, ROOM)
         await asyncio.sleep(SETTLING_SECONDS)
         for person in self._listening:
             person.listen()

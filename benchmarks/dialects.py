@@ -5,6 +5,7 @@ Socket.IO they are the one argument of its events.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.client import Client
@@ -14,6 +15,9 @@ ROOM = "/room"
 """The two places of a server: where everything is said back, and where everything is said to all."""
 
 ROOM_NAME = "everyone"
+
+OPENING = 50
+"""How many connections are opened at a time."""
 
 
 class Dialect(Protocol):
@@ -27,6 +31,13 @@ class Dialect(Protocol):
 
     def say(self, message: bytes) -> bytes:
         """Give the text that says a message to all."""
+
+
+async def enter_all(dialect: Dialect, clients: Sequence[Client], place: str) -> None:
+    """Connect all of them, some at a time, each as somebody else."""
+    for start in range(0, len(clients), OPENING):
+        some = enumerate(clients[start : start + OPENING], start)
+        await asyncio.gather(*(dialect.enter(client, place, number) for number, client in some))
 
 
 class Plain:

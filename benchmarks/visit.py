@@ -1,6 +1,5 @@
 """A server that runs, as the load sees it, and how much load there is."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -8,12 +7,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from benchmarks.client import Client
-from benchmarks.dialects import Authenticated, Dialect
+from benchmarks.dialects import Authenticated, Dialect, enter_all
 from benchmarks.rig import Person, Server
 from gateway.settings import PREFIX
-
-OPENING = 50
-"""How many connections are opened at a time."""
 
 VISIT_SECONDS = 120
 """The most that the figures of one topic and server may take in one round, besides the time that is measured."""
@@ -98,9 +94,5 @@ class Visit:
 
     async def open(self, clients: Sequence[AnyClient], place: str) -> Sequence[AnyClient]:
         """Connect all of them, some at a time: up to the welcome, and for a room into it."""
-        for start in range(0, len(clients), OPENING):
-            some = clients[start : start + OPENING]
-            await asyncio.gather(
-                *(self.dialect.enter(client, place, start + number) for number, client in enumerate(some))
-            )
+        await enter_all(self.dialect, clients, place)
         return clients
