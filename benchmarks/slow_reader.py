@@ -1,6 +1,6 @@
 """What it is to others that one of those who hear a room stops reading, and what it is to the gateway's memory.
 
-People talk at a pace. First everybody reads; then one does not, until the gateway gives it up; what the others are
+Some talk at a pace. First everybody reads; then one does not, until the gateway gives it up; what the others are
 given meanwhile is held against what they were given before. A time is from when something was said until it was heard,
 over all who hear it.
 """
@@ -8,7 +8,8 @@ over all who hear it.
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from picows.url import WSParsedURL
@@ -24,6 +25,10 @@ from gateway.settings import Settings
 SETTLING_SECONDS = 1.0
 HEARD_SECONDS = 60
 WATCH_SECONDS = 0.05
+FOREVER = 3600.0
+TALKERS = 10
+"""More than one: a message waits for the one before it on its connection, and that one for the disk."""
+
 GIVEN_UP_SECONDS = 60
 """The most that the gateway may take to give the one up who does not read."""
 
@@ -119,38 +124,78 @@ class NonReader(Client):
 async def slow_reader(visit: Visit, sizes: Sizes) -> Figures:
     """Measure deliveries while everybody reads, and then while one does not."""
     times = Times()
-    readers = [Reader(times) for _ in range(max(1, sizes.listening - 2))]
-    talker, one = Client(), NonReader()
-    everybody = await visit.open([*readers, talker, one], ROOM)
+    readers = [Reader(times) for _ in range(max(1, sizes.listening - TALKERS - 1))]
+    talkers, one = [Client() for _ in range(TALKERS)], NonReader()
+    everybody = await visit.open([*readers, *talkers, one], ROOM)
     await asyncio.sleep(SETTLING_SECONDS)
     for client in everybody:
         client.listen()
     memory = Memory(visit.pid)
+    room = Room(talkers, times, len(readers), sizes.steady)
+    await room.talk_until(asyncio.sleep(sizes.seconds))  # to warm up
 
-    pace = Pace(sizes.steady, lambda number: times.say(talker, number))
-    await memory.watch(pace.run(sizes.lasting))
-    await _all_heard(times, pace.done * len(readers))
-    all_read = 1000 * percentile(times.taken, 99), float(memory.gained)
-
-    times.taken.clear()
+    all_read, gained = await memory.watch(room.talk_until(asyncio.sleep(sizes.lasting)))
     log = Log(visit.folder / "gateway.log")
     one.stop_reading()
-    pace = Pace(sizes.steady, lambda number: times.say(talker, number))
-    talking = asyncio.create_task(pace.run(GIVEN_UP_SECONDS))
-    await memory.watch(log.says(GIVEN_UP, lambda: not talking.done()))
-    talking.cancel()
-    one.read_on()  # within a second the gateway's last words are still to be had
+    unread, gained_unread = await memory.watch(room.talk_until(_given_up(one, log)))
     async with asyncio.timeout(HEARD_SECONDS):
         await one.lost.wait()
-    await _all_heard(times, pace.done * len(readers))
+
     figures = {
-        P99: {visit.name: 1000 * percentile(times.taken, 99), ALL_READ: all_read[0]},
-        MEMORY: {visit.name: float(memory.gained), ALL_READ: all_read[1], OUTBOX: OUTBOX_KB},
-        OWED: {visit.name: float(pace.done)},
+        P99: {visit.name: unread.p99, ALL_READ: all_read.p99},
+        MEMORY: {visit.name: float(gained_unread), ALL_READ: float(gained), OUTBOX: OUTBOX_KB},
+        OWED: {visit.name: float(unread.said)},
     }
     if one.code is not None:  # else it was cut: this machine let it read on too late
         figures[CLOSE_CODE] = {visit.name: float(one.code)}
     return figures
+
+
+async def _given_up(one: NonReader, log: "Log") -> None:
+    """Wait until the one is given up, and have it read on: for a second the gateway's last words are to be had."""
+    try:
+        async with asyncio.timeout(GIVEN_UP_SECONDS):
+            await log.says(GIVEN_UP)
+    except TimeoutError:
+        raise RuntimeError(f"the one who does not read was not given up within {GIVEN_UP_SECONDS} s") from None
+    one.read_on()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said for a while, and how long deliveries took: a p99, in milliseconds."""
+
+    said: int
+    p99: float
+
+
+class Room:
+    """Some talk in turns, and others hear them."""
+
+    def __init__(self, talkers: Sequence[Client], times: Times, readers: int, per_second: int) -> None:
+        self._talkers = talkers
+        self._times = times
+        self._readers = readers
+        self._per_second = per_second
+
+    async def talk_until(self, end: Coroutine[None, None, None]) -> Heard:
+        """Talk until that is done, and see that all of it is heard, once."""
+        taken = self._times.taken = []
+        pace = Pace(self._per_second, self._say)
+        talking = asyncio.create_task(pace.run(FOREVER))
+        try:
+            await end
+        finally:
+            talking.cancel()
+        async with asyncio.timeout(HEARD_SECONDS):
+            while len(taken) < pace.done * self._readers:  # noqa: ASYNC110 - an event would cost each delivery
+                await asyncio.sleep(0.02)
+        if len(taken) > pace.done * self._readers:
+            raise RuntimeError("more was heard than was said")
+        return Heard(pace.done, 1000 * percentile(taken, 99))
+
+    def _say(self, number: int) -> None:
+        self._times.say(self._talkers[number % len(self._talkers)], number)
 
 
 class Memory:
@@ -158,18 +203,15 @@ class Memory:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self.gained = 0
-        """The most that it held while it was watched, over what it held when that began, in KB."""
 
-    async def watch(self, waiting: Coroutine[None, None, None]) -> None:
-        """Watch it until something has been done."""
-        before = memory_kb(self._pid)
-        self.gained = 0
+    async def watch(self, waiting: Coroutine[None, None, Heard]) -> tuple[Heard, int]:
+        """Wait for something; gives also the most that was held meanwhile over what was held before, in KB."""
+        before = most = memory_kb(self._pid)
         task = asyncio.create_task(waiting)
         while not task.done():
             await asyncio.wait([task], timeout=WATCH_SECONDS)
-            self.gained = max(self.gained, memory_kb(self._pid) - before)
-        task.result()
+            most = max(most, memory_kb(self._pid))
+        return task.result(), most - before
 
 
 class Log:
@@ -179,17 +221,7 @@ class Log:
         self._file = file
         self._start = file.stat().st_size
 
-    async def says(self, words: str, lives: Callable[[], bool]) -> None:
-        """Wait until it does, as long as it may."""
-        while words.encode() not in self._file.read_bytes()[self._start :]:
-            if not lives():
-                raise RuntimeError(f"the one who does not read was not given up within {GIVEN_UP_SECONDS} s")
+    async def says(self, words: str) -> None:
+        """Wait until it does."""
+        while words.encode() not in self._file.read_bytes()[self._start :]:  # noqa: ASYNC110 - it is another process's
             await asyncio.sleep(WATCH_SECONDS)
-
-
-async def _all_heard(times: Times, count: int) -> None:
-    async with asyncio.timeout(HEARD_SECONDS):
-        while len(times.taken) < count:  # noqa: ASYNC110 - an event would cost each delivery
-            await asyncio.sleep(0.02)
-    if len(times.taken) > count:
-        raise RuntimeError("more was heard than was said")
