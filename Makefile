@@ -22,7 +22,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-bench ## measure what it costs next to peers, and kill it under load; FIXME minutes
+bench: $(VENV)/.installed-bench ## measure what it costs next to peers, and kill it under load; ten minutes or more
 	@mkdir -p data/benchmarks
 	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000 \
 	  --json data/benchmarks/transport.json

@@ -18,6 +18,8 @@ BAR = 156
 LINE = 22
 HEAD = 40
 MARGIN = 24
+LONGEST = 10
+"""How many times the gateway's a bar may be: longer ones are cut, so that the others can be told from one another."""
 GAP = 14
 
 STYLE = """
@@ -51,6 +53,13 @@ class Panel:
     def height(self) -> int:
         """How much room it takes, in pixels."""
         return HEAD + LINE * len(self.bars) + GAP
+
+    @property
+    def scale(self) -> float:
+        """What a bar of full length stands for."""
+        most = max(bar.value for bar in self.bars)
+        limit = LONGEST * max((bar.value for bar in self.bars if bar.ours), default=most)
+        return max(bar.value for bar in self.bars if bar.value <= limit)
 
 
 Medians = dict[str, dict[str, float]]
@@ -86,9 +95,11 @@ def _deliveries(medians: Medians) -> Panel:
     return Panel("ms p99 of a delivery from the gateway, while", bars)
 
 
-def draw(columns: Sequence[Sequence[Panel]], note: str) -> str:
+def draw(columns: Sequence[Sequence[Panel]], notes: Sequence[str]) -> str:
     """Draw the panels, one column beside the other."""
-    height = max((sum(panel.height for panel in column) for column in columns), default=0) + 2 * MARGIN + LINE
+    height = (
+        max((sum(panel.height for panel in column) for column in columns), default=0) + 2 * MARGIN + LINE * len(notes)
+    )
     width = COLUMN * len(columns) + 2 * MARGIN
     return "\n".join(
         [
@@ -102,7 +113,7 @@ def draw(columns: Sequence[Sequence[Panel]], note: str) -> str:
                 for number, column in enumerate(columns)
                 for line in _column(column, MARGIN + COLUMN * number, MARGIN)
             ),
-            _text(MARGIN, height - MARGIN + 4, note, "note"),
+            *(_text(MARGIN, height - MARGIN - LINE * line, note, "note") for line, note in enumerate(reversed(notes))),
             "</svg>",
             "",
         ]
@@ -128,10 +139,10 @@ def _column(panels: Iterable[Panel], left: int, top: int) -> list[str]:
 
 def _panel(panel: Panel, left: int, top: int) -> list[str]:
     lines = [_text(left, top + 18, panel.title, "title")]
-    most = max(bar.value for bar in panel.bars)
+    scale = panel.scale
     for number, bar in enumerate(panel.bars):
         y = top + HEAD + LINE * number
-        length = BAR * bar.value / most if most else 0
+        length = BAR * min(bar.value / scale, 1) if scale else 0
         kind = "us" if bar.ours else ""
         lines += [
             _text(left, y, bar.label, kind),
@@ -139,6 +150,9 @@ def _panel(panel: Panel, left: int, top: int) -> list[str]:
             f' width="{max(length, 1):.1f}" height="14" rx="2"/>',
             _text(left + LABEL + length + 7, y, shown(bar.value), kind),
         ]
+        if bar.value > scale:
+            x = left + LABEL + 0.8 * BAR
+            lines.append(f'  <path class="paper" d="M{x:.1f} {y + 4} l6 -16 h5 l-6 16 z"/>')
     return lines
 
 
@@ -158,8 +172,11 @@ def main(
 ) -> None:
     """Draw the figures of the transport, readable on light paper and on dark."""
     run = json.loads(figures.read_text(encoding="utf-8"))
-    note = f"Less is better. The gateway also checks, validates and stores; its peers do not. {run['machine']}"
-    chart.write_text(draw(columns_of(medians_of(run)), note), encoding="utf-8")
+    notes = [
+        "Less is better. A bar with a gap is cut. The gateway also checks, validates and stores; its peers do not.",
+        run["machine"],
+    ]
+    chart.write_text(draw(columns_of(medians_of(run)), notes), encoding="utf-8")
 
 
 if __name__ == "__main__":

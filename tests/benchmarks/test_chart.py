@@ -28,9 +28,17 @@ def test_it_draws_what_a_run_has_measured(tmp_path: Path) -> None:
 
 
 def test_bars_are_to_scale() -> None:
-    svg = draw([[Panel("µs", [Bar("gateway", 10, True), Bar("other", 40, False)])]], "a note")
+    svg = draw([[Panel("µs", [Bar("gateway", 10, True), Bar("other", 40, False)])]], ["a note"])
     widths = [float(bar.attrib["width"]) for bar in ElementTree.fromstring(svg).iter(f"{SVG}rect")][1:]
     assert widths[1] == 4 * widths[0]
+
+
+def test_a_bar_that_would_dwarf_the_others_is_cut() -> None:
+    bars = [Bar("gateway", 10, True), Bar("other", 40, False), Bar("slow", 1000, False)]
+    root = ElementTree.fromstring(draw([[Panel("µs", bars)]], []))
+    widths = [float(bar.attrib["width"]) for bar in root.iter(f"{SVG}rect")][1:]
+    assert widths[2] == widths[1] == 4 * widths[0]
+    assert len(list(root.iter(f"{SVG}path"))) == 1
 
 
 def test_the_load_is_drawn_next_to_its_absence() -> None:
