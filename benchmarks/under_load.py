@@ -33,6 +33,7 @@ UNLOADED = "unloaded"
 LATE = "ms p99 by which the load itself was late, while both"
 HEARD = "deliveries a second, while both"
 HASHED = f"log-ins a second, of {LOG_INS} tried, while both"
+REFUSED = "log-ins a second refused with 503, while both"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
         figures[LATE] = {visit.name: late, UNLOADED: idly_late}
         figures[HEARD] = {visit.name: done.heard / took}
         figures[HASHED] = {visit.name: done.welcome / took}
+        figures[REFUSED] = {visit.name: done.refused / took}
     return figures
 
 

@@ -16,7 +16,7 @@ from benchmarks.slow_reader import CLOSE_CODE, MEMORY
 from benchmarks.slow_reader import P99 as DELIVERY_P99
 from benchmarks.talk import Echoing
 from benchmarks.transport import FULL
-from benchmarks.under_load import HASHED, HEARD, LOADS
+from benchmarks.under_load import HASHED, HEARD, LOADS, REFUSED
 from benchmarks.under_load import P99 as ROUND_TRIP_P99
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,7 @@ def test_it_measures_how_the_gateway_bears_load_and_one_who_does_not_read(tmp_pa
         assert results[f"{ROUND_TRIP_P99} {load}"]["ratios"]["unloaded"] > 0
     assert results[HEARD]["medians"][OURS] > 0
     assert results[HASHED]["medians"][OURS] > 0
+    assert results[REFUSED]["medians"][OURS] >= 0
     assert results[DELIVERY_P99]["medians"].keys() == {OURS, "all read"}
     assert results[MEMORY]["medians"]["limit of an outbox"] == 1024
     # Missing where this machine was so busy that the gateway did not wait for it to read on.
