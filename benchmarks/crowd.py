@@ -6,6 +6,7 @@ make and to rest. Each line is answered with one, after a rest with what has bee
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,9 @@ SETTLING_SECONDS = 0.5
 
 ANSWER_SECONDS = 60
 FOREVER = 3600.0
+POLITENESS = 10
+"""The crowd gives way to who measures, and to the server, as if it had a machine of its own."""
+
 TALKERS = 10
 
 
@@ -171,6 +175,7 @@ class People:
 
 
 async def _serve() -> None:
+    os.nice(POLITENESS)
     lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # the tokens of all of them are one line
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     people = People(json.loads(await lines.readline()))

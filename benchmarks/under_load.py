@@ -30,7 +30,7 @@ LOADS = {
 
 P99 = "ms p99 of a round trip, while"
 UNLOADED = "unloaded"
-LATE = "ms p99 by which the load itself was late, while both"
+LATE = "ms p99 by which questions went out late, while"
 HEARD = "deliveries a second, while both"
 HASHED = f"log-ins a second, of {LOG_INS} tried, while both"
 REFUSED = "log-ins a second refused with 503, while both"
@@ -93,7 +93,7 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
             took = time.perf_counter() - began
             done = await crowd.rest()
             figures[f"{P99} {name}"] = {visit.name: loaded, UNLOADED: unloaded}
-        figures[LATE] = {visit.name: late, UNLOADED: idly_late}
+            figures[f"{LATE} {name}"] = {visit.name: late, UNLOADED: idly_late}
         figures[HEARD] = {visit.name: done.heard / took}
         figures[HASHED] = {visit.name: done.welcome / took}
         figures[REFUSED] = {visit.name: done.refused / took}
