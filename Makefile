@@ -22,9 +22,12 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## measure durable sends and the transport, and kill the gateway under load; seven minutes
-	$(BIN)/python -m benchmarks.durable --seconds 3
-	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000
+bench: $(VENV)/.installed-bench ## measure what it costs next to peers, and kill it under load; ten minutes or more
+	@mkdir -p data/benchmarks
+	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000 \
+	  --json data/benchmarks/transport.json
+	$(BIN)/python -m benchmarks.chart data/benchmarks/transport.json data/benchmarks/transport.svg
+	$(BIN)/python -m benchmarks.durable --seconds 2 --json data/benchmarks/durable.json
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
@@ -47,3 +50,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev

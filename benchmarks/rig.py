@@ -1,4 +1,4 @@
-"""What both programs stand on: a gateway in a process of its own, people in its store, and fast connections."""
+"""What the programs stand on: a gateway in a process of its own, people in its store, and fast connections."""
 
 import asyncio
 import json
@@ -69,12 +69,13 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
 class Server:
     """`gateway serve` on the loopback interface. Its folder is also where it runs, so it reads no `.env`."""
 
-    def __init__(self, folder: Path, database_url: str | None) -> None:
+    def __init__(self, folder: Path, database_url: str | None, *, log_level: str = "warning", **settings: str) -> None:
+        """Take more variables as `settings`; they go before those of `settings_for`."""
         self.port = free_port()
         self.folder = folder
         others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
-        self.environment = others | settings_for(folder, database_url)
-        self.arguments = ["serve", "--port", str(self.port), "--log-level", "warning"]
+        self.environment = others | settings_for(folder, database_url) | settings
+        self.arguments = ["serve", "--port", str(self.port), "--log-level", log_level]
         self.log = folder / "gateway.log"
 
     @asynccontextmanager
@@ -179,9 +180,10 @@ class Lives:
 class Person:
     """A user of the gateway, with a token for a day."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, password_hash: str = "!") -> None:  # noqa: S107 - the hash that no password has
         self.id = secrets.token_hex(16)
         self.name = name
+        self.password_hash = password_hash
         tokens = Tokens(KEY, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
         self.token = tokens.issue(self.id, DEFAULT_SCOPES)
 
@@ -207,7 +209,7 @@ def _user(person: Person, now: int) -> Frame:
     return {
         "id": person.id,
         "name": person.name,
-        "password_hash": "!",  # that no password has
+        "password_hash": person.password_hash,
         "scopes": " ".join(sorted(DEFAULT_SCOPES)),
         "disabled": False,
         "created_at": now,

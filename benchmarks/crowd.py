@@ -1,0 +1,194 @@
+"""A crowd in a process of its own, so that whoever measures the server meanwhile does not have to read all it hears.
+
+It is told on its standard input, a line of JSON each: first who it is (`Crowd` sends that), then by turns what load to
+make and to rest. Each line is answered with one, after a rest with what has been done.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import uvloop
+
+from benchmarks.dialects import ROOM, Authenticated, enter_all
+from benchmarks.pace import Pace
+from benchmarks.talk import Listening, Talk
+
+ROOT = Path(__file__).parents[1]
+
+SETTLING_SECONDS = 0.5
+"""For what the gateway tells of those who have come."""
+
+ANSWER_SECONDS = 60
+FOREVER = 3600.0
+POLITENESS = 10
+"""The crowd gives way to who measures, and to the server, as if it had a machine of its own."""
+
+TALKERS = 10
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a crowd does, so many times a second."""
+
+    messages: int
+    log_ins: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a crowd has done."""
+
+    said: int
+    heard: int
+    welcome: int
+    """Log-ins that were answered with a token."""
+    refused: int
+    """Log-ins that were answered with 503: more than the machine can hash."""
+
+
+class Crowd:
+    """The crowd, as seen from the process that measures: `async with`, then `begin` and `rest` by turns."""
+
+    def __init__(self, port: int, tokens: list[str], size: int, name: str, password: str) -> None:
+        who = {"port": port, "tokens": tokens, "size": size, "name": name, "password": password}
+        self._who = json.dumps(who).encode()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            await self._ask(self._who)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None  # noqa: S101 - entered
+        if self._process.returncode is None:
+            self._process.kill()  # it keeps nothing
+        await self._process.wait()
+
+    async def begin(self, load: Load) -> None:
+        """Make a load."""
+        await self._ask(json.dumps(asdict(load)).encode())
+
+    async def rest(self) -> Done:
+        """Make none, once all that was said has been heard and every log-in has been answered."""
+        return Done(**json.loads(await self._ask(b"null")))
+
+    async def _ask(self, line: bytes) -> bytes:
+        process = self._process
+        assert process is not None  # noqa: S101 - entered
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        process.stdin.write(line + b"\n")
+        async with asyncio.timeout(2 * ANSWER_SECONDS):
+            answer = await process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the crowd has ended; it has said why above")
+        return answer
+
+
+class People:
+    """The crowd itself."""
+
+    def __init__(self, who: dict[str, Any]) -> None:
+        self._port: int = who["port"]
+        self._form = urlencode({"username": who["name"], "password": who["password"]}).encode()
+        self._dialect = Authenticated(self._port, who["tokens"])
+        self._talk = Talk(who["size"])
+        self._listening = [Listening(self._dialect, self._talk, number) for number in range(who["size"])]
+        self._asking: list[asyncio.Task[None]] = []
+        self._statuses: Counter[int] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def come(self) -> None:
+        """Connect, and join the room."""
+        await enter_all(self._dialect, self._listening, ROOM)
+        await asyncio.sleep(SETTLING_SECONDS)
+        for person in self._listening:
+            person.listen()
+
+    def begin(self, load: Load) -> None:
+        """Make a load."""
+        self._talk.said = self._talk.heard = 0
+        self._talk.stopped = False
+        self._statuses.clear()
+        self._asking.clear()
+        wanted = ((load.messages, self._say), (load.log_ins, self._log_in))
+        self._tasks = [asyncio.create_task(Pace(rate, act).run(FOREVER)) for rate, act in wanted if rate]
+
+    async def rest(self) -> Done:
+        """Make none, and tell what has been done."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+            task.cancel()
+        self._talk.stopped = True
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await asyncio.gather(*self._asking)
+        await self._all_heard()
+        if unexpected := self._statuses.keys() - {200, 503}:
+            raise RuntimeError(f"log-ins were answered with {sorted(unexpected)}")
+        return Done(self._talk.said, self._talk.heard, self._statuses[200], self._statuses[503])
+
+    async def _all_heard(self) -> None:
+        talk = self._talk
+        until = time.monotonic() + ANSWER_SECONDS
+        while talk.heard < talk.said * talk.size:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{talk.said * talk.size:,} should have been heard, and {talk.heard:,} were")
+            await asyncio.sleep(0.05)
+
+    def _say(self, number: int) -> None:
+        self._listening[number % min(TALKERS, len(self._listening))].say()
+
+    def _log_in(self, number: int) -> None:
+        self._asking.append(asyncio.create_task(self._ask_for_token()))
+
+    async def _ask_for_token(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        head = (
+            f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nConnection: close\r\n"
+            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(self._form)}\r\n\r\n"
+        )
+        writer.write(head.encode() + self._form)
+        answer = await reader.read()
+        writer.close()
+        self._statuses[int(answer.split(b" ", 2)[1])] += 1
+
+
+async def _serve() -> None:
+    os.nice(POLITENESS)
+    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # the tokens of all of them are one line
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    people = People(json.loads(await lines.readline()))
+    await people.come()
+    print("{}", flush=True)
+    while line := await lines.readline():
+        load = json.loads(line)
+        if load is None:
+            print(json.dumps(asdict(await people.rest())), flush=True)
+        else:
+            people.begin(Load(**load))
+            print("{}", flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

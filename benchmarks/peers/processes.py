@@ -1,0 +1,117 @@
+"""Peers as processes: how each is started and spoken to, and which of them this machine has."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.dialects import Dialect, Plain, SocketIO
+from benchmarks.rig import START_SECONDS, STOP_SECONDS, free_port
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent
+
+NODE_PACKAGES = ROOT / "data/peers/node_modules"
+"""Where npm puts Node's packages, as the words about missing ones say; those on NODE_PATH go first."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to compare with."""
+
+    name: str
+    arguments: tuple[str, ...]
+    """How it is started; the port comes last."""
+    dialect: Callable[[str], Dialect] = Plain
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
+        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+        port = free_port()
+        log = folder / "peer.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 - a program of this package; starting takes no time
+                [*self.arguments, str(port)],
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+        try:
+            await _answers(port, process, log)
+            yield process.pid, self.dialect(f"ws://127.0.0.1:{port}")
+        finally:
+            process.kill()  # nobody is owed a good-bye
+            await asyncio.to_thread(process.wait, STOP_SECONDS)
+
+
+async def _answers(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            if process.poll() is not None:
+                raise RuntimeError(f"a peer did not start:\n{_read(log)}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8")
+
+
+def _on_uvicorn(module: str) -> tuple[str, ...]:
+    options = ("--host", "127.0.0.1", "--log-level", "warning", "--no-access-log")
+    return (sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", *options, "--port")
+
+
+BARE = Peer("bare ASGI", _on_uvicorn("bare"))
+TUTORIAL = Peer("tutorial", _on_uvicorn("tutorial"))
+PYTHON_SOCKETIO = Peer("python-socketio", _on_uvicorn("python_socketio"), SocketIO)
+CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"))
+
+
+def peers() -> tuple[list[Peer], list[str]]:
+    """Give the peers that are installed here, and in words which versions they are, and why others are left out."""
+    found, words = [BARE, TUTORIAL], []
+    for package, peer in (("python-socketio", PYTHON_SOCKETIO), ("channels", CHANNELS)):
+        try:
+            words.append(f"{peer.name} {version(package)}")
+        except PackageNotFoundError:
+            words.append(f"{peer.name} is left out: it is not installed; `pip install -e '.[bench]'` does that")
+        else:
+            found.append(peer)
+    node = shutil.which("node")
+    for package, program, dialect in (("ws", "ws.js", Plain), ("socket.io", "socket_io.js", SocketIO)):
+        name = f"Node {package}"
+        if node is None:
+            words.append(f"{name} is left out: there is no `node` on the PATH")
+        elif (place := _node_package(package)) is None:
+            words.append(
+                f"{name} is left out: it is not installed; `npm install --prefix data/peers ws socket.io` does that"
+            )
+        else:
+            words.append(f"{name} {json.loads((place / 'package.json').read_text(encoding='utf-8'))['version']}")
+            arguments = (node, str(PROGRAMS / program))
+            found.append(Peer(name, arguments, dialect, {"NODE_PATH": str(place.parent.resolve())}))
+    return found, words
+
+
+def _node_package(name: str) -> Path | None:
+    places = [Path(place) for place in os.environ.get("NODE_PATH", "").split(os.pathsep) if place]
+    for place in (*places, NODE_PACKAGES):
+        if (place / name / "package.json").exists():
+            return place / name
+    return None

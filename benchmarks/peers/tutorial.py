@@ -1,0 +1,48 @@
+"""The two examples of https://fastapi.tiangolo.com/advanced/websockets/."""
+
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+app = FastAPI()
+
+
+class ConnectionManager:
+    """The tutorial's own."""
+
+    def __init__(self) -> None:
+        self.active_connections: list[WebSocket] = []
+
+    async def connect(self, websocket: WebSocket) -> None:
+        """Let one in."""
+        await websocket.accept()
+        self.active_connections.append(websocket)
+
+    def disconnect(self, websocket: WebSocket) -> None:
+        """Let one out."""
+        self.active_connections.remove(websocket)
+
+    async def broadcast(self, message: str) -> None:
+        """Tell all."""
+        for connection in self.active_connections:
+            await connection.send_text(message)
+
+
+manager = ConnectionManager()
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket) -> None:
+    """Say everything back."""
+    await websocket.accept()
+    async for data in websocket.iter_json():
+        await websocket.send_json(data)
+
+
+@app.websocket("/room")
+async def room(websocket: WebSocket) -> None:
+    """Say everything to all."""
+    await manager.connect(websocket)
+    try:
+        while True:
+            await manager.broadcast(await websocket.receive_text())
+    except WebSocketDisconnect:
+        manager.disconnect(websocket)

@@ -1,0 +1,99 @@
+"""The table of all figures, and the same as JSON."""
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks import costs, slow_reader, under_load
+from benchmarks.visit import Figures
+
+OURS = "gateway"
+
+AIMS = {
+    (costs.ROUND_TRIP, "bare ASGI"): "≤ 1.00×",
+    (costs.ROUND_TRIP, "tutorial"): "≤ 0.70×",
+    (costs.ROUND_TRIP, "Node ws"): "≤ 1.00×",
+    (costs.ONE_AT_A_TIME, "tutorial"): "≤ 0.70×",
+    (costs.ONE_AT_A_TIME, "Node ws"): "≤ 1.00×",
+    (costs.TEN_SENDERS, "tutorial"): "≤ 0.30×",
+    (costs.PER_SECOND, OURS): "≥ 500,000",
+    (costs.CONNECTION, "tutorial"): "≤ 0.60×",
+    (costs.IDLE, OURS): "≤ 32",
+    (costs.IDLE, "tutorial"): "≤ its + 2",
+    **{(f"{under_load.P99} {load}", under_load.UNLOADED): "≤ 3.00×" for load in under_load.LOADS},
+    (slow_reader.P99, slow_reader.ALL_READ): "≤ 1.10×",
+    (slow_reader.CLOSE_CODE, OURS): "4508",
+}
+"""What the gateway should reach: a ratio to another server, or to itself under other circumstances, or a figure."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure: the median of each server, by its name, or of what else the gateway's is held against."""
+
+    figure: str
+    medians: dict[str, float]
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times the other's figure the gateway's is; none where a toy was too small to measure."""
+        ours = self.medians[OURS]
+        return {name: ours / value for name, value in self.medians.items() if name != OURS and value}
+
+    def shown(self, name: str) -> str:
+        """Write the figure of a server, by its name."""
+        value = self.medians[name]
+        return f"{value:.0f}" if self.figure == slow_reader.CLOSE_CODE else shown(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it with its ratios and aims."""
+        aims = {name: aim for (figure, name), aim in AIMS.items() if figure == self.figure}
+        return asdict(self) | {"ratios": self.ratios, "aims": aims}
+
+
+def medians(visits: Iterable[Figures]) -> list[Result]:
+    """Put the figures of several visits together."""
+    taken: dict[str, dict[str, list[float]]] = {}
+    for figures in visits:
+        for figure, values in figures.items():
+            for name, value in values.items():
+                taken.setdefault(figure, {}).setdefault(name, []).append(value)
+    return [
+        Result(figure, {name: median(values) for name, values in by_name.items()}) for figure, by_name in taken.items()
+    ]
+
+
+def machine() -> str:
+    """Describe this machine in a line."""
+    return (
+        f"{os.cpu_count()} cores shared with the load, {platform.system()} {platform.machine()},"
+        f" Python {platform.python_version()}"
+    )
+
+
+def table_of(results: Sequence[Result]) -> Table:
+    """Lay the results out: a line for each server."""
+    table = Table(title="The transport")
+    table.add_column("figure")
+    table.add_column("")
+    for heading in ("value", "ratio", "aim"):
+        table.add_column(heading, justify="right")
+    for result in results:
+        for line, name in enumerate(result.medians):
+            ratio = f"{result.ratios[name]:.2f}×" if name in result.ratios else ""
+            figure = "" if line else result.figure
+            table.add_row(figure, name, result.shown(name), ratio, AIMS.get((result.figure, name), ""))
+        table.add_section()
+    return table
+
+
+def shown(value: float) -> str:
+    """Write a figure with as many digits as it has meaning."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 5 else f"{value:.2f}"

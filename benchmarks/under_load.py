@@ -1,0 +1,110 @@
+"""What a round trip takes while the gateway has much else to do, next to what it takes when it has not.
+
+Some people ask by the clock, whether or not they have been answered; the rest is a crowd in another process. A time is
+from when a message was sent until its answer was here.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.client import Client
+from benchmarks.crowd import Crowd, Load
+from benchmarks.dialects import ECHO, Authenticated
+from benchmarks.pace import Pace, percentile
+from benchmarks.talk import echo_message
+from benchmarks.visit import Figures, Sizes, Visit
+
+ANSWER_SECONDS = 60
+ASKED_PER_SECOND = 400
+ASKING = 20
+
+MESSAGES, LOG_INS = 100, 20
+LOADS = {
+    f"a room takes {MESSAGES} messages/s": Load(MESSAGES, 0),
+    f"{LOG_INS} log-ins/s are hashed": Load(0, LOG_INS),
+    "both": Load(MESSAGES, LOG_INS),
+}
+
+P99 = "ms p99 of a round trip, while"
+UNLOADED = "unloaded"
+LATE = "ms p99 by which questions went out late, while"
+HEARD = "deliveries a second, while both"
+HASHED = f"log-ins a second, of {LOG_INS} tried, while both"
+REFUSED = "log-ins a second refused with 503, while both"
+
+
+@dataclass(frozen=True)
+class LogIn:
+    """Whose name and password the crowd logs in with."""
+
+    name: str
+    password: str
+
+
+class Asking(Client):
+    """One who asks, and notes how long each answer took, in seconds."""
+
+    def __init__(self, taken: list[float]) -> None:
+        super().__init__()
+        self._taken = taken
+        self._sent: deque[float] = deque()
+
+    @property
+    def answered(self) -> bool:
+        """Whether everything has been."""
+        return not self._sent
+
+    def ask(self, number: int) -> None:
+        """Ask."""
+        self._sent.append(time.perf_counter())
+        self.send(echo_message(number))
+
+    def take(self, text: bytes) -> None:
+        """Take an answer; they come in the order of the questions."""
+        if text.startswith(b'{"type":"reply"'):
+            self._taken.append(time.perf_counter() - self._sent.popleft())
+
+
+async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
+    """Measure round trips without a load, and with each."""
+    dialect = visit.dialect
+    if not isinstance(dialect, Authenticated):
+        raise TypeError(f"expected the gateway, got {visit.name}: only there does anybody log in")
+    taken: list[float] = []
+    asking = await visit.open([Asking(taken) for _ in range(ASKING)], ECHO)
+    for client in asking:
+        client.listen()
+    figures: Figures = {}
+    async with Crowd(dialect.port, dialect.tokens, sizes.listening, log_in.name, log_in.password) as crowd:
+        await _ask(asking, sizes.seconds)  # to warm up
+        taken.clear()
+        idly_late = await _ask(asking, sizes.lasting)
+        unloaded = 1000 * percentile(taken, 99)
+        for name, load in LOADS.items():
+            await crowd.begin(load)
+            began = time.perf_counter()
+            await asyncio.sleep(sizes.seconds)
+            taken.clear()
+            late = await _ask(asking, sizes.lasting)
+            loaded = 1000 * percentile(taken, 99)
+            took = time.perf_counter() - began
+            done = await crowd.rest()
+            figures[f"{P99} {name}"] = {visit.name: loaded, UNLOADED: unloaded}
+            figures[f"{LATE} {name}"] = {visit.name: late, UNLOADED: idly_late}
+        figures[HEARD] = {visit.name: done.heard / took}
+        figures[HASHED] = {visit.name: done.welcome / took}
+        figures[REFUSED] = {visit.name: done.refused / took}
+    return figures
+
+
+async def _ask(asking: Sequence[Asking], seconds: float) -> float:
+    """Ask for so long, in turns, and wait for the answers; gives by how many ms questions were late, as a p99."""
+    pace = Pace(ASKED_PER_SECOND, lambda number: asking[number % len(asking)].ask(number))
+    await pace.run(seconds)
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of them
+            await asyncio.sleep(0.01)
+    return 1000 * percentile(pace.late, 99)

@@ -1,0 +1,22 @@
+"""The figures as Markdown, for documents."""
+
+from benchmarks.markdown import tables
+from benchmarks.results import Result
+
+
+def test_figures_of_the_same_servers_share_a_table() -> None:
+    results = [
+        Result("µs a", {"gateway": 10.0, "tutorial": 20.0}),
+        Result("µs b", {"gateway": 1234.5, "tutorial": 1000.0}),
+        Result("KB c", {"gateway": 30.0}),
+    ]
+    assert tables(results).split("\n") == [
+        "|  | gateway | tutorial |",
+        "| --- | --- | --- |",
+        "| µs a | 10.0 | 20.0 (0.50×) |",
+        "| µs b | 1,234 | 1,000 (1.23×) |",
+        "",
+        "|  | gateway |",
+        "| --- | --- |",
+        "| KB c | 30.0 |",
+    ]
