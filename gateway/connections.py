@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Protocol
 
+from gateway.bus.base import Revoked
 from gateway.clock import Clock
 from gateway.limits import TokenBuckets
 from gateway.settings import Settings
@@ -21,12 +22,17 @@ class Connection(Protocol):
     user: str
     user_id: str
     address: str
+    session_id: str | None
+    """The user's session that its token is of, which may be another after the token was refreshed."""
 
     def deliver(self, frame: Frame) -> None:
         """Take an event; never waits and never raises."""
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close now; no further message is handled."""
 
 
 class Connections:
@@ -82,6 +88,12 @@ class Connections:
         for connection in tuple(to):
             connection.deliver(frame)
         return len(to)
+
+    def revoke(self, revoked: Revoked) -> None:
+        """Close the connections of sessions that have ended."""
+        for connection in tuple(self._of_user.get(revoked.user_id, ())):
+            if revoked.sessions is None or connection.session_id in revoked.sessions:
+                connection.end(Close.TOKEN_REVOKED)
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, to come back each at its own moment, and wait until they are gone."""

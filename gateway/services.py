@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from gateway.audit import Audit
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
+from gateway.auth.sessions import Sessions
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
@@ -33,6 +35,8 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     logins: Logins
+    sessions: Sessions
+    audit: Audit
     authorizers: dict[str, Authorizer]
     connections: Connections
     bus: Bus

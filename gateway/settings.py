@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_format: Literal["text", "json"] = "text"
+    audit_log: str = ""
 
     # Who may come in
     secret_key: SecretStr | None = None
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
     handshake_rejection: Literal["close", "http"] = "close"
     login_rate_per_user: Count = 5
     login_rate_per_address: Count = 20
+    login_backoff_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 900
+    session_days: Annotated[float, Field(gt=0, le=3650)] = 30
+    session_idle_days: Annotated[float, Field(gt=0, le=3650)] = 7
+    max_sessions_per_user: Count = 100
 
     # Connections
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
@@ -165,6 +170,13 @@ class Settings(BaseSettings):
     def registration_open(self) -> bool:
         """Whether anybody may register: as set, and otherwise in development only."""
         return self.development if self.registration is None else self.registration == "open"
+
+    @property
+    def audit_path(self) -> Path | None:
+        """Where the audit log goes; None if it is off."""
+        if self.audit_log == "off":
+            return None
+        return Path(self.audit_log) if self.audit_log else self.data_dir / "audit.log"
 
     @property
     def store_url(self) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
-from gateway.store import users
+from gateway.store import logins
 from gateway.store.engine import Database
 from handlers.errors import AuthenticationFailed, TokenRevoked
 
@@ -21,6 +21,8 @@ class AuthResult:
     user: str
     scopes: frozenset[str]
     expires_at: float
+    session_id: str | None = None
+    """Our own session that the credential is of, if it is of one."""
 
 
 class Authorizer(Protocol):
@@ -38,14 +40,14 @@ class OwnTokens:
         self._database = database
 
     async def authorize(self, token: str) -> AuthResult:
-        """Verify the token and find its user, who may have been disabled or deleted since."""
+        """Verify the token and find its user; since it was issued, its session may have ended, or its user."""
         claims = self._tokens.verify(token)
-        user = await self._database.look_up(partial(users.found_by_id, user_id=claims.sub))
+        user = await self._database.look_up(partial(logins.user_of, login_id=claims.sid, user_id=claims.sub))
         if user is None or user.disabled:
-            raise TokenRevoked("the token's user has been disabled or deleted")
+            raise TokenRevoked("the token's session has ended; log in again")
         # What a user may do can shrink while a token lives.
         scopes = claims.scopes & frozenset(user.scopes.split())
-        return AuthResult(user.id, user.name, scopes, float(claims.exp))
+        return AuthResult(user.id, user.name, scopes, float(claims.exp), claims.sid)
 
 
 async def authorize(authorizers: dict[str, Authorizer], service: str, token: str | None) -> AuthResult:

@@ -63,8 +63,10 @@ class Tokens:
     lifetime_seconds: int
     clock: Clock
 
-    def issue(self, user_id: str, scopes: frozenset[str], *, lifetime_seconds: int | None = None) -> str:
-        """Sign a token for a user, who is named by an id that never changes."""
+    def issue(
+        self, user_id: str, scopes: frozenset[str], *, session_id: str, lifetime_seconds: int | None = None
+    ) -> str:
+        """Sign a token for a user, who is named by an id that never changes, and a session of that user."""
         now = int(self.clock.wall())
         claims = Claims(
             iss=self.issuer,
@@ -74,7 +76,7 @@ class Tokens:
             iat=now,
             nbf=now,
             jti=secrets.token_urlsafe(16),
-            sid=secrets.token_urlsafe(16),
+            sid=session_id,
             scope=" ".join(sorted(scopes)),
         )
         return str(jws.sign(claims.model_dump(), self.key, headers={"typ": TOKEN_TYPE}, algorithm=ALGORITHM))

@@ -1,19 +1,24 @@
 """`gateway users`: add, list, disable and enable users, and set passwords."""
 
+import asyncio
 import sys
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Protocol
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Connection
 
+from gateway.audit import Audit
 from gateway.auth.passwords import Passwords
+from gateway.caller import operator
 from gateway.cli.store import with_database
 from gateway.clock import SystemClock, milliseconds
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
 from gateway.startup import StartError
-from gateway.store import users
+from gateway.store import logins, users
 from gateway.store.engine import Database
 from schemas.base import timestamp
 from schemas.names import UserName
@@ -41,16 +46,18 @@ def add(
 
     async def work(database: Database, settings: Settings) -> None:
         hashed = await _hashed(password, settings)
-        async with database.write() as connection:
-            await users.add(
-                connection,
-                name=name,
-                password_hash=hashed,
-                full_name=full_name,
-                email=email,
-                scopes=scopes,
-                now=milliseconds(SystemClock()),
-            )
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            async with database.write() as connection:
+                user = await users.add(
+                    connection,
+                    name=name,
+                    password_hash=hashed,
+                    full_name=full_name,
+                    email=email,
+                    scopes=scopes,
+                    now=milliseconds(SystemClock()),
+                )
+            audit.write("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
     with_database(work)
     typer.echo(f"added {name}")
@@ -79,27 +86,24 @@ def list_users() -> None:
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let a user neither log in nor connect."""
-    _set_disabled(name, disabled=True)
+    """Let a user neither log in nor connect; whoever is connected as that user is cut off within a second."""
+    _change(name, "user_disabled", partial(users.set_disabled, disabled_at=milliseconds(SystemClock())))
+    typer.echo(f"{name} is disabled")
 
 
 @app.command()
 def enable(name: Name) -> None:
-    """Let a disabled user in again."""
-    _set_disabled(name, disabled=False)
+    """Let a disabled user in again, who has to log in anew."""
+    _change(name, "user_enabled", partial(users.set_disabled, disabled_at=None))
+    typer.echo(f"{name} is enabled")
 
 
 @app.command()
 def passwd(name: Name) -> None:
-    """Set a user's password. It is asked for, or read from standard input."""
+    """Set a user's password, and end all sessions. It is asked for, or read from standard input."""
     password = ask_password()
-
-    async def work(database: Database, settings: Settings) -> None:
-        hashed = await _hashed(password, settings)
-        async with database.write() as connection:
-            _must_exist(name, await users.set_password(connection, name, hashed))
-
-    with_database(work)
+    password_hash = asyncio.run(_hashed(password, load_settings()))
+    _change(name, "password_set", partial(users.set_password, password_hash=password_hash))
     typer.echo(f"the password of {name} is set")
 
 
@@ -114,18 +118,26 @@ def ask_password() -> str:
     return str(password)
 
 
-def _set_disabled(name: str, *, disabled: bool) -> None:
-    async def work(database: Database, _: Settings) -> None:
-        async with database.write() as connection:
-            _must_exist(name, await users.set_disabled(connection, name, disabled))
+class _Change(Protocol):
+    def __call__(self, connection: Connection, *, name: str) -> str | None:
+        """Change a user, and give its id, or None if there is no such user."""
+
+
+def _change(name: str, event: str, change: _Change) -> None:
+    """Change a user and end its sessions, which running gateways see, and note it in the audit log as `event`."""
+
+    def transaction(connection: Connection) -> tuple[str, int]:
+        user_id = change(connection, name=name)
+        if user_id is None:
+            raise StartError(f"there is no user {name}; see: gateway users list")
+        return user_id, len(logins.end(connection, user_id, milliseconds(SystemClock())))
+
+    async def work(database: Database, settings: Settings) -> None:
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            user_id, ended = await database.transact(transaction)
+            audit.write(event, operator(), user=name, user_id=user_id, ended=ended)
 
     with_database(work)
-    typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
-
-
-def _must_exist(name: str, found: bool) -> None:
-    if not found:
-        raise StartError(f"there is no user {name}; see: gateway users list")
 
 
 async def _hashed(password: str, settings: Settings) -> str:
