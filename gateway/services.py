@@ -25,9 +25,12 @@ from gateway.wheel import Wheel
 from handlers.factory import MsgHandlerFactory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Services:
-    """One of each. Built by `gateway.app` and by nobody else."""
+    """One of each. Built by `gateway.app` and by nobody else.
+
+    It is in the `state` of every ASGI scope, which uvicorn writes down at level trace; so it has no telling `repr`.
+    """
 
     settings: Settings
     clock: Clock

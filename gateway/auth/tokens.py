@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from jose import jws
@@ -57,7 +57,7 @@ class Claims(BaseModel):
 class Tokens:
     """Issues access tokens and verifies them."""
 
-    key: str
+    key: str = field(repr=False)
     issuer: str
     audience: str
     lifetime_seconds: int
