@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import queue
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import QueueListener, WatchedFileHandler
@@ -56,7 +57,8 @@ class Audit:
         if self._listener is not None:
             self._listener.stop()
             self._listener = None
-            self._file.close()
+            with suppress(OSError):  # what could not be written has been told
+                self._file.close()
 
     def write(
         self,

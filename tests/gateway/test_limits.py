@@ -1,6 +1,6 @@
-"""Token buckets."""
+"""Token buckets, and waits that grow."""
 
-from gateway.limits import TokenBucket, TokenBuckets
+from gateway.limits import Backoff, TokenBucket, TokenBuckets
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:
@@ -34,3 +34,47 @@ def test_buckets_are_bounded_and_forget_the_one_used_longest_ago() -> None:
         buckets.take(key, 0)
     assert buckets.take("a", 0) > 0
     assert buckets.take("b", 0) == 0
+
+
+def test_a_wait_doubles_with_each_failure_up_to_the_longest() -> None:
+    backoff = Backoff(longest=10)
+    now = 0.0
+    waits: list[float] = []
+    for _ in range(8):
+        assert backoff.begin("a", now) == 0
+        waits.append(backoff.begin("a", now) if len(waits) else 0)
+        now += waits[-1]
+    assert waits == [0, 1, 2, 4, 8, 10, 10, 10]
+
+
+def test_after_a_wait_one_may_try_and_after_a_success_all_is_forgotten() -> None:
+    backoff = Backoff(longest=10)
+    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
+    assert backoff.begin("b", 0) == 0
+    assert backoff.begin("a", 0.75) == 0.25
+    backoff.succeed("a")
+    assert [backoff.begin("a", 0.75) for _ in range(3)] == [0, 0, 1]
+
+
+def test_an_attempt_without_an_outcome_does_not_count() -> None:
+    backoff = Backoff(longest=10)
+    for _ in range(5):
+        assert backoff.begin("a", 0) == 0
+        backoff.undo("a", 0)
+    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
+
+
+def test_failures_are_forgotten_after_a_day_and_when_too_many_others_fail() -> None:
+    backoff = Backoff(longest=1e6, capacity=2)
+    for _ in range(10):
+        now = backoff.begin("a", 0) and 0
+    assert backoff.begin("a", now) > 0
+    assert [backoff.begin("a", 24 * 3600 + 2) for _ in range(3)] == [0, 0, 1]
+    assert backoff.begin("b", 24 * 3600 + 2) == 0
+    assert backoff.begin("c", 24 * 3600 + 2) == 0
+    assert backoff.begin("a", 24 * 3600 + 2) == 0
+
+
+def test_without_a_longest_wait_there_is_none() -> None:
+    backoff = Backoff(longest=0)
+    assert not any(backoff.begin("a", 0) for _ in range(100))
