@@ -136,7 +136,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             passwords=passwords,
             tokens=tokens,
             logins=Logins(database, passwords, Throttle(settings, clock), bus, audit, clock),
-            sessions=Sessions(settings, key, database, tokens, bus, audit, clock),
+            sessions=Sessions(settings, database, tokens, bus, audit, clock),
             audit=audit,
             authorizers={OWN: OwnTokens(tokens, database)},
             connections=connections,

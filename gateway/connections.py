@@ -22,7 +22,7 @@ class Connection(Protocol):
     user: str
     user_id: str
     address: str
-    session_id: str | None
+    sid: str | None
     """The user's session that its token is of, which may be another after the token was refreshed."""
 
     def deliver(self, frame: Frame) -> None:
@@ -92,7 +92,7 @@ class Connections:
     def revoke(self, revoked: Revoked) -> None:
         """Close the connections of sessions that have ended."""
         for connection in tuple(self._of_user.get(revoked.user_id, ())):
-            if revoked.sessions is None or connection.session_id in revoked.sessions:
+            if revoked.sessions is None or connection.sid in revoked.sessions:
                 connection.end(Close.TOKEN_REVOKED)
 
     async def drain(self, seconds: float) -> None:

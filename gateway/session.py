@@ -41,7 +41,7 @@ class ChatSession:
         self.user = auth.user
         self.user_id = auth.user_id
         self.scopes = auth.scopes
-        self.session_id = auth.session_id
+        self.sid = auth.sid
         self.expires_at = auth.expires_at
         self.address = ws.client.host if ws.client else "unknown"
         self.joins = TokenBucket(

@@ -150,7 +150,7 @@ async def test_each_credential_opens_its_own_doors_only_and_is_in_no_log(
     assert "/ws/chat?token=[redacted]" in log
     log += (app.gateway.settings.data_dir / "audit.log").read_text()
     assert json.loads(log.splitlines()[-1])["event"]
-    key = app.gateway.services.tokens.key
+    key = (app.gateway.settings.data_dir / "secret_key").read_text().strip()
     tokens = later["access_token"], later["refresh_token"]
     for secret in (*mine.all(), *tokens, WRONG_PASSWORD, OTHER_PASSWORD, key):
         parts = [secret[start : start + 20] for start in range(max(1, len(secret) - 19))]

@@ -21,7 +21,7 @@ class AuthResult:
     user: str
     scopes: frozenset[str]
     expires_at: float
-    session_id: str | None = None
+    sid: str | None = None
     """Our own session that the credential is of, if it is of one."""
 
 

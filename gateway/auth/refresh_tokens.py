@@ -39,12 +39,13 @@ class RefreshToken:
         """SHA-256 of the whole token, in hexadecimal."""
         return _hash(self.text)
 
-    def successor(self, key: bytes) -> "RefreshToken":
-        """Give the token that follows this one: always the same, and known only to one who has both it and the key.
+    def successor(self, nonce: str) -> "RefreshToken":
+        """Give the token that follows this one, made of it and of a random number that the store keeps.
 
-        So a client whose answer was lost is given the same again, though the store could not tell what that was.
+        So a client whose answer was lost is given the same again, although the store has hashes only: neither what is
+        stored nor a spent token is enough to make it.
         """
-        secret = hmac.digest(key, self.text.encode(), "sha256")
+        secret = hmac.digest(self.text.encode(), nonce.encode(), "sha256")
         return RefreshToken(self.family, urlsafe_b64encode(secret).rstrip(b"=").decode())
 
 
@@ -59,9 +60,9 @@ def parse(text: str) -> RefreshToken | None:
     return RefreshToken(found[1], found[2]) if found else None
 
 
-def successor_key(secret: str) -> bytes:
-    """Derive the key of `successor` from the gateway's secret, which also signs and must do one thing only."""
-    return hmac.digest(secret.encode(), b"json-gateway: successors of refresh tokens", "sha256")
+def new_nonce() -> str:
+    """Make the random number for a successor."""
+    return secrets.token_urlsafe(32)
 
 
 def _hash(text: str) -> str:

@@ -56,6 +56,7 @@ class _Use:
     kind: Literal["refreshed", "repeated", "reused", "refused"]
     login: LoginRow
     scopes: frozenset[str] = frozenset()
+    successor: RefreshToken | None = None
 
 
 class Sessions:
@@ -64,18 +65,15 @@ class Sessions:
     def __init__(
         self,
         settings: Settings,
-        secret: str,
         database: Database,
         tokens: Tokens,
         bus: Bus,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        """`secret` is the gateway's, which never leaves it."""
         self._life = round(settings.session_days * DAY_MILLISECONDS)
         self._idle_life = round(settings.session_idle_days * DAY_MILLISECONDS)
         self._most = settings.max_sessions_per_user
-        self._key = refresh_tokens.successor_key(secret)
         self._database = database
         self._tokens = tokens
         self._bus = bus
@@ -91,7 +89,9 @@ class Sessions:
         allowed = frozenset(user.scopes.split())
         scopes = allowed & asked if asked else allowed
         if not scopes:
-            raise InvalidScope("none of these scopes is allowed")
+            raise InvalidScope(
+                "none of these scopes is allowed to this user; without `scope` the token has all that are"
+            )
         token, now = refresh_tokens.new(), milliseconds(self._clock)
         login = LoginRow(
             id=new_id(),
@@ -123,9 +123,9 @@ class Sessions:
         self._audit.write(f"refresh_{use.kind}", caller, user_id=login.user_id, session=login.id)
         if use.kind == "reused":
             await self._announce(login.user_id, [login.id])
-        if use.kind in {"reused", "refused"}:
+        if use.successor is None:
             raise _not_valid()
-        return self._grant(use.login, use.scopes, token.successor(self._key))
+        return self._grant(use.login, use.scopes, use.successor)
 
     async def holder(self, text: str) -> tuple[LoginRow, UserRow] | None:
         """Tell whose refresh token this is, and of which session, if it holds; it is not spent."""
@@ -208,14 +208,15 @@ class Sessions:
             raise _not_valid()
         if user is None or user.disabled or not self._lives(login):
             return _Use("refused", login)
-        now, successor = milliseconds(self._clock), token.successor(self._key)
+        now = milliseconds(self._clock)
         if token.hash == login.refresh_hash:
-            scopes = _narrowed(login, user, asked)
-            logins.rotate(connection, login, successor.hash, now)
-            return _Use("refreshed", login, scopes)
-        lost = token.hash == login.previous_hash and successor.hash == login.refresh_hash
-        if lost and now - login.last_used_at <= GRACE_MILLISECONDS:
-            return _Use("repeated", login, _narrowed(login, user, asked))
+            scopes, nonce = _narrowed(login, user, asked), refresh_tokens.new_nonce()
+            successor = token.successor(nonce)
+            logins.rotate(connection, login, refresh_hash=successor.hash, nonce=nonce, now=now)
+            return _Use("refreshed", login, scopes, successor)
+        lost = token.hash == login.previous_hash and now - login.last_used_at <= GRACE_MILLISECONDS
+        if lost and login.nonce is not None:
+            return _Use("repeated", login, _narrowed(login, user, asked), token.successor(login.nonce))
         logins.end(connection, login.user_id, now, only=login.id)
         return _Use("reused", login)
 

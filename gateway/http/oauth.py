@@ -1,5 +1,6 @@
 """What the endpoints of OAuth 2.0 share: answers that nobody keeps, and errors in the words of RFC 6749 §5.2."""
 
+from http import HTTPStatus
 from typing import Literal
 
 from starlette.responses import JSONResponse
@@ -28,6 +29,8 @@ def refusal(error: MessageError, code: Code) -> JSONResponse:
         TokenError(**body.model_dump(), error=code, error_description=body.message, detail=body.message),
     )
     response.headers.update(NO_STORE)
+    if code == "invalid_scope":
+        response.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
     return response
 
 

@@ -17,13 +17,13 @@ router = APIRouter(prefix="/users/me", tags=["users"], responses={401: {"model":
 async def sessions(auth: CurrentUser, services: ServicesDep) -> LoginSessions:
     """List where the user is logged in, the session used last first."""
     rows = await services.sessions.of_user(auth.user_id)
-    return LoginSessions(sessions=tuple(row.shown(current=row.id == auth.session_id) for row in rows))
+    return LoginSessions(sessions=tuple(row.shown(current=row.id == auth.sid) for row in rows))
 
 
 @router.delete("/sessions", status_code=204)
 async def end_others(auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
     """End all sessions of the user but the one that asks, with their connections."""
-    await services.sessions.end(auth.user_id, caller, "session_ended", but=auth.session_id)
+    await services.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
 
 
 @router.delete("/sessions/{id}", status_code=204, responses={404: {"model": ErrorBody}})
@@ -36,4 +36,4 @@ async def end(id: str, auth: CurrentUser, services: ServicesDep, caller: CallerD
 @router.put("/password", status_code=204, responses={403: {"model": ErrorBody}, 429: {"model": ErrorBody}})
 async def change_password(change: PasswordChange, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
     """Change the password, and end all sessions but the one that asks."""
-    await services.logins.change_password(auth.user, change.old_password, change.new_password, auth.session_id, caller)
+    await services.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)

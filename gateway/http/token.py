@@ -21,7 +21,7 @@ REQUIRED = "Field required"  # as pydantic words it
 @router.post(
     "/token",
     response_model=Token,
-    responses={401: {"model": TokenError}, 403: {"model": TokenError}, 429: {"model": ErrorBody}},
+    responses={401: {"model": TokenError}, 400: {"model": TokenError}, 429: {"model": ErrorBody}},
 )
 async def log_in(
     services: ServicesDep,

@@ -26,6 +26,7 @@ class LoginRow:
     family_hash: str | None = None
     refresh_hash: str | None = None
     previous_hash: str | None = None
+    nonce: str | None = None
     ended_at: int | None = None
     address: str | None = None
     user_agent: str | None = None
@@ -68,9 +69,9 @@ def locked(connection: Connection, login_id: str) -> LoginRow | None:
     return LoginRow(**found._mapping) if found else None
 
 
-def rotate(connection: Connection, login: LoginRow, refresh_hash: str, now: int) -> None:
-    """Make another refresh token the one that holds."""
-    change = {"refresh_hash": refresh_hash, "previous_hash": login.refresh_hash, "last_used_at": now}
+def rotate(connection: Connection, login: LoginRow, *, refresh_hash: str, nonce: str, now: int) -> None:
+    """Make another refresh token the one that holds; with the nonce it follows from the one that was."""
+    change = {"refresh_hash": refresh_hash, "previous_hash": login.refresh_hash, "nonce": nonce, "last_used_at": now}
     connection.execute(update(logins).where(logins.c.id == login.id).values(change))
 
 

@@ -70,6 +70,7 @@ logins = Table(
     Column("family_hash", Text, unique=True),  # of what its refresh tokens have in common; null if it has none
     Column("refresh_hash", Text),  # of the one that holds
     Column("previous_hash", Text),  # of the one that was spent last
+    Column("nonce", Text),  # which, with that one itself, gives the one that holds
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger, nullable=False),  # when a refresh token was spent last
     Column("expires_at", BigInteger, nullable=False),

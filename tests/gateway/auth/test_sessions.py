@@ -112,7 +112,7 @@ async def test_scopes_can_only_shrink_and_a_refused_refresh_spends_nothing(app: 
     await app.register(alice)
     grant = (await app.log_in(alice, scope="chat:read chat:write")).json()
     response = await app.refresh(grant["refresh_token"], scope="chat:read rooms:manage")
-    assert (response.status_code, response.json()["error"]) == (403, "invalid_scope")
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
     narrow = (await app.refresh(grant["refresh_token"], scope="chat:read")).json()
     assert narrow["scope"] == claims(narrow["access_token"])["scope"] == "chat:read"
     # It is the access token that was narrowed, and not the session (RFC 6749 §6).

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("family_hash", sa.Text, unique=True),
         sa.Column("refresh_hash", sa.Text),
         sa.Column("previous_hash", sa.Text),
+        sa.Column("nonce", sa.Text),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("last_used_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
