@@ -50,6 +50,18 @@ async def test_of_50_refreshes_at_once_with_one_token_there_is_one_successor(app
     assert (await app.refresh(successor)).status_code == 200
 
 
+async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, alice: str) -> None:
+    """Closer together than requests can be."""
+    token = (await app.grant(alice))["refresh_token"]
+    sessions = app.gateway.services.sessions
+
+    async def at_once() -> set[str]:
+        uses = (sessions.refresh(token, frozenset(), Caller("127.0.0.1")) for _ in range(50))
+        return {grant.refresh_token for grant in await asyncio.gather(*uses)}
+
+    assert len(await app.gateway.run(at_once())) == 1
+
+
 async def test_a_client_whose_answer_was_lost_is_given_the_same_again_for_ten_seconds(
     own_gateway: OwnGateway,
 ) -> None:
