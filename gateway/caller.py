@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+MAX_ADDRESS = 64
 MAX_USER_AGENT = 200
 
 
@@ -30,7 +31,8 @@ class Caller:
 
 def caller_of(connection: HTTPConnection) -> Caller:
     """Tell where a request comes from: the address is a proxy's word only for proxies that a setting names."""
-    address = connection.client.host if connection.client else "unknown"
+    # What a proxy passes on may be anything.
+    address = connection.client.host[:MAX_ADDRESS] if connection.client else "unknown"
     user_agent = connection.headers.get("user-agent", "")[:MAX_USER_AGENT]
     return Caller(address, "".join(filter(str.isprintable, user_agent)) or None)
 
@@ -38,6 +40,6 @@ def caller_of(connection: HTTPConnection) -> Caller:
 def operator() -> Caller:
     """Tell who runs a command on this machine."""
     try:
-        return Caller("command", getpass.getuser())
+        return Caller("command", f"gateway, run by {getpass.getuser()}")
     except (KeyError, OSError):  # an account without a name, as containers have them
-        return Caller("command")
+        return Caller("command", "gateway")

@@ -1,6 +1,8 @@
 """`/users/me/sessions` and `/users/me/password`: where one is logged in, and out with the others."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from gateway.auth.dependencies import CurrentUser
 from gateway.http.callers import CallerDep
@@ -9,6 +11,9 @@ from handlers.errors import NotFound
 from schemas.errors import ErrorBody
 from schemas.sessions import LoginSessions
 from schemas.users import PasswordChange
+
+# As ours are made. Some databases fail on other texts, such as one with a NUL.
+SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 router = APIRouter(prefix="/users/me", tags=["users"], responses={401: {"model": ErrorBody}})
 
@@ -27,7 +32,7 @@ async def end_others(auth: CurrentUser, services: ServicesDep, caller: CallerDep
 
 
 @router.delete("/sessions/{id}", status_code=204, responses={404: {"model": ErrorBody}})
-async def end(id: str, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
+async def end(id: SessionId, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
     """End one session of the user, with its connections."""
     if not await services.sessions.end(auth.user_id, caller, "session_ended", only=id):
         raise NotFound("you have no such session")

@@ -212,3 +212,16 @@ async def test_the_store_has_nothing_that_is_of_use_to_a_thief(app: App, alice: 
     for secret in (first["refresh_token"], second["refresh_token"], second["access_token"]):
         parts = (secret[start : start + 20] for start in range(4, len(secret) - 20))
         assert not any(part in rows for part in parts)
+
+
+@pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "a" * 65, "a%20b", "%F0%9F%98%80"])
+async def test_a_text_that_no_database_should_see_is_refused_before_it(app: App, alice: str, text: str) -> None:
+    grant = await app.grant(alice)
+    response = await app.ask("DELETE", f"/users/me/sessions/{text}", grant["access_token"])
+    assert response.status_code in {404, 422}
+    for name in ("nul\0in a name", "\ud83d", "x" * 300):
+        form = {"username": name.encode(errors="surrogatepass"), "password": PASSWORD}
+        assert (await app.http.post("/token", data=form)).status_code in {401, 422}
+    for token in ("gwr_" + "\0" * 65, "\0"):
+        assert (await app.refresh(token)).status_code == 401
+        assert (await app.http.post("/token/revoke", data={"token": token})).status_code == 200
