@@ -90,9 +90,9 @@ class ChatClient:
         """Make sure that nothing was on its way: the answer to a ping is the next frame."""
         await self.ask("ping")
 
-    async def expect_revoked(self) -> None:
-        """Expect to be cut off since the session has ended, within a second."""
-        async with asyncio.timeout(1):
+    async def expect_revoked(self, within: float = 1) -> None:
+        """Expect to be cut off since the session has ended, within so many seconds."""
+        async with asyncio.timeout(within):
             await self.expect("bye", code=4411, reason="token_revoked", reconnect="new_credential")
             await self.expect_close(4411, "token_revoked")
 
