@@ -82,7 +82,8 @@ class Logins:
         new_hash = await self._passwords.hash(new)
         ended = await self._database.transact(partial(self._replace, user, new_hash, session))
         self._audit.write("password_changed", caller, user=user.name, user_id=user.id, ended=len(ended))
-        await self._bus.revoke(Revoked(user.id, frozenset(ended)))
+        if ended:
+            await self._bus.revoke(Revoked(user.id, frozenset(ended)))
 
     def _replace(self, user: UserRow, new_hash: str, session: str | None, connection: Connection) -> list[str]:
         if not users.replace_password(connection, user.id, user.password_hash, new_hash):

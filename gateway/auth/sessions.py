@@ -51,9 +51,9 @@ class Grant:
 
 @dataclass(frozen=True)
 class _Use:
-    """What came of a refresh token: it was spent, or answered again, or had been stolen, or holds no more."""
+    """What came of a refresh token, as the audit log calls it; without a successor, there is nothing to give."""
 
-    kind: Literal["refreshed", "repeated", "reused", "refused"]
+    event: Literal["refreshed", "refresh_repeated", "refresh_reused", "refresh_refused"]
     login: LoginRow
     scopes: frozenset[str] = frozenset()
     successor: RefreshToken | None = None
@@ -120,8 +120,8 @@ class Sessions:
         if token is None or login is None:
             raise _not_valid()
         use = await self._database.transact(partial(self._use, login.id, token, asked))
-        self._audit.write(f"refresh_{use.kind}", caller, user_id=login.user_id, session=login.id)
-        if use.kind == "reused":
+        self._audit.write(use.event, caller, user_id=login.user_id, session=login.id)
+        if use.event == "refresh_reused":
             await self._announce(login.user_id, [login.id])
         if use.successor is None:
             raise _not_valid()
@@ -207,7 +207,7 @@ class Sessions:
         if login is None:
             raise _not_valid()
         if user is None or user.disabled or not self._lives(login):
-            return _Use("refused", login)
+            return _Use("refresh_refused", login)
         now = milliseconds(self._clock)
         if token.hash == login.refresh_hash:
             scopes, nonce = _narrowed(login, user, asked), refresh_tokens.new_nonce()
@@ -216,9 +216,9 @@ class Sessions:
             return _Use("refreshed", login, scopes, successor)
         lost = token.hash == login.previous_hash and now - login.last_used_at <= GRACE_MILLISECONDS
         if lost and login.nonce is not None:
-            return _Use("repeated", login, _narrowed(login, user, asked), token.successor(login.nonce))
+            return _Use("refresh_repeated", login, _narrowed(login, user, asked), token.successor(login.nonce))
         logins.end(connection, login.user_id, now, only=login.id)
-        return _Use("reused", login)
+        return _Use("refresh_reused", login)
 
 
 def new_id() -> str:

@@ -3,9 +3,9 @@
 All of this is for `Database.look_up` and `Database.transact`. Times are milliseconds since 1970.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, null, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, null, or_, select, union_all, update
 
 from gateway.store.tables import logins, users
 from gateway.store.users import UserRow
@@ -45,6 +45,14 @@ class LoginRow:
         )
 
 
+# Made once: every connection and every request asks this, and making it takes longer than asking.
+_USER_OF = (
+    select(*(users.c[field.name] for field in fields(UserRow)))
+    .join(logins, logins.c.user_id == users.c.id)
+    .where(logins.c.id == bindparam("login_id"), logins.c.ended_at.is_(None), users.c.id == bindparam("user_id"))
+)
+
+
 def add(connection: Connection, row: LoginRow) -> None:
     """Add a login."""
     connection.execute(insert(logins).values(vars(row)))
@@ -52,9 +60,8 @@ def add(connection: Connection, row: LoginRow) -> None:
 
 def user_of(connection: Connection, login_id: str, user_id: str) -> UserRow | None:
     """Find the user of a login, if that is the login's user and the login has not been ended."""
-    mine = (logins.c.id == login_id) & (logins.c.ended_at.is_(None)) & (users.c.id == user_id)
-    found = connection.execute(select(users).join(logins, logins.c.user_id == users.c.id).where(mine)).one_or_none()
-    return UserRow(**found._mapping) if found else None
+    found = connection.execute(_USER_OF, {"login_id": login_id, "user_id": user_id}).one_or_none()
+    return UserRow(*found) if found else None
 
 
 def of_family(connection: Connection, family_hash: str) -> LoginRow | None:

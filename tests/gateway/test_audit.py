@@ -67,7 +67,7 @@ async def test_the_life_of_a_credential_is_written_down(own_gateway: OwnGateway)
             "log_in_failed",
             "log_in",
             "log_in",
-            "refresh_refreshed",
+            "refreshed",
             "refresh_repeated",
             "refresh_reused",
             "refresh_refused",

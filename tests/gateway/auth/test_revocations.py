@@ -19,7 +19,6 @@ from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway
 
-
 BY_A_LOOK = 3
 """Seconds. It takes half a second at most, on a machine that has nothing else to do."""
 
