@@ -89,6 +89,10 @@ class Connections:
             connection.deliver(frame)
         return len(to)
 
+    def sessions(self) -> set[tuple[str, str]]:
+        """Give the sessions of all connections that are of one, each with its user's id."""
+        return {(connection.user_id, connection.sid) for connection in self._all if connection.sid is not None}
+
     def revoke(self, revoked: Revoked) -> None:
         """Close the connections of sessions that have ended."""
         for connection in tuple(self._of_user.get(revoked.user_id, ())):

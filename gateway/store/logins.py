@@ -3,6 +3,7 @@
 All of this is for `Database.look_up` and `Database.transact`. Times are milliseconds since 1970.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, null, or_, select, union_all, update
@@ -115,6 +116,13 @@ def ended_since(connection: Connection, since: int) -> list[tuple[str, str | Non
     ended = select(logins.c.user_id, logins.c.id).where(logins.c.ended_at >= since)
     disabled = select(users.c.id, null()).where(users.c.disabled_at >= since)
     return [(user_id, login_id) for user_id, login_id in connection.execute(union_all(ended, disabled))]
+
+
+def living(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Tell which of these logins have not been ended, and have a user who is not disabled."""
+    query = select(logins.c.id).join(users, logins.c.user_id == users.c.id)
+    live = logins.c.id.in_(ids) & logins.c.ended_at.is_(None) & ~users.c.disabled
+    return set(connection.execute(query.where(live)).scalars())
 
 
 def prune(connection: Connection, before: int) -> int:

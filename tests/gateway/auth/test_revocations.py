@@ -5,13 +5,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
+from gateway.auth.revocations import Revocations
 from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
 from gateway.clock import milliseconds
 from gateway.store import logins, users
 from gateway.store.tables import logins as logins_table
+from gateway.store.tables import users as users_table
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty
@@ -67,6 +69,42 @@ async def test_a_user_who_is_disabled_through_the_store_is_cut_off(
         await gateway.run(gateway.services.database.transact(disable))
         await one.expect_revoked(BY_A_LOOK)
         await two.expect_revoked(BY_A_LOOK)
+        await other.expect_nothing()
+
+
+async def test_what_another_process_ends_is_closed_here(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway()) as here, App(own_gateway()) as there:  # with one store, and a bus each
+        grant = await here.grant("alice")
+        async with here.connect_with(grant["access_token"]) as client, here.connect("alice") as other:
+            await there.http.post("/token/revoke", data={"token": grant["refresh_token"]})
+            await client.expect_revoked(BY_A_LOOK)
+            await other.expect_nothing()
+            await there.ask("DELETE", "/users/me/sessions", await there.token("alice"))
+            await other.expect_revoked(BY_A_LOOK)
+        assert (await here.refresh(grant["refresh_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("how", ["user deleted", "session deleted", "ended long ago"])
+async def test_what_leaves_no_trace_in_the_store_is_found_by_a_look_at_all(
+    app: App, gateway: Gateway, alice: str, bob: str, how: str
+) -> None:
+    mine = select(users_table.c.id).where(users_table.c.name == alice)
+    changes = {
+        "user deleted": delete(users_table).where(users_table.c.name == alice),
+        "session deleted": delete(logins_table).where(logins_table.c.user_id.in_(mine)),
+        "ended long ago": update(logins_table).where(logins_table.c.user_id.in_(mine)).values(ended_at=1),
+    }
+
+    async def change_and_look() -> None:
+        services = gateway.services
+        async with services.database.write() as connection:
+            await connection.execute(changes[how])
+        await Revocations(services.database, services.connections, services.clock).close_dead()
+
+    async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
+        await gateway.run(change_and_look())
+        await one.expect_revoked()
+        await two.expect_revoked()
         await other.expect_nothing()
 
 
