@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.client import PASSWORD, App
+from tests.conftest import OwnGateway
 
 NEW_PASSWORD = "another battery staple"
 
@@ -115,3 +116,12 @@ async def test_all_of_this_needs_a_token(app: App, method: str, path: str) -> No
     body = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
     response = await app.http.request(method, "/users/me" + path, json=body)
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "/sessions/x"), ("PUT", "/password")])
+async def test_a_page_of_an_allowed_origin_may_do_all_of_this(own_gateway: OwnGateway, method: str, path: str) -> None:
+    async with App(own_gateway(cors_origins=("https://app.example.com",))) as app:
+        preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": method}
+        response = await app.http.options("/users/me" + path, headers=preflight)
+        assert response.status_code == 200
+        assert method in response.headers["Access-Control-Allow-Methods"]
