@@ -23,7 +23,7 @@ from gateway.auth.tokens import Tokens
 from gateway.clock import SystemClock, milliseconds
 from gateway.settings import PREFIX, Settings
 from gateway.store.engine import Database
-from gateway.store.tables import memberships, rooms, users
+from gateway.store.tables import logins, memberships, rooms, users
 from gateway.store.users import DEFAULT_SCOPES
 
 START_SECONDS = 20
@@ -51,6 +51,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "password_rounds": "4",
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
+        "login_backoff_seconds": "0",
         "message_rate": "0",
         "message_rate_per_user": "0",
         "message_rate_per_address": "0",
@@ -185,7 +186,8 @@ class Person:
         self.name = name
         self.password_hash = password_hash
         tokens = Tokens(KEY, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
-        self.token = tokens.issue(self.id, DEFAULT_SCOPES)
+        self.session = secrets.token_urlsafe(16)
+        self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)
 
 
 async def populate(database: Database, people: Sequence[Person], membership: dict[str, Sequence[Person]]) -> None:
@@ -194,6 +196,7 @@ async def populate(database: Database, people: Sequence[Person], membership: dic
     await database.upgrade()
     async with database.write() as connection:
         await connection.execute(insert(users), [_user(person, now) for person in people])
+        await connection.execute(insert(logins), [_login(person, now) for person in people])
         await connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
         await connection.execute(
             insert(memberships),
@@ -213,6 +216,17 @@ def _user(person: Person, now: int) -> Frame:
         "scopes": " ".join(sorted(DEFAULT_SCOPES)),
         "disabled": False,
         "created_at": now,
+    }
+
+
+def _login(person: Person, now: int) -> Frame:
+    return {
+        "id": person.session,
+        "user_id": person.id,
+        "scopes": " ".join(sorted(DEFAULT_SCOPES)),
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": now + 24 * 3600 * 1000,
     }
 
 

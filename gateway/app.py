@@ -7,16 +7,20 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway import chat
+from gateway.audit import Audit
 from gateway.auth import keys
 from gateway.auth.authorizers import OWN, OwnTokens
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
+from gateway.auth.revocations import Revocations
+from gateway.auth.sessions import Sessions
+from gateway.auth.throttle import Throttle
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
 from gateway.connections import Connections
-from gateway.http import console, health, tickets, token, users
+from gateway.http import console, health, introspection, revocation, sessions, tickets, token, users
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
@@ -35,6 +39,17 @@ from gateway.wheel import Wheel
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
 MAX_BODY_BYTES = 16 * 1024
+
+_ROUTERS = (
+    chat.router,
+    token.router,
+    tickets.router,
+    revocation.router,
+    introspection.router,
+    users.router,
+    sessions.router,
+    health.router,
+)
 
 
 def create_app(
@@ -63,7 +78,7 @@ def create_app(
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)
-    for router in (chat.router, tickets.router, token.router, users.router, health.router):
+    for router in _ROUTERS:
         app.include_router(router)
     if settings.development:
         app.include_router(console.router)
@@ -71,7 +86,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
         )
@@ -86,6 +101,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
     make_data_dir(settings.data_dir)
     key = keys.signing_key(settings)
     async with AsyncExitStack() as stack:
+        audit = stack.enter_context(Audit(settings.audit_path, clock))
         database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
         stack.push_async_callback(database.close)
         await database.upgrade()
@@ -101,7 +117,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         presence = Presence(wheel, bus, clock, settings.away_minutes * 60)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
-        await bus.start(hub.receive)
+        await bus.start(hub.receive, connections.revoke)
         log = Log(database, bus, clock, settings.max_waiting_writes)
         log.start()
         stack.push_async_callback(log.close)
@@ -109,6 +125,10 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         retention = Retention(settings, database, clock)
         retention.start()
         stack.push_async_callback(retention.close)
+
+        revocations = Revocations(database, connections, clock)
+        revocations.start()
+        stack.push_async_callback(revocations.close)
 
         lifetime_seconds = round(settings.token_minutes * 60)
         tokens = Tokens(key, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
@@ -118,7 +138,9 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             database=database,
             passwords=passwords,
             tokens=tokens,
-            logins=Logins(settings, database, passwords, clock),
+            logins=Logins(database, passwords, Throttle(settings, clock), bus, audit, clock),
+            sessions=Sessions(settings, database, tokens, bus, audit, clock),
+            audit=audit,
             authorizers={OWN: OwnTokens(tokens, database)},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             unauthenticated=Places(settings.max_unauthenticated_per_address),

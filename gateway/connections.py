@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Protocol
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import BusEvent, Revoked
 from gateway.clock import Clock
 from gateway.limits import Allowance, TokenBuckets
 from gateway.rooms.audience import CHUNK, Audience, Hearer
@@ -23,9 +23,14 @@ class Connection(Hearer, Protocol):
 
     user: str
     address: str
+    sid: str | None
+    """The user's session that its token is of, which may be another after the token was refreshed."""
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close now; no further message is handled."""
 
     def cut_off(self) -> None:
         """End without waiting for anything."""
@@ -109,6 +114,16 @@ class Connections:
         for connection in tuple(to):
             connection.deliver(frame)
         return len(to)
+
+    def sessions(self) -> set[tuple[str, str]]:
+        """Give the sessions of all connections that are of one, each with its user's id."""
+        return {(connection.user_id, connection.sid) for connection in self._list() if connection.sid is not None}
+
+    def revoke(self, revoked: Revoked) -> None:
+        """Close the connections of sessions that have ended."""
+        for connection in tuple(self._of_user.get(revoked.user_id, ())):
+            if revoked.sessions is None or connection.sid in revoked.sessions:
+                connection.end(Close.TOKEN_REVOKED)
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, to come back each at its own moment, and wait until they are gone.

@@ -1,13 +1,7 @@
-"""Token buckets, and whom they are for."""
+"""Token buckets, and waits that grow."""
 
-import ipaddress
 from collections import OrderedDict
 from weakref import WeakValueDictionary
-
-from starlette.requests import HTTPConnection
-
-IPV6_PREFIX = 64
-"""What one customer of a provider is given at least (RFC 6177); limits for single addresses would be none."""
 
 
 class TokenBucket:
@@ -89,17 +83,52 @@ class Allowance:
         return None
 
 
-def address_of(connection: HTTPConnection) -> str:
-    """Give the address that limits count for: the client's, of IPv6 the network."""
-    if connection.client is None:
-        return "unknown"
-    host = connection.client.host
-    if ":" not in host:
-        return host
-    try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address.packed, IPV6_PREFIX), strict=False))
+class _Failures:
+    __slots__ = ("count", "until")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.until = 0.0
+
+
+class Backoff:
+    """Makes those who fail wait: not after the first failure, then 1 s, 2 s, 4 s and so on, up to `longest`.
+
+    Of the keys that have failed it remembers the `capacity` used last, and each for a day. 0 for `longest` lets all
+    through. It counts attempts before their outcome is known, so that many at once are no way around it.
+    """
+
+    FORGET_SECONDS = 24 * 3600
+
+    def __init__(self, longest: float, capacity: int = 10_000) -> None:
+        self._longest = longest
+        self._capacity = capacity
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+
+    def begin(self, key: str, now: float) -> float:
+        """Count an attempt and give 0; if it is too early for one, give the seconds until it is not."""
+        if not self._longest:
+            return 0
+        failures = self._failures.get(key)
+        if failures is None or failures.until + self.FORGET_SECONDS < now:
+            failures = self._failures[key] = _Failures()
+            if len(self._failures) > self._capacity:
+                self._failures.popitem(last=False)
+        if now < failures.until:
+            return failures.until - now
+        failures.count += 1
+        # Beyond 2 ** 40 s the power would only grow.
+        failures.until = now + (min(self._longest, 2.0 ** min(failures.count - 2, 40)) if failures.count > 1 else 0)
+        self._failures.move_to_end(key)
+        return 0
+
+    def succeed(self, key: str) -> None:
+        """Forget a key's failures."""
+        self._failures.pop(key, None)
+
+    def undo(self, key: str, now: float) -> None:
+        """Take an attempt back that came to no outcome."""
+        failures = self._failures.get(key)
+        if failures is not None:
+            failures.count -= 1
+            failures.until = now

@@ -13,11 +13,14 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _CREDENTIALS = re.compile(
     # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.
     r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_\-.=]*"
+    # A refresh token.
+    r"|gwr_[A-Za-z0-9_\-]*"
     # The value of a parameter, header, field or cookie that carries a credential.
     r"|(?<=token=)[^&\s\"']+"
     r"|(?<=ticket=)[^&\s\"']+"
     r"|(?<=password=)[^&\s\"']+"
-    r"|(?<=bearer )[^\s\"',]+"
+    # All of it: what is no token may be a password with spaces, in the wrong place.
+    r"|(?<=bearer )[^\r\n\"',]+"
     r"|(?<=\bbearer\.)[^\s\"',]+"
     r"|(?<=cookie: ).+"
     # What a client has said: the library that parses frames logs their beginnings and ends.

@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from gateway.audit import Audit
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
+from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
@@ -25,9 +27,12 @@ from gateway.wheel import Wheel
 from handlers.factory import MsgHandlerFactory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Services:
-    """One of each. Built by `gateway.app` and by nobody else."""
+    """One of each. Built by `gateway.app` and by nobody else.
+
+    It is in the `state` of every ASGI scope, which uvicorn writes down at level trace; so it has no telling `repr`.
+    """
 
     settings: Settings
     clock: Clock
@@ -35,6 +40,8 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     logins: Logins
+    sessions: Sessions
+    audit: Audit
     authorizers: dict[str, Authorizer]
     tickets: Tickets
     unauthenticated: Places

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
+from gateway.caller import address_of
 from gateway.clock import milliseconds
-from gateway.limits import Allowance, TokenBucket, address_of
+from gateway.limits import Allowance, TokenBucket
 from gateway.logs import request_id
 from gateway.services import Services
 from gateway.store import users

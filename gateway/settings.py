@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     root_path: str = ""
     trusted_proxies: str = ""
     log_format: Literal["text", "json"] = "text"
+    audit_log: str = ""
 
     # Who may come in
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -59,6 +60,10 @@ class Settings(BaseSettings):
     max_tickets_per_user: Count = 20
     login_rate_per_user: Count = 5
     login_rate_per_address: Count = 20
+    login_backoff_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 900
+    session_days: Annotated[float, Field(gt=0, le=3650)] = 30
+    session_idle_days: Annotated[float, Field(gt=0, le=3650)] = 7
+    max_sessions_per_user: Count = 100
 
     # Connections
     handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
@@ -187,6 +192,13 @@ class Settings(BaseSettings):
     def registration_open(self) -> bool:
         """Whether anybody may register: as set, and otherwise in development only."""
         return self.development if self.registration is None else self.registration == "open"
+
+    @property
+    def audit_path(self) -> Path | None:
+        """Where the audit log goes; None if it is off."""
+        if self.audit_log == "off":
+            return None
+        return Path(self.audit_log) if self.audit_log else self.data_dir / "audit.log"
 
     @property
     def store_url(self) -> str:

@@ -1,4 +1,4 @@
-"""The answers of `POST /token` (RFC 6749 §5.1 and §5.2) and of `POST /ws/ticket`."""
+"""The answers of `POST /token` (RFC 6749 §5), of `POST /token/introspect` (RFC 7662 §2.2) and of `POST /ws/ticket`."""
 
 from typing import Literal
 
@@ -7,11 +7,12 @@ from schemas.errors import ErrorBody
 
 
 class Token(Wire):
-    """An access token, how many seconds it lasts, and what it allows."""
+    """An access token, how many seconds it lasts, what it allows, and the refresh token for the next one."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a type of token, not a secret
     expires_in: int
+    refresh_token: str
     scope: str
 
 
@@ -28,3 +29,20 @@ class TokenError(ErrorBody):
     error: str
     error_description: str
     detail: str
+
+
+class Introspection(Wire):
+    """What a token stands for; of one that does not hold, only that."""
+
+    active: bool
+    token_type: Literal["bearer", "refresh_token"] | None = None
+    scope: str | None = None
+    sub: str | None = None
+    username: str | None = None
+    sid: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    nbf: int | None = None
+    iss: str | None = None
+    aud: str | None = None
+    jti: str | None = None

@@ -55,6 +55,13 @@ class NewUser(Wire):
     email: Email | None = None
 
 
+class PasswordChange(Wire):
+    """A new password, and the old one as proof."""
+
+    old_password: str = Field(repr=False, max_length=MAX_PASSWORD_BYTES, json_schema_extra={"format": "password"})
+    new_password: Password = Field(repr=False)
+
+
 class User(Wire):
     """A user, as shown to that user."""
 

@@ -90,6 +90,12 @@ class ChatClient:
         """Make sure that nothing was on its way: the answer to a ping is the next frame."""
         await self.ask("ping")
 
+    async def expect_revoked(self, within: float = 1) -> None:
+        """Expect to be cut off since the session has ended, within so many seconds."""
+        async with asyncio.timeout(within):
+            await self.expect("bye", code=4411, reason="token_revoked", reconnect="new_credential")
+            await self.expect_close(4411, "token_revoked")
+
     async def expect_close(self, code: int, reason: str) -> None:
         """Expect the end, without another frame before it."""
         with pytest.raises(ConnectionClosed) as closed:
@@ -119,13 +125,27 @@ class App:
         """Log in."""
         return await self.http.post("/token", data={"username": name, "password": password, **form})
 
-    async def token(self, name: str) -> str:
+    async def grant(self, name: str) -> Frame:
         """Log in as a user, who is registered first if need be."""
         await self.register(name)
         response = await self.log_in(name)
         assert response.status_code == 200, response.text
-        token: str = response.json()["access_token"]
+        grant: Frame = response.json()
+        return grant
+
+    async def token(self, name: str) -> str:
+        """Log in as `grant` does, for the access token."""
+        token: str = (await self.grant(name))["access_token"]
         return token
+
+    async def refresh(self, refresh_token: str, **form: str) -> httpx2.Response:
+        """Go on with a refresh token."""
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token, **form}
+        return await self.http.post("/token", data=form)
+
+    async def ask(self, method: str, path: str, token: str, **content: Any) -> httpx2.Response:
+        """Ask the HTTP API with an access token."""
+        return await self.http.request(method, path, headers={"Authorization": f"Bearer {token}"}, **content)
 
     @asynccontextmanager
     async def socket(self, query: str = "", **options: Any) -> AsyncIterator[ChatClient]:
@@ -138,6 +158,13 @@ class App:
         """Connect as a user, up to the welcome."""
         async with self.socket(f"?token={await self.token(name)}") as client:
             client.welcome = await client.expect("welcome", user=name)
+            yield client
+
+    @asynccontextmanager
+    async def connect_with(self, token: str) -> AsyncIterator[ChatClient]:
+        """Connect with an access token, up to the welcome."""
+        async with self.socket(f"?token={token}") as client:
+            client.welcome = await client.expect("welcome")
             yield client
 
     @asynccontextmanager

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent
 ON_BOTH = tuple(
     ROOT / place
     for place in (
+        "gateway/auth/test_revocations.py",
+        "gateway/auth/test_sessions.py",
         "gateway/auth/test_tickets.py",
         "gateway/store",
         "gateway/rooms",

@@ -72,6 +72,7 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "password_rounds": 4,
         "login_rate_per_user": 0,
         "login_rate_per_address": 0,
+        "login_backoff_seconds": 0,
         "connection_rate": 0,
         "connection_rate_per_user": 0,
         "max_connections_per_address": 0,

@@ -73,7 +73,9 @@ def test_every_handler_says_what_it_does() -> None:
         assert handler.schema.__doc__, name
 
 
-@pytest.mark.parametrize("document", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))])
+@pytest.mark.parametrize(
+    "document", ["README.md", "SECURITY.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
+)
 def test_every_path_that_a_document_links_to_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", text):

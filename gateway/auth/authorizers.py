@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
-from gateway.store import users
+from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
@@ -51,7 +51,7 @@ class OwnTokens:
         self._database = database
 
     async def authorize(self, token: str) -> AuthResult:
-        """Verify the token and find its user, who may have been disabled or deleted since."""
+        """Verify the token and find its user; since it was issued, its session may have ended, or its user."""
         claims = self._tokens.verify(token)
         return await standing(
             self._database,
@@ -66,10 +66,13 @@ async def standing(
     database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str | None, service: str = OWN
 ) -> AuthResult:
     """Tell whom a credential that was good once stands for by now, or raise `TokenRevoked`."""
-    found = await database.find(users.BY_ID, user_id=user_id)
+    if service == OWN:
+        found = await database.find(logins.USER_OF, login_id=sid, user_id=user_id)
+    else:
+        found = await database.find(users.BY_ID, user_id=user_id)
     user = UserRow(**found[0]) if found else None
     if user is None or user.disabled:
-        raise TokenRevoked("the token's user has been disabled or deleted")
+        raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == OWN:
         # What a user may do can shrink while a token lives. What an outside service allows is not ours to take.
         scopes &= frozenset(user.scopes.split())

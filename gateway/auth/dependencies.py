@@ -11,7 +11,7 @@ from gateway.auth import carriers
 from gateway.auth.authorizers import OWN, AuthResult, authorize
 from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
-from gateway.limits import address_of
+from gateway.caller import address_of
 from gateway.services import ServicesDep
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed

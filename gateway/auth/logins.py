@@ -1,52 +1,65 @@
-"""Logging in and registering."""
+"""Logging in, registering, and changing a password: whatever a password is checked or hashed for."""
 
+import re
+from dataclasses import replace
+from functools import partial
+
+from sqlalchemy import Connection
+
+from gateway.audit import Audit
 from gateway.auth.passwords import Passwords
+from gateway.auth.throttle import Throttle
+from gateway.bus.base import Bus, Revoked
+from gateway.caller import Caller
 from gateway.clock import Clock, milliseconds
-from gateway.limits import TokenBuckets
-from gateway.settings import Settings
-from gateway.store import users
+from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, RateLimited
+from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError
+from schemas.names import USER_NAME
 from schemas.users import NewUser
 
 
 class Logins:
     """Checks user names and passwords, at a bounded rate and in the same time whether a user exists or not."""
 
-    def __init__(self, settings: Settings, database: Database, passwords: Passwords, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, passwords: Passwords, throttle: Throttle, bus: Bus, audit: Audit, clock: Clock
+    ) -> None:
         self._database = database
         self._passwords = passwords
+        self._throttle = throttle
+        self._bus = bus
+        self._audit = audit
         self._clock = clock
-        per_user, per_address = settings.login_rate_per_user, settings.login_rate_per_address
-        self._of_user = TokenBuckets(per_user / 60, per_user)
-        self._of_address = TokenBuckets(per_address / 60, per_address)
 
-    async def check(self, name: str, password: str, address: str) -> UserRow:
+    async def check(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
         """Give the user of this name and password, or raise `AuthenticationFailed`.
 
-        Raises `RateLimited` after too many of either, and `HashingBusy` when all are trying at once.
+        Raises `RateLimited` after too many of either, and `HashingBusy` when all are trying at once. `event` is what a
+        failure is called in the audit log, before `_failed`.
         """
         # Phones like to begin a name with a capital; names have none.
         name = name.lower()
-        self._count(self._of_address, address, "log-ins from this address")
-        self._count(self._of_user, name, "log-ins of this user")
-        async with self._database.read() as connection:
-            user = await users.by_name(connection, name)
-        right, new_hash = await self._passwords.verify(password, user.password_hash if user else None)
+        attempt = self._throttle.begin(name, caller)
+        try:
+            user = await self._find(name)
+            right, new_hash = await self._passwords.verify(password, user.password_hash if user else None)
+        except MessageError:
+            self._throttle.undo(attempt)
+            raise
         if user is None or not right or user.disabled:
+            self._note_failure(event, user, caller, right=right)
             raise AuthenticationFailed("wrong user name or password")
-        if new_hash is not None:
-            async with self._database.write() as connection:
-                await users.set_password(connection, user.name, new_hash)
-        return user
+        self._throttle.succeed(attempt, name, caller)
+        return user if new_hash is None else await self._upgrade(user, new_hash)
 
-    async def register(self, new: NewUser, address: str) -> UserRow:
+    async def register(self, new: NewUser, caller: Caller) -> UserRow:
         """Add a user, or raise `Conflict`; each costs a hash, so it is bounded as log-ins are."""
-        self._count(self._of_address, address, "registrations from this address")
+        self._throttle.take(caller, "registrations")
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
-            return await users.add(
+            user = await users.add(
                 connection,
                 name=new.username,
                 password_hash=password_hash,
@@ -54,7 +67,42 @@ class Logins:
                 email=new.email,
                 now=milliseconds(self._clock),
             )
+        self._audit.write("registered", caller, user=user.name, user_id=user.id)
+        return user
 
-    def _count(self, buckets: TokenBuckets, key: str, what: str) -> None:
-        if wait := buckets.take(key, self._clock.steady()):
-            raise RateLimited(what, int(wait * 1000) + 1)
+    async def change_password(self, name: str, old: str, new: str, session: str | None, caller: Caller) -> None:
+        """Change a user's password and end all sessions but this one.
+
+        Raises `Forbidden` if the old one is wrong, and what `check` raises for too many of such tries.
+        """
+        try:
+            user = await self.check(name, old, caller, event="password_change")
+        except AuthenticationFailed:
+            raise Forbidden("the old password is not right") from None
+        new_hash = await self._passwords.hash(new)
+        ended = await self._database.transact(partial(self._replace, user, new_hash, session))
+        self._audit.write("password_changed", caller, user=user.name, user_id=user.id, ended=len(ended))
+        if ended:
+            await self._bus.revoke(Revoked(user.id, frozenset(ended)))
+
+    def _replace(self, user: UserRow, new_hash: str, session: str | None, connection: Connection) -> list[str]:
+        if not users.replace_password(connection, user.id, user.password_hash, new_hash):
+            raise Conflict("the password has been changed by another request meanwhile")
+        return logins.end(connection, user.id, milliseconds(self._clock), but=session)
+
+    async def _find(self, name: str) -> UserRow | None:
+        if re.fullmatch(USER_NAME, name) is None:
+            return None  # also what a database would not take, such as NUL
+        async with self._database.read() as connection:
+            return await users.by_name(connection, name)
+
+    async def _upgrade(self, user: UserRow, new_hash: str) -> UserRow:
+        # Only in the place of the one that was checked: another may have been set meanwhile.
+        change = partial(users.replace_password, user_id=user.id, old_hash=user.password_hash, new_hash=new_hash)
+        return replace(user, password_hash=new_hash) if await self._database.transact(change) else user
+
+    def _note_failure(self, event: str, user: UserRow | None, caller: Caller, *, right: bool) -> None:
+        # A name that is no user's is not written down: it may be a password, typed into the wrong field.
+        reason = "unknown_user" if user is None else "disabled" if right else "wrong_password"
+        name, user_id = (None, None) if user is None else (user.name, user.id)
+        self._audit.write(f"{event}_failed", caller, user=name, user_id=user_id, reason=reason)

@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from jose import jws
@@ -58,14 +58,16 @@ class Claims(BaseModel):
 class Tokens:
     """Issues access tokens and verifies them."""
 
-    key: str
+    key: str = field(repr=False)
     issuer: str
     audience: str
     lifetime_seconds: int
     clock: Clock
 
-    def issue(self, user_id: str, scopes: frozenset[str], *, lifetime_seconds: int | None = None) -> str:
-        """Sign a token for a user, who is named by an id that never changes."""
+    def issue(
+        self, user_id: str, scopes: frozenset[str], *, session_id: str, lifetime_seconds: int | None = None
+    ) -> str:
+        """Sign a token for a user, who is named by an id that never changes, and a session of that user."""
         now = int(self.clock.wall())
         claims = Claims(
             iss=self.issuer,
@@ -75,7 +77,7 @@ class Tokens:
             iat=now,
             nbf=now,
             jti=secrets.token_urlsafe(16),
-            sid=secrets.token_urlsafe(16),
+            sid=session_id,
             scope=" ".join(sorted(scopes)),
         )
         return str(jws.sign(claims.model_dump(), self.key, headers={"typ": TOKEN_TYPE}, algorithm=ALGORITHM))

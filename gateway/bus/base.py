@@ -31,8 +31,20 @@ class BusEvent:
     """Whether nobody hears the room any more after this event."""
 
 
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Sessions of a user that have ended, so that their connections must, on every node."""
+
+    user_id: str
+    sessions: frozenset[str] | None
+    """The ids of the sessions; None for every connection of the user, whatever it came in with."""
+
+
 Receive = Callable[[BusEvent], int]
 """Takes an event and returns how many connections it was given to."""
+
+Revoke = Callable[[Revoked], None]
+"""Takes the news that sessions have ended."""
 
 
 class Bus(Protocol):
@@ -42,14 +54,18 @@ class Bus(Protocol):
 
     - an event may be lost, doubled or late: whoever needs all of a room's log compares offsets and reads the store;
     - events of one publisher arrive in order, those of several in any order;
-    - publishing never waits for a receiver.
+    - publishing never waits for a receiver;
+    - a revocation may be lost, doubled or late as well: every node also asks the store.
     """
 
-    async def start(self, receive: Receive) -> None:
-        """Begin to give events to `receive`, those that this node publishes included."""
+    async def start(self, receive: Receive, revoke: Revoke) -> None:
+        """Begin to give events to `receive` and revocations to `revoke`, those of this node included."""
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to every node that it concerns; returns how many connections that reached."""
+
+    async def revoke(self, revoked: Revoked) -> None:
+        """Tell every node that sessions have ended. Like `publish`, after that has been committed."""
 
     async def subscribe(self, room: str) -> None:
         """Ask for a room's events; from when this returns, none is missed but for the reasons above."""

@@ -1,6 +1,6 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
-from gateway.bus.base import BusEvent, Receive
+from gateway.bus.base import BusEvent, Receive, Revoke, Revoked
 
 
 class MemoryBus:
@@ -8,14 +8,21 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self._receive: Receive | None = None
+        self._revoke: Revoke | None = None
 
-    async def start(self, receive: Receive) -> None:
-        """Begin to give events to `receive`."""
+    async def start(self, receive: Receive, revoke: Revoke) -> None:
+        """Begin to give events to `receive`, and revocations to `revoke`."""
         self._receive = receive
+        self._revoke = revoke
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node."""
         return self._receive(event) if self._receive is not None else 0
+
+    async def revoke(self, revoked: Revoked) -> None:
+        """Tell this node."""
+        if self._revoke is not None:
+            self._revoke(revoked)
 
     async def subscribe(self, room: str) -> None:
         """Nothing to do: the hub knows its rooms."""
@@ -25,4 +32,4 @@ class MemoryBus:
 
     async def close(self) -> None:
         """Stop."""
-        self._receive = None
+        self._receive = self._revoke = None

@@ -1,18 +1,24 @@
 """`gateway token`: a token to paste into Postman."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from gateway.audit import Audit
 from gateway.auth import keys
+from gateway.auth.sessions import new_id
 from gateway.auth.tokens import Tokens
+from gateway.caller import operator
 from gateway.cli.store import with_database
 from gateway.cli.users import Name
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, milliseconds
 from gateway.settings import Settings
 from gateway.startup import StartError
-from gateway.store import users
+from gateway.store import logins, users
 from gateway.store.engine import Database
+from gateway.store.logins import LoginRow
+from gateway.store.users import UserRow
 
 
 def token(
@@ -28,13 +34,34 @@ def token(
             user = await users.by_name(connection, name)
         if user is None or user.disabled:
             raise StartError(f"there is no user {name} that is enabled; see: gateway users list")
+        lifetime_seconds = round((minutes or settings.token_minutes) * 60)
+        login = await _begin(database, user, lifetime_seconds)
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            audit.write("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
         tokens = Tokens(
             key=keys.signing_key(settings),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
-            lifetime_seconds=round((minutes or settings.token_minutes) * 60),
+            lifetime_seconds=lifetime_seconds,
             clock=SystemClock(),
         )
-        return tokens.issue(user.id, frozenset(user.scopes.split()))
+        return tokens.issue(user.id, frozenset(user.scopes.split()), session_id=login.id)
 
     typer.echo(with_database(work))
+
+
+async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> LoginRow:
+    """Begin a session without a refresh token, by which the token can be revoked."""
+    now, caller = milliseconds(SystemClock()), operator()
+    login = LoginRow(
+        id=new_id(),
+        user_id=user.id,
+        scopes=user.scopes,
+        created_at=now,
+        last_used_at=now,
+        expires_at=now + lifetime_seconds * 1000,
+        address=caller.address,
+        user_agent=caller.user_agent,
+    )
+    await database.transact(partial(logins.add, row=login))
+    return login

@@ -1,21 +1,26 @@
 """`gateway users`: add and import, list, disable and enable users, set passwords, and say what they may do."""
 
+import asyncio
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Protocol
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Connection
 
+from gateway.audit import Audit
 from gateway.auth.passwords import Passwords
+from gateway.caller import operator
 from gateway.cli.import_file import complain, read_users
 from gateway.cli.store import with_database
 from gateway.clock import SystemClock, milliseconds
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
 from gateway.startup import StartError
-from gateway.store import users
+from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.factory import HANDLERS
 from schemas.base import timestamp
@@ -47,16 +52,18 @@ def add(
 
     async def work(database: Database, settings: Settings) -> None:
         hashed = await _hashed(password, settings)
-        async with database.write() as connection:
-            await users.add(
-                connection,
-                name=name,
-                password_hash=hashed,
-                full_name=full_name,
-                email=email,
-                scopes=scopes,
-                now=milliseconds(SystemClock()),
-            )
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            async with database.write() as connection:
+                user = await users.add(
+                    connection,
+                    name=name,
+                    password_hash=hashed,
+                    full_name=full_name,
+                    email=email,
+                    scopes=scopes,
+                    now=milliseconds(SystemClock()),
+                )
+            audit.write("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
     with_database(work)
     typer.echo(f"added {name}")
@@ -85,20 +92,22 @@ def list_users() -> None:
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let a user neither log in nor connect."""
-    _set_disabled(name, disabled=True)
+    """Let a user neither log in nor connect; whoever is connected as that user is cut off within a second."""
+    _change(name, "user_disabled", partial(users.set_disabled, disabled_at=milliseconds(SystemClock())))
+    typer.echo(f"{name} is disabled")
 
 
 @app.command()
 def enable(name: Name) -> None:
-    """Let a disabled user in again."""
-    _set_disabled(name, disabled=False)
+    """Let a disabled user in again, who has to log in anew."""
+    _change(name, "user_enabled", partial(users.set_disabled, disabled_at=None))
+    typer.echo(f"{name} is enabled")
 
 
 @app.command()
 def grant(name: Name, scopes: Scopes) -> None:
     """Let a user do more. It counts from the user's next token on."""
-    _change_scopes(name, lambda had: had | frozenset(scopes))
+    _change_scopes(name, "scopes_granted", lambda had: had | frozenset(scopes))
     if unknown := sorted(set(scopes) - BUILT_IN_SCOPES):
         typer.echo(f"note: no built-in message needs {' '.join(unknown)}; a handler of yours may", err=True)
 
@@ -106,7 +115,7 @@ def grant(name: Name, scopes: Scopes) -> None:
 @app.command()
 def revoke(name: Name, scopes: Scopes) -> None:
     """Let a user do less. It counts from the user's next connection or token on."""
-    _change_scopes(name, lambda had: had - frozenset(scopes))
+    _change_scopes(name, "scopes_revoked", lambda had: had - frozenset(scopes))
 
 
 @app.command("import")
@@ -121,7 +130,7 @@ def import_users(
     """
     found = read_users(file)
 
-    async def work(database: Database, _: Settings) -> None:
+    async def work(database: Database, settings: Settings) -> None:
         async with database.write() as connection:
             taken = await users.taken(connection, [user.username for user in found.values()])
             complain(
@@ -133,6 +142,8 @@ def import_users(
             )
             now = milliseconds(SystemClock())
             await users.add_all(connection, [user.row(now) for user in found.values()])
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            audit.write("users_imported", operator(), count=len(found))
 
     with_database(work)
     typer.echo(f"added {len(found)} users")
@@ -140,15 +151,10 @@ def import_users(
 
 @app.command()
 def passwd(name: Name) -> None:
-    """Set a user's password. It is asked for, or read from standard input."""
+    """Set a user's password, and end all sessions. It is asked for, or read from standard input."""
     password = ask_password()
-
-    async def work(database: Database, settings: Settings) -> None:
-        hashed = await _hashed(password, settings)
-        async with database.write() as connection:
-            _must_exist(name, await users.set_password(connection, name, hashed))
-
-    with_database(work)
+    password_hash = asyncio.run(_hashed(password, load_settings()))
+    _change(name, "password_set", partial(users.set_password, password_hash=password_hash))
     typer.echo(f"the password of {name} is set")
 
 
@@ -163,24 +169,39 @@ def ask_password() -> str:
     return str(password)
 
 
-def _set_disabled(name: str, *, disabled: bool) -> None:
-    async def work(database: Database, _: Settings) -> None:
-        async with database.write() as connection:
-            _must_exist(name, await users.set_disabled(connection, name, disabled))
+class _Change(Protocol):
+    def __call__(self, connection: Connection, *, name: str) -> str | None:
+        """Change a user, and give its id, or None if there is no such user."""
+
+
+def _change(name: str, event: str, change: _Change) -> None:
+    """Change a user and end its sessions, which running gateways see, and note it in the audit log as `event`."""
+
+    def transaction(connection: Connection) -> tuple[str, int]:
+        user_id = change(connection, name=name)
+        if user_id is None:
+            raise _unknown(name)
+        return user_id, len(logins.end(connection, user_id, milliseconds(SystemClock())))
+
+    async def work(database: Database, settings: Settings) -> None:
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            user_id, ended = await database.transact(transaction)
+            audit.write(event, operator(), user=name, user_id=user_id, ended=ended)
 
     with_database(work)
-    typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
 
 
-def _change_scopes(name: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
-    async def work(database: Database, _: Settings) -> str:
-        async with database.write() as connection:
-            user = await users.by_name(connection, name)
-            _must_exist(name, user is not None)
-            assert user is not None  # noqa: S101 - as checked
-            scopes = check_scopes(change(frozenset(user.scopes.split())))
-            await users.set_scopes(connection, name, scopes)
-        return " ".join(sorted(scopes)) or "nothing"
+def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+    async def work(database: Database, settings: Settings) -> str:
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            async with database.write() as connection:
+                user = await users.by_name(connection, name)
+                if user is None:
+                    raise _unknown(name)
+                scopes = " ".join(sorted(check_scopes(change(frozenset(user.scopes.split())))))
+                await users.set_scopes(connection, name, scopes)
+            audit.write(event, operator(), user=name, user_id=user.id, scopes=scopes)
+        return scopes or "nothing"
 
     typer.echo(f"{name} may now: {with_database(work)}")
 
@@ -196,9 +217,8 @@ def check_scopes(scopes: frozenset[str]) -> frozenset[str]:
     return scopes
 
 
-def _must_exist(name: str, found: bool) -> None:
-    if not found:
-        raise StartError(f"there is no user {name}; see: gateway users list")
+def _unknown(name: str) -> StartError:
+    return StartError(f"there is no user {name}; see: gateway users list")
 
 
 async def _hashed(password: str, settings: Settings) -> str:

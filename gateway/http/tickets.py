@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.auth.dependencies import Buyer
 from gateway.auth.tickets import TICKET_SECONDS
-from gateway.http.token import NO_STORE
+from gateway.http.oauth import NO_STORE
 from gateway.services import ServicesDep
 from schemas.errors import ErrorBody
 from schemas.token import Ticket

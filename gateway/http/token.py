@@ -1,71 +1,68 @@
-"""`POST /token`: a user name and a password become an access token."""
+"""`POST /token`: a password, or a refresh token, becomes an access token."""
 
-from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
-from starlette.responses import JSONResponse
+from fastapi import APIRouter, Form, Response
 
-from gateway.http.errors import error_response
-from gateway.limits import address_of
-from gateway.services import ServicesDep
-from handlers.errors import AuthenticationFailed, MessageError
-from schemas.codes import Status
+from gateway.auth.sessions import Grant, InvalidScope
+from gateway.caller import Caller
+from gateway.http.callers import CallerDep
+from gateway.http.oauth import answer, refusal, wrong_field
+from gateway.services import Services, ServicesDep
+from handlers.errors import AuthenticationFailed
 from schemas.errors import ErrorBody
 from schemas.token import Token, TokenError
 
 router = APIRouter(tags=["log in"])
 
-# RFC 6749 §5.1: nothing on the way may keep the answer.
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+REQUIRED = "Field required"  # as pydantic words it
 
 
-class InvalidScope(MessageError):
-    """None of the scopes that were asked for is allowed (RFC 6749 §5.2, `invalid_scope`)."""
-
-    status = Status.FORBIDDEN
-
-    def __str__(self) -> str:
-        return "none of these scopes is allowed to this user; without `scope` the token has all that are"
-
-
-@router.post("/token", response_model=Token, responses={401: {"model": TokenError}, 429: {"model": ErrorBody}})
+@router.post(
+    "/token",
+    response_model=Token,
+    responses={401: {"model": TokenError}, 400: {"model": TokenError}, 429: {"model": ErrorBody}},
+)
 async def log_in(
-    request: Request,
     services: ServicesDep,
-    username: Annotated[str, Form(max_length=256)],
-    password: Annotated[str, Form(json_schema_extra={"format": "password"})],
-    grant_type: Annotated[Literal["password"], Form()] = "password",
+    caller: CallerDep,
+    grant_type: Annotated[str, Form(json_schema_extra={"enum": ["password", "refresh_token"]})] = "password",
+    username: Annotated[str | None, Form(max_length=256)] = None,
+    password: Annotated[str | None, Form(json_schema_extra={"format": "password"})] = None,
+    refresh_token: Annotated[str | None, Form(max_length=1024)] = None,
     scope: Annotated[str, Form(max_length=1024)] = "",
 ) -> Response:
-    """Log in with the OAuth2 password flow (RFC 6749 §4.3).
+    """Log in with the OAuth2 password flow (RFC 6749 §4.3), or go on with `grant_type=refresh_token` (§6).
 
-    Without `scope` the token allows all that the user may do, and otherwise what of it was asked for (RFC 6749 §3.3:
-    the answer says what was given). If nothing of it is allowed, the error is `invalid_scope`.
+    Without `scope` the token allows all that the user, or the log-in, may do, and otherwise what of it was asked for
+    (RFC 6749 §3.3: the answer says what was given). If nothing of it is allowed, the error is `invalid_scope`.
     """
+    asked = frozenset(scope.split())
     try:
-        user = await services.logins.check(username, password, address_of(request))
+        if grant_type == "refresh_token":
+            if refresh_token is None:
+                return wrong_field("refresh_token", REQUIRED)
+            grant = await services.sessions.refresh(refresh_token, asked, caller)
+        elif grant_type != "password":
+            return wrong_field("grant_type", "expected `password` or `refresh_token`", "unsupported_grant_type")
+        elif username is None or password is None:
+            return wrong_field("username" if username is None else "password", REQUIRED)
+        else:
+            grant = await _log_in(services, username, password, asked, caller)
     except AuthenticationFailed as error:
-        return _refused(error, "invalid_grant")
-    allowed = frozenset(user.scopes.split())
-    scopes = allowed & frozenset(scope.split()) if scope.split() else allowed
-    if not scopes:
-        refusal = _refused(InvalidScope(), "invalid_scope")
-        refusal.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
-        return refusal
-    token = Token(
-        access_token=services.tokens.issue(user.id, scopes),
-        expires_in=services.tokens.lifetime_seconds,
-        scope=" ".join(sorted(scopes)),
+        return refusal(error, "invalid_grant")
+    except InvalidScope as error:
+        return refusal(error, "invalid_scope")
+    return answer(
+        Token(
+            access_token=grant.access_token,
+            expires_in=grant.expires_in,
+            refresh_token=grant.refresh_token,
+            scope=" ".join(sorted(grant.scopes)),
+        )
     )
-    return JSONResponse(token.model_dump(), headers=NO_STORE)
 
 
-def _refused(error: MessageError, code: str) -> Response:
-    body = error.body()
-    response = error_response(
-        error,
-        TokenError(**body.model_dump(), error=code, error_description=body.message, detail=body.message),
-    )
-    response.headers.update(NO_STORE)
-    return response
+async def _log_in(services: Services, name: str, password: str, asked: frozenset[str], caller: Caller) -> Grant:
+    user = await services.logins.check(name, password, caller)
+    return await services.sessions.begin(user, asked, caller)

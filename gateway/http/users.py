@@ -1,9 +1,9 @@
 """`/users`: registering, and oneself."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from gateway.auth.dependencies import CurrentUser
-from gateway.limits import address_of
+from gateway.http.callers import CallerDep
 from gateway.services import ServicesDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
@@ -29,11 +29,11 @@ class RegistrationClosed(MessageError):
     response_model_exclude_none=True,
     responses={403: {"model": ErrorBody}, 409: {"model": ErrorBody}},
 )
-async def register(new: NewUser, request: Request, services: ServicesDep) -> User:
+async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> User:
     """Register, where `GATEWAY_REGISTRATION` is open."""
     if not services.settings.registration_open:
         raise RegistrationClosed
-    return (await services.logins.register(new, address_of(request))).shown()
+    return (await services.logins.register(new, caller)).shown()
 
 
 @router.get("/me", response_model_exclude_none=True, responses={401: {"model": ErrorBody}})

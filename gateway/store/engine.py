@@ -92,6 +92,11 @@ class Database:
         async with _available(), self._my_turn():
             return await self._writer.do(work)
 
+    async def look_up(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a transaction as `read` opens it."""
+        async with self.read() as connection:
+            return await connection.run_sync(work)
+
     async def carry_out(self, plan: Plan[T]) -> T:
         """Do a plan in a transaction as `write` opens it, with nothing between its statements and the driver."""
         async with _available(), self._limit(), self._my_turn():

@@ -23,6 +23,11 @@ from sqlalchemy import (
 metadata = MetaData()
 
 
+def where(condition: str) -> dict[str, Any]:
+    """Keep an index to the rows of which this holds."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 class JsonText(TypeDecorator[Any]):
     """Any JSON, stored as its text. SQLite's own JSON columns turn numbers into numbers of its own."""
 
@@ -50,6 +55,31 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_seen_at", BigInteger),
+    Column("disabled_at", BigInteger),  # of who is disabled
+    Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
+)
+
+# A login is what one log-in began: a family of refresh tokens, of which one holds at a time, and the access tokens
+# that came of them. Of refresh tokens there are only hashes here: SHA-256, in hexadecimal.
+logins = Table(
+    "logins",
+    metadata,
+    Column("id", Text, primary_key=True),  # the `sid` of its access tokens
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("family_hash", Text, unique=True),  # of what its refresh tokens have in common; null if it has none
+    Column("refresh_hash", Text),  # of the one that holds
+    Column("previous_hash", Text),  # of the one that was spent last
+    Column("nonce", Text),  # which, with that one itself, gives the one that holds
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=False),  # when a refresh token was spent last
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),  # when it was ended before its time
+    Column("address", Text),
+    Column("user_agent", Text),
+    Index("logins_of_user", "user_id"),
+    Index("logins_by_end", "ended_at", **where("ended_at IS NOT NULL")),
+    Index("logins_by_expiry", "expires_at"),
 )
 
 rooms = Table(
@@ -98,8 +128,7 @@ messages = Table(
         "room_id",
         "sender_id",
         "client_id",
-        sqlite_where=text("client_id IS NOT NULL"),
-        postgresql_where=text("client_id IS NOT NULL"),
+        **where("client_id IS NOT NULL"),
     ),
 )
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +31,7 @@ class UserRow:
     disabled: bool
     created_at: int
     last_seen_at: int | None
+    disabled_at: int | None = None
 
     def shown(self) -> User:
         """Give what the user may see of itself."""
@@ -65,6 +66,7 @@ def new(
         disabled=disabled,
         created_at=now,
         last_seen_at=None,
+        disabled_at=now if disabled else None,
     )
 
 
@@ -130,21 +132,33 @@ async def last_seen(connection: AsyncConnection, names: Iterable[str]) -> dict[s
     return {row.name: row.last_seen_at for row in await connection.execute(query)}
 
 
-async def set_password(connection: AsyncConnection, name: str, password_hash: str) -> bool:
-    """Store a new hash; tells whether there is such a user."""
-    result = await connection.execute(update(users).where(users.c.name == name).values(password_hash=password_hash))
-    return result.rowcount == 1
+def replace_password(connection: Connection, user_id: str, old_hash: str, new_hash: str) -> bool:
+    """Store a new hash in the place of a known one; tells whether that was still there."""
+    mine = (users.c.id == user_id) & (users.c.password_hash == old_hash)
+    return connection.execute(update(users).where(mine).values(password_hash=new_hash)).rowcount == 1
 
 
-async def set_scopes(connection: AsyncConnection, name: str, scopes: Iterable[str]) -> None:
+def set_password(connection: Connection, name: str, password_hash: str) -> str | None:
+    """Store a new hash; gives the user's id, or None if there is no such user."""
+    change = update(users).where(users.c.name == name).values(password_hash=password_hash)
+    return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
+
+
+async def set_scopes(connection: AsyncConnection, name: str, scopes: str) -> None:
     """Say what a user may do from now on."""
-    await connection.execute(update(users).where(users.c.name == name).values(scopes=" ".join(sorted(scopes))))
+    await connection.execute(update(users).where(users.c.name == name).values(scopes=scopes))
 
 
-async def set_disabled(connection: AsyncConnection, name: str, disabled: bool) -> bool:
-    """Disable or enable a user; tells whether there is such a user."""
-    result = await connection.execute(update(users).where(users.c.name == name).values(disabled=disabled))
-    return result.rowcount == 1
+def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> str | None:
+    """Disable a user, or enable one with None; gives the user's id, or None if there is no such user."""
+    change = update(users).where(users.c.name == name).values(disabled=disabled_at is not None, disabled_at=disabled_at)
+    return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
+
+
+def locked(connection: Connection, user_id: str) -> UserRow | None:
+    """Find a user, and keep others from changing it until the end of the transaction."""
+    found = connection.execute(select(users).where(users.c.id == user_id).with_for_update()).one_or_none()
+    return UserRow(**found._mapping) if found else None
 
 
 async def saw(connection: AsyncConnection, user_id: str, now: int) -> None:

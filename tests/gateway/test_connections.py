@@ -148,6 +148,7 @@ class Somebody:
         self.turns = turns
         self.told: list[bytes] = []
         self.after_ms: int | None = None
+        self.sid: str | None = None
 
     def deliver(self, frame: Frame) -> None:
         self.told += frame.texts
@@ -156,6 +157,9 @@ class Somebody:
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         self.after_ms = after_ms
         self.turns["now"] += 1
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        self.turns["ended"] += 1
 
     def cut_off(self) -> None:
         self.turns["cut off"] += 1

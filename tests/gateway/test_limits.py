@@ -1,9 +1,6 @@
-"""Token buckets, and whom they are for."""
+"""Token buckets, and waits that grow."""
 
-import pytest
-from starlette.requests import HTTPConnection
-
-from gateway.limits import Allowance, TokenBucket, TokenBuckets, address_of
+from gateway.limits import Allowance, Backoff, TokenBucket, TokenBuckets
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:
@@ -66,17 +63,45 @@ def test_an_allowance_is_what_all_of_its_buckets_let_through() -> None:
     assert [second.take(0) for _ in range(2)] == [None, (1, "of this user")]
 
 
-@pytest.mark.parametrize(
-    ("client", "address"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("a:socket", "a:socket"),
-        (None, "unknown"),
-    ],
-)
-def test_of_an_ipv6_address_the_network_counts(client: str | None, address: str) -> None:
-    scope = {"type": "http", "client": None if client is None else (client, 1)}
-    assert address_of(HTTPConnection(scope)) == address
+def test_a_wait_doubles_with_each_failure_up_to_the_longest() -> None:
+    backoff = Backoff(longest=10)
+    now = 0.0
+    waits: list[float] = []
+    for _ in range(8):
+        assert backoff.begin("a", now) == 0
+        waits.append(backoff.begin("a", now) if len(waits) else 0)
+        now += waits[-1]
+    assert waits == [0, 1, 2, 4, 8, 10, 10, 10]
+
+
+def test_after_a_wait_one_may_try_and_after_a_success_all_is_forgotten() -> None:
+    backoff = Backoff(longest=10)
+    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
+    assert backoff.begin("b", 0) == 0
+    assert backoff.begin("a", 0.75) == 0.25
+    backoff.succeed("a")
+    assert [backoff.begin("a", 0.75) for _ in range(3)] == [0, 0, 1]
+
+
+def test_an_attempt_without_an_outcome_does_not_count() -> None:
+    backoff = Backoff(longest=10)
+    for _ in range(5):
+        assert backoff.begin("a", 0) == 0
+        backoff.undo("a", 0)
+    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
+
+
+def test_failures_are_forgotten_after_a_day_and_when_too_many_others_fail() -> None:
+    backoff = Backoff(longest=1e6, capacity=2)
+    for _ in range(10):
+        now = backoff.begin("a", 0) and 0
+    assert backoff.begin("a", now) > 0
+    assert [backoff.begin("a", 24 * 3600 + 2) for _ in range(3)] == [0, 0, 1]
+    assert backoff.begin("b", 24 * 3600 + 2) == 0
+    assert backoff.begin("c", 24 * 3600 + 2) == 0
+    assert backoff.begin("a", 24 * 3600 + 2) == 0
+
+
+def test_without_a_longest_wait_there_is_none() -> None:
+    backoff = Backoff(longest=0)
+    assert not any(backoff.begin("a", 0) for _ in range(100))

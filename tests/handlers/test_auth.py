@@ -1,6 +1,7 @@
 """`auth` and `auth.refresh`: keeping a connection beyond the end of its token."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,13 +67,10 @@ async def test_a_bad_token_is_refused_and_changes_nothing(own_gateway: OwnGatewa
 async def test_a_disabled_user_cannot_refresh(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
 
-    async def disable() -> None:
-        async with gateway.services.database.write() as connection:
-            await users.set_disabled(connection, "alice", True)
-
     async with App(gateway) as app, app.connect("alice") as client:
         token = await app.token("alice")
-        await gateway.run(disable())
+        # So long ago that it is not what the gateway looks for, and closes connections of.
+        await gateway.run(gateway.services.database.transact(partial(users.set_disabled, name="alice", disabled_at=1)))
         assert (await client.refused("auth.refresh", token=token))["status"] == 40102
 
 

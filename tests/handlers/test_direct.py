@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -176,8 +177,7 @@ async def test_a_direct_room_that_both_have_left_is_there_when_one_comes_back(ap
 
 async def disable(gateway: Gateway, name: str) -> None:
     """Disable a user, as `gateway users disable` does."""
-    async with gateway.services.database.write() as connection:
-        assert await users.set_disabled(connection, name, True)
+    assert await gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
 async def test_a_direct_room_is_for_two_users_who_exist(app: App, gateway: Gateway, alice: str, carol: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -294,8 +295,7 @@ async def test_whoever_is_invited_is_told_on_all_connections_and_the_room_is_tol
 
 async def disable(gateway: Gateway, name: str) -> None:
     """Disable a user, as `gateway users disable` does."""
-    async with gateway.services.database.write() as connection:
-        assert await users.set_disabled(connection, name, True)
+    assert await gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
 async def test_only_users_who_are_not_in_the_room_can_be_invited(

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -88,11 +89,7 @@ def buy_ticket(http: httpx2.Client, token: str) -> str:
 
 
 async def disable(gateway: Gateway, name: str) -> None:
-    async def work() -> None:
-        async with gateway.services.database.write() as connection:
-            await users.set_disabled(connection, name, True)
-
-    await gateway.run(work())
+    await gateway.run(gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

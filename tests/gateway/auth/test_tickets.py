@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -141,12 +142,8 @@ async def stored(gateway: Gateway) -> int:
 
 async def test_a_user_who_was_disabled_meanwhile_does_not_get_in(app: App, alice: str) -> None:
     ticket = await a_ticket(app, await app.token(alice))
-
-    async def disable() -> None:
-        async with app.gateway.services.database.write() as connection:
-            await users.set_disabled(connection, alice, True)
-
-    await app.gateway.run(disable())
+    disable = partial(users.set_disabled, name=alice, disabled_at=1)
+    await app.gateway.run(app.gateway.services.database.transact(disable))
     await refused(app, ticket, 40102)
 
 

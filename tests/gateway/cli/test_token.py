@@ -17,8 +17,16 @@ async def test_it_prints_a_token_that_opens_the_socket(served: Served, app: App,
     token = printed.out.removesuffix("\n")
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert claims["exp"] - claims["iat"] == 120
-    async with app.socket(f"?token={token}") as client:
-        await client.expect("welcome", user=alice)
+    async with app.connect_with(token) as client:
+        assert client.welcome["user"] == alice
+        (listed,) = [
+            session
+            for session in (await app.ask("GET", "/users/me/sessions", token)).json()["sessions"]
+            if session["current"]
+        ]
+        assert (listed["id"], listed["address"]) == (claims["sid"], "command")
+        await app.http.post("/token/revoke", data={"token": token})
+        await client.expect_revoked()
 
 
 def test_it_prints_none_that_would_not_work(tmp_path: Path, run_here: RunHere) -> None:

@@ -1,6 +1,7 @@
 """`gateway users`: the operator's way to look after users, while the gateway runs or not."""
 
 import asyncio
+import json
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -25,7 +26,9 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
     assert added == Result(0, f"added {alice}\n", "")
     token = (await app.log_in(alice)).json()["access_token"]
 
-    assert await gateway("users", "disable", alice) == Result(0, f"{alice} is disabled\n", "")
+    async with app.connect_with(token) as live:
+        assert await gateway("users", "disable", alice) == Result(0, f"{alice} is disabled\n", "")
+        await live.expect_revoked(within=3)
     async with app.socket(f"?token={token}") as client:
         await client.expect("error", name="token_revoked")
         await client.expect("bye", code=1008)
@@ -35,12 +38,21 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
     assert "enabled" in (await gateway("token", alice)).problem
 
     assert await gateway("users", "enable", alice) == Result(0, f"{alice} is enabled\n", "")
-    changed = await gateway("users", "passwd", alice, typed=f"{OTHER_PASSWORD}\r\n")
-    assert changed == Result(0, f"the password of {alice} is set\n", "")
     async with app.socket(f"?token={token}") as client:
-        await client.expect("welcome", user=alice)
+        await client.expect("error", name="token_revoked")  # what was taken back is not given again
+    async with app.connect(alice) as live:
+        changed = await gateway("users", "passwd", alice, typed=f"{OTHER_PASSWORD}\r\n")
+        assert changed == Result(0, f"the password of {alice} is set\n", "")
+        await live.expect_revoked(within=3)
     assert (await app.log_in(alice)).status_code == 401
     assert (await app.log_in(alice, OTHER_PASSWORD)).status_code == 200
+
+    log = (served.folder / "data/audit.log").read_text()
+    entries = [json.loads(line) for line in log.splitlines()]
+    acts = [entry["event"] for entry in entries if entry.get("user") == alice and entry["address"] == "command"]
+    assert acts == ["user_added", "user_disabled", "user_enabled", "password_set"]
+    assert PASSWORD not in log
+    assert OTHER_PASSWORD not in log
 
 
 @pytest.mark.parametrize(

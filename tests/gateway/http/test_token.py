@@ -14,6 +14,7 @@ async def test_a_log_in_answers_as_rfc_6749_says(app: App, alice: str) -> None:
     assert response.headers["Pragma"] == "no-cache"
     body = response.json()
     assert body.pop("access_token").count(".") == 2
+    assert body.pop("refresh_token").startswith("gwr_")
     assert body == {"token_type": "bearer", "expires_in": 900, "scope": "chat:read chat:write rooms:manage"}
 
 
@@ -56,6 +57,7 @@ WRONG_FORMS: dict[str, dict[str, str]] = {
     "no fields": {},
     "no password": {"username": "alice"},
     "no name": {"password": PASSWORD},
+    "no refresh token": {"grant_type": "refresh_token", "username": "alice", "password": PASSWORD},
     "another grant": {"username": "alice", "password": PASSWORD, "grant_type": "authorization_code"},
 }
 
@@ -64,7 +66,10 @@ WRONG_FORMS: dict[str, dict[str, str]] = {
 async def test_a_wrong_form_is_refused_and_not_sent_back(app: App, form: dict[str, str]) -> None:
     response = await app.http.post("/token", data=form)
     assert response.status_code == 422
-    assert response.json()["name"] == "validation_failed"
+    body = response.json()
+    assert body["name"] == "validation_failed"
+    assert body["error"] == ("unsupported_grant_type" if "code" in str(form) else "invalid_request")
+    assert response.headers["Cache-Control"] == "no-store"
     assert PASSWORD not in response.text
 
 

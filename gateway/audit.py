@@ -1,0 +1,108 @@
+"""The audit log: who came in, who was refused, and what was taken back. JSON lines in a file of their own.
+
+A line has the time, the event, whom it is about, the address, and the request's id; never a password or a token, and
+never a name that is no user's: people type passwords into the wrong field. Lines are written by a thread, and the
+file is opened again when it has been moved away, as logrotate does.
+"""
+
+import json
+import logging
+import os
+import queue
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import QueueListener, WatchedFileHandler
+from pathlib import Path
+from typing import Self
+
+from gateway.caller import Caller
+from gateway.clock import Clock
+from gateway.logs import request_id
+from gateway.startup import StartError
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 10_000
+"""Lines that may wait for the disk."""
+
+
+class Audit:
+    """Writes down what an auditor would ask for."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        """`path` is None for no audit log. Raises `StartError` if the file cannot be written."""
+        self._clock = clock
+        self._lines: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING)
+        self._listener: QueueListener | None = None
+        if path is not None:
+            try:
+                self._file = _PrivateFile(path)
+            except OSError as error:
+                raise StartError(
+                    f"cannot write the audit log {path} ({error.strerror});"
+                    " make it writable, or name another file, or off, with GATEWAY_AUDIT_LOG"
+                ) from None
+            self._listener = QueueListener(self._lines, self._file)
+            self._listener.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is waiting, and let the file go."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+            with suppress(OSError):  # what could not be written has been told
+                self._file.close()
+
+    def write(
+        self,
+        event: str,
+        caller: Caller,
+        *,
+        user: str | None = None,
+        user_id: str | None = None,
+        session: str | None = None,
+        **more: str | int | None,
+    ) -> None:
+        """Note an event. Never waits, and never raises."""
+        if self._listener is None:
+            return
+        entry = {
+            "time": datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            "user": user,
+            "user_id": user_id,
+            "session": session,
+            "address": caller.address,
+            "user_agent": caller.user_agent,
+            "request_id": request_id.get(),
+            **more,
+        }
+        line = json.dumps({name: value for name, value in entry.items() if value is not None})
+        try:
+            self._lines.put_nowait(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
+        except queue.Full:
+            logger.error("the audit log is too slow to take this: %s", line)  # noqa: TRY400 - the reason is said
+
+
+class _PrivateFile(WatchedFileHandler):
+    """A file that only its owner reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return open(self.baseFilename, "a", encoding="utf-8", opener=opener)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Tell the operator, with the line itself, which is nowhere else now."""
+        logger.exception("cannot write to the audit log: %s", record.getMessage())

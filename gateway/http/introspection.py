@@ -1,0 +1,74 @@
+"""`POST /token/introspect`: a service asks what a token stands for (RFC 7662)."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Response
+
+from gateway.auth import refresh_tokens
+from gateway.auth.dependencies import CurrentUser
+from gateway.http.oauth import answer
+from gateway.services import Services, ServicesDep
+from gateway.store import logins
+from handlers.errors import AuthenticationFailed, MissingScope
+from schemas.errors import ErrorBody
+from schemas.token import Introspection
+
+router = APIRouter(tags=["log in"])
+
+SCOPE = "server"
+
+
+@router.post(
+    "/token/introspect",
+    response_model=Introspection,
+    responses={401: {"model": ErrorBody}, 403: {"model": ErrorBody}},
+)
+async def introspect(
+    auth: CurrentUser,
+    services: ServicesDep,
+    token: Annotated[str, Form(max_length=4096)],
+    token_type_hint: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Tell what a token stands for, to a caller whose own has the scope `server`. No refresh token is spent by it."""
+    if SCOPE not in auth.scopes:
+        raise MissingScope(SCOPE)
+    if refresh_tokens.parse(token) is not None:
+        return answer(await _refresh_token(services, token))
+    return answer(await _access_token(services, token))
+
+
+async def _refresh_token(services: Services, token: str) -> Introspection:
+    found = await services.sessions.holder(token)
+    if found is None:
+        return Introspection(active=False)
+    login, user = found
+    return Introspection(
+        active=True,
+        token_type="refresh_token",  # noqa: S106 - a type of token, not a secret
+        scope=login.scopes,
+        sub=user.id,
+        username=user.name,
+        sid=login.id,
+        exp=login.expires_at // 1000,
+        iat=login.last_used_at // 1000,
+        iss=services.settings.token_issuer,
+    )
+
+
+async def _access_token(services: Services, token: str) -> Introspection:
+    try:
+        claims = services.tokens.verify(token)
+    except AuthenticationFailed:
+        return Introspection(active=False)
+    user = await services.database.look_up(partial(logins.user_of, login_id=claims.sid, user_id=claims.sub))
+    if user is None or user.disabled:
+        return Introspection(active=False)
+    scopes = claims.scopes & frozenset(user.scopes.split())
+    return Introspection(
+        active=True,
+        token_type="bearer",  # noqa: S106 - a type of token, not a secret
+        scope=" ".join(sorted(scopes)),
+        username=user.name,
+        **claims.model_dump(include={"sub", "sid", "exp", "iat", "nbf", "iss", "aud", "jti"}),
+    )

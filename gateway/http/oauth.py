@@ -1,0 +1,39 @@
+"""What the endpoints of OAuth 2.0 share: answers that nobody keeps, and errors in the words of RFC 6749 §5.2."""
+
+from http import HTTPStatus
+from typing import Literal
+
+from starlette.responses import JSONResponse
+
+from gateway.http.errors import error_response
+from handlers.errors import MessageError, ValidationFailed
+from schemas.base import FieldError, Wire
+from schemas.token import TokenError
+
+# RFC 6749 §5.1: nothing on the way may keep the answer.
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+Code = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
+
+
+def answer(body: Wire) -> JSONResponse:
+    """Answer with what has a token in it."""
+    return JSONResponse(body.model_dump(exclude_none=True), headers=NO_STORE)
+
+
+def refusal(error: MessageError, code: Code) -> JSONResponse:
+    """Answer with an error, in our words and in those of OAuth."""
+    body = error.body()
+    response = error_response(
+        error,
+        TokenError(**body.model_dump(), error=code, error_description=body.message, detail=body.message),
+    )
+    response.headers.update(NO_STORE)
+    if code == "invalid_scope":
+        response.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
+    return response
+
+
+def wrong_field(field: str, expected: str, code: Code = "invalid_request") -> JSONResponse:
+    """Refuse a form for one of its fields."""
+    return refusal(ValidationFailed((FieldError(field=field, message=expected),)), code)

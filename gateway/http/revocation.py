@@ -1,0 +1,27 @@
+"""`POST /token/revoke`: a client that logs out (RFC 7009)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Response
+
+from gateway.http.callers import CallerDep
+from gateway.http.oauth import NO_STORE
+from gateway.services import ServicesDep
+
+router = APIRouter(tags=["log in"])
+
+
+@router.post("/token/revoke", status_code=200, response_class=Response)
+async def revoke(
+    services: ServicesDep,
+    caller: CallerDep,
+    token: Annotated[str, Form(max_length=4096)],
+    token_type_hint: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """End the session of a refresh token or an access token, with all its tokens and connections.
+
+    A token that is unknown or has ended is answered with 200 as well: there is nothing left to do (RFC 7009 §2.2).
+    The hint is not needed.
+    """
+    await services.sessions.log_out(token, caller)
+    return Response(headers=NO_STORE)

@@ -1,0 +1,69 @@
+"""`POST /token/introspect`: a service asks what a token stands for (RFC 7662)."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import update
+
+from gateway.store.tables import users
+from tests.client import App
+
+
+@pytest.fixture
+async def service(app: App, bob: str) -> str:
+    """The access token of a service."""
+    await app.register(bob)
+
+    async def make_it_a_server() -> None:
+        async with app.gateway.services.database.write() as connection:
+            await connection.execute(update(users).where(users.c.name == bob).values(scopes="server"))
+
+    await app.gateway.run(make_it_a_server())
+    return await app.token(bob)
+
+
+async def ask(app: App, service: str, token: str) -> dict[str, Any]:
+    response = await app.ask("POST", "/token/introspect", service, data={"token": token})
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def test_a_service_learns_what_an_access_token_stands_for(app: App, alice: str, service: str) -> None:
+    token = await app.token(alice)
+    me = (await app.ask("GET", "/users/me", token)).json()
+    found = await ask(app, service, token)
+    assert (found["active"], found["username"], found["sub"]) == (True, alice, me["id"])
+    assert found["scope"] == "chat:read chat:write rooms:manage"
+    assert found["token_type"] == "bearer"
+    assert found["exp"] - found["iat"] == 900
+    assert {"sid", "jti", "iss", "aud", "nbf"} <= found.keys()
+
+
+async def test_a_service_learns_what_a_refresh_token_stands_for_and_does_not_spend_it(
+    app: App, alice: str, service: str
+) -> None:
+    grant = await app.grant(alice)
+    found = await ask(app, service, grant["refresh_token"])
+    assert (found["active"], found["username"], found["token_type"]) == (True, alice, "refresh_token")
+    renewed = (await app.refresh(grant["refresh_token"])).json()
+    assert await ask(app, service, grant["refresh_token"]) == {"active": False}
+    assert (await ask(app, service, renewed["refresh_token"]))["active"]
+
+
+async def test_of_a_token_that_does_not_hold_nothing_else_is_told(app: App, alice: str, service: str) -> None:
+    grant = await app.grant(alice)
+    await app.http.post("/token/revoke", data={"token": grant["access_token"]})
+    for token in (*(grant[kind] for kind in ("access_token", "refresh_token")), "x", "gwr_" + "a" * 65, "a.b.c"):
+        assert await ask(app, service, token) == {"active": False}
+
+
+async def test_only_a_service_may_ask(app: App, alice: str, service: str) -> None:
+    token = await app.token(alice)
+    refused = await app.ask("POST", "/token/introspect", token, data={"token": token})
+    assert (refused.status_code, refused.json()["name"]) == (403, "forbidden")
+    assert "`server`" in refused.json()["message"]
+    nobody: httpx2.Response = await app.http.post("/token/introspect", data={"token": token})
+    assert nobody.status_code == 401

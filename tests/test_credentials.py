@@ -1,0 +1,157 @@
+"""Every kind of credential at every place that takes one: only the right doors open, and nothing is written down."""
+
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import update
+
+from gateway.store.tables import users
+from tests.client import PASSWORD, App
+from tests.conftest import OwnGateway
+
+OTHER_PASSWORD = "another battery staple"
+WRONG_PASSWORD = "a wrong password of mine"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One of each kind; all but the first two do not hold any more, or never did."""
+
+    access: str
+    refresh: str
+    spent_refresh: str
+    revoked_access: str
+    revoked_refresh: str
+    expired_access: str
+    password: str = PASSWORD
+    nonsense: str = "nonsense"
+
+    def all(self) -> list[str]:
+        return [value for value in vars(self).values() if len(value) > 10]
+
+
+async def header(app: App, credential: str) -> bool:
+    headers = [(b"Authorization", f"Bearer {credential}".encode())]
+    return (await app.http.get("/users/me", headers=headers)).status_code == 200
+
+
+async def socket_header(app: App, credential: str) -> bool:
+    async with app.socket(additional_headers={"Authorization": f"Bearer {credential}"}) as client:
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def socket_query(app: App, credential: str) -> bool:
+    async with app.socket(f"?token={quote(credential)}") as client:
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def refreshing(app: App, credential: str) -> bool:
+    return (await app.refresh(credential)).status_code == 200
+
+
+async def introspecting(app: App, credential: str) -> bool:
+    headers = [(b"Authorization", f"Bearer {credential}".encode())]
+    response = await app.http.post("/token/introspect", data={"token": "x"}, headers=headers)
+    return response.status_code == 200
+
+
+async def logging_in(app: App, credential: str) -> bool:
+    return (await app.log_in("alice", credential)).status_code == 200
+
+
+Place = Callable[[App, str], Awaitable[bool]]
+
+RIGHT: dict[Place, set[str]] = {
+    header: {"access"},
+    socket_header: {"access"},
+    socket_query: {"access"},
+    introspecting: {"access"},
+    refreshing: {"refresh"},
+    logging_in: {"password"},
+}
+
+
+@pytest.fixture
+def everything_logged() -> Iterator[io.StringIO]:
+    """All that is logged by anybody, at every level, with no filter of ours behind it."""
+    sink = io.StringIO()
+    handler = logging.StreamHandler(sink)
+    root = logging.getLogger()
+    names = ["", "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "gateway", "sqlalchemy.engine"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    root.addHandler(handler)
+    for name in names:
+        logging.getLogger(name).setLevel(5 if name else logging.INFO)
+    yield sink
+    root.removeHandler(handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+async def app(own_gateway: OwnGateway, everything_logged: io.StringIO) -> AsyncIterator[App]:
+    async with App(own_gateway(options={"log_level": 5})) as app:
+        yield app
+
+
+async def credentials(app: App) -> Credentials:
+    """Get one of each kind, of a user who may do all that is asked below."""
+    gateway = app.gateway
+    await app.register("alice")
+
+    async def allow() -> None:
+        async with gateway.services.database.write() as connection:
+            await connection.execute(update(users).values(scopes="chat:read server"))
+
+    await gateway.run(allow())
+    gateway.clock.ahead -= 1000
+    expired = await app.grant("alice")
+    gateway.clock.ahead += 1000
+    revoked = await app.grant("alice")
+    await app.http.post("/token/revoke", data={"token": revoked["access_token"]})
+    reused = await app.grant("alice")
+    await app.refresh(reused["refresh_token"])
+    gateway.clock.ahead += 11
+    live = await app.grant("alice")
+    return Credentials(
+        access=live["access_token"],
+        refresh=live["refresh_token"],
+        spent_refresh=reused["refresh_token"],
+        revoked_access=revoked["access_token"],
+        revoked_refresh=revoked["refresh_token"],
+        expired_access=expired["access_token"],
+    )
+
+
+async def test_each_credential_opens_its_own_doors_only_and_is_in_no_log(
+    app: App, everything_logged: io.StringIO
+) -> None:
+    mine = await credentials(app)
+    opened = {
+        place: {kind for kind, credential in vars(mine).items() if await place(app, credential)} for place in RIGHT
+    }
+    assert {place.__name__: kinds for place, kinds in opened.items()} == {
+        place.__name__: kinds for place, kinds in RIGHT.items()
+    }
+
+    later = await app.grant("alice")
+    for old in (WRONG_PASSWORD, PASSWORD):
+        body = {"old_password": old, "new_password": OTHER_PASSWORD}
+        await app.ask("PUT", "/users/me/password", later["access_token"], json=body)
+    await app.log_in(PASSWORD, "alice")  # typed into each other's field
+    await app.http.post("/token/revoke", data={"token": later["refresh_token"]})
+
+    log = everything_logged.getvalue()
+    assert "/ws/chat?token=[redacted]" in log
+    log += (app.gateway.settings.data_dir / "audit.log").read_text()
+    assert json.loads(log.splitlines()[-1])["event"]
+    key = (app.gateway.settings.data_dir / "secret_key").read_text().strip()
+    tokens = later["access_token"], later["refresh_token"]
+    for secret in (*mine.all(), *tokens, WRONG_PASSWORD, OTHER_PASSWORD, key):
+        parts = [secret[start : start + 20] for start in range(max(1, len(secret) - 19))]
+        assert not [line for line in log.splitlines() if any(part in line for part in parts)]
