@@ -19,6 +19,8 @@ from typing import Any, Self
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from sqlalchemy import insert
 
+from gateway.auth.keys import SECRET_KID, KeyRing
+from gateway.auth.signatures import Key
 from gateway.auth.tokens import Tokens
 from gateway.clock import SystemClock, milliseconds
 from gateway.settings import PREFIX, Settings
@@ -178,7 +180,9 @@ class Person:
     def __init__(self, name: str) -> None:
         self.id = secrets.token_hex(16)
         self.name = name
-        tokens = Tokens(KEY, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
+        tokens = Tokens(
+            KeyRing(Key.of_secret(SECRET_KID, KEY.encode())), "json-gateway", "json-gateway", 24 * 3600, SystemClock()
+        )
         self.token = tokens.issue(self.id, DEFAULT_SCOPES)
 
 

@@ -8,14 +8,20 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway import chat
 from gateway.auth import keys
-from gateway.auth.authorizers import OWN, OwnTokens
+from gateway.auth.authorizers import OWN, Authorizer, OwnTokens
+from gateway.auth.introspection import IntrospectedTokens
+from gateway.auth.issuers import IssuerTokens
+from gateway.auth.keys import KeyWatch
 from gateway.auth.logins import Logins
+from gateway.auth.outsiders import Outsiders
 from gateway.auth.passwords import Passwords
+from gateway.auth.published_keys import PublishedKeys
+from gateway.auth.questions import make_client
 from gateway.auth.tokens import Tokens
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
 from gateway.connections import Connections
-from gateway.http import console, health, token, users
+from gateway.http import console, health, token, users, well_known
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
@@ -61,8 +67,11 @@ def create_app(
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)
-    for router in (chat.router, token.router, users.router, health.router):
+    for router in (chat.router, users.router, health.router, well_known.router):
         app.include_router(router)
+    if settings.token_endpoint == "on":  # noqa: S105 - a switch
+        app.include_router(token.router)
+        app.include_router(well_known.metadata_router)
     if settings.development:
         app.include_router(console.router)
     if settings.cors_origins:
@@ -82,7 +91,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
-    key = keys.signing_key(settings)
+    ring = keys.load(settings)
     async with AsyncExitStack() as stack:
         database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
         stack.push_async_callback(database.close)
@@ -109,7 +118,11 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         stack.push_async_callback(retention.close)
 
         lifetime_seconds = round(settings.token_minutes * 60)
-        tokens = Tokens(key, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
+        tokens = Tokens(ring, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
+        key_watch = KeyWatch(settings, ring)
+        key_watch.start()
+        stack.push_async_callback(key_watch.close)
+        outside = await stack.enter_async_context(outside_authorizers(settings, database, clock))
         yield Services(
             settings=settings,
             clock=clock,
@@ -117,7 +130,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             passwords=passwords,
             tokens=tokens,
             logins=Logins(settings, database, passwords, clock),
-            authorizers={OWN: OwnTokens(tokens, database)},
+            authorizers={OWN: OwnTokens(tokens, database), **outside},
             connections=connections,
             bus=bus,
             hub=hub,
@@ -127,3 +140,26 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
         )
+
+
+@asynccontextmanager
+async def outside_authorizers(
+    settings: Settings, database: Database, clock: Clock
+) -> AsyncIterator[dict[str, Authorizer]]:
+    """Build the authorizers of the outside services that the settings name."""
+    authorizers: dict[str, Authorizer] = {}
+    if not settings.issuers and not settings.introspection:
+        yield authorizers
+        return
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(make_client())
+        for name, issuer in settings.issuers.items():
+            published = PublishedKeys(name, issuer, client, settings, clock)
+            published.start()
+            stack.push_async_callback(published.close)
+            outsiders = Outsiders(name, issuer, database, clock)
+            authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
+        for name, described in settings.introspection.items():
+            outsiders = Outsiders(name, described, database, clock)
+            authorizers[name] = IntrospectedTokens(name, described, client, outsiders, settings, clock)
+        yield authorizers

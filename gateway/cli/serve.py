@@ -24,7 +24,7 @@ from gateway.cli.store import with_database
 from gateway.logs import configure_logs
 from gateway.services import Services
 from gateway.settings import Settings, load_settings, unknown_variables
-from gateway.startup import StartError
+from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 from gateway.transport.uvicorn_protocol import GatewayProtocol, supported
 
@@ -62,9 +62,10 @@ def serve(
     configure_logs(log_level, settings.log_format)
     for name in unknown_variables():
         logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
+    make_data_dir(settings.data_dir)
+    keys.load(settings)
     sock = listen(host, port)
     with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
-    keys.signing_key(settings)
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)

@@ -29,7 +29,7 @@ def token(
         if user is None or user.disabled:
             raise StartError(f"there is no user {name} that is enabled; see: gateway users list")
         tokens = Tokens(
-            key=keys.signing_key(settings),
+            keys=keys.load(settings),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             lifetime_seconds=round((minutes or settings.token_minutes) * 60),
