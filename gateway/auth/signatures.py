@@ -90,7 +90,8 @@ class Key:
         kid = published.get("kid")
         if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KID_LENGTH:
             raise UnfitKey(f"expected a `kid` of 1 to {MAX_KID_LENGTH} characters")
-        if published.get("use", "sig") != "sig" or "verify" not in published.get("key_ops", ["verify"]):
+        operations = published.get("key_ops", ["verify"])
+        if published.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
             raise UnfitKey("it is not for signatures")
         public = _public_key(published)
         for algorithm in algorithms:
