@@ -148,18 +148,17 @@ async def outside_authorizers(
 ) -> AsyncIterator[dict[str, Authorizer]]:
     """Build the authorizers of the outside services that the settings name."""
     authorizers: dict[str, Authorizer] = {}
-    if not settings.issuers and not settings.introspection:
-        yield authorizers
-        return
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(make_client())
+        # A client for each, so that one which hangs takes no connections from the others.
         for name, issuer in settings.issuers.items():
+            client = await stack.enter_async_context(make_client())
             published = PublishedKeys(name, issuer, client, settings, clock)
             published.start()
             stack.push_async_callback(published.close)
             outsiders = Outsiders(name, issuer, database, clock)
             authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
         for name, described in settings.introspection.items():
+            client = await stack.enter_async_context(make_client())
             outsiders = Outsiders(name, described, database, clock)
             authorizers[name] = IntrospectedTokens(name, described, client, outsiders, settings, clock)
         yield authorizers

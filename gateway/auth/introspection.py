@@ -66,6 +66,7 @@ class IntrospectedTokens:
         self._timeout = settings.outside_timeout_seconds
         self._remember_seconds = settings.introspection_cache_seconds
         self._lifetime_seconds = settings.token_minutes * 60
+        self._answers = True
         self._remembered: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
 
     async def authorize(self, token: str) -> AuthResult:
@@ -116,7 +117,7 @@ class IntrospectedTokens:
     async def _ask(self, token: str) -> Answer:
         secret = self._described.client_secret.get_secret_value()
         try:
-            return await ask(
+            answer = await ask(
                 self._client,
                 "POST",
                 self._described.url,
@@ -126,8 +127,15 @@ class IntrospectedTokens:
                 auth=httpx2.BasicAuth(quote_plus(self._described.client_id), quote_plus(secret)),
             )
         except NoAnswer as error:
-            logger.warning("the service %s could not be asked about a token: %s", self._service, error)
+            # Once, and not for each of the thousand connections that come meanwhile.
+            if self._answers:
+                logger.warning("the service %s cannot be asked about tokens: %s", self._service, error)
+            self._answers = False
             raise ServiceUnavailable(self._service) from None
+        if not self._answers:
+            logger.info("the service %s can be asked about tokens again", self._service)
+        self._answers = True
+        return answer
 
 
 def _bad_token() -> AuthenticationFailed:

@@ -12,7 +12,7 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 """Far above any real answer: the keys of large providers fill some 15 kB."""
 
 MAX_CONNECTIONS = 20
-"""How many questions are under way at a time, to all services together; more wait for their turn, up to the limit."""
+"""How many questions to one service are under way at a time; more wait, within the time for an answer."""
 
 
 class NoAnswer(Exception):
@@ -27,7 +27,7 @@ class ServiceUnavailable(Unavailable):
 
 
 def make_client() -> httpx2.AsyncClient:
-    """Make the client for all questions."""
+    """Make the client for the questions to one service."""
     return httpx2.AsyncClient(
         # A redirect would have the answer come from an address that nobody has set.
         follow_redirects=False,

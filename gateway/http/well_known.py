@@ -1,11 +1,10 @@
 """What others may know of our tokens: the public keys, and where tokens are to be had (RFC 8414)."""
 
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match
 
 from gateway.services import ServicesDep
 
@@ -27,40 +26,40 @@ async def keys(services: ServicesDep) -> JSONResponse:
 @metadata_router.get("/oauth-authorization-server")
 async def metadata(request: Request, services: ServicesDep) -> JSONResponse:
     """Describe what is here of an authorization server (RFC 8414 §2), as the routes that there are have it."""
-    issuer = services.tokens.issuer
+    issuer = urlsplit(services.tokens.issuer)
     # RFC 8414 §3.3 wants an issuer that is the URL asked. Ours may be a mere name; then the request has the address.
-    base = issuer if issuer.startswith(("https://", "http://")) else str(request.base_url)
-    document: dict[str, Any] = {"issuer": issuer, "response_types_supported": []}
-    for name, method, path in _ENDPOINTS:
-        if _find(request.app.routes, method, path) is not None:
-            document[name] = base.rstrip("/") + path
-    token = _find(request.app.routes, "POST", "/token")
-    assert token is not None  # noqa: S101 - this router comes with it
-    document["grant_types_supported"] = grant_types(token)
-    document["token_endpoint_auth_methods_supported"] = ["none"]
-    if "revocation_endpoint" in document:
-        document["revocation_endpoint_auth_methods_supported"] = ["none"]
-    if "introspection_endpoint" in document:
-        document["introspection_endpoint_auth_methods_supported"] = ["Bearer"]
-    return JSONResponse(document, headers=CACHE if base == issuer else {"Cache-Control": "no-store"})
+    named = issuer.scheme in {"https", "http"}
+    base = f"{issuer.scheme}://{issuer.netloc}{services.settings.root_path}" if named else str(request.base_url)
+    paths = request.app.openapi()["paths"]
+    there = {name: path for name, method, path in _ENDPOINTS if method in paths.get(path, {})}
+    document: dict[str, Any] = {
+        "issuer": services.tokens.issuer,
+        **{name: base.rstrip("/") + path for name, path in there.items()},
+        "response_types_supported": [],
+        "grant_types_supported": grant_types(request.app.openapi()),
+        **{f"{name}_auth_methods_supported": _CLIENT_METHODS[name] for name in there if name in _CLIENT_METHODS},
+    }
+    return JSONResponse(document, headers=CACHE if named else {"Cache-Control": "no-store"})
 
 
 _ENDPOINTS = (
-    ("token_endpoint", "POST", "/token"),
-    ("revocation_endpoint", "POST", "/token/revoke"),
-    ("introspection_endpoint", "POST", "/token/introspect"),
-    ("jwks_uri", "GET", "/.well-known/jwks.json"),
+    ("token_endpoint", "post", "/token"),
+    ("revocation_endpoint", "post", "/token/revoke"),
+    ("introspection_endpoint", "post", "/token/introspect"),
+    ("jwks_uri", "get", "/.well-known/jwks.json"),
 )
 
+# Whoever has a token may revoke it; whoever asks about one needs a token too.
+_CLIENT_METHODS = {
+    "token_endpoint": ["none"],
+    "revocation_endpoint": ["none"],
+    "introspection_endpoint": ["Bearer"],
+}
 
-def grant_types(route: APIRoute) -> list[str]:
-    """List the values that the form of a token endpoint takes for `grant_type`: a `Literal` in its signature."""
-    annotated = get_type_hints(route.endpoint, include_extras=True)["grant_type"]
-    literal = get_args(annotated)[0]
-    assert get_origin(literal) is Literal  # noqa: S101 - a form that takes any text would say nothing here
-    return list(get_args(literal))
 
-
-def _find(routes: list[BaseRoute], method: str, path: str) -> APIRoute | None:
-    scope = {"type": "http", "method": method, "path": path, "headers": []}
-    return next((r for r in routes if isinstance(r, APIRoute) and r.matches(scope)[0] is Match.FULL), None)
+def grant_types(openapi: dict[str, Any]) -> list[str]:
+    """List what the form of `POST /token` takes for `grant_type`, as the API's own description has it."""
+    [form] = openapi["paths"]["/token"]["post"]["requestBody"]["content"].values()
+    schema = openapi["components"]["schemas"][form["schema"]["$ref"].rpartition("/")[2]]
+    grant_type = schema["properties"]["grant_type"]
+    return list(grant_type.get("enum") or [grant_type["const"]])
