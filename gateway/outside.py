@@ -40,7 +40,7 @@ SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(_safe_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 Described = TypeVar("Described", bound="OutsideService")
-Services = dict[ServiceName, Described]
+ByName = dict[ServiceName, Described]
 
 
 class OutsideService(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.outside import Introspection, Issuer, Services, parse_services
+from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.startup import StartError
 
 PREFIX = "GATEWAY_"
@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     handshake_rejection: Literal["close", "http"] = "close"
     login_rate_per_user: Count = 5
     login_rate_per_address: Count = 20
-    issuers: Annotated[Services[Issuer], NoDecode] = Field(default_factory=dict)
-    introspection: Annotated[Services[Introspection], NoDecode] = Field(default_factory=dict)
+    issuers: Annotated[ByName[Issuer], NoDecode] = Field(default_factory=dict)
+    introspection: Annotated[ByName[Introspection], NoDecode] = Field(default_factory=dict)
     outside_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5
     issuer_keys_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10
     introspection_cache_seconds: Annotated[float, Field(ge=0, le=10)] = 5

@@ -5,6 +5,8 @@ import base64
 import json
 import logging
 import stat
+import subprocess
+import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -28,6 +30,7 @@ from tests.gateway.auth.forging import ec_signer, rsa_signer, signer_of
 from tests.server import settings_for_tests
 
 GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+ROOT = Path(__file__).parents[3]
 NAME = "20200101T000000Z-key1"
 
 
@@ -262,6 +265,25 @@ async def test_a_bad_file_in_the_folder_of_a_running_gateway_changes_nothing(
     await watch.look()
     assert ring.signing(100).kid == made.key.kid
     assert "has none that signs" in caplog.text
+
+
+PROGRAM = """
+import sys
+import gateway.cli
+from tests.gateway.auth.forging import ALGORITHMS, good_claims, signer_of
+for algorithm in ALGORITHMS:
+    key = signer_of(algorithm).ring().signing(1e9)
+    assert key.algorithm == algorithm
+    assert key.verify(key.sign(good_claims(), "at+jwt"))
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"ecdsa", "rsa", "pyasn1"}))
+"""
+
+
+def test_the_packages_that_scanners_report_are_not_even_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=20, cwd=ROOT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_python_joses_signatures_are_those_of_the_cryptography_library() -> None:
