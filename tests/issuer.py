@@ -90,11 +90,13 @@ def basic(user: str, password: str) -> str:
 
 
 @contextmanager
-def running_service(port: int = 0) -> Iterator[FakeService]:
-    """Start it, on a free port unless one is given, and stop it at the end."""
+def running_service(port: int = 0, **options: Any) -> Iterator[FakeService]:
+    """Start it, on a free port unless one is given, and stop it at the end. `options` are uvicorn's."""
     sock = listen("127.0.0.1", port)
     service = FakeService(sock.getsockname()[1])
-    config = uvicorn.Config(service, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        service, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, **options
+    )
     server = _QuietServer(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), name="service")
     thread.start()

@@ -15,6 +15,10 @@ MAX_CONNECTIONS = 20
 """How many questions to one service are under way at a time; more wait, within the time for an answer."""
 
 
+KEEP_ALIVE_SECONDS = 2
+"""How long an idle connection is kept: less than servers do, so that no question goes into one that is being closed."""
+
+
 class NoAnswer(Exception):
     """An outside service did not answer in time, or not as it should. Says which, for the log."""
 
@@ -34,7 +38,7 @@ def make_client() -> httpx2.AsyncClient:
         # Nor does a proxy of the environment see the tokens that are asked about.
         trust_env=False,
         timeout=None,
-        limits=httpx2.Limits(max_connections=MAX_CONNECTIONS),
+        limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
         # What is not compressed cannot grow when it is unpacked.
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "json-gateway"},
     )

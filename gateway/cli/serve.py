@@ -197,8 +197,9 @@ def announce(settings: Settings, sock: socket.socket) -> None:
     ]
     if settings.development:
         lines.append(f"  Browser   http://{place}{path}/   (API: http://{place}{path}/docs)")
+    if settings.token_endpoint == "on":  # noqa: S105 - a switch
+        lines.append(f"  Postman   POST http://{place}{path}/token, form: username, password")
     lines += [
-        f"  Postman   POST http://{place}{path}/token, form: username, password",
         f"            WebSocket ws://{place}{path}/ws/chat?token=<access_token>",
         f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby --register",
         "",

@@ -10,6 +10,7 @@ from gateway.clock import SystemClock
 from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database
+from gateway.store.tables import users as users_table
 
 
 @pytest.fixture
@@ -46,5 +47,5 @@ async def test_what_was_granted_here_by_name_is_added_to_what_the_service_gives(
     claims = {"preferred_username": "carol", "scope": "talk admin"}
     assert (await outsiders.admit("7", claims, 2e9)).scopes == {"chat:read"}
     async with database.write() as connection:
-        await connection.execute(users.users.update().values(scopes="admin"))
+        await connection.execute(users_table.update().values(scopes="admin"))
     assert (await outsiders.admit("7", claims, 2e9)).scopes == {"admin", "chat:read"}
