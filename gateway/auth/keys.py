@@ -76,11 +76,14 @@ class KeyRing:
 
     def __init__(self, secret: Key | None, files: Iterable[KeyFile] = ()) -> None:
         self.secret = secret
+        self._files: dict[str, KeyFile] = {}
         self.replace(files)
 
-    def replace(self, files: Iterable[KeyFile]) -> None:
-        """Have other files from now on."""
+    def replace(self, files: Iterable[KeyFile]) -> bool:
+        """Have these files from now on; tells whether they are others than before."""
+        before = {(file.path, file.until) for file in self._files.values()}
         self._files = {file.key.kid: file for file in files}
+        return before != {(file.path, file.until) for file in self._files.values()}
 
     def signing(self, now: float) -> Key:
         """Give the key that signs at this time."""
@@ -122,7 +125,8 @@ class KeyWatch:
     def __init__(self, settings: Settings, ring: KeyRing) -> None:
         self._settings = settings
         self._ring = ring
-        self._seen = _contents(settings.key_folder)
+        # Nothing yet: what changed since the ring was made is found at the first look.
+        self._seen: list[tuple[str, int]] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -149,8 +153,8 @@ class KeyWatch:
         if self._ring.secret is None and not can_sign(files):
             logger.error("the keys stay as they were: %s has none that signs", self._settings.key_folder)
             return
-        self._ring.replace(files)
-        logger.info("read the keys again: %s", ", ".join(file.path.name for file in files) or "none")
+        if self._ring.replace(files):
+            logger.info("read the keys again: %s", ", ".join(file.path.name for file in files) or "none")
 
     async def _watch(self) -> None:
         while True:
@@ -162,10 +166,11 @@ def read_folder(settings: Settings) -> list[KeyFile]:
     """Read every key of the folder, oldest first, or raise `StartError` for the first that is wrong."""
     folder = settings.key_folder
     try:
+        if not folder.exists():
+            return []
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        # One that has gone meanwhile is an error as well: it may have been renamed, and is then no key the less.
         return [_read_file(path, check=not settings.development) for path in paths]
-    except FileNotFoundError:
-        return []
     except OSError as error:
         raise StartError(f"cannot read the keys in {folder} ({error.strerror}); make it readable") from None
 
