@@ -19,7 +19,8 @@ from typing import Any, Self
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from sqlalchemy import insert
 
-from gateway.auth.keys import SECRET_KID, KeyRing
+from gateway.auth.key_files import SECRET_KID
+from gateway.auth.keys import KeyRing
 from gateway.auth.signatures import Key
 from gateway.auth.tokens import Tokens
 from gateway.clock import SystemClock, milliseconds

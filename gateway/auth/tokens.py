@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth import signatures
-from gateway.auth.keys import SECRET_KID, KeyRing
+from gateway.auth.key_files import SECRET_KID
+from gateway.auth.keys import KeyRing
 from gateway.auth.signatures import BadToken
 from gateway.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired

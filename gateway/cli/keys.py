@@ -6,8 +6,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from gateway.auth import keys
-from gateway.auth.keys import REREAD_SECONDS, SECRET_KID, SIGNS_AFTER_SECONDS, KeyFile, KeyRing
+from gateway.auth import key_files
+from gateway.auth.key_files import SECRET_KID, KeyFile
+from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
 from gateway.clock import SystemClock
 from gateway.settings import load_settings
@@ -22,13 +23,13 @@ Kid = Annotated[str, typer.Argument(metavar="KID", show_default=False, help="The
 @app.command()
 def new(
     algorithm: Annotated[
-        keys.Algorithm, typer.Option(help="ES256 and RS256 have a public key that others can verify with.")
+        key_files.Algorithm, typer.Option(help="ES256 and RS256 have a public key that others can verify with.")
     ] = "ES256",
 ) -> None:
     """Make a key, which then signs in the place of the one that does now."""
     settings = load_settings()
-    keys.read_folder(settings)
-    made = keys.make_file(settings.key_folder, algorithm, SystemClock().wall())
+    key_files.read_folder(settings)
+    made = key_files.make_file(settings.key_folder, algorithm, SystemClock().wall())
     typer.echo(f"made {made.path} ({algorithm})")
     typer.echo(
         f"A running gateway takes it up within {REREAD_SECONDS} seconds, and signs with it in {SIGNS_AFTER_SECONDS}."
@@ -43,9 +44,9 @@ def list_keys() -> None:
     """List the keys and what each of them does now."""
     settings = load_settings()
     now = SystemClock().wall()
-    files = keys.read_folder(settings)
-    secret = keys.read_secret(settings, make=False)
-    if secret is None and not keys.can_sign(files):
+    files = key_files.read_folder(settings)
+    secret = key_files.read_secret(settings, make=False)
+    if secret is None and not key_files.can_sign(files):
         typer.echo("there is no key that signs; make one with: gateway keys new")
         return
     signing = KeyRing(secret, files).signing(now).kid
@@ -68,16 +69,16 @@ def retire(
     if kid == SECRET_KID:
         raise StartError(
             f"the secret is no file; make a key with `gateway keys new`, and a day later remove GATEWAY_SECRET_KEY"
-            f" (in development, {settings.data_dir / keys.SECRET_FILE})"
+            f" (in development, {settings.data_dir / key_files.SECRET_FILE})"
         )
-    files = keys.read_folder(settings)
+    files = key_files.read_folder(settings)
     file = next((file for file in files if file.key.kid == kid), None)
     if file is None:
         raise StartError(f"there is no key {kid} in {settings.key_folder}; see: gateway keys list")
     time = SystemClock().wall()
     ended = file.until is not None and file.until <= time
     others = [other for other in files if other is not file]
-    if file.until is None and keys.read_secret(settings, make=False) is None and not keys.can_sign(others):
+    if file.until is None and key_files.read_secret(settings, make=False) is None and not key_files.can_sign(others):
         raise StartError(f"{kid} is the only key that signs; make another first: gateway keys new")
     if now or ended:
         file.path.unlink()
@@ -86,7 +87,7 @@ def retire(
             typer.echo("Connections that came in with such a token stay until it ends; a restart ends them now.")
         return
     if file.until is None:
-        file = keys.retire_file(file, time + REREAD_SECONDS + MAX_LIFETIME_SECONDS)
+        file = key_files.retire_file(file, time + REREAD_SECONDS + MAX_LIFETIME_SECONDS)
     assert file.until is not None  # noqa: S101 - as was just made sure
     typer.echo(f"{kid} signs no more, and verifies until {_time(file.until)}; then this command removes it")
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gateway.auth.keys import SECRET_KID, KeyFile, KeyRing
+from gateway.auth.key_files import SECRET_KID, KeyFile
+from gateway.auth.keys import KeyRing
 from gateway.auth.signatures import Key, PrivateKey
 from gateway.auth.tokens import Claims
 

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth import keys
-from gateway.auth.keys import KeyWatch, load, make_file, retire_file
+from gateway.auth.key_files import make_file, retire_file
+from gateway.auth.keys import KeyWatch, load
 from gateway.auth.signatures import Key
 from gateway.startup import StartError
 from tests.client import App
@@ -270,7 +271,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from gateway.app import create_app
-from gateway.auth.keys import make_file
+from gateway.auth.key_files import make_file
 for algorithm in ("HS256", "ES256", "RS256"):
     key = make_file(Path("keys"), algorithm, 1e9).key
     assert key.verify(key.sign({"a": 1}, "at+jwt")) == {"a": 1}
