@@ -161,7 +161,7 @@ async def test_while_the_service_does_not_answer_nobody_is_let_in_and_everybody_
     start: Start, service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(1)
-    async with App(start(settings={"outside_timeout_seconds": 0.2})) as app:
+    async with App(start(settings={"outside_timeout_seconds": 1})) as app:
         for name, answer in TROUBLE.items():
             service.body, service.status, service.headers, service.hanging = None, 200, {}, False
             for attribute, value in answer.items():

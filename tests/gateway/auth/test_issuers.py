@@ -231,7 +231,7 @@ async def test_an_issuer_that_hangs_is_asked_once_and_slows_nobody_else(start: S
 
 async def test_an_issuer_that_does_not_answer_in_time_is_tried_again_later(start: Start, issuer: FakeService) -> None:
     issuer.hanging = True
-    gateway = start(settings={"outside_timeout_seconds": 0.1})
+    gateway = start(settings={"outside_timeout_seconds": 1})
     async with App(gateway) as app:
         token = issuer.token(first)
         await told_to_come_back(app, token)
