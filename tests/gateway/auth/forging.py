@@ -110,6 +110,12 @@ def hmac_signer(kid: str, secret: bytes) -> Signer:
     return Signer(kid, "HS256", lambda data: hmac.digest(secret, data, hashlib.sha256))
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    """Read what a token says."""
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return claims
+
+
 KID = "20200101T000000Z-key1"
 
 
@@ -191,13 +197,17 @@ WRONG_HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def attacks(signer: Signer, sub: str = "somebody") -> dict[str, str]:
-    """Make every token of the list; a gateway that takes one of them takes it for `sub`'s."""
-    good = signer.sign(good_claims(sub=sub))
+def attacks(signer: Signer, sub: str = "somebody", sid: str = "session-1") -> dict[str, str]:
+    """Make every token of the list; a gateway that takes one of them takes it for `sub`'s, in the session `sid`."""
+
+    def claims_with(**changes: Any) -> dict[str, Any]:
+        return good_claims(**({"sub": sub, "sid": sid} | changes))
+
+    good = signer.sign(claims_with())
     head, _, signature = good.rpartition(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     stranger = hmac_signer(signer.kid, b"another key, as long as it has to be")
-    claims = json.dumps(good_claims(sub=sub))
+    claims = json.dumps(claims_with())
     forged = {
         "empty": "",
         "one dot": "a.b",
@@ -214,53 +224,50 @@ def attacks(signer: Signer, sub: str = "somebody") -> dict[str, str]:
         "padding": good + "=",
         "the standard alphabet": "eyJ+.eyJ/.AA",
         "junk in the middle": head[:20] + "!" + head[20:] + "." + signature,
-        "another key": stranger.sign(good_claims(sub=sub), signer.header),
-        "another key with its own algorithm": stranger.sign(good_claims(sub=sub)),
+        "another key": stranger.sign(claims_with(), signer.header),
+        "another key with its own algorithm": stranger.sign(claims_with()),
         "no signature": head + ".",
         "a null signature": head + "." + encode(b"\0" * len(raw)),
         "a signature cut short": good[:-3],
         "a signature made longer": head + "." + encode(raw + b"\0"),
         "one bit of the signature": head + "." + encode(bytes([raw[0] ^ 1]) + raw[1:]),
-        "another's claims": f"{head.partition('.')[0]}.{encode(good_claims(sub=sub, scope='admin'))}.{signature}",
+        "another's claims": f"{head.partition('.')[0]}.{encode(claims_with(scope='admin'))}.{signature}",
         "another's header": f"{encode({'alg': 'HS256', 'typ': 'JWT'})}.{good.partition('.')[2]}",
-        "an empty secret": with_hmac(b"", {**signer.header, "alg": "HS256"}, good_claims(sub=sub)),
-        "duplicate alg": signer.sign(good_claims(), b'{"alg":"none",' + json.dumps(signer.header).encode()[1:]),
+        "an empty secret": with_hmac(b"", {**signer.header, "alg": "HS256"}, claims_with()),
+        "duplicate alg": signer.sign(claims_with(), b'{"alg":"none",' + json.dumps(signer.header).encode()[1:]),
         "duplicate sub": signer.sign(claims.replace("{", '{"sub":"me",', 1).encode()),
-        "header an array": signer.sign(good_claims(), []),
-        "header a text": signer.sign(good_claims(), "HS256"),
-        "header null": signer.sign(good_claims(), b"null"),
-        "header not UTF-8": signer.sign(good_claims(), b"\xff\xfe"),
-        "a lone surrogate in sub": signer.sign(json.dumps(good_claims(sub="S")).replace('"S"', '"\\ud800"').encode()),
-        "a life of 25 hours": signer.sign(good_claims(sub=sub, exp=int(time.time()) + 25 * 3600)),
+        "header an array": signer.sign(claims_with(), []),
+        "header a text": signer.sign(claims_with(), "HS256"),
+        "header null": signer.sign(claims_with(), b"null"),
+        "header not UTF-8": signer.sign(claims_with(), b"\xff\xfe"),
+        "a lone surrogate in sub": signer.sign(json.dumps(claims_with(sub="S")).replace('"S"', '"\\ud800"').encode()),
+        "a life of 25 hours": signer.sign(claims_with(exp=int(time.time()) + 25 * 3600)),
     }
     for name, header in WRONG_HEADERS.items():
-        forged[f"header with {name}"] = signer.sign(good_claims(sub=sub), **header)
+        forged[f"header with {name}"] = signer.sign(claims_with(), **header)
         if name.startswith("alg"):
-            forged[f"{name}, unsigned"] = encode({**signer.header, **header}) + "." + encode(good_claims(sub=sub)) + "."
+            forged[f"{name}, unsigned"] = encode({**signer.header, **header}) + "." + encode(claims_with()) + "."
     for depth in (300, 900, 990, 2000):
-        forged[f"header {depth} levels deep"] = signer.sign(good_claims(), b"[" * depth)
+        forged[f"header {depth} levels deep"] = signer.sign(claims_with(), b"[" * depth)
     for depth in (300, 900, 990):
         forged[f"payload {depth} levels deep"] = signer.sign(b"[" * depth + b"]" * depth)
     for payload in (b"", b"[]", b'"a"', b"null", b"7", b"\xff", b"{", b"{}"):
         forged[f"payload {payload!r}"] = signer.sign(payload)
     for name in Claims.model_fields:
-        forged[f"no {name}"] = signer.sign(good_claims(**{"sub": sub, name: ...}))
+        forged[f"no {name}"] = signer.sign(claims_with(**{name: ...}))
     for name, values in WRONG_CLAIMS.items():
         for value in values:
-            forged[f"{name} {str(value)[:40]!r} {type(value).__name__}"] = signer.sign(
-                good_claims(**{"sub": sub, name: value})
-            )
+            forged[f"{name} {str(value)[:40]!r} {type(value).__name__}"] = signer.sign(claims_with(**{name: value}))
     for literal in ("NaN", "Infinity", "1e400", "1" * 400, "1" * 2000):
         forged[f"exp {literal[:10]}, {len(literal)} long"] = signer.sign(
-            json.dumps(good_claims(sub=sub, exp=12345)).replace("12345", literal).encode()
+            json.dumps(claims_with(exp=12345)).replace("12345", literal).encode()
         )
-    return forged | _asymmetric_attacks(signer, sub)
+    return forged | _asymmetric_attacks(signer, claims_with())
 
 
-def _asymmetric_attacks(signer: Signer, sub: str) -> dict[str, str]:
+def _asymmetric_attacks(signer: Signer, claims: dict[str, Any]) -> dict[str, str]:
     if signer.private is None:
         return {}
-    claims = good_claims(sub=sub)
     forged = {}
     # The oldest confusion: the public key, which everybody has, as the secret of an HMAC.
     for form, public in signer.public().items():

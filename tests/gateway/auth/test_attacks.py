@@ -18,7 +18,7 @@ from websockets.sync.client import connect as connect_in_step
 
 from gateway.settings import Settings
 from tests.client import ChatClient
-from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, good_claims, signer_of
+from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, claims_of, signer_of
 from tests.server import Gateway, running_gateway, settings_for_tests
 
 MUTATIONS = int(os.environ.get("TOKEN_MUTATIONS", "100"))
@@ -75,9 +75,12 @@ def settings_of(tmp_path_factory: pytest.TempPathFactory, algorithm: str) -> Set
 def _target(stack: ExitStack, settings: Settings, algorithm: str) -> Attacked:
     gateway = stack.enter_context(running_gateway(settings))
     http = stack.enter_context(httpx2.Client(base_url=gateway.url))
-    user_id = http.post("/users", json={"username": "alice", "password": "correct horse"}).json()["id"]
+    alice = {"username": "alice", "password": "correct horse"}
+    http.post("/users", json=alice)
+    # The tokens that are forged are of a user and a session that there are: only the forging is wrong with them.
+    claims = claims_of(http.post("/token", data=alice).json()["access_token"])
     signer = signer_of(algorithm)
-    return Attacked(gateway, http, signer.sign(good_claims(sub=user_id)), attacks(signer, user_id))
+    return Attacked(gateway, http, signer.sign(claims), attacks(signer, claims["sub"], claims["sid"]))
 
 
 @pytest.fixture
