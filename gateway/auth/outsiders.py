@@ -7,7 +7,6 @@ our own users has: nobody becomes another by what a service says. The name is ta
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -59,7 +58,8 @@ class Outsiders:
         )
 
     async def _find(self, user_id: str) -> UserRow | None:
-        return await self._database.look_up(partial(users.found_by_id, user_id=user_id))
+        async with self._database.read() as connection:
+            return await users.by_id(connection, user_id)
 
     async def _add(self, user_id: str, claims: Claims) -> UserRow:
         name = self._name(user_id, claims)
