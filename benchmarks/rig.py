@@ -19,6 +19,9 @@ from typing import Any, Self
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from sqlalchemy import insert
 
+from gateway.auth.key_files import SECRET_KID
+from gateway.auth.keys import KeyRing
+from gateway.auth.signatures import Key
 from gateway.auth.tokens import Tokens
 from gateway.clock import SystemClock, milliseconds
 from gateway.settings import PREFIX, Settings
@@ -185,7 +188,8 @@ class Person:
         self.id = secrets.token_hex(16)
         self.name = name
         self.password_hash = password_hash
-        tokens = Tokens(KEY, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
+        ring = KeyRing(Key.of_secret(SECRET_KID, KEY.encode()))
+        tokens = Tokens(ring, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
         self.session = secrets.token_urlsafe(16)
         self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)
 

@@ -9,9 +9,15 @@ from starlette.middleware.cors import CORSMiddleware
 from gateway import chat
 from gateway.audit import Audit
 from gateway.auth import keys
-from gateway.auth.authorizers import OWN, OwnTokens
+from gateway.auth.authorizers import OWN, Authorizer, OwnTokens
+from gateway.auth.introspection import IntrospectedTokens
+from gateway.auth.issuers import IssuerTokens
+from gateway.auth.keys import KeyWatch
 from gateway.auth.logins import Logins
+from gateway.auth.outsiders import Outsiders
 from gateway.auth.passwords import Passwords
+from gateway.auth.published_keys import PublishedKeys
+from gateway.auth.questions import make_client
 from gateway.auth.revocations import Revocations
 from gateway.auth.sessions import Sessions
 from gateway.auth.throttle import Throttle
@@ -20,7 +26,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
 from gateway.connections import Connections
-from gateway.http import console, health, introspection, revocation, sessions, tickets, token, users
+from gateway.http import console, health, introspection, revocation, sessions, tickets, token, users, well_known
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
@@ -40,16 +46,8 @@ from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
 MAX_BODY_BYTES = 16 * 1024
 
-_ROUTERS = (
-    chat.router,
-    token.router,
-    tickets.router,
-    revocation.router,
-    introspection.router,
-    users.router,
-    sessions.router,
-    health.router,
-)
+_ROUTERS = (chat.router, tickets.router, users.router, health.router, well_known.router)
+_LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
 
 
 def create_app(
@@ -80,6 +78,9 @@ def create_app(
     add_error_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
+    if settings.token_endpoint == "on":  # noqa: S105 - a switch
+        for router in _LOG_IN_ROUTERS:
+            app.include_router(router)
     if settings.development:
         app.include_router(console.router)
     if settings.allowed_origins:
@@ -99,7 +100,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
-    key = keys.signing_key(settings)
+    ring = keys.load(settings)
     async with AsyncExitStack() as stack:
         audit = stack.enter_context(Audit(settings.audit_path, clock))
         database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
@@ -131,7 +132,11 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         stack.push_async_callback(revocations.close)
 
         lifetime_seconds = round(settings.token_minutes * 60)
-        tokens = Tokens(key, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
+        tokens = Tokens(ring, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
+        key_watch = KeyWatch(settings, ring)
+        key_watch.start()
+        stack.push_async_callback(key_watch.close)
+        outside = await stack.enter_async_context(outside_authorizers(settings, database, clock))
         yield Services(
             settings=settings,
             clock=clock,
@@ -141,7 +146,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             logins=Logins(database, passwords, Throttle(settings, clock), bus, audit, clock),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             audit=audit,
-            authorizers={OWN: OwnTokens(tokens, database)},
+            authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
@@ -153,3 +158,25 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
         )
+
+
+@asynccontextmanager
+async def outside_authorizers(
+    settings: Settings, database: Database, clock: Clock
+) -> AsyncIterator[dict[str, Authorizer]]:
+    """Build the authorizers of the outside services that the settings name."""
+    authorizers: dict[str, Authorizer] = {}
+    async with AsyncExitStack() as stack:
+        # A client for each, so that one which hangs takes no connections from the others.
+        for name, issuer in settings.issuers.items():
+            client = await stack.enter_async_context(make_client())
+            published = PublishedKeys(name, issuer, client, settings, clock)
+            published.start()
+            stack.push_async_callback(published.close)
+            outsiders = Outsiders(name, issuer, database, clock)
+            authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
+        for name, described in settings.introspection.items():
+            client = await stack.enter_async_context(make_client())
+            outsiders = Outsiders(name, described, database, clock)
+            authorizers[name] = IntrospectedTokens(name, described, client, outsiders, settings, clock)
+        yield authorizers

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.startup import StartError
 
 PREFIX = "GATEWAY_"
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     # Who may come in
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     secret_key: SecretStr | None = None
+    keys_dir: Path | None = None
+    token_endpoint: Literal["on", "off"] = "on"  # noqa: S105 - a switch
     registration: Literal["open", "closed"] | None = None
     token_issuer: str = "json-gateway"  # noqa: S105 - a name
     token_audience: str = "json-gateway"  # noqa: S105 - a name
@@ -64,6 +67,11 @@ class Settings(BaseSettings):
     session_days: Annotated[float, Field(gt=0, le=3650)] = 30
     session_idle_days: Annotated[float, Field(gt=0, le=3650)] = 7
     max_sessions_per_user: Count = 100
+    issuers: Annotated[ByName[Issuer], NoDecode] = Field(default_factory=dict)
+    introspection: Annotated[ByName[Introspection], NoDecode] = Field(default_factory=dict)
+    outside_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5
+    issuer_keys_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10
+    introspection_cache_seconds: Annotated[float, Field(ge=0, le=10)] = 5
 
     # Connections
     handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
@@ -123,6 +131,11 @@ class Settings(BaseSettings):
             raise PydanticCustomError("session_cookie", "expected the name of a cookie, such as session, or nothing")
         return value
 
+    @field_validator("issuers", "introspection", mode="before")
+    @classmethod
+    def _parse_services(cls, value: object) -> object:
+        return parse_services(value) if isinstance(value, str) else value
+
     @field_validator("root_path")
     @classmethod
     def _check_root_path(cls, value: str) -> str:
@@ -167,13 +180,18 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _check_services(self) -> Self:
+        if twice := self.issuers.keys() & self.introspection.keys():
+            raise _wrong("INTROSPECTION", f"expected other names than in GATEWAY_ISSUERS, got `{min(twice)}` in both")
+        return self
+
+    @model_validator(mode="after")
     def _check_production(self) -> Self:
         if self.environment == "development":
             return self
-        if self.secret_key is None:
-            raise _wrong("SECRET_KEY", "production needs one; make it with: openssl rand -base64 48")
-        key = self.secret_key.get_secret_value()
-        if key == SAMPLE_KEY or len(set(key)) < 10:
+        # That there is a key at all is for `auth.keys` to see, which knows the key files too.
+        key = None if self.secret_key is None else self.secret_key.get_secret_value()
+        if key is not None and (key == SAMPLE_KEY or len(set(key)) < 10):
             raise _wrong(
                 "SECRET_KEY",
                 "expected a random string, got the sample of .env.example or one as easy to guess;"
@@ -190,8 +208,15 @@ class Settings(BaseSettings):
 
     @property
     def registration_open(self) -> bool:
-        """Whether anybody may register: as set, and otherwise in development only."""
-        return self.development if self.registration is None else self.registration == "open"
+        """Whether anybody may register: as set, and otherwise in development only, where one can log in here."""
+        if self.registration is None:
+            return self.development and self.token_endpoint == "on"  # noqa: S105 - a switch
+        return self.registration == "open"
+
+    @property
+    def key_folder(self) -> Path:
+        """Where the key files are."""
+        return self.keys_dir or self.data_dir / "keys"
 
     @property
     def audit_path(self) -> Path | None:
@@ -230,8 +255,10 @@ def load_settings(**overrides: object) -> Settings:
 def _explain(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
-        name = item.get("ctx", {}).get("name") or "_".join(str(part) for part in item["loc"])
-        lines.append(f"{PREFIX}{name.upper()}: {item['msg']}")
+        name, *path = item["loc"] or ("",)
+        name = item.get("ctx", {}).get("name") or str(name)
+        where = f"{'.'.join(str(part)[:64] for part in path)}: " if path else ""
+        lines.append(f"{PREFIX}{name.upper()}: {where}{item['msg']}")
     return lines
 
 

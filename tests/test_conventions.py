@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.outside import Introspection, Issuer
 from gateway.settings import PREFIX, Settings
 from handlers.factory import HANDLERS
 from schemas.base import Event
@@ -65,6 +66,12 @@ def test_the_table_of_limits_has_the_defaults_of_the_settings() -> None:
     for row in table(7):
         name = row[0].strip("`").removeprefix(PREFIX).lower()
         assert str(Settings.model_fields[name].default) == row[1], name
+
+
+def test_every_key_of_an_outside_service_is_documented() -> None:
+    text = (ROOT / "docs/tokens.md").read_text()
+    for field in Issuer.model_fields.keys() | Introspection.model_fields.keys():
+        assert f"`{field}`" in text or f'"{field}"' in text, field
 
 
 def test_every_handler_says_what_it_does() -> None:

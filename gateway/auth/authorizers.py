@@ -40,7 +40,10 @@ class Authorizer(Protocol):
     """Checks credentials of one kind."""
 
     async def authorize(self, token: str) -> AuthResult:
-        """Tell whom the token stands for, or raise `AuthenticationFailed` or one of its kind."""
+        """Tell whom the token stands for, or raise `AuthenticationFailed` or one of its kind.
+
+        Raises `Unavailable` where that cannot be known for now.
+        """
 
 
 class OwnTokens:

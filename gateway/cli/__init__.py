@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from gateway.cli import chat, db, serve, token, users
+from gateway.cli import chat, db, keys, serve, token, users
 from gateway.startup import StartError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command("serve")(serve.serve)
 app.command("token")(token.token)
 app.command("chat")(chat.chat)
 app.add_typer(users.app, name="users")
+app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 
 

@@ -26,7 +26,7 @@ from gateway.cli.store import with_database
 from gateway.logs import configure_logs
 from gateway.services import Services
 from gateway.settings import Settings, load_settings, unknown_variables
-from gateway.startup import StartError
+from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 from gateway.transport import http_protocol, uvicorn_protocol
 from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
@@ -66,9 +66,10 @@ def serve(
     configure_logs(log_level, settings.log_format)
     for name in unknown_variables():
         logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
+    make_data_dir(settings.data_dir)
+    keys.load(settings)
     sock = listen(host, port)
     with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
-    keys.signing_key(settings)
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)
@@ -226,8 +227,9 @@ def announce(settings: Settings, sock: socket.socket) -> None:
     ]
     if settings.development:
         lines.append(f"  Browser   http://{place}{path}/   (API: http://{place}{path}/docs)")
+    if settings.token_endpoint == "on":  # noqa: S105 - a switch
+        lines.append(f"  Postman   POST http://{place}{path}/token, form: username, password")
     lines += [
-        f"  Postman   POST http://{place}{path}/token, form: username, password",
         f"            WebSocket ws://{place}{path}/ws/chat?token=<access_token>",
         f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby --register",
         "",

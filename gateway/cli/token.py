@@ -39,7 +39,7 @@ def token(
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.write("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
         tokens = Tokens(
-            key=keys.signing_key(settings),
+            keys=keys.load(settings),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             lifetime_seconds=lifetime_seconds,

@@ -164,3 +164,26 @@ def locked(connection: Connection, user_id: str) -> UserRow | None:
 async def saw(connection: AsyncConnection, user_id: str, now: int) -> None:
     """Note that a user was here until now."""
     await connection.execute(update(users).where(users.c.id == user_id).values(last_seen_at=now))
+
+
+async def add_outsider(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
+    """Add a user whom an outside service vouches for, or raise `Conflict` if the id or the name is taken.
+
+    Such a user has no password, and no scopes but those that are granted here: the others are the service's to give.
+    """
+    row = UserRow(
+        id=user_id,
+        name=name,
+        password_hash="",
+        full_name=None,
+        email=None,
+        scopes="",
+        disabled=False,
+        created_at=now,
+        last_seen_at=None,
+    )
+    try:
+        await connection.execute(insert(users).values(vars(row)))
+    except IntegrityError:
+        raise Conflict(f"the user name `{name}` is taken") from None
+    return row

@@ -73,19 +73,16 @@ def test_several_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-@pytest.mark.parametrize("key", [None, SAMPLE_KEY, "x" * 40, "short", "-----BEGIN PRIVATE KEY-----" + "abcdef" * 9])
-def test_production_refuses_a_key_that_is_missing_known_or_weak(
-    monkeypatch: pytest.MonkeyPatch, key: str | None
-) -> None:
+@pytest.mark.parametrize("key", [SAMPLE_KEY, "x" * 40, "short", "-----BEGIN PRIVATE KEY-----" + "abcdef" * 9])
+def test_production_refuses_a_key_that_is_known_or_weak(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
-    if key is not None:
-        monkeypatch.setenv("GATEWAY_SECRET_KEY", key)
+    monkeypatch.setenv("GATEWAY_SECRET_KEY", key)
     with pytest.raises(StartError) as refused:
         load_settings()
     line = str(refused.value)
     assert line.startswith("GATEWAY_SECRET_KEY: ")
     assert "openssl rand -base64 48" in line
-    assert key is None or key not in line
+    assert key not in line
 
 
 def test_production_with_a_good_key_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +168,77 @@ def test_the_example_file_lists_every_setting_with_its_default() -> None:
     assert listed.keys() == {name.upper() for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         value = listed[name.upper()]
-        if name in {"secret_key", "database_url", "registration"}:
+        if name in {"secret_key", "keys_dir", "database_url", "registration", "issuers", "introspection"}:
             continue  # examples; their defaults are made or follow from others
         default = field.default
         shown = ",".join(default) if isinstance(default, tuple) else str(default)
         assert value == (shown.lower() if isinstance(default, bool) else shown), name
+
+
+def test_the_examples_of_outside_services_work_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(re.sub(r"^# (GATEWAY_(ISSUERS|INTROSPECTION)=)", r"\1", EXAMPLE, flags=re.MULTILINE))
+    settings = load_settings()
+    assert settings.issuers["acme"].algorithms == ("RS256", "ES256")
+    assert settings.introspection["legacy"].user_claim == "username"
+    assert "change-me" not in repr(settings.introspection)
+
+
+ISSUER = '"issuer": "https://a.example/", "audience": "chat"'
+WRONG_SERVICES = {
+    "not JSON": ("{", "expected one JSON object"),
+    "a list": ("[]", "should be a valid dictionary"),
+    "a name twice": ('{"a": {}, "a": {}}', "expected one JSON object"),
+    "our own name": (
+        f'{{"gateway": {{{ISSUER}, "jwks_url": "https://a.example/keys"}}}}',
+        "expected another name than",
+    ),
+    "no keys": (f'{{"acme": {{{ISSUER}}}}}', "acme.jwks_url: Field required"),
+    "plain http": (
+        f'{{"acme": {{{ISSUER}, "jwks_url": "http://a.example/hunter2"}}}}',
+        "expected https; plain http is",
+    ),
+    "a password in the URL": (
+        f'{{"acme": {{{ISSUER}, "jwks_url": "https://u:hunter2@a.example/"}}}}',
+        "expected a URL",
+    ),
+    "a file": (f'{{"acme": {{{ISSUER}, "jwks_url": "file:///etc/passwd"}}}}', "expected a URL such as"),
+    "no algorithm": (f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "algorithms": []}}}}', "at least 1"),
+    "a secret's algorithm": (
+        f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "algorithms": ["HS256"]}}}}',
+        "acme.algorithms.0: Input should be 'RS256'",
+    ),
+    "a slip of the pen": (
+        f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "user": "x"}}}}',
+        "acme.user: Extra",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_SERVICES)
+def test_a_wrong_outside_service_is_told_by_the_place_and_not_the_value(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    value, problem = WRONG_SERVICES[wrong]
+    monkeypatch.setenv("GATEWAY_ISSUERS", value)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    line = str(refused.value).splitlines()[0]
+    assert line.startswith("GATEWAY_ISSUERS: ")
+    assert problem in line
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_service_has_one_way_of_checking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ISSUERS", f'{{"acme": {{{ISSUER}, "jwks_url": "http://127.0.0.1:1/keys"}}}}')
+    legacy = '{"acme": {"url": "http://[::1]:1/", "client_id": "chat", "client_secret": "x"}}'
+    monkeypatch.setenv("GATEWAY_INTROSPECTION", legacy)
+    with pytest.raises(StartError, match=r"^GATEWAY_INTROSPECTION: expected other names .* got `acme` in both"):
+        load_settings()
+
+
+def test_where_nobody_can_log_in_nobody_can_register(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN_ENDPOINT", "off")
+    assert not load_settings().registration_open
 
 
 def test_the_example_file_works_in_development_as_it_is(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.cli.serve import SHUTDOWN_SECONDS
 from tests.client import App, ChatClient
-from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run_all, serving
+from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.server import Gateway
 
@@ -47,22 +47,25 @@ def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_pat
     assert "GATEWAY_DATA_DIR" in read_only.problem
 
 
+PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}
+
+
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
-        (None, "production needs one"),
         ("hunter2-hunter2", "expected at least 32 bytes, got 15"),
         ("change-me-change-me-change-me-change-me", "expected a random string, got the sample of .env.example"),
         ("-----BEGIN PRIVATE KEY-----MIGEAgEAMBAGByqGSM49", "expected a random string, got a PEM key"),
     ],
 )
-def test_production_needs_a_good_key(tmp_path: Path, run_here: RunHere, key: str | None, problem: str) -> None:
-    variables = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}
-    if key is not None:
-        variables["GATEWAY_SECRET_KEY"] = key
-    refused = run_here(tmp_path, "serve", **variables)
+def test_production_needs_a_good_key(tmp_path: Path, run_here: RunHere, key: str, problem: str) -> None:
+    refused = run_here(tmp_path, "serve", **PRODUCTION, GATEWAY_SECRET_KEY=key)
     assert refused.problem.startswith(f"GATEWAY_SECRET_KEY: {problem}")
-    assert key is None or key not in refused.err
+    assert key not in refused.err
+
+
+def test_production_does_not_start_without_a_key(tmp_path: Path) -> None:
+    assert run(tmp_path, "serve", **PRODUCTION).problem.startswith("GATEWAY_SECRET_KEY: production needs one; make it")
 
 
 def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(

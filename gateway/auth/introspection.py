@@ -1,0 +1,142 @@
+"""Tokens that only the service which made them can read: it is asked about each (RFC 7662)."""
+
+import hashlib
+import logging
+import re
+from collections import OrderedDict
+from typing import Annotated, Any
+from urllib.parse import quote_plus
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.auth.authorizers import AuthResult
+from gateway.auth.outsiders import Outsiders
+from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.signatures import MAX_TOKEN_LENGTH
+from gateway.auth.tokens import LEEWAY_SECONDS
+from gateway.clock import Clock
+from gateway.outside import Introspection
+from gateway.settings import Settings
+from handlers.errors import AuthenticationFailed, TokenExpired
+
+logger = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 10_000
+"""How many answers are kept, for the few seconds that they are."""
+
+# RFC 6750 §2.1, b64token
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+
+Time = Annotated[int, Field(ge=0, le=2**53)]
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+
+Answer = dict[str, Any]
+
+
+class ActiveToken(BaseModel):
+    """What we check of a token that its service calls active (RFC 7662 §2.2)."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    sub: Text
+    exp: Time | None = None
+    nbf: Time = 0
+    iss: str | None = None
+    aud: str | list[str] | None = None
+
+
+class IntrospectedTokens:
+    """Asks an outside service about tokens, and remembers its answers for a few seconds."""
+
+    def __init__(
+        self,
+        service: str,
+        described: Introspection,
+        client: httpx2.AsyncClient,
+        outsiders: Outsiders,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._service = service
+        self._described = described
+        self._client = client
+        self._outsiders = outsiders
+        self._clock = clock
+        self._timeout = settings.outside_timeout_seconds
+        self._remember_seconds = settings.introspection_cache_seconds
+        self._lifetime_seconds = settings.token_minutes * 60
+        self._answers = True
+        self._remembered: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
+
+    async def authorize(self, token: str) -> AuthResult:
+        """Ask about the token and find its user, who is added when first seen.
+
+        Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if there is no answer.
+        """
+        if len(token) > MAX_TOKEN_LENGTH or _TOKEN.fullmatch(token) is None:
+            raise _bad_token()
+        answer = await self._ask_once(token)
+        if answer.get("active") is not True:
+            raise _bad_token()
+        try:
+            claims = ActiveToken.model_validate(answer)
+        except ValidationError:
+            logger.warning("the service %s calls a token active without saying whose it is", self._service)
+            raise _bad_token() from None
+        self._check(claims)
+        # Of a token without an end nobody can tell how long it is good, so it is asked about again after a while.
+        expires_at = self._clock.wall() + self._lifetime_seconds if claims.exp is None else claims.exp
+        return await self._outsiders.admit(claims.sub, answer, expires_at)
+
+    def _check(self, claims: ActiveToken) -> None:
+        now = self._clock.wall()
+        audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
+        if self._described.issuer not in {None, claims.iss}:
+            raise _bad_token()
+        if self._described.audience is not None and self._described.audience not in audiences:
+            raise _bad_token()
+        if claims.nbf > now + LEEWAY_SECONDS:
+            raise _bad_token()
+        if claims.exp is not None and claims.exp <= now:
+            raise TokenExpired("the token has expired; fetch a new one from where you log in")
+
+    async def _ask_once(self, token: str) -> Answer:
+        # Of the token only a hash is kept: it must not be found in the memory of a process that fell over.
+        key = hashlib.sha256(token.encode()).digest()
+        until, answer = self._remembered.get(key, (float("-inf"), {}))
+        if self._clock.steady() < until:
+            return answer
+        answer = await self._ask(token)
+        self._remembered[key] = (self._clock.steady() + self._remember_seconds, answer)
+        self._remembered.move_to_end(key)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return answer
+
+    async def _ask(self, token: str) -> Answer:
+        secret = self._described.client_secret.get_secret_value()
+        try:
+            answer = await ask(
+                self._client,
+                "POST",
+                self._described.url,
+                self._timeout,
+                data={"token": token, "token_type_hint": "access_token"},
+                # RFC 6749 §2.3.1: both are encoded as in a form before they are joined.
+                auth=httpx2.BasicAuth(quote_plus(self._described.client_id), quote_plus(secret)),
+            )
+        except NoAnswer as error:
+            # Once, and not for each of the thousand connections that come meanwhile.
+            if self._answers:
+                logger.warning("the service %s cannot be asked about tokens: %s", self._service, error)
+            self._answers = False
+            raise ServiceUnavailable(self._service) from None
+        if not self._answers:
+            logger.info("the service %s can be asked about tokens again", self._service)
+        self._answers = True
+        return answer
+
+
+def _bad_token() -> AuthenticationFailed:
+    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")

@@ -1,0 +1,95 @@
+"""Tokens of outside issuers, checked with the public keys that they publish."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.auth import signatures
+from gateway.auth.authorizers import AuthResult
+from gateway.auth.outsiders import Outsiders
+from gateway.auth.published_keys import PublishedKeys
+from gateway.auth.signatures import MAX_KID_LENGTH, BadToken, Key
+from gateway.auth.tokens import LEEWAY_SECONDS
+from gateway.clock import Clock
+from gateway.outside import Issuer
+from handlers.errors import AuthenticationFailed, TokenExpired
+
+# RFC 7515 §4.1.11 and RFC 7797: each changes what is signed or what it means. All other parameters that others use,
+# such as `x5t` and `jku`, are hints that we do not follow.
+REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "cty"})
+
+Time = Annotated[int, Field(ge=0, le=2**53)] | Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class OutsideClaims(BaseModel):
+    """What we check in the token of an outside issuer (RFC 7519 §4.1). `aud` may be one or several."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    iss: Text
+    sub: Text
+    aud: Text | list[str]
+    exp: Time
+    iat: Time = 0
+    nbf: Time = 0
+
+
+class IssuerTokens:
+    """Checks the tokens of one outside issuer."""
+
+    def __init__(self, described: Issuer, keys: PublishedKeys, outsiders: Outsiders, clock: Clock) -> None:
+        self._described = described
+        self._types = frozenset(name.lower() for name in described.token_types)
+        self._keys = keys
+        self._outsiders = outsiders
+        self._clock = clock
+
+    async def authorize(self, token: str) -> AuthResult:
+        """Verify the token and find its user, who is added when first seen.
+
+        Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if the issuer's keys are unknown
+        because it does not answer.
+        """
+        try:
+            key = await self._key_of(token)
+            raw = key.verify(token)
+            claims = OutsideClaims.model_validate(raw)
+        except (BadToken, ValidationError):
+            raise _bad_token() from None
+        self._check_claims(claims)
+        return await self._outsiders.admit(claims.sub, raw, claims.exp)
+
+    async def _key_of(self, token: str) -> Key:
+        header = signatures.header_of(token)
+        kid = header.get("kid")
+        if not self._is_fit(header) or not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH:
+            raise BadToken
+        key = await self._keys.find(kid)
+        if key is None or key.algorithm != header["alg"]:
+            raise BadToken
+        return key
+
+    def _is_fit(self, header: Mapping[str, Any]) -> bool:
+        if REFUSED_PARAMETERS & header.keys() or header.get("alg") not in self._described.algorithms:
+            return False
+        token_type = header.get("typ", "JWT")
+        if not isinstance(token_type, str):
+            return False
+        # RFC 7515 §4.1.9: a media type, of which `application/` may be left out.
+        return token_type.lower().removeprefix("application/") in self._types
+
+    def _check_claims(self, claims: OutsideClaims) -> None:
+        now = self._clock.wall()
+        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        if claims.iss != self._described.issuer or self._described.audience not in audiences:
+            raise _bad_token()
+        if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
+            raise _bad_token()
+        if claims.exp <= now:
+            raise TokenExpired("the token has expired; fetch a new one from where you log in")
+
+
+def _bad_token() -> AuthenticationFailed:
+    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")

@@ -1,0 +1,254 @@
+"""The files that keys are kept in, and what makes one unfit: a secret, and a folder with a file for each other key.
+
+The secret is `GATEWAY_SECRET_KEY`; in development one is made and kept in the data folder. The folder has a file for
+each key, and its name is all that there is to say about it:
+
+    20261121T101500Z-x7f3q9.pem                          an ES256 or RS256 key, made at that time
+    20261121T101500Z-x7f3q9.secret                       an HS256 key
+    20261121T101500Z-x7f3q9.until-20261122T120000Z.pem   one that has been retired
+
+What stands before the first dot is the `kid`. What the keys are for is the business of `auth.keys`.
+"""
+
+import base64
+import binascii
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_der_public_key,
+    load_pem_private_key,
+)
+from cryptography.x509 import load_der_x509_certificate
+
+from gateway.auth.signatures import Key, UnfitKey
+from gateway.settings import MIN_KEY_BYTES, Settings
+from gateway.startup import StartError, make_data_dir
+
+SECRET_FILE = "secret_key"  # noqa: S105 - a name
+SECRET_KID = "secret"  # noqa: S105 - a name
+"""What tokens call the secret. A token without `kid` means the secret, too."""
+
+RSA_BITS = 3072
+
+Algorithm = Literal["ES256", "RS256", "HS256"]
+
+_NAME = re.compile(r"(?P<kid>(?P<made>\d{8}T\d{6}Z)-[A-Za-z0-9]{1,40})(\.until-(?P<until>\d{8}T\d{6}Z))?\.(pem|secret)")
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A key of the folder. Times are seconds since 1970."""
+
+    path: Path
+    key: Key
+    made_at: float
+    until: float | None
+
+
+def read_folder(settings: Settings) -> list[KeyFile]:
+    """Read every key of the folder, oldest first, or raise `StartError` for the first that is wrong."""
+    folder = settings.key_folder
+    try:
+        if not folder.exists():
+            return []
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        # One that has gone meanwhile is an error as well: it may have been renamed, and is then no key the less.
+        return [_read_file(path, check=not settings.development) for path in paths]
+    except OSError as error:
+        raise StartError(f"cannot read the keys in {folder} ({error.strerror}); make it readable") from None
+
+
+def can_sign(files: Iterable[KeyFile]) -> bool:
+    """Tell whether there is a key among them that has not been retired."""
+    return any(file.until is None for file in files)
+
+
+def read_secret(settings: Settings, *, make: bool) -> Key | None:
+    """Give the secret as a key, or None; in development one is made on demand. Raises `StartError`."""
+    if settings.secret_key is not None:
+        secret = settings.secret_key.get_secret_value().encode()
+        if is_key_material(secret):
+            raise StartError(
+                "GATEWAY_SECRET_KEY: expected a random string, got a key or a certificate;"
+                " make one with: openssl rand -base64 48"
+            )
+        return Key.of_secret(SECRET_KID, secret)
+    if not settings.development:
+        return None
+    path = settings.data_dir / SECRET_FILE
+    try:
+        kept = _read_secret(path)
+        if kept is None and make:
+            kept = _make_secret(path)
+    except OSError as error:
+        raise StartError(
+            f"cannot keep the signing key in {path} ({error.strerror});"
+            " make the data folder writable, or name another with GATEWAY_DATA_DIR"
+        ) from None
+    return None if kept is None else Key.of_secret(SECRET_KID, kept)
+
+
+def make_file(folder: Path, algorithm: Algorithm, now: float) -> KeyFile:
+    """Make a key, readable by its owner alone, or raise `StartError`."""
+    make_data_dir(folder)
+    kid = f"{_stamp(now)}-{secrets.token_hex(4)}"
+    path = folder / f"{kid}.{'secret' if algorithm == 'HS256' else 'pem'}"
+    try:
+        _write_new(path, _MAKERS[algorithm]())
+    except OSError as error:
+        raise StartError(f"cannot write {path} ({error.strerror}); make the folder writable") from None
+    return _read_file(path, check=False)
+
+
+def retire_file(file: KeyFile, until: float) -> KeyFile:
+    """Have a key verify until then, and sign no more."""
+    path = file.path.with_name(f"{file.key.kid}.until-{_stamp(until)}{file.path.suffix}")
+    try:
+        file.path.rename(path)
+    except OSError as error:
+        raise StartError(f"cannot rename {file.path} ({error.strerror}); make the folder writable") from None
+    return _read_file(path, check=False)
+
+
+def contents(folder: Path) -> list[tuple[str, int]]:
+    """Tell what is in the folder, and when it was last written: enough to see a change."""
+    try:
+        return sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir() if path.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _read_file(path: Path, *, check: bool) -> KeyFile:
+    name = _NAME.fullmatch(path.name)
+    if name is None:
+        raise StartError(
+            f"{path} is not named as a key is; expected a name such as 20261121T101500Z-x7f3q9.pem:"
+            " when it was made, a dash, letters and digits"
+        )
+    if check and path.stat().st_mode & 0o007:
+        raise StartError(f"{path} can be read by every user of this machine; make it yours alone: chmod 600 {path}")
+    raw = path.read_bytes()
+    try:
+        kid = name["kid"]
+        key = Key.of_secret(kid, _checked(raw.strip())) if path.suffix == ".secret" else _private(kid, raw)
+        return KeyFile(path, key, _time(name["made"]), _time(name["until"]) if name["until"] else None)
+    except ValueError as error:
+        raise StartError(f"{path} holds no usable key: {error}") from None
+
+
+def _private(kid: str, pem: bytes) -> Key:
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise UnfitKey("it is encrypted; expected one without a passphrase") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnfitKey("expected a private key in PEM") from None
+    if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise UnfitKey("expected an EC key on the curve P-256 or an RSA key")
+    return Key.of_private(kid, private)
+
+
+def _checked(secret: bytes) -> bytes:
+    """Give the secret back, or raise `UnfitKey` if others know it or could guess it."""
+    if is_key_material(secret):
+        # Everybody has the public key, and could sign with it (CVE-2024-33663; jose lets DER through).
+        raise UnfitKey("expected a random string, got a key or a certificate; make one with: openssl rand -base64 48")
+    if len(secret) < MIN_KEY_BYTES or len(set(secret)) < 10:
+        raise UnfitKey(f"expected at least {MIN_KEY_BYTES} random bytes; make them with: openssl rand -base64 48")
+    return secret
+
+
+def is_key_material(raw: bytes) -> bool:
+    """Tell whether this is a public or private key or a certificate: in PEM, of SSH, in DER, or DER in base64."""
+    if b"-----BEGIN" in raw or raw.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")):
+        return True
+    candidates = [raw]
+    with suppress(binascii.Error):
+        candidates.append(base64.b64decode(raw, validate=True))
+    loaders: tuple[Callable[[bytes], object], ...] = (
+        load_der_public_key,
+        load_der_x509_certificate,
+        lambda der: load_der_private_key(der, password=None),
+    )
+    return any(_loads(load, each) for load in loaders for each in candidates)
+
+
+def _loads(load: Callable[[bytes], object], der: bytes) -> bool:
+    try:
+        load(der)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    except TypeError:  # a private key with a passphrase
+        return True
+    return True
+
+
+def _read_secret(path: Path) -> bytes | None:
+    try:
+        secret = path.read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    if len(secret) < MIN_KEY_BYTES:
+        raise StartError(f"{path} holds no usable key; remove it, and the next start makes a new one")
+    return secret
+
+
+def _make_secret(path: Path) -> bytes:
+    # Of two processes that start at once, both use the first one's.
+    with suppress(FileExistsError):
+        _write_new(path, _new_secret())
+    secret = _read_secret(path)
+    assert secret is not None  # noqa: S101 - linked a moment ago
+    return secret
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    # Written whole beside its place and linked there: another process either sees no key or all of it.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def _pem(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _new_secret() -> bytes:
+    return secrets.token_urlsafe(48).encode() + b"\n"
+
+
+_MAKERS: dict[Algorithm, Callable[[], bytes]] = {
+    "ES256": lambda: _pem(ec.generate_private_key(ec.SECP256R1())),
+    "RS256": lambda: _pem(rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)),
+    "HS256": _new_secret,
+}
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime(_TIME)
+
+
+def _time(stamp: str) -> float:
+    return datetime.strptime(stamp, _TIME).replace(tzinfo=UTC).timestamp()

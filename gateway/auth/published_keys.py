@@ -1,0 +1,135 @@
+"""The public keys of an outside issuer, as it publishes them (RFC 7517 §5)."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import httpx2
+
+from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.signatures import Key, UnfitKey
+from gateway.clock import Clock
+from gateway.outside import Issuer
+from gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REFETCH_SECONDS = 30
+"""How long after an attempt a key that nobody knows may cause the next: strangers can name as many as they like."""
+
+FIRST_RETRY_SECONDS = 5
+"""The same while there is no key at all, and so nobody can come in."""
+
+STALE_SECONDS = 24 * 3600
+"""How long the keys are good while the issuer is down."""
+
+MAX_KEYS = 100
+
+
+class PublishedKeys:
+    """Fetches the keys of one issuer, before they are needed where it can.
+
+    A known key is found without waiting. For an unknown one the keys are fetched again, once for all who ask, and at
+    most every `REFETCH_SECONDS`. Those that the issuer has withdrawn are gone with the next fetch, which is made every
+    `GATEWAY_ISSUER_KEYS_MINUTES`.
+    """
+
+    def __init__(
+        self, service: str, described: Issuer, client: httpx2.AsyncClient, settings: Settings, clock: Clock
+    ) -> None:
+        self._service = service
+        self._described = described
+        self._client = client
+        self._timeout = settings.outside_timeout_seconds
+        self._refresh_seconds = settings.issuer_keys_minutes * 60
+        self._clock = clock
+        self._keys: dict[str, Key] = {}
+        self._fetched_at = float("-inf")
+        self._attempted_at = float("-inf")
+        self._answered = False
+        self._fetching: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Fetch the keys now and then, beginning now."""
+        self._refreshing = asyncio.create_task(self._refresh())
+
+    async def close(self) -> None:
+        """Fetch no more."""
+        tasks = [task for task in (self._refreshing, self._fetching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def find(self, kid: str) -> Key | None:
+        """Give the key of this name, or None if the issuer has none; raises `ServiceUnavailable` if it does not say."""
+        if key := self._known(kid):
+            return key
+        await self._fetch_if_due()
+        key = self._known(kid)
+        if key is None and not self._answered:
+            raise ServiceUnavailable(self._service)
+        return key
+
+    def _known(self, kid: str) -> Key | None:
+        stale = self._clock.steady() > self._fetched_at + STALE_SECONDS
+        return None if stale else self._keys.get(kid)
+
+    async def _refresh(self) -> None:
+        while True:
+            await self._fetch_if_due()
+            wait = self._refresh_seconds if self._answered else REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
+            await asyncio.sleep(wait)
+
+    async def _fetch_if_due(self) -> None:
+        if self._fetching is None:
+            wait = REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
+            if self._clock.steady() < self._attempted_at + wait:
+                return
+            self._attempted_at = self._clock.steady()
+            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching.add_done_callback(self._fetched)
+        # Whoever stops waiting does not stop the fetch for the others.
+        await asyncio.shield(self._fetching)
+
+    def _fetched(self, _: asyncio.Task[None]) -> None:
+        self._fetching = None
+
+    async def _fetch(self) -> None:
+        try:
+            document = await ask(self._client, "GET", self._described.jwks_url, self._timeout)
+            keys = read_keys(document, self._described.algorithms)
+        except NoAnswer as error:
+            self._answered = False
+            logger.warning("the keys of the service %s could not be fetched: %s", self._service, error)
+            return
+        self._answered = True
+        self._keys = keys
+        self._fetched_at = self._clock.steady()
+        logger.info("the service %s has %d usable keys", self._service, len(keys))
+
+
+def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
+    """Read the keys that we can use, or raise `NoAnswer` if there is none.
+
+    The others are passed over (RFC 7517 §5): weak ones, secrets, those for encryption, and kinds that jose lacks.
+    """
+    published = document.get("keys")
+    if not isinstance(published, list) or len(published) > MAX_KEYS:
+        raise NoAnswer(f"expected a list `keys` of at most {MAX_KEYS}")
+    keys: dict[str, Key] = {}
+    for each in published:
+        if not isinstance(each, dict):
+            continue
+        try:
+            key = Key.of_jwk(each, algorithms)
+        except UnfitKey as error:
+            logger.debug("passed over a key: %s", error)
+            continue
+        # Of two with one name, the first: which one a token means must not depend on the token.
+        keys.setdefault(key.kid, key)
+    if not keys:
+        raise NoAnswer(f"expected a key for one of {', '.join(algorithms)}, got none")
+    return keys

@@ -1,0 +1,192 @@
+"""Signed tokens in the compact form (RFC 7515 §7.1), and the keys for them. The one module that knows jose.
+
+Before jose sees a token, a gate checks its length, alphabet, encoding and header. jose alone takes several writings
+of the same token, ignores `crit`, and lets hostile ones raise what no caller expects.
+
+A key has one name and one algorithm, both its own (RFC 8725 §3.1): what a token says of either is looked up and
+compared, and never followed.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jose import jwk, jws
+from jose.backends.base import Key as JoseKey
+from jose.exceptions import JOSEError
+
+from gateway import strict_json
+
+MAX_TOKEN_LENGTH = 4096
+MAX_PAYLOAD_DEPTH = 16
+
+MAX_KID_LENGTH = 256
+
+MIN_RSA_BITS = 2048  # RFC 7518 §3.3
+MAX_RSA_BITS = 8192
+"""Verifying with a longer one costs more than anybody needs, and its length is the issuer's choice, not ours."""
+
+# RFC 7518 §3.4
+CURVES: dict[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+RSA_ALGORITHMS = ("RS256", "RS384", "RS512")
+ASYMMETRIC = (*RSA_ALGORITHMS, *CURVES)
+"""All that jose can do without a shared secret. It has neither PS256 nor EdDSA."""
+
+# RFC 8725 §3.14: three parts, base64url without padding, and nothing else.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+class BadToken(ValueError):
+    """The token is not of the one form that we take, or its signature is not right. Which, is not told."""
+
+
+class UnfitKey(ValueError):
+    """The key is too weak, or not for this algorithm. Says why, without the key."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key, its name (`kid`), and its one algorithm."""
+
+    kid: str
+    algorithm: str
+    _verifier: JoseKey = field(repr=False)
+    _signer: JoseKey | None = field(repr=False)
+
+    @classmethod
+    def of_secret(cls, kid: str, secret: bytes) -> "Key":
+        """Make an HS256 key. Whether the secret is one is the caller's to know."""
+        both = jwk.construct(secret, "HS256")
+        return cls(kid, "HS256", both, both)
+
+    @classmethod
+    def of_private(cls, kid: str, private: PrivateKey) -> "Key":
+        """Make a key that signs with ES256 or RS256, as its kind says, or raise `UnfitKey`."""
+        public = private.public_key()
+        algorithm = "RS256" if isinstance(public, rsa.RSAPublicKey) else "ES256"
+        verifier = cls.of_public(kid, algorithm, public)._verifier
+        return cls(kid, algorithm, verifier, jwk.construct(private, algorithm))  # type: ignore[arg-type]
+
+    @classmethod
+    def of_public(cls, kid: str, algorithm: str, public: PublicKey) -> "Key":
+        """Make a key that verifies alone, or raise `UnfitKey`."""
+        _check_fitness(public, algorithm)
+        return cls(kid, algorithm, jwk.construct(public, algorithm), None)  # type: ignore[arg-type]
+
+    @classmethod
+    def of_jwk(cls, published: Mapping[str, Any], algorithms: Sequence[str]) -> "Key":
+        """Make a key of one that somebody has published (RFC 7517 §4), or raise `UnfitKey`.
+
+        Its algorithm is the one that it names, and otherwise the first of `algorithms` that it fits.
+        """
+        kid = published.get("kid")
+        if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KID_LENGTH:
+            raise UnfitKey(f"expected a `kid` of 1 to {MAX_KID_LENGTH} characters")
+        operations = published.get("key_ops", ["verify"])
+        if published.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+            raise UnfitKey("it is not for signatures")
+        public = _public_key(published)
+        for algorithm in algorithms:
+            if published.get("alg", algorithm) == algorithm and _fits(public, algorithm):
+                return cls.of_public(kid, algorithm, public)
+        raise UnfitKey(f"expected a key for one of {', '.join(algorithms)}")
+
+    def sign(self, claims: dict[str, Any], token_type: str) -> str:
+        """Write a token of this type (the header `typ`)."""
+        assert self._signer is not None  # noqa: S101 - whoever signs has chosen a key that can
+        headers = {"typ": token_type, "kid": self.kid}
+        return str(jws.sign(claims, self._signer, headers=headers, algorithm=self.algorithm))
+
+    def verify(self, token: str) -> dict[str, Any]:
+        """Give what a token that has passed `header_of` says, or raise `BadToken`."""
+        try:
+            payload = jws.verify(token, self._verifier, [self.algorithm])
+            claims = strict_json.loads(payload.decode(), max_depth=MAX_PAYLOAD_DEPTH)
+        except (JOSEError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            raise BadToken from None
+        if not isinstance(claims, dict):
+            raise BadToken
+        return claims
+
+    def public_jwk(self) -> dict[str, Any] | None:
+        """Give the public key as RFC 7517 has it; None for a secret, which has nothing to show."""
+        if self.algorithm == "HS256":
+            return None
+        return {**self._verifier.to_dict(), "kid": self.kid, "use": "sig"}
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """Give the header of a token in the one form that we take, or raise `BadToken`. Nothing in it is verified yet."""
+    if len(token) > MAX_TOKEN_LENGTH or _COMPACT.fullmatch(token) is None:
+        raise BadToken
+    try:
+        header = strict_json.loads(_decode(token.partition(".")[0]).decode(), max_depth=2)
+        for part in token.split(".")[1:]:
+            _decode(part)
+    except ValueError:
+        raise BadToken from None
+    if not isinstance(header, dict):
+        raise BadToken
+    return header
+
+
+def _decode(part: str) -> bytes:
+    """Decode base64url, refusing any but the one canonical writing, so that a token has one form only."""
+    try:
+        raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
+        raise ValueError("not the canonical base64url")
+    return raw
+
+
+def _public_key(published: Mapping[str, Any]) -> PublicKey:
+    """Read the numbers of a key (RFC 7518 §6.2.1 and §6.3.1), of which those of a private one are never looked at."""
+    try:
+        if published.get("kty") == "RSA":
+            return rsa.RSAPublicNumbers(_number(published["e"]), _number(published["n"])).public_key()
+        if published.get("kty") == "EC":
+            curve = _JWK_CURVES[published["crv"]]()
+            return ec.EllipticCurvePublicNumbers(_number(published["x"]), _number(published["y"]), curve).public_key()
+    except (KeyError, TypeError, ValueError, OverflowError, UnsupportedAlgorithm):
+        raise UnfitKey("its numbers are no key") from None
+    raise UnfitKey("expected an RSA or an EC key")
+
+
+def _number(text: object) -> int:
+    if not isinstance(text, str) or not text:
+        raise TypeError("expected base64url")
+    return int.from_bytes(_decode(text.rstrip("=")), "big")
+
+
+_JWK_CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1}
+
+
+def _fits(public: PublicKey, algorithm: str) -> bool:
+    try:
+        _check_fitness(public, algorithm)
+    except UnfitKey:
+        return False
+    return True
+
+
+def _check_fitness(public: PublicKey, algorithm: str) -> None:
+    if isinstance(public, rsa.RSAPublicKey):
+        if algorithm not in RSA_ALGORITHMS:
+            raise UnfitKey(f"an RSA key is not for {algorithm}")
+        if not MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
+            raise UnfitKey(f"expected an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, got {public.key_size}")
+        return
+    curve = CURVES.get(algorithm)
+    if curve is None or not isinstance(public.curve, curve):
+        expected = f"the curve {curve.name}" if curve else "another kind of key"
+        raise UnfitKey(f"expected {expected} for {algorithm}, got the curve {public.curve.name}")

@@ -1,0 +1,105 @@
+"""`gateway keys`: make, list and retire the keys that sign tokens."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from gateway.auth import key_files
+from gateway.auth.key_files import SECRET_KID, KeyFile
+from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
+from gateway.auth.tokens import MAX_LIFETIME_SECONDS
+from gateway.clock import SystemClock
+from gateway.settings import load_settings
+from gateway.startup import StartError
+from schemas.base import timestamp
+
+app = typer.Typer(help="Make, list and retire the keys that sign tokens.", no_args_is_help=True)
+
+Kid = Annotated[str, typer.Argument(metavar="KID", show_default=False, help="The key's name, as `list` shows it.")]
+
+
+@app.command()
+def new(
+    algorithm: Annotated[
+        key_files.Algorithm, typer.Option(help="ES256 and RS256 have a public key that others can verify with.")
+    ] = "ES256",
+) -> None:
+    """Make a key, which then signs in the place of the one that does now."""
+    settings = load_settings()
+    key_files.read_folder(settings)
+    made = key_files.make_file(settings.key_folder, algorithm, SystemClock().wall())
+    typer.echo(f"made {made.path} ({algorithm})")
+    typer.echo(
+        f"A running gateway takes it up within {REREAD_SECONDS} seconds, and signs with it in {SIGNS_AFTER_SECONDS}."
+        " Tokens of the older keys stay good; when they are to end: gateway keys retire KID"
+    )
+    if settings.keys_dir is None:
+        typer.echo("Every gateway of this deployment needs the same files; see GATEWAY_KEYS_DIR.")
+
+
+@app.command("list")
+def list_keys() -> None:
+    """List the keys and what each of them does now."""
+    settings = load_settings()
+    now = SystemClock().wall()
+    files = key_files.read_folder(settings)
+    secret = key_files.read_secret(settings, make=False)
+    if secret is None and not key_files.can_sign(files):
+        typer.echo("there is no key that signs; make one with: gateway keys new")
+        return
+    signing = KeyRing(secret, files).signing(now).kid
+    # Its name says when a key was made; and names are copied, so they stay in one piece.
+    table = Table(Column("kid", no_wrap=True), "algorithm", "state")
+    for file in reversed(files):
+        table.add_row(file.key.kid, file.key.algorithm, _state(file, signing, now))
+    if secret is not None:
+        table.add_row(SECRET_KID, secret.algorithm, "signs" if signing == SECRET_KID else "verifies")
+    Console().print(table)
+
+
+@app.command()
+def retire(
+    kid: Kid,
+    now: Annotated[bool, typer.Option("--now", help="Remove it at once, because somebody else may have it.")] = False,
+) -> None:
+    """Have a key sign no more; it verifies until its last token has ended, and can be removed then."""
+    settings = load_settings()
+    if kid == SECRET_KID:
+        raise StartError(
+            f"the secret is no file; make a key with `gateway keys new`, and a day later remove GATEWAY_SECRET_KEY"
+            f" (in development, {settings.data_dir / key_files.SECRET_FILE})"
+        )
+    files = key_files.read_folder(settings)
+    file = next((file for file in files if file.key.kid == kid), None)
+    if file is None:
+        raise StartError(f"there is no key {kid} in {settings.key_folder}; see: gateway keys list")
+    time = SystemClock().wall()
+    ended = file.until is not None and file.until <= time
+    others = [other for other in files if other is not file]
+    if file.until is None and key_files.read_secret(settings, make=False) is None and not key_files.can_sign(others):
+        raise StartError(f"{kid} is the only key that signs; make another first: gateway keys new")
+    if now or ended:
+        file.path.unlink()
+        typer.echo(f"removed {file.path}; within {REREAD_SECONDS} seconds no token of it is taken any more")
+        if not ended:
+            typer.echo("Connections that came in with such a token stay until it ends; a restart ends them now.")
+        return
+    if file.until is None:
+        file = key_files.retire_file(file, time + REREAD_SECONDS + MAX_LIFETIME_SECONDS)
+    assert file.until is not None  # noqa: S101 - as was just made sure
+    typer.echo(f"{kid} signs no more, and verifies until {_time(file.until)}; then this command removes it")
+
+
+def _state(file: KeyFile, signing: str, now: float) -> str:
+    if file.until is not None:
+        return f"verifies until {_time(file.until)}" if now < file.until else "ended; retire it again to remove it"
+    if file.key.kid == signing:
+        return "signs"
+    begins = file.made_at + SIGNS_AFTER_SECONDS
+    return f"signs from {_time(begins)}" if now < begins else "verifies"
+
+
+def _time(seconds: float) -> str:
+    return timestamp(int(seconds) * 1000)[:-5] + "Z"

@@ -1,0 +1,65 @@
+"""What others may know of our tokens: the public keys, and where tokens are to be had (RFC 8414)."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from gateway.services import ServicesDep
+
+router = APIRouter(prefix="/.well-known", tags=["log in"])
+metadata_router = APIRouter(prefix="/.well-known", tags=["log in"])
+"""Not there where `GATEWAY_TOKEN_ENDPOINT` is off."""
+
+# A new key signs when it is a minute old, so nobody who asks this often ever lacks one.
+CACHE = {"Cache-Control": "public, max-age=30"}
+
+
+@router.get("/jwks.json")
+async def keys(services: ServicesDep) -> JSONResponse:
+    """Give the public keys of our tokens (RFC 7517 §5); none where a secret signs, which is nobody's to know."""
+    found = services.tokens.keys.verifying(services.clock.wall())
+    return JSONResponse({"keys": [jwk for key in found if (jwk := key.public_jwk())]}, headers=CACHE)
+
+
+@metadata_router.get("/oauth-authorization-server")
+async def metadata(request: Request, services: ServicesDep) -> JSONResponse:
+    """Describe what is here of an authorization server (RFC 8414 §2), as the routes that there are have it."""
+    issuer = urlsplit(services.tokens.issuer)
+    # RFC 8414 §3.3 wants an issuer that is the URL asked. Ours may be a mere name; then the request has the address.
+    named = issuer.scheme in {"https", "http"}
+    base = f"{issuer.scheme}://{issuer.netloc}{services.settings.root_path}" if named else str(request.base_url)
+    paths = request.app.openapi()["paths"]
+    there = {name: path for name, method, path in _ENDPOINTS if method in paths.get(path, {})}
+    document: dict[str, Any] = {
+        "issuer": services.tokens.issuer,
+        **{name: base.rstrip("/") + path for name, path in there.items()},
+        "response_types_supported": [],
+        "grant_types_supported": grant_types(request.app.openapi()),
+        **{f"{name}_auth_methods_supported": _CLIENT_METHODS[name] for name in there if name in _CLIENT_METHODS},
+    }
+    return JSONResponse(document, headers=CACHE if named else {"Cache-Control": "no-store"})
+
+
+_ENDPOINTS = (
+    ("token_endpoint", "post", "/token"),
+    ("revocation_endpoint", "post", "/token/revoke"),
+    ("introspection_endpoint", "post", "/token/introspect"),
+    ("jwks_uri", "get", "/.well-known/jwks.json"),
+)
+
+# Whoever has a token may revoke it; whoever asks about one needs a token too.
+_CLIENT_METHODS = {
+    "token_endpoint": ["none"],
+    "revocation_endpoint": ["none"],
+    "introspection_endpoint": ["Bearer"],
+}
+
+
+def grant_types(openapi: dict[str, Any]) -> list[str]:
+    """List what the form of `POST /token` takes for `grant_type`, as the API's own description has it."""
+    [form] = openapi["paths"]["/token"]["post"]["requestBody"]["content"].values()
+    schema = openapi["components"]["schemas"][form["schema"]["$ref"].rpartition("/")[2]]
+    grant_type = schema["properties"]["grant_type"]
+    return list(grant_type.get("enum") or [grant_type["const"]])

@@ -1,0 +1,104 @@
+"""Outside services that vouch for users, as the settings describe them. `?service=` names one of them."""
+
+import json
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+OWN_SERVICE = "gateway"
+"""The service that checks our own tokens, so no outside one may have this name."""
+
+Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
+
+
+def _service_name(value: str) -> str:
+    if value == OWN_SERVICE:
+        raise PydanticCustomError("service", "expected another name than `gateway`, which is our own service")
+    return value
+
+
+def _safe_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        host, _port = url.hostname, url.port
+    except ValueError:
+        host = None
+    if host is None or url.username is not None or url.fragment:
+        raise PydanticCustomError("url", "expected a URL such as https://login.example.com/keys")
+    if url.scheme != "https" and not (url.scheme == "http" and host in LOOPBACK):
+        raise PydanticCustomError("url", "expected https; plain http is for this machine's own address alone")
+    return value
+
+
+ServiceName = Annotated[
+    str, Field(min_length=1, max_length=20, pattern=r"^[a-z0-9][a-z0-9-]*$"), AfterValidator(_service_name)
+]
+SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(_safe_url)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+Described = TypeVar("Described", bound="OutsideService")
+ByName = dict[ServiceName, Described]
+
+
+class OutsideService(BaseModel):
+    """What every outside service has: how its claims become a user of ours.
+
+    `user_claim` is where the user's name stands; null makes one up. `scope_claim` is where the scopes stand, as one
+    string or as a list; a list of names is a path into objects. `scopes` says what each of them allows here. Without
+    `scopes`, every user of the service may do what a registered user may.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    user_claim: Name | None = "preferred_username"
+    scope_claim: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False)] = "scope"
+    scopes: dict[str, Annotated[tuple[Name, ...], Field(strict=False)]] | None = None
+
+
+class Issuer(OutsideService):
+    """An issuer of JSON Web Tokens, whose public keys are at `jwks_url` (RFC 7517 §5)."""
+
+    issuer: Name
+    audience: Name
+    jwks_url: SafeUrl
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
+    token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
+
+
+class Introspection(OutsideService):
+    """A service that is asked about each token (RFC 7662)."""
+
+    user_claim: Name | None = "username"
+    url: SafeUrl
+    client_id: Name
+    client_secret: SecretStr
+    issuer: Name | None = None
+    audience: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_secret(self) -> Self:
+        if not self.client_secret.get_secret_value():
+            raise PydanticCustomError("client_secret", "expected a client_secret that is not empty")
+        return self
+
+
+def parse_services(text: str) -> Any:
+    """Read what a setting says of outside services, or raise what pydantic takes for a wrong value."""
+    if not text.strip():
+        return {}
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise PydanticCustomError(
+            "json", "expected one JSON object, with the names of services as its keys, each of them once"
+        ) from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key is there twice")
+    return result

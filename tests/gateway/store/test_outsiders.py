@@ -1,0 +1,51 @@
+"""Users of other services, as the store has them: each once, whatever comes at the same time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.auth.outsiders import NoUserName, Outsiders, outsider_id
+from gateway.clock import SystemClock
+from gateway.outside import OutsideService
+from gateway.store import users
+from gateway.store.engine import Database
+from gateway.store.tables import users as users_table
+
+
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[Database]:
+    database = Database(store_url)
+    await database.upgrade()
+    yield database
+    await database.close()
+
+
+async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refused(database: Database) -> None:
+    async with database.write() as connection:
+        await users.add(connection, name="alice", password_hash="x", now=0)
+    outsiders = Outsiders("acme", OutsideService(), database, SystemClock())
+    claims = {"preferred_username": "carol"}
+    admitted = await asyncio.gather(*(outsiders.admit("7", claims, 2e9) for _ in range(10)))
+    assert {(each.user_id, each.user) for each in admitted} == {(outsider_id("acme", "7"), "carol")}
+    for name in ("alice", "carol"):
+        with pytest.raises(NoUserName, match=f"`{name}` is taken"):
+            await outsiders.admit("8", {"preferred_username": name}, 2e9)
+    async with database.read() as connection:
+        assert [user.name for user in await users.everyone(connection)] == ["alice", "carol"]
+
+
+async def test_the_same_subject_of_two_services_is_two_users(database: Database) -> None:
+    described = OutsideService(user_claim=None)
+    first, second = (Outsiders(service, described, database, SystemClock()) for service in ("acme", "legacy"))
+    assert (await first.admit("7", {}, 2e9)).user_id != (await second.admit("7", {}, 2e9)).user_id
+
+
+async def test_what_was_granted_here_by_name_is_added_to_what_the_service_gives(database: Database) -> None:
+    described = OutsideService(scopes={"talk": ("chat:read",)})
+    outsiders = Outsiders("acme", described, database, SystemClock())
+    claims = {"preferred_username": "carol", "scope": "talk admin"}
+    assert (await outsiders.admit("7", claims, 2e9)).scopes == {"chat:read"}
+    async with database.write() as connection:
+        await connection.execute(users_table.update().values(scopes="admin"))
+    assert (await outsiders.admit("7", claims, 2e9)).scopes == {"admin", "chat:read"}

@@ -1,0 +1,119 @@
+"""A real HTTP server on loopback that plays an outside service: an issuer with keys, and one that answers questions.
+
+It does what a test tells it to: rotates its keys, hangs, lies, talks too much, redirects, or is down.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from gateway.cli.serve import listen
+from tests.gateway.auth.forging import Signer, good_claims
+
+START_SECONDS = 20
+
+
+class FakeService:
+    """What it will answer, and what it was asked."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys: list[dict[str, Any]] = []
+        self.tokens: dict[str, dict[str, Any]] = {}
+        self.body: bytes | None = None  # instead of what it would say
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.hanging = False
+        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+
+    def times(self, path: str) -> int:
+        """How often it was asked at this path."""
+        return sum(1 for asked, _, _ in self.asked if asked == path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        self.asked.append((scope["path"], {name.decode(): value.decode() for name, value in scope["headers"]}, form))
+        while self.hanging:  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.005)
+        answer = self.body if self.body is not None else self._answer(scope["path"], form)
+        headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _answer(self, path: str, form: dict[str, str]) -> bytes:
+        if path == "/introspect":
+            return encoded(self.tokens.get(form.get("token", ""), {"active": False}))
+        return encoded({"keys": self.keys})
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """What a good token of this issuer says."""
+        claims = {
+            "iss": self.url,
+            "aud": "chat",
+            "sub": "user|7",
+            "preferred_username": "carol",
+            "sid": ...,
+            "nbf": ...,
+        }
+        return good_claims(**(claims | {"jti": ..., "scope": "openid"} | changes))
+
+    def token(self, signer: Signer, **changes: Any) -> str:
+        """Sign a good token, but for the changes."""
+        return signer.sign(self.claims(**changes), typ="JWT")
+
+
+def encoded(document: Any) -> bytes:
+    """Write JSON."""
+    return json.dumps(document).encode()
+
+
+def basic(user: str, password: str) -> str:
+    """What HTTP Basic authentication sends."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@contextmanager
+def running_service(port: int = 0, **options: Any) -> Iterator[FakeService]:
+    """Start it, on a free port unless one is given, and stop it at the end. `options` are uvicorn's."""
+    sock = listen("127.0.0.1", port)
+    service = FakeService(sock.getsockname()[1])
+    config = uvicorn.Config(
+        service, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, **options
+    )
+    server = _QuietServer(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), name="service")
+    thread.start()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield service
+    finally:
+        service.hanging = False
+        server.should_exit = True
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), "the service did not stop"
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals belong to pytest
