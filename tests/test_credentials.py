@@ -20,7 +20,7 @@ WRONG_PASSWORD = "a wrong password of mine"
 
 @dataclass(frozen=True)
 class Credentials:
-    """One of each kind; all but the first two do not hold any more, or never did."""
+    """One of each kind: those that are spent, revoked, expired or used do not hold any more."""
 
     access: str
     refresh: str
@@ -28,6 +28,8 @@ class Credentials:
     revoked_access: str
     revoked_refresh: str
     expired_access: str
+    ticket: str
+    used_ticket: str
     password: str = PASSWORD
     nonsense: str = "nonsense"
 
@@ -50,6 +52,39 @@ async def socket_query(app: App, credential: str) -> bool:
         return bool((await client.next())["type"] == "welcome")
 
 
+async def socket_subprotocol(app: App, credential: str) -> bool:
+    async with app.socket(subprotocols=["gateway.v1", f"bearer.{quote(credential)}"]) as client:
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def socket_cookie(app: App, credential: str) -> bool:
+    headers = {"Cookie": f"session={quote(credential)}", "Origin": app.gateway.url}
+    async with app.socket(additional_headers=headers) as client:
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def socket_ticket(app: App, credential: str) -> bool:
+    async with app.socket(f"?ticket={quote(credential)}") as client:
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def first_message(app: App, credential: str) -> bool:
+    async with app.socket() as client:
+        await client.send({"type": "auth", "data": {"token": credential}})
+        return bool((await client.next())["type"] == "welcome")
+
+
+async def renewing(app: App, credential: str) -> bool:
+    async with app.connect("alice") as client:
+        answer = await client.until(id=await client.start("auth.refresh", token=credential))
+        return bool(answer["type"] == "reply")
+
+
+async def buying_a_ticket(app: App, credential: str) -> bool:
+    headers = [(b"Authorization", f"Bearer {credential}".encode())]
+    return (await app.http.post("/ws/ticket", headers=headers)).status_code == 200
+
+
 async def refreshing(app: App, credential: str) -> bool:
     return (await app.refresh(credential)).status_code == 200
 
@@ -69,7 +104,13 @@ Place = Callable[[App, str], Awaitable[bool]]
 RIGHT: dict[Place, set[str]] = {
     header: {"access"},
     socket_header: {"access"},
+    socket_subprotocol: {"access"},
     socket_query: {"access"},
+    socket_cookie: {"access"},
+    first_message: {"access"},
+    renewing: {"access"},
+    buying_a_ticket: {"access"},
+    socket_ticket: {"ticket"},
     introspecting: {"access"},
     refreshing: {"refresh"},
     logging_in: {"password"},
@@ -118,6 +159,8 @@ async def credentials(app: App) -> Credentials:
     await app.refresh(reused["refresh_token"])
     gateway.clock.ahead += 11
     live = await app.grant("alice")
+    ticket, used = [await _ticket(app, live["access_token"]) for _ in range(2)]
+    assert await socket_ticket(app, used)
     return Credentials(
         access=live["access_token"],
         refresh=live["refresh_token"],
@@ -125,7 +168,14 @@ async def credentials(app: App) -> Credentials:
         revoked_access=revoked["access_token"],
         revoked_refresh=revoked["refresh_token"],
         expired_access=expired["access_token"],
+        ticket=ticket,
+        used_ticket=used,
     )
+
+
+async def _ticket(app: App, token: str) -> str:
+    ticket: str = (await app.ask("POST", "/ws/ticket", token)).json()["ticket"]
+    return ticket
 
 
 async def test_each_credential_opens_its_own_doors_only_and_is_in_no_log(
