@@ -1,8 +1,8 @@
 """Those who hear a room, and how they are given what happens there.
 
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then, so that no room holds up another. Whoever joins or leaves in between first sees
-to it that what was given before has been given.
+the loop do other things now and then, so that no room holds up another. Whoever leaves in between first sees to it that
+what happened before has been given.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Hearer(Protocol):
 class Audience:
     """The listeners of one room on this node, or all of its connections."""
 
-    __slots__ = ("_batch", "_frame", "_giving", "_hearers", "_rest", "_special")
+    __slots__ = ("_batch", "_frame", "_giving", "_hearers", "_late", "_later", "_rest", "_special")
 
     def __init__(self) -> None:
         self._hearers: set[Hearer] = set()
@@ -38,6 +38,8 @@ class Audience:
         self._frame: Frame | None = None
         self._special: frozenset[str] = frozenset()
         self._rest: Iterator[Hearer] | None = None
+        self._later: dict[Hearer, int] = {}  # who came when so many of `_batch` had happened
+        self._late: dict[Hearer, int] = {}  # likewise of `_giving`
 
     def __len__(self) -> int:
         return len(self._hearers)
@@ -50,7 +52,9 @@ class Audience:
 
     def add(self, hearer: Hearer) -> None:
         """Let somebody hear what happens from now on."""
-        self._settle()
+        # Whoever joins a crowd must not make it wait, so nothing is given out of turn here.
+        if self._batch:
+            self._later[hearer] = len(self._batch)
         self._hearers.add(hearer)
 
     def remove(self, hearer: Hearer) -> None:
@@ -82,6 +86,7 @@ class Audience:
     def _begin(self) -> None:
         if self._rest is None and self._batch:
             self._giving, self._batch = self._batch, []
+            self._late, self._later = self._later, {}
             self._frame = joined([event.frame for event in self._giving])
             self._special = frozenset(
                 user for event in self._giving for user in (event.own_user, event.skip_user) if user is not None
@@ -115,13 +120,13 @@ class Audience:
     def _give_to(self, hearers: Iterator[Hearer]) -> None:
         frame, special = self._frame, self._special
         assert frame is not None  # noqa: S101 - made by `_begin`
-        if not special:
+        if not special and not self._late:
             for hearer in hearers:
                 hearer.deliver(frame)
             return
         for hearer in hearers:
-            if hearer.user_id in special:
-                for event in self._giving:
+            if hearer.user_id in special or hearer in self._late:
+                for event in self._giving[self._late.get(hearer, 0) :]:
                     give_one(event, hearer)
             else:
                 hearer.deliver(frame)

@@ -1,0 +1,67 @@
+"""Those who hear a room: each is given what happens while it is there, in order, and nobody holds the others up."""
+
+import asyncio
+
+from gateway.bus.base import BusEvent
+from gateway.rooms.audience import CHUNK, Audience
+from gateway.transport.frames import Frame, text_frame
+
+
+class Ear:
+    """A connection that notes what it is given."""
+
+    def __init__(self, user_id: str = "somebody") -> None:
+        self.user_id = user_id
+        self.heard: list[bytes] = []
+
+    def deliver(self, frame: Frame) -> None:
+        self.heard += frame.texts
+
+
+def event(text: bytes) -> BusEvent:
+    return BusEvent(text_frame(text), room="lobby")
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_before() -> None:
+    audience, first, second = Audience(), Ear(), Ear()
+    audience.add(first)
+    audience.give(event(b"one"))
+    audience.add(second)
+    audience.give(event(b"two"))
+    await turns(2)
+    audience.give(event(b"three"))
+    await turns(2)
+    assert (first.heard, second.heard) == ([b"one", b"two", b"three"], [b"two", b"three"])
+
+
+async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -> None:
+    audience, staying, leaving = Audience(), Ear(), Ear()
+    for ear in (staying, leaving):
+        audience.add(ear)
+    audience.give(event(b"one"))
+    audience.remove(leaving)
+    audience.give(event(b"two"))
+    await turns(2)
+    assert (staying.heard, leaving.heard) == ([b"one", b"two"], [b"one"])
+
+
+async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
+    audience, crowd, newcomer = Audience(), [Ear() for _ in range(4 * CHUNK)], Ear()
+    for ear in crowd:
+        audience.add(ear)
+    audience.give(event(b"one"))
+    await turns(2)
+    given = sum(len(ear.heard) for ear in crowd)
+    assert given < len(crowd)
+    audience.give(event(b"two"))
+    audience.add(newcomer)
+    assert sum(len(ear.heard) for ear in crowd) == given
+    audience.give(event(b"three"))
+    await turns(20)
+    assert all(ear.heard == [b"one", b"two", b"three"] for ear in crowd)
+    assert newcomer.heard == [b"three"]
