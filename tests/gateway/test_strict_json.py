@@ -38,6 +38,21 @@ def test_a_key_that_is_there_twice_is_always_found(value: dict[str, Any], data: 
         strict_json.loads(wrapped, max_depth=100)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"at":"12:30","a":1,"a":2}',
+        '{"at":"12:30","a":1,"a" :2}',
+        '{"at":"a\\": b","a":1,"a"\t:2}',
+        '{"at":"12:30","a":1,"\\u0061":2}',
+        '{"a":{"b":":","b" :1}}',
+    ],
+)
+def test_colons_in_strings_hide_no_key_that_is_there_twice(text: str) -> None:
+    with pytest.raises(NotStrictJson, match="twice"):
+        strict_json.loads(text, max_depth=8)
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused_in_one_way(text: str) -> None:
     with suppress(NotStrictJson):
