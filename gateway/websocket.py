@@ -150,7 +150,7 @@ class GatewayWebSocket(WebSocket):
             text = item if isinstance(item, str) else self._text_of(item)
             if text is None or (text and not text.isspace()):
                 return text
-            self._within_rate(None)
+            self._within_rate(None, self.clock.steady())
         return None
 
     def _text_of(self, event: Message) -> str | None:
@@ -183,7 +183,7 @@ class GatewayWebSocket(WebSocket):
         try:
             return self._decode(text, self.settings.max_message_bytes)
         except MessageError as error:
-            if self._within_rate(None):
+            if self._within_rate(None, self.clock.steady()):
                 self.refuse(None, error)
             return None
 
@@ -203,14 +203,13 @@ class GatewayWebSocket(WebSocket):
         if self.clock.wall() >= self.valid_until:
             self.end(Close.TOKEN_EXPIRED)
             return False
-        self.last_message_at = self.clock.steady()
+        now = self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()
-        return self._within_rate(message)
+        return self._within_rate(message, now)
 
-    def _within_rate(self, message: dict[str, Any] | None) -> bool:
+    def _within_rate(self, message: dict[str, Any] | None, now: float) -> bool:
         """Count something that has come, and refuse it if that is too much."""
-        now = self.clock.steady()
         refused = self.allowance.take(now)
         if refused is None:
             return True

@@ -12,7 +12,7 @@ for granted against the installed versions; where it is false, `gateway serve` u
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
@@ -57,13 +57,15 @@ class Inbox:
     One reader at a time waits on one future, which is all that a connection needs.
     """
 
-    __slots__ = ("_items", "_unbroken", "_waiter", "characters")
+    __slots__ = ("_items", "_unbroken", "_waiter", "characters", "resume")
 
     def __init__(self) -> None:
         self._items: deque[str | Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._unbroken = 0
         self.characters = 0
+        self.resume: Callable[[], None] | None = None
+        """Called once when there is room again, after too much has come."""
 
     def put_nowait(self, item: str | Event) -> None:
         """Add something."""
@@ -91,6 +93,9 @@ class Inbox:
         item = self._items.popleft()
         if type(item) is str:
             self.characters -= len(item)
+        if self.resume is not None and len(self._items) < MAX_QUEUED // 2:
+            resume, self.resume = self.resume, None
+            resume()
         return item
 
     async def get(self) -> Event:
@@ -134,14 +139,9 @@ class Direct:
         """Have `next` tell of a disconnect, before there is one."""
         self._protocol.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
-    async def next(self) -> str | Event:
+    def next(self) -> Coroutine[Any, Any, str | Event]:
         """Take the next text, or the ASGI event of whatever else came."""
-        protocol = self._protocol
-        item = await protocol.queue.next()
-        if protocol.read_paused and len(protocol.queue) < MAX_QUEUED // 2:
-            protocol.read_paused = False
-            protocol.transport.resume_reading()
-        return item
+        return self._protocol.queue.next()
 
 
 class GatewayProtocol(BoundedProtocol):
@@ -232,6 +232,12 @@ class GatewayProtocol(BoundedProtocol):
         if not self.read_paused and (len(queue) >= MAX_QUEUED or queue.characters >= MAX_QUEUED_CHARACTERS):
             self.read_paused = True
             self.transport.pause_reading()
+            queue.resume = self._resume_reading
+
+    def _resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def send_receive_event_to_app(self) -> None:
         """Take a message that came the library's way."""
