@@ -61,7 +61,7 @@ class GatewayWebSocket(WebSocket):
         """How many messages it may send; all that comes counts, if only to be refused."""
         bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
         self.allowance.limit(bucket, "on this connection")
-        self._protocol_errors: deque[float] = deque(maxlen=max(1, settings.max_protocol_errors))
+        self._protocol_errors: deque[float] | None = None  # made for the first: most connections have none
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
         self._refusals = 0
@@ -226,11 +226,13 @@ class GatewayWebSocket(WebSocket):
         return False
 
     def _count_protocol_error(self, now: float) -> None:
-        if not self.settings.max_protocol_errors:
+        limit = self.settings.max_protocol_errors
+        if not limit:
             return
+        if self._protocol_errors is None:
+            self._protocol_errors = deque(maxlen=limit)
         self._protocol_errors.append(now)
-        full = len(self._protocol_errors) == self._protocol_errors.maxlen
-        if full and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:
+        if len(self._protocol_errors) == limit and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:
             self.end(Close.TOO_MANY_ERRORS)
 
     def _give_up(self) -> None:

@@ -1,6 +1,7 @@
 """Who checks a credential, by the name that `?service=` gives."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from gateway.auth.tokens import Tokens
@@ -78,8 +79,14 @@ async def standing(
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == OWN:
         # What a user may do can shrink while a token lives. What an outside service allows is not ours to take.
-        scopes &= frozenset(user.scopes.split())
+        scopes = _allowed(scopes, user.scopes)
     return AuthResult(user.id, user.name, scopes, expires_at, sid, service)
+
+
+@lru_cache(maxsize=1024)
+def _allowed(scopes: frozenset[str], of_user: str) -> frozenset[str]:
+    # Most users may do the same, so most connections share one set.
+    return scopes & frozenset(of_user.split())
 
 
 async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
