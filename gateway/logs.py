@@ -160,9 +160,11 @@ def configure_logs(level: str, form: str) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
-                # At DEBUG these two write a line per statement or frame, which drowns everything else.
+                # At DEBUG the first two write a line per statement or frame, which drowns everything else.
                 "aiosqlite": {"level": "INFO"},
                 "alembic": {"level": "WARNING"},
+                # At INFO it writes a line for each question to an outside service.
+                "httpx2": {"level": "WARNING"},
             },
         }
     )

@@ -23,6 +23,7 @@ from gateway.verbs.rooms import SessionRooms
 from gateway.websocket import GatewayWebSocket
 from gateway.wheel import Timer
 from handlers.errors import InternalError, MessageError, Unavailable
+from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
 from schemas.events.system import TokenExpiring, Welcome
@@ -154,6 +155,8 @@ class ChatSession:
         self.scopes = auth.scopes
         self.sid = auth.sid
         self.expires_at = auth.expires_at
+        if JoinRoomHandler.scope not in self.scopes:
+            self._hear_no_room()
         if self._expiry is not None:
             self._expiry.cancel()
         self._watch_expiry()
@@ -162,14 +165,17 @@ class ChatSession:
         """End: hear no room any more, and note when the user was last here."""
         if self._expiry is not None:
             self._expiry.cancel()
-        for room in tuple(self.joined):
-            self.services.hub.leave(room, self)
+        self._hear_no_room()
         if self.services.presence.depart(self):
             try:
                 async with self.services.database.write() as connection:
                     await users.saw(connection, self.user_id, milliseconds(self.services.clock))
             except Unavailable:
                 pass  # logged by the store; nobody is left to be told
+
+    def _hear_no_room(self) -> None:
+        for room in tuple(self.joined):
+            self.services.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS

@@ -105,6 +105,8 @@ class GatewayWebSocket(WebSocket):
         if self.ended is None:
             self.ended = close
             self.outbox.finish(frames.bye(close, after_ms), self._close)
+            # Whoever waits for the next message must hear of it, also if the client takes no `bye`.
+            self._wake()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Do `end` once the message that is being handled, if any, has been answered."""
@@ -147,6 +149,8 @@ class GatewayWebSocket(WebSocket):
     async def _next_text(self) -> str | None:
         while self.ended is None:
             item = await (self._direct.next() if self._direct is not None else self._receive_patiently())
+            if self.ended is not None:
+                return None
             text = item if isinstance(item, str) else self._text_of(item)
             if text is None or (text and not text.isspace()):
                 return text
@@ -171,11 +175,11 @@ class GatewayWebSocket(WebSocket):
                 await asyncio.sleep(0)
             return await self.receive()
         except asyncio.CancelledError:
-            if self.ended is not Close.SLOW_CONSUMER:
+            if self.ended is None:
                 raise
-            # `_give_up` woke us: who does not read may not write either.
+            # `_wake` did this: it has ended, and no more is read.
             task.uncancel()
-            return {"type": "websocket.disconnect", "code": Close.SLOW_CONSUMER.code}
+            return {"type": "websocket.disconnect", "code": self.ended.code}
         finally:
             self._receiver = None
 
@@ -240,11 +244,14 @@ class GatewayWebSocket(WebSocket):
         if self.ended is None:
             self.ended = Close.SLOW_CONSUMER
             logger.info("closing a slow consumer")
-            # Never in the middle of a message: that is finished, and then the loop sees `ended`.
-            if self._direct is not None:
-                self._direct.wake()
-            elif self._receiver is not None:
-                self._receiver.cancel()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the wait for the next message end. One that is being handled is finished first."""
+        if self._direct is not None:
+            self._direct.wake()
+        elif self._receiver is not None:
+            self._receiver.cancel()
 
     async def _close(self) -> None:
         assert self.ended is not None  # noqa: S101 - the outbox closes only after `end`

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from schemas.base import Wire
 from schemas.errors import ErrorBody
 
@@ -9,17 +11,17 @@ from schemas.errors import ErrorBody
 class Token(Wire):
     """An access token, how many seconds it lasts, what it allows, and the refresh token for the next one."""
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a type of token, not a secret
     expires_in: int
-    refresh_token: str
+    refresh_token: str = Field(repr=False)
     scope: str
 
 
 class Ticket(Wire):
     """What opens one WebSocket, within `expires_in` seconds."""
 
-    ticket: str
+    ticket: str = Field(repr=False)
     expires_in: int
 
 

@@ -45,8 +45,8 @@ async def websocket_authentication(
     its kind, which becomes the refusal of the handshake; and `WebSocketDisconnect` if the connection has ended without
     a credential.
     """
-    check_origin(ws, services.settings.allowed_origins)
     services.connections.count_attempt(address_of(ws))
+    check_origin(ws, services.settings.allowed_origins)
     found = carriers.bearer(ws)
     if found is None:
         found = carriers.bearer_subprotocol(ws)
@@ -74,7 +74,11 @@ async def buyer_authentication(
     _: Annotated[str | None, Depends(password_flow)],
     service: Annotated[str, Query()] = OWN,
 ) -> AuthResult:
-    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named."""
+    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named.
+
+    It counts as a connection does: an outside service may have to be asked.
+    """
+    services.connections.count_attempt(address_of(connection))
     return await authorize(services.authorizers, service, _bearer(connection))
 
 

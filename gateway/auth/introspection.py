@@ -44,6 +44,7 @@ class ActiveToken(BaseModel):
     nbf: Time = 0
     iss: str | None = None
     aud: str | list[str] | None = None
+    token_type: str | None = None
 
 
 class IntrospectedTokens:
@@ -95,6 +96,9 @@ class IntrospectedTokens:
         if self._described.issuer not in {None, claims.iss}:
             raise _bad_token()
         if self._described.audience is not None and self._described.audience not in audiences:
+            raise _bad_token()
+        # A refresh token is active, too, and some services say so; it is no credential for us.
+        if claims.token_type is not None and claims.token_type.lower() != "bearer":
             raise _bad_token()
         if claims.nbf > now + LEEWAY_SECONDS:
             raise _bad_token()

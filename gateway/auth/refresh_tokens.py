@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PREFIX = "gwr_"
 """What every refresh token begins with, so that a log's filter, and scanners of source code, know one."""
@@ -21,8 +21,8 @@ _FORM = re.compile(PREFIX + r"([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{43})", re.ASCII)
 class RefreshToken:
     """A refresh token in its two parts."""
 
-    family: str
-    secret: str
+    family: str = field(repr=False)
+    secret: str = field(repr=False)
 
     @property
     def text(self) -> str:

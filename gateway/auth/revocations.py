@@ -14,7 +14,7 @@ from functools import partial
 from gateway.bus.base import Revoked
 from gateway.clock import Clock, milliseconds
 from gateway.connections import Connections
-from gateway.store import logins
+from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.errors import Unavailable
 
@@ -67,6 +67,12 @@ class Revocations:
             for user_id, session in batch:
                 if session not in living:
                     self._connections.revoke(Revoked(user_id, frozenset({session})))
+        outsiders = sorted(self._connections.outsiders())
+        for start in range(0, len(outsiders), BATCH):
+            batch_of_users = outsiders[start : start + BATCH]
+            enabled = await self._database.look_up(partial(users.enabled, ids=batch_of_users))
+            for user_id in set(batch_of_users) - enabled:
+                self._connections.revoke(Revoked(user_id, None))
 
     async def _look_at_all(self) -> None:
         while True:

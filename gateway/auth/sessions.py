@@ -6,7 +6,7 @@ successor; later for the latter, and the whole session ends (RFC 9700 §4.14.2).
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -43,10 +43,10 @@ class InvalidScope(MessageError):
 class Grant:
     """What a client is given: an access token with its scopes and its life in seconds, and a refresh token."""
 
-    access_token: str
+    access_token: str = field(repr=False)
     expires_in: int
     scopes: frozenset[str]
-    refresh_token: str
+    refresh_token: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ class Sessions:
         allowed = frozenset(user.scopes.split())
         scopes = allowed & asked if asked else allowed
         if not scopes:
+            # The password was right: whoever tries passwords out like this leaves a line as well.
+            self._audit.write("log_in_failed", caller, user=user.name, user_id=user.id, reason="invalid_scope")
             raise InvalidScope(
                 "none of these scopes is allowed to this user; without `scope` the token has all that are"
             )
@@ -105,7 +107,10 @@ class Sessions:
             address=caller.address,
             user_agent=caller.user_agent,
         )
-        await self._announce(user.id, await self._database.transact(partial(self._add, user, login)))
+        too_many = await self._database.transact(partial(self._add, user, login))
+        for session in too_many:
+            self._audit.write("session_ended", caller, user=user.name, user_id=user.id, session=session)
+        await self._announce(user.id, too_many)
         self._audit.write("log_in", caller, user=user.name, user_id=user.id, session=login.id)
         return self._grant(login, scopes, token)
 
@@ -179,7 +184,7 @@ class Sessions:
 
     def _grant(self, login: LoginRow, scopes: frozenset[str], token: RefreshToken) -> Grant:
         left = (login.expires_at - milliseconds(self._clock)) // 1000
-        lifetime = max(1, min(self._tokens.lifetime_seconds, left))
+        lifetime = max(1, min(self._tokens.lifetime_seconds, left, self._idle_life // 1000))
         access_token = self._tokens.issue(login.user_id, scopes, session_id=login.id, lifetime_seconds=lifetime)
         return Grant(access_token, lifetime, scopes, token.text)
 

@@ -6,13 +6,15 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from gateway.audit import Audit
 from gateway.auth import key_files
 from gateway.auth.key_files import SECRET_KID, KeyFile
 from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
+from gateway.caller import operator
 from gateway.clock import SystemClock
-from gateway.settings import load_settings
-from gateway.startup import StartError
+from gateway.settings import Settings, load_settings
+from gateway.startup import StartError, make_data_dir
 from schemas.base import timestamp
 
 app = typer.Typer(help="Make, list and retire the keys that sign tokens.", no_args_is_help=True)
@@ -30,6 +32,7 @@ def new(
     settings = load_settings()
     key_files.read_folder(settings)
     made = key_files.make_file(settings.key_folder, algorithm, SystemClock().wall())
+    _note(settings, "key_made", made.key.kid)
     typer.echo(f"made {made.path} ({algorithm})")
     typer.echo(
         f"A running gateway takes it up within {REREAD_SECONDS} seconds, and signs with it in {SIGNS_AFTER_SECONDS}."
@@ -82,14 +85,22 @@ def retire(
         raise StartError(f"{kid} is the only key that signs; make another first: gateway keys new")
     if now or ended:
         file.path.unlink()
+        _note(settings, "key_removed", kid)
         typer.echo(f"removed {file.path}; within {REREAD_SECONDS} seconds no token of it is taken any more")
         if not ended:
             typer.echo("Connections that came in with such a token stay until it ends; a restart ends them now.")
         return
     if file.until is None:
         file = key_files.retire_file(file, time + REREAD_SECONDS + MAX_LIFETIME_SECONDS)
+        _note(settings, "key_retired", kid)
     assert file.until is not None  # noqa: S101 - as was just made sure
     typer.echo(f"{kid} signs no more, and verifies until {_time(file.until)}; then this command removes it")
+
+
+def _note(settings: Settings, event: str, kid: str) -> None:
+    make_data_dir(settings.data_dir)
+    with Audit(settings.audit_path, SystemClock()) as audit:
+        audit.write(event, operator(), kid=kid)
 
 
 def _state(file: KeyFile, signing: str, now: float) -> str:

@@ -4,7 +4,7 @@ All of this is for `Database.look_up` and `Database.transact`. Times are millise
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, null, or_, select, union_all, update
 
@@ -25,10 +25,10 @@ class LoginRow:
     created_at: int
     last_used_at: int
     expires_at: int
-    family_hash: str | None = None
-    refresh_hash: str | None = None
-    previous_hash: str | None = None
-    nonce: str | None = None
+    family_hash: str | None = field(default=None, repr=False)
+    refresh_hash: str | None = field(default=None, repr=False)
+    previous_hash: str | None = field(default=None, repr=False)
+    nonce: str | None = field(default=None, repr=False)
     ended_at: int | None = None
     address: str | None = None
     user_agent: str | None = None

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,7 +24,7 @@ class UserRow:
 
     id: str
     name: str
-    password_hash: str
+    password_hash: str = field(repr=False)
     full_name: str | None
     email: str | None
     scopes: str
@@ -139,8 +139,10 @@ def replace_password(connection: Connection, user_id: str, old_hash: str, new_ha
 
 
 def set_password(connection: Connection, name: str, password_hash: str) -> str | None:
-    """Store a new hash; gives the user's id, or None if there is no such user."""
-    change = update(users).where(users.c.name == name).values(password_hash=password_hash)
+    """Store a new hash; gives the user's id, or None if there is no such user, or not one of ours."""
+    # An id with a colon is of a user of another service, which is the one to ask for a password.
+    ours = (users.c.name == name) & users.c.id.not_like("%:%")
+    change = update(users).where(ours).values(password_hash=password_hash)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
@@ -153,6 +155,11 @@ def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> 
     """Disable a user, or enable one with None; gives the user's id, or None if there is no such user."""
     change = update(users).where(users.c.name == name).values(disabled=disabled_at is not None, disabled_at=disabled_at)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
+
+
+def enabled(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Tell which of these ids are of users who are not disabled."""
+    return set(connection.execute(select(users.c.id).where(users.c.id.in_(ids), ~users.c.disabled)).scalars())
 
 
 def locked(connection: Connection, user_id: str) -> UserRow | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.store import users
-from tests.client import App
+from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 
 MINUTE = 60
@@ -126,3 +126,12 @@ async def test_after_a_refresh_the_end_of_the_first_token_does_nothing(
                 await forgetful.expect("bye", code=4410)
                 await forgetful.expect_close(4410, "token_expired")
             await client.expect_nothing()
+
+
+async def test_a_token_that_may_not_read_hears_no_room_any_more(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
+        await ann.expect("room.joined")
+        answer = await app.http.post("/token", data={"username": alice, "password": PASSWORD, "scope": "chat:write"})
+        await ann.ask("auth.refresh", token=answer.json()["access_token"])
+        await ben.say(room, "not for her")
+        await ann.expect_nothing()

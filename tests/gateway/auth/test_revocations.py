@@ -14,6 +14,7 @@ from gateway.clock import milliseconds
 from gateway.store import logins, users
 from gateway.store.tables import logins as logins_table
 from gateway.store.tables import users as users_table
+from gateway.transport.frames import text_frame
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty
@@ -151,6 +152,26 @@ async def test_what_a_client_has_sent_before_the_end_is_not_handled_after_it(own
             while gateway.services.connections.count > 1:  # noqa: ASYNC110 - until the handler is done
                 await asyncio.sleep(0.01)
         await witness.expect_nothing()
+
+
+async def test_who_reads_nothing_is_gone_as_well_when_the_session_ends(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(outbox_frames=100_000, outbox_bytes=64 * 1024 * 1024)
+    async with App(gateway) as app, app.in_room("bob", "lobby") as witness:
+        grant = await app.grant("alice")
+        async with app.connect_with(grant["access_token"]) as deaf:
+            await deaf.ask("room.join", room="lobby")
+            await witness.expect("room.joined")
+            deaf.ws.transport.pause_reading()
+            connections = gateway.services.connections
+            user_id = gateway.services.tokens.verify(grant["access_token"]).sub
+            frame = text_frame(b'"' + b"x" * 250_000 + b'"')
+            for _ in range(40):  # far more than the sockets take
+                gateway.loop.call_soon_threadsafe(connections.deliver, frame, user_id)
+            await app.http.post("/token/revoke", data={"token": grant["access_token"]})
+            async with asyncio.timeout(5):
+                while connections.count > 1:  # noqa: ASYNC110 - until it is cut off
+                    await asyncio.sleep(0.01)
+            deaf.ws.transport.abort()
 
 
 async def test_logins_are_removed_a_day_after_their_end(own_gateway: OwnGateway) -> None:
