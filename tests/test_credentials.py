@@ -202,6 +202,9 @@ async def test_each_credential_opens_its_own_doors_only_and_is_in_no_log(
     assert json.loads(log.splitlines()[-1])["event"]
     key = (app.gateway.settings.data_dir / "secret_key").read_text().strip()
     tokens = later["access_token"], later["refresh_token"]
+    store = b"".join(file.read_bytes() for file in app.gateway.settings.data_dir.glob("gateway.db*"))
+    assert b"alice" in store
+    assert not [secret for secret in (*mine.all(), *tokens, OTHER_PASSWORD, key) if secret.encode() in store]
     for secret in (*mine.all(), *tokens, WRONG_PASSWORD, OTHER_PASSWORD, key):
         parts = [secret[start : start + 20] for start in range(max(1, len(secret) - 19))]
         assert not [line for line in log.splitlines() if any(part in line for part in parts)]
