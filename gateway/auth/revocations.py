@@ -102,7 +102,8 @@ class Revocations:
             before = milliseconds(self._clock) - KEEP_MILLISECONDS
             try:
                 removed = await self._database.transact(partial(logins.prune, before=before))
-                logger.info("removed %d logins that ended over a day ago", removed)
+                if removed:
+                    logger.info("removed %d logins that ended over a day ago", removed)
             except Unavailable:
                 pass  # logged by the store; there will be another time
             await asyncio.sleep(PRUNE_SECONDS)

@@ -289,7 +289,8 @@ def supported() -> bool:
 
 
 def _parser_is_as_expected() -> bool:
-    connection = ServerProtocol(max_size=1024)
+    # With a logger of its own, for nobody: it is no connection.
+    connection = ServerProtocol(max_size=1024, logger=logging.Logger("nobody", logging.CRITICAL))
     if connection.max_message_size != 1024:  # what `Direct.limit` changes
         return False
     connection.receive_data(
