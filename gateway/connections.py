@@ -82,7 +82,7 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         """Count a connection in."""
-        self._everyone.enter(connection)
+        self._everyone.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)
         self._of_address[connection.address] += 1

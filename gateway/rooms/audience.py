@@ -62,10 +62,6 @@ class Audience:
         self._settle()
         self._hearers.remove(hearer)
 
-    def enter(self, hearer: Hearer) -> None:
-        """Let somebody hear who may as well be given what has happened in this turn."""
-        self._hearers.add(hearer)
-
     def drop(self, hearer: Hearer) -> None:
         """Forget somebody who is gone: what is still to be given would reach nobody."""
         self._hearers.remove(hearer)
