@@ -1,7 +1,6 @@
 """The database: durable, migrated, consistent, and unavailable in words. On both stores, but for what only one has."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,6 @@ from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.tables import metadata
 from handlers.errors import Conflict
-
-
-@pytest.fixture
-async def database(store_url: str) -> AsyncIterator[Database]:
-    """An empty store, up to date."""
-    database = Database(store_url)
-    await database.upgrade()
-    yield database
-    await database.close()
 
 
 async def add(database: Database, name: str) -> None:

@@ -1,7 +1,6 @@
 """Users of other services, as the store has them: each once, whatever comes at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,14 +10,6 @@ from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.tables import users as users_table
-
-
-@pytest.fixture
-async def database(store_url: str) -> AsyncIterator[Database]:
-    database = Database(store_url)
-    await database.upgrade()
-    yield database
-    await database.close()
 
 
 async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refused(database: Database) -> None:
