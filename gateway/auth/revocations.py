@@ -8,8 +8,11 @@ somebody deleted, and what came at a time that the clocks of two machines do not
 
 import asyncio
 import logging
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from gateway.bus.base import Revoked
 from gateway.clock import Clock, milliseconds
@@ -17,6 +20,8 @@ from gateway.connections import Connections
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.errors import Unavailable
+
+Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
@@ -60,18 +65,14 @@ class Revocations:
 
     async def close_dead(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
-        open_sessions = sorted(self._connections.sessions())
-        for start in range(0, len(open_sessions), BATCH):
-            batch = open_sessions[start : start + BATCH]
+        for batch in _batches(self._connections.sessions()):
             living = await self._database.look_up(partial(logins.living, ids=[session for _, session in batch]))
             for user_id, session in batch:
                 if session not in living:
                     self._connections.revoke(Revoked(user_id, frozenset({session})))
-        outsiders = sorted(self._connections.outsiders())
-        for start in range(0, len(outsiders), BATCH):
-            batch_of_users = outsiders[start : start + BATCH]
-            enabled = await self._database.look_up(partial(users.enabled, ids=batch_of_users))
-            for user_id in set(batch_of_users) - enabled:
+        for ids in _batches(self._connections.outsiders()):
+            enabled = await self._database.look_up(partial(users.enabled, ids=ids))
+            for user_id in set(ids) - enabled:
                 self._connections.revoke(Revoked(user_id, None))
 
     async def _look_at_all(self) -> None:
@@ -107,3 +108,9 @@ class Revocations:
             except Unavailable:
                 pass  # logged by the store; there will be another time
             await asyncio.sleep(PRUNE_SECONDS)
+
+
+def _batches(items: Collection[Item]) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
