@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from gateway import chat
 from gateway.audit import Audit
 from gateway.auth import keys
-from gateway.auth.authorizers import OWN, Authorizer, OwnTokens
+from gateway.auth.authorizers import Authorizer, OwnTokens
 from gateway.auth.introspection import IntrospectedTokens
 from gateway.auth.issuers import IssuerTokens
 from gateway.auth.keys import KeyWatch
@@ -30,6 +30,7 @@ from gateway.http import console, health, introspection, revocation, sessions, t
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
+from gateway.outside import OWN
 from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -145,7 +146,6 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             tokens=tokens,
             logins=Logins(database, passwords, Throttle(settings, clock), bus, audit, clock),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
-            audit=audit,
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             unauthenticated=Places(settings.max_unauthenticated_per_address),

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from pydantic_core import PydanticCustomError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-OWN_SERVICE = "gateway"
-"""The service that checks our own tokens, so no outside one may have this name."""
+OWN = "gateway"
+"""The service that checks our own tokens, and the default; no outside one may have this name."""
 
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 
 
 def _service_name(value: str) -> str:
-    if value == OWN_SERVICE:
+    if value == OWN:
         raise PydanticCustomError("service", "expected another name than `gateway`, which is our own service")
     return value
 

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from gateway.audit import Audit
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
@@ -41,7 +40,6 @@ class Services:
     tokens: Tokens
     logins: Logins
     sessions: Sessions
-    audit: Audit
     authorizers: dict[str, Authorizer]
     tickets: Tickets
     unauthenticated: Places

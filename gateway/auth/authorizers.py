@@ -4,16 +4,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from gateway.auth.tokens import Tokens
+from gateway.auth.tokens import Claims, Tokens
+from gateway.outside import OWN
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
-
-OWN = "gateway"
-"""The service that checks our own tokens, and the default."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,14 @@ class OwnTokens:
 
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user; since it was issued, its session may have ended, or its user."""
-        claims = self._tokens.verify(token)
-        return await standing(
-            self._database,
-            user_id=claims.sub,
-            scopes=claims.scopes,
-            expires_at=float(claims.exp),
-            sid=claims.sid,
-        )
+        return await standing_of(self._database, self._tokens.verify(token))
+
+
+async def standing_of(database: Database, claims: Claims) -> AuthResult:
+    """Tell whom the claims of a verified token of ours stand for by now, or raise `TokenRevoked`."""
+    return await standing(
+        database, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
+    )
 
 
 async def standing(

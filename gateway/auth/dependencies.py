@@ -8,10 +8,11 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from gateway.auth import carriers
-from gateway.auth.authorizers import OWN, AuthResult, authorize
+from gateway.auth.authorizers import AuthResult, authorize
 from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
 from gateway.caller import address_of
+from gateway.outside import OWN
 from gateway.services import ServicesDep
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed

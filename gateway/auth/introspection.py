@@ -11,14 +11,14 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.outsiders import Outsiders
+from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
-from gateway.auth.signatures import MAX_TOKEN_LENGTH
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.clock import Clock
 from gateway.outside import Introspection
 from gateway.settings import Settings
-from handlers.errors import AuthenticationFailed, TokenExpired
+from handlers.errors import TokenExpired
+from schemas.messages.auth import MAX_TOKEN_LENGTH
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ MAX_REMEMBERED = 10_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
 Time = Annotated[int, Field(ge=0, le=2**53)]
-Text = Annotated[str, Field(min_length=1, max_length=1024)]
 
 Answer = dict[str, Any]
 
@@ -76,15 +75,15 @@ class IntrospectedTokens:
         Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if there is no answer.
         """
         if len(token) > MAX_TOKEN_LENGTH or _TOKEN.fullmatch(token) is None:
-            raise _bad_token()
+            raise bad_token()
         answer = await self._ask_once(token)
         if answer.get("active") is not True:
-            raise _bad_token()
+            raise bad_token()
         try:
             claims = ActiveToken.model_validate(answer)
         except ValidationError:
             logger.warning("the service %s calls a token active without saying whose it is", self._service)
-            raise _bad_token() from None
+            raise bad_token() from None
         self._check(claims)
         # Of a token without an end nobody can tell how long it is good, so it is asked about again after a while.
         expires_at = self._clock.wall() + self._lifetime_seconds if claims.exp is None else claims.exp
@@ -94,14 +93,14 @@ class IntrospectedTokens:
         now = self._clock.wall()
         audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
         if self._described.issuer not in {None, claims.iss}:
-            raise _bad_token()
+            raise bad_token()
         if self._described.audience is not None and self._described.audience not in audiences:
-            raise _bad_token()
+            raise bad_token()
         # A refresh token is active, too, and some services say so; it is no credential for us.
         if claims.token_type is not None and claims.token_type.lower() != "bearer":
-            raise _bad_token()
+            raise bad_token()
         if claims.nbf > now + LEEWAY_SECONDS:
-            raise _bad_token()
+            raise bad_token()
         if claims.exp is not None and claims.exp <= now:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
 
@@ -140,7 +139,3 @@ class IntrospectedTokens:
             logger.info("the service %s can be asked about tokens again", self._service)
         self._answers = True
         return answer
-
-
-def _bad_token() -> AuthenticationFailed:
-    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")

@@ -7,20 +7,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth import signatures
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.outsiders import Outsiders
+from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.published_keys import PublishedKeys
 from gateway.auth.signatures import MAX_KID_LENGTH, BadToken, Key
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.clock import Clock
 from gateway.outside import Issuer
-from handlers.errors import AuthenticationFailed, TokenExpired
+from handlers.errors import TokenExpired
 
 # RFC 7515 §4.1.11 and RFC 7797: each changes what is signed or what it means. All other parameters that others use,
 # such as `x5t` and `jku`, are hints that we do not follow.
 REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "cty"})
 
 Time = Annotated[int, Field(ge=0, le=2**53)] | Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class OutsideClaims(BaseModel):
@@ -57,7 +56,7 @@ class IssuerTokens:
             raw = key.verify(token)
             claims = OutsideClaims.model_validate(raw)
         except (BadToken, ValidationError):
-            raise _bad_token() from None
+            raise bad_token() from None
         self._check_claims(claims)
         return await self._outsiders.admit(claims.sub, raw, claims.exp)
 
@@ -84,12 +83,8 @@ class IssuerTokens:
         now = self._clock.wall()
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         if claims.iss != self._described.issuer or self._described.audience not in audiences:
-            raise _bad_token()
+            raise bad_token()
         if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
-            raise _bad_token()
+            raise bad_token()
         if claims.exp <= now:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
-
-
-def _bad_token() -> AuthenticationFailed:
-    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")

@@ -7,9 +7,9 @@ our own users has: nobody becomes another by what a service says. The name is ta
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
 from gateway.clock import Clock, milliseconds
@@ -26,6 +26,8 @@ MAX_CONNECTION_SECONDS = 24 * 3600
 _user_name: TypeAdapter[str] = TypeAdapter(UserName)
 
 Claims = Mapping[str, Any]
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A claim of theirs that is a name: of an issuer, a user, an audience."""
 
 
 class NoUserName(AuthenticationFailed):
@@ -85,6 +87,11 @@ class Outsiders:
             return _user_name.validate_python(name.lower())
         except ValidationError as error:
             raise NoUserName(f"the token's `{claim}` is no user name here: {error.errors()[0]['msg']}") from None
+
+
+def bad_token() -> AuthenticationFailed:
+    """Refuse a token of an outside service, whatever is wrong with it."""
+    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")
 
 
 def outsider_id(service: str, subject: str) -> str:

@@ -21,8 +21,8 @@ from jose.backends.base import Key as JoseKey
 from jose.exceptions import JOSEError
 
 from gateway import strict_json
+from schemas.messages.auth import MAX_TOKEN_LENGTH
 
-MAX_TOKEN_LENGTH = 4096
 MAX_PAYLOAD_DEPTH = 16
 
 MAX_KID_LENGTH = 256

@@ -1,15 +1,12 @@
 """`POST /token/introspect`: a service asks what a token stands for (RFC 7662)."""
 
-from functools import partial
-from typing import Annotated
-
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Response
 
 from gateway.auth import refresh_tokens
+from gateway.auth.authorizers import standing_of
 from gateway.auth.dependencies import CurrentUser
-from gateway.http.oauth import answer
+from gateway.http.oauth import HintField, TokenField, answer
 from gateway.services import Services, ServicesDep
-from gateway.store import logins
 from handlers.errors import AuthenticationFailed, MissingScope
 from schemas.errors import ErrorBody
 from schemas.token import Introspection
@@ -27,8 +24,8 @@ SCOPE = "server"
 async def introspect(
     auth: CurrentUser,
     services: ServicesDep,
-    token: Annotated[str, Form(max_length=4096)],
-    token_type_hint: Annotated[str, Form(max_length=64)] = "",
+    token: TokenField,
+    token_type_hint: HintField = "",
 ) -> Response:
     """Tell what a token stands for, to a caller whose own has the scope `server`. No refresh token is spent by it."""
     if SCOPE not in auth.scopes:
@@ -59,16 +56,13 @@ async def _refresh_token(services: Services, token: str) -> Introspection:
 async def _access_token(services: Services, token: str) -> Introspection:
     try:
         claims = services.tokens.verify(token)
+        auth = await standing_of(services.database, claims)
     except AuthenticationFailed:
         return Introspection(active=False)
-    user = await services.database.look_up(partial(logins.user_of, login_id=claims.sid, user_id=claims.sub))
-    if user is None or user.disabled:
-        return Introspection(active=False)
-    scopes = claims.scopes & frozenset(user.scopes.split())
     return Introspection(
         active=True,
         token_type="bearer",  # noqa: S106 - a type of token, not a secret
-        scope=" ".join(sorted(scopes)),
-        username=user.name,
+        scope=" ".join(sorted(auth.scopes)),
+        username=auth.user,
         **claims.model_dump(include={"sub", "sid", "exp", "iat", "nbf", "iss", "aud", "jti"}),
     )

@@ -1,17 +1,23 @@
 """What the endpoints of OAuth 2.0 share: answers that nobody keeps, and errors in the words of RFC 6749 §5.2."""
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Annotated, Literal
 
+from fastapi import Form
 from starlette.responses import JSONResponse
 
 from gateway.http.errors import error_response
 from handlers.errors import MessageError, ValidationFailed
 from schemas.base import FieldError, Wire
+from schemas.messages.auth import MAX_TOKEN_LENGTH
 from schemas.token import TokenError
 
 # RFC 6749 §5.1: nothing on the way may keep the answer.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+# RFC 7009 §2.1 and RFC 7662 §2.1 take the same two.
+TokenField = Annotated[str, Form(max_length=MAX_TOKEN_LENGTH)]
+HintField = Annotated[str, Form(max_length=64)]
 
 Code = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
 

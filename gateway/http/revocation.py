@@ -1,11 +1,9 @@
 """`POST /token/revoke`: a client that logs out (RFC 7009)."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Response
 
 from gateway.http.callers import CallerDep
-from gateway.http.oauth import NO_STORE
+from gateway.http.oauth import NO_STORE, HintField, TokenField
 from gateway.services import ServicesDep
 
 router = APIRouter(tags=["log in"])
@@ -15,8 +13,8 @@ router = APIRouter(tags=["log in"])
 async def revoke(
     services: ServicesDep,
     caller: CallerDep,
-    token: Annotated[str, Form(max_length=4096)],
-    token_type_hint: Annotated[str, Form(max_length=64)] = "",
+    token: TokenField,
+    token_type_hint: HintField = "",
 ) -> Response:
     """End the session of a refresh token or an access token, with all its tokens and connections.
 
