@@ -38,7 +38,10 @@ OVERSIZE_FACTOR = 4
 """A frame over the limit is answered with 41300; one this many times over it ends the connection with 1009."""
 
 SHUTDOWN_SECONDS = 1
-"""How long requests that are under way are given when all connections have had their time."""
+"""How long requests that are under way, and the last bytes to sockets, are given when all have had their time."""
+
+CANCEL_SECONDS = 1
+"""How long requests are given to end once their sockets are cut."""
 
 
 class LogLevel(StrEnum):
@@ -97,7 +100,7 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "ws_ping_timeout": settings.heartbeat_seconds,
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies or None,
-        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS + CANCEL_SECONDS,
     }
     return uvicorn.Config(app, **(defaults | options))  # type: ignore[arg-type]
 
@@ -178,7 +181,17 @@ class AnnouncingServer(uvicorn.Server):
         services: Services | None = self.lifespan.state.get("services")
         if services is not None:
             await self._drain(services)
+        # uvicorn waits for every socket to be closed, and one whose client does not read its last bytes never is.
+        cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)
         await super().shutdown(sockets=sockets)
+        cut.cancel()
+
+    def _cut_off(self) -> None:
+        left = [connection.transport for connection in self.server_state.connections]
+        for transport in left:
+            transport.abort()
+        if left:
+            logger.info("cut off %d sockets that were not closed in time", len(left))
 
     async def _drain(self, services: Services) -> None:
         drain = asyncio.create_task(services.connections.drain(self._settings.drain_seconds))

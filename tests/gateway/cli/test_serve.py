@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sqlite3
 import stat
 import time
@@ -16,7 +17,7 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.cli.serve import SHUTDOWN_SECONDS
+from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS
 from tests.client import App, ChatClient
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
@@ -206,6 +207,8 @@ def test_in_production_it_shows_no_page_and_ctrl_c_ends_it(tmp_path: Path) -> No
 SLOW = """
 import asyncio
 
+from fastapi import Response
+
 from gateway.app import create_app
 from handlers import HANDLERS, MsgHandler
 from schemas.base import Empty
@@ -229,6 +232,11 @@ class Hour(SlowHandler):
 
 
 app = create_app(handlers={**HANDLERS, "wait.second": Second, "wait.hour": Hour})
+
+
+@app.get("/much")
+async def much() -> Response:
+    return Response(b"x" * 20_000_000)
 """
 
 
@@ -308,10 +316,21 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
             silent_writer.close()
             deaf.ws.transport.abort()
         served.output.close()
-    assert took < 1 + SHUTDOWN_SECONDS + 2  # of which two are the machine's
+    assert took < 1 + SHUTDOWN_SECONDS + CANCEL_SECONDS + 2  # of which two are the machine's
     for line in served.output.text.splitlines():
         assert not re.search("Traceback|ERROR|WARNING", line), line
     with closing(sqlite3.connect(tmp_path / "data" / "gateway.db")) as store:
         [(top,)] = store.execute("SELECT max(offset) FROM messages").fetchall()
     assert max(int(id.rpartition(".")[2]) for id in acknowledged) <= top
     assert len(set(acknowledged)) == len(acknowledged) <= top
+
+
+def test_a_gateway_that_stops_cuts_off_who_does_not_read_what_it_asked_for(slow: Served) -> None:
+    with socket.create_connection(("127.0.0.1", slow.port), WAIT_SECONDS) as deaf:
+        deaf.send(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert deaf.recv(8) == b"HTTP/1.1"
+        slow.process.send_signal(signal.SIGTERM)
+        assert slow.process.wait(WAIT_SECONDS) == 0
+    slow.output.close()
+    assert "cut off 1 sockets that were not closed in time" in slow.output.text
+    assert not re.search("Traceback|ERROR|WARNING", slow.output.text), slow.output.text
