@@ -46,6 +46,9 @@ Receive = Callable[[BusEvent], int]
 Revoke = Callable[[Revoked], None]
 """Takes the news that sessions have ended."""
 
+Missed = Callable[[str | None], None]
+"""Takes the news that events of a room, or of all rooms, may not have come: the store knows what they were."""
+
 
 class Bus(Protocol):
     """Carries events between nodes.
@@ -53,16 +56,25 @@ class Bus(Protocol):
     What it may do wrong is bounded:
 
     - an event may be lost, doubled or late: whoever needs all of a room's log compares offsets and reads the store;
+      where the bus knows that something may be lost, it says so by `missed`;
     - events of one publisher arrive in order, those of several in any order;
-    - publishing never waits for a receiver;
+    - publishing never waits for a receiver, nor for the bus itself: this node has the event before `publish` returns,
+      the others as soon as may be;
     - a revocation may be lost, doubled or late as well: every node also asks the store.
     """
 
-    async def start(self, receive: Receive, revoke: Revoke) -> None:
-        """Begin to give events to `receive` and revocations to `revoke`, those of this node included."""
+    @property
+    def is_up(self) -> bool:
+        """Whether what is published now reaches other nodes."""
+
+    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+        """Begin to give events to `receive` and revocations to `revoke`, those of this node included.
+
+        Raises `StartError` if there is no such bus, or it must be there and is not.
+        """
 
     async def publish(self, event: BusEvent) -> int:
-        """Give an event to every node that it concerns; returns how many connections that reached."""
+        """Give an event to every node that it concerns; returns how many connections it reached on this one."""
 
     async def revoke(self, revoked: Revoked) -> None:
         """Tell every node that sessions have ended. Like `publish`, after that has been committed."""

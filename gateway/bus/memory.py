@@ -1,6 +1,6 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
-from gateway.bus.base import BusEvent, Receive, Revoke, Revoked
+from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
 
 
 class MemoryBus:
@@ -10,8 +10,13 @@ class MemoryBus:
         self._receive: Receive | None = None
         self._revoke: Revoke | None = None
 
-    async def start(self, receive: Receive, revoke: Revoke) -> None:
-        """Begin to give events to `receive`, and revocations to `revoke`."""
+    @property
+    def is_up(self) -> bool:
+        """Always."""
+        return True
+
+    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+        """Begin to give events to `receive`, and revocations to `revoke`. Nothing is ever missed."""
         self._receive = receive
         self._revoke = revoke
 

