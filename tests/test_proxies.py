@@ -1,0 +1,229 @@
+"""The gateway behind the proxies whose configurations lie in `deploy/`: real nginx, real Caddy, real TLS."""
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.client import PASSWORD, WAIT_SECONDS, ChatClient
+from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.valkey import free_port
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+START_SECONDS = 20
+
+
+@dataclass
+class Proxy:
+    """A proxy before a gateway, and before a node that is not there."""
+
+    port: int
+    folder: Path
+    gateway: Gateway
+    trust: ssl.SSLContext
+
+    def client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=f"https://localhost:{self.port}", verify=self.trust, timeout=WAIT_SECONDS)
+
+    @asynccontextmanager
+    async def socket(self, path: str, **headers: str) -> AsyncIterator[ChatClient]:
+        url = f"wss://localhost:{self.port}{path}"
+        async with connect(url, ssl=self.trust, compression=None, additional_headers=headers) as ws:
+            yield ChatClient(ws)
+
+    def logged(self) -> str:
+        return "".join(file.read_text() for file in self.folder.glob("*.log"))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate of one's own for `localhost`."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "fullchain.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "privkey.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that trusts the proxies of this machine."""
+    settings = settings_for_tests(
+        tmp_path_factory.mktemp("proxied"), trusted_proxies="127.0.0.1", max_connections_per_user=3
+    )
+    with running_gateway(settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxy(
+    request: pytest.FixtureRequest, gateway: Gateway, certificate: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Each of the two, with the configuration of `deploy/` but for names, ports and folders."""
+    binary = shutil.which(request.param)
+    if binary is None:
+        reason = f"needs {request.param}: install the package of this name"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    folder = tmp_path_factory.mktemp(request.param)
+    port = free_port()
+    changes = {
+        "127.0.0.1:8001": f"127.0.0.1:{gateway.port}",
+        "127.0.0.1:8002": f"127.0.0.1:{free_port()}",  # a node that is down
+        "/etc/ssl/gateway": str(certificate),
+        f"/var/log/{request.param}": str(folder),
+    }
+    if request.param == "nginx":
+        configuration, file = folder / "nginx.conf", DEPLOY / "nginx.conf"
+        changes |= {"listen 443 ssl": f"listen 127.0.0.1:{port} ssl", "listen 80": f"listen 127.0.0.1:{free_port()}"}
+        changes |= {"worker_rlimit_nofile 65536;": "", "worker_processes auto": "worker_processes 1"}
+        command = [binary, "-c", str(configuration), "-p", str(folder), "-g", f"daemon off; pid {folder}/pid;"]
+    else:
+        configuration, file = folder / "Caddyfile", DEPLOY / "Caddyfile"
+        tls = f"tls {certificate}/fullchain.pem {certificate}/privkey.pem"
+        changes |= {
+            "gateway.example.com {": f"https://localhost:{port} {{\n\t{tls}",
+            "{\n\tservers": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers",
+        }
+        command = [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    with running_proxy(command, configuration, _changed(file.read_text(), changes), port):
+        yield Proxy(port, folder, gateway, ssl.create_default_context(cafile=str(certificate / "fullchain.pem")))
+
+
+@contextmanager
+def running_proxy(command: list[str], configuration: Path, text: str, port: int) -> Iterator[None]:
+    configuration.write_text(text)
+    folder = configuration.parent
+    variables = os.environ | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=variables)
+    try:
+        until = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            assert process.poll() is None, (folder / "output").read_text()
+            assert time.monotonic() < until, (folder / "output").read_text()
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def _changed(text: str, changes: dict[str, str]) -> str:
+    for old, new in changes.items():
+        if old in text or not old.startswith("/"):
+            assert old in text, f"the configuration has no {old!r} any more"
+            text = text.replace(old, new)
+    return text
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def log_in(http: httpx2.AsyncClient, name: str) -> str:
+    await http.post("/users", json={"username": name, "password": PASSWORD})
+    response = await http.post("/token", data={"username": name, "password": PASSWORD})
+    assert response.status_code == 200, response.text
+    token: str = response.json()["access_token"]
+    return token
+
+
+async def test_an_app_logs_in_and_talks_through_the_proxy_though_one_node_is_down(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        for _ in range(6):
+            assert (await http.get("/healthz")).status_code == 200
+        token = await log_in(http, "alice")
+        async with proxy.socket(f"/ws/chat?token={token}") as client:
+            await client.expect("welcome", user="alice")
+            await client.ask("room.join", room="lobby")
+            await client.ask("chat.send", room="lobby", text="through the proxy")
+            await client.expect("chat.message", text="through the proxy")
+
+
+async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        token = await log_in(http, "bob")
+        ticket = (await http.post("/ws/ticket", headers={"Authorization": f"Bearer {token}"})).json()["ticket"]
+        for path, headers in (
+            (f"/ws/chat?token={token}", {}),
+            (f"/ws/chat?ticket={ticket}", {}),
+            ("/ws/chat", {"Authorization": f"Bearer {token}"}),
+            ("/ws/chat", {"Cookie": f"session={token}", "Origin": f"https://localhost:{proxy.port}"}),
+        ):
+            async with proxy.socket(path, **headers) as client:
+                await client.expect("welcome", user="bob")
+        with pytest.raises(InvalidStatus):
+            async with proxy.socket(f"/no/such/path?token={token}"):
+                pass
+    async with asyncio.timeout(WAIT_SECONDS):
+        while "/no/such/path" not in proxy.logged():  # noqa: ASYNC110 - it is another process that writes
+            await asyncio.sleep(0.01)
+    for secret in (token, ticket, PASSWORD):
+        assert secret not in proxy.logged()
+        assert secret[-20:] not in proxy.logged()
+
+
+async def test_the_address_that_a_client_claims_is_not_believed(proxy: Proxy) -> None:
+    claim = {"username": "carol", "password": PASSWORD}
+    async with proxy.client() as http:
+        await http.post("/users", json=claim)
+        assert (await http.post("/token", data=claim, headers={"X-Forwarded-For": "203.0.113.7"})).status_code == 200
+    told = (proxy.gateway.settings.data_dir / "audit.log").read_text()
+    assert "carol" in told
+    assert "127.0.0.1" in told
+    assert "203.0.113.7" not in told
+
+
+async def test_a_page_of_the_gateway_itself_is_let_in_and_that_of_another_port_is_not(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        token = await log_in(http, "dora")
+        async with proxy.socket(f"/ws/chat?token={token}", Origin=f"https://localhost:{proxy.port}") as client:
+            await client.expect("welcome", user="dora")
+        async with proxy.socket(f"/ws/chat?token={token}", Origin="https://localhost:1") as client:
+            await client.expect("error", status=40300)
+            await client.expect("bye", code=1008, reason="forbidden_origin")
+
+
+async def test_what_is_for_those_inside_is_not_shown_outside(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        assert (await http.get("/readyz")).status_code == 404
+        assert (await http.get("/metrics")).status_code == 404
+
+
+async def test_a_body_of_a_megabyte_is_refused(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        # 502 where the gateway has refused it, and hung up, before Caddy had passed on the rest.
+        assert (await http.post("/users", content=b"x" * 1_000_000)).status_code in {413, 502}
