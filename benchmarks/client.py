@@ -48,6 +48,11 @@ class Client(WSListener):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionError("a connection was lost"))
 
+    def hang_up(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.disconnect()
+
     def closed(self, code: int) -> None:
         """Take the code with which the server closes."""
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -194,7 +194,7 @@ class Person:
         self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)
 
 
-async def populate(database: Database, people: Sequence[Person], membership: dict[str, Sequence[Person]]) -> None:
+async def populate(database: Database, people: Sequence[Person], membership: Mapping[str, Sequence[Person]]) -> None:
     """Make the tables, people, and rooms with their members, as if all of them had registered and joined."""
     now = milliseconds(SystemClock())
     await database.upgrade()
@@ -239,7 +239,7 @@ def _room(id: int, name: str, now: int) -> Frame:
 
 
 class Asker(WSListener):
-    """A connection that asks one thing or several at a time, and waits for the answers; events are let go."""
+    """A connection that asks one thing or several at a time, and waits for the answers; `take` may look at all else."""
 
     def __init__(self) -> None:
         self._transport: WSTransport | None = None
@@ -259,9 +259,13 @@ class Asker(WSListener):
         message = json.loads(frame.get_payload_as_bytes())
         if message["type"] == "welcome":
             self.welcomed.set_result(None)
+        self.take(message)
         answer = self._answers.pop(message.get("id"), None)
         if answer is not None and not answer.done():
             answer.set_result(message)
+
+    def take(self, message: Frame) -> None:
+        """Take any message as it comes, before whoever waits for it."""
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """End: what has not been answered never will be."""
@@ -297,9 +301,9 @@ def _break(waiting: "asyncio.Future[Any]") -> None:
         waiting.exception()  # so that nobody complains where nobody waits any more
 
 
-async def connect(server: Server, person: Person) -> Asker:
+async def connect(server: Server, person: Person, asker: Asker | None = None) -> Asker:
     """Connect as somebody, up to the welcome, or raise `OSError`."""
-    asker = Asker()
+    asker = asker or Asker()
     if (await ws_connect(lambda: asker, server.url(person.token)))[1] is not asker:
         # picows 2.3 raises nothing for a connection that is lost before it is one.
         raise ConnectionError("the connection was lost")

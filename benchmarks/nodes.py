@@ -1,0 +1,232 @@
+"""What a room costs whose listeners are spread over several nodes: `python -m benchmarks.nodes`.
+
+One gateway with its bus in memory, then one, two and three that share a bus and a store, each with the same room and
+as many listeners. First ten of them talk as fast as they hear themselves; then one says something 50 times a
+second, for the times; then ten talk in a room that only the first node hears, for what that costs the others.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.dialects import ROOM, ROOM_NAME, Authenticated, enter_all
+from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
+from benchmarks.talk import TEXT, Listening, Talk, room_message
+from tests.postgres import fresh_database, running_postgres
+from tests.valkey import running_valkey
+
+TALKERS = 10
+SETTLING_SECONDS = 1.0
+EACH_SECOND = 50
+ALL_HEARD_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: microseconds of CPU for each delivery, and milliseconds from saying to hearing."""
+
+    nodes: int
+    shared: bool
+    per_second: float
+    cpu: float
+    bus_cpu: float
+    p50: float
+    p99: float
+    idle_cpu: float | None
+    """What a node that hears nothing of it uses, in percent of a core, more than it does when nobody talks."""
+
+    @property
+    def bus_share(self) -> float:
+        """Which part of all the CPU the bus uses."""
+        return self.bus_cpu / (self.cpu + self.bus_cpu)
+
+
+class Timing(Listening):
+    """Somebody who also notes when what was said at `said_at` came."""
+
+    def __init__(self, dialect: Authenticated, talk: Talk, number: int, said_at: dict[int, float]) -> None:
+        super().__init__(dialect, talk, number)
+        self._said_at = said_at
+        self.seconds: list[float] = []
+
+    def take(self, text: bytes) -> None:
+        """Note it."""
+        if self._said_at and TEXT in text and text.startswith(b'{"type":"chat.message"'):
+            number = int(json.loads(text)["data"]["text"].partition(" ")[0])
+            self.seconds.append(time.perf_counter() - self._said_at[number])
+        else:
+            super().take(text)
+
+
+@dataclass
+class Cluster:
+    """Nodes, and those who are connected to them."""
+
+    servers: Sequence[Server]
+    pids: Sequence[int]
+    bus_pid: int | None
+    people: Sequence[Person]
+
+    def cpu(self) -> float:
+        """How much CPU all nodes have used."""
+        return sum(map(cpu_seconds, self.pids))
+
+    def bus_cpu(self) -> float:
+        """How much CPU the bus has used."""
+        return 0.0 if self.bus_pid is None else cpu_seconds(self.bus_pid)
+
+    async def measure(self, size: int, seconds: float) -> Result:
+        """Measure it all."""
+        talk, said_at = Talk(size), dict[int, float]()
+        listening = await self._come(size, talk, said_at, self.servers)
+        before, bus_before, began = self.cpu(), self.bus_cpu(), time.perf_counter()
+        await _talk(listening[:TALKERS], talk, seconds)
+        elapsed = time.perf_counter() - began
+        cpu, bus_cpu, heard = self.cpu() - before, self.bus_cpu() - bus_before, talk.heard
+        times = await _time(listening, said_at, seconds)
+        _hang_up(listening)
+        return Result(
+            nodes=len(self.servers),
+            shared=self.bus_pid is not None,
+            per_second=heard / elapsed,
+            cpu=1e6 * cpu / heard,
+            bus_cpu=1e6 * bus_cpu / heard,
+            p50=1000 * times[len(times) // 2],
+            p99=1000 * times[len(times) * 99 // 100],
+            idle_cpu=await self._elsewhere(seconds) if len(self.servers) > 1 else None,
+        )
+
+    async def _come(self, size: int, talk: Talk, said_at: dict[int, float], servers: Sequence[Server]) -> list[Timing]:
+        everyone = []
+        for number, server in enumerate(servers):
+            tokens = [person.token for person in self.people[number :: len(servers)]]
+            dialect = Authenticated(server.port, tokens)
+            share = len(range(number, size, len(servers)))
+            here = [Timing(dialect, talk, number + len(servers) * each, said_at) for each in range(share)]
+            await enter_all(dialect, here, ROOM)
+            everyone.append(here)
+        await asyncio.sleep(SETTLING_SECONDS)
+        # The talkers come first, and from every node.
+        listening = [here[each] for each in range(size) for here in everyone if each < len(here)]
+        for one in listening:
+            one.listen()
+        return listening
+
+    async def _elsewhere(self, seconds: float) -> float:
+        """Measure what it costs the other nodes when only the first one hears a room."""
+        talk = Talk(TALKERS)
+        listening = await self._come(TALKERS, talk, {}, self.servers[:1])
+        others = self.pids[1:]
+        resting = sum(map(cpu_seconds, others))
+        await asyncio.sleep(seconds)
+        talking = sum(map(cpu_seconds, others))
+        await _talk(listening, talk, seconds)
+        used = sum(map(cpu_seconds, others)) - talking - (talking - resting)
+        _hang_up(listening)
+        return 100 * used / seconds / len(others)
+
+
+async def _talk(talkers: Sequence[Listening], talk: Talk, seconds: float) -> None:
+    for talker in talkers:
+        talker.keep_talking()
+    await asyncio.sleep(seconds)
+    talk.stopped = True
+    until = time.monotonic() + ALL_HEARD_SECONDS
+    while talk.heard < talk.said * talk.size:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{talk.said * talk.size:,} should have been heard, and {talk.heard:,} were")
+        await asyncio.sleep(0.05)
+
+
+async def _time(listening: Sequence[Timing], said_at: dict[int, float], seconds: float) -> list[float]:
+    for number in range(int(seconds * EACH_SECOND)):
+        said_at[number] = time.perf_counter()
+        listening[0].send(room_message(number, b"%d %b" % (number, TEXT)))
+        await asyncio.sleep(1 / EACH_SECOND)
+    await asyncio.sleep(SETTLING_SECONDS)
+    # Of who is on the last node: not the one of who talks, where there are several.
+    return sorted(listening[-1].seconds)
+
+
+def _hang_up(listening: Sequence[Listening]) -> None:
+    for one in listening:
+        one.hang_up()
+
+
+async def measure(nodes: int, *, shared: bool, size: int, seconds: float) -> Result:
+    """Measure one number of nodes, on a store and a bus of its own."""
+    people = [Person(f"listener-{number}") for number in range(size)]
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        postgres = stack.enter_context(running_postgres(sync=True))
+        url = stack.enter_context(fresh_database(postgres.url("postgres")))
+        valkey = stack.enter_context(running_valkey()) if shared else None
+        bus = {} if valkey is None else {"GATEWAY_BUS_URL": valkey.url}
+        database = database_for(url)
+        try:
+            await populate(database, people, {ROOM_NAME: people})
+        finally:
+            await database.close()
+        servers = [Server(folder, url, **bus) for _ in range(nodes)]
+        pids = [await stack.enter_async_context(server.running()) for server in servers]
+        return await Cluster(servers, pids, None if valkey is None else valkey.pid, people).measure(size, seconds)
+
+
+def table_of(results: Sequence[Result], size: int) -> Table:
+    """Lay the figures out."""
+    table = Table(title=f"A room of {size}, over several nodes")
+    for title in (
+        *("nodes", "bus", "deliveries/s", "µs of CPU a delivery, nodes", "bus", "share of the bus"),
+        *("p50 ms", "p99 ms", "a node that does not hear it, % of a core"),
+    ):
+        table.add_column(title, justify="right")
+    for each in results:
+        table.add_row(
+            str(each.nodes),
+            "shared" if each.shared else "memory",
+            f"{each.per_second:,.0f}",
+            f"{each.cpu:.2f}",
+            f"{each.bus_cpu:.3f}",
+            f"{100 * each.bus_share:.1f} %",
+            f"{each.p50:.1f}",
+            f"{each.p99:.1f}",
+            "" if each.idle_cpu is None else f"{each.idle_cpu:.1f}",
+        )
+    return table
+
+
+async def nodes(size: int, seconds: float, most: int, report: Callable[[str], None]) -> list[Result]:
+    """Measure one node alone, then one and more with a bus."""
+    results = []
+    for count, shared in ((1, False), *((number, True) for number in range(1, most + 1))):
+        report(f"{count} nodes, bus {'shared' if shared else 'in memory'}")
+        results.append(await measure(count, shared=shared, size=size, seconds=seconds))
+    return results
+
+
+def main(
+    size: Annotated[int, typer.Option(min=TALKERS, max=5000, help="How many hear the room.")] = 300,
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="For how long each is measured.")] = 5,
+    most: Annotated[int, typer.Option(min=1, max=10, help="Up to how many nodes.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Measure deliveries over several nodes, and what the bus costs."""
+    console = Console(highlight=False, width=130)
+    results = uvloop.run(nodes(size, seconds, most, console.print))
+    console.print(table_of(results, size))
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(each) for each in results], indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
