@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     bus_url: str = "memory://"
     root_path: str = ""
     trusted_proxies: str = ""
+    plain_http: bool = False
     log_format: Literal["text", "json"] = "text"
     audit_log: str = ""
 

@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from gateway.audit import Audit
+from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
 from gateway.auth.throttle import Throttle
 from gateway.bus.base import Bus, Revoked
@@ -15,7 +16,8 @@ from gateway.clock import Clock, milliseconds
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError
+from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
+from schemas.base import FieldError
 from schemas.names import USER_NAME
 from schemas.users import NewUser
 
@@ -55,7 +57,11 @@ class Logins:
         return user if new_hash is None else await self._upgrade(user, new_hash)
 
     async def register(self, new: NewUser, caller: Caller) -> UserRow:
-        """Add a user, or raise `Conflict`; each costs a hash, so it is bounded as log-ins are."""
+        """Add a user, or raise `Conflict`, or `ValidationFailed` for a password that is easily guessed.
+
+        Each costs a hash, so it is bounded as log-ins are.
+        """
+        _check_guessable("password", new.password, new.username)
         self._throttle.take(caller, "registrations")
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
@@ -73,8 +79,10 @@ class Logins:
     async def change_password(self, name: str, old: str, new: str, session: str | None, caller: Caller) -> None:
         """Change a user's password and end all sessions but this one.
 
-        Raises `Forbidden` if the old one is wrong, and what `check` raises for too many of such tries.
+        Raises `Forbidden` if the old one is wrong, `ValidationFailed` if the new one is easily guessed, and what
+        `check` raises for too many of such tries.
         """
+        _check_guessable("new_password", new, name)
         try:
             user = await self.check(name, old, caller, event="password_change")
         except AuthenticationFailed:
@@ -106,3 +114,8 @@ class Logins:
         reason = "unknown_user" if user is None else "disabled" if right else "wrong_password"
         name, user_id = (None, None) if user is None else (user.name, user.id)
         self._audit.write(f"{event}_failed", caller, user=name, user_id=user_id, reason=reason)
+
+
+def _check_guessable(field: str, password: str, user_name: str) -> None:
+    if problem := common_problem(password, user_name):
+        raise ValidationFailed((FieldError(field=field, message=problem),))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -72,6 +73,7 @@ def serve(
     make_data_dir(settings.data_dir)
     keys.load(settings)
     sock = listen(host, port)
+    _check_transport(settings, sock)
     with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
@@ -84,6 +86,18 @@ def serve(
     server.run(sockets=[sock])
     if not server.started:
         raise StartError("the gateway did not start; the lines above say why")
+
+
+def _check_transport(settings: Settings, sock: socket.socket) -> None:
+    """Refuse to take passwords in plain HTTP from a network in production (ASVS 4.4.1)."""
+    address = sock.getsockname()[0]
+    if settings.development or settings.trusted_proxies or settings.plain_http or ip_address(address).is_loopback:
+        return
+    raise StartError(
+        f"--host {address}: the gateway speaks plain HTTP, and production needs TLS before it; name the proxy that ends"
+        " TLS in GATEWAY_TRUSTED_PROXIES, listen on 127.0.0.1, or write GATEWAY_PLAIN_HTTP=true if the network between"
+        " is as safe as a wire"
+    )
 
 
 def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Config:

@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from gateway.audit import Audit
+from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
 from gateway.caller import operator
 from gateway.cli.import_file import complain, read_users
@@ -48,7 +49,7 @@ def add(
     except ValidationError as error:
         raise StartError(f"USER: {error.errors()[0]['msg']}") from None
     scopes = check_scopes(users.DEFAULT_SCOPES | frozenset(scope or ()))
-    password = ask_password()
+    password = ask_password(name)
 
     async def work(database: Database, settings: Settings) -> None:
         hashed = await _hashed(password, settings)
@@ -152,19 +153,22 @@ def import_users(
 @app.command()
 def passwd(name: Name) -> None:
     """Set a user's password, and end all sessions. It is asked for, or read from standard input."""
-    password = ask_password()
+    password = ask_password(name)
     password_hash = asyncio.run(_hashed(password, load_settings()))
     _change(name, "password_set", partial(users.set_password, password_hash=password_hash))
     typer.echo(f"the password of {name} is set")
 
 
-def ask_password() -> str:
-    """Ask for a password twice, or read one line of standard input; it is never an argument, which others can see."""
+def ask_password(name: str) -> str:
+    """Ask for a user's new password twice, or read one line of standard input.
+
+    It is never an argument, which others can see.
+    """
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
-    if problem := password_problem(password):
+    if problem := password_problem(password) or common_problem(password, name):
         raise StartError(f"password: {problem}")
     return str(password)
 

@@ -69,6 +69,15 @@ def test_production_does_not_start_without_a_key(tmp_path: Path) -> None:
     assert run(tmp_path, "serve", **PRODUCTION).problem.startswith("GATEWAY_SECRET_KEY: production needs one; make it")
 
 
+def test_production_does_not_listen_on_a_network_without_tls_before_it(tmp_path: Path) -> None:
+    good: dict[str, Any] = PRODUCTION | {"GATEWAY_SECRET_KEY": GOOD_KEY}
+    refused = run(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0", **good)
+    assert refused.problem.startswith("--host 0.0.0.0: the gateway speaks plain HTTP, and production needs TLS")
+    for name, value in (("GATEWAY_TRUSTED_PROXIES", "10.0.0.1"), ("GATEWAY_PLAIN_HTTP", "true")):
+        with serving(tmp_path, "--host", "0.0.0.0", **(good | {name: value})) as served:
+            assert served.stop() == 0
+
+
 def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
     tmp_path: Path, run_here: RunHere
 ) -> None:

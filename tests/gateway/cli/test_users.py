@@ -64,6 +64,13 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
         ("add bob", "seven-7\n", "password: expected 8 to 1024 bytes of UTF-8, got 7"),
         ("add bob", "é" * 512 + "x", "password: expected 8 to 1024 bytes of UTF-8, got 1025"),
         ("add bob", "nul\0nul\0nul\n", "password: expected no NUL character"),
+        (
+            "add bob",
+            "password123\n",
+            "password: expected a password that is not among the most common ones;"
+            " a few words that do not belong together do",
+        ),
+        ("passwd alice", "ecilA\n" * 2, "password: expected 8 to 1024 bytes of UTF-8, got 5"),
         ("add bob", "", "password: expected 8 to 1024 bytes of UTF-8, got 0"),
         ("passwd carol", PASSWORD, "there is no user carol; see: gateway users list"),
         ("passwd alice", "short", "password: expected 8 to 1024 bytes of UTF-8, got 5"),
