@@ -40,6 +40,7 @@ from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
 from gateway.rooms.retention import Retention
+from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
@@ -127,6 +128,10 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         log.start()
         stack.push_async_callback(log.close)
 
+        sweep = Sweep(hub, bus, settings.sweep_seconds)
+        sweep.start()
+        stack.push_async_callback(sweep.close)
+
         retention = Retention(settings, database, clock)
         retention.start()
         stack.push_async_callback(retention.close)
@@ -155,6 +160,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             connections=connections,
             bus=bus,
             hub=hub,
+            sweep=sweep,
             log=log,
             presence=presence,
             typing=Typing(wheel, bus, clock),

@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
     max_presence_listeners: Count = 200
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
+    sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     rooms_open: bool = True
     join_rate: Rate = 10
     join_rate_per_user: Rate = 30
