@@ -19,6 +19,7 @@ from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
+from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -47,6 +48,7 @@ class Services:
     connections: Connections
     bus: Bus
     hub: Hub
+    sweep: Sweep
     log: Log
     presence: Presence
     typing: Typing

@@ -51,7 +51,7 @@ class ChatSession:
         self.joins = Allowance()
         rate = services.settings.join_rate
         self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
-        self.joined: set[str] = set()
+        self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
 
     @property

@@ -18,15 +18,18 @@ class BusEvent:
     room: str | None = None
     user: str | None = None
     epoch: str | None = None
+    """Which of the rooms that have had this name, where that matters: for what is logged, and for ends."""
     offset: int | None = None
-    """Where the room's log is after this event; None, as `epoch`, for what is not logged."""
+    """Where the room's log is after this event; None for what is not logged."""
     own_user: str | None = None
     own_frame: Frame | None = None
     """What the user of this id is given instead: who sent a message sees its `client_id`."""
     skip_user: str | None = None
     """The id of a user who is not told, since it is about that user."""
     drop_user: str | None = None
-    """The id of a user who hears the room no more after this event."""
+    """The id of a user who hears the room no more after this event, having been a member before it."""
+    departures: int | None = None
+    """With `drop_user`: how many memberships of the room have ended, this one included."""
     drop_all: bool = False
     """Whether nobody hears the room any more after this event."""
 
@@ -67,6 +70,10 @@ class Bus(Protocol):
     def is_up(self) -> bool:
         """Whether what is published now reaches other nodes."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there may be other nodes, so that something may be lost between them."""
+
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
         """Begin to give events to `receive` and revocations to `revoke`, those of this node included.
 
@@ -80,10 +87,16 @@ class Bus(Protocol):
         """Tell every node that sessions have ended. Like `publish`, after that has been committed."""
 
     async def subscribe(self, room: str) -> None:
-        """Ask for a room's events; from when this returns, none is missed but for the reasons above."""
+        """Ask for a room's events; from when this returns, none is missed but for the reasons above.
+
+        No room is asked for again before this has returned. It may raise, and then the room was not asked for.
+        """
 
     def unsubscribe(self, room: str) -> None:
-        """Stop asking for a room's events; some may still come."""
+        """Stop asking for a room's events; some may still come.
+
+        What is asked for after this takes effect after it, however long either takes.
+        """
 
     async def close(self) -> None:
         """Stop."""

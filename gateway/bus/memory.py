@@ -15,6 +15,11 @@ class MemoryBus:
         """Always."""
         return True
 
+    @property
+    def is_shared(self) -> bool:
+        """Never."""
+        return False
+
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
         """Begin to give events to `receive`, and revocations to `revoke`. Nothing is ever missed."""
         self._receive = receive
