@@ -225,6 +225,11 @@ class Settings(BaseSettings):
         return self.registration == "open"
 
     @property
+    def bus_shared(self) -> bool:
+        """Whether the bus reaches other processes."""
+        return self.bus_url != "memory://"
+
+    @property
     def key_folder(self) -> Path:
         """Where the key files are."""
         return self.keys_dir or self.data_dir / "keys"
