@@ -55,6 +55,8 @@ class Ear:
     offsets: list[int] = field(default_factory=list)
     kept: list[int] | None = None
     """What comes while the history is read, if it is."""
+    joined_at: int = 0
+    """Up to where the history is read: what is after it comes as events."""
 
 
 @dataclass
@@ -144,9 +146,10 @@ class Talker:
             if answer["type"] == "error":
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            more = answer["data"]["has_more"]
             for message in answer["data"]["messages"]:
-                self._add(name, ear, message["offset"])
+                if message["offset"] <= ear.joined_at:
+                    self._add(name, ear, message["offset"])
+            more = ear.position < ear.joined_at
         kept, ear.kept = ear.kept or [], None
         for offset in kept:
             if offset > ear.position:
@@ -155,6 +158,7 @@ class Talker:
     def joined(self, reply: Frame) -> None:
         """Take what the reply to joining has of the log."""
         name, ear = reply["room"], self.ears[reply["room"]]
+        ear.joined_at = reply["offset"]
         if ear.epoch is None:
             ear.epoch = reply["epoch"]
             ear.kept = [] if reply["offset"] else None  # read from the beginning

@@ -31,7 +31,7 @@ def served(tmp_path: Path, bus: str) -> Iterator[Served]:
     """A gateway of two workers."""
     with serving(tmp_path, "--workers", str(WORKERS), GATEWAY_BUS_URL=bus) as served:
         yield served
-        served.output.close()
+        served.stop()
 
 
 def workers_of(served: Served) -> list[int]:
