@@ -91,6 +91,11 @@ class RedisBus:
         return self._up.is_set()
 
     @property
+    def is_shared(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def waiting(self) -> int:
         """How many messages wait to be published."""
         return len(self._waiting)
