@@ -1,12 +1,14 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
-from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
 
 
 class MemoryBus:
     """Hands events straight to the one node that there is."""
 
     def __init__(self) -> None:
+        self.counts = BusCounts()
+        self.waiting = 0
         self._receive: Receive | None = None
         self._revoke: Revoke | None = None
 
