@@ -194,6 +194,16 @@ def make_bus(settings: Settings) -> Bus:
     return RedisBus(connect(settings), settings, secrets.token_hex(8))
 
 
+async def check_bus(settings: Settings) -> None:
+    """Make sure that the bus is there, if it must be; raises `StartError` in one line."""
+    bus = make_bus(settings)
+    try:
+        if settings.bus_required:
+            await bus.check()
+    finally:
+        await bus.close()
+
+
 @asynccontextmanager
 async def outside_authorizers(
     settings: Settings, database: Database, clock: Clock

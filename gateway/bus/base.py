@@ -98,6 +98,9 @@ class Bus(Protocol):
     def waiting(self) -> int:
         """How many messages wait to be published."""
 
+    async def check(self) -> None:
+        """Make sure, before anything is started, that the bus is there; raises `StartError` if not."""
+
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
         """Begin to give events to `receive` and revocations to `revoke`, those of this node included.
 

@@ -27,6 +27,9 @@ class MemoryBus:
         self._receive = receive
         self._revoke = revoke
 
+    async def check(self) -> None:
+        """Nothing to do: it is there."""
+
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node."""
         return self._receive(event) if self._receive is not None else 0

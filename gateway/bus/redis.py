@@ -24,7 +24,7 @@ from gateway.settings import Settings
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 5.0
-"""How long a start waits for the bus, where it goes on without it."""
+"""How long a start waits for all to be heard. What is not there by then is waited for while it serves."""
 
 SUBSCRIBE_SECONDS = 2.0
 """How long whoever joins a room waits for the bus. If it takes longer, what was missed is read when it is there."""
@@ -75,7 +75,8 @@ class RedisBus:
         self._said.set()
         self._links: Links | None = None
         self._unheard: set[Channel] = set()
-        self._up = asyncio.Event()
+        self._up = False
+        self._tried = asyncio.Event()
         self._lost_at: float | None = None
         self._running: asyncio.Task[None] | None = None
         self._reported_at: float | None = None
@@ -84,7 +85,7 @@ class RedisBus:
     @property
     def is_up(self) -> bool:
         """Whether this node hears the others, and they it."""
-        return self._up.is_set()
+        return self._up
 
     @property
     def is_shared(self) -> bool:
@@ -105,12 +106,16 @@ class RedisBus:
         """Begin; raises `StartError` if the bus must be there and is not."""
         self._receive, self._revoke, self._missed = receive, revoke, missed
         if self._settings.bus_required:
-            await check(self._client, self._settings)
+            await self.check()
         self._channels[self._nodes] = Channel(self._nodes, None)
         self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
-                await self._up.wait()
+                await self._tried.wait()
+
+    async def check(self) -> None:
+        """Make sure that the server is there and right, or raise `StartError` in one line."""
+        await check(self._client, self._settings)
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node now, and to the others as soon as may be."""
@@ -230,7 +235,7 @@ class RedisBus:
 
     def _end(self) -> None:
         self._links = None
-        self._up.clear()
+        self._up = False
         self._changed.clear()
         for channel in tuple(self._channels.values()):
             channel.settle()
@@ -238,13 +243,15 @@ class RedisBus:
                 del self._channels[channel.name]
 
     def _lost(self, why: str) -> None:
+        self._tried.set()
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
             logger.warning("the bus is away: %s; until it is back, other nodes are told late", why)
 
     def _found(self) -> None:
         """Note that all channels are heard."""
-        self._up.set()
+        self._up = True
+        self._tried.set()
         self.counts.connects += 1
         if self._lost_at is not None:
             logger.info("the bus is back after %.1f seconds", asyncio.get_running_loop().time() - self._lost_at)

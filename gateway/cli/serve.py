@@ -21,6 +21,7 @@ import uvicorn
 from rich.console import Console
 from uvicorn.supervisors import ChangeReload
 
+from gateway.app import check_bus
 from gateway.auth import keys
 from gateway.cli.store import with_database
 from gateway.logs import configure_logs
@@ -73,6 +74,7 @@ def serve(
     keys.load(settings)
     sock = listen(host, port)
     with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
+    asyncio.run(check_bus(settings))  # likewise
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)
