@@ -94,6 +94,11 @@ class HeardRoom:
             self.departures += 1
         self.departed = {number for number in self.departed if number > self.departures}
 
+    def confirm(self, departures: int) -> None:
+        """Note that all who hear the room were still members after so many departures."""
+        for listener in (*self.listeners, *self.leading):
+            listener.joined[self.name] = max(listener.joined[self.name], departures)
+
     def take_in(self, listener: Listener, offset: int) -> None:
         """Let somebody hear what comes after an offset."""
         if self.position is not None and offset > self.position:

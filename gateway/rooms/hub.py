@@ -408,6 +408,7 @@ class Hub:
                 left = frames.event(RoomLeft(room=room.name, user=name))
                 event = BusEvent(left, room.name, epoch=room.epoch, drop_user=user_id, departures=departures)
                 self._receive_departure(room, event)
+        room.confirm(departures)
 
     def _fill(self, room: HeardRoom, gap: Gap) -> None:
         top = gap.room.offset
