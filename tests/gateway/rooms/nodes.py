@@ -78,6 +78,7 @@ class LateBus:
         self.rooms: set[str] = set()
         self.late: list[BusEvent] = []
         self.asked: list[str] = []
+        self.given_back: list[str] = []
         self.answer: asyncio.Event | None = None
         self.error: Exception | None = None
         """What asking for a room raises."""
@@ -114,6 +115,7 @@ class LateBus:
 
     def unsubscribe(self, room: str) -> None:
         self.rooms.remove(room)
+        self.given_back.append(room)
 
     async def close(self) -> None:
         self._receive = None
