@@ -1,8 +1,8 @@
 """Those who hear a room, and how they are given what happens there.
 
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then, so that no room holds up another. Whoever leaves in between is given what
-happened before that out of turn.
+the loop do other things now and then, so that no room holds up another. Whoever leaves in between first sees to it that
+what happened before has been given.
 """
 
 import asyncio
@@ -125,7 +125,7 @@ class Audience:
             return  # settled meanwhile
         self._give_to(islice(self._rest, CHUNK))
         loop = asyncio.get_running_loop()
-        if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of all that this may be
+        if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of an iterator over a tuple
             loop.call_soon(self._go_on)
         else:
             self._rest = None
