@@ -15,6 +15,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
 from gateway.connections import Connections
+from gateway.counts import Counts
 from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -54,6 +55,7 @@ class Services:
     typing: Typing
     wheel: Wheel
     factory: MsgHandlerFactory
+    counts: Counts
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -198,6 +198,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     session = ChatSession(ws, auth, services)
     if (refusal := services.connections.refusal(session.user_id, session.address)) is not None:
         session.end(*refusal)
+        services.counts.ended[ws.ended] += 1
         yield session
         await ws.finish()
         return
@@ -209,5 +210,6 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
         yield session
     finally:
         services.connections.remove(session)
+        services.counts.ended[ws.ended] += 1
         await session.leave()
         await ws.finish()

@@ -22,6 +22,8 @@ _DEFAULT_PORT = re.compile(r"http:.*:80|https:.*:443")
 SAMPLE_KEY = "change-me-change-me-change-me-change-me"
 """The key printed in `.env.example`; whoever deploys it has published it."""
 
+SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - likewise
+
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     bus_url: Annotated[str, Field(repr=False)] = MEMORY
-    bus_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "json-gateway"
+    bus_prefix: str = "json-gateway"
     bus_required: bool = True
     bus_queue: Annotated[int, Field(ge=1)] = 10000
     bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
@@ -51,6 +53,7 @@ class Settings(BaseSettings):
     plain_http: bool = False
     log_format: Literal["text", "json"] = "text"
     audit_log: str = ""
+    metrics_token: SecretStr | None = None
 
     # Who may come in
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -161,6 +164,24 @@ class Settings(BaseSettings):
                 raise PydanticCustomError("bus_url", "{problem}", {"problem": str(error)}) from None
         return value
 
+    @field_validator("bus_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        # No colon, which ends it in the names; no brace, which in a cluster would say where they are kept.
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value) is None:
+            raise PydanticCustomError("bus_prefix", "expected a word such as chat-staging, of at most 64 characters")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (len(value.get_secret_value()) < 16 or value.get_secret_value() == SAMPLE_TOKEN):
+            raise PydanticCustomError(
+                "metrics_token",
+                "expected at least 16 characters, and not the sample; make one with: openssl rand -base64 24",
+            )
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
@@ -223,11 +244,6 @@ class Settings(BaseSettings):
         if self.registration is None:
             return self.development and self.token_endpoint == "on"  # noqa: S105 - a switch
         return self.registration == "open"
-
-    @property
-    def bus_shared(self) -> bool:
-        """Whether the bus reaches other processes."""
-        return self.bus_url != "memory://"
 
     @property
     def key_folder(self) -> Path:

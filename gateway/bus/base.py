@@ -1,7 +1,8 @@
 """The bus: it rings the bell on every node. The truth is in the store."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.transport.frames import Frame
@@ -43,6 +44,21 @@ class Revoked:
     """The ids of the sessions; None for every connection of the user, whatever it came in with."""
 
 
+@dataclass(slots=True)
+class BusCounts:
+    """What a bus has done since it was started, in messages."""
+
+    published: int = 0
+    received: int = 0
+    """From other nodes."""
+    dropped: int = 0
+    """Not published: too much was waiting, or the connection broke."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Not understood, by reason."""
+    connects: int = 0
+    """How often all that this node hears has been subscribed to: once, and once more each time the bus was away."""
+
+
 Receive = Callable[[BusEvent], int]
 """Takes an event and returns how many connections it was given to."""
 
@@ -73,6 +89,17 @@ class Bus(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether there may be other nodes, so that something may be lost between them."""
+
+    @property
+    def counts(self) -> BusCounts:
+        """What it has done."""
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be published."""
+
+    async def check(self) -> None:
+        """Make sure, before anything is started, that the bus is there; raises `StartError` if not."""
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
         """Begin to give events to `receive` and revocations to `revoke`, those of this node included.

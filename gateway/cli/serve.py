@@ -1,15 +1,13 @@
-"""`gateway serve`: run the gateway with uvicorn."""
+"""The server that `gateway serve` runs: uvicorn, as the protocol wants it, and how it begins and ends."""
 
 import asyncio
 import gc
 import logging
-import multiprocessing
 import os
 import shutil
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -17,21 +15,14 @@ from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 import uvicorn
 from rich.console import Console
-from uvicorn.supervisors import ChangeReload
 
-from gateway.auth import keys
-from gateway.cli.store import with_database
-from gateway.cli.workers import Job, Workers
-from gateway.logs import configure_logs
 from gateway.services import Services
-from gateway.settings import Settings, load_settings, unknown_variables
-from gateway.startup import StartError, make_data_dir
-from gateway.store.engine import Database
+from gateway.settings import Settings
+from gateway.startup import StartError
 from gateway.transport import http_protocol, uvicorn_protocol
 from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn_protocol import GatewayProtocol
@@ -57,77 +48,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     DEBUG = "debug"
     TRACE = "trace"
-
-
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
-Level = Annotated[LogLevel, typer.Option(help="How much to log.")]
-Application = Annotated[str, typer.Option(help="The application, as MODULE:NAME; yours, if you have added handlers.")]
-
-
-def serve(
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes; several need GATEWAY_BUS_URL.")] = 1,
-    log_level: Level = LogLevel.INFO,
-    app: Application = "gateway.asgi:app",
-) -> None:
-    """Serve the gateway."""
-    settings = load_settings()
-    _check_workers(settings, workers, reload=reload)
-    configure_logs(log_level, settings.log_format)
-    for name in unknown_variables():
-        logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
-    make_data_dir(settings.data_dir)
-    keys.load(settings)
-    sock = listen(host, port)
-    _check_transport(settings, sock)
-    with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
-    if reload:
-        announce(settings, sock)
-        config = server_config(settings, app, reload=reload, log_level=log_level)
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
-    elif workers > 1:
-        job = Job(_serve_on, (app, log_level))
-        Workers(workers, job, sock, on_ready=partial(announce, settings, sock)).run()
-    else:
-        _serve_on(app, log_level, sock, partial(announce, settings, sock))
-
-
-def _check_workers(settings: Settings, workers: int, *, reload: bool) -> None:
-    if workers > 1 and reload:
-        raise StartError("--reload is for one worker; leave out --reload or --workers")
-    if workers > 1 and not settings.bus_shared:
-        raise StartError(
-            f"--workers {workers}: what one worker is told would not reach the others; add the line"
-            " GATEWAY_BUS_URL=redis://127.0.0.1:6379/0 with your Redis or Valkey, or try `gateway dev --workers"
-            f" {workers}`, which brings its own"
-        )
-
-
-def _serve_on(app: str, log_level: LogLevel, sock: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve, in this process, until told to stop."""
-    settings = load_settings()
-    configure_logs(log_level, settings.log_format)
-    server = DrainingServer(server_config(settings, app, log_level=log_level), settings, on_ready)
-    # The directory of one's own application is where one starts the command, as with `python -m`.
-    sys.path.insert(0, os.getcwd())
-    server.run(sockets=[sock])
-    if not server.started:
-        raise StartError("the gateway did not start; the lines above say why")
-
-
-def _check_transport(settings: Settings, sock: socket.socket) -> None:
-    """Refuse to take passwords in plain HTTP from a network in production (ASVS 4.4.1)."""
-    address = sock.getsockname()[0]
-    if settings.development or settings.trusted_proxies or settings.plain_http or ip_address(address).is_loopback:
-        return
-    raise StartError(
-        f"--host {address}: the gateway speaks plain HTTP, and production needs TLS before it; name the proxy that ends"
-        " TLS in GATEWAY_TRUSTED_PROXIES, listen on 127.0.0.1, or write GATEWAY_PLAIN_HTTP=true if the network between"
-        " is as safe as a wire"
-    )
 
 
 def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Config:
@@ -196,20 +116,35 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-class DrainingServer(uvicorn.Server):
-    """uvicorn, which tells when it is there, and says good-bye before it hangs up."""
+def check_transport(settings: Settings, sock: socket.socket) -> None:
+    """Refuse to take passwords in plain HTTP from a network in production (ASVS 4.4.1)."""
+    address = sock.getsockname()[0]
+    if settings.development or settings.trusted_proxies or settings.plain_http or ip_address(address).is_loopback:
+        return
+    raise StartError(
+        f"--host {address}: the gateway speaks plain HTTP, and production needs TLS before it; name the proxy that ends"
+        " TLS in GATEWAY_TRUSTED_PROXIES, listen on 127.0.0.1, or write GATEWAY_PLAIN_HTTP=true if the network between"
+        " is as safe as a wire"
+    )
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, on_ready: Callable[[], None]) -> None:
+
+class AnnouncingServer(uvicorn.Server):
+    """uvicorn, which says where to go once it is there, and says good-bye before it hangs up."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
-        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
+        """Start, then tell where."""
         await super().startup(sockets=sockets)
-        if self.started:
+        if self.started and sockets:
             calm_the_collector()
-            self._on_ready()
+            self.announce(sockets[0])
+
+    def announce(self, sock: socket.socket) -> None:
+        """Tell where to point a browser, Postman and a terminal."""
+        announce(self._settings, sock)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -246,14 +181,8 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in order at the first signal, and at once at the second."""
-        if sig == signal.SIGINT and multiprocessing.parent_process() is not None:
-            return  # Ctrl-C reaches every process of a terminal, and the parent passes it on: twice would be at once
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
-
-
-async def _nothing_more(_database: Database, _settings: Settings) -> None:
-    """Do no more with the store than to open it."""
 
 
 def calm_the_collector() -> None:

@@ -1,7 +1,7 @@
-"""Several workers on one socket: `gateway serve --workers N`.
+"""Several processes that serve one address together, and the one that looks after them.
 
-Each is a process of its own with a whole gateway in it. The parent starts those again that die, passes signals on, and
-ends when all of them have. Not uvicorn's own supervisor: its workers cannot drain, for they are all `uvicorn.Server`.
+Each worker is a whole gateway. They know of each other through the bus and the store, as nodes on other machines would.
+uvicorn's own supervisor starts uvicorn's own server, and ours has more to do at the end; so this is our own.
 """
 
 import logging
@@ -12,132 +12,182 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Event
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 
+from gateway.cli.serve import AnnouncingServer, LogLevel, announce, server_config
+from gateway.cluster.url import MEMORY
+from gateway.logs import configure_logs
+from gateway.settings import Settings, load_settings
 from gateway.startup import StartError
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
+"""How often the workers are looked at, for signals that came meanwhile."""
+
 RESTART_SECONDS = 1.0
-"""How long after its start a worker that has died is started again, at the soonest: nothing should spin."""
+"""How long to wait before another worker takes the place of one that has died: it may have had a reason."""
 
-_spawn = multiprocessing.get_context("spawn")  # a fork would share what the parent has opened
+LAST_SECONDS = 5.0
+"""How long workers are given beyond what stopping takes, before they are killed."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker runs: a function of these arguments, the socket, and what to call when it serves."""
-
-    run: Callable[..., None]
-    arguments: tuple[object, ...]
+_SPAWN = multiprocessing.get_context("spawn")
 
 
-class Worker:
-    """One worker, as the parent sees it."""
+def check(settings: Settings, workers: int) -> None:
+    """Make sure that so many workers can be one gateway, or raise `StartError`."""
+    if workers > 1 and settings.bus_url == MEMORY:
+        raise StartError(
+            f"--workers {workers} needs a bus that they share, or what one is told the others would not know;"
+            " add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379"
+        )
 
-    def __init__(self, job: Job, sock: socket.socket) -> None:
-        self._serves: Event = _spawn.Event()
-        self.began = time.monotonic()
-        self.process: SpawnProcess = _spawn.Process(target=_work, args=(job, sock, self._serves))
-        self.process.start()
+
+def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, count: int) -> None:
+    """Serve with so many workers until SIGTERM or Ctrl-C, which drain all of them; a second one ends them at once.
+
+    Raises `StartError` if they do not start. One that dies later is replaced.
+    """
+    with _signals() as received:
+        workers = [_Worker(app, log_level, sock) for _ in range(count)]
+        try:
+            if _all_ready(workers, received):
+                announce(settings, sock)
+                logger.info("%d workers serve: %s", count, ", ".join(str(worker.pid) for worker in workers))
+            while not received:
+                wait([worker.sentinel for worker in workers], LOOK_SECONDS)
+                workers = [worker if worker.is_alive else _replacement(worker, received) for worker in workers]
+        finally:
+            sock.close()  # or whoever comes while they stop would wait for nobody
+            _stop(workers, received, settings)
+
+
+class _Worker:
+    """A process that serves, as its parent sees it."""
+
+    def __init__(self, app: str, log_level: LogLevel, sock: socket.socket) -> None:
+        self.arguments = (app, log_level, sock)
+        self._told, tell = Pipe(duplex=False)
+        self._process = _SPAWN.Process(target=_work, args=(*self.arguments, tell))
+        self._process.start()
+        tell.close()
 
     @property
-    def serves(self) -> bool:
-        """Whether it has ever been ready."""
-        return self._serves.is_set()
+    def pid(self) -> int | None:
+        return self._process.pid
 
-    def end(self) -> None:
-        """Ask it to stop; a second time, at once."""
-        if self.process.pid is not None and self.process.exitcode is None:
-            os.kill(self.process.pid, signal.SIGTERM)
+    @property
+    def sentinel(self) -> int:
+        return self._process.sentinel
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    @property
+    def exit_status(self) -> int | None:
+        return self._process.exitcode
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said that it serves."""
+        return self._told.poll()
+
+    def ask_to_stop(self) -> None:
+        self._process.terminate()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, and kill it if that does not come."""
+        self._process.join(seconds)
+        if self._process.is_alive():
+            logger.warning("worker %s did not stop in time and is killed", self.pid)
+            self._process.kill()
+            self._process.join()
 
 
-class Workers:
-    """All of them."""
-
-    def __init__(self, count: int, job: Job, sock: socket.socket, on_ready: Callable[[], None]) -> None:
-        """`on_ready` is called once, when all of them serve."""
-        self._count = count
-        self._job = job
-        self._sock = sock
-        self._on_ready = on_ready
-        self._workers: list[Worker] = []
-        self._signals = 0
-        self._passed_on = 0
-        self._failed = False
-
-    def run(self) -> None:
-        """Run until told to stop; raises `StartError` if one cannot start at all."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
-        self._workers = [self._start() for _ in range(self._count)]
-        announced = False
-        while self._workers:
-            wait([worker.process.sentinel for worker in self._workers], LOOK_SECONDS)
-            self._pass_signals_on()
-            self._bury_the_dead()
-            if not announced and len(self._workers) == self._count and all(each.serves for each in self._workers):
-                announced = True
-                self._on_ready()
-        if self._failed:
+def _all_ready(workers: list[_Worker], received: list[int]) -> bool:
+    """Wait until all serve; tells whether they do, which they do not if they were to stop before."""
+    while True:
+        if received:
+            return False
+        if not all(worker.is_alive for worker in workers):
             raise StartError("a worker did not start; the lines above say why")
-
-    def _start(self) -> Worker:
-        return Worker(self._job, self._sock)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
-
-    def _pass_signals_on(self) -> None:
-        while self._passed_on < self._signals:
-            self._passed_on += 1
-            self._end_all()
-
-    def _end_all(self) -> None:
-        for worker in self._workers:
-            worker.end()
-
-    def _bury_the_dead(self) -> None:
-        for worker in [each for each in self._workers if each.process.exitcode is not None]:
-            self._workers.remove(worker)
-            if self._signals or self._failed:
-                continue
-            if not worker.serves:
-                # It would fail again. The others stop as they would at a signal.
-                self._failed = True
-                self._end_all()
-                continue
-            logger.error("worker %d has ended with %s; another takes its place", worker.process.pid, _how(worker))
-            time.sleep(max(0.0, worker.began + RESTART_SECONDS - time.monotonic()))
-            self._workers.append(self._start())
+        if all(worker.is_ready for worker in workers):
+            return True
+        wait([worker.sentinel for worker in workers], LOOK_SECONDS / 4)
 
 
-def _how(worker: Worker) -> str:
-    code = worker.process.exitcode or 0
-    return f"signal {-code}" if code < 0 else f"status {code}"
+def _replacement(dead: _Worker, received: list[int]) -> _Worker:
+    logger.error("worker %s ended with %s; another takes its place", dead.pid, dead.exit_status)
+    until = time.monotonic() + RESTART_SECONDS
+    while not received and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS / 4)
+    return dead if received else _Worker(*dead.arguments)
 
 
-def _work(job: Job, sock: socket.socket, serves: Event) -> None:
-    """Be a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it, and ignores it as well
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _stop(workers: list[_Worker], received: list[int], settings: Settings) -> None:
+    for worker in workers:
+        worker.ask_to_stop()
+    until = time.monotonic() + settings.drain_seconds + LAST_SECONDS
+    hurried = False
+    while time.monotonic() < until and any(worker.is_alive for worker in workers):
+        wait([worker.sentinel for worker in workers if worker.is_alive], LOOK_SECONDS)
+        if len(received) > 1 and not hurried:
+            hurried = True
+            for worker in workers:
+                worker.ask_to_stop()
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Gather the signals that ask to stop."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        job.run(*job.arguments, sock, serves.set)
-    except StartError as error:
-        for line in str(error).splitlines():
-            print(f"gateway: {line}", file=sys.stderr)  # noqa: T201 - as the command itself would say it
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Server(AnnouncingServer):
+    """A worker's server: its parent announces the address, once all are there."""
+
+    def __init__(self, settings: Settings, app: str, log_level: LogLevel, tell: Connection) -> None:
+        super().__init__(server_config(settings, app, log_level=log_level), settings)
+        self._tell = tell
+
+    def announce(self, sock: socket.socket) -> None:
+        """Tell the parent alone."""
+        self._tell.send(True)
+
+
+def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) -> None:
+    """Be a worker."""
+    # Ctrl-C goes to everybody at the terminal, and would be a second signal after the parent's.
+    os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    settings = load_settings()
+    configure_logs(log_level, settings.log_format)
+    sys.path.insert(0, os.getcwd())
+    server = _Server(settings, app, log_level, tell)
+    server.run(sockets=[sock])
+    if not server.started:
         sys.exit(1)
 
 
 def _end_with_parent() -> None:
-    """Stop in order when the parent is gone, however it went."""
     parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101 - this is a child
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    if parent is not None:
+        parent.join()
+        with suppress(ProcessLookupError):
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -46,7 +46,7 @@ class HeardRoom:
         self.epoch: str | None = None
         self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
         self.departures = 0  # so many ends of memberships have been seen to,
-        self.departed: set[int] = set()  # and these, while one before them is missing
+        self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
         self.listeners = Audience()
         self.joining: dict[Listener, Joining] = {}
         self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
@@ -76,14 +76,14 @@ class HeardRoom:
         """Forget the room that was, but for those who are about to hear one of its name."""
         self.epoch = self.position = None
         self.departures = 0
-        self.departed.clear()
+        self.departed = ()
         self.leading.clear()
         self.listeners.clear()
 
     def count_departure(self, number: int) -> bool:
         """Note that the end of a membership has been seen to; tells whether all before it have been as well."""
         if number > self.departures:
-            self.departed.add(number)
+            self.departed += (number,)
         self.count_departures(self.departures)
         return not self.departed
 
@@ -92,7 +92,12 @@ class HeardRoom:
         self.departures = max(self.departures, count)
         while self.departures + 1 in self.departed:
             self.departures += 1
-        self.departed = {number for number in self.departed if number > self.departures}
+        self.departed = tuple(number for number in self.departed if number > self.departures)
+
+    def confirm(self, departures: int) -> None:
+        """Note that all who hear the room were still members after so many departures."""
+        for listener in (*self.listeners, *self.leading):
+            listener.joined[self.name] = max(listener.joined[self.name], departures)
 
     def take_in(self, listener: Listener, offset: int) -> None:
         """Let somebody hear what comes after an offset."""

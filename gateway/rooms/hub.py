@@ -39,8 +39,8 @@ RETRY_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 """How long to wait before looking for what was missed: a bus that comes back says so of many rooms at once."""
 
-BATCH = 500
-"""Rooms that one query asks for: a few milliseconds."""
+BATCH = 200
+"""Rooms that one query asks for: a millisecond or two, which SQLite takes in the event loop."""
 
 MAX_READING = 4
 """Rooms whose gaps are read at a time: half of the connections to PostgreSQL, and the rest is for those who wait."""
@@ -160,6 +160,7 @@ class Hub:
         remaining = iter(names)
         while batch := list(islice(remaining, BATCH)):
             await self._look_at(batch)
+            await asyncio.sleep(0)  # SQLite is asked without
 
     @property
     def heard(self) -> int:
@@ -408,6 +409,7 @@ class Hub:
                 left = frames.event(RoomLeft(room=room.name, user=name))
                 event = BusEvent(left, room.name, epoch=room.epoch, drop_user=user_id, departures=departures)
                 self._receive_departure(room, event)
+        room.confirm(departures)
 
     def _fill(self, room: HeardRoom, gap: Gap) -> None:
         top = gap.room.offset
