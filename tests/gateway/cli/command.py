@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 PASSWORD = "correct horse battery staple"
 
 Environment = dict[str, str]
