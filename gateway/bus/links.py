@@ -19,12 +19,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.cluster.client import ANSWER_SECONDS, Client
+from gateway.cluster.client import ANSWER_SECONDS, Client, version
 
 Item = TypeVar("Item")
 
 CHANNELS = 200
 """Channels of one command to subscribe; the answers to more would make others wait."""
+
+SHARDED = (7, 0)
+"""The version of Redis since which there are sharded channels. Valkey says that it is a newer one."""
 
 Message: TypeAlias = tuple[str, bytes]
 """A channel, and what is said on it."""
@@ -189,8 +192,9 @@ async def _servers(client: Client) -> tuple[dict[str, Any], bool]:
     primaries = {
         node.name: lambda node=node: node.connection_class(**node.connection_kwargs) for node in client.get_primaries()
     }
-    known = await client.execute_command("COMMAND INFO", "SPUBLISH", target_nodes=client.get_random_primary_node())
-    sharded = bool(known)
+    sharded = (
+        version(await client.info("server", target_nodes=client.get_random_primary_node())) or SHARDED
+    ) >= SHARDED
     return (primaries if sharded else dict(islice(primaries.items(), 1))), sharded
 
 
