@@ -32,6 +32,9 @@ FAILURES: tuple[type[Exception], ...] = (
 
 OLDEST = (6, 2)
 
+CHANGED = "the cluster has changed"
+"""Said where a server of a cluster no longer has what it had. It is looked up anew, as after any other loss."""
+
 Client: TypeAlias = "Redis | RedisCluster"
 
 
@@ -103,6 +106,7 @@ _TEXTS = (
     ("All slots are not covered", "the cluster is down: not all of its slots are served"),
     ("unknown command 'SENTINEL'", "expected sentinels and got a server that is none; write redis:// for it"),
     ("Connection closed by server", "the server closed the connection"),
+    (CHANGED, CHANGED),
 )
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
@@ -113,6 +117,7 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((MasterNotFoundError,), "no sentinel answers, or none knows a service of this name"),
     ((exceptions.BusyLoadingError,), "the server is still loading its data"),
     ((exceptions.ClusterDownError,), "the cluster is down: not all of its slots are served"),
+    ((exceptions.AskError,), CHANGED),
     ((exceptions.InvalidResponse,), "expected Redis or Valkey and got an answer of something else"),
     ((exceptions.TimeoutError, TimeoutError), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
 )
