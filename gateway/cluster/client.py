@@ -97,7 +97,8 @@ def explain(error: BaseException) -> str:
             return words
     if isinstance(error, (exceptions.ConnectionError, OSError)):
         return _reason(error)
-    return f"the server refused: {text[:200]}"
+    # What follows those words is what was sent, which may have been a password.
+    return f"the server refused: {text.partition(', with args')[0][:200]}"
 
 
 _TEXTS = (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cluster import client as cluster_client
 from gateway.cluster.client import check, close, connect
 from gateway.startup import StartError
 from tests.server import settings_for_tests
@@ -51,10 +52,11 @@ async def test_a_host_that_nobody_knows_is_named() -> None:
     assert (await problem_of("redis://:hunter2@no-such-host.invalid")).endswith("at no-such-host.invalid:6379")
 
 
-async def test_a_server_that_hangs_is_not_waited_for(valkey: Valkey) -> None:
+async def test_a_server_that_hangs_is_not_waited_for(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_client, "ANSWER_SECONDS", 0.3)
     valkey.freeze()
     try:
-        assert await problem_of(valkey.url) == f"nobody answers within 2 seconds, at 127.0.0.1:{valkey.port}"
+        assert (await problem_of(valkey.url)).startswith("nobody answers within ")
     finally:
         valkey.thaw()
 
