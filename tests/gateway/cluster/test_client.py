@@ -94,6 +94,9 @@ async def test_a_cluster_is_known_by_its_url_and_by_no_other() -> None:
         place = f"127.0.0.1:{cluster.port}"
         assert not await problem_of(f"redis+cluster://{place}")
         assert "write redis+cluster:// for it" in await problem_of(cluster.url)
+        cluster.ask("ACL SETUSER app on >hunter2 +@all -cluster")
+        problem = await problem_of(f"redis+cluster://app:hunter2@{place}")
+        assert problem.startswith("the server does not let this user do what the gateway needs")
 
 
 async def test_sentinels_lead_to_the_server_that_they_watch(valkey: Valkey) -> None:
