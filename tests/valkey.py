@@ -36,11 +36,6 @@ class Valkey:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it takes connections."""
         if self._config is not None:
@@ -111,7 +106,7 @@ def running_valkey(*options: str) -> Iterator[Valkey]:
 @contextmanager
 def running_cluster() -> Iterator[Valkey]:
     """Start a cluster of one server that has all slots; its `url` is that of a single server."""
-    # Left out, the second port is 10,000 above the first one, where there may be none.
+    # Left to itself, it takes the port that is 10,000 above its own, which may be none.
     with running_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as valkey:
         valkey.ask("CLUSTER ADDSLOTSRANGE 0 16383")
         until = time.monotonic() + WAIT_SECONDS

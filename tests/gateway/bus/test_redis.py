@@ -2,12 +2,19 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
@@ -15,6 +22,7 @@ from gateway.bus.redis import RedisBus
 from gateway.cluster.client import connect
 from gateway.startup import StartError
 from gateway.transport.frames import text_frame
+from tests.proxy import Proxy
 from tests.server import settings_for_tests
 from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
 
@@ -152,7 +160,7 @@ async def test_what_is_for_a_user_or_all_and_what_has_ended_reaches_every_node(n
             assert await asyncio.wait_for(node.revoked.get(), WAIT_SECONDS) == revoked
 
 
-async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]) -> None:
+async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node], valkey: Valkey) -> None:
     here, there = nodes
     for number in range(100):
         await there.bus.subscribe("lobby")
@@ -165,8 +173,9 @@ async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]
             await there.bus.subscribe("lobby")
             there.bus.unsubscribe("lobby")
     there.bus.unsubscribe("lobby")
-    await until(lambda: there.bus.channels == 1)
+    await until(lambda: "room:lobby" not in valkey.ask("PUBSUB CHANNELS *"))
     await here.bus.publish(said("nobody hears this"))
+    await until(lambda: here.bus.counts.published == 101)
     await there.bus.subscribe("lobby")
     here.events = asyncio.Queue()
     await there.expect_nothing(here)
@@ -356,6 +365,22 @@ async def test_a_server_that_hangs_is_noticed_and_nobody_waits_for_it(unreliable
         await there.expect("now")
 
 
+async def test_what_waited_for_a_server_that_hung_is_published_when_it_goes_on(unreliable: Valkey) -> None:
+    async with running_bus(unreliable.url, "a", "b") as (here, _):
+        unreliable.freeze()
+        try:
+            for number in range(3 * redis_bus.BATCH):
+                await here.bus.publish(said(str(number)))
+            await until(lambda: not here.bus.is_up)
+            assert here.bus.waiting >= 2 * redis_bus.BATCH
+        finally:
+            unreliable.thaw()
+        await until(lambda: here.bus.waiting == 0)
+        counts = here.bus.counts
+        await until(lambda: counts.published + counts.dropped == 3 * redis_bus.BATCH)
+        assert counts.dropped <= redis_bus.BATCH  # what was under way: whether it had arrived, nobody knows
+
+
 async def test_a_subscription_that_takes_too_long_is_made_up_for(
     unreliable: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,3 +475,64 @@ async def test_sentinels_say_where_the_bus_is(valkey: Valkey) -> None:
             await there.bus.subscribe("lobby")
             await here.bus.publish(said("hello"))
             await there.expect("hello")
+
+
+async def test_a_slow_network_makes_others_late_and_nothing_else(valkey: Valkey) -> None:
+    async with Proxy(valkey.port) as network:
+        async with running_bus(f"redis://127.0.0.1:{network.port}", "a", "b") as (here, there):
+            network.delay = 0.15
+            there.missed.clear()
+            await there.bus.subscribe("lobby")
+            begun = asyncio.get_running_loop().time()
+            for number in range(1000):
+                assert await here.bus.publish(said(str(number))) == 7
+            assert asyncio.get_running_loop().time() - begun < 0.15  # nobody waits for the network
+            for number in range(1000):
+                await there.expect(str(number))
+            assert asyncio.get_running_loop().time() - begun > 0.3
+            assert (here.bus.is_up, there.bus.is_up, there.missed) == (True, True, [])
+
+
+async def test_a_network_that_swallows_everything_is_noticed(unreliable: Valkey) -> None:
+    async with Proxy(unreliable.port) as network:
+        async with running_bus(f"redis://127.0.0.1:{network.port}", "a") as (node,):
+            node.missed.clear()
+            network.swallows = True
+            await until(lambda: not node.bus.is_up)
+            network.swallows = False
+            await until(lambda: node.bus.is_up)
+            assert node.missed == [None]
+
+
+async def test_over_tls_only_a_server_with_the_right_certificate_is_spoken_to(valkey: Valkey, tmp_path: Path) -> None:
+    authority, context = certificate(tmp_path)
+    async with Proxy(valkey.port, context) as network:
+        url = f"rediss://localhost:{network.port}"
+        async with running_bus(f"{url}?ssl_ca_certs={authority}", "a", "b") as (here, there):
+            await there.bus.subscribe("lobby")
+            await here.bus.publish(said("hello"))
+            await there.expect("hello")
+        for wrong in (url, f"rediss://127.0.0.1:{network.port}?ssl_ca_certs={authority}"):
+            async with running_bus(wrong, "a", start=False) as (node,):
+                with pytest.raises(StartError, match="certificate"):
+                    await node.start()
+
+
+def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for localhost that signs itself: its file, and a server's side of TLS with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return files[0], context
