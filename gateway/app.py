@@ -1,5 +1,6 @@
 """The application: the only place that builds things."""
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -23,8 +24,10 @@ from gateway.auth.sessions import Sessions
 from gateway.auth.throttle import Throttle
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
+from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
+from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
 from gateway.http import console, health, introspection, revocation, sessions, tickets, token, users, well_known
 from gateway.http.errors import add_error_handlers
@@ -40,7 +43,7 @@ from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
-from gateway.startup import make_data_dir
+from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 from gateway.wheel import Wheel
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
@@ -113,7 +116,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
 
         wheel = Wheel()
         stack.callback(wheel.close)
-        bus = MemoryBus()
+        bus = make_bus(settings)
         stack.push_async_callback(bus.close)
         connections = Connections(settings, clock)
         presence = Presence(wheel, bus, clock, settings.away_minutes * 60)
@@ -158,6 +161,18 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
         )
+
+
+def make_bus(settings: Settings) -> Bus:
+    """Make the bus that the settings name; raises `StartError` where what it needs is not installed."""
+    if settings.bus_url == MEMORY:
+        return MemoryBus()
+    try:
+        from gateway.bus.redis import RedisBus
+        from gateway.cluster.client import connect
+    except ImportError:
+        raise StartError("GATEWAY_BUS_URL: this needs redis-py; pip install 'json-gateway[redis]'") from None
+    return RedisBus(connect(settings), settings, secrets.token_hex(8))
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.cluster.url import MEMORY, parse
 from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.startup import StartError
 
@@ -40,7 +41,11 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: str | None = None
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    bus_url: str = "memory://"
+    bus_url: Annotated[str, Field(repr=False)] = MEMORY
+    bus_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "json-gateway"
+    bus_required: bool = True
+    bus_queue: Annotated[int, Field(ge=1)] = 10000
+    bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
     root_path: str = ""
     trusted_proxies: str = ""
     log_format: Literal["text", "json"] = "text"
@@ -146,8 +151,12 @@ class Settings(BaseSettings):
     @field_validator("bus_url")
     @classmethod
     def _check_bus(cls, value: str) -> str:
-        if value != "memory://":
-            raise PydanticCustomError("bus_url", "expected memory://, the one bus of this version")
+        if value != MEMORY:
+            try:
+                parse(value)
+            except ValueError as error:
+                # As a value of the template: the text may have braces of its own.
+                raise PydanticCustomError("bus_url", "{problem}", {"problem": str(error)}) from None
         return value
 
     @field_validator("database_url")

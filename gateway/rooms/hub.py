@@ -109,15 +109,13 @@ class Hub:
         """Start to keep a room's events for a listener, until `complete`, `abort` or `leave`."""
         listener.joined.add(name)
         room = self._rooms.get(name)
-        is_new = room is None
         if room is None:
             room = self._rooms[name] = _Room(name)
         heard = room.forget(listener)
         if heard is not None:
             self._presence.exit(name, listener)
         room.joining[listener] = _Joining(heard)
-        if is_new:
-            await self._bus.subscribe(name)
+        await self._bus.subscribe(name)  # also where another has asked: it may not have been confirmed yet
 
     def abort(self, name: str, listener: Listener) -> None:
         """Undo `begin`: whoever heard the room before hears it as if nothing had been."""

@@ -1,0 +1,148 @@
+"""What goes over the bus, as bytes.
+
+A message is lines:
+
+    jg1 <the sender's node id>
+    {"room": "lobby", "epoch": "k3f9", "offset": 58, …}     the head
+    {"type": "chat.message", "data": {…}}                   the event, as clients get it
+    {"type": "chat.message", "data": {…}}                   the same for the user who sent it, if that is another
+
+A head that names a revocation has no line after it. JSON as we write it has no raw line break, so the event is carried
+as it is: neither end encodes it a second time, and the receiving one never parses it.
+
+Whatever comes is checked: anybody who may publish on that server, and another version of ourselves, can send anything.
+What is wrong is refused whole, with a reason that has none of it.
+"""
+
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gateway.bus.base import BusEvent, Revoked
+from gateway.transport.frames import Frame, text_frame
+
+FAMILY = b"jg"
+MAGIC = FAMILY + b"1 "
+"""Another version of what follows has another number."""
+
+Reason = Literal["foreign", "version", "head", "channel", "text"]
+
+
+class Rejected(Exception):
+    """A message that is not for us, or that we cannot read."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _EventHead(_Head):
+    kind: Literal["event"]
+    room: Name | None = None
+    user: Name | None = None
+    epoch: Name | None = None
+    offset: Annotated[int, Field(ge=1)] | None = None
+    own_user: Name | None = None
+    skip_user: Name | None = None
+    drop_user: Name | None = None
+    drop_all: bool = False
+    droppable: bool = False
+
+
+class _RevokedHead(_Head):
+    kind: Literal["revoked"]
+    user: Name
+    sessions: frozenset[Name] | None
+
+
+_HEAD: TypeAdapter[_EventHead | _RevokedHead] = TypeAdapter(
+    Annotated[_EventHead | _RevokedHead, Field(discriminator="kind")]
+)
+
+
+def signature(node: str) -> bytes:
+    """Give what each message of a node begins with."""
+    return b"%b%b\n" % (MAGIC, node.encode())
+
+
+def pack(signed: bytes, event: BusEvent) -> bytes:
+    """Write an event down, after a node's `signature`."""
+    head: dict[str, object] = {"kind": "event"}
+    for name in _PARTS:
+        if (value := getattr(event, name)) is not None:
+            head[name] = value
+    if event.drop_all:
+        head["drop_all"] = True
+    if event.frame.droppable:
+        head["droppable"] = True
+    own = b"" if event.own_frame is None else b"\n" + event.own_frame.texts[0]
+    return b"%b%b\n%b%b" % (signed, orjson.dumps(head), event.frame.texts[0], own)
+
+
+_PARTS = ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user")
+
+
+def pack_revoked(signed: bytes, revoked: Revoked) -> bytes:
+    """Write a revocation down, after a node's `signature`."""
+    sessions = None if revoked.sessions is None else sorted(revoked.sessions)
+    return signed + orjson.dumps({"kind": "revoked", "user": revoked.user_id, "sessions": sessions})
+
+
+def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
+    """Read a message that came on a room's channel, or on that of all nodes; raises `Rejected`."""
+    if not data.startswith(MAGIC):
+        raise Rejected("version" if data.startswith(FAMILY) else "foreign")
+    _, _, rest = data.partition(b"\n")
+    head_text, *texts = rest.split(b"\n")
+    try:
+        head = _HEAD.validate_json(head_text)
+    except ValidationError:
+        raise Rejected("head") from None
+    if isinstance(head, _RevokedHead):
+        if texts:
+            raise Rejected("text")
+        if room is not None:
+            raise Rejected("channel")
+        return Revoked(head.user, head.sessions)
+    if head.room != room:
+        raise Rejected("channel")
+    return _event(head, texts)
+
+
+def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:
+    if (head.epoch is None) != (head.offset is None) or (head.offset is not None and head.room is None):
+        raise Rejected("head")
+    if len(texts) != (1 if head.own_user is None else 2):
+        raise Rejected("text")
+    return BusEvent(
+        _frame(texts[0], droppable=head.droppable),
+        room=head.room,
+        user=head.user,
+        epoch=head.epoch,
+        offset=head.offset,
+        own_user=head.own_user,
+        own_frame=None if head.own_user is None else _frame(texts[1]),
+        skip_user=head.skip_user,
+        drop_user=head.drop_user,
+        drop_all=head.drop_all,
+    )
+
+
+def _frame(text: bytes, *, droppable: bool = False) -> Frame:
+    # Bytes that are not UTF-8 would make every client that gets them close its connection (RFC 6455 §8.1).
+    if not (text.startswith(b'{"type":"') and text.endswith(b"}")):
+        raise Rejected("text")
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise Rejected("text") from None
+    return text_frame(text, droppable=droppable)

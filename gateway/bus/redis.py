@@ -1,0 +1,369 @@
+"""The bus of several nodes, over Redis or Valkey.
+
+A room has a channel, which a node hears only while somebody there hears the room; what is for a user, or for all, has
+one that every node hears. This node is given its own events first and at once. They then wait in a bounded queue for
+the one task that publishes, so nobody ever waits for the server.
+
+What may be lost, when the queue is full or the server away, is told by `missed`: to this node, when it hears again; to
+others, by the next offset that they see, and by their own looks at the store.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter, deque
+from contextlib import suppress
+
+from gateway.bus import codec
+from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.codec import Rejected
+from gateway.bus.links import Channel, Link, Links, Message, open_links
+from gateway.cluster.client import FAILURES, Client, check, close, explain
+from gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 5.0
+"""How long a start waits for the bus, where it goes on without it."""
+
+SUBSCRIBE_SECONDS = 2.0
+"""How long whoever joins a room waits for the bus. If it takes longer, what was missed is read when it is there."""
+
+PING_SECONDS = 1.0
+"""How often the server is asked for a sign of life. It is given up after two without one."""
+
+KEEP_SECONDS = 15.0
+"""After how long without a word the connection that speaks says one."""
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+"""How long to wait before connecting again: twice as long each time, up to this."""
+
+BATCH = 256
+"""Messages that are published before their answers are read: a fraction of a millisecond's work for the server."""
+
+TURN = 64
+"""Messages that are heard before the loop does other things."""
+
+CLOSE_SECONDS = 1.0
+"""How long the last messages are given at the end."""
+
+REPORT_SECONDS = 60.0
+"""How often the log says that messages came which are not understood."""
+
+
+class RedisBus:
+    """Carries events between nodes that share a server and a prefix."""
+
+    def __init__(self, client: Client, settings: Settings, node: str) -> None:
+        """`node` is the id by which this node knows its own messages; no other may have it."""
+        self._client = client
+        self._settings = settings
+        self._signature = codec.signature(node)
+        self._nodes = f"{settings.bus_prefix}:nodes"
+        self._rooms = f"{settings.bus_prefix}:room:"
+        self._receive: Receive | None = None
+        self._revoke: Revoke | None = None
+        self._missed: Missed | None = None
+        self._channels: dict[str, Channel] = {}
+        self._changed: dict[str, Channel] = {}
+        self._change = asyncio.Event()
+        self._waiting: deque[Message] = deque()
+        self._waiting_bytes = 0
+        self._more = asyncio.Event()
+        self._said = asyncio.Event()  # all that there was to say
+        self._said.set()
+        self._links: Links | None = None
+        self._unheard: set[Channel] = set()
+        self._up = asyncio.Event()
+        self._lost_at: float | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._reported_at: float | None = None
+        self.published = 0
+        self.received = 0
+        self.dropped = 0
+        self.connects = 0
+        self.rejected: Counter[str] = Counter()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether this node hears the others, and they it."""
+        return self._up.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be published."""
+        return len(self._waiting)
+
+    @property
+    def channels(self) -> int:
+        """How many channels this node hears, or is about to."""
+        return len(self._channels)
+
+    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+        """Begin; raises `StartError` if the bus must be there and is not."""
+        self._receive, self._revoke, self._missed = receive, revoke, missed
+        if self._settings.bus_required:
+            await check(self._client, self._settings)
+        self._channels[self._nodes] = Channel(self._nodes, None)
+        self._running = asyncio.create_task(self._run())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._up.wait()
+
+    async def publish(self, event: BusEvent) -> int:
+        """Give an event to this node now, and to the others as soon as may be."""
+        given = self._receive(event) if self._receive is not None else 0
+        channel = self._nodes if event.room is None else self._rooms + event.room
+        self._put(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
+        return given
+
+    async def revoke(self, revoked: Revoked) -> None:
+        """Tell this node now, and the others as soon as may be."""
+        if self._revoke is not None:
+            self._revoke(revoked)
+        self._put(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
+
+    async def subscribe(self, room: str) -> None:
+        """Ask for a room's events; returns when they come, or when `missed` is sure to tell of those that do not."""
+        name = self._rooms + room
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name, room)
+        channel.wanted = True
+        if self._links is None:
+            return
+        if not channel.sent:
+            self._note(channel)
+        if not channel.confirmed.done():
+            await asyncio.wait([channel.confirmed], timeout=SUBSCRIBE_SECONDS)
+            channel.late = channel.late or not channel.confirmed.done()
+
+    def unsubscribe(self, room: str) -> None:
+        """Stop asking for a room's events."""
+        channel = self._channels.get(self._rooms + room)
+        if channel is None:
+            return
+        channel.wanted = False
+        if self._links is None:
+            del self._channels[channel.name]
+        else:
+            self._note(channel)
+
+    async def close(self) -> None:
+        """Publish what is waiting, if that is done soon, and stop."""
+        running, self._running = self._running, None
+        if running is not None:
+            if self.is_up:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await self._said.wait()
+            running.cancel()
+            await asyncio.wait([running])
+        self._receive = self._revoke = self._missed = None
+        await close(self._client)
+
+    def _put(self, channel: str, data: bytes, *, droppable: bool) -> None:
+        share = 2 if droppable else 1
+        if (
+            self._running is None
+            or share * len(self._waiting) >= self._settings.bus_queue
+            or share * (self._waiting_bytes + len(data)) > self._settings.bus_queue_bytes
+        ):
+            # Whoever publishes must not wait. What is of a room's log, the others read from the store: they see that
+            # an offset is missing, or look by themselves.
+            self.dropped += 1
+            return
+        self._waiting.append((channel, data))
+        self._waiting_bytes += len(data)
+        self._more.set()
+        self._said.clear()
+
+    def _note(self, channel: Channel) -> None:
+        self._changed[channel.name] = channel
+        self._change.set()
+
+    async def _run(self) -> None:
+        """Connect, again and again."""
+        retry = FIRST_RETRY_SECONDS
+        while True:
+            connects = self.connects
+            try:
+                await self._live()
+            except FAILURES as error:
+                self._lost(explain(error))
+            except Exception as error:  # it must come back whatever it was
+                logger.exception("the bus failed")
+                self._lost(type(error).__name__)
+            if self.connects > connects:
+                retry = FIRST_RETRY_SECONDS
+            # Nodes that lost it together must not come back in one moment.
+            await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - not a secret
+            retry = min(2 * retry, LAST_RETRY_SECONDS)
+
+    async def _live(self) -> None:
+        """Hear and speak until a connection fails, which raises."""
+        async with open_links(self._client) as links:
+            self._begin(links)
+            work = [self._hear(link) for link in links]
+            tasks = [
+                asyncio.create_task(each)
+                for each in (*work, self._follow(links), self._speak(links), self._ping(links))
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._end()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    def _begin(self, links: Links) -> None:
+        self._links = links
+        self._unheard = set(self._channels.values())
+        for channel in self._channels.values():
+            channel.reset()
+            self._note(channel)
+
+    def _end(self) -> None:
+        self._links = None
+        self._up.clear()
+        self._changed.clear()
+        for channel in tuple(self._channels.values()):
+            channel.settle()
+            if not channel.wanted:
+                del self._channels[channel.name]
+
+    def _lost(self, why: str) -> None:
+        if self._lost_at is None:
+            self._lost_at = asyncio.get_running_loop().time()
+            logger.warning("the bus is away: %s; until it is back, other nodes are told late", why)
+
+    def _found(self) -> None:
+        """Note that all channels are heard."""
+        self._up.set()
+        self.connects += 1
+        if self._lost_at is not None:
+            logger.info("the bus is back after %.1f seconds", asyncio.get_running_loop().time() - self._lost_at)
+            self._lost_at = None
+        self._tell_missed(None)
+
+    async def _follow(self, links: Links) -> None:
+        """Subscribe and unsubscribe as rooms are joined and left."""
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            changed, self._changed = self._changed, {}
+            joined: dict[Link, list[Channel]] = {}
+            left: dict[Link, list[Channel]] = {}
+            for channel in changed.values():
+                if not channel.wanted:
+                    del self._channels[channel.name]
+                    if channel.sent:
+                        left.setdefault(links.of(channel.name), []).append(channel)
+                    else:
+                        self._confirm(channel)
+                elif not channel.sent:
+                    channel.sent = True
+                    joined.setdefault(links.of(channel.name), []).append(channel)
+            for link in links:
+                if link in joined or link in left:
+                    await link.change(joined.get(link, []), left.get(link, []))
+
+    async def _hear(self, link: Link) -> None:
+        while True:
+            for _ in range(TURN):
+                heard = await link.hear()
+                if isinstance(heard, tuple):
+                    self._take(*heard)
+                elif heard is not None:
+                    self._confirm(heard)
+            await asyncio.sleep(0)  # much that has come is heard without a pause
+
+    def _confirm(self, channel: Channel) -> None:
+        """Note that a channel is heard, or wanted no more."""
+        channel.settle()
+        self._unheard.discard(channel)
+        if not self._unheard and not self.is_up:
+            self._found()
+        elif channel.late:
+            self._tell_missed(channel.room)
+        channel.late = False
+
+    async def _speak(self, links: Links) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_SECONDS):
+                    await self._more.wait()
+            self._more.clear()
+            if not self._waiting:
+                for link in links:
+                    await link.keep()
+            while self._waiting:
+                await self._publish(links)
+            self._said.set()
+
+    async def _publish(self, links: Links) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._waiting_bytes -= sum(len(data) for _, data in batch)
+        by_link: dict[Link, list[Message]] = {}
+        for message in batch:
+            by_link.setdefault(links.of(message[0]), []).append(message)
+        published = 0
+        try:
+            for link, messages in by_link.items():
+                await link.speak(messages)
+                published += len(messages)
+        finally:
+            # What the server may have had is not sent again: what is of no log would be told twice.
+            self.published += published
+            self.dropped += len(batch) - published
+
+    async def _ping(self, links: Links) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            for link in links:
+                await link.ping()
+
+    def _take(self, channel: str, data: bytes) -> None:
+        if data.startswith(self._signature):
+            return  # our own, given already
+        self.received += 1
+        room = None if channel == self._nodes else channel.removeprefix(self._rooms)
+        try:
+            self._give(codec.unpack(data, room))
+        except Rejected as rejected:
+            self._reject(rejected.reason, room)
+        except Exception:  # the bus must outlive whatever one message does
+            logger.exception("a message of the bus could not be given to this node")
+
+    def _give(self, said: BusEvent | Revoked) -> None:
+        if isinstance(said, Revoked):
+            if self._revoke is not None:
+                self._revoke(said)
+        elif self._receive is not None:
+            self._receive(said)
+
+    def _reject(self, reason: str, room: str | None) -> None:
+        self.rejected[reason] += 1
+        now = asyncio.get_running_loop().time()
+        if self._reported_at is None or now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            logger.warning(
+                "messages on the bus are not understood (%s; so far: %s); is there another application with this"
+                " prefix, or another version of the gateway?",
+                reason,
+                ", ".join(f"{name} {count}" for name, count in sorted(self.rejected.items())),
+            )
+        if room is not None:
+            self._tell_missed(room)  # a newer version may have said what we should know
+
+    def _tell_missed(self, room: str | None) -> None:
+        if self._missed is None:
+            return
+        try:
+            self._missed(room)
+        except Exception:  # likewise
+            logger.exception("what the bus has missed could not be told")

@@ -1,0 +1,149 @@
+"""The client of the Redis or Valkey that nodes share: redis-py, for each kind of URL, with bounded waits.
+
+Importing this needs redis-py, which the extra `redis` brings; `gateway.app` says so where it is missing.
+"""
+
+import re
+from typing import Any, TypeAlias
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.backoff import ExponentialWithJitterBackoff
+
+from gateway.cluster.url import BusUrl, parse
+from gateway.settings import Settings
+from gateway.startup import StartError
+
+ANSWER_SECONDS = 2.0
+"""How long the server may take to connect, to take a command and to answer one."""
+
+FAILURES: tuple[type[Exception], ...] = (
+    exceptions.RedisError,
+    exceptions.RedisClusterException,
+    OSError,
+    exceptions.TimeoutError,
+)
+"""What redis-py raises when the server is not there, does not answer, or refuses."""
+
+OLDEST = (6, 2)
+
+Client: TypeAlias = "Redis | RedisCluster"
+
+
+def connect(settings: Settings) -> Client:
+    """Make a client for `GATEWAY_BUS_URL`. Nothing is opened yet; `check` does that, and `close` ends it."""
+    url = parse(settings.bus_url)
+    options: dict[str, Any] = {
+        "username": url.username,
+        "password": url.password,
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "socket_keepalive": True,
+        # What both servers of all versions speak, and what redis-py adds to the other costs two more messages.
+        "protocol": 2,
+        "client_name": "json-gateway",
+        **_tls(url),
+    }
+    if url.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in url.hosts]
+        return RedisCluster(startup_nodes=nodes, retry=_retry(), **options)
+    options |= {"db": url.database, "retry": _retry()}
+    if url.kind == "sentinel":
+        return _watched(url, options)
+    host, port = url.hosts[0]
+    return Redis(host=host, port=port, **options)
+
+
+async def check(client: Client, settings: Settings) -> None:
+    """Make sure that the server is there and of the kind that the URL says, or raise `StartError` in one line."""
+    url = parse(settings.bus_url)
+    try:
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+            return
+        info = await client.info()
+    except FAILURES as error:
+        raise StartError(f"GATEWAY_BUS_URL: {explain(error)}, at {url.place}") from None
+    if problem := _problem(info):
+        raise StartError(f"GATEWAY_BUS_URL: {problem}, at {url.place}")
+
+
+async def close(client: Client) -> None:
+    """Close all connections."""
+    pool = None if isinstance(client, RedisCluster) else client.connection_pool
+    await client.aclose()
+    if isinstance(pool, SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
+
+
+def explain(error: BaseException) -> str:
+    """Say in a few words what went wrong between us and the server; never with a password in it."""
+    if isinstance(error, exceptions.RedisClusterException) and isinstance(error.__cause__, Exception):
+        return explain(error.__cause__)
+    for kinds, words in _WORDS:
+        if isinstance(error, kinds):
+            return words
+    text = str(error)
+    if text.startswith("NOAUTH"):
+        return "expected user:password@ before the hosts, since the server wants a log-in"
+    if "Cluster mode is not enabled" in text or "cluster support disabled" in text:
+        return "expected a cluster and got a server that is none; write redis:// for it"
+    if "closed by server" in text:
+        return "the server closed the connection"
+    if isinstance(error, (exceptions.ConnectionError, OSError)):
+        # redis-py's own words have the address, which we say ourselves, before what the system says.
+        return f"nobody answers ({re.split(r'[.:] ', text)[-1].rstrip('.') or type(error).__name__})"
+    return f"the server refused: {text[:200]}"
+
+
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    (
+        (exceptions.AuthenticationError, exceptions.AuthenticationWrongNumberOfArgsError),
+        "the server does not accept this user name and password",
+    ),
+    ((exceptions.NoPermissionError,), "the server does not let this user do what the gateway needs"),
+    ((MasterNotFoundError,), "no sentinel that answers knows a server by the name of this service"),
+    ((exceptions.BusyLoadingError,), "the server is still loading its data"),
+    ((exceptions.ClusterDownError,), "the cluster is down: not all of its slots are served"),
+    ((exceptions.InvalidResponse,), "expected Redis or Valkey and got an answer of something else"),
+    ((exceptions.TimeoutError,), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
+)
+
+
+def _problem(info: dict[str, Any]) -> str | None:
+    """Tell what is wrong with a server, by its own account; what it does not say is not held against it."""
+    version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
+    if version is not None and (int(version[1]), int(version[2])) < OLDEST:
+        return f"expected Redis 6.2 or newer, or Valkey, and got {version[0]}"
+    if info.get("cluster_enabled"):
+        return "expected a single server and got one of a cluster; write redis+cluster:// for it"
+    if info.get("role") == "slave":
+        return "expected a server that takes writes and got a replica; name its primary"
+    return None
+
+
+def _watched(url: BusUrl, options: dict[str, Any]) -> Redis:
+    login = {
+        "username": url.options.get("sentinel_username"),
+        "password": url.options.get("sentinel_password"),
+    }
+    apart = {"username", "password", "db", "client_name"}
+    sentinel = Sentinel(  # type: ignore[no-untyped-call] # redis-py has types for most, not for all
+        url.hosts, sentinel_kwargs={name: value for name, value in options.items() if name not in apart} | login
+    )
+    watched: Redis = sentinel.master_for(url.service, **options)
+    return watched
+
+
+def _tls(url: BusUrl) -> dict[str, Any]:
+    if not url.tls:
+        return {}
+    return {"ssl": True} | {name: value for name, value in url.options.items() if name.startswith("ssl_")}
+
+
+def _retry() -> Retry:
+    # Once: a connection may have been closed since it was used. A server that is away is not waited for.
+    return Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)

@@ -1,0 +1,112 @@
+"""The URL of the bus, read: which servers, of what kind, and as whom."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+MEMORY = "memory://"
+EXPECTED = (
+    "expected memory://, redis://host:6379/0, redis+sentinel://host:26379,host:26379/service or"
+    " redis+cluster://host:6379,host:6379, each with rediss for TLS; user:password@ goes before the hosts, with"
+    " %40 for @ and %2F for /"
+)
+
+Kind = Literal["single", "sentinel", "cluster"]
+
+_KINDS: dict[str, tuple[Kind, int]] = {
+    "": ("single", 6379),
+    "+sentinel": ("sentinel", 26379),
+    "+cluster": ("cluster", 6379),
+}
+_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+_SENTINELS = frozenset({"sentinel_username", "sentinel_password"})
+
+
+@dataclass(frozen=True)
+class BusUrl:
+    """What a bus URL says."""
+
+    kind: Kind
+    tls: bool
+    hosts: tuple[tuple[str, int], ...]
+    service: str = ""
+    """What the sentinels call the server that they watch."""
+    database: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
+    """Files for TLS, by the names that redis-py has for them; and what the sentinels ask for as a log-in."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, without a secret."""
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"{hosts}/{self.service}" if self.service else hosts
+
+
+def parse(text: str) -> BusUrl:
+    """Read the URL of a bus that is a server; raises `ValueError` with what is wrong, which never has the URL in it."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise ValueError(EXPECTED) from None
+    base, plus, suffix = url.scheme.partition("+")
+    if base not in {"redis", "rediss"} or plus + suffix not in _KINDS or url.fragment:
+        raise ValueError(EXPECTED)
+    kind, port = _KINDS[plus + suffix]
+    credential, _, places = url.netloc.rpartition("@")
+    username, _, password = credential.partition(":")
+    path = url.path.strip("/")
+    hosts = tuple(_host(place, port) for place in places.split(","))
+    if kind == "single" and len(hosts) > 1:
+        raise ValueError("expected one host; several are for redis+sentinel:// or redis+cluster://")
+    if kind == "cluster" and path not in {"", "0"}:
+        raise ValueError("expected no database after the hosts: a cluster has only database 0")
+    service, database = _path(kind, path)
+    return BusUrl(
+        kind=kind,
+        tls=base == "rediss",
+        hosts=hosts,
+        service=service,
+        database=database,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        options=_options(kind, base == "rediss", url.query),
+    )
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(EXPECTED) from None
+    if not host or any(character in text for character in "/?#@ "):
+        raise ValueError(EXPECTED)
+    return host, default_port if port is None else port
+
+
+def _path(kind: Kind, path: str) -> tuple[str, int]:
+    if kind != "sentinel":
+        return "", _database(path)
+    service, _, database = path.partition("/")
+    if not service:
+        raise ValueError("expected the name of the service after the sentinels, as in redis+sentinel://host:26379/main")
+    return unquote(service), _database(database)
+
+
+def _database(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise ValueError("expected the number of a database after the hosts, as in redis://host:6379/0, or nothing")
+    return int(text or 0)
+
+
+def _options(kind: Kind, tls: bool, query: str) -> dict[str, str]:
+    known = (_FILES if tls else frozenset[str]()) | (_SENTINELS if kind == "sentinel" else frozenset[str]())
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if not options.keys() <= known:
+        raise ValueError(
+            "expected after the ? at most "
+            + (", ".join(sorted(known)) if known else "nothing (ssl_ca_certs and the like are for rediss)")
+        )
+    return options

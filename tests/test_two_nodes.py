@@ -1,0 +1,162 @@
+"""Two gateways, one PostgreSQL and one Valkey: to their users they are one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from tests.client import App, ChatClient
+from tests.handlers.test_system import add_admin
+from tests.nodes import running_nodes
+from tests.postgres import fresh_database
+from tests.server import Gateway
+from tests.valkey import Valkey, running_valkey
+
+Unique = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nodes(valkey: Valkey, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Gateway]]:
+    """Two gateways that the tests share, whose users and rooms have names of their own."""
+    with fresh_database(postgres) as url, running_nodes(tmp_path_factory.mktemp("nodes"), url, valkey) as running:
+        yield running
+
+
+@pytest.fixture
+async def here(nodes: list[Gateway]) -> AsyncIterator[App]:
+    """An app that the first gateway serves."""
+    async with App(nodes[0]) as app:
+        yield app
+
+
+@pytest.fixture
+async def there(nodes: list[Gateway]) -> AsyncIterator[App]:
+    """An app that the second one serves."""
+    async with App(nodes[1]) as app:
+        yield app
+
+
+@asynccontextmanager
+async def apart(here: App, there: App, room: str, alice: str, bob: str) -> AsyncIterator[tuple[ChatClient, ChatClient]]:
+    """Alice here and Bob there, in a room that Alice has made."""
+    async with here.in_room(alice, room) as of_alice, there.in_room(bob, room) as of_bob:
+        await of_alice.expect("room.joined", room=room, user=bob)
+        yield of_alice, of_bob
+
+
+async def test_what_is_said_edited_and_deleted_on_one_node_is_heard_on_the_other(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        said = await of_alice.say(room, "hello, ☃", client_id="1")
+        heard = await of_bob.expect("chat.message", id=said["id"], text="hello, ☃", sender=alice)
+        assert "client_id" not in heard
+        edited = (await of_alice.ask("chat.edit", room=room, message_id=said["id"], text="hi"))["message"]
+        await of_bob.expect("chat.edited", id=said["id"], text="hi", changed=edited["changed"])
+        await of_alice.expect("chat.edited")
+        await of_alice.ask("chat.delete", room=room, message_id=said["id"])
+        await of_bob.expect("chat.deleted", id=said["id"], deleted=True)
+        await of_bob.say(room, "bye")
+        await of_alice.until(type="chat.message")
+
+
+async def test_the_other_connection_of_a_sender_sees_the_client_id_on_any_node(
+    here: App, there: App, room: str, alice: str
+) -> None:
+    async with here.in_room(alice, room) as one, there.in_room(alice, room) as other:
+        said = await one.say(room, "hello", client_id="from-my-phone")
+        await other.expect("chat.message", id=said["id"], client_id="from-my-phone")
+
+
+async def test_messages_of_both_nodes_are_heard_in_the_order_of_offsets_and_once(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async def chatter(client: ChatClient) -> list[int]:
+        for number in range(50):
+            await client.start("chat.send", room=room, text=str(number))
+        offsets: list[int] = []
+        while len(offsets) < 100:
+            frame = await client.next()
+            if frame["type"] == "chat.message":
+                offsets.append(frame["data"]["offset"])
+        await client.expect_nothing()
+        return offsets
+
+    async with apart(here, there, room, alice, bob) as both:
+        for offsets in await asyncio.gather(*map(chatter, both)):
+            assert offsets == list(range(1, 101))
+
+
+async def test_typing_reaches_the_other_node_and_no_other_room(
+    here: App, there: App, room: str, alice: str, bob: str, unique: Unique
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        async with there.in_room(unique("carol"), unique("room")) as of_carol:
+            await of_alice.ask("chat.typing", room=room)
+            await of_bob.expect("chat.typing", room=room, user=alice)
+            await of_carol.expect_nothing()
+
+
+async def test_an_invitation_finds_its_user_on_the_other_node_and_a_kick_ends_the_hearing_there(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with here.connect(alice) as of_alice, there.connect(bob) as of_bob:
+        await of_alice.ask("room.create", room=room, private=True)
+        await of_alice.ask("room.invite", room=room, user=bob)
+        await of_bob.expect("room.invited", by=alice)
+        await of_bob.ask("room.join", room=room)
+        await of_alice.ask("room.join", room=room)
+        await of_alice.say(room, "for members")
+        await of_bob.expect("chat.message", text="for members")
+        await of_alice.ask("room.kick", room=room, user=bob)
+        await of_bob.expect("room.left", room=room, user=bob, by=alice)
+        await of_alice.until(type="room.left")
+        await of_alice.say(room, "without Bob")
+        await of_bob.expect_nothing()
+        assert (await of_bob.refused("chat.send", room=room, text="?"))["status"] in {40301, 40400}
+
+
+async def test_a_room_that_is_deleted_is_gone_on_the_other_node(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        await of_alice.ask("room.delete", room=room)
+        await of_bob.expect("room.deleted", room=room)
+        assert (await of_bob.refused("chat.send", room=room, text="?"))["status"] == 40400
+
+
+async def test_two_users_on_two_nodes_have_one_direct_room(here: App, there: App, alice: str, bob: str) -> None:
+    async with here.connect(alice) as of_alice, there.connect(bob) as of_bob:
+        direct = (await of_alice.ask("direct.open", user=bob))["room"]["name"]
+        await of_bob.expect("room.invited", by=alice)
+        assert (await of_bob.ask("direct.open", user=alice))["room"]["name"] == direct
+        await of_alice.ask("room.join", room=direct)
+        await of_bob.ask("room.join", room=direct)
+        await of_bob.say(direct, "psst")
+        await of_alice.expect("chat.message", room=direct, text="psst", sender=bob)
+
+
+async def test_an_announcement_reaches_everybody_on_both_nodes(
+    nodes: list[Gateway], here: App, there: App, alice: str, bob: str
+) -> None:
+    await nodes[0].run(add_admin(nodes[0], alice))
+    async with here.connect(alice) as of_alice, there.connect(bob) as of_bob:
+        await of_alice.ask("announce", text="maintenance at noon")
+        await of_bob.expect("announcement", text="maintenance at noon")
+
+
+async def test_whoever_logs_out_here_is_cut_off_there_at_once(here: App, there: App, alice: str) -> None:
+    grant = await here.grant(alice)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(app.connect_with(grant["access_token"])) for app in (here, there)]
+        revoked = await here.http.post("/token/revoke", data={"token": grant["refresh_token"]})
+        assert revoked.status_code == 200
+        for client in clients:
+            await client.expect_revoked()
