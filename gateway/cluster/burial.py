@@ -1,11 +1,11 @@
 """Clearing up after a dead node: its users go offline.
 
-Some at a time, and each is given up only when all has been done for it: should the node that clears up die as well, another goes
-on where it stopped.
+Some at a time, and each is given up only when all has been done for it: should the node that clears up die as well,
+another goes on where it stopped.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from gateway.clock import Clock, milliseconds
@@ -33,7 +33,7 @@ class _Gone:
 class Burial:
     """Clears up after dead nodes."""
 
-    def __init__(self, link: Link, nodes: Nodes, prefix: str, database: Database, clock: Clock, tell: Callable[[], News]) -> None:
+    def __init__(self, link: Link, nodes: Nodes, prefix: str, database: Database, tell: News, clock: Clock) -> None:
         self._link = link
         self._nodes = nodes
         self._prefix = prefix
@@ -60,7 +60,7 @@ class Burial:
             self._judge(node, subject, found, gone)
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:
-            self._tell()(room, user, "offline")
+            self._tell(room, user, "offline")
         removals: list[Command] = [
             ("HDEL", hash_key(self._prefix, subject), *names)
             for subject, found in about.items()

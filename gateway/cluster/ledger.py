@@ -1,9 +1,8 @@
 """What this node says to the others, kept in hashes that all nodes share.
 
 A hash is about one subject, such as a user; in it, each node has fields of its own. What this node says is kept here as
-well. It is written behind the back of whoever says it, many changes in one round trip, the newest state of each; and
-what the others said is learnt with the same script call, so that each change is seen by exactly one node to be the first or the last
-of its kind.
+well. It is written behind the back of whoever says it, many changes in one round trip, the newest state of each. The
+same script call brings what the others say, so that of several nodes one finds itself the first, or the last.
 """
 
 import asyncio
@@ -23,8 +22,6 @@ BATCH = 200
 
 Subject = tuple[str, str]
 """What a hash is about: the kind of thing, and its name."""
-
-Waiting: TypeAlias = "asyncio.Future[tuple[Entry, ...]]"
 
 # Sets the fields given and removes those without a value; gives all that was there before.
 _UPDATE = """
@@ -49,6 +46,10 @@ class Entry:
     value: str
 
 
+Waiting: TypeAlias = asyncio.Future[tuple[Entry, ...]]
+"""The answer to come to what others say of a subject."""
+
+
 @dataclass(slots=True)
 class Change:
     """What this node has come to say of a subject, what it said before, and what the others say."""
@@ -62,12 +63,11 @@ class Change:
 class Ledger:
     """Writes what this node says."""
 
-    def __init__(self, link: Link, nodes: Nodes, prefix: str, changed: Callable[[Change], None]) -> None:
-        """`changed` is told of each change once it is written, or at once while Redis is down."""
+    def __init__(self, link: Link, nodes: Nodes, prefix: str) -> None:
         self._link = link
         self._nodes = nodes
         self._prefix = prefix
-        self._changed = changed
+        self._changed: Callable[[Change], None] = _nothing
         self._said: dict[Subject, dict[str, str]] = {}
         self._pending: dict[Subject, Change] = {}
         self._waiting: dict[Subject, Waiting] = {}
@@ -76,8 +76,9 @@ class Ledger:
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to write."""
+    def start(self, changed: Callable[[Change], None]) -> None:
+        """Begin to write. `changed` is told of each change once it is written, or at once while Redis is down."""
+        self._changed = changed
         self._task = asyncio.create_task(self._write_always())
 
     async def close(self) -> None:
@@ -237,3 +238,7 @@ def subject_of(member: bytes) -> Subject:
 
 def _member(subject: Subject) -> str:
     return f"{subject[0]} {subject[1]}"
+
+
+def _nothing(_change: Change) -> None:
+    """Take no news."""

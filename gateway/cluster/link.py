@@ -34,7 +34,7 @@ class Link:
     def __init__(self, client: Client, failures: tuple[type[Exception], ...]) -> None:
         """`failures` are what the client raises when Redis is not there, or refuses."""
         self._client = client
-        self._failures = failures
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
         self.is_up = True
         self.failures = 0
         """How often it went down."""
@@ -57,7 +57,7 @@ class Link:
                     pipeline.execute_command(*command)
                 answers = await pipeline.execute(raise_on_error=False)
             return [_checked(answer) for answer in answers]
-        except (*self._failures, OSError, TimeoutError) as error:
+        except self._failures as error:
             self._go_down(error)
             raise Lost(type(error).__name__) from error
 

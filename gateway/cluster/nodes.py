@@ -139,9 +139,10 @@ class Nodes:
         if self.id:
             self._former.add(self.id)
         self.id = secrets.token_hex(ID_LENGTH // 2)
-        [[_, *found]] = await self._link.probe([self._show(self.id, "begin")])
+        [shown] = await self._link.probe([self._show(self.id, "begin")])
         self._link.found()
         self._begin(self.id, told_gone)
+        found: list[bytes] = shown[1:]
         return found
 
     def _show(self, id: str, how: str) -> Command:
@@ -159,13 +160,13 @@ class Nodes:
         self._looked_at = now
         before, self._seen = self._seen, {}
         for name, beat, silent in zip(found[::3], found[1::3], found[2::3], strict=True):
-            id = name.decode(errors="replace")
-            seen = before.get(id)
-            changed_at = now if seen is None or seen.beat != beat else seen.changed_at
-            if id != self.id:
-                self._seen[id] = _Seen(beat, changed_at, float(silent))
+            node = name.decode(errors="replace")
+            if node != self.id:
+                known = before.get(node)
+                changed_at = known.changed_at if known is not None and known.beat == beat else now
+                self._seen[node] = _Seen(beat, changed_at, float(silent))
         self._former &= self._seen.keys()
-        self._dead = {id for id, seen in self._seen.items() if now - seen.changed_at >= self._lease}
+        self._dead = {node for node, seen in self._seen.items() if now - seen.changed_at >= self._lease}
         if self._dead or self._former:
             self._deaths.set()
 
@@ -190,9 +191,9 @@ class Nodes:
         while True:
             await self._deaths.wait()
             self._deaths.clear()  # the next look sets it again for what remains
-            for id in self._dead | self._former:
+            for node in self._dead | self._former:
                 try:
-                    await self._clear_up_after(id, self._seen[id].silent_seconds)
+                    await self._clear_up_after(node, self._seen[node].silent_seconds)
                 except (Lost, KeyError):
                     break
                 except Exception:

@@ -1,8 +1,8 @@
 """What users and addresses may do in a second, on all nodes together.
 
-Nobody waits for Redis: each takes from this node's own bucket. Once a second the node settles for the buckets of which a
-notable share was taken: it says how much that was and learns how much all nodes have left. So what one node lets through,
-another knows within about a second; what both let through meanwhile is owed, and is worked off before more is let through.
+Nobody waits for Redis: each takes from this node's own bucket. Once a second the node settles for the buckets of which
+a notable share was taken: it says how much that was and learns how much all nodes have left. So what one node lets
+through, another knows within about a second; what both let through meanwhile is owed, and worked off first.
 """
 
 import asyncio

@@ -169,6 +169,10 @@ class SharedRoster:
             self.guesses += 1
         return found
 
+    def tell(self, room: str, user: str, state: There | Literal["offline"]) -> None:
+        """Tell a room how a user looks now."""
+        self._news(room, user, state)
+
     def changed(self, change: Change) -> None:
         """Tell rooms what is news to the whole cluster in what this node has come to say."""
         kind, user = change.subject
@@ -231,10 +235,7 @@ class LocalCount:
 
     def admit(self, user: str, address: str) -> bool:
         """Count one more in, if it may be."""
-        if (
-            0 < self._max_per_user <= self.of_user[user]
-            or 0 < self._max_per_address <= self.of_address[address]
-        ):
+        if 0 < self._max_per_user <= self.of_user[user] or 0 < self._max_per_address <= self.of_address[address]:
             return False
         self.of_user[user] += 1
         self.of_address[address] += 1

@@ -5,6 +5,7 @@ is about several of them. Names are stored as hashes: what somebody types there 
 """
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 from gateway.auth.throttle import Attempt, Throttle, raise_if
@@ -130,10 +131,8 @@ class SharedThrottle:
         return answer
 
     async def _tell(self, command: Command) -> None:
-        try:
+        with suppress(Lost):  # then this user waits longer than need be, once
             await self._ask(command)
-        except Lost:
-            pass  # then the user waits a second longer
 
     def _address(self, caller: Caller) -> str:
         return f"{self._prefix}:{{log-in}}:address:{_digest(caller.network)}"
