@@ -73,6 +73,7 @@ class Ledger:
         self._waiting: dict[Subject, Waiting] = {}
         self._listed: set[Subject] = set()
         self._node = ""
+        self._writing = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -88,6 +89,11 @@ class Ledger:
             await asyncio.wait([self._task])
         while self._pending and self._link.is_up:
             await self._write_some()
+
+    @property
+    def unwritten(self) -> int:
+        """Of how many subjects something is said that is not written yet."""
+        return len(self._pending) + self._writing
 
     def said(self, subject: Subject) -> dict[str, str]:
         """Give what this node says of a subject: a value for each field."""
@@ -157,11 +163,13 @@ class Ledger:
         for change in some:
             said = self.said(change.subject)
             change.after = {name: said.get(name) for name in change.before}
+        self._writing = len(some)
         try:
             with suppress(Lost):
                 await self._write(some)
                 _answer(waiting, some)
         finally:
+            self._writing = 0
             _disappoint(waiting)
         for change in some:
             self._changed(change)
