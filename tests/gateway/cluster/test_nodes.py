@@ -83,10 +83,12 @@ async def test_a_node_that_is_killed_takes_its_users_offline_and_the_rooms_are_t
         async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
             came = ben.welcome["server_time"]
             async with there.in_room("carol", "lobby"), beside.in_room("carol", "lobby") as cat:
+                await ann.expect("room.joined", user="bob")
+                await ann.expect("room.joined", user="carol")
                 await until_online(ann, "bob", "carol")
                 ann.ignored.clear()
                 await ann.heard()
-                victim.process.send_signal(signal.SIGKILL)
+                await asyncio.to_thread(victim.stop, signal.SIGKILL)
                 async with asyncio.timeout(SOON):
                     await ann.expect("presence.changed", room="lobby", user="bob", state="offline")
                 [bob, carol] = await presence(ann, "bob", "carol")
@@ -103,6 +105,7 @@ async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_w
     [node] = run_nodes(count=1)
     async with App(node) as here, App(cast(Gateway, victim)) as there:
         async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
+            await ann.expect("room.joined", user="bob")
             await until_online(ann, "bob")
             ann.ignored.clear()
             await ann.heard()
