@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gateway.cluster.link import Command, Link, Lost
+from gateway.cluster.link import Command, Link, Lost, stop
 from gateway.cluster.nodes import ID_LENGTH, Nodes
 
 logger = logging.getLogger(__name__)
@@ -85,8 +85,7 @@ class Ledger:
     async def close(self) -> None:
         """Write what is left, and stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await stop(self._task)
         while self._pending and self._link.is_up:
             await self._write_some()
 

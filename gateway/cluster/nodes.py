@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.cluster.link import Command, Link, Lost
+from gateway.cluster.link import Command, Link, Lost, stop
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +100,7 @@ class Nodes:
 
     async def close(self) -> None:
         """Stop. The others notice when the lease is over: until then, users have time to come to them."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await stop(*self._tasks)
 
     @property
     def others(self) -> int:
@@ -178,7 +175,8 @@ class Nodes:
     async def _live(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self._lease / BEATS)
+                async with asyncio.timeout(self._lease / BEATS):  # wait_for() may lose a cancellation
+                    await self._look.wait()
             self._look.clear()
             try:
                 await self.beat()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from gateway.cluster.link import Command, Link, Lost
+from gateway.cluster.link import Command, Link, Lost, stop
 from gateway.limits import TokenBucket, TokenBuckets
 
 logger = logging.getLogger(__name__)
@@ -97,8 +97,7 @@ class SharedRates:
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await stop(self._task)
 
     async def settle(self) -> None:
         """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
