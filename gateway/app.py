@@ -29,7 +29,19 @@ from gateway.clock import Clock, SystemClock
 from gateway.cluster.together import together
 from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
-from gateway.http import console, health, introspection, revocation, sessions, tickets, token, users, well_known
+from gateway.counts import Counts
+from gateway.http import (
+    console,
+    health,
+    introspection,
+    metrics,
+    revocation,
+    sessions,
+    tickets,
+    token,
+    users,
+    well_known,
+)
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
@@ -40,6 +52,7 @@ from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
 from gateway.rooms.retention import Retention
+from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
@@ -50,7 +63,7 @@ from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
 MAX_BODY_BYTES = 16 * 1024
 
-_ROUTERS = (chat.router, tickets.router, users.router, health.router, well_known.router)
+_ROUTERS = (chat.router, tickets.router, users.router, health.router, metrics.router, well_known.router)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
 
 
@@ -128,6 +141,10 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         log.start()
         stack.push_async_callback(log.close)
 
+        sweep = Sweep(hub, bus, settings.sweep_seconds)
+        sweep.start()
+        stack.push_async_callback(sweep.close)
+
         retention = Retention(settings, database, clock)
         retention.start()
         stack.push_async_callback(retention.close)
@@ -156,11 +173,13 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             connections=connections,
             bus=bus,
             hub=hub,
+            sweep=sweep,
             log=log,
             presence=presence,
             typing=Typing(wheel, bus, clock),
             wheel=wheel,
             factory=MsgHandlerFactory(handlers),
+            counts=Counts(),
         )
 
 
@@ -174,6 +193,16 @@ def make_bus(settings: Settings) -> Bus:
     except ImportError:
         raise StartError("GATEWAY_BUS_URL: this needs redis-py; pip install 'json-gateway[redis]'") from None
     return RedisBus(connect(settings), settings, secrets.token_hex(8))
+
+
+async def check_bus(settings: Settings) -> None:
+    """Make sure that the bus is there, if it must be; raises `StartError` in one line."""
+    bus = make_bus(settings)
+    try:
+        if settings.bus_required:
+            await bus.check()
+    finally:
+        await bus.close()
 
 
 @asynccontextmanager

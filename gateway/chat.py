@@ -22,4 +22,5 @@ async def chat(
     async with open_session(ws, auth, services) as session:
         async for request_data in ws.iter_json():
             handler = services.factory.get_handler(session=session, request_data=request_data)
+            services.counts.handled[type(handler)] += 1
             await handler.run()

@@ -120,10 +120,14 @@ class Connections:
         if user_id is None:
             self._everyone.give(BusEvent(frame))
             return len(self._everyone)
-        to = self._of_user.get(user_id, set())
-        for connection in tuple(to):
+        to = self.of_user(user_id)
+        for connection in to:
             connection.deliver(frame)
         return len(to)
+
+    def of_user(self, user_id: str) -> tuple[Connection, ...]:
+        """Give the connections of a user."""
+        return tuple(self._of_user.get(user_id, ()))
 
     def sessions(self) -> set[tuple[str, str]]:
         """Give the sessions of all connections that are of one, each with its user's id."""
@@ -135,7 +139,7 @@ class Connections:
 
     def revoke(self, revoked: Revoked) -> None:
         """Close the connections of sessions that have ended."""
-        for connection in tuple(self._of_user.get(revoked.user_id, ())):
+        for connection in self.of_user(revoked.user_id):
             if revoked.sessions is None or connection.sid in revoked.sessions:
                 connection.end(Close.TOKEN_REVOKED)
 

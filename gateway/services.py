@@ -15,10 +15,12 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
 from gateway.connections import Connections
+from gateway.counts import Counts
 from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
+from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -47,11 +49,13 @@ class Services:
     connections: Connections
     bus: Bus
     hub: Hub
+    sweep: Sweep
     log: Log
     presence: Presence
     typing: Typing
     wheel: Wheel
     factory: MsgHandlerFactory
+    counts: Counts
 
 
 def services_of(connection: HTTPConnection) -> Services:

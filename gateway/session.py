@@ -51,7 +51,7 @@ class ChatSession:
         self.joins = Allowance()
         rate = services.settings.join_rate
         self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
-        self.joined: set[str] = set()
+        self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
 
     @property
@@ -198,6 +198,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     session = ChatSession(ws, auth, services)
     if (refusal := await services.connections.admit(session)) is not None:
         session.end(*refusal)
+        services.counts.ended[ws.ended] += 1
         yield session
         await ws.finish()
         return
@@ -208,5 +209,6 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
         yield session
     finally:
         services.connections.remove(session)
+        services.counts.ended[ws.ended] += 1
         await session.leave()
         await ws.finish()

@@ -22,6 +22,8 @@ _DEFAULT_PORT = re.compile(r"http:.*:80|https:.*:443")
 SAMPLE_KEY = "change-me-change-me-change-me-change-me"
 """The key printed in `.env.example`; whoever deploys it has published it."""
 
+SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - likewise
+
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     bus_url: Annotated[str, Field(repr=False)] = MEMORY
-    bus_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = "json-gateway"
+    bus_prefix: str = "json-gateway"
     bus_required: bool = True
     bus_queue: Annotated[int, Field(ge=1)] = 10000
     bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
@@ -51,6 +53,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     log_format: Literal["text", "json"] = "text"
     audit_log: str = ""
+    metrics_token: SecretStr | None = None
 
     # Who may come in
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -106,6 +109,7 @@ class Settings(BaseSettings):
     away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
     max_presence_listeners: Count = 200
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
+    sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     rooms_open: bool = True
     join_rate: Rate = 10
     join_rate_per_user: Rate = 30
@@ -158,6 +162,24 @@ class Settings(BaseSettings):
             except ValueError as error:
                 # As a value of the template: the text may have braces of its own.
                 raise PydanticCustomError("bus_url", "{problem}", {"problem": str(error)}) from None
+        return value
+
+    @field_validator("bus_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        # No colon, which ends it in the names; no brace, which in a cluster would say where they are kept.
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value) is None:
+            raise PydanticCustomError("bus_prefix", "expected a word such as chat-staging, of at most 64 characters")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (len(value.get_secret_value()) < 16 or value.get_secret_value() == SAMPLE_TOKEN):
+            raise PydanticCustomError(
+                "metrics_token",
+                "expected at least 16 characters, and not the sample; make one with: openssl rand -base64 24",
+            )
         return value
 
     @field_validator("database_url")

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.client import App, ChatClient
+from gateway.bus import redis as redis_bus
+from tests.client import WAIT_SECONDS, App, ChatClient, Frame
 from tests.handlers.test_system import add_admin
+from tests.metrics import metrics_of
 from tests.nodes import running_nodes
 from tests.postgres import fresh_database
 from tests.server import Gateway
@@ -26,6 +29,15 @@ def valkey() -> Iterator[Valkey]:
 def nodes(valkey: Valkey, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Gateway]]:
     """Two gateways that the tests share, whose users and rooms have names of their own."""
     with fresh_database(postgres) as url, running_nodes(tmp_path_factory.mktemp("nodes"), url, valkey) as running:
+        yield running
+
+
+@pytest.fixture
+def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    """A server that a test may stop and freeze; that is noticed sooner than in earnest."""
+    monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
+    with running_valkey() as running:
         yield running
 
 
@@ -160,3 +172,140 @@ async def test_whoever_logs_out_here_is_cut_off_there_at_once(here: App, there: 
         assert revoked.status_code == 200
         for client in clients:
             await client.expect_revoked()
+
+
+async def readiness(app: App) -> tuple[int, Frame]:
+    response = await app.http.get("/readyz")
+    return response.status_code, response.json()
+
+
+async def until_ready(app: App, status: str) -> Frame:
+    """Wait until `/readyz` says this, and give all that it says."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (said := (await readiness(app))[1])["status"] != status:  # noqa: ASYNC110 - as a load balancer does
+            await asyncio.sleep(0.02)
+    return said
+
+
+async def test_messages_edits_and_kicks_reach_the_other_node_while_the_bus_is_away_and_after(
+    unreliable: Valkey, postgres: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fresh_database(postgres) as url, running_nodes(tmp_path, url, unreliable, sweep_seconds=60) as nodes:
+        async with App(nodes[0]) as here, App(nodes[1]) as there:
+            async with apart(here, there, "lobby", "alice", "bob") as (of_alice, of_bob):
+                first = await of_alice.say("lobby", "before")
+                await of_bob.until(type="chat.message")
+                unreliable.stop()
+                for app in (here, there):
+                    assert await until_ready(app, "not_ready") == {"status": "not_ready", "store": "up", "bus": "down"}
+                    assert (await readiness(app))[0] == 503
+                    assert (await app.http.get("/healthz")).status_code == 200
+                    assert (await metrics_of(app))["gateway_bus_up"] == 0
+                # Within the second after which nodes look into the store.
+                await of_alice.say("lobby", "while the bus is away")
+                await of_bob.expect("chat.message", text="while the bus is away")
+                await of_alice.ask("chat.edit", room="lobby", message_id=first["id"], text="edited")
+                await of_bob.expect("chat.edited", id=first["id"], text="edited")
+                await of_bob.ask("chat.send", room="lobby", text="from there")
+                await of_bob.expect("chat.message", text="from there")
+                await of_alice.until(type="chat.edited")
+                await of_alice.expect("chat.message", text="from there")
+                await of_alice.ask("room.kick", room="lobby", user="bob")
+                await of_bob.expect("room.left", room="lobby", user="bob")
+                await of_alice.until(type="room.left")
+                unreliable.start()
+                for app in (here, there):
+                    await until_ready(app, "ready")
+                    assert (await metrics_of(app))["gateway_bus_reconnects_total"] == 1
+                await of_alice.say("lobby", "after, and not for Bob")
+                await of_bob.expect_nothing()
+                await of_bob.ask("room.join", room="lobby")
+                await of_alice.expect("room.joined", user="bob")
+                await of_alice.say("lobby", "for both")
+                await of_bob.expect("chat.message", text="for both")
+    assert "the bus is away: " in caplog.text
+
+
+async def test_what_is_said_while_the_bus_hangs_comes_late_but_all_and_in_order(
+    unreliable: Valkey, postgres: str, tmp_path: Path
+) -> None:
+    with fresh_database(postgres) as url, running_nodes(tmp_path, url, unreliable, sweep_seconds=60) as nodes:
+        async with App(nodes[0]) as here, App(nodes[1]) as there:
+            async with apart(here, there, "lobby", "alice", "bob") as (of_alice, of_bob):
+                unreliable.freeze()
+                try:
+                    for number in range(1, 21):  # before anybody has noticed, and after
+                        await of_alice.say("lobby", str(number))
+                        await asyncio.sleep(0.03)
+                    for app in (here, there):
+                        await until_ready(app, "not_ready")
+                    for number in range(1, 21):
+                        await of_bob.expect("chat.message", offset=number, text=str(number))
+                finally:
+                    unreliable.thaw()
+                for app in (here, there):
+                    await until_ready(app, "ready")
+                await of_bob.say("lobby", "21")
+                await of_alice.expect("chat.message", offset=21, text="21")
+                for client in (of_alice, of_bob):
+                    await client.expect_nothing()
+
+
+async def test_what_a_newer_version_says_on_our_channels_is_found_in_the_store(
+    nodes: list[Gateway], valkey: Valkey, here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        before = await metrics_of(there)
+        valkey.ask(f"PUBLISH json-gateway:room:{room} hunter2")
+        valkey.ask(f"PUBLISH json-gateway:room:{room} jg2")
+        await of_alice.say(room, "hello")
+        await of_bob.expect("chat.message", text="hello")
+        await of_bob.expect_nothing()
+        now = await metrics_of(there)
+        for reason in ("foreign", "version"):
+            name = f'gateway_bus_rejected_total{{reason="{reason}"}}'
+            assert now[name] == before.get(name, 0) + 1
+
+
+async def test_without_the_bus_a_gateway_may_be_let_start_and_says_that_it_is_degraded(
+    unreliable: Valkey, postgres: str, tmp_path: Path
+) -> None:
+    unreliable.stop()
+    with (
+        fresh_database(postgres) as url,
+        running_nodes(tmp_path, url, unreliable, bus_required=False, sweep_seconds=60) as nodes,
+    ):
+        async with App(nodes[0]) as here, App(nodes[1]) as there:
+            for app in (here, there):
+                assert await readiness(app) == (200, {"status": "degraded", "store": "up", "bus": "down"})
+            async with apart_without_news(here, there) as (of_alice, of_bob):
+                of_alice.ignored.add("room.joined")  # of Bob: it waits, and may come when the bus does
+                await of_alice.say("lobby", "without a bus")
+                await of_bob.until(type="chat.message")
+                unreliable.start()
+                for app in (here, there):
+                    assert await until_ready(app, "ready") == {"status": "ready", "store": "up", "bus": "up"}
+                await of_alice.say("lobby", "with a bus")
+                await of_bob.expect("chat.message", text="with a bus")
+
+
+@asynccontextmanager
+async def apart_without_news(here: App, there: App) -> AsyncIterator[tuple[ChatClient, ChatClient]]:
+    """Alice here and Bob there, in the lobby, where neither is told of the other's coming."""
+    async with here.in_room("alice", "lobby") as of_alice, there.in_room("bob", "lobby") as of_bob:
+        yield of_alice, of_bob
+
+
+async def test_two_clusters_that_share_a_server_and_not_a_prefix_hear_nothing_of_each_other(
+    valkey: Valkey, postgres: str, tmp_path: Path
+) -> None:
+    with (
+        fresh_database(postgres) as url,
+        fresh_database(postgres) as other_url,
+        running_nodes(tmp_path / "one", url, valkey, count=1, bus_prefix="one") as (one,),
+        running_nodes(tmp_path / "two", other_url, valkey, count=1, bus_prefix="two") as (two,),
+    ):
+        async with App(one) as here, App(two) as there, apart_without_news(here, there) as (of_alice, of_bob):
+            await of_alice.say("lobby", "only here")
+            await of_bob.expect_nothing()
+            assert (await metrics_of(there))["gateway_bus_received_total"] == 0

@@ -22,12 +22,15 @@ WAIT_SECONDS = 20
 class Valkey:
     """A server of our own. What it knows is gone when it stops."""
 
-    def __init__(self, binary: Path, folder: Path, *options: str) -> None:
+    def __init__(
+        self, binary: Path, folder: Path, *options: str, port: int | None = None, config: Path | None = None
+    ) -> None:
         self._binary = binary
+        self._config = config
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = port or free_port()
 
     @property
     def url(self) -> str:
@@ -35,12 +38,16 @@ class Valkey:
 
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it takes connections."""
+        if self._config is not None:
+            command: list[str | Path] = [self._binary, self._config, *self._options]
+        else:
+            command = [
+                *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                *("--appendonly", "no", "--daemonize", "no", *self._options),
+            ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
-                    *("--appendonly", "no", "--daemonize", "no", *self._options),
-                ],
+                command,
                 cwd=self._folder,
                 stdout=log,
                 stderr=log,
@@ -69,6 +76,12 @@ class Valkey:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def ask(self, command: str) -> str:
+        """Send a command of plain words, and give what is answered to it, if that fits into one packet."""
+        with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
+            sock.sendall(f"{command}\r\n".encode())
+            return sock.recv(65536).decode(errors="replace")
+
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
@@ -88,6 +101,33 @@ def running_valkey(*options: str) -> Iterator[Valkey]:
             yield valkey
         finally:
             valkey.stop()
+
+
+@contextmanager
+def running_cluster() -> Iterator[Valkey]:
+    """Start a cluster of one server that has all slots; its `url` is that of a single server."""
+    with running_valkey("--cluster-enabled", "yes") as valkey:
+        valkey.ask("CLUSTER ADDSLOTSRANGE 0 16383")
+        until = time.monotonic() + WAIT_SECONDS
+        while "cluster_state:ok" not in valkey.ask("CLUSTER INFO"):
+            assert time.monotonic() < until, "the cluster did not come up"
+            time.sleep(0.01)
+        yield valkey
+
+
+@contextmanager
+def running_sentinel(watched: Valkey, service: str) -> Iterator[int]:
+    """Start a sentinel that watches a server under the name of a service; gives its port."""
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
+        port = free_port()
+        watch = f"sentinel monitor {service} 127.0.0.1 {watched.port} 1"
+        (Path(folder) / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\n{watch}\n")
+        sentinel = Valkey(_binary(), Path(folder), "--sentinel", port=port, config=Path(folder) / "sentinel.conf")
+        try:
+            sentinel.start()
+            yield port
+        finally:
+            sentinel.stop()
 
 
 def free_port() -> int:

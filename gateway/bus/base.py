@@ -1,7 +1,8 @@
 """The bus: it rings the bell on every node. The truth is in the store."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.transport.frames import Frame
@@ -18,15 +19,18 @@ class BusEvent:
     room: str | None = None
     user: str | None = None
     epoch: str | None = None
+    """Which of the rooms that have had this name, where that matters: for what is logged, and for ends."""
     offset: int | None = None
-    """Where the room's log is after this event; None, as `epoch`, for what is not logged."""
+    """Where the room's log is after this event; None for what is not logged."""
     own_user: str | None = None
     own_frame: Frame | None = None
     """What the user of this id is given instead: who sent a message sees its `client_id`."""
     skip_user: str | None = None
     """The id of a user who is not told, since it is about that user."""
     drop_user: str | None = None
-    """The id of a user who hears the room no more after this event."""
+    """The id of a user who hears the room no more after this event, having been a member before it."""
+    departures: int | None = None
+    """With `drop_user`: how many memberships of the room have ended, this one included."""
     drop_all: bool = False
     """Whether nobody hears the room any more after this event."""
 
@@ -38,6 +42,21 @@ class Revoked:
     user_id: str
     sessions: frozenset[str] | None
     """The ids of the sessions; None for every connection of the user, whatever it came in with."""
+
+
+@dataclass(slots=True)
+class BusCounts:
+    """What a bus has done since it was started, in messages."""
+
+    published: int = 0
+    received: int = 0
+    """From other nodes."""
+    dropped: int = 0
+    """Not published: too much was waiting, or the connection broke."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Not understood, by reason."""
+    connects: int = 0
+    """How often all that this node hears has been subscribed to: once, and once more each time the bus was away."""
 
 
 Receive = Callable[[BusEvent], int]
@@ -67,6 +86,21 @@ class Bus(Protocol):
     def is_up(self) -> bool:
         """Whether what is published now reaches other nodes."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there may be other nodes, so that something may be lost between them."""
+
+    @property
+    def counts(self) -> BusCounts:
+        """What it has done."""
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be published."""
+
+    async def check(self) -> None:
+        """Make sure, before anything is started, that the bus is there; raises `StartError` if not."""
+
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
         """Begin to give events to `receive` and revocations to `revoke`, those of this node included.
 
@@ -80,10 +114,16 @@ class Bus(Protocol):
         """Tell every node that sessions have ended. Like `publish`, after that has been committed."""
 
     async def subscribe(self, room: str) -> None:
-        """Ask for a room's events; from when this returns, none is missed but for the reasons above."""
+        """Ask for a room's events; from when this returns, none is missed but for the reasons above.
+
+        No room is asked for again before this has returned. It may raise, and then the room was not asked for.
+        """
 
     def unsubscribe(self, room: str) -> None:
-        """Stop asking for a room's events; some may still come."""
+        """Stop asking for a room's events; some may still come.
+
+        What is asked for after this takes effect after it, however long either takes.
+        """
 
     async def close(self) -> None:
         """Stop."""

@@ -53,6 +53,7 @@ class _EventHead(_Head):
     own_user: Name | None = None
     skip_user: Name | None = None
     drop_user: Name | None = None
+    departures: Annotated[int, Field(ge=0)] | None = None
     drop_all: bool = False
     droppable: bool = False
 
@@ -87,7 +88,7 @@ def pack(signed: bytes, event: BusEvent) -> bytes:
     return b"%b%b\n%b%b" % (signed, orjson.dumps(head), event.frame.texts[0], own)
 
 
-_PARTS = ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user")
+_PARTS = ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user", "departures")
 
 
 def pack_revoked(signed: bytes, revoked: Revoked) -> bytes:
@@ -118,7 +119,7 @@ def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
 
 
 def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:
-    if (head.epoch is None) != (head.offset is None) or (head.offset is not None and head.room is None):
+    if (head.offset is not None and head.epoch is None) or (head.epoch is not None and head.room is None):
         raise Rejected("head")
     if len(texts) != (1 if head.own_user is None else 2):
         raise Rejected("text")
@@ -132,6 +133,7 @@ def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:
         own_frame=None if head.own_user is None else _frame(texts[1]),
         skip_user=head.skip_user,
         drop_user=head.drop_user,
+        departures=head.departures,
         drop_all=head.drop_all,
     )
 

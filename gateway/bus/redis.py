@@ -11,11 +11,11 @@ others, by the next offset that they see, and by their own looks at the store.
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 
 from gateway.bus import codec
-from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.cluster.client import FAILURES, Client, check, close, explain
@@ -24,7 +24,7 @@ from gateway.settings import Settings
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 5.0
-"""How long a start waits for the bus, where it goes on without it."""
+"""How long a start waits for all to be heard. What is not there by then is waited for while it serves."""
 
 SUBSCRIBE_SECONDS = 2.0
 """How long whoever joins a room waits for the bus. If it takes longer, what was missed is read when it is there."""
@@ -75,20 +75,22 @@ class RedisBus:
         self._said.set()
         self._links: Links | None = None
         self._unheard: set[Channel] = set()
-        self._up = asyncio.Event()
+        self._up = False
+        self._tried = asyncio.Event()
         self._lost_at: float | None = None
         self._running: asyncio.Task[None] | None = None
         self._reported_at: float | None = None
-        self.published = 0
-        self.received = 0
-        self.dropped = 0
-        self.connects = 0
-        self.rejected: Counter[str] = Counter()
+        self.counts = BusCounts()
 
     @property
     def is_up(self) -> bool:
         """Whether this node hears the others, and they it."""
-        return self._up.is_set()
+        return self._up
+
+    @property
+    def is_shared(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def waiting(self) -> int:
@@ -104,12 +106,16 @@ class RedisBus:
         """Begin; raises `StartError` if the bus must be there and is not."""
         self._receive, self._revoke, self._missed = receive, revoke, missed
         if self._settings.bus_required:
-            await check(self._client, self._settings)
+            await self.check()
         self._channels[self._nodes] = Channel(self._nodes, None)
         self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
-                await self._up.wait()
+                await self._tried.wait()
+
+    async def check(self) -> None:
+        """Make sure that the server is there and right, or raise `StartError` in one line."""
+        await check(self._client, self._settings)
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node now, and to the others as soon as may be."""
@@ -172,7 +178,7 @@ class RedisBus:
         ):
             # Whoever publishes must not wait. What is of a room's log, the others read from the store: they see that
             # an offset is missing, or look by themselves.
-            self.dropped += 1
+            self.counts.dropped += 1
             return
         self._waiting.append((channel, data))
         self._waiting_bytes += len(data)
@@ -187,7 +193,7 @@ class RedisBus:
         """Connect, again and again."""
         retry = FIRST_RETRY_SECONDS
         while True:
-            connects = self.connects
+            connects = self.counts.connects
             try:
                 await self._live()
             except FAILURES as error:
@@ -195,7 +201,7 @@ class RedisBus:
             except Exception as error:  # it must come back whatever it was
                 logger.exception("the bus failed")
                 self._lost(type(error).__name__)
-            if self.connects > connects:
+            if self.counts.connects > connects:
                 retry = FIRST_RETRY_SECONDS
             # Nodes that lost it together must not come back in one moment.
             await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - not a secret
@@ -229,7 +235,7 @@ class RedisBus:
 
     def _end(self) -> None:
         self._links = None
-        self._up.clear()
+        self._up = False
         self._changed.clear()
         for channel in tuple(self._channels.values()):
             channel.settle()
@@ -237,14 +243,16 @@ class RedisBus:
                 del self._channels[channel.name]
 
     def _lost(self, why: str) -> None:
+        self._tried.set()
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
             logger.warning("the bus is away: %s; until it is back, other nodes are told late", why)
 
     def _found(self) -> None:
         """Note that all channels are heard."""
-        self._up.set()
-        self.connects += 1
+        self._up = True
+        self._tried.set()
+        self.counts.connects += 1
         if self._lost_at is not None:
             logger.info("the bus is back after %.1f seconds", asyncio.get_running_loop().time() - self._lost_at)
             self._lost_at = None
@@ -318,8 +326,8 @@ class RedisBus:
                 published += len(messages)
         finally:
             # What the server may have had is not sent again: what is of no log would be told twice.
-            self.published += published
-            self.dropped += len(batch) - published
+            self.counts.published += published
+            self.counts.dropped += len(batch) - published
 
     async def _ping(self, links: Links) -> None:
         while True:
@@ -330,7 +338,7 @@ class RedisBus:
     def _take(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):
             return  # our own, given already
-        self.received += 1
+        self.counts.received += 1
         room = None if channel == self._nodes else channel.removeprefix(self._rooms)
         try:
             self._give(codec.unpack(data, room))
@@ -347,7 +355,7 @@ class RedisBus:
             self._receive(said)
 
     def _reject(self, reason: str, room: str | None) -> None:
-        self.rejected[reason] += 1
+        self.counts.rejected[reason] += 1
         now = asyncio.get_running_loop().time()
         if self._reported_at is None or now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
@@ -355,7 +363,7 @@ class RedisBus:
                 "messages on the bus are not understood (%s; so far: %s); is there another application with this"
                 " prefix, or another version of the gateway?",
                 reason,
-                ", ".join(f"{name} {count}" for name, count in sorted(self.rejected.items())),
+                ", ".join(f"{name} {count}" for name, count in sorted(self.counts.rejected.items())),
             )
         if room is not None:
             self._tell_missed(room)  # a newer version may have said what we should know

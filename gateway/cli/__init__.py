@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from gateway.cli import chat, db, keys, serve, token, users
+from gateway.cli import chat, db, keys, run, token, users
 from gateway.startup import StartError
 
 app = typer.Typer(
@@ -13,7 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("serve")(serve.serve)
+app.command("serve")(run.serve)
+app.command("dev")(run.dev)
 app.command("token")(token.token)
 app.command("chat")(chat.chat)
 app.add_typer(users.app, name="users")

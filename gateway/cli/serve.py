@@ -1,4 +1,4 @@
-"""`gateway serve`: run the gateway with uvicorn."""
+"""The server that `gateway serve` runs: uvicorn, as the protocol wants it, and how it begins and ends."""
 
 import asyncio
 import gc
@@ -14,20 +14,14 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 import uvicorn
 from rich.console import Console
-from uvicorn.supervisors import ChangeReload
 
-from gateway.auth import keys
-from gateway.cli.store import with_database
-from gateway.logs import configure_logs
 from gateway.services import Services
-from gateway.settings import Settings, load_settings, unknown_variables
-from gateway.startup import StartError, make_data_dir
-from gateway.store.engine import Database
+from gateway.settings import Settings
+from gateway.startup import StartError
 from gateway.transport import http_protocol, uvicorn_protocol
 from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn_protocol import GatewayProtocol
@@ -53,37 +47,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     DEBUG = "debug"
     TRACE = "trace"
-
-
-def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8000,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = LogLevel.INFO,
-    app: Annotated[
-        str, typer.Option(help="The application, as MODULE:NAME; yours, if you have added handlers.")
-    ] = "gateway.asgi:app",
-) -> None:
-    """Serve the gateway."""
-    settings = load_settings()
-    configure_logs(log_level, settings.log_format)
-    for name in unknown_variables():
-        logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
-    make_data_dir(settings.data_dir)
-    keys.load(settings)
-    sock = listen(host, port)
-    with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
-    config = server_config(settings, app, reload=reload, log_level=log_level)
-    if reload:
-        announce(settings, sock)
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
-        return
-    server = AnnouncingServer(config, settings)
-    # The directory of one's own application is where one starts the command, as with `python -m`.
-    sys.path.insert(0, os.getcwd())
-    server.run(sockets=[sock])
-    if not server.started:
-        raise StartError("the gateway did not start; the lines above say why")
 
 
 def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Config:
@@ -164,7 +127,11 @@ class AnnouncingServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started and sockets:
             calm_the_collector()
-            announce(self._settings, sockets[0])
+            self.announce(sockets[0])
+
+    def announce(self, sock: socket.socket) -> None:
+        """Tell where to point a browser, Postman and a terminal."""
+        announce(self._settings, sock)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -203,10 +170,6 @@ class AnnouncingServer(uvicorn.Server):
         """Stop in order at the first signal, and at once at the second."""
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
-
-
-async def _nothing_more(_database: Database, _settings: Settings) -> None:
-    """Do no more with the store than to open it."""
 
 
 def calm_the_collector() -> None:

@@ -3,6 +3,7 @@
 Importing this needs redis-py, which the extra `redis` brings; `gateway.app` says so where it is missing.
 """
 
+import os
 import re
 from typing import Any, TypeAlias
 
@@ -83,34 +84,47 @@ def explain(error: BaseException) -> str:
     """Say in a few words what went wrong between us and the server; never with a password in it."""
     if isinstance(error, exceptions.RedisClusterException) and isinstance(error.__cause__, Exception):
         return explain(error.__cause__)
-    for kinds, words in _WORDS:
+    text = str(error)
+    for part, words in _TEXTS:
+        if part in text:
+            return words
+    for kinds, words in _KINDS:
         if isinstance(error, kinds):
             return words
-    text = str(error)
-    if text.startswith("NOAUTH"):
-        return "expected user:password@ before the hosts, since the server wants a log-in"
-    if "Cluster mode is not enabled" in text or "cluster support disabled" in text:
-        return "expected a cluster and got a server that is none; write redis:// for it"
-    if "closed by server" in text:
-        return "the server closed the connection"
     if isinstance(error, (exceptions.ConnectionError, OSError)):
-        # redis-py's own words have the address, which we say ourselves, before what the system says.
-        return f"nobody answers ({re.split(r'[.:] ', text)[-1].rstrip('.') or type(error).__name__})"
+        return f"nobody answers ({_reason(error)})"
     return f"the server refused: {text[:200]}"
 
 
-_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+_TEXTS = (
+    ("Authentication required", "expected user:password@ before the hosts, since the server wants a log-in"),
+    ("Cluster mode is not enabled", "expected a cluster and got a server that is none; write redis:// for it"),
+    ("All slots are not covered", "the cluster is down: not all of its slots are served"),
+    ("unknown command 'SENTINEL'", "expected sentinels and got a server that is none; write redis:// for it"),
+    ("Connection closed by server", "the server closed the connection"),
+)
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (exceptions.AuthenticationError, exceptions.AuthenticationWrongNumberOfArgsError),
         "the server does not accept this user name and password",
     ),
     ((exceptions.NoPermissionError,), "the server does not let this user do what the gateway needs"),
-    ((MasterNotFoundError,), "no sentinel that answers knows a server by the name of this service"),
+    ((MasterNotFoundError,), "no sentinel answers, or none knows a service of this name"),
     ((exceptions.BusyLoadingError,), "the server is still loading its data"),
     ((exceptions.ClusterDownError,), "the cluster is down: not all of its slots are served"),
     ((exceptions.InvalidResponse,), "expected Redis or Valkey and got an answer of something else"),
-    ((exceptions.TimeoutError,), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
+    ((exceptions.TimeoutError, TimeoutError), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
 )
+
+
+def _reason(error: BaseException) -> str:
+    """Find what the system said; redis-py puts its own words around that, with the address, which we say ourselves."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return type(error).__name__
+    return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or type(cause).__name__
 
 
 def _problem(info: dict[str, Any]) -> str | None:

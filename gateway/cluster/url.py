@@ -105,8 +105,6 @@ def _options(kind: Kind, tls: bool, query: str) -> dict[str, str]:
     known = (_FILES if tls else frozenset[str]()) | (_SENTINELS if kind == "sentinel" else frozenset[str]())
     options = dict(parse_qsl(query, keep_blank_values=True))
     if not options.keys() <= known:
-        raise ValueError(
-            "expected after the ? at most "
-            + (", ".join(sorted(known)) if known else "nothing (ssl_ca_certs and the like are for rediss)")
-        )
+        allowed = f"at most {', '.join(sorted(known))}" if known else "nothing, but for rediss and for sentinels,"
+        raise ValueError(f"expected {allowed} after a ? at the end")
     return options

@@ -6,7 +6,7 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from gateway.services import ServicesDep
+from gateway.services import Services, ServicesDep
 from handlers.errors import Unavailable
 from schemas.base import Wire
 
@@ -24,8 +24,9 @@ class Health(Wire):
 class Readiness(Wire):
     """Whether each part is there."""
 
-    status: Literal["ready", "not_ready"]
+    status: Literal["ready", "degraded", "not_ready"]
     store: Literal["up", "down"]
+    bus: Literal["up", "down"]
 
 
 @router.get("/healthz")
@@ -36,10 +37,24 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Readiness}}, response_model=Readiness)
 async def readyz(services: ServicesDep) -> JSONResponse:
-    """Answer 200 if messages can be served, and otherwise 503 with the part that is down."""
+    """Answer 200 if messages can be served, and otherwise 503; either way with which part is down.
+
+    Without the bus, nodes tell each other late. Where `GATEWAY_BUS_REQUIRED` is false that is `degraded`, and 200.
+    """
+    store, bus = await _is_store_up(services), services.bus.is_up
+    lacks_bus = not bus and services.settings.bus_required
+    readiness = Readiness(
+        status="not_ready" if not store or lacks_bus else "ready" if bus else "degraded",
+        store="up" if store else "down",
+        bus="up" if bus else "down",
+    )
+    return JSONResponse(readiness.model_dump(), status_code=503 if readiness.status == "not_ready" else 200)
+
+
+async def _is_store_up(services: Services) -> bool:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await services.database.ping()
     except (Unavailable, TimeoutError):
-        return JSONResponse(Readiness(status="not_ready", store="down").model_dump(), status_code=503)
-    return JSONResponse(Readiness(status="ready", store="up").model_dump())
+        return False
+    return True

@@ -4,91 +4,51 @@ Every listener of a room gets the room's log in the order of offsets, each event
 delay what it carries; offsets tell, and what is missing is read from the store. While that is done, later events of
 the room wait; what cannot be read becomes `resync`, which tells clients to join anew.
 
+Ends of memberships are counted as well, by `departures`. A listener is sent away by an end that was counted after its
+membership was read, and by no other. What is about another room of the same name decides nothing: the store is asked
+which of the two there is. What the store says holds against what was known before it was asked, and nothing else.
+
 Whoever joins subscribes first and reads the store then, so that nothing falls in between; what comes meanwhile is
 kept for it.
 """
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from itertools import islice
+from typing import TypeVar, cast
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
-from gateway.rooms.audience import Audience, Hearer, give_one
+from gateway.rooms.audience import give_one
 from gateway.rooms.events import bus_event
-from gateway.rooms.missed import Gap, Gaps
-from gateway.rooms.presence import Presence, Visitor
+from gateway.rooms.heard import HeardRoom, Joining, Listener, ends_membership, is_news
+from gateway.rooms.missed import Departed, Gap, Gaps
+from gateway.rooms.presence import Presence
+from gateway.rooms.subscriptions import Subscriptions
+from gateway.store.rooms import RoomPosition
 from gateway.transport import frames
 from handlers.errors import Unavailable
-from schemas.events.rooms import Resync
+from schemas.events.rooms import Resync, RoomDeleted, RoomLeft
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""How long to wait before a hole is read again, when the store was not available."""
+"""How long to wait before the store is asked again, when it was not available."""
 
+LOOK_SECONDS = 0.05
+"""How long to wait before looking for what was missed: a bus that comes back says so of many rooms at once."""
 
-class Listener(Visitor, Hearer, Protocol):
-    """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
+BATCH = 200
+"""Rooms that one query asks for: a millisecond or two, which SQLite takes in the event loop."""
 
+MAX_READING = 4
+"""Rooms whose gaps are read at a time: half of the connections to PostgreSQL, and the rest is for those who wait."""
 
-class _Joining:
-    """What came while a listener reads, and up to where it had heard the room before, if it had."""
+MAX_AHEAD = 1000
+"""Events that wait for a gap of one room to be read. With more, all of them are read from the store."""
 
-    __slots__ = ("heard", "kept")
-
-    def __init__(self, heard: int | None) -> None:
-        self.heard = heard
-        self.kept: list[BusEvent] = []
-
-
-class _Room:
-    """One room on this node: how far its log has been given out, and to whom."""
-
-    __slots__ = ("ahead", "closing", "epoch", "joining", "leading", "listeners", "name", "position")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.epoch: str | None = None
-        self.position: int | None = None  # None until the first one who joins has read the store
-        self.listeners = Audience()
-        self.joining: dict[Listener, _Joining] = {}
-        self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
-        self.ahead: list[BusEvent] = []  # came before what is missing
-        self.closing: asyncio.Task[None] | None = None  # reads what is missing
-
-    @property
-    def everyone(self) -> list[Listener]:
-        return [*self.listeners, *self.leading, *self.joining]
-
-    def forget(self, listener: Listener) -> int | None:
-        """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
-        heard = self.leading.pop(listener, None)
-        if listener in self.listeners:
-            self.listeners.remove(listener)
-            heard = self.position
-        self.joining.pop(listener, None)
-        return heard
-
-    def give(self, event: BusEvent) -> int:
-        """Give an event to all who are due it; returns how many that were."""
-        self.listeners.give(event)
-        given = len(self.listeners)
-        for listener, offset in tuple(self.leading.items()):
-            if event.offset is None or event.offset > offset:
-                give_one(event, listener)
-                given += 1
-        for joining in self.joining.values():
-            joining.kept.append(event)
-        return given
-
-    def advance(self, offset: int) -> None:
-        """Note that the log has been given out up to an offset."""
-        self.position = offset
-        for listener, leads in tuple(self.leading.items()):
-            if leads <= offset:
-                del self.leading[listener]
-                self.listeners.add(listener)
+T = TypeVar("T")
 
 
 class Hub:
@@ -98,24 +58,35 @@ class Hub:
         self, bus: Bus, connections: Connections, presence: Presence, gaps: Gaps, max_presence_listeners: int = 0
     ) -> None:
         """In a room with more than `max_presence_listeners` nobody is told of presence and typing; 0 for no bound."""
-        self._bus = bus
+        self._subscriptions = Subscriptions(bus)
         self._max_presence_listeners = max_presence_listeners
         self._connections = connections
         self._presence = presence
         self._gaps = gaps
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, HeardRoom] = {}
+        self._missed: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._reading = asyncio.Semaphore(MAX_READING)
+        self._gaps_read = self._resyncs = self._rooms_behind = 0
 
     async def begin(self, name: str, listener: Listener) -> None:
-        """Start to keep a room's events for a listener, until `complete`, `abort` or `leave`."""
-        listener.joined.add(name)
+        """Start to keep a room's events for a listener, until `complete`, `abort` or `leave`.
+
+        Returns when the bus brings them. If it does not, this is undone and raises what the bus raises.
+        """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = _Room(name)
+            room = self._rooms[name] = HeardRoom(name)
+        listener.joined.setdefault(name, 0)
         heard = room.forget(listener)
         if heard is not None:
             self._presence.exit(name, listener)
-        room.joining[listener] = _Joining(heard)
-        await self._bus.subscribe(name)  # also where another has asked: it may not have been confirmed yet
+        room.joining[listener] = Joining(heard, room.epoch)
+        try:
+            await self._subscriptions.hold(name)
+        except BaseException:
+            self.abort(name, listener)
+            raise
 
     def abort(self, name: str, listener: Listener) -> None:
         """Undo `begin`: whoever heard the room before hears it as if nothing had been."""
@@ -123,35 +94,37 @@ class Hub:
         joining = room.joining.get(listener) if room is not None else None
         if room is None or joining is None:
             return
-        if joining.heard is None or room.epoch is None:
+        if joining.heard is None or joining.epoch is None:
             self.leave(name, listener)
-        else:
-            self.complete(name, listener, room.epoch, joining.heard)
+            return
+        self._hear(room, listener, RoomPosition(name, joining.epoch, joining.heard, listener.joined[name]))
 
-    def complete(self, name: str, listener: Listener, epoch: str, offset: int) -> None:
-        """Make the listener hear the room from the event after `offset` on, which is as far as it has read."""
-        room = self._rooms.get(name)
+    def complete(self, listener: Listener, at: RoomPosition) -> None:
+        """Make the listener hear a room from where it has read the store on, as a member.
+
+        It is not among those whom the listener has joined after this if it must read once more.
+        """
+        room = self._rooms.get(at.name)
         joining = None if room is None else room.joining.get(listener)
         if room is None or joining is None:
-            return  # its membership ended while it was joining
-        if room.epoch not in {None, epoch}:
-            self._end_epoch(room, epoch, offset)
-        del room.joining[listener]
-        if room.position is None:
-            room.epoch, room.position = epoch, offset
-        for event in joining.kept:
-            if event.offset is None or event.offset > offset:
-                give_one(event, listener)
-        if offset > room.position:
-            room.leading[listener] = offset
-        else:
-            room.listeners.add(listener)
-        self._presence.enter(name, listener)
+            return
+        is_overtaken = room.epoch not in {at.epoch, joining.epoch}  # and who can tell which is the newer one?
+        if is_overtaken or any(ends_membership(event, listener, at) for event in joining.kept):
+            self.leave(at.name, listener)
+            return
+        if room.epoch not in {None, at.epoch}:
+            self._end_unnoticed(room, at)
+        if room.epoch is None:
+            room.begin(at)
+        listener.joined[at.name] = at.departures
+        self._hear(room, listener, at)
         self._catch_up(room)
+        if room.doubtful:
+            self.missed(room.name)
 
     def leave(self, name: str, listener: Listener) -> None:
         """Make the listener hear the room no more."""
-        listener.joined.discard(name)
+        listener.joined.pop(name, None)
         room = self._rooms.get(name)
         if room is None:
             return
@@ -166,94 +139,279 @@ class Hub:
         room = self._rooms.get(event.room)
         if room is None or (event.frame.droppable and self._is_crowded(room)):
             return 0
-        given = room.give(event) if event.offset is None else self._receive_logged(room, event)
-        self._drop(room, event)
-        return given
+        if event.offset is not None:
+            return self._receive_logged(room, event)
+        if event.drop_user is None and not event.drop_all:
+            return room.give(event)
+        if event.epoch != room.epoch:
+            room.keep(event)  # it may be that one of which somebody reads
+            self.missed(room.name)
+            return 0
+        return self._end(room, event) if event.drop_all else self._receive_departure(room, event)
 
     def missed(self, name: str | None) -> None:
-        """Take the news that events of a room, or of all, may not have come."""
+        """Take the news that events of a room, or of all, may not have come: soon, the store is looked into."""
+        self._missed.update(self._rooms if name is None else self._rooms.keys() & {name})
+        if self._missed and self._looking is None:
+            self._looking = asyncio.create_task(self._look_soon())
+
+    async def look(self, names: Iterable[str]) -> None:
+        """Compare rooms with the store, and see to those that are behind. Raises `Unavailable`."""
+        remaining = iter(names)
+        while batch := list(islice(remaining, BATCH)):
+            await self._look_at(batch)
+            await asyncio.sleep(0)  # SQLite is asked without
 
     @property
     def heard(self) -> int:
         """How many rooms somebody hears on this node."""
         return len(self._rooms)
 
+    @property
+    def rooms(self) -> list[str]:
+        """The names of the rooms that somebody hears on this node."""
+        return list(self._rooms)
+
+    @property
+    def gaps_read(self) -> int:
+        """How often something that was missed has been read from the store."""
+        return self._gaps_read
+
+    @property
+    def resyncs(self) -> int:
+        """How often all listeners of a room have been told to join anew."""
+        return self._resyncs
+
+    @property
+    def rooms_behind(self) -> int:
+        """How often a room was found to be behind the store when it was compared."""
+        return self._rooms_behind
+
     def close(self) -> None:
         """Stop reading what is missing."""
+        self._subscriptions.close()
+        if self._looking is not None:
+            self._looking.cancel()
         for room in self._rooms.values():
             if room.closing is not None:
                 room.closing.cancel()
 
-    def _is_crowded(self, room: _Room) -> bool:
+    def _hear(self, room: HeardRoom, listener: Listener, at: RoomPosition) -> None:
+        """End the joining of a listener, which has read up to a position."""
+        for event in room.joining.pop(listener).kept:
+            if ends_membership(event, listener, at):
+                self._send_away(room, listener, event)
+                return
+            if is_news(event, listener, at):
+                give_one(event, listener)
+        room.take_in(listener, at.offset)
+        self._presence.enter(room.name, listener)
+
+    def _send_away(self, room: HeardRoom, listener: Listener, last: BusEvent | None = None) -> None:
+        """Have a listener hear the room no more, the last being why; it has been told all that was before."""
+        self.leave(room.name, listener)
+        if last is not None:
+            give_one(last, listener)
+        self._presence.forget(room.name, listener.user)
+
+    def _is_crowded(self, room: HeardRoom) -> bool:
         # Were everybody told of everybody, the cost of a crowd that comes at once would be its square.
         return 0 < self._max_presence_listeners < len(room.listeners)
 
-    def _receive_logged(self, room: _Room, event: BusEvent) -> int:
+    def _receive_logged(self, room: HeardRoom, event: BusEvent) -> int:
         if room.position is None:
-            room.ahead.append(event)  # until somebody knows what came before
+            self._put_ahead(room, event)  # until somebody knows what came before
             return 0
-        if room.closing is None and event.epoch == room.epoch and event.offset == room.position + 1:
+        offset = event.offset or 0
+        if room.closing is None and event.epoch == room.epoch and offset == room.position + 1:
             given = room.give(event)
-            room.advance(event.offset)
+            room.advance(offset)
             return given
-        if event.epoch != room.epoch or (event.offset or 0) > room.position:
-            room.ahead.append(event)
+        if event.epoch != room.epoch or offset > room.position:
+            self._put_ahead(room, event)
             self._close_gap(room)
         return 0
 
-    def _drop(self, room: _Room, event: BusEvent) -> None:
-        if event.drop_user is None and not event.drop_all:
-            return
-        for listener in room.everyone:
-            if event.drop_all or listener.user_id == event.drop_user:
-                self.leave(room.name, listener)
-                self._presence.forget(room.name, listener.user)
+    def _put_ahead(self, room: HeardRoom, event: BusEvent) -> None:
+        room.ahead.append(event)
+        if len(room.ahead) > MAX_AHEAD:
+            room.ahead.clear()
+            self.missed(room.name)
 
-    def _forget_if_empty(self, room: _Room) -> None:
-        if room.listeners or room.leading or room.joining or self._rooms.get(room.name) is not room:
+    def _receive_departure(self, room: HeardRoom, event: BusEvent) -> int:
+        """Send the listeners of a user away, but for those that have joined after this."""
+        departures = event.departures or 0
+        if not room.count_departure(departures):
+            self.missed(room.name)  # there was another before it
+        theirs = [listener for listener in self._of_user(event.drop_user) if room.hears(listener)]
+        sent_away = [listener for listener in theirs if listener.joined[room.name] < departures]
+        if len(sent_away) == len(theirs):
+            given = room.give(event)
+            for listener in sent_away:
+                self._send_away(room, listener)
+            return given
+        # The user is back already, and whoever hears the room has been told so.
+        room.keep(event)
+        for listener in sent_away:
+            self.leave(room.name, listener)
+            give_one(event, listener)
+        return len(sent_away)
+
+    def _of_user(self, user_id: str | None) -> Iterable[Listener]:
+        # Whoever hears a room is a connection; whether a connection hears this room is for the room to say.
+        return cast("tuple[Listener, ...]", self._connections.of_user(user_id or ""))
+
+    def _end(self, room: HeardRoom, last: BusEvent) -> int:
+        """Send everyone away who hears a room that is no more."""
+        given = room.give(last)
+        sent_away = [*room.listeners, *room.leading]
+        room.end()
+        for listener in sent_away:
+            listener.joined.pop(room.name, None)
+            self._presence.forget(room.name, listener.user)
+        room.ahead = [event for event in room.ahead if event.epoch != last.epoch]
+        self._forget_if_empty(room)
+        return given
+
+    def _end_unnoticed(self, room: HeardRoom, now: RoomPosition) -> None:
+        """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
+        logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
+        self._resyncs += 1
+        resync = Resync(room=room.name, epoch=now.epoch, offset=now.offset)
+        self._end(room, BusEvent(frames.event(resync), room=room.name, epoch=room.epoch, drop_all=True))
+
+    def _end_deleted(self, room: HeardRoom) -> None:
+        """Send everyone away who heard a room that has been deleted, of which we have not been told."""
+        last = frames.event(RoomDeleted(room=room.name))
+        self._end(room, BusEvent(last, room=room.name, epoch=room.epoch, drop_all=True))
+
+    def _forget_if_empty(self, room: HeardRoom) -> None:
+        if not room.is_empty or self._rooms.get(room.name) is not room:
             return
         del self._rooms[room.name]
-        self._bus.unsubscribe(room.name)
+        self._subscriptions.release(room.name)
         if room.closing is not None:
             room.closing.cancel()
 
-    def _catch_up(self, room: _Room) -> None:
+    def _catch_up(self, room: HeardRoom) -> None:
         """Give out what came too early, as far as it is without a gap."""
         waiting, room.ahead = room.ahead, []
         for event in sorted(waiting, key=lambda event: event.offset or 0):
             self._receive_logged(room, event)
 
-    def _close_gap(self, room: _Room) -> None:
+    async def _look_soon(self) -> None:
+        try:
+            while self._missed:
+                await asyncio.sleep(LOOK_SECONDS)
+                names, self._missed = self._missed, set()
+                try:
+                    await self.look(names)
+                except Unavailable:
+                    self._missed |= names
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._looking = None
+
+    async def _look_at(self, names: Collection[str]) -> None:
+        known = {}
+        for name in names:
+            room = self._rooms.get(name)
+            if room is not None:
+                # What is being read, by one who joins or to close a gap, may have been asked for too early.
+                room.doubtful = room.epoch is None or room.closing is not None
+                if not room.doubtful:
+                    known[name] = room.epoch
+        found = await self._gaps.positions(list(known)) if known else {}
+        for name, epoch in known.items():
+            room = self._rooms.get(name)
+            if room is not None and room.epoch == epoch:
+                self._compare(room, found.get(name))
+            else:
+                self.missed(name)  # another room by now
+
+    def _compare(self, room: HeardRoom, found: RoomPosition | None) -> None:
+        assert room.position is not None  # noqa: S101 - set with the epoch
+        if found is None:
+            self._end_deleted(room)
+        elif found.epoch != room.epoch:
+            self._end_unnoticed(room, found)
+        elif found.offset > room.position or found.departures > room.departures:
+            room.doubtful = room.closing is not None  # which may have asked before this was so
+            self._close_gap(room)
+        else:
+            return
+        self._rooms_behind += 1
+
+    def _close_gap(self, room: HeardRoom) -> None:
         if room.closing is None:
             room.closing = asyncio.create_task(self._read_gap(room))
 
-    async def _read_gap(self, room: _Room) -> None:
-        epoch, position = room.epoch, room.position
-        assert epoch is not None  # noqa: S101 - both are set by the first `complete`
-        assert position is not None  # noqa: S101
+    async def _read_gap(self, room: HeardRoom) -> None:
+        epoch, position, waiting = room.epoch, room.position, len(room.ahead)
+        if epoch is None or position is None:
+            room.closing = None  # the room ended before this began
+            return
         logger.info("reading a gap of a room after offset %d", position)
+        self._gaps_read += 1
         try:
-            gap = await self._read_patiently(room.name, epoch, position)
+            gap = await self._read(lambda: self._gaps.read(room.name, epoch, position))
+            departed = await self._read_departed(room, gap)
         finally:
             room.closing = None
-        if room.epoch != epoch:
-            return  # ended meanwhile
-        if gap is None:
-            room.ahead.clear()  # the room is gone, and the event that says so is on its way
-        elif gap.rows is None:
-            self._resync(room, gap)
-        else:
-            self._fill(room, gap)
-            self._catch_up(room)
+        if room.epoch == epoch:
+            # What waited when the store was asked had been stored by then: it is among this, or about a room before.
+            del room.ahead[:waiting]
+            self._take(room, gap, departed)
+        self._catch_up(room)
+        if room.doubtful:
+            self.missed(room.name)
 
-    async def _read_patiently(self, name: str, epoch: str, offset: int) -> Gap | None:
+    async def _read_departed(self, room: HeardRoom, gap: Gap | None) -> Departed | None:
+        if gap is None or gap.room.departures <= room.departures:
+            return None
+        # Named before the store is asked: who comes later has joined later.
+        user_ids = {listener.user_id for listener in room.everyone}
+        return await self._read(lambda: self._gaps.departed(room.name, user_ids))
+
+    async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read from the store, as soon as it is there."""
         while True:
             try:
-                return await self._gaps.read(name, epoch, offset)
+                async with self._reading:
+                    return await read()
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _fill(self, room: _Room, gap: Gap) -> None:
+    def _take(self, room: HeardRoom, gap: Gap | None, departed: Departed | None) -> None:
+        """Give out what was read; first of all the news that somebody must not hear it."""
+        if gap is None:
+            self._end_deleted(room)
+            return
+        if gap.room.epoch != room.epoch:
+            self._end_unnoticed(room, gap.room.position)
+            return
+        if departed is not None:
+            self._take_departed(room, departed)
+        if gap.rows is None:
+            self._resync(room, gap)
+        else:
+            self._fill(room, gap)
+
+    def _take_departed(self, room: HeardRoom, departed: Departed) -> None:
+        if departed.room.epoch != room.epoch:
+            self.missed(room.name)  # made anew between the two questions
+            return
+        departures = departed.room.departures
+        room.count_departures(departures)
+        for user_id in departed.user_ids:
+            name = next((listener.user for listener in self._of_user(user_id)), None)
+            if name is not None:
+                left = frames.event(RoomLeft(room=room.name, user=name))
+                event = BusEvent(left, room.name, epoch=room.epoch, drop_user=user_id, departures=departures)
+                self._receive_departure(room, event)
+        room.confirm(departures)
+
+    def _fill(self, room: HeardRoom, gap: Gap) -> None:
         top = gap.room.offset
         for row in gap.rows or ():
             room.give(bus_event(gap.room, row))
@@ -261,30 +419,9 @@ class Hub:
         # What lies between the last row and the top was overtaken by later changes of the same messages.
         room.advance(top)
 
-    def _resync(self, room: _Room, gap: Gap) -> None:
-        if gap.room.epoch != room.epoch:
-            self._end_epoch(room, gap.room.epoch, gap.room.offset)
-            return
+    def _resync(self, room: HeardRoom, gap: Gap) -> None:
         logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
-        room.ahead.clear()
-        room.give(_resync_event(room.name, gap.room.epoch, gap.room.offset))
+        self._resyncs += 1
+        resync = Resync(room=room.name, epoch=gap.room.epoch, offset=gap.room.offset)
+        room.give(BusEvent(frames.event(resync), room=room.name, epoch=gap.room.epoch, offset=gap.room.offset))
         room.advance(gap.room.offset)
-
-    def _end_epoch(self, room: _Room, epoch: str, offset: int) -> None:
-        """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
-        logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
-        resync = _resync_event(room.name, epoch, offset)
-        sent_away = [*room.listeners, *room.leading]
-        room.listeners.clear()
-        room.leading.clear()
-        room.ahead.clear()
-        for listener in sent_away:
-            listener.deliver(resync.frame)
-            self._presence.forget(room.name, listener.user)
-            listener.joined.discard(room.name)
-        room.epoch = room.position = None
-        self._forget_if_empty(room)
-
-
-def _resync_event(room: str, epoch: str, offset: int) -> BusEvent:
-    return BusEvent(frames.event(Resync(room=room, epoch=epoch, offset=offset)), room=room)

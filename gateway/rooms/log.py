@@ -40,6 +40,11 @@ class Log:
         """Begin to write."""
         self._writer = asyncio.create_task(self._write())
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be written."""
+        return len(self._waiting)
+
     async def close(self) -> None:
         """Write what is waiting, then stop."""
         if self._writer is not None:

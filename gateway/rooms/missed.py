@@ -1,13 +1,15 @@
 """What somebody has missed of a room's log: all of it, or the reason why not."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import messages, rooms
 from gateway.store.engine import Database
 from gateway.store.messages import MessageRow
-from gateway.store.rooms import RoomRow
+from gateway.store.rooms import RoomPosition, RoomRow
 from schemas.messages.rooms import Reason
 
 MAX_MISSED = 300
@@ -34,8 +36,16 @@ class Gap:
     rows: list[MessageRow] | None
 
 
+@dataclass(frozen=True)
+class Departed:
+    """Who of some users is a member of a room no more, as of a number of departures."""
+
+    room: RoomRow
+    user_ids: set[str]
+
+
 class Gaps:
-    """Reads holes from the store."""
+    """Reads from the store what a node has not heard of."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,3 +58,17 @@ class Gaps:
                 return None
             found = await missed_since(connection, room, epoch, offset)
         return Gap(room, None if isinstance(found, str) else found)
+
+    async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:
+        """Read how far some hundred rooms are, those that there are. Raises `Unavailable`."""
+        items = orjson.dumps([[name] for name in names]).decode()
+        rows = await self._database.find(rooms.POSITIONS, items=items)
+        return {row["name"]: RoomPosition(**row) for row in rows}
+
+    async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:
+        """Tell which users are no members; None if the room is no more. Raises `Unavailable`."""
+        async with self._database.read() as connection:
+            room = await rooms.by_name(connection, name)
+            if room is None:
+                return None
+            return Departed(room, set(user_ids) - await rooms.members_among(connection, room.id, list(user_ids)))

@@ -29,7 +29,8 @@ class Visitor(Protocol):
 
     user: str
     user_id: str
-    joined: set[str]
+    joined: dict[str, int]
+    """The rooms that it hears, each with how many departures there had been when it was last known to be a member."""
     on_message: Callable[[], None] | None
     """Called when the next message comes, if set."""
 

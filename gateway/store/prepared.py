@@ -6,10 +6,11 @@ SQLAlchemy takes longer for a statement than the databases do for one of these.
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, Insert, Select, Update
+from sqlalchemy import JSON, ColumnElement, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.type_api import TypeEngine
 
 Result = TypeVar("Result")
 
@@ -58,6 +59,19 @@ class Statement:
     def on(self, database: str) -> Prepared:
         """Give the statement for a database."""
         return self._prepared[database]
+
+
+def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
+    """Give the columns of the parameter `items`, an array of arrays, of these types.
+
+    So a statement is the same text for any number of items, and takes them all in one call.
+    """
+    given = bindparam("items", type_=Text())
+    if database == "sqlite":
+        each = func.json_each(given).table_valued("value")
+        return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
+    elements = func.json_array_elements(cast(given, JSON())).table_valued(column("value", JSON()))
+    return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
 
 
 _DIALECTS: tuple[Dialect, ...] = (SQLiteDialect_pysqlite(), PGDialect_asyncpg())  # type: ignore[no-untyped-call]  # SQLAlchemy's own

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Text, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.prepared import Statement, items
 from gateway.store.tables import memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
 from schemas.base import timestamp
@@ -20,6 +21,17 @@ DIRECT = "dm-"
 
 MAX_UNREAD = 1000
 """Unread messages are counted up to here: nobody reads the difference, and everybody would pay for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPosition:
+    """How far a room was when the store was read."""
+
+    name: str
+    epoch: str
+    offset: int
+    departures: int
+    """How many memberships had ended. Whoever was a member then is not concerned by an end that was counted before."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class RoomRow:
     offset: int
     pruned: int
     created_at: int
+    departures: int
     role: Role | None = None
     unread: int | None = None
 
@@ -51,6 +64,11 @@ class RoomRow:
             role=role or self.role,
             unread=self.unread,
         )
+
+    @property
+    def position(self) -> RoomPosition:
+        """Give how far it was when it was read."""
+        return RoomPosition(self.name, self.epoch, self.offset, self.departures)
 
     @property
     def hidden(self) -> bool:
@@ -89,6 +107,7 @@ async def add(
         "offset": 0,
         "pruned": 0,
         "created_at": now,
+        "departures": 0,
     }
     await _lock_name(connection, name)
     try:
@@ -185,9 +204,30 @@ async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: 
     await connection.execute(insert(memberships).values(values))
 
 
-async def leave(connection: AsyncConnection, room_id: int, user_id: str) -> None:
-    """End a membership."""
+async def leave(connection: AsyncConnection, room_id: int, user_id: str) -> int:
+    """End a membership, and give how many have ended in this room by now."""
     await connection.execute(delete(memberships).where(_membership(room_id, user_id)))
+    count = update(rooms).where(rooms.c.id == room_id).values(departures=rooms.c.departures + 1)
+    departures: int = (await connection.execute(count.returning(rooms.c.departures))).scalar_one()
+    return departures
+
+
+POSITIONS = Statement(
+    lambda database: select(rooms.c.name, rooms.c.epoch, rooms.c.offset, rooms.c.departures).where(
+        rooms.c.name.in_(select(*items(database, Text())))
+    )
+)
+"""How far rooms are: those of them that there are."""
+
+
+async def members_among(connection: AsyncConnection, room_id: int, user_ids: Sequence[str]) -> set[str]:
+    """Tell which of these users are members of a room."""
+    found: set[str] = set()
+    for start in range(0, len(user_ids), 500):
+        some = memberships.c.user_id.in_(user_ids[start : start + 500])
+        query = select(memberships.c.user_id).where(memberships.c.room_id == room_id, some)
+        found.update((await connection.execute(query)).scalars())
+    return found
 
 
 async def role_of(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:

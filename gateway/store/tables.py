@@ -94,6 +94,7 @@ rooms = Table(
     Column("offset", BigInteger, nullable=False),  # the highest that the log has given out
     Column("pruned", BigInteger, nullable=False, server_default="0"),  # the highest whose event has been pruned
     Column("created_at", BigInteger, nullable=False),
+    Column("departures", BigInteger, nullable=False, server_default="0"),  # how many memberships have ended
 )
 
 memberships = Table(

@@ -11,25 +11,20 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    JSON,
     BigInteger,
     ColumnElement,
     Integer,
     Select,
     Text,
     bindparam,
-    cast,
-    column,
-    func,
     insert,
     select,
     update,
 )
-from sqlalchemy.sql.type_api import TypeEngine
 
 from gateway.store import messages as log
 from gateway.store.messages import MessageRow
-from gateway.store.prepared import Plan, Rows, Sql, Statement
+from gateway.store.prepared import Plan, Rows, Sql, Statement, items
 from gateway.store.rooms import RoomRow
 from gateway.store.tables import memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound
@@ -243,27 +238,14 @@ def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int)
     return (yield statement, {"items": _json_text(list(items)), **more})
 
 
-def _items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
-    """Give the columns of the parameter `items`, an array of arrays, of these types.
-
-    So a statement is the same text for any number of items, and takes them all in one call.
-    """
-    items = bindparam("items", type_=Text())
-    if database == "sqlite":
-        each = func.json_each(items).table_valued("value")
-        return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
-    elements = func.json_array_elements(cast(items, JSON())).table_valued(column("value", JSON()))
-    return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
-
-
 def _each(database: str, query: Select[Any], keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Do a query that finds one row at most, for each item."""
-    items = _items(database, *(key.type for key in keys))
-    return query.where(*(key == item for key, item in zip(keys, items, strict=True)))
+    each = items(database, *(key.type for key in keys))
+    return query.where(*(key == item for key, item in zip(keys, each, strict=True)))
 
 
 def _rooms(database: str) -> Sql:
-    [name] = _items(database, Text())
+    [name] = items(database, Text())
     # In one order, so that two nodes never wait for each other.
     return select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
 
@@ -283,16 +265,16 @@ def _sent(database: str) -> Sql:
 
 
 def _move(database: str) -> Sql:
-    room_id, offset = _items(database, Integer(), BigInteger())
+    room_id, offset = items(database, Integer(), BigInteger())
     return update(rooms).where(rooms.c.id == room_id).values(offset=offset)
 
 
 def _add(database: str) -> Sql:
-    return insert(messages).from_select(_NEW, select(*_items(database, *(messages.c[name].type for name in _NEW))))
+    return insert(messages).from_select(_NEW, select(*items(database, *(messages.c[name].type for name in _NEW))))
 
 
 def _change(database: str) -> Sql:
-    room_id, offset, *values = _items(database, *(messages.c[name].type for name in _CHANGED))
+    room_id, offset, *values = items(database, *(messages.c[name].type for name in _CHANGED))
     return (
         update(messages)
         .where(messages.c.room_id == room_id, messages.c.offset == offset)

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.limits import Allowance
-from gateway.rooms.hub import Listener
+from gateway.rooms.heard import Listener
 from gateway.services import Services
 
 

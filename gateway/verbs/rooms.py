@@ -57,11 +57,12 @@ class SessionRooms:
                 return
             if found.role == "owner" and not found.direct:
                 await self._check_another_owner(connection, found)
-            await rooms.leave(connection, found.id, self._session.user_id)
+            departures = await rooms.leave(connection, found.id, self._session.user_id)
             if found.private and not found.direct and await rooms.count_members(connection, found.id) == 0:
                 # Nobody is left to let anybody in, and the name would be lost to all.
                 await rooms.remove(connection, found.id)
-        await self._tell(room, RoomLeft(room=room, user=self._session.user), drop_user=self._session.user_id)
+        left = RoomLeft(room=room, user=self._session.user)
+        await self._tell_left(found, left, self._session.user_id, departures)
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Read a page of the public rooms and the user's own."""
@@ -101,8 +102,8 @@ class SessionRooms:
                 raise NotFound(f"`{user}` is not a member")
             if found.role == "moderator" and role != "member":
                 raise Forbidden("only an owner may do this to an owner or a moderator")
-            await rooms.leave(connection, found.id, kicked.id)
-        await self._tell(room, RoomLeft(room=room, user=user, by=self._session.user), drop_user=kicked.id)
+            departures = await rooms.leave(connection, found.id, kicked.id)
+        await self._tell_left(found, RoomLeft(room=room, user=user, by=self._session.user), kicked.id, departures)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Give a member another role; for owners. One owner must remain."""
@@ -132,7 +133,7 @@ class SessionRooms:
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner")
             await rooms.remove(connection, found.id)
-        await self._tell(room, RoomDeleted(room=room), drop_all=True)
+        await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
         """Find or make the room that this user and another have for themselves."""
@@ -154,6 +155,9 @@ class SessionRooms:
 
     async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
         await self._tell(room, RoomJoined(room=room, user=user), skip_user=user_id)
+
+    async def _tell_left(self, room: rooms.RoomRow, event: RoomLeft, user_id: str, departures: int) -> None:
+        await self._tell(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
 
     async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
         event = RoomInvited(room=room.shown(), by=self._session.user)
@@ -236,31 +240,36 @@ class SessionRooms:
         # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
         self._session.tell_held()
         try:
-            reply = await self._read(name, since)
+            position, reply = await self._read(name, since)
         except BaseException:
             self._services.hub.abort(name, self._session)
             raise
-        self._services.hub.complete(name, self._session, reply.epoch, reply.offset)
+        self._services.hub.complete(self._session, position)
         if name in self._session.joined:
             return reply
-        # The membership ended while this was read, and the event that says so went by unheard.
+        # Meanwhile the membership ended, and the event that says so went by unheard, or the room was made anew.
         return await self._hear(name, since)
 
-    async def _read(self, name: str, since: Position | None) -> JoinReply:
+    async def _read(self, name: str, since: Position | None) -> tuple[rooms.RoomPosition, JoinReply]:
         async with self._services.database.read() as connection:
             room = await rooms.of_member(connection, name, self._session.user_id)
             members = await rooms.count_members(connection, room.id)
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
-            if since is None:
-                return reply.model_copy(update={"messages": await self._newest(connection, room)})
-            missed = await missed_since(connection, room, since.epoch, since.offset)
-            if not isinstance(missed, str):
-                events = tuple(log_event(room, row, self._session.user_id) for row in missed)
-                if len(fitting(events)) == len(events):
-                    return reply.model_copy(update={"recovered": True, "events": events})
-                missed = "too_many"
-            messages = await self._newest(connection, room)
-            return reply.model_copy(update={"recovered": False, "reason": missed, "messages": messages})
+            return room.position, reply.model_copy(update=await self._read_log(connection, room, since))
+
+    async def _read_log(
+        self, connection: AsyncConnection, room: rooms.RoomRow, since: Position | None
+    ) -> dict[str, object]:
+        """Read what a join reply says of the log: what was missed since, or the newest messages."""
+        if since is None:
+            return {"messages": await self._newest(connection, room)}
+        missed = await missed_since(connection, room, since.epoch, since.offset)
+        if not isinstance(missed, str):
+            events = tuple(log_event(room, row, self._session.user_id) for row in missed)
+            if len(fitting(events)) == len(events):
+                return {"recovered": True, "events": events}
+            missed = "too_many"
+        return {"recovered": False, "reason": missed, "messages": await self._newest(connection, room)}
 
     async def _newest(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[Message, ...]:
         newest = await messages.page(connection, room, limit=NEWEST_MESSAGES)

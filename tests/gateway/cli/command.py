@@ -146,12 +146,12 @@ class Output:
 
 
 class Served:
-    """A running `gateway serve`."""
+    """A running `gateway serve`, or `gateway dev`."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0, **variables: str) -> None:
+    def __init__(self, folder: Path, *options: str, command: str = "serve", port: int = 0, **variables: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            words("serve", "--port", str(port), *options),
+            words(command, "--port", str(port), *options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -189,9 +189,9 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, port: int = 0, **variables: str) -> Iterator[Served]:
+def serving(folder: Path, *options: str, command: str = "serve", port: int = 0, **variables: str) -> Iterator[Served]:
     """Run `gateway serve` on a free port, and stop it at the end."""
-    served = Served(folder, *options, port=port, **variables)
+    served = Served(folder, *options, command=command, port=port, **variables)
     try:
         yield served
     finally:

@@ -22,6 +22,7 @@ from tests.client import App, ChatClient
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.server import Gateway
+from tests.valkey import free_port
 
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
@@ -37,15 +38,18 @@ def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served)
 
 def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    taken, below_a_file, read_only = run_all(
+    bus = f"redis://:hunter2@127.0.0.1:{free_port()}"
+    taken, below_a_file, read_only, no_bus = run_all(
         command(tmp_path, "serve", "--port", str(served.port)),
         command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR=str(tmp_path / "file" / "data")),
         command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR="/proc/gateway"),
+        command(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL=bus),
     )
     assert f"port {served.port}" in taken.problem
     assert "--port" in taken.problem
     assert "GATEWAY_DATA_DIR" in below_a_file.problem
     assert "GATEWAY_DATA_DIR" in read_only.problem
+    assert no_bus.problem.startswith("GATEWAY_BUS_URL: nobody answers (Connection refused), at 127.0.0.1:")
 
 
 PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}

@@ -1,8 +1,8 @@
-"""`/healthz` and `/readyz`."""
+"""`/healthz` and `/readyz`; what they say while something is down is in `tests/test_two_nodes.py`."""
 
 from tests.client import App
 
 
 async def test_a_gateway_that_runs_is_healthy_and_ready(app: App) -> None:
     assert (await app.http.get("/healthz")).json() == {"status": "ok"}
-    assert (await app.http.get("/readyz")).json() == {"status": "ready", "store": "up"}
+    assert (await app.http.get("/readyz")).json() == {"status": "ready", "store": "up", "bus": "up"}

@@ -5,6 +5,7 @@ import asyncio
 from gateway.bus.base import BusEvent
 from gateway.rooms.audience import CHUNK, Audience
 from gateway.transport.frames import Frame, text_frame
+from tests.gateway.rooms.nodes import until
 
 
 class Ear:
@@ -48,6 +49,38 @@ async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -
     audience.give(event(b"two"))
     await turns(2)
     assert (staying.heard, leaving.heard) == ([b"one", b"two"], [b"one"])
+
+
+async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_up() -> None:
+    audience, crowd = Audience(), [Ear() for _ in range(4 * CHUNK)]
+    for ear in crowd:
+        audience.add(ear)
+    audience.give(event(b"one"))
+    await turns(1)
+    audience.give(event(b"two"))
+    early = next(ear for ear in crowd if ear.heard)
+    late = next(ear for ear in crowd if not ear.heard)
+    given = sum(len(ear.heard) for ear in crowd)
+    for leaving in (early, late):
+        audience.remove(leaving)
+        assert leaving.heard == [b"one", b"two"]
+    assert sum(len(ear.heard) for ear in crowd) == given + 3
+    audience.give(event(b"three"))
+    staying = [ear for ear in crowd if ear not in {early, late}]
+    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
+    assert (early.heard, late.heard) == ([b"one", b"two"], [b"one", b"two"])
+
+
+async def test_whoever_leaves_and_comes_back_in_one_turn_hears_each_once() -> None:
+    audience, ear = Audience(), Ear()
+    audience.add(ear)
+    audience.give(event(b"one"))
+    audience.remove(ear)
+    audience.give(event(b"while nobody is there"))
+    audience.add(ear)
+    audience.give(event(b"two"))
+    await turns(3)
+    assert ear.heard == [b"one", b"two"]
 
 
 async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:

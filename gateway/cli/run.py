@@ -1,0 +1,106 @@
+"""`gateway serve` and `gateway dev`: run the gateway with uvicorn, in one process or in several."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from contextlib import ExitStack, closing
+from typing import Annotated
+
+import typer
+import uvicorn
+from uvicorn.supervisors import ChangeReload
+
+from gateway.app import check_bus
+from gateway.auth import keys
+from gateway.cli import workers as several
+from gateway.cli.own_valkey import own_valkey
+from gateway.cli.serve import AnnouncingServer, LogLevel, announce, listen, server_config
+from gateway.cli.store import with_database
+from gateway.cluster.url import MEMORY
+from gateway.logs import configure_logs
+from gateway.settings import PREFIX, Settings, load_settings, unknown_variables
+from gateway.startup import StartError, make_data_dir
+from gateway.store.engine import Database
+
+logger = logging.getLogger(__name__)
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="How many processes serve together; they need a bus.")]
+Level = Annotated[LogLevel, typer.Option(help="How much to log.")]
+App = Annotated[str, typer.Option(help="The application, as MODULE:NAME; yours, if you have added handlers.")]
+
+OWN_APP = "gateway.asgi:app"
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Workers = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes.")] = False,
+    log_level: Level = LogLevel.INFO,
+    app: App = OWN_APP,
+) -> None:
+    """Serve the gateway."""
+    settings = load_settings()
+    if reload and workers > 1:
+        raise StartError("expected --reload or --workers, got both")
+    _serve(settings, host, port, workers, log_level, app, reload=reload)
+
+
+def dev(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Workers = 1,
+    log_level: Level = LogLevel.INFO,
+    app: App = OWN_APP,
+) -> None:
+    """Serve the gateway on a developer's machine, with a bus of its own where several workers need one."""
+    settings = load_settings()
+    if not settings.development:
+        raise StartError("GATEWAY_ENVIRONMENT: expected development for `gateway dev`; use `gateway serve`")
+    with ExitStack() as stack:
+        configure_logs(log_level, settings.log_format)
+        if workers > 1 and settings.bus_url == MEMORY:
+            # In the environment, where the workers find it as well.
+            os.environ[f"{PREFIX}BUS_URL"] = stack.enter_context(own_valkey())
+            settings = load_settings()
+        _serve(settings, host, port, workers, log_level, app)
+
+
+def _serve(
+    settings: Settings, host: str, port: int, workers: int, log_level: LogLevel, app: str, *, reload: bool = False
+) -> None:
+    configure_logs(log_level, settings.log_format)
+    for name in unknown_variables():
+        logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
+    several.check(settings, workers)
+    make_data_dir(settings.data_dir)
+    keys.load(settings)
+    with closing(listen(host, port)) as sock:
+        with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
+        asyncio.run(check_bus(settings))  # likewise
+        if workers > 1:
+            several.run(settings, app, log_level, sock, workers)
+        else:
+            _serve_alone(settings, app, log_level, sock, reload=reload)
+
+
+def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, *, reload: bool) -> None:
+    config = server_config(settings, app, reload=reload, log_level=log_level)
+    if reload:
+        announce(settings, sock)
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
+        return
+    server = AnnouncingServer(config, settings)
+    # The directory of one's own application is where one starts the command, as with `python -m`.
+    sys.path.insert(0, os.getcwd())
+    server.run(sockets=[sock])
+    if not server.started:
+        raise StartError("the gateway did not start; the lines above say why")
+
+
+async def _nothing_more(_database: Database, _settings: Settings) -> None:
+    """Do no more with the store than to open it."""

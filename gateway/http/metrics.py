@@ -1,0 +1,27 @@
+"""`GET /metrics`: what a Prometheus server reads."""
+
+import secrets
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth import carriers
+from gateway.metrics import CONTENT_TYPE_LATEST, render
+from gateway.services import ServicesDep
+from handlers.errors import AuthenticationFailed, NotFound
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, services: ServicesDep) -> Response:
+    """Give the metrics of this process: to anybody in development, else to who has `GATEWAY_METRICS_TOKEN`."""
+    settings = services.settings
+    if not settings.development:
+        if settings.metrics_token is None:
+            raise NotFound("there is nothing at this path")
+        given = carriers.bearer(request) or ""
+        if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
+            raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
+    return Response(render(services), media_type=CONTENT_TYPE_LATEST)

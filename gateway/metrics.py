@@ -1,0 +1,92 @@
+"""What the gateway tells of itself to Prometheus.
+
+Nothing is kept for it: the numbers are plain ones that their owners count anyway, and are collected when somebody asks.
+No label ever has what a client has sent: a type of message is the name of a handler that there is.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.services import Services
+
+__all__ = ["CONTENT_TYPE_LATEST", "render"]
+
+
+def render(services: Services) -> bytes:
+    """Write all metrics of this process down, in the text format of Prometheus."""
+    registry = CollectorRegistry()
+    registry.register(_Collected(services))
+    ProcessCollector(namespace="gateway", registry=registry)
+    return generate_latest(registry)
+
+
+class _Collected(Collector):
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing beforehand: there is one collector of each name."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the numbers."""
+        yield from _of_clients(self._services)
+        yield from _of_rooms(self._services)
+        yield from _of_bus(self._services)
+
+
+def _of_clients(services: Services) -> Iterator[Metric]:
+    yield _gauge("connections", "Connections that are open.", services.connections.count)
+    ended = CounterMetricFamily(
+        "gateway_connections_ended",
+        "Connections that have ended, by the close code and reason; `gone` went by themselves.",
+        labels=("code", "reason"),
+    )
+    for close, count in services.counts.ended.items():
+        ended.add_metric(("", "gone") if close is None else (str(close.code), close.reason), count)
+    yield ended
+    handled = CounterMetricFamily(
+        "gateway_messages",
+        "Messages that came, by type; `refused` had no handler or a wrong envelope.",
+        labels=("type",),
+    )
+    names = {handler: name for name, handler in services.factory.handlers.items()}
+    for kind, count in services.counts.handled.items():
+        handled.add_metric((names.get(kind, "refused"),), count)
+    yield handled
+
+
+def _of_rooms(services: Services) -> Iterator[Metric]:
+    hub = services.hub
+    yield _gauge("rooms_heard", "Rooms that somebody hears on this node.", hub.heard)
+    yield _gauge("writes_waiting", "Messages that wait to be written to the store.", services.log.waiting)
+    yield _counter("gaps_read", "Times that what the bus did not bring was read from the store.", hub.gaps_read)
+    yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.rooms_behind)
+    yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.resyncs)
+
+
+def _of_bus(services: Services) -> Iterator[Metric]:
+    bus = services.bus
+    yield _gauge("bus_up", "1 while this node hears the others and they it, else 0.", int(bus.is_up))
+    yield _gauge("bus_waiting", "Messages that wait to be published.", bus.waiting)
+    yield _counter("bus_published", "Messages published to other nodes.", bus.counts.published)
+    yield _counter("bus_received", "Messages of other nodes.", bus.counts.received)
+    yield _counter("bus_dropped", "Messages not published: too much waited, or it broke.", bus.counts.dropped)
+    yield _counter("bus_reconnects", "Times that the bus came back.", max(0, bus.counts.connects - 1))
+    rejected = CounterMetricFamily(
+        "gateway_bus_rejected", "Messages on our channels that were not understood, by reason.", labels=("reason",)
+    )
+    for reason, count in bus.counts.rejected.items():
+        rejected.add_metric((reason,), count)
+    yield rejected
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"gateway_{name}", meaning, value=value)
+
+
+def _counter(name: str, meaning: str, value: float) -> Metric:
+    return CounterMetricFamily(f"gateway_{name}", meaning, value=value)

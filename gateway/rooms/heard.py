@@ -1,0 +1,156 @@
+"""A room as one node hears it: how far its log has been given out, and to whom."""
+
+import asyncio
+from typing import Protocol
+
+from gateway.bus.base import BusEvent
+from gateway.rooms.audience import Audience, Hearer, give_one
+from gateway.rooms.presence import Visitor
+from gateway.store.rooms import RoomPosition
+
+
+class Listener(Visitor, Hearer, Protocol):
+    """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
+
+
+class Joining:
+    """What came while a listener reads, and what was so before it began to."""
+
+    __slots__ = ("epoch", "heard", "kept")
+
+    def __init__(self, heard: int | None, epoch: str | None) -> None:
+        self.heard = heard  # up to where it had heard the room, if it had
+        self.epoch = epoch  # the room's, as far as the node knew
+        self.kept: list[BusEvent] = []
+
+
+class HeardRoom:
+    """One room on this node."""
+
+    __slots__ = (
+        "ahead",
+        "closing",
+        "departed",
+        "departures",
+        "doubtful",
+        "epoch",
+        "joining",
+        "leading",
+        "listeners",
+        "name",
+        "position",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.epoch: str | None = None
+        self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
+        self.departures = 0  # so many ends of memberships have been seen to,
+        self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
+        self.listeners = Audience()
+        self.joining: dict[Listener, Joining] = {}
+        self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
+        self.ahead: list[BusEvent] = []  # came before what is missing
+        self.closing: asyncio.Task[None] | None = None  # reads what is missing
+        self.doubtful = False  # something may have been missed that cannot be looked for yet
+
+    @property
+    def everyone(self) -> list[Listener]:
+        """Those who hear it, and those who are about to."""
+        return [*self.listeners, *self.leading, *self.joining]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nobody to hear it."""
+        return not (self.listeners or self.leading or self.joining)
+
+    def hears(self, listener: Listener) -> bool:
+        """Tell whether somebody hears it already."""
+        return listener in self.listeners or listener in self.leading
+
+    def begin(self, at: RoomPosition) -> None:
+        """Take over how far the room is from the first one who has read that."""
+        self.epoch, self.position, self.departures = at.epoch, at.offset, at.departures
+
+    def end(self) -> None:
+        """Forget the room that was, but for those who are about to hear one of its name."""
+        self.epoch = self.position = None
+        self.departures = 0
+        self.departed = ()
+        self.leading.clear()
+        self.listeners.clear()
+
+    def count_departure(self, number: int) -> bool:
+        """Note that the end of a membership has been seen to; tells whether all before it have been as well."""
+        if number > self.departures:
+            self.departed += (number,)
+        self.count_departures(self.departures)
+        return not self.departed
+
+    def count_departures(self, count: int) -> None:
+        """Note that so many ends of memberships have been seen to."""
+        self.departures = max(self.departures, count)
+        while self.departures + 1 in self.departed:
+            self.departures += 1
+        self.departed = tuple(number for number in self.departed if number > self.departures)
+
+    def confirm(self, departures: int) -> None:
+        """Note that all who hear the room were still members after so many departures."""
+        for listener in (*self.listeners, *self.leading):
+            listener.joined[self.name] = max(listener.joined[self.name], departures)
+
+    def take_in(self, listener: Listener, offset: int) -> None:
+        """Let somebody hear what comes after an offset."""
+        if self.position is not None and offset > self.position:
+            self.leading[listener] = offset
+        else:
+            self.listeners.add(listener)
+
+    def forget(self, listener: Listener) -> int | None:
+        """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
+        heard = self.leading.pop(listener, None)
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+            heard = self.position
+        self.joining.pop(listener, None)
+        return heard
+
+    def keep(self, event: BusEvent) -> None:
+        """Keep an event for those who are about to hear the room."""
+        for joining in self.joining.values():
+            joining.kept.append(event)
+
+    def give(self, event: BusEvent) -> int:
+        """Give an event to all who are due it; returns how many that were."""
+        self.listeners.give(event)
+        given = len(self.listeners)
+        for listener, offset in tuple(self.leading.items()):
+            if event.offset is None or event.offset > offset:
+                give_one(event, listener)
+                given += 1
+        self.keep(event)
+        return given
+
+    def advance(self, offset: int) -> None:
+        """Note that the log has been given out up to an offset."""
+        self.position = offset
+        for listener, leads in tuple(self.leading.items()):
+            if leads <= offset:
+                del self.leading[listener]
+                self.listeners.add(listener)
+
+
+def ends_membership(event: BusEvent, listener: Listener, at: RoomPosition) -> bool:
+    """Whether an event says that a membership, which was read at a position, is no more."""
+    if event.epoch != at.epoch:
+        return False  # that of another room of this name
+    return event.drop_all or (event.drop_user == listener.user_id and (event.departures or 0) > at.departures)
+
+
+def is_news(event: BusEvent, listener: Listener, at: RoomPosition) -> bool:
+    """Whether an event tells something to a member who has read the store at a position."""
+    if event.epoch not in {None, at.epoch} or event.drop_user == listener.user_id:
+        return False
+    if event.offset is not None:
+        return event.offset > at.offset
+    return event.departures is None or event.departures > at.departures

@@ -1,0 +1,452 @@
+"""The bus over a real Valkey: what reaches other nodes, and what becomes of it when the server does not do its part."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.bus import redis as redis_bus
+from gateway.bus.base import BusEvent, Revoked
+from gateway.bus.redis import RedisBus
+from gateway.cluster.client import connect
+from gateway.startup import StartError
+from gateway.transport.frames import text_frame
+from tests.server import settings_for_tests
+from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
+
+WAIT_SECONDS = 5
+
+
+class Node:
+    """A node's end of the bus, and what came there."""
+
+    def __init__(self, bus: RedisBus) -> None:
+        self.bus = bus
+        self.events: asyncio.Queue[BusEvent] = asyncio.Queue()
+        self.revoked: asyncio.Queue[Revoked] = asyncio.Queue()
+        self.missed: list[str | None] = []
+
+    async def start(self) -> None:
+        await self.bus.start(self._receive, self.revoked.put_nowait, self.missed.append)
+
+    def _receive(self, event: BusEvent) -> int:
+        self.events.put_nowait(event)
+        return 7
+
+    async def expect(self, text: str) -> BusEvent:
+        """Take the next event, which must say this."""
+        event = await asyncio.wait_for(self.events.get(), WAIT_SECONDS)
+        assert event.frame.text == said(text).frame.text
+        return event
+
+    async def expect_nothing(self, other: "Node") -> None:
+        """Make sure that nothing more is on its way here from another node: what is for all comes after it."""
+        await other.bus.publish(said("end", room=None))
+        await other.expect("end")
+        await self.expect("end")
+        assert self.events.empty()
+
+
+def said(text: str, room: str | None = "lobby", *, droppable: bool = False, **parts: Any) -> BusEvent:
+    return BusEvent(text_frame(f'{{"type":"x","data":"{text}"}}'.encode(), droppable=droppable), room=room, **parts)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - the bus has no event for every state that a test asks for
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running_bus(url: str, *names: str, start: bool = True, **changes: Any) -> AsyncIterator[list[Node]]:
+    """Give each named node its end of a bus."""
+    settings = settings_for_tests(Path("unused"), bus_url=url, **changes)
+    nodes = [Node(RedisBus(connect(settings), settings, name)) for name in names]
+    try:
+        for node in nodes:
+            if start:
+                await node.start()
+        yield nodes
+    finally:
+        for node in nodes:
+            await node.bus.close()
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture
+def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    """A server that a test may stop and freeze; that is noticed sooner than in earnest."""
+    monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture
+async def nodes(valkey: Valkey, unique: Callable[[str], str]) -> AsyncIterator[list[Node]]:
+    """Two nodes with a prefix of their own."""
+    async with running_bus(valkey.url, "a", "b", bus_prefix=unique("prefix")) as running:
+        yield running
+
+
+async def test_an_event_arrives_as_it_was(nodes: list[Node]) -> None:
+    here, there = nodes
+    await there.bus.subscribe("lobby")
+    given = said(
+        "☃ hello",
+        epoch="k3f9",
+        offset=58,
+        own_user="u1",
+        own_frame=text_frame(b'{"type":"x","data":"mine"}'),
+        skip_user="u2",
+        drop_user="u3",
+        departures=4,
+        drop_all=True,
+        droppable=True,
+    )
+    assert await here.bus.publish(given) == 7
+    came = await there.expect("☃ hello")
+    assert came.own_frame is not None
+    assert given.own_frame is not None
+    assert (came.frame.wire, came.own_frame.wire) == (given.frame.wire, given.own_frame.wire)
+    assert came.frame.droppable
+    for part in ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user", "departures", "drop_all"):
+        assert getattr(came, part) == getattr(given, part)
+
+
+async def test_whoever_publishes_has_the_event_at_once_and_once(nodes: list[Node]) -> None:
+    here, there = nodes
+    await here.bus.subscribe("lobby")
+    await here.bus.publish(said("mine"))
+    assert here.events.qsize() == 1
+    await here.expect("mine")
+    await here.expect_nothing(there)
+
+
+async def test_only_nodes_that_hear_a_room_get_its_events(nodes: list[Node]) -> None:
+    here, there = nodes
+    await there.bus.subscribe("lobby")
+    await here.bus.publish(said("elsewhere", "lobby-2"))
+    await here.expect("elsewhere")
+    await there.expect_nothing(here)
+    assert there.bus.counts.received == 1  # the end
+
+
+async def test_what_is_for_a_user_or_all_and_what_has_ended_reaches_every_node(nodes: list[Node]) -> None:
+    here, there = nodes
+    await here.bus.publish(said("you", None, user="u1"))
+    assert (await there.expect("you")).user == "u1"
+    for revoked in (Revoked("u1", frozenset({"s1", "s2"})), Revoked("u1", None), Revoked("u1", frozenset())):
+        await here.bus.revoke(revoked)
+        for node in nodes:
+            assert await asyncio.wait_for(node.revoked.get(), WAIT_SECONDS) == revoked
+
+
+async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]) -> None:
+    here, there = nodes
+    for number in range(100):
+        await there.bus.subscribe("lobby")
+        await here.bus.publish(said(str(number)))
+        await there.expect(str(number))
+        there.bus.unsubscribe("lobby")
+        if number % 3 == 0:
+            await asyncio.sleep(0)
+        if number % 3 == 1:  # in one turn with the one before, or while that is on its way
+            await there.bus.subscribe("lobby")
+            there.bus.unsubscribe("lobby")
+    there.bus.unsubscribe("lobby")
+    await until(lambda: there.bus.channels == 1)
+    await here.bus.publish(said("nobody hears this"))
+    await there.bus.subscribe("lobby")
+    here.events = asyncio.Queue()
+    await there.expect_nothing(here)
+
+
+async def test_all_who_ask_for_a_room_at_once_hear_what_is_said_after_it_was_confirmed(nodes: list[Node]) -> None:
+    here, there = nodes
+
+    async def ask(number: int) -> None:
+        await there.bus.subscribe("lobby")
+        await here.bus.publish(said(str(number)))
+
+    await asyncio.gather(*(ask(number) for number in range(5)))
+    assert {(await asyncio.wait_for(there.events.get(), WAIT_SECONDS)).frame.text for _ in range(5)} == {
+        said(str(number)).frame.text for number in range(5)
+    }
+
+
+async def test_ten_thousand_rooms_that_are_joined_and_left_leave_nothing_behind(
+    nodes: list[Node], valkey: Valkey
+) -> None:
+    _, there = nodes
+    rooms = [f"room-{number}" for number in range(10_000)]
+    for start in range(0, len(rooms), 500):
+        await asyncio.gather(*(there.bus.subscribe(room) for room in rooms[start : start + 500]))
+        for room in rooms[start : start + 250]:
+            there.bus.unsubscribe(room)
+    assert there.bus.channels > 5000
+    for room in rooms:
+        there.bus.unsubscribe(room)
+    await until(lambda: there.bus.channels == 1)
+    await until(lambda: "room-" not in valkey.ask("PUBSUB CHANNELS *"))
+    assert there.missed in ([], [None])
+
+
+async def test_two_clusters_on_one_server_hear_nothing_of_each_other(valkey: Valkey) -> None:
+    async with (
+        running_bus(valkey.url, "a", "b", bus_prefix="one") as ones,
+        running_bus(valkey.url, "a", "b", bus_prefix="two") as others,
+    ):
+        for node in (*ones, *others):
+            await node.bus.subscribe("lobby")
+        await ones[0].bus.publish(said("for one"))
+        await ones[0].bus.publish(said("for all of one", None))
+        await ones[0].bus.revoke(Revoked("u1", None))
+        await ones[1].expect("for one")
+        await ones[1].expect("for all of one")
+        await others[1].expect_nothing(others[0])
+        assert others[1].revoked.empty()
+        assert others[1].bus.counts.received == 1
+
+
+HEAD = b'jg1 other\n{"kind":"event","room":"lobby"'
+FRAME = b'{"type":"x","data":1}'
+UNREADABLE = {
+    "a foreign text": (b"hunter2 says hi", "foreign"),
+    "nothing": (b"", "foreign"),
+    "a newer version": (b'jg2 other\n{"kind":"event","room":"lobby","mood":"hunter2"}\n' + FRAME, "version"),
+    "no head": (b"jg1 other", "head"),
+    "a head that is no JSON": (b"jg1 other\nhunter2\n" + FRAME, "head"),
+    "a head with something new": (HEAD + b',"mood":"hunter2"}\n' + FRAME, "head"),
+    "a number that is a text": (HEAD + b',"epoch":"e","offset":"1"}\n' + FRAME, "head"),
+    "an offset of no log": (HEAD + b',"offset":1}\n' + FRAME, "head"),
+    "an offset below all": (HEAD + b',"epoch":"e","offset":-1}\n' + FRAME, "head"),
+    "another room": (b'jg1 other\n{"kind":"event","room":"hunter2"}\n' + FRAME, "channel"),
+    "a revocation": (b'jg1 other\n{"kind":"revoked","user":"hunter2","sessions":null}', "channel"),
+    "no event": (HEAD + b"}", "text"),
+    "too many events": (HEAD + b"}\n" + FRAME + b"\n" + FRAME, "text"),
+    "no event for the sender": (HEAD + b',"own_user":"u1"}\n' + FRAME, "text"),
+    "an event that is none": (HEAD + b"}\nhunter2", "text"),
+    "bytes that are no text": (HEAD + b'}\n{"type":"x","data":"\xff"}', "text"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+async def test_what_cannot_be_read_is_counted_and_given_to_nobody_and_the_store_is_looked_into(
+    nodes: list[Node], valkey: Valkey, kind: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    here, there = nodes
+    data, reason = UNREADABLE[kind]
+    await there.bus.subscribe("lobby")
+    there.missed.clear()
+    channel = next(name for name in there.bus._channels if name.endswith(":room:lobby"))
+    for _ in range(3):
+        await raw_client(here).execute_command("PUBLISH", channel, data)
+    await here.bus.publish(said("still here"))
+    await there.expect("still here")
+    assert there.bus.counts.rejected == {reason: 3}
+    assert there.missed == ["lobby"] * 3
+    (line,) = [record.getMessage() for record in caplog.records if "not understood" in record.getMessage()]
+    assert reason in line
+    assert "hunter2" not in caplog.text
+
+
+async def test_what_cannot_be_read_by_all_nodes_ends_nobodys_session(nodes: list[Node]) -> None:
+    here, there = nodes
+    channel = next(name for name in there.bus._channels if name.endswith(":nodes"))
+    there.missed.clear()
+    for data in (
+        b'jg1 other\n{"kind":"revoked","user":"u1"}',
+        b'jg1 other\n{"kind":"revoked","user":"","sessions":null}',
+        b'jg1 other\n{"kind":"revoked","user":"u1","sessions":"all"}',
+        b'jg1 other\n{"kind":"revoked","user":"u1","sessions":null}\n{}',
+        b'jg9 other\n{"kind":"revoked","user":"u1","sessions":null}',
+        HEAD + b"}\n" + FRAME,
+    ):
+        await raw_client(here).execute_command("PUBLISH", channel, data)
+    await there.expect_nothing(here)
+    assert there.bus.counts.rejected == {"head": 3, "text": 1, "version": 1, "channel": 1}
+    assert there.revoked.empty()
+    assert there.missed == []
+
+
+def raw_client(node: Node) -> Any:
+    """The client below a bus, to send what no bus sends."""
+    return node.bus._client
+
+
+async def test_a_failure_in_one_event_takes_no_other_with_it(
+    nodes: list[Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = nodes
+    await there.bus.subscribe("lobby")
+
+    def fail(_: BusEvent) -> int:
+        raise ZeroDivisionError
+
+    there.bus._receive = fail
+    await here.bus.publish(said("breaks"))
+    await until(lambda: "ZeroDivisionError" in caplog.text)
+    there.bus._receive = there._receive
+    await here.bus.publish(said("works"))
+    await there.expect("works")
+
+
+async def test_a_server_that_restarts_is_found_again_and_what_was_missed_is_told(
+    unreliable: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running_bus(unreliable.url, "a", "b") as (here, there):
+        await there.bus.subscribe("lobby")
+        there.missed.clear()
+        unreliable.stop()
+        await until(lambda: not there.bus.is_up and not here.bus.is_up)
+        await here.bus.publish(said("meanwhile"))
+        await asyncio.wait_for(there.bus.subscribe("made-meanwhile"), 0.5)
+        unreliable.start()
+        await until(lambda: there.bus.is_up and here.bus.is_up)
+        assert there.missed == [None]
+        there.events = asyncio.Queue()  # what waited may have come, or not
+        for room in ("lobby", "made-meanwhile"):
+            await here.bus.publish(said(room, room))
+            assert (await there.expect(room)).room == room
+        assert there.bus.counts.connects == 2
+    for words in ("the bus is away: ", "the bus is back after "):
+        assert sum(words in record.getMessage() for record in caplog.records) == 2, caplog.text  # once for each node
+
+
+async def test_a_connection_that_the_server_cuts_is_made_anew(
+    unreliable: Valkey,
+) -> None:
+    async with running_bus(unreliable.url, "a", "b") as (here, there):
+        await there.bus.subscribe("lobby")
+        there.missed.clear()
+        unreliable.ask("CLIENT KILL TYPE pubsub")
+        await until(lambda: there.missed == [None] and here.bus.is_up)
+        await here.bus.publish(said("again"))
+        await there.expect("again")
+
+
+async def test_a_server_that_hangs_is_noticed_and_nobody_waits_for_it(unreliable: Valkey) -> None:
+    async with running_bus(unreliable.url, "a", "b") as (here, there):
+        await there.bus.subscribe("lobby")
+        unreliable.freeze()
+        try:
+            there.missed.clear()
+            assert await asyncio.wait_for(here.bus.publish(said("waits")), 0.5) == 7
+            await asyncio.wait_for(there.bus.subscribe("late"), redis_bus.SUBSCRIBE_SECONDS + 1)
+            await until(lambda: not here.bus.is_up and not there.bus.is_up)
+            assert there.missed == []
+        finally:
+            unreliable.thaw()
+        await until(lambda: here.bus.is_up and there.bus.is_up)
+        assert there.missed == [None]
+        there.events = asyncio.Queue()
+        await here.bus.publish(said("now", "late"))
+        await there.expect("now")
+
+
+async def test_a_subscription_that_takes_too_long_is_made_up_for(
+    unreliable: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "PING_SECONDS", 60)  # the server is slow, and not given up
+    monkeypatch.setattr(redis_bus, "SUBSCRIBE_SECONDS", 0.1)
+    async with running_bus(unreliable.url, "a") as (node,):
+        node.missed.clear()
+        unreliable.freeze()
+        try:
+            await node.bus.subscribe("lobby")
+            assert node.missed == []
+        finally:
+            unreliable.thaw()
+        await until(lambda: node.missed == ["lobby"])
+
+
+async def test_what_does_not_fit_into_the_queue_is_dropped_and_counted(unreliable: Valkey) -> None:
+    async with running_bus(unreliable.url, "a", "b", bus_queue=10) as (here, there):
+        await there.bus.subscribe("lobby")
+        unreliable.stop()
+        await until(lambda: not here.bus.is_up)
+        for number in range(8):
+            await here.bus.publish(said(f"typing {number}", droppable=True))
+        assert (here.bus.waiting, here.bus.counts.dropped) == (5, 3)
+        for number in range(8):
+            await here.bus.publish(said(f"message {number}"))
+        assert (here.bus.waiting, here.bus.counts.dropped) == (10, 6)
+        assert here.events.qsize() == 16  # at home, nothing was
+        unreliable.start()
+        await until(lambda: here.bus.waiting == 0)
+
+
+async def test_the_queue_is_bounded_in_bytes_as_well(unreliable: Valkey) -> None:
+    async with running_bus(unreliable.url, "a", bus_queue_bytes=1_048_576) as (node,):
+        unreliable.stop()
+        await until(lambda: not node.bus.is_up)
+        for _ in range(20):
+            await node.bus.publish(said("x" * 100_000))
+        assert (node.bus.waiting, node.bus.counts.dropped) == (10, 10)
+
+
+async def test_without_the_server_nothing_starts_where_it_is_required() -> None:
+    async with running_bus(f"redis://:hunter2@127.0.0.1:{free_port()}", "a", start=False) as (node,):
+        with pytest.raises(StartError, match=r"^GATEWAY_BUS_URL: nobody answers") as refused:
+            await node.start()
+        assert "hunter2" not in str(refused.value)
+
+
+async def test_without_the_server_it_starts_where_it_is_not_required_and_finds_it_later(unreliable: Valkey) -> None:
+    unreliable.stop()
+    async with running_bus(unreliable.url, "a", "b", bus_required=False) as (here, there):
+        assert not here.bus.is_up
+        await there.bus.subscribe("lobby")
+        unreliable.start()
+        await until(lambda: here.bus.is_up and there.bus.is_up)
+        assert there.missed == [None]
+        await here.bus.publish(said("hello"))
+        await there.expect("hello")
+
+
+async def test_in_a_cluster_rooms_are_kept_apart() -> None:
+    with running_cluster() as cluster:
+        async with running_bus(f"redis+cluster://127.0.0.1:{cluster.port}", "a", "b") as (here, there):
+            rooms = [f"room-{number}" for number in range(20)]
+            await asyncio.gather(*(there.bus.subscribe(room) for room in rooms))
+            for room in rooms:
+                await here.bus.publish(said(room, room))
+            for room in rooms:
+                assert (await there.expect(room)).room == room
+            await here.bus.revoke(Revoked("u1", None))
+            assert await asyncio.wait_for(there.revoked.get(), WAIT_SECONDS) == Revoked("u1", None)
+            assert "json-gateway:room:room-7" in cluster.ask("PUBSUB SHARDCHANNELS")
+            for room in rooms:
+                there.bus.unsubscribe(room)
+            await until(lambda: "room:" not in cluster.ask("PUBSUB SHARDCHANNELS"))
+            there.missed.clear()
+            # What a server does whose part of the channels moves to another one.
+            await there.bus.subscribe("lobby")
+            cluster.ask("CLUSTER DELSLOTSRANGE 0 16383")
+            await until(lambda: not there.bus.is_up)
+            cluster.ask("CLUSTER ADDSLOTSRANGE 0 16383")
+            await until(lambda: there.bus.is_up and here.bus.is_up)
+            assert there.missed == [None]
+            there.events = asyncio.Queue()
+            await here.bus.publish(said("again"))
+            await there.expect("again")
+
+
+async def test_sentinels_say_where_the_bus_is(valkey: Valkey) -> None:
+    with running_sentinel(valkey, "main") as port:
+        async with running_bus(f"redis+sentinel://127.0.0.1:{port}/main", "a", "b") as (here, there):
+            await there.bus.subscribe("lobby")
+            await here.bus.publish(said("hello"))
+            await there.expect("hello")

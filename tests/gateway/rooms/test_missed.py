@@ -1,0 +1,194 @@
+"""What the bus has lost is found in the store: when the bus says so, when it is down, and now and then."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.bus.memory import MemoryBus
+from gateway.rooms.missed import Gaps
+from gateway.rooms.sweep import Sweep
+from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.rooms import RoomPosition
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes, until
+
+
+@pytest.fixture
+async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
+    """Two nodes, between which every event is late until the test lets it in."""
+    async with running_nodes(2, tmp_path, store_url, monkeypatch, "ann", "ben") as running:
+        yield running
+        assert [mistake for ear in running.ears for mistake in ear.mistakes] == []
+
+
+async def hearing(nodes: Nodes, *rooms: str) -> tuple[Ear, Ear]:
+    """Ann on one node and Ben on the other, who hear these rooms."""
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
+    for room in rooms:
+        await ann.rooms.create(room, title=None, private=False)
+        await ann.join(room)
+        await ben.join(room)
+    return ann, ben
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """The rooms that nodes have asked the store for, at once."""
+    asked: list[Sequence[str]] = []
+    real = Gaps.positions
+
+    async def positions(gaps: Gaps, names: Sequence[str]) -> dict[str, RoomPosition]:
+        asked.append(sorted(names))
+        return await real(gaps, names)
+
+    monkeypatch.setattr(Gaps, "positions", positions)
+    return asked
+
+
+async def test_what_the_bus_knows_to_have_lost_is_read_with_one_question_for_all_rooms(
+    nodes: Nodes, looks: list[Sequence[str]]
+) -> None:
+    ann, ben = await hearing(nodes, "red", "green", "blue")
+    for text in ("one", "two"):
+        await ann.say("red", text)
+        await ann.say("blue", text)
+    hub = nodes.services[1].hub
+    for _ in range(100):
+        for room in (None, "red", "green", "nobody hears it"):
+            hub.missed(room)
+    await until(lambda: (ben.at["red"][1], ben.at["blue"][1]) == (2, 2))
+    assert looks == [["blue", "green", "red"]]
+    assert (hub.gaps_read, hub.rooms_behind, hub.resyncs) == (2, 2, 0)
+    nodes.bus(1).let_in(4)
+    assert ben.kinds() == [("chat.message", 1), ("chat.message", 2)] * 2
+
+
+async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.rooms.hub.RETRY_SECONDS", 0.01)
+    ann, ben = await hearing(nodes, "red")
+    await ann.say("red")
+    failures = 0
+    find, read = Database.find, Gaps.read
+
+    async def fail(*_: object, **__: object) -> None:
+        nonlocal failures
+        failures += 1
+        raise StoreUnavailable("store")
+
+    monkeypatch.setattr(Database, "find", fail)
+    monkeypatch.setattr(Gaps, "read", fail)
+    nodes.services[1].hub.missed(None)
+    await until(lambda: failures >= 2)
+    monkeypatch.setattr(Database, "find", find)
+    await until(lambda: nodes.services[1].hub.gaps_read)
+    monkeypatch.setattr(Gaps, "read", read)
+    await until(lambda: ben.at["red"][1] == 1)
+
+
+async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, ben = await hearing(nodes, "red")
+    read, has_read, may_go_on = Gaps.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(gaps: Gaps, name: str, epoch: str, offset: int) -> object:
+        gap = await read(gaps, name, epoch, offset)
+        has_read.set()
+        await may_go_on.wait()
+        return gap
+
+    monkeypatch.setattr(Gaps, "read", slow)
+    await ann.say("red")
+    hub = nodes.services[1].hub
+    hub.missed("red")
+    async with asyncio.timeout(5):
+        await has_read.wait()
+    await ann.say("red")
+    await hub.look(["red"])
+    may_go_on.set()
+    await until(lambda: ben.at["red"][1] == 2)
+
+
+async def test_what_is_lost_while_the_first_one_joins_is_looked_for_after_that(nodes: Nodes) -> None:
+    ann, ben = await hearing(nodes, "red")
+    ben.go()
+    hub, room = nodes.services[1].hub, (await nodes.in_store("red"))[0]
+    assert room is not None
+    await hub.begin("red", ben)
+    ben.at["red"] = (room.epoch, room.offset)
+    await ann.say("red")
+    nodes.bus(1).late.clear()
+    await hub.look(["red"])
+    hub.complete(ben, room.position)  # as it was before
+    await until(lambda: ben.at["red"][1] == 1)
+
+
+async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.rooms.missed.MAX_MISSED", 1)
+    ann, ben = await hearing(nodes, "red")
+    tab = nodes.ear(1, "ben")
+    await tab.join("red")
+    for _ in range(2):
+        await ann.say("red")
+    await tab.join("red")
+    await nodes.sweep()
+    await until(lambda: ("resync", 2) in ben.kinds())
+    assert nodes.services[1].hub.resyncs == 1
+    assert tab.kinds() == []
+
+
+async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> None:
+    ann, ben = await hearing(nodes, "red")
+    services = nodes.services[1]
+    sweep = Sweep(services.hub, services.bus, 0.05)
+    sweep.start()
+    try:
+        await ann.say("red")
+        await until(lambda: ben.at["red"][1] == 1)
+        await ann.rooms.kick("red", "ben")
+        await until(lambda: "red" not in ben.joined)
+        swept = sweep.sweeps
+        await until(lambda: sweep.sweeps > swept)
+    finally:
+        await sweep.close()
+
+
+async def test_while_the_bus_is_down_the_store_is_asked_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.sweep.DOWN_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:  # which sweep once an hour
+        ann, ben = await hearing(nodes, "red")
+        await ann.say("red")
+        sweep = nodes.services[1].sweep
+        assert sweep.sweeps == 0
+        nodes.air.is_up = False
+        await until(lambda: ben.at["red"][1] == 1)
+        await until(lambda: sweep.sweeps >= 3)
+
+
+async def test_rooms_are_swept_in_batches_over_the_time_that_a_sweep_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: list[Sequence[str]]
+) -> None:
+    monkeypatch.setattr("gateway.rooms.sweep.BATCH", 2)
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:
+        await hearing(nodes, "a", "b", "c", "d", "e")
+        services = nodes.services[1]
+        sweep = Sweep(services.hub, services.bus, 0.3)
+        sweep.start()
+        await until(lambda: sweep.sweeps)
+        await sweep.close()
+        assert looks == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_a_bus_in_memory_loses_nothing_and_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    async with running_nodes(1, tmp_path, url, monkeypatch) as nodes:
+        sweep = Sweep(nodes.services[0].hub, MemoryBus(), 0.001)
+        tasks = asyncio.all_tasks()
+        sweep.start()
+        assert asyncio.all_tasks() == tasks
+        await sweep.close()

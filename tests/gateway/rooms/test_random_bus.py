@@ -1,0 +1,118 @@
+"""A bus that loses, doubles, delays and reorders all that it carries, and people who come and go as they like."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from gateway.rooms import hub
+from handlers.errors import NotAMember, NotFound
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes, until
+
+ROOMS = ("red", "blue")
+PEOPLE = ("ann", "ben", "cat", "dan")
+STEPS = 40
+
+
+class Story:
+    """What people do at random, several of them at once."""
+
+    def __init__(self, nodes: Nodes, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.nodes = nodes
+        self.nodes.air.fate = random.Random(seed + 1)
+        self.owner = nodes.ear(0, "root")
+        self.ears = [nodes.ear(self._random.randrange(3), self._random.choice(PEOPLE)) for _ in range(12)]
+
+    async def play(self) -> None:
+        for room in ROOMS:
+            await self._make(room)
+        for _ in range(STEPS):
+            some = self._random.sample(self.ears, 4)
+            await asyncio.gather(self._lead(), *(self._live(ear) for ear in some))
+            bus = self._random.choice(self.nodes.air.buses)
+            if bus.late:
+                bus.receive(bus.late.pop(self._random.randrange(len(bus.late))))
+
+    async def _live(self, ear: Ear) -> None:
+        room = self._random.choice(ROOMS)
+        try:
+            match self._random.choices(("join", "say", "leave", "go"), (8, 8, 2, 1))[0]:
+                case "join":
+                    await ear.join(room)
+                case "say":
+                    await ear.say(room)
+                case "leave":
+                    await ear.rooms.leave(room)
+                case "go":
+                    ear.go()
+        except (NotAMember, NotFound):
+            pass  # has been kicked, or is not in it
+
+    async def _lead(self) -> None:
+        room = self._random.choice(ROOMS)
+        try:
+            match self._random.choices(("say", "kick", "remake", "missed"), (6, 6, 1, 2))[0]:
+                case "say":
+                    await self.owner.say(room)
+                case "kick":
+                    await self.owner.rooms.kick(room, self._random.choice(PEOPLE))
+                case "remake":
+                    await self.owner.rooms.delete(room)
+                    await self._make(room)
+                case "missed":
+                    self._random.choice(self.nodes.services).hub.missed(self._random.choice((room, None)))
+        except NotFound:
+            pass  # is no member
+
+    async def _make(self, room: str) -> None:
+        await self.owner.rooms.create(room, title=None, private=False)
+        await self.owner.join(room)
+
+
+async def check(story: Story) -> None:
+    """Everyone hears what is due, and nobody anything else."""
+    nodes = story.nodes
+    for room in ROOMS:
+        found, members = await nodes.in_store(room)
+        assert found is not None
+        # Nothing more is said: what follows would show a hole.
+        at = found.epoch, found.offset
+        await until(lambda: all(hears_all(ear, room, at, members) for ear in nodes.ears))  # noqa: B023
+        due = [ear for ear in nodes.ears if room in ear.at]
+        offset = await story.owner.say(room, "not for those who are no members")
+        await until(lambda: all(ear.at.get(room) == (found.epoch, offset) for ear in due))  # noqa: B023
+        for ear in nodes.ears:
+            assert (room in ear.at) == (room in ear.joined), ear.user
+            assert ear.mistakes == []
+
+
+def hears_all(ear: Ear, room: str, at: tuple[str, int], members: set[str]) -> bool:
+    return room not in ear.at or (ear.at[room] == at and ear.user in members)
+
+
+def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
+    for ear in nodes.ears:
+        for room, epoch, departures in ear.sent_away:
+            numbers = [
+                event.departures or 0
+                for event in nodes.air.departures
+                if (event.room, event.epoch, event.drop_user) == (room, epoch, ear.user_id)
+            ]
+            assert max(numbers, default=0) > departures, f"{ear.user} was sent away from {room} for nothing"
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_the_bus_does_everyone_hears_all_that_is_due_in_order_once(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    monkeypatch.setattr(hub, "LOOK_SECONDS", 0.001)
+    async with running_nodes(3, tmp_path, store_url, monkeypatch, "root", *PEOPLE) as nodes:
+        story = Story(nodes, seed)
+        await story.play()
+        nodes.air.settle()
+        await nodes.sweep()
+        await check(story)
+        check_nobody_was_sent_away_for_what_was_before(nodes)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -1,0 +1,11 @@
+"""What a gateway tells of itself, as a test compares it."""
+
+from tests.client import App
+
+
+async def metrics_of(app: App) -> dict[str, float]:
+    """Read all metrics: the value of each, by its name and labels."""
+    response = await app.http.get("/metrics")
+    assert response.status_code == 200, response.text
+    lines = [line for line in response.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
