@@ -171,6 +171,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
+            together=shared,
             bus=bus,
             hub=hub,
             sweep=sweep,

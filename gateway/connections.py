@@ -84,7 +84,7 @@ class Connections:
         if self._draining:  # since a moment ago
             self._roster.release(connection.user, connection.address)
             return self._sent_away()
-        self._add(connection)
+        self.add(connection)
         return None
 
     def share_limits(self, connection: Connection, messages: Allowance, joins: Allowance) -> None:
@@ -94,7 +94,8 @@ class Connections:
         messages.limit(self._messages_from_addresses.of(connection.address, now), "from this address")
         joins.limit(self._joins_of_users.of(connection.user_id, now), "of this user")
 
-    def _add(self, connection: Connection) -> None:
+    def add(self, connection: Connection) -> None:
+        """Have a connection that has been admitted."""
         self._everyone.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)

@@ -1,6 +1,6 @@
 """What nodes know together, built for one process or for several."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,12 +19,33 @@ from gateway.store.engine import Database
 
 
 @dataclass(frozen=True)
+class Figures:
+    """How that goes, for metrics."""
+
+    nodes: int = 1
+    """Nodes that are alive, as this one sees it."""
+    shared: bool = True
+    """Whether what this node knows is what all know."""
+    failures: int = 0
+    """How often Redis was lost."""
+    guesses: int = 0
+    """Questions that this node answered by itself, since Redis was lost."""
+    unwritten: int = 0
+    """Subjects of which something is not written to Redis yet."""
+    buried: int = 0
+    """Dead nodes that this one has cleared up after."""
+    taken_offline: int = 0
+    """Users of dead nodes that this one has taken offline."""
+
+
+@dataclass(frozen=True)
 class Together:
     """Who is connected, and what everybody may still do: of all nodes, as far as this one can know."""
 
     roster: Roster
     buckets: MakeBuckets
     throttle: LoginThrottle
+    figures: Callable[[], Figures] = Figures
 
 
 @asynccontextmanager
@@ -59,4 +80,17 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
         stack.push_async_callback(nodes.close)
         rates.start()
         stack.push_async_callback(rates.close)
-        yield Together(roster, rates.buckets, throttle)
+        yield Together(
+            roster,
+            rates.buckets,
+            throttle,
+            lambda: Figures(
+                nodes=1 + nodes.others,
+                shared=link.is_up,
+                failures=link.failures,
+                guesses=roster.guesses,
+                unwritten=ledger.unwritten,
+                buried=nodes.buried,
+                taken_offline=burial.users,
+            ),
+        )
