@@ -1,11 +1,14 @@
 """Who is there, on all nodes together."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
+from tests.metrics import metrics_of
 from tests.valkey import Valkey
 
 
@@ -177,6 +180,59 @@ async def test_a_user_on_two_nodes_who_leaves_one_stays_online_whatever_their_cl
         await ann.expect("presence.changed", user="bob", state="offline")
         assert await states(ann, "bob") == ["offline"]
         await ann.expect_nothing()
+
+
+async def test_a_user_has_no_more_connections_on_two_nodes_than_on_one(run_nodes: RunNodes) -> None:
+    nodes = run_nodes(max_connections_per_user=3)
+    async with App(nodes[0]) as here, App(nodes[1]) as there, here.connect("bob"), there.connect("bob"):
+        async with here.connect("bob"):
+            for app in (here, there):
+                async with app.socket(f"?token={await app.token('bob')}") as client:
+                    await client.expect("bye", code=1013, reason="overloaded", reconnect="with_backoff")
+        async with connecting_until_let_in(there, "bob"):
+            pass
+        async with there.connect("alice"):
+            pass
+
+
+@asynccontextmanager
+async def connecting_until_let_in(app: App, name: str) -> AsyncIterator[None]:
+    """Connect as a user whose other connection is just being counted out."""
+    token = await app.token(name)
+    async with asyncio.timeout(5):
+        while True:
+            async with app.socket(f"?token={token}") as client:
+                if (await client.next())["type"] == "welcome":
+                    yield
+                    return
+
+
+async def test_while_redis_is_away_users_come_and_go_and_are_counted_on_their_node(
+    run_nodes: RunNodes, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 0)
+    nodes = run_nodes(valkey, max_connections_per_user=2, bus_required=False)
+    async with App(nodes[0]) as here, App(nodes[1]) as there:
+        async with here.in_room("alice", "lobby") as ann, there.connect("bob"):
+            assert await states(ann, "bob") == ["online"]
+            valkey.stop()
+            ann.ignored.clear()
+            async with here.in_room("carol", "lobby"), here.connect("carol"):
+                await ann.expect("room.joined", user="carol")
+                await ann.expect("presence.changed", user="carol", state="online")
+                async with here.socket(f"?token={await here.token('carol')}") as client:
+                    await client.expect("bye", code=1013)
+            await ann.expect("presence.changed", user="carol", state="offline")
+            assert await states(ann, "bob", "carol") == ["offline", "offline"]
+            figures = await metrics_of(here)
+            assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (0, 1)
+            valkey.start()
+            async with asyncio.timeout(10):
+                while await states(ann, "bob", "carol") != ["online", "offline"]:  # noqa: ASYNC110 - nobody tells when
+                    await asyncio.sleep(0.05)
+            figures = await metrics_of(here)
+            assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (1, 1)
+            assert figures["gateway_shared_guesses_total"] > 0
 
 
 async def states(client: ChatClient, *names: str) -> list[str]:
