@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TypeAlias
 
 from gateway.cluster.link import Command, Link, Lost, stop
@@ -157,7 +158,9 @@ class Ledger:
                     logger.exception("could not tell the other nodes what has changed here")
 
     async def _write_some(self) -> None:
-        some = [self._pending.pop(subject) for subject in list(self._pending)[:BATCH]]
+        # First what somebody waits for: after a failure, all that there is to say is ahead of it.
+        due = chain(tuple(self._waiting), self._pending)
+        some = [self._pending.pop(subject) for subject in tuple(islice(dict.fromkeys(due), BATCH))]
         waiting = {change.subject: self._waiting.pop(change.subject, None) for change in some}
         for change in some:
             said = self.said(change.subject)

@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 1.0
 """How long Redis may take for what it is asked at once, before it counts as down."""
 
-Command = tuple[str | bytes | int | float, ...]
+Part = str | bytes | int | float
+Command = tuple[Part, ...]
 
 
 class Lost(Exception):
@@ -91,7 +92,7 @@ async def stop(*tasks: "asyncio.Task[None]") -> None:
 
 
 def _checked(answer: Any) -> Any:
-    if isinstance(answer, Exception) and str(answer).startswith("WRONGTYPE"):
+    if isinstance(answer, Exception) and "WRONGTYPE" in str(answer):
         return None
     if isinstance(answer, Exception):
         raise answer

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 ID_LENGTH = 16
 BEATS = 3
 """How often a node shows itself in the time of a lease."""
+MAX_GAP = 0.6
+"""The part of a lease after which a look is too late to tell who is dead: with a beat before it, it is most of one."""
 TOMB_SECONDS = 3600
 """For how long a node that has slept can learn that it was taken for dead."""
 MAX_UNHEARD_OF = 1000
@@ -150,7 +152,7 @@ class Nodes:
 
     def _watch(self, found: list[bytes]) -> None:
         now = self._clock.steady()
-        if now - self._looked_at > self._lease / 2:
+        if now - self._looked_at > MAX_GAP * self._lease:
             # We slept, or Redis did: whoever did not change meanwhile is given a whole lease to do so.
             for seen in self._seen.values():
                 seen.changed_at = now

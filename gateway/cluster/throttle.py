@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.auth.throttle import Attempt, Throttle, raise_if
 from gateway.caller import Caller
-from gateway.cluster.link import Command, Link, Lost
+from gateway.cluster.link import Link, Lost, Part
 from gateway.limits import Backoff
 from gateway.settings import Settings
 
@@ -25,8 +25,8 @@ local now = time[1] + time[2] / 1000000
 local function take(key, rate, burst, keep)
   if rate == 0 then return 0 end
   local known = redis.call('HMGET', key, 'tokens', 'at')
-  local since = math.max(0, now - tonumber(known[2] or now))
-  local tokens = math.min(burst, tonumber(known[1] or burst) + since * rate)
+  local since = math.max(0, now - (tonumber(known[2] or '') or now))
+  local tokens = math.min(burst, (tonumber(known[1] or '') or burst) + since * rate)
   local wait = 0
   if tokens >= 1 then tokens = tokens - 1 else wait = (1 - tokens) / rate end
   redis.call('HSET', key, 'tokens', string.format('%.6f', tokens), 'at', string.format('%.6f', now))
@@ -51,7 +51,7 @@ local longest, keep = tonumber(ARGV[5]), tonumber(ARGV[6])
 local count, left
 if longest > 0 then
   local known = redis.call('HMGET', name, 'failures', 'until')
-  count, left = tonumber(known[1] or 0), tonumber(known[2] or 0) - now
+  count, left = tonumber(known[1] or '') or 0, (tonumber(known[2] or '') or 0) - now
   if left > 0 then return {2, tostring(math.min(left, longest)), is_known} end
 end
 wait = take(name, tonumber(ARGV[3]), tonumber(ARGV[4]), keep)
@@ -92,11 +92,11 @@ class SharedThrottle:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
         rate = (self._per_address / 60, self._per_address)
         try:
-            wait = await self._ask(("EVAL", _TAKE, 1, self._address(caller), *rate))
+            wait = await self._ask("EVAL", _TAKE, 1, self._address(caller), *rate)
         except Lost:
             await self._own.take(caller, what)
             return
-        raise_if(float(wait or 0), f"{what} from this address")
+        raise_if(float(wait), f"{what} from this address")
 
     async def begin(self, name: str, caller: Caller) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""
@@ -104,10 +104,10 @@ class SharedThrottle:
         keys = (self._address(caller), self._known(name, caller), here, elsewhere)
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
         try:
-            answer = await self._ask(("EVAL", _BEGIN, 4, *keys, *rates, self._longest, Backoff.FORGET_SECONDS))
+            answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, Backoff.FORGET_SECONDS)
         except Lost:
             return await self._own.begin(name, caller)
-        what, wait, is_known = answer or (0, 0, 0)
+        what, wait, is_known = answer
         raise_if(float(wait), _WHAT.get(what, ""))
         return Attempt(here if is_known else elsewhere, name, caller, shared=True)
 
@@ -117,22 +117,24 @@ class SharedThrottle:
             await self._own.succeed(attempt)
             return
         known = self._known(attempt.name, attempt.caller)
-        await self._tell(("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS))
+        await self._tell("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
 
     async def undo(self, attempt: Attempt) -> None:
         """Take a try back that came to no outcome."""
         if not attempt.shared:
             await self._own.undo(attempt)
         elif self._longest:
-            await self._tell(("EVAL", _UNDO, 1, attempt.key))
+            await self._tell("EVAL", _UNDO, 1, attempt.key)
 
-    async def _ask(self, command: Command) -> Any:
+    async def _ask(self, *command: Part) -> Any:
         [answer] = await self._link.ask([command])
+        if answer is None:
+            raise Lost("a key of ours holds what somebody else has written")
         return answer
 
-    async def _tell(self, command: Command) -> None:
+    async def _tell(self, *command: Part) -> None:
         with suppress(Lost):  # then this user waits longer than need be, once
-            await self._ask(command)
+            await self._link.ask([command])
 
     def _address(self, caller: Caller) -> str:
         return f"{self._prefix}:{{log-in}}:address:{_digest(caller.network)}"
