@@ -86,9 +86,10 @@ def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
 
     @asynccontextmanager
     async def run(
-        valkey: Valkey = shared_valkey, *, prefix: str = prefix, max_per_user: int = 0
+        valkey: Valkey | str = shared_valkey, *, prefix: str = prefix, max_per_user: int = 0
     ) -> AsyncIterator[Node]:
-        connected = client.connect(settings_for_tests(tmp_path, bus_url=valkey.url))
+        url = valkey if isinstance(valkey, str) else valkey.url
+        connected = client.connect(settings_for_tests(tmp_path, bus_url=url))
         node = Node(Link(connected, client.FAILURES), prefix, max_per_user)
         await node.start()
         try:
@@ -105,7 +106,7 @@ def run_nodes(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey
     """Run gateways that are one: `run_nodes(valkey, count=…, any_setting=…)`."""
     with ExitStack() as stack:
 
-        def run(valkey: Valkey = shared_valkey, *, count: int = 2, **changes: Any) -> list[Gateway]:
+        def run(valkey: Valkey | str = shared_valkey, *, count: int = 2, **changes: Any) -> list[Gateway]:
             settings = {"bus_prefix": prefix, "node_lease_seconds": LEASE_SECONDS} | changes
             return stack.enter_context(running_nodes(tmp_path, store_url, valkey, count=count, **settings))
 

@@ -9,7 +9,7 @@ import pytest
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.metrics import metrics_of
-from tests.valkey import Valkey
+from tests.valkey import Valkey, running_cluster
 
 
 async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_that_all_are_left(
@@ -83,6 +83,33 @@ async def test_two_clusters_with_prefixes_of_their_own_know_nothing_of_each_othe
         assert await theirs.roster.admit("bob", "::1")
         assert await ours.roster.elsewhere(["bob"]) == {}
         assert (ours.nodes.others, theirs.nodes.others) == (0, 0)
+
+
+async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
+    with running_cluster() as cluster:
+        url = f"redis+cluster://127.0.0.1:{cluster.port}"
+        async with run_node(url, max_per_user=5) as one, run_node(url, max_per_user=5) as other:
+            admitted = await asyncio.gather(
+                *(node.roster.admit("bob", "::1") for _ in range(3) for node in (one, other))
+            )
+            assert sum(admitted) == 5
+            one.roster.enter("lobby", "bob")
+            await one.settled()
+            other.roster.exit("lobby", "bob")
+            await other.settled()
+            assert (one.news, other.news) == ([("lobby", "bob", "online")], [])
+            everybody = [f"user-{number}" for number in range(300)]
+            for name in everybody:
+                one.roster.note(name, None, "away", set)
+            await one.settled()
+            states = await other.roster.elsewhere(["bob", *everybody])
+            assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
+            gone = one.nodes.id
+            await one.nodes.close()
+            async with asyncio.timeout(10):
+                while other.buried != [gone]:  # noqa: ASYNC110 - nobody tells when
+                    await asyncio.sleep(0.01)
+            assert await other.roster.elsewhere(["bob"]) == {}
 
 
 @pytest.mark.parametrize(

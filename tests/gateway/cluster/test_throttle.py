@@ -9,7 +9,7 @@ from tests.client import PASSWORD, App
 from tests.gateway.auth.test_throttle import guess
 from tests.gateway.cluster.conftest import RunNode, RunNodes
 from tests.server import Gateway
-from tests.valkey import Valkey
+from tests.valkey import Valkey, running_cluster
 
 LIMITS = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff_seconds": 900}
 
@@ -79,6 +79,28 @@ async def test_names_that_somebody_typed_are_not_written_down(
         [[_, keys]] = await node.link.ask([("SCAN", 0, "MATCH", f"{prefix}:*", "COUNT", 10_000)])
         assert any(b"{log-in}" in key for key in keys)
         assert not any(b"my-password" in key for key in keys)
+
+
+async def test_what_somebody_else_has_written_there_lets_nobody_guess_for_free(
+    run_nodes: RunNodes, run_node: RunNode, prefix: str
+) -> None:
+    [gateway] = run_nodes(count=1, **LIMITS)
+    async with App(gateway) as app, run_node() as node:
+        assert (await app.log_in("nobody", "a wrong guess")).status_code == 401
+        [[_, keys]] = await node.link.ask([("SCAN", 0, "MATCH", f"{prefix}:{{log-in}}:*", "COUNT", 10_000)])
+        await node.link.ask([("SET", key, "nonsense") for key in keys])
+        assert [(await app.log_in("nobody", "a wrong guess")).status_code for _ in range(3)] == [401, 401, 429]
+        await node.link.ask([("DEL", key) for key in keys])
+        await node.link.ask([("HSET", key, "tokens", "x", "at", "y", "failures", "z", "until", "") for key in keys])
+        assert [(await app.log_in("nobody", "a wrong guess")).status_code for _ in range(3)] == [401, 401, 429]
+
+
+async def test_a_redis_cluster_throttles_as_well(run_nodes: RunNodes) -> None:
+    with running_cluster() as cluster:
+        nodes = run_nodes(f"redis+cluster://127.0.0.1:{cluster.port}", login_backoff_seconds=900)
+        async with App(nodes[0]) as here, App(nodes[1]) as there:
+            answers = [(await app.log_in("nobody", "a wrong guess")).status_code for app in (here, there) * 2]
+            assert answers == [401, 401, 429, 429]
 
 
 async def test_while_redis_is_down_each_node_throttles_by_itself(run_nodes: RunNodes, valkey: Valkey) -> None:
