@@ -279,7 +279,8 @@ async def test_without_the_bus_a_gateway_may_be_let_start_and_says_that_it_is_de
             for app in (here, there):
                 assert await readiness(app) == (200, {"status": "degraded", "store": "up", "bus": "down"})
             async with apart_without_news(here, there) as (of_alice, of_bob):
-                of_alice.ignored.add("room.joined")  # of Bob: it waits, and may come when the bus does
+                for client in (of_alice, of_bob):
+                    client.ignored.add("room.joined")  # of the other: it waits, and may come when the bus does
                 await of_alice.say("lobby", "without a bus")
                 await of_bob.until(type="chat.message")
                 unreliable.start()
@@ -309,3 +310,25 @@ async def test_two_clusters_that_share_a_server_and_not_a_prefix_hear_nothing_of
             await of_alice.say("lobby", "only here")
             await of_bob.expect_nothing()
             assert (await metrics_of(there))["gateway_bus_received_total"] == 0
+
+
+async def test_clocks_that_are_30_seconds_apart_change_nothing_but_where_a_new_token_is_good(
+    nodes: list[Gateway], here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    nodes[1].clock.ahead = 30
+    try:
+        async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+            for client, other in ((of_alice, of_bob), (of_bob, of_alice)):
+                said = await client.say(room, "hello", client_id="once")
+                await other.expect("chat.message", id=said["id"])
+                again = await client.ask("chat.send", room=room, text="hello", client_id="once")
+                assert (again["duplicate"], again["message"]["id"]) == (True, said["id"])
+            grant = await here.grant(bob)
+            async with there.connect_with(grant["access_token"]) as other_phone:
+                await there.http.post("/token/revoke", data={"token": grant["refresh_token"]})
+                await other_phone.expect_revoked()
+            # What was made in 30 seconds is not taken: of tokens, no more than 10 seconds are forgiven.
+            async with here.socket(f"?token={await there.token(bob)}") as early:
+                await early.expect("error", name="authentication_failed")
+    finally:
+        nodes[1].clock.ahead = 0

@@ -106,7 +106,8 @@ def running_valkey(*options: str) -> Iterator[Valkey]:
 @contextmanager
 def running_cluster() -> Iterator[Valkey]:
     """Start a cluster of one server that has all slots; its `url` is that of a single server."""
-    with running_valkey("--cluster-enabled", "yes") as valkey:
+    # Left to itself, it takes the port that is 10,000 above its own, which may be none.
+    with running_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as valkey:
         valkey.ask("CLUSTER ADDSLOTSRANGE 0 16383")
         until = time.monotonic() + WAIT_SECONDS
         while "cluster_state:ok" not in valkey.ask("CLUSTER INFO"):

@@ -19,12 +19,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.cluster.client import ANSWER_SECONDS, Client
+from gateway.cluster.client import ANSWER_SECONDS, CHANGED, Client, version
 
 Item = TypeVar("Item")
 
 CHANNELS = 200
 """Channels of one command to subscribe; the answers to more would make others wait."""
+
+SHARDED = (7, 0)
+"""The version of Redis since which there are sharded channels. Valkey says that it is a newer one."""
 
 Message: TypeAlias = tuple[str, bytes]
 """A channel, and what is said on it."""
@@ -108,7 +111,7 @@ class Link:
         awaited, channel = self._awaited.popleft() if self._awaited else (b"", None)
         if awaited != name or joined != (channel is not None):
             # A server of a cluster says so of channels that have moved to another one.
-            raise exceptions.ConnectionError("the server has changed what is heard")
+            raise exceptions.ConnectionError(CHANGED)
         return channel
 
     async def ping(self) -> None:
@@ -157,7 +160,7 @@ class Links:
         node = self._client.get_node_from_key(channel)
         link = None if node is None else self._links.get(node.name)
         if link is None:
-            raise exceptions.ConnectionError("the cluster has another server")
+            raise exceptions.ConnectionError(CHANGED)
         return link
 
 
@@ -189,8 +192,8 @@ async def _servers(client: Client) -> tuple[dict[str, Any], bool]:
     primaries = {
         node.name: lambda node=node: node.connection_class(**node.connection_kwargs) for node in client.get_primaries()
     }
-    known = await client.execute_command("COMMAND INFO", "SPUBLISH", target_nodes=client.get_random_primary_node())
-    sharded = bool(known)
+    info = await client.info("server", target_nodes=client.get_random_primary_node())
+    sharded = (version(info) or SHARDED) >= SHARDED
     return (primaries if sharded else dict(islice(primaries.items(), 1))), sharded
 
 

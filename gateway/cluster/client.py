@@ -5,6 +5,7 @@ Importing this needs redis-py, which the extra `redis` brings; `gateway.app` say
 
 import os
 import re
+import ssl
 from typing import Any, TypeAlias
 
 from redis import exceptions
@@ -30,6 +31,9 @@ FAILURES: tuple[type[Exception], ...] = (
 """What redis-py raises when the server is not there, does not answer, or refuses."""
 
 OLDEST = (6, 2)
+
+CHANGED = "the cluster has changed"
+"""Said where a server of a cluster no longer has what it had. It is looked up anew, as after any other loss."""
 
 Client: TypeAlias = "Redis | RedisCluster"
 
@@ -92,7 +96,7 @@ def explain(error: BaseException) -> str:
         if isinstance(error, kinds):
             return words
     if isinstance(error, (exceptions.ConnectionError, OSError)):
-        return f"nobody answers ({_reason(error)})"
+        return _reason(error)
     return f"the server refused: {text[:200]}"
 
 
@@ -102,6 +106,7 @@ _TEXTS = (
     ("All slots are not covered", "the cluster is down: not all of its slots are served"),
     ("unknown command 'SENTINEL'", "expected sentinels and got a server that is none; write redis:// for it"),
     ("Connection closed by server", "the server closed the connection"),
+    (CHANGED, CHANGED),
 )
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
@@ -112,31 +117,43 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((MasterNotFoundError,), "no sentinel answers, or none knows a service of this name"),
     ((exceptions.BusyLoadingError,), "the server is still loading its data"),
     ((exceptions.ClusterDownError,), "the cluster is down: not all of its slots are served"),
+    ((exceptions.AskError,), CHANGED),
     ((exceptions.InvalidResponse,), "expected Redis or Valkey and got an answer of something else"),
     ((exceptions.TimeoutError, TimeoutError), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
 )
 
 
 def _reason(error: BaseException) -> str:
-    """Find what the system said; redis-py puts its own words around that, with the address, which we say ourselves."""
+    """Say what the system said; redis-py puts its own words around that, with the address, which we say ourselves."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted ({cause.verify_message})"
+    if isinstance(cause, ssl.SSLError):
+        return f"no TLS with this server ({cause.reason})"
     if cause is None:
-        return type(error).__name__
-    return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or type(cause).__name__
+        return f"nobody answers ({type(error).__name__})"
+    words = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or type(cause).__name__
+    return f"nobody answers ({words})"
 
 
 def _problem(info: dict[str, Any]) -> str | None:
     """Tell what is wrong with a server, by its own account; what it does not say is not held against it."""
-    version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
-    if version is not None and (int(version[1]), int(version[2])) < OLDEST:
-        return f"expected Redis 6.2 or newer, or Valkey, and got {version[0]}"
+    found = version(info)
+    if found is not None and found < OLDEST:
+        return f"expected Redis 6.2 or newer, or Valkey, and got {found[0]}.{found[1]}"
     if info.get("cluster_enabled"):
         return "expected a single server and got one of a cluster; write redis+cluster:// for it"
     if info.get("role") == "slave":
         return "expected a server that takes writes and got a replica; name its primary"
     return None
+
+
+def version(info: dict[str, Any]) -> tuple[int, int] | None:
+    """Read which version of Redis a server says it is, or is like."""
+    found = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _watched(url: BusUrl, options: dict[str, Any]) -> Redis:

@@ -2,12 +2,19 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
@@ -15,6 +22,7 @@ from gateway.bus.redis import RedisBus
 from gateway.cluster.client import connect
 from gateway.startup import StartError
 from gateway.transport.frames import text_frame
+from tests.proxy import Proxy
 from tests.server import settings_for_tests
 from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
 
@@ -450,3 +458,64 @@ async def test_sentinels_say_where_the_bus_is(valkey: Valkey) -> None:
             await there.bus.subscribe("lobby")
             await here.bus.publish(said("hello"))
             await there.expect("hello")
+
+
+async def test_a_slow_network_makes_others_late_and_nothing_else(valkey: Valkey) -> None:
+    async with Proxy(valkey.port) as network:
+        async with running_bus(f"redis://127.0.0.1:{network.port}", "a", "b") as (here, there):
+            network.delay = 0.15
+            there.missed.clear()
+            await there.bus.subscribe("lobby")
+            begun = asyncio.get_running_loop().time()
+            for number in range(1000):
+                assert await here.bus.publish(said(str(number))) == 7
+            assert asyncio.get_running_loop().time() - begun < 0.15  # nobody waits for the network
+            for number in range(1000):
+                await there.expect(str(number))
+            assert asyncio.get_running_loop().time() - begun > 0.3
+            assert (here.bus.is_up, there.bus.is_up, there.missed) == (True, True, [])
+
+
+async def test_a_network_that_swallows_everything_is_noticed(unreliable: Valkey) -> None:
+    async with Proxy(unreliable.port) as network:
+        async with running_bus(f"redis://127.0.0.1:{network.port}", "a") as (node,):
+            node.missed.clear()
+            network.swallows = True
+            await until(lambda: not node.bus.is_up)
+            network.swallows = False
+            await until(lambda: node.bus.is_up)
+            assert node.missed == [None]
+
+
+async def test_over_tls_only_a_server_with_the_right_certificate_is_spoken_to(valkey: Valkey, tmp_path: Path) -> None:
+    authority, context = certificate(tmp_path)
+    async with Proxy(valkey.port, context) as network:
+        url = f"rediss://localhost:{network.port}"
+        async with running_bus(f"{url}?ssl_ca_certs={authority}", "a", "b") as (here, there):
+            await there.bus.subscribe("lobby")
+            await here.bus.publish(said("hello"))
+            await there.expect("hello")
+        for wrong in (url, f"rediss://127.0.0.1:{network.port}?ssl_ca_certs={authority}"):
+            async with running_bus(wrong, "a", start=False) as (node,):
+                with pytest.raises(StartError, match="certificate"):
+                    await node.start()
+
+
+def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for localhost that signs itself: its file, and a server's side of TLS with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return files[0], context

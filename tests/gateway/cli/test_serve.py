@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
@@ -50,6 +51,16 @@ def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_pat
     assert "GATEWAY_DATA_DIR" in below_a_file.problem
     assert "GATEWAY_DATA_DIR" in read_only.problem
     assert no_bus.problem.startswith("GATEWAY_BUS_URL: nobody answers (Connection refused), at 127.0.0.1:")
+
+
+def test_without_the_extra_a_bus_says_what_to_install(
+    tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("gateway.bus.redis", "gateway.cluster.client"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    problem = run_here(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL="redis://127.0.0.1:1").problem
+    assert problem == "GATEWAY_BUS_URL: this needs redis-py; pip install 'json-gateway[redis]'"
 
 
 PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}

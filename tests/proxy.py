@@ -1,0 +1,61 @@
+"""What lies between a node and its server: a network that can be slow, or swallow everything, or want TLS."""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import Self
+
+
+class Proxy:
+    """Hands bytes to a server of this machine and back, as late as `delay` says, in seconds; none while it swallows."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._to = port
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.delay = 0.0
+        self.swallows = False
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            with suppress(OSError):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pass_on(reader, server_writer))
+                    group.create_task(self._pass_on(server_reader, writer))
+        except* OSError:
+            pass  # one of the two is gone
+        except* asyncio.CancelledError:
+            pass  # of the test's end
+        finally:
+            for end in (writer, server_writer):
+                end.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.swallows:
+                asyncio.get_running_loop().call_later(self.delay, writer.write, data)
+        raise ConnectionResetError
