@@ -59,24 +59,22 @@ class Link:
                 answers = await pipeline.execute(raise_on_error=False)
             return [_checked(answer) for answer in answers]
         except self._failures as error:
-            self._go_down(error)
-            raise Lost(type(error).__name__) from error
+            # Not the error's text: it may quote the URL.
+            raise self.lose(type(error).__name__) from error
+
+    def lose(self, reason: str) -> Lost:
+        """Take Redis to be down; gives the exception that says so."""
+        if self.is_up:
+            self.is_up = False
+            self.failures += 1
+            logger.warning("Redis does not answer (%s): limits and presence are this node's own until it does", reason)
+        return Lost(reason)
 
     def found(self) -> None:
         """Note that Redis is back and that this node has said there what it had to say."""
         if not self.is_up:
             logger.info("Redis is back: limits and presence are the cluster's again")
         self.is_up = True
-
-    def _go_down(self, error: Exception) -> None:
-        if self.is_up:
-            self.is_up = False
-            self.failures += 1
-            # Not the error's text: it may quote the URL.
-            logger.warning(
-                "Redis does not answer (%s): limits and presence are this node's own until it does",
-                type(error).__name__,
-            )
 
 
 async def stop(*tasks: "asyncio.Task[None]") -> None:

@@ -125,9 +125,10 @@ class Nodes:
         """Show this node, look at the others, and begin a new life where that is due; raises `Lost`."""
         was_down = not self._link.is_up
         asked_for, self._asked_for = self._asked_for, set()
-        [was_there, *found], tomb = await self._link.probe(
-            [self._show(self.id, "again"), ("EXISTS", self._tomb(self.id))]
-        )
+        shown, tomb = await self._link.probe([self._show(self.id, "again"), ("EXISTS", self._tomb(self.id))])
+        if shown is None:
+            raise self._link.lose("somebody else has written where the nodes are listed")
+        was_there, *found = shown
         if was_down or tomb or not was_there:
             found = await self._begin_life(told_gone=bool(tomb))
         self._watch(found)

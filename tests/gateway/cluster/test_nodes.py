@@ -61,6 +61,21 @@ async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known
                 await asyncio.sleep(0.01)
 
 
+async def test_where_nothing_can_be_shared_each_node_lives_by_itself_until_it_can(
+    run_node: RunNode, prefix: str, shared_valkey: Valkey
+) -> None:
+    shared_valkey.ask(f"SET {prefix}:nodes nonsense")
+    async with run_node(max_per_user=1) as node:
+        assert not node.link.is_up
+        assert await node.roster.admit("bob", "::1")
+        assert not await node.roster.admit("bob", "::1")
+        shared_valkey.ask(f"DEL {prefix}:nodes")
+        await until(lambda: node.link.is_up)
+        await node.settled()
+        async with run_node(max_per_user=1) as other:
+            assert not await other.roster.admit("bob", "::1")
+
+
 @pytest.fixture
 def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
     """A gateway in a process of its own, beside those of `run_nodes`."""
