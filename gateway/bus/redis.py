@@ -20,6 +20,7 @@ from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.cluster.client import FAILURES, Client, check, close, explain
 from gateway.settings import Settings
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ LAST_RETRY_SECONDS = 5.0
 """How long to wait before connecting again: twice as long each time, up to this."""
 
 BATCH = 256
-"""Messages that are published before their answers are read: a fraction of a millisecond's work for the server."""
+BATCH_BYTES = 256 * 1024
+"""What is published before its answers are read: a millisecond's work, and also over a slow network not a second's."""
 
 TURN = 64
 """Messages that are heard before the loop does other things."""
@@ -164,8 +166,7 @@ class RedisBus:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._said.wait()
-            running.cancel()
-            await asyncio.wait([running])
+            await stop(running)
         self._receive = self._revoke = self._missed = None
         await close(self._client)
 
@@ -220,9 +221,7 @@ class RedisBus:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._end()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await stop(*tasks)
             for task in done:
                 task.result()
 
@@ -302,20 +301,27 @@ class RedisBus:
 
     async def _speak(self, links: Links) -> None:
         while True:
-            with suppress(TimeoutError):
+            self._more.clear()
+            while self._waiting:
+                await self._publish(links, self._next_batch())
+            self._said.set()
+            try:
                 async with asyncio.timeout(KEEP_SECONDS):
                     await self._more.wait()
-            self._more.clear()
-            if not self._waiting:
+            except TimeoutError:
                 for link in links:
                     await link.keep()
-            while self._waiting:
-                await self._publish(links)
-            self._said.set()
 
-    async def _publish(self, links: Links) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        self._waiting_bytes -= sum(len(data) for _, data in batch)
+    def _next_batch(self) -> list[Message]:
+        batch: list[Message] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][1])
+        self._waiting_bytes -= size
+        return batch
+
+    async def _publish(self, links: Links, batch: list[Message]) -> None:
         by_link: dict[Link, list[Message]] = {}
         for message in batch:
             by_link.setdefault(links.of(message[0]), []).append(message)

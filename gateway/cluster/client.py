@@ -86,8 +86,11 @@ async def close(client: Client) -> None:
 
 def explain(error: BaseException) -> str:
     """Say in a few words what went wrong between us and the server; never with a password in it."""
-    if isinstance(error, exceptions.RedisClusterException) and isinstance(error.__cause__, Exception):
-        return explain(error.__cause__)
+    if isinstance(error, exceptions.RedisClusterException):
+        # redis-py takes whatever refuses to list the slots for a server that is no cluster.
+        inner = error.__cause__ or error.__context__
+        if inner is not None and type(inner) is not exceptions.ResponseError:
+            return explain(inner)
     text = str(error)
     for part, words in _TEXTS:
         if part in text:
@@ -97,7 +100,8 @@ def explain(error: BaseException) -> str:
             return words
     if isinstance(error, (exceptions.ConnectionError, OSError)):
         return _reason(error)
-    return f"the server refused: {text[:200]}"
+    # What follows those words is what was sent, which may have been a password.
+    return f"the server refused: {text.partition(', with args')[0][:200]}"
 
 
 _TEXTS = (

@@ -68,6 +68,14 @@ class HeardRoom:
         """Tell whether somebody hears it already."""
         return listener in self.listeners or listener in self.leading
 
+    def is_behind(self, now: RoomPosition | None) -> bool:
+        """Tell whether the store, when it was asked, was further than this; None stands for a room that is no more."""
+        if self.position is None:
+            return False
+        if now is None or now.epoch != self.epoch:
+            return True
+        return now.offset > self.position or now.departures > self.departures
+
     def begin(self, at: RoomPosition) -> None:
         """Take over how far the room is from the first one who has read that."""
         self.epoch, self.position, self.departures = at.epoch, at.offset, at.departures

@@ -37,7 +37,10 @@ RETRY_SECONDS = 1.0
 """How long to wait before the store is asked again, when it was not available."""
 
 LOOK_SECONDS = 0.05
-"""How long to wait before looking for what was missed: a bus that comes back says so of many rooms at once."""
+"""How long to wait before looking for what was missed, and before believing it.
+
+A bus that comes back says so of many rooms at once, and the store is ahead of a bus that works by some milliseconds.
+"""
 
 BATCH = 200
 """Rooms that one query asks for: a millisecond or two, which SQLite takes in the event loop."""
@@ -49,6 +52,9 @@ MAX_AHEAD = 1000
 """Events that wait for a gap of one room to be read. With more, all of them are read from the store."""
 
 T = TypeVar("T")
+
+Finding = tuple[str, str | None, RoomPosition | None]
+"""A room's name and epoch, as this node knew it before it asked, and what the store said then."""
 
 
 class Hub:
@@ -157,10 +163,14 @@ class Hub:
 
     async def look(self, names: Iterable[str]) -> None:
         """Compare rooms with the store, and see to those that are behind. Raises `Unavailable`."""
-        remaining = iter(names)
+        remaining, behind = iter(names), []
         while batch := list(islice(remaining, BATCH)):
-            await self._look_at(batch)
+            behind += await self._find_behind(batch)
             await asyncio.sleep(0)  # SQLite is asked without
+        if behind:
+            await asyncio.sleep(LOOK_SECONDS)  # the news of it may be on its way
+        for finding in behind:
+            self._see_to(*finding)
 
     @property
     def heard(self) -> int:
@@ -312,7 +322,8 @@ class Hub:
         finally:
             self._looking = None
 
-    async def _look_at(self, names: Collection[str]) -> None:
+    async def _find_behind(self, names: Collection[str]) -> list[Finding]:
+        """Ask the store how far rooms are, and name those that seem to be behind."""
         known = {}
         for name in names:
             room = self._rooms.get(name)
@@ -322,25 +333,30 @@ class Hub:
                 if not room.doubtful:
                     known[name] = room.epoch
         found = await self._gaps.positions(list(known)) if known else {}
-        for name, epoch in known.items():
-            room = self._rooms.get(name)
-            if room is not None and room.epoch == epoch:
-                self._compare(room, found.get(name))
-            else:
-                self.missed(name)  # another room by now
+        return [
+            (name, epoch, found.get(name))
+            for name, epoch in known.items()
+            if (room := self._rooms.get(name)) is not None and (room.epoch != epoch or room.is_behind(found.get(name)))
+        ]
 
-    def _compare(self, room: HeardRoom, found: RoomPosition | None) -> None:
-        assert room.position is not None  # noqa: S101 - set with the epoch
+    def _see_to(self, name: str, epoch: str | None, found: RoomPosition | None) -> None:
+        """Bring a room up to where the store was when it was asked, unless it has come there by itself."""
+        room = self._rooms.get(name)
+        if room is None:
+            return
+        if room.epoch != epoch:
+            self.missed(name)  # another room than the one that was asked about
+            return
+        if not room.is_behind(found):
+            return
+        self._rooms_behind += 1
         if found is None:
             self._end_deleted(room)
         elif found.epoch != room.epoch:
             self._end_unnoticed(room, found)
-        elif found.offset > room.position or found.departures > room.departures:
+        else:
             room.doubtful = room.closing is not None  # which may have asked before this was so
             self._close_gap(room)
-        else:
-            return
-        self._rooms_behind += 1
 
     def _close_gap(self, room: HeardRoom) -> None:
         if room.closing is None:

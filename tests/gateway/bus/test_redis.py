@@ -160,7 +160,7 @@ async def test_what_is_for_a_user_or_all_and_what_has_ended_reaches_every_node(n
             assert await asyncio.wait_for(node.revoked.get(), WAIT_SECONDS) == revoked
 
 
-async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]) -> None:
+async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node], valkey: Valkey) -> None:
     here, there = nodes
     for number in range(100):
         await there.bus.subscribe("lobby")
@@ -173,8 +173,9 @@ async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]
             await there.bus.subscribe("lobby")
             there.bus.unsubscribe("lobby")
     there.bus.unsubscribe("lobby")
-    await until(lambda: there.bus.channels == 1)
+    await until(lambda: "room:lobby" not in valkey.ask("PUBSUB CHANNELS *"))
     await here.bus.publish(said("nobody hears this"))
+    await until(lambda: here.bus.counts.published == 101)
     await there.bus.subscribe("lobby")
     here.events = asyncio.Queue()
     await there.expect_nothing(here)
@@ -362,6 +363,22 @@ async def test_a_server_that_hangs_is_noticed_and_nobody_waits_for_it(unreliable
         there.events = asyncio.Queue()
         await here.bus.publish(said("now", "late"))
         await there.expect("now")
+
+
+async def test_what_waited_for_a_server_that_hung_is_published_when_it_goes_on(unreliable: Valkey) -> None:
+    async with running_bus(unreliable.url, "a", "b") as (here, _):
+        unreliable.freeze()
+        try:
+            for number in range(3 * redis_bus.BATCH):
+                await here.bus.publish(said(str(number)))
+            await until(lambda: not here.bus.is_up)
+            assert here.bus.waiting >= 2 * redis_bus.BATCH
+        finally:
+            unreliable.thaw()
+        await until(lambda: here.bus.waiting == 0)
+        counts = here.bus.counts
+        await until(lambda: counts.published + counts.dropped == 3 * redis_bus.BATCH)
+        assert counts.dropped <= redis_bus.BATCH  # what was under way: whether it had arrived, nobody knows
 
 
 async def test_a_subscription_that_takes_too_long_is_made_up_for(

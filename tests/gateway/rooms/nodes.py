@@ -24,7 +24,7 @@ from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
 from tests.server import AdjustableClock, settings_for_tests
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 20
 
 
 class Air:

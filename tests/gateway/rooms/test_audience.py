@@ -5,7 +5,7 @@ import asyncio
 from gateway.bus.base import BusEvent
 from gateway.rooms.audience import CHUNK, Audience
 from gateway.transport.frames import Frame, text_frame
-from tests.gateway.rooms.nodes import until
+from tests.gateway.rooms import nodes
 
 
 class Ear:
@@ -67,7 +67,7 @@ async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_u
     assert sum(len(ear.heard) for ear in crowd) == given + 3
     audience.give(event(b"three"))
     staying = [ear for ear in crowd if ear not in {early, late}]
-    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
+    await nodes.until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
     assert (early.heard, late.heard) == ([b"one", b"two"], [b"one", b"two"])
 
 

@@ -192,3 +192,15 @@ async def test_a_bus_in_memory_loses_nothing_and_is_not_swept(tmp_path: Path, mo
         sweep.start()
         assert asyncio.all_tasks() == tasks
         await sweep.close()
+
+
+async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> None:
+    ann, ben = await hearing(nodes, "red")
+    hub = nodes.services[1].hub
+    await ann.say("red")
+    looking = asyncio.create_task(hub.look(["red"]))
+    await asyncio.sleep(0)
+    nodes.bus(1).let_in()
+    await looking
+    assert ben.at["red"][1] == 1
+    assert (hub.rooms_behind, hub.gaps_read) == (0, 0)
