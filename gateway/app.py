@@ -21,12 +21,12 @@ from gateway.auth.published_keys import PublishedKeys
 from gateway.auth.questions import make_client
 from gateway.auth.revocations import Revocations
 from gateway.auth.sessions import Sessions
-from gateway.auth.throttle import Throttle
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.clock import Clock, SystemClock
+from gateway.cluster.together import together
 from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
 from gateway.counts import Counts
@@ -131,8 +131,9 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         stack.callback(wheel.close)
         bus = make_bus(settings)
         stack.push_async_callback(bus.close)
-        connections = Connections(settings, clock)
-        presence = Presence(wheel, bus, clock, settings.away_minutes * 60)
+        shared = await stack.enter_async_context(together(settings, database, clock))
+        connections = Connections(settings, clock, shared.roster, shared.buckets)
+        presence = Presence(wheel, bus, clock, settings.away_minutes * 60, shared.roster)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)
@@ -164,12 +165,13 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             database=database,
             passwords=passwords,
             tokens=tokens,
-            logins=Logins(database, passwords, Throttle(settings, clock), bus, audit, clock),
+            logins=Logins(database, passwords, shared.throttle, bus, audit, clock),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
+            together=shared,
             bus=bus,
             hub=hub,
             sweep=sweep,

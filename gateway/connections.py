@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections import Counter
 from contextlib import suppress
 from typing import Protocol
 
 from gateway.bus.base import BusEvent, Revoked
 from gateway.clock import Clock
+from gateway.cluster.rates import MakeBuckets, own_buckets
+from gateway.cluster.roster import Roster
 from gateway.limits import Allowance, TokenBuckets
 from gateway.rooms.audience import CHUNK, Audience, Hearer
 from gateway.settings import Settings
@@ -37,40 +38,53 @@ class Connection(Hearer, Protocol):
 
 
 class Connections:
-    """Counts connections by user and address."""
+    """Has every connection of this node, and lets no more in than may be, here and on other nodes."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, clock: Clock, roster: Roster, make_buckets: MakeBuckets = own_buckets
+    ) -> None:
         self._clock = clock
+        self._roster = roster
         self._everyone = Audience()
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
-        self._of_address: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._rates_of_addresses = _buckets(settings.connection_rate)
-        self._rates_of_users = _buckets(settings.connection_rate_per_user, settings.max_connections_per_user)
-        self._messages_of_users = _buckets(settings.message_rate_per_user, settings.message_burst)
-        self._messages_from_addresses = _buckets(settings.message_rate_per_address, settings.message_burst)
-        self._joins_of_users = _buckets(settings.join_rate_per_user)
+
+        def buckets(kind: str, rate: float, least_burst: float = 1) -> TokenBuckets:
+            # A second's worth at once, and not less than `least_burst`.
+            return make_buckets(kind, rate, max(1.0, rate, least_burst))
+
+        burst = settings.message_burst
+        self._rates_of_addresses = buckets("connections-from", settings.connection_rate)
+        self._rates_of_users = buckets(
+            "connections-of", settings.connection_rate_per_user, settings.max_connections_per_user
+        )
+        self._messages_of_users = buckets("messages-of", settings.message_rate_per_user, burst)
+        self._messages_from_addresses = buckets("messages-from", settings.message_rate_per_address, burst)
+        self._joins_of_users = buckets("joins-of", settings.join_rate_per_user)
 
     def count_attempt(self, address: str) -> None:
         """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
         if wait := self._rates_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
 
-    def refusal(self, user_id: str, address: str) -> tuple[Close, int | None] | None:
-        """Tell why one more is not let in, and after how many milliseconds it may come back, if it is not."""
+    async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:
+        """Let a connection in and count it until `remove`.
+
+        Otherwise tell why not, and after how many milliseconds it may come back.
+        """
         if self._draining:
-            return Close.DRAINING, self._when_to_come_back()
-        settings = self._settings
-        if (
-            0 < settings.max_connections_per_user <= len(self._of_user.get(user_id, ()))
-            or 0 < settings.max_connections_per_address <= self._of_address[address]
-            or self._rates_of_users.take(user_id, self._clock.steady())
-        ):
+            return self._sent_away()
+        if self._rates_of_users.take(connection.user_id, self._clock.steady()):
             return Close.OVERLOADED, None
+        if not await self._roster.admit(connection.user, connection.address):
+            return Close.OVERLOADED, None
+        if self._draining:  # since a moment ago
+            self._roster.release(connection.user, connection.address)
+            return self._sent_away()
+        self.add(connection)
         return None
 
     def share_limits(self, connection: Connection, messages: Allowance, joins: Allowance) -> None:
@@ -81,11 +95,10 @@ class Connections:
         joins.limit(self._joins_of_users.of(connection.user_id, now), "of this user")
 
     def add(self, connection: Connection) -> None:
-        """Count a connection in."""
+        """Have a connection that has been admitted."""
         self._everyone.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)
-        self._of_address[connection.address] += 1
 
     def remove(self, connection: Connection) -> None:
         """Count a connection out."""
@@ -94,9 +107,7 @@ class Connections:
         of_user.remove(connection)
         if not of_user:
             del self._of_user[connection.user_id]
-        self._of_address[connection.address] -= 1
-        if not self._of_address[connection.address]:
-            del self._of_address[connection.address]
+        self._roster.release(connection.user, connection.address)
         if not self._everyone:
             self._empty.set()
 
@@ -154,10 +165,8 @@ class Connections:
     def _list(self) -> list[Connection]:
         return [connection for of_user in self._of_user.values() for connection in of_user]
 
+    def _sent_away(self) -> tuple[Close, int]:
+        return Close.DRAINING, self._when_to_come_back()
+
     def _when_to_come_back(self) -> int:
         return secrets.randbelow(self._spread)
-
-
-def _buckets(rate: float, least_burst: float = 1) -> TokenBuckets:
-    """Make buckets that let a second's worth through at once, and not less than `least_burst`."""
-    return TokenBuckets(rate, max(1.0, rate, least_burst))

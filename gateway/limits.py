@@ -1,6 +1,7 @@
 """Token buckets, and waits that grow."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 
@@ -29,6 +30,14 @@ class TokenBucket:
         self._tokens = tokens
         return (1 - tokens) / self.rate
 
+    def lower(self, tokens: float) -> None:
+        """Have no more than so many tokens; fewer than none are owed."""
+        self._tokens = min(self._tokens, tokens)
+
+
+MakeBucket = Callable[[str, float], TokenBucket]
+"""Makes the bucket of a name or address, at a time on the steady clock."""
+
 
 class TokenBuckets:
     """A bucket for each name or address.
@@ -37,9 +46,9 @@ class TokenBuckets:
     and all those that somebody holds.
     """
 
-    def __init__(self, rate: float, burst: float, capacity: int = 10_000) -> None:
+    def __init__(self, rate: float, burst: float, capacity: int = 10_000, make: MakeBucket | None = None) -> None:
         self._rate = rate
-        self._burst = burst
+        self._make = make or (lambda _, now: TokenBucket(rate, burst, now))
         self._capacity = capacity
         self._recent: OrderedDict[str, TokenBucket] = OrderedDict()
         self._all: WeakValueDictionary[str, TokenBucket] = WeakValueDictionary()
@@ -50,7 +59,7 @@ class TokenBuckets:
             return TokenBucket(0, 1, now)
         bucket = self._all.get(key)
         if bucket is None:
-            bucket = self._all[key] = TokenBucket(self._rate, self._burst, now)
+            bucket = self._all[key] = self._make(key, now)
         self._recent[key] = bucket
         self._recent.move_to_end(key)
         if len(self._recent) > self._capacity:

@@ -36,6 +36,7 @@ class _Collected(Collector):
         yield from _of_clients(self._services)
         yield from _of_rooms(self._services)
         yield from _of_bus(self._services)
+        yield from _of_cluster(self._services)
 
 
 def _of_clients(services: Services) -> Iterator[Metric]:
@@ -82,6 +83,17 @@ def _of_bus(services: Services) -> Iterator[Metric]:
     for reason, count in bus.counts.rejected.items():
         rejected.add_metric((reason,), count)
     yield rejected
+
+
+def _of_cluster(services: Services) -> Iterator[Metric]:
+    figures = services.together.figures()
+    yield _gauge("nodes", "Nodes that are alive, as this one sees it.", figures.nodes)
+    yield _gauge("shared_up", "1 while presence and limits are those of all nodes, else 0.", int(figures.shared))
+    yield _counter("shared_lost", "Times that Redis did not answer about presence and limits.", figures.failures)
+    yield _counter("shared_guesses", "Questions that this node answered by itself meanwhile.", figures.guesses)
+    yield _gauge("shared_waiting", "Users and addresses whose newest state is not written yet.", figures.unwritten)
+    yield _counter("nodes_buried", "Dead nodes that this one has cleared up after.", figures.buried)
+    yield _counter("users_buried", "Users of dead nodes that this one has taken offline.", figures.taken_offline)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

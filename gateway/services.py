@@ -14,6 +14,7 @@ from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.clock import Clock
+from gateway.cluster.together import Together
 from gateway.connections import Connections
 from gateway.counts import Counts
 from gateway.places import Places
@@ -47,6 +48,8 @@ class Services:
     unauthenticated: Places
     """Where connections are counted that have not logged in yet, by address."""
     connections: Connections
+    together: Together
+    """What this node knows of all nodes."""
     bus: Bus
     hub: Hub
     sweep: Sweep

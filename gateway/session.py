@@ -196,13 +196,12 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Service
     """
     await ws.open()
     session = ChatSession(ws, auth, services)
-    if (refusal := services.connections.refusal(session.user_id, session.address)) is not None:
+    if (refusal := await services.connections.admit(session)) is not None:
         session.end(*refusal)
         services.counts.ended[ws.ended] += 1
         yield session
         await ws.finish()
         return
-    services.connections.add(session)
     services.connections.share_limits(session, ws.allowance, session.joins)
     services.presence.arrive(session)
     try:

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     bus_required: bool = True
     bus_queue: Annotated[int, Field(ge=1)] = 10000
     bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
+    node_lease_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     root_path: str = ""
     trusted_proxies: str = ""
     plain_http: bool = False

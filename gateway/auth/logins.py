@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from gateway.audit import Audit
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
-from gateway.auth.throttle import Throttle
+from gateway.auth.throttle import LoginThrottle
 from gateway.bus.base import Bus, Revoked
 from gateway.caller import Caller
 from gateway.clock import Clock, milliseconds
@@ -26,7 +26,7 @@ class Logins:
     """Checks user names and passwords, at a bounded rate and in the same time whether a user exists or not."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, throttle: Throttle, bus: Bus, audit: Audit, clock: Clock
+        self, database: Database, passwords: Passwords, throttle: LoginThrottle, bus: Bus, audit: Audit, clock: Clock
     ) -> None:
         self._database = database
         self._passwords = passwords
@@ -43,17 +43,17 @@ class Logins:
         """
         # Phones like to begin a name with a capital; names have none.
         name = name.lower()
-        attempt = self._throttle.begin(name, caller)
+        attempt = await self._throttle.begin(name, caller)
         try:
             user = await self._find(name)
             right, new_hash = await self._passwords.verify(password, user.password_hash if user else None)
         except MessageError:
-            self._throttle.undo(attempt)
+            await self._throttle.undo(attempt)
             raise
         if user is None or not right or user.disabled:
             self._note_failure(event, user, caller, right=right)
             raise AuthenticationFailed("wrong user name or password")
-        self._throttle.succeed(attempt, name, caller)
+        await self._throttle.succeed(attempt)
         return user if new_hash is None else await self._upgrade(user, new_hash)
 
     async def register(self, new: NewUser, caller: Caller) -> UserRow:
@@ -62,7 +62,7 @@ class Logins:
         Each costs a hash, so it is bounded as log-ins are.
         """
         _check_guessable("password", new.password, new.username)
-        self._throttle.take(caller, "registrations")
+        await self._throttle.take(caller, "registrations")
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
             user = await users.add(

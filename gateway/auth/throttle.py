@@ -6,6 +6,8 @@ user has been before: an address from which a name has logged in is counted apar
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.caller import Caller
 from gateway.clock import Clock
@@ -15,6 +17,34 @@ from handlers.errors import RateLimited
 
 MAX_KNOWN = 10_000
 """Pairs of an address and a name that has logged in from there."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A try at a user's password that has been counted."""
+
+    key: str
+    """What it was counted for."""
+    name: str
+    caller: Caller
+    shared: bool = False
+    """Whether it was counted for all nodes."""
+
+
+class LoginThrottle(Protocol):
+    """Counts log-ins."""
+
+    async def take(self, caller: Caller, what: str) -> None:
+        """Count something that costs a hash against the address alone, or raise `RateLimited`."""
+
+    async def begin(self, name: str, caller: Caller) -> Attempt:
+        """Count a try at a user's password, or raise `RateLimited`."""
+
+    async def succeed(self, attempt: Attempt) -> None:
+        """Forget the failures, and know the name by this address from now on."""
+
+    async def undo(self, attempt: Attempt) -> None:
+        """Take a try back that came to no outcome."""
 
 
 class Throttle:
@@ -28,33 +58,33 @@ class Throttle:
         self._backoff = Backoff(settings.login_backoff_seconds)
         self._known: OrderedDict[str, None] = OrderedDict()
 
-    def take(self, caller: Caller, what: str) -> None:
+    async def take(self, caller: Caller, what: str) -> None:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
-        _raise_if(self._of_address.take(caller.network, self._clock.steady()), f"{what} from this address")
+        raise_if(self._of_address.take(caller.network, self._clock.steady()), f"{what} from this address")
 
-    def begin(self, name: str, caller: Caller) -> str:
-        """Count a try at a user's password and give its key, or raise `RateLimited`."""
-        self.take(caller, "log-ins")
+    async def begin(self, name: str, caller: Caller) -> Attempt:
+        """Count a try at a user's password, or raise `RateLimited`."""
+        await self.take(caller, "log-ins")
         now, key = self._clock.steady(), self._key(name, caller)
         # In this order: who comes too early takes nothing from the rate of those who come in time.
-        _raise_if(self._backoff.begin(key, now), "failed log-ins of this user")
+        raise_if(self._backoff.begin(key, now), "failed log-ins of this user")
         if wait := self._of_user.take(key, now):
             self._backoff.undo(key, now)
-            _raise_if(wait, "log-ins of this user")
-        return key
+            raise_if(wait, "log-ins of this user")
+        return Attempt(key, name, caller)
 
-    def succeed(self, key: str, name: str, caller: Caller) -> None:
+    async def succeed(self, attempt: Attempt) -> None:
         """Forget the failures, and know the name by this address from now on."""
-        self._backoff.succeed(key)
-        pair = _pair(name, caller)
+        self._backoff.succeed(attempt.key)
+        pair = _pair(attempt.name, attempt.caller)
         self._known[pair] = None
         self._known.move_to_end(pair)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
-    def undo(self, key: str) -> None:
+    async def undo(self, attempt: Attempt) -> None:
         """Take a try back that came to no outcome."""
-        self._backoff.undo(key, self._clock.steady())
+        self._backoff.undo(attempt.key, self._clock.steady())
 
     def _key(self, name: str, caller: Caller) -> str:
         pair = _pair(name, caller)
@@ -66,6 +96,7 @@ def _pair(name: str, caller: Caller) -> str:
     return f"{caller.network} {name}"
 
 
-def _raise_if(wait: float, what: str) -> None:
+def raise_if(wait: float, what: str) -> None:
+    """Raise `RateLimited` if there are seconds to wait."""
     if wait:
         raise RateLimited(what, int(wait * 1000) + 1)

@@ -2,16 +2,19 @@
 
 A phone in a tunnel should not flicker: whoever loses the last connection counts as there for some seconds more, and
 whoever is back by then never left.
+
+This counts what there is on this node. The roster knows what there is on others, and what is therefore news.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.clock import Clock
+from gateway.cluster.roster import Roster, There
 from gateway.transport import frames
 from gateway.wheel import Timer, Wheel
 from schemas.base import timestamp
@@ -47,6 +50,13 @@ class _User:
     idling: Timer | None = None
     away: bool = False
 
+    @property
+    def state(self) -> There:
+        return "away" if self.away else "online"
+
+    def rooms(self) -> set[str]:
+        return set().union(*(visitor.joined for visitor in self.connections))
+
 
 @dataclass
 class _Place:
@@ -59,7 +69,7 @@ class _Place:
 class Presence:
     """Counts the connections of users, and those of users in rooms, and tells the rooms what changes."""
 
-    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float) -> None:
+    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster) -> None:
         self._wheel = wheel
         self._bus = bus
         self._clock = clock
@@ -67,20 +77,32 @@ class Presence:
         self._users: dict[str, _User] = {}
         self._places: dict[tuple[str, str], _Place] = {}
         self._telling: set[asyncio.Task[int]] = set()
+        self._roster = roster
+        roster.listen(self._tell)
 
-    def of(self, name: str, last_seen_at: int | None) -> UserPresence:
-        """Tell of one user; `last_seen_at` is what the store knows, in milliseconds since 1970."""
-        user = self._users.get(name)
-        if user is not None:
-            return UserPresence(user=name, state="away" if user.away else "online")
+    async def of(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
+        """Tell of users, each with what the store knows of when it was last seen, in milliseconds since 1970."""
+        # Of those who are online here, nothing that others know makes a difference.
+        elsewhere = await self._roster.elsewhere([name for name in last_seen if self._state(name) != "online"])
+        return tuple(self._shown(name, elsewhere.get(name), seen) for name, seen in last_seen.items())
+
+    def _shown(self, name: str, elsewhere: There | None, last_seen_at: int | None) -> UserPresence:
+        state = "online" if elsewhere == "online" else self._state(name) or elsewhere
+        if state is not None:
+            return UserPresence(user=name, state=state)
         last_seen = None if last_seen_at is None else timestamp(last_seen_at)
         return UserPresence(user=name, state="offline", last_seen=last_seen)
+
+    def _state(self, name: str) -> There | None:
+        user = self._users.get(name)
+        return None if user is None else user.state
 
     def arrive(self, visitor: Visitor) -> None:
         """Count a connection in."""
         user = self._users.get(visitor.user)
         if user is None:
             user = self._users[visitor.user] = _User(visitor.user, visitor.user_id)
+            self._roster.note(user.name, None, user.state, user.rooms)
         _cancel(user.leaving)
         user.leaving = None
         user.connections.add(visitor)
@@ -103,7 +125,7 @@ class Presence:
         place = self._places.get((room, visitor.user))
         if place is None:
             place = self._places[room, visitor.user] = _Place()
-            self._tell(room, visitor.user, visitor.user_id, "online")
+            self._roster.enter(room, visitor.user)
         _cancel(place.leaving)
         place.leaving = None
         place.connections += 1
@@ -115,7 +137,7 @@ class Presence:
             return
         place.connections -= 1
         if place.connections == 0:
-            gone = partial(self._be_gone_from, room, visitor.user, visitor.user_id)
+            gone = partial(self._be_gone_from, room, visitor.user)
             place.leaving = self._wheel.after(GRACE_SECONDS, gone)
 
     def forget(self, room: str, name: str) -> None:
@@ -123,14 +145,16 @@ class Presence:
         place = self._places.pop((room, name), None)
         if place is not None:
             _cancel(place.leaving)
+            self._roster.forget(room, name)
 
     def _be_gone(self, user: _User) -> None:
         _cancel(user.idling)
         del self._users[user.name]
+        self._roster.note(user.name, user.state, None, user.rooms)
 
-    def _be_gone_from(self, room: str, name: str, user_id: str) -> None:
+    def _be_gone_from(self, room: str, name: str) -> None:
         del self._places[room, name]
-        self._tell(room, name, user_id, "offline")
+        self._roster.exit(room, name)
 
     def _check_idle(self, user: _User) -> None:
         now = self._clock.steady()
@@ -143,22 +167,21 @@ class Presence:
         user.away = True
         for visitor in user.connections:
             visitor.on_message = partial(self._be_back, user)
-        self._tell_rooms(user, "away")
+        self._roster.note(user.name, "online", "away", user.rooms)
 
     def _be_back(self, user: _User) -> None:
         user.away = False
         for visitor in user.connections:
             visitor.on_message = None
         user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
-        self._tell_rooms(user, "online")
+        self._roster.note(user.name, "away", "online", user.rooms)
 
-    def _tell_rooms(self, user: _User, state: State) -> None:
-        for room in set().union(*(visitor.joined for visitor in user.connections)):
-            self._tell(room, user.name, user.id, state)
-
-    def _tell(self, room: str, name: str, user_id: str, state: State) -> None:
+    def _tell(self, room: str, name: str, state: State) -> None:
+        user = self._users.get(name)
         event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
-        task = asyncio.create_task(self._bus.publish(BusEvent(event, room=room, skip_user=user_id)))
+        # Whoever is told of as gone has no connection left that could hear of it.
+        skip = None if user is None else user.id
+        task = asyncio.create_task(self._bus.publish(BusEvent(event, room=room, skip_user=skip)))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 

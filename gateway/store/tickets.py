@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from gateway.store.prepared import Statement
-from gateway.store.tables import tickets
+from gateway.store.tables import tickets, users
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> b
     Each that is added sweeps, so that the table holds no more than were bought within one life of a ticket.
     """
     connection.execute(delete(tickets).where(tickets.c.expires_at <= now))
+    # Of two that are bought at once, on whatever nodes, the second sees the first.
+    connection.execute(select(users.c.id).where(users.c.id == ticket.user_id).with_for_update(key_share=True))
     held = select(func.count()).where(tickets.c.user_id == ticket.user_id)
     if limit and connection.execute(held).scalar_one() >= limit:
         return False

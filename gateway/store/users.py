@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -170,7 +170,18 @@ def locked(connection: Connection, user_id: str) -> UserRow | None:
 
 async def saw(connection: AsyncConnection, user_id: str, now: int) -> None:
     """Note that a user was here until now."""
-    await connection.execute(update(users).where(users.c.id == user_id).values(last_seen_at=now))
+    await connection.execute(_saw(now).where(users.c.id == user_id))
+
+
+async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
+    """Note that users of these names were here until then."""
+    await connection.execute(_saw(until).where(users.c.name.in_(names)))
+
+
+def _saw(until: int) -> Update:
+    # It never goes back: of several nodes, the one whose clock is behind may be the last to write.
+    earlier = or_(users.c.last_seen_at.is_(None), users.c.last_seen_at < until)
+    return update(users).where(earlier).values(last_seen_at=until)
 
 
 async def add_outsider(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:

@@ -16,7 +16,8 @@ class SessionPresence:
         """Tell of each user whether it is there, in the order asked."""
         async with self._services.database.read() as connection:
             last_seen = await users.last_seen(connection, names)
-        return tuple(self._services.presence.of(name, last_seen.get(name)) for name in names)
+        told = {user.user: user for user in await self._services.presence.of({n: last_seen.get(n) for n in names})}
+        return tuple(told[name] for name in names)
 
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing; it ends by itself after 6 seconds."""

@@ -18,6 +18,7 @@ from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLim
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
 from schemas.messages.chat import Message
+from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
 
 NEWEST_MESSAGES = 50
@@ -74,7 +75,9 @@ class SessionRooms:
         async with self._services.database.read() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
-        return MembersReply(members=tuple(self._member(row) for row in page), next_cursor=next_cursor)
+        presences = await self._services.presence.of({row.name: row.last_seen_at for row in page})
+        members = tuple(_member(row, presence) for row, presence in zip(page, presences, strict=True))
+        return MembersReply(members=members, next_cursor=next_cursor)
 
     async def invite(self, room: str, user: str) -> None:
         """Make another user a member; for owners and moderators."""
@@ -272,9 +275,9 @@ class SessionRooms:
         newest = await messages.page(connection, room, limit=NEWEST_MESSAGES)
         return tuple(reversed(fitting(row.shown(room, self._session.user_id) for row in newest)))
 
-    def _member(self, row: rooms.MemberRow) -> Member:
-        presence = self._services.presence.of(row.name, row.last_seen_at)
-        return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
+
+def _member(row: rooms.MemberRow, presence: UserPresence) -> Member:
+    return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
 
 
 def _check_position(room: rooms.RoomRow, since: Position | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 
 from gateway.clock import SystemClock
+from gateway.cluster.roster import AloneRoster
 from gateway.connections import Connections
 from gateway.rooms.audience import CHUNK
 from gateway.transport.frames import Frame, text_frame
@@ -167,10 +168,10 @@ class Somebody:
 
 async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
     turns: Counter[str] = Counter()
-    connections = Connections(settings_for_tests(tmp_path), SystemClock())
+    connections = Connections(settings_for_tests(tmp_path), SystemClock(), AloneRoster(0, 0))
     everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
     for each in everyone:
-        connections.add(each)
+        assert await connections.admit(each) is None
     gone = everyone[-1]
 
     assert connections.deliver(text_frame(b"{}")) == len(everyone)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -138,6 +139,14 @@ async def stored(gateway: Gateway) -> int:
             return int((await connection.execute(select(func.count()).select_from(tickets))).scalar_one())
 
     return await gateway.run(work())
+
+
+async def test_two_nodes_that_are_asked_at_once_sell_no_more_than_a_user_may_hold(own_gateway: OwnGateway) -> None:
+    one, other = (own_gateway(max_tickets_per_user=5) for _ in range(2))
+    async with App(one) as here, App(other) as there:
+        token = await here.token("alice")
+        answers = await asyncio.gather(*(buy(app, token) for _ in range(15) for app in (here, there)))
+        assert Counter(answer.status_code for answer in answers) == {200: 5, 429: 25}
 
 
 async def test_a_user_who_was_disabled_meanwhile_does_not_get_in(app: App, alice: str) -> None:

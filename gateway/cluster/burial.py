@@ -1,0 +1,91 @@
+"""Clearing up after a dead node: its users go offline.
+
+Some at a time, and each is given up only when all has been done for it: should the node that clears up die as well,
+another goes on where it stopped.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from gateway.clock import Clock, milliseconds
+from gateway.cluster.ledger import Entry, Subject, entries, hash_key, index_key, subject_of
+from gateway.cluster.link import Command, Link
+from gateway.cluster.nodes import Nodes
+from gateway.cluster.roster import News, count_of, state_of
+from gateway.store import users
+from gateway.store.engine import Database
+from schemas.names import ROOM_NAME, USER_NAME
+
+BATCH = 200
+
+
+@dataclass
+class _Gone:
+    """What some subjects come to without the dead node."""
+
+    unseen: list[str] = field(default_factory=list)
+    """Users who were connected to it and are connected no more."""
+    rooms: list[tuple[str, str]] = field(default_factory=list)
+    """Rooms, each with a user who heard it there and hears it no more."""
+
+
+class Burial:
+    """Clears up after dead nodes."""
+
+    def __init__(self, link: Link, nodes: Nodes, prefix: str, database: Database, tell: News, clock: Clock) -> None:
+        self._link = link
+        self._nodes = nodes
+        self._prefix = prefix
+        self._database = database
+        self._clock = clock
+        self._tell = tell
+        self.users = 0
+        """How many users were taken offline so."""
+
+    async def go_on(self, node: str, silent_seconds: float) -> bool:
+        """Take some of a node's users offline; tells whether there may be more.
+
+        Raises `Lost` or `Unavailable`, and the rest is for another time.
+        """
+        index = index_key(self._prefix, node)
+        [members] = await self._link.ask([("SRANDMEMBER", index, BATCH)])
+        if not members:
+            return False
+        subjects = [subject_of(member) for member in members]
+        said = await self._link.ask([("HGETALL", hash_key(self._prefix, subject)) for subject in subjects])
+        about = {subject: entries(answer) for subject, answer in zip(subjects, said, strict=True)}
+        gone = _Gone()
+        for subject, found in about.items():
+            self._judge(node, subject, found, gone)
+        await self._save(gone.unseen, silent_seconds)
+        for room, user in gone.rooms:
+            self._tell(room, user, "offline")
+        removals: list[Command] = [
+            ("HDEL", hash_key(self._prefix, subject), *names)
+            for subject, found in about.items()
+            if (names := [f"{node} {entry.name}" for entry in found if entry.node == node])
+        ]
+        await self._link.ask([*removals, ("SREM", index, *members)])
+        return True
+
+    def _judge(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
+        kind, name = subject
+        if re.fullmatch(USER_NAME, name) is None:
+            return  # an address, or nothing of ours
+        dead = [entry for entry in found if entry.node == node]
+        living = [entry for entry in found if entry.node == self._nodes.id or self._nodes.is_alive(entry.node)]
+        if kind == "user" and state_of(living) is None and any(count_of(entry.value) for entry in dead):
+            gone.unseen.append(name)
+        if kind == "places":
+            elsewhere = {entry.name for entry in living}
+            rooms = {entry.name for entry in dead if re.fullmatch(ROOM_NAME, entry.name)} - elsewhere
+            gone.rooms.extend((room, name) for room in rooms)
+
+    async def _save(self, names: list[str], silent_seconds: float) -> None:
+        if not names:
+            return
+        last_seen = milliseconds(self._clock) - int(silent_seconds * 1000)
+        async with self._database.write() as connection:
+            await users.saw_all(connection, names, last_seen)
+        self.users += len(names)

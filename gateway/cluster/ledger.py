@@ -1,0 +1,254 @@
+"""What this node says to the others, kept in hashes that all nodes share.
+
+A hash is about one subject, such as a user; in it, each node has fields of its own. What this node says is kept here as
+well. It is written behind the back of whoever says it, many changes in one round trip, the newest state of each. The
+same script call brings what the others say, so that of several nodes one finds itself the first, or the last.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TypeAlias
+
+from gateway.cluster.link import Command, Link, Lost, stop
+from gateway.cluster.nodes import ID_LENGTH, Nodes
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+"""Hashes that are written in one round trip: some milliseconds of work."""
+
+Subject = tuple[str, str]
+"""What a hash is about: the kind of thing, and its name."""
+
+# Sets the fields given and removes those without a value; gives all that was there before.
+_UPDATE = """
+local before = redis.call('HGETALL', KEYS[1])
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
+end
+return before
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a node says about a subject: the value of one of its fields."""
+
+    node: str
+    name: str
+    value: str
+
+
+Waiting: TypeAlias = asyncio.Future[tuple[Entry, ...]]
+"""The answer to come to what others say of a subject."""
+
+
+@dataclass(slots=True)
+class Change:
+    """What this node has come to say of a subject, what it said before, and what the others say."""
+
+    subject: Subject
+    before: dict[str, str | None] = field(default_factory=dict)
+    after: dict[str, str | None] = field(default_factory=dict)
+    others: tuple[Entry, ...] = ()
+
+
+class Ledger:
+    """Writes what this node says."""
+
+    def __init__(self, link: Link, nodes: Nodes, prefix: str) -> None:
+        self._link = link
+        self._nodes = nodes
+        self._prefix = prefix
+        self._changed: Callable[[Change], None] = _nothing
+        self._said: dict[Subject, dict[str, str]] = {}
+        self._pending: dict[Subject, Change] = {}
+        self._waiting: dict[Subject, Waiting] = {}
+        self._listed: set[Subject] = set()
+        self._node = ""
+        self._writing = 0
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, changed: Callable[[Change], None]) -> None:
+        """Begin to write. `changed` is told of each change once it is written, or at once while Redis is down."""
+        self._changed = changed
+        self._task = asyncio.create_task(self._write_always())
+
+    async def close(self) -> None:
+        """Write what is left, and stop."""
+        if self._task is not None:
+            await stop(self._task)
+        while self._pending and self._link.is_up:
+            await self._write_some()
+
+    @property
+    def unwritten(self) -> int:
+        """Of how many subjects something is said that is not written yet."""
+        return len(self._pending) + self._writing
+
+    def said(self, subject: Subject) -> dict[str, str]:
+        """Give what this node says of a subject: a value for each field."""
+        return self._said.get(subject, {})
+
+    def say(self, subject: Subject, name: str, value: str | None, *, quietly: bool = False) -> None:
+        """Say something of a subject, or nothing more. `quietly`: that it changes is no news to anybody."""
+        said = self._said.setdefault(subject, {})
+        change = self._pending.setdefault(subject, Change(subject))
+        change.before.setdefault(name, said.get(name))
+        if value is not None:
+            said[name] = value
+        else:
+            said.pop(name, None)
+            if not said:
+                del self._said[subject]
+        if quietly:
+            change.before[name] = value
+        self._work.set()
+
+    def others(self, subject: Subject) -> Waiting:
+        """Give, soon, what the others said of a subject when the last change of ours was written; raises `Lost`."""
+        if not self._link.is_up:
+            raise Lost("Redis is down")
+        waiting = self._waiting.get(subject)
+        if waiting is None:
+            waiting = self._waiting[subject] = asyncio.get_running_loop().create_future()
+            self._pending.setdefault(subject, Change(subject))
+            self._work.set()
+        return asyncio.shield(waiting)  # several may wait for it
+
+    async def read(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
+        """Give what the others say of each of some subjects; raises `Lost`."""
+        answers = await self._link.ask([("HGETALL", self._key(subject)) for subject in subjects])
+        return [self.living(answer) for answer in answers]
+
+    def begin_life(self, node: str, told_gone: bool) -> None:
+        """Say everything again, under a new name; it is news if others have told that this node is gone."""
+        self._node = node
+        self._listed.clear()
+        for subject, said in self._said.items():
+            change = self._pending.setdefault(subject, Change(subject))
+            for name, value in said.items():
+                if told_gone:
+                    change.before[name] = None
+                else:
+                    change.before.setdefault(name, value)
+        self._work.set()
+
+    def living(self, answer: object) -> tuple[Entry, ...]:
+        """Read the answer to HGETALL, leaving out what this node says and those that are dead."""
+        return tuple(entry for entry in entries(answer) if self._nodes.is_alive(entry.node))
+
+    async def _write_always(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._pending:
+                try:
+                    await self._write_some()
+                except Exception:
+                    logger.exception("could not tell the other nodes what has changed here")
+
+    async def _write_some(self) -> None:
+        # First what somebody waits for: after a failure, all that there is to say is ahead of it.
+        due = chain(tuple(self._waiting), self._pending)
+        some = [self._pending.pop(subject) for subject in tuple(islice(dict.fromkeys(due), BATCH))]
+        waiting = {change.subject: self._waiting.pop(change.subject, None) for change in some}
+        for change in some:
+            said = self.said(change.subject)
+            change.after = {name: said.get(name) for name in change.before}
+        self._writing = len(some)
+        try:
+            with suppress(Lost):
+                await self._write(some)
+                _answer(waiting, some)
+        finally:
+            self._writing = 0
+            _disappoint(waiting)
+        for change in some:
+            self._changed(change)
+
+    async def _write(self, some: list[Change]) -> None:
+        subjects = [change.subject for change in some]
+        new = [subject for subject in subjects if subject in self._said and subject not in self._listed]
+        gone = [subject for subject in subjects if subject not in self._said and subject in self._listed]
+        node, index = self._node, index_key(self._prefix, self._node)
+        # What a dead node said is found by its index, so that has each subject first and gives it up last.
+        commands: list[Command] = [("SADD", index, *map(_member, new))] if new else []
+        commands += [self._update(change, node) for change in some]
+        if gone:
+            commands.append(("SREM", index, *map(_member, gone)))
+        answers = await self._link.ask(commands)
+        for change, answer in zip(some, answers[1 if new else 0 :], strict=False):
+            change.others = self.living(answer)
+        if node == self._node:
+            self._listed.update(new)
+            self._listed.difference_update(gone)
+
+    def _update(self, change: Change, node: str) -> Command:
+        fields = [part for name, value in change.after.items() for part in (f"{node} {name}", value or "")]
+        return ("EVAL", _UPDATE, 1, self._key(change.subject), *fields)
+
+    def _key(self, subject: Subject) -> str:
+        return hash_key(self._prefix, subject)
+
+
+def _answer(waiting: dict[Subject, Waiting | None], changes: list[Change]) -> None:
+    for change in changes:
+        future = waiting[change.subject]
+        if future is not None and not future.done():
+            future.set_result(change.others)
+
+
+def _disappoint(waiting: dict[Subject, Waiting | None]) -> None:
+    for future in waiting.values():
+        if future is not None and not future.done():
+            future.set_exception(Lost("Redis is down"))
+            future.exception()  # whoever waited may be gone
+
+
+def hash_key(prefix: str, subject: Subject) -> str:
+    """Name the hash about a subject."""
+    return f"{prefix}:{subject[0]}:{subject[1]}"
+
+
+def index_key(prefix: str, node: str) -> str:
+    """Name the set of subjects of which a node says something."""
+    return f"{prefix}:said-by:{node}"
+
+
+def entries(answer: object) -> list[Entry]:
+    """Read the answer to HGETALL; what is not of a node's making is left out."""
+    if isinstance(answer, dict):
+        answer = [part for pair in answer.items() for part in pair]
+    if not isinstance(answer, list):
+        return []
+    texts = [part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in answer]
+    pairs = zip(texts[::2], texts[1::2], strict=False)
+    return [
+        Entry(name[:ID_LENGTH], name[ID_LENGTH + 1 :], value)
+        for name, value in pairs
+        if name[ID_LENGTH : ID_LENGTH + 1] == " "
+    ]
+
+
+def subject_of(member: bytes) -> Subject:
+    """Read a member of a node's index."""
+    kind, _, name = member.decode(errors="replace").partition(" ")
+    return kind, name
+
+
+def _member(subject: Subject) -> str:
+    return f"{subject[0]} {subject[1]}"
+
+
+def _nothing(_change: Change) -> None:
+    """Take no news."""

@@ -1,0 +1,97 @@
+"""The way to the Redis that all nodes share: bounded in time, and given up at once while it is down.
+
+Every command has one key, so that a Redis cluster takes them as well. Scripts are sent whole: they are short, and a
+server that has been restarted knows none.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 1.0
+"""How long Redis may take for what it is asked at once, before it counts as down."""
+
+Part = str | bytes | int | float
+Command = tuple[Part, ...]
+
+
+class Lost(Exception):
+    """Redis did not answer, or is known not to."""
+
+
+class Client(Protocol):
+    """A client of redis-py, of a server or of a cluster."""
+
+    def pipeline(self, transaction: bool) -> Any:
+        """Collect commands that go out together."""
+
+
+class Link:
+    """Asks Redis. When it does not answer, whoever asks next is told so at once, until `probe` finds it again."""
+
+    def __init__(self, client: Client, failures: tuple[type[Exception], ...]) -> None:
+        """`failures` are what the client raises when Redis is not there, or refuses."""
+        self._client = client
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
+        self.is_up = True
+        self.failures = 0
+        """How often it went down."""
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Do some commands in one round trip and give their answers, or raise `Lost`.
+
+        The answer is None where a key holds what it should not: somebody else has written it.
+        """
+        if not self.is_up:
+            raise Lost("Redis is down")
+        return await self.probe(commands)
+
+    async def probe(self, commands: Sequence[Command]) -> list[Any]:
+        """Do what `ask` does, even though Redis is taken to be down."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                pipeline = self._client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                answers = await pipeline.execute(raise_on_error=False)
+            return [_checked(answer) for answer in answers]
+        except self._failures as error:
+            # Not the error's text: it may quote the URL.
+            raise self.lose(type(error).__name__) from error
+
+    def lose(self, reason: str) -> Lost:
+        """Take Redis to be down; gives the exception that says so."""
+        if self.is_up:
+            self.is_up = False
+            self.failures += 1
+            logger.warning("Redis does not answer (%s): limits and presence are this node's own until it does", reason)
+        return Lost(reason)
+
+    def found(self) -> None:
+        """Note that Redis is back and that this node has said there what it had to say."""
+        if not self.is_up:
+            logger.info("Redis is back: limits and presence are the cluster's again")
+        self.is_up = True
+
+
+async def stop(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks that ask Redis, until they have ended.
+
+    Once is not always enough: redis-py uses `asyncio.wait_for`, which before Python 3.12 may lose a cancellation.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=0.1)
+
+
+def _checked(answer: Any) -> Any:
+    if isinstance(answer, Exception) and "WRONGTYPE" in str(answer):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -1,0 +1,131 @@
+"""What users and addresses may do in a second, on all nodes together.
+
+Nobody waits for Redis: each takes from this node's own bucket. Once a second the node settles for the buckets of which
+a notable share was taken: it says how much that was and learns how much all nodes have left. So what one node lets
+through, another knows within about a second; what both let through meanwhile is owed, and worked off first.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from gateway.cluster.link import Command, Link, Lost, stop
+from gateway.limits import TokenBucket, TokenBuckets
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 1.0
+NOTABLE = 0.1
+"""The share of a second's rate that a bucket must have given to be settled for. Less is kept in mind."""
+MAX_DEBT_SECONDS = 10
+BATCH = 200
+
+# Takes what was taken on one node from the bucket of all, and gives what is left there. What was taken may have been
+# so over the last second: that second's tokens come after it, those of the time before come first.
+_SETTLE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local rate, burst, taken = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local interval, least = tonumber(ARGV[4]), -tonumber(ARGV[5])
+local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local tokens, since = tonumber(known[1] or '') or burst, now - (tonumber(known[2] or '') or now)
+local lately = math.max(0, math.min(since, interval))
+tokens = math.min(burst, tokens + math.max(0, since - lately) * rate)
+tokens = math.min(burst, math.max(least, tokens - taken) + lately * rate)
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil((burst - tokens) / rate * 1000) + 1000)
+return string.format('%.6f', tokens)
+"""
+
+
+class MakeBuckets(Protocol):
+    """Makes buckets for one kind of thing that users or addresses do."""
+
+    def __call__(self, kind: str, rate: float, burst: float) -> TokenBuckets:
+        """`rate` is per second."""
+
+
+def own_buckets(kind: str, rate: float, burst: float) -> TokenBuckets:
+    """Make the buckets of a gateway that is one process."""
+    return TokenBuckets(rate, burst)
+
+
+class _SharedBucket(TokenBucket):
+    """A bucket that notes what was taken, and puts itself on a list once that is notable."""
+
+    __slots__ = ("_notable", "_used", "burst", "key", "taken")
+
+    def __init__(self, rate: float, burst: float, now: float, key: str, used: "list[_SharedBucket]") -> None:
+        super().__init__(rate, burst, now)
+        self.key = key
+        self.burst = burst
+        self.taken = 0
+        self._notable = max(1, int(rate * NOTABLE))
+        self._used = used
+
+    def take(self, now: float) -> float:
+        """Take one token and give 0; if there is none, give the seconds until there is."""
+        wait = super().take(now)
+        if not wait:
+            self.taken += 1
+            if self.taken == self._notable:
+                self._used.append(self)
+        return wait
+
+
+class SharedRates:
+    """Makes buckets that are settled for with all nodes."""
+
+    def __init__(self, link: Link, prefix: str) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._used: list[_SharedBucket] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def buckets(self, kind: str, rate: float, burst: float) -> TokenBuckets:
+        """Make buckets for one kind of thing."""
+
+        def make(key: str, now: float) -> TokenBucket:
+            return _SharedBucket(rate, burst, now, f"{self._prefix}:rate:{kind}:{key}", self._used)
+
+        return TokenBuckets(rate, burst, make=make)
+
+    def start(self) -> None:
+        """Begin to settle."""
+        self._task = asyncio.create_task(self._settle_always())
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            await stop(self._task)
+
+    async def settle(self) -> None:
+        """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
+        used, self._used[:] = self._used[:], []
+        for start in range(0, len(used), BATCH):
+            await self._settle(used[start : start + BATCH])
+
+    async def _settle_always(self) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            try:
+                await self.settle()
+            except Exception:
+                logger.exception("could not settle with the other nodes what may be done in a second")
+
+    async def _settle(self, buckets: list[_SharedBucket]) -> None:
+        commands = [_settlement(bucket) for bucket in buckets]
+        for bucket in buckets:
+            bucket.taken = 0
+        try:
+            answers = await self._link.ask(commands)
+        except Lost:
+            return  # each node keeps to the limits by itself meanwhile
+        for bucket, left in zip(buckets, answers, strict=True):
+            if left is not None:
+                bucket.lower(float(left))
+
+
+def _settlement(bucket: _SharedBucket) -> Command:
+    debt = MAX_DEBT_SECONDS * bucket.rate
+    return ("EVAL", _SETTLE, 1, bucket.key, bucket.rate, bucket.burst, bucket.taken, SETTLE_SECONDS, debt)

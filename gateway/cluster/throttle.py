@@ -1,0 +1,152 @@
+"""How often passwords may be tried on all nodes together, to the letter: a log-in costs a hash, and can wait for Redis.
+
+The rules are those of `auth.throttle`, in one script, by the clock of Redis. All keys have one hash tag, since a log-in
+is about several of them. Names are stored as hashes: what somebody types there may be a password.
+"""
+
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+from gateway.auth.throttle import Attempt, Throttle, raise_if
+from gateway.caller import Caller
+from gateway.cluster.link import Link, Lost, Part
+from gateway.limits import Backoff
+from gateway.settings import Settings
+
+KNOWN_SECONDS = 90 * 24 * 3600
+"""For how long an address is known from which a name has logged in."""
+
+_WHAT = {1: "log-ins from this address", 2: "failed log-ins of this user", 3: "log-ins of this user"}
+
+_BUCKET = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local function take(key, rate, burst, keep)
+  if rate == 0 then return 0 end
+  local known = redis.call('HMGET', key, 'tokens', 'at')
+  local since = math.max(0, now - (tonumber(known[2] or '') or now))
+  local tokens = math.min(burst, (tonumber(known[1] or '') or burst) + since * rate)
+  local wait = 0
+  if tokens >= 1 then tokens = tokens - 1 else wait = (1 - tokens) / rate end
+  redis.call('HSET', key, 'tokens', string.format('%.6f', tokens), 'at', string.format('%.6f', now))
+  redis.call('EXPIRE', key, keep)
+  return wait
+end
+"""
+
+_TAKE = _BUCKET + "return string.format('%.6f', take(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), 3600))"
+
+# KEYS: the address; whether it is known for the name; the name there; the name elsewhere.
+# ARGV: rate and burst of addresses and of names; the longest wait; for how long failures are remembered.
+# Gives what there was too much of, the seconds to wait, and whether the address is known.
+_BEGIN = (
+    _BUCKET
+    + """
+local wait = take(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), 3600)
+if wait > 0 then return {1, tostring(wait), 0} end
+local is_known = redis.call('EXISTS', KEYS[2])
+local name = is_known == 1 and KEYS[3] or KEYS[4]
+local longest, keep = tonumber(ARGV[5]), tonumber(ARGV[6])
+local count, left
+if longest > 0 then
+  local known = redis.call('HMGET', name, 'failures', 'until')
+  count, left = tonumber(known[1] or '') or 0, (tonumber(known[2] or '') or 0) - now
+  if left > 0 then return {2, tostring(math.min(left, longest)), is_known} end
+end
+wait = take(name, tonumber(ARGV[3]), tonumber(ARGV[4]), keep)
+if wait > 0 then return {3, tostring(wait), is_known} end
+if longest > 0 then
+  left = count > 0 and math.min(longest, 2 ^ math.min(count - 1, 40)) or 0
+  redis.call('HSET', name, 'failures', count + 1, 'until', string.format('%.6f', now + left))
+  redis.call('EXPIRE', name, keep)
+end
+return {0, '0', is_known}
+"""
+)
+
+_SUCCEED = """
+redis.call('HDEL', KEYS[1], 'failures', 'until')
+redis.call('SET', KEYS[2], '', 'EX', ARGV[1])
+"""
+
+_UNDO = """
+if redis.call('HINCRBY', KEYS[1], 'failures', -1) <= 0 then
+  redis.call('HDEL', KEYS[1], 'failures')
+end
+redis.call('HDEL', KEYS[1], 'until')
+"""
+
+
+class SharedThrottle:
+    """Counts log-ins in Redis; while that is down, in the memory of this process."""
+
+    def __init__(self, link: Link, prefix: str, settings: Settings, own: Throttle) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._own = own
+        self._per_user, self._per_address = settings.login_rate_per_user, settings.login_rate_per_address
+        self._longest = settings.login_backoff_seconds
+
+    async def take(self, caller: Caller, what: str) -> None:
+        """Count something that costs a hash against the address alone, or raise `RateLimited`."""
+        rate = (self._per_address / 60, self._per_address)
+        try:
+            wait = await self._ask("EVAL", _TAKE, 1, self._address(caller), *rate)
+        except Lost:
+            await self._own.take(caller, what)
+            return
+        raise_if(float(wait), f"{what} from this address")
+
+    async def begin(self, name: str, caller: Caller) -> Attempt:
+        """Count a try at a user's password, or raise `RateLimited`."""
+        here, elsewhere = self._name(name, caller), self._name(name, None)
+        keys = (self._address(caller), self._known(name, caller), here, elsewhere)
+        rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
+        try:
+            answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, Backoff.FORGET_SECONDS)
+        except Lost:
+            return await self._own.begin(name, caller)
+        what, wait, is_known = answer
+        raise_if(float(wait), _WHAT.get(what, ""))
+        return Attempt(here if is_known else elsewhere, name, caller, shared=True)
+
+    async def succeed(self, attempt: Attempt) -> None:
+        """Forget the failures, and know the name by this address from now on."""
+        if not attempt.shared:
+            await self._own.succeed(attempt)
+            return
+        known = self._known(attempt.name, attempt.caller)
+        await self._tell("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
+
+    async def undo(self, attempt: Attempt) -> None:
+        """Take a try back that came to no outcome."""
+        if not attempt.shared:
+            await self._own.undo(attempt)
+        elif self._longest:
+            await self._tell("EVAL", _UNDO, 1, attempt.key)
+
+    async def _ask(self, *command: Part) -> Any:
+        [answer] = await self._link.ask([command])
+        if answer is None:
+            raise Lost("a key of ours holds what somebody else has written")
+        return answer
+
+    async def _tell(self, *command: Part) -> None:
+        with suppress(Lost):  # then this user waits longer than need be, once
+            await self._link.ask([command])
+
+    def _address(self, caller: Caller) -> str:
+        return f"{self._prefix}:{{log-in}}:address:{_digest(caller.network)}"
+
+    def _known(self, name: str, caller: Caller) -> str:
+        return f"{self._prefix}:{{log-in}}:known:{_digest(caller.network, name)}"
+
+    def _name(self, name: str, caller: Caller | None) -> str:
+        where = ("*",) if caller is None else (caller.network,)
+        return f"{self._prefix}:{{log-in}}:name:{_digest(*where, name)}"
+
+
+def _digest(*parts: str) -> str:
+    # The address first: it has no space, while a name that somebody made up may have anything.
+    return hashlib.sha256(" ".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]

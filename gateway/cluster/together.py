@@ -1,0 +1,96 @@
+"""What nodes know together, built for one process or for several."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.auth.throttle import LoginThrottle, Throttle
+from gateway.clock import Clock
+from gateway.cluster.burial import Burial
+from gateway.cluster.ledger import Ledger
+from gateway.cluster.link import Link
+from gateway.cluster.nodes import Nodes
+from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
+from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
+from gateway.cluster.throttle import SharedThrottle
+from gateway.cluster.url import MEMORY
+from gateway.settings import Settings
+from gateway.store.engine import Database
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How that goes, for metrics."""
+
+    nodes: int = 1
+    """Nodes that are alive, as this one sees it."""
+    shared: bool = True
+    """Whether what this node knows is what all know."""
+    failures: int = 0
+    """How often Redis was lost."""
+    guesses: int = 0
+    """Questions that this node answered by itself, since Redis was lost."""
+    unwritten: int = 0
+    """Subjects of which something is not written to Redis yet."""
+    buried: int = 0
+    """Dead nodes that this one has cleared up after."""
+    taken_offline: int = 0
+    """Users of dead nodes that this one has taken offline."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Who is connected, and what everybody may still do: of all nodes, as far as this one can know."""
+
+    roster: Roster
+    buckets: MakeBuckets
+    throttle: LoginThrottle
+    figures: Callable[[], Figures] = Figures
+
+
+@asynccontextmanager
+async def together(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Together]:
+    """Build it for the bus that the settings name: in this process, or in the Redis that all nodes share."""
+    if settings.bus_url == MEMORY:
+        roster = AloneRoster(settings.max_connections_per_user, settings.max_connections_per_address)
+        yield Together(roster, own_buckets, Throttle(settings, clock))
+        return
+    async with _shared(settings, database, clock) as shared:
+        yield shared
+
+
+@asynccontextmanager
+async def _shared(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Together]:
+    from gateway.cluster import client  # what this needs is there only where there is such a bus
+
+    connected = client.connect(settings)
+    link = Link(connected, client.FAILURES)
+    prefix = settings.bus_prefix
+    nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
+    ledger = Ledger(link, nodes, prefix)
+    roster = SharedRoster(ledger, settings.max_connections_per_user, settings.max_connections_per_address)
+    burial = Burial(link, nodes, prefix, database, roster.tell, clock)
+    rates = SharedRates(link, prefix)
+    throttle = SharedThrottle(link, prefix, settings, Throttle(settings, clock))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(client.close, connected)
+        ledger.start(roster.changed)
+        stack.push_async_callback(ledger.close)
+        await nodes.start(ledger.begin_life, burial.go_on)
+        stack.push_async_callback(nodes.close)
+        rates.start()
+        stack.push_async_callback(rates.close)
+        yield Together(
+            roster,
+            rates.buckets,
+            throttle,
+            lambda: Figures(
+                nodes=1 + nodes.others,
+                shared=link.is_up,
+                failures=link.failures,
+                guesses=roster.guesses,
+                unwritten=ledger.unwritten,
+                buried=nodes.buried,
+                taken_offline=burial.users,
+            ),
+        )

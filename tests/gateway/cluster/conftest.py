@@ -1,0 +1,113 @@
+"""A Valkey for all tests here, which are apart by their prefixes; gateways, and what is in one that makes it a node."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.cluster import client
+from gateway.cluster.ledger import Ledger
+from gateway.cluster.link import Link
+from gateway.cluster.nodes import Nodes
+from gateway.cluster.roster import SharedRoster
+from tests.nodes import running_nodes
+from tests.server import Gateway, settings_for_tests
+from tests.valkey import Valkey, running_valkey
+
+LEASE_SECONDS = 1.0
+WAIT_SECONDS = 10
+
+_numbers = itertools.count(1)
+
+
+class Node:
+    """What one node knows of who is there, without the rest of a gateway; its news as (room, user, state)."""
+
+    def __init__(self, link: Link, prefix: str, max_per_user: int) -> None:
+        self.link = link
+        self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
+        self.ledger = Ledger(link, self.nodes, prefix)
+        self.roster = SharedRoster(self.ledger, max_per_user, 0)
+        self.roster.listen(lambda *news: self.news.append(news))
+        self.news: list[tuple[str, str, str]] = []
+        self.buried: list[str] = []
+
+    async def start(self) -> None:
+        self.ledger.start(self.roster.changed)
+        await self.nodes.start(self.ledger.begin_life, self._bury)
+
+    async def close(self) -> None:
+        await self.nodes.close()
+        await self.ledger.close()
+
+    async def settled(self) -> None:
+        """Wait until all that was said is written, and all news told."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while self.ledger.unwritten or self.roster._telling:  # noqa: ASYNC110 - nobody else waits for this
+                await asyncio.sleep(0.001)
+
+    async def _bury(self, node: str, _: float) -> bool:
+        self.buried.append(node)
+        return False
+
+
+RunNode = Callable[..., AbstractAsyncContextManager[Node]]
+RunNodes = Callable[..., list[Gateway]]
+
+
+@pytest.fixture(scope="session")
+def shared_valkey() -> Iterator[Valkey]:
+    """A Valkey that no test stops."""
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey of the test's own."""
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix of the test's own."""
+    return f"test-{next(_numbers)}"
+
+
+@pytest.fixture
+def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
+    """Run a node that is no gateway."""
+
+    @asynccontextmanager
+    async def run(
+        valkey: Valkey | str = shared_valkey, *, prefix: str = prefix, max_per_user: int = 0
+    ) -> AsyncIterator[Node]:
+        url = valkey if isinstance(valkey, str) else valkey.url
+        connected = client.connect(settings_for_tests(tmp_path, bus_url=url))
+        node = Node(Link(connected, client.FAILURES), prefix, max_per_user)
+        await node.start()
+        try:
+            yield node
+        finally:
+            await node.close()
+            await client.close(connected)
+
+    return run
+
+
+@pytest.fixture
+def run_nodes(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[RunNodes]:
+    """Run gateways that are one: `run_nodes(valkey, count=…, any_setting=…)`."""
+    with ExitStack() as stack:
+
+        def run(valkey: Valkey | str = shared_valkey, *, count: int = 2, **changes: Any) -> list[Gateway]:
+            settings = {"bus_prefix": prefix, "node_lease_seconds": LEASE_SECONDS} | changes
+            return stack.enter_context(running_nodes(tmp_path, store_url, valkey, count=count, **settings))
+
+        yield run

@@ -1,0 +1,160 @@
+"""Nodes that die, sleep, and are forgotten."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.client import App, ChatClient, Frame
+from tests.gateway.cli.command import Served, serving
+from tests.gateway.cluster.conftest import LEASE_SECONDS, RunNode, RunNodes
+from tests.nodes import SECRET
+from tests.server import Gateway
+from tests.valkey import Valkey
+
+SOON = 6 * LEASE_SECONDS
+"""Within which others notice that a node is gone; it takes two leases, and a busy machine takes its time."""
+
+
+async def test_nodes_see_each_other_come_and_go_without_a_word(run_node: RunNode) -> None:
+    async with run_node() as one:
+        async with run_node() as other:
+            await until(lambda: one.nodes.others == 1)
+            assert other.nodes.others == 1
+            gone = other.nodes.id
+        await until(lambda: one.buried == [gone])
+        assert one.nodes.others == 0
+
+
+async def test_one_of_several_nodes_clears_up_after_a_dead_one(run_node: RunNode) -> None:
+    async with run_node() as one, run_node() as other:
+        async with run_node() as dead:
+            gone = dead.nodes.id
+        await until(lambda: one.nodes.buried + other.nodes.buried == 1)
+        assert one.buried + other.buried == [gone]
+
+
+async def test_a_node_that_was_taken_for_dead_lives_under_a_new_name(run_node: RunNode, prefix: str) -> None:
+    async with run_node() as node:
+        node.roster.enter("lobby", "bob")
+        await node.settled()
+        before = node.nodes.id
+        await node.link.ask([("SET", f"{prefix}:dead:{before}", "")])
+        await node.nodes.beat()
+        await node.settled()
+        assert node.nodes.id != before
+        assert node.news == [("lobby", "bob", "online")] * 2  # the others had told that Bob was gone
+
+
+async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known(
+    run_node: RunNode, prefix: str
+) -> None:
+    async with run_node() as node:
+        await node.link.ask([("HSET", f"{prefix}:user:bob", "0123456789abcdef ", "1 online")])
+        assert await node.roster.elsewhere(["bob"]) == {"bob": "online"}
+        async with asyncio.timeout(SOON):
+            while await node.roster.elsewhere(["bob"]):  # noqa: ASYNC110 - nobody tells when
+                await asyncio.sleep(0.01)
+
+
+async def test_where_nothing_can_be_shared_each_node_lives_by_itself_until_it_can(
+    run_node: RunNode, prefix: str, shared_valkey: Valkey
+) -> None:
+    shared_valkey.ask(f"SET {prefix}:nodes nonsense")
+    async with run_node(max_per_user=1) as node:
+        assert not node.link.is_up
+        assert await node.roster.admit("bob", "::1")
+        assert not await node.roster.admit("bob", "::1")
+        shared_valkey.ask(f"DEL {prefix}:nodes")
+        await until(lambda: node.link.is_up)
+        await node.settled()
+        async with run_node(max_per_user=1) as other:
+            assert not await other.roster.admit("bob", "::1")
+
+
+@pytest.fixture
+def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
+    """A gateway in a process of its own, beside those of `run_nodes`."""
+    variables: dict[str, Any] = {
+        "GATEWAY_DATABASE_URL": store_url,
+        "GATEWAY_BUS_URL": shared_valkey.url,
+        "GATEWAY_BUS_PREFIX": prefix,
+        "GATEWAY_SECRET_KEY": SECRET,
+        "GATEWAY_NODE_LEASE_SECONDS": str(LEASE_SECONDS),
+    }
+    with serving(tmp_path, **variables) as served:
+        yield served
+
+
+async def test_a_node_that_is_killed_takes_its_users_offline_and_the_rooms_are_told(
+    run_nodes: RunNodes, victim: Served
+) -> None:
+    nodes = run_nodes()
+    async with App(nodes[0]) as here, App(nodes[1]) as beside, App(cast(Gateway, victim)) as there:
+        async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
+            came = ben.welcome["server_time"]
+            async with there.in_room("carol", "lobby"), beside.in_room("carol", "lobby") as cat:
+                await ann.expect("room.joined", user="bob")
+                await ann.expect("room.joined", user="carol")
+                await until_online(ann, "bob", "carol")
+                ann.ignored.clear()
+                await ann.heard()
+                await asyncio.to_thread(victim.stop, signal.SIGKILL)
+                async with asyncio.timeout(SOON):
+                    await ann.expect("presence.changed", room="lobby", user="bob", state="offline")
+                [bob, carol] = await presence(ann, "bob", "carol")
+                assert (bob["state"], carol["state"]) == ("offline", "online")
+                assert datetime.fromisoformat(bob["last_seen"]) >= datetime.fromisoformat(came) - timedelta(
+                    seconds=LEASE_SECONDS
+                )
+                cat.ignored.clear()
+                await until_heard(cat, user="bob", state="offline")
+                await ann.expect_nothing()  # of Carol, who is still there, and of Bob a second time
+
+
+async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_when_it_wakes(
+    run_nodes: RunNodes, victim: Served
+) -> None:
+    [node] = run_nodes(count=1)
+    async with App(node) as here, App(cast(Gateway, victim)) as there:
+        async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
+            await ann.expect("room.joined", user="bob")
+            await until_online(ann, "bob")
+            ann.ignored.clear()
+            await ann.heard()
+            victim.process.send_signal(signal.SIGSTOP)
+            try:
+                await ann.expect("presence.changed", user="bob", state="offline")
+            finally:
+                victim.process.send_signal(signal.SIGCONT)
+            await ann.expect("presence.changed", user="bob", state="online")
+            await until_online(ann, "bob")
+            await until_online(ben, "alice")
+            await ann.expect_nothing()
+
+
+async def until_online(client: ChatClient, *names: str) -> None:
+    async with asyncio.timeout(SOON):
+        while not all(user["state"] == "online" for user in await presence(client, *names)):  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0.01)
+
+
+async def presence(client: ChatClient, *names: str) -> list[Frame]:
+    users: list[Frame] = (await client.ask("presence.get", users=list(names)))["users"]
+    return users
+
+
+async def until_heard(client: ChatClient, **parts: str) -> None:
+    async with asyncio.timeout(SOON):
+        while not parts.items() <= (await client.next()).get("data", {}).items():
+            pass
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON):
+        while not holds():  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.01)

@@ -1,0 +1,90 @@
+"""What a user may do in a second, whatever nodes the user is on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.cluster import client
+from gateway.cluster.link import Link
+from gateway.cluster.rates import SharedRates
+from gateway.limits import TokenBuckets
+from tests.client import App
+from tests.gateway.cluster.conftest import RunNodes
+from tests.gateway.test_connections import pings
+from tests.server import settings_for_tests
+from tests.valkey import Valkey
+
+
+@pytest.fixture
+async def link(tmp_path: Path, shared_valkey: Valkey) -> AsyncIterator[Link]:
+    connected = client.connect(settings_for_tests(tmp_path, bus_url=shared_valkey.url))
+    yield Link(connected, client.FAILURES)
+    await client.close(connected)
+
+
+def taken(buckets: TokenBuckets, at_most: int, now: float) -> int:
+    return sum(buckets.take("bob", now) == 0 for _ in range(at_most))
+
+
+async def test_what_one_node_has_let_through_the_other_knows_when_both_have_settled(link: Link, prefix: str) -> None:
+    one, other = SharedRates(link, prefix), SharedRates(link, prefix)
+    here, there = (rates.buckets("things", 1, 100) for rates in (one, other))
+    assert taken(here, 90, now=0) == 90
+    assert taken(there, 5, now=0) == 5
+    await one.settle()
+    await other.settle()
+    assert 5 <= taken(there, 100, now=0) <= 8  # what is left, and what has come in the second since
+    await other.settle()
+    assert taken(here, 100, now=0) == 10  # nobody has told it yet
+    await one.settle()
+    assert taken(here, 1, now=0.5) == 0
+    assert taken(here, 1, now=8) == 0  # what both let through is worked off
+    assert taken(here, 1, now=15) == 1
+
+
+async def test_a_user_on_one_node_is_let_do_what_one_process_would(link: Link, prefix: str) -> None:
+    rates = SharedRates(link, prefix)
+    buckets = rates.buckets("things", 100_000, 100_000)
+    for _ in range(5):
+        assert taken(buckets, 20_000, now=0) == 20_000
+        await rates.settle()
+    assert buckets.take("bob", now=0) > 0
+
+
+async def test_less_than_a_tenth_of_a_seconds_share_is_not_told_but_not_forgotten(link: Link, prefix: str) -> None:
+    one, other = SharedRates(link, prefix), SharedRates(link, prefix)
+    here, there = (rates.buckets("things", 50, 100) for rates in (one, other))
+    for _ in range(4):
+        here.take("bob", 0)
+        await one.settle()
+    assert await link.ask([("EXISTS", f"{prefix}:rate:things:bob")]) == [0]
+    here.take("bob", 0)
+    await one.settle()
+    assert await link.ask([("EXISTS", f"{prefix}:rate:things:bob")]) == [1]
+    assert taken(there, 200, now=0) == 100
+
+
+async def test_a_user_on_two_nodes_sends_as_much_as_on_one(run_nodes: RunNodes) -> None:
+    nodes = run_nodes(message_rate_per_user=5, message_burst=5)
+    async with App(nodes[0]) as here, App(nodes[1]) as there:
+        async with here.connect("bob") as phone, there.connect("bob") as laptop:
+            through = 0
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            while loop.time() - began < 2:
+                through += sum(await asyncio.gather(pings(phone, 5), pings(laptop, 5)))
+                await asyncio.sleep(0.1)
+            seconds = loop.time() - began
+            # On two nodes that know nothing of each other it would be twice 5 at once and twice 5 a second.
+            assert through <= 2 * 5 + 5 * (seconds + 2)
+            await here.http.get("/healthz")
+
+
+async def test_each_node_keeps_to_the_limit_by_itself_while_redis_is_down(run_nodes: RunNodes, valkey: Valkey) -> None:
+    [node] = run_nodes(valkey, count=1, message_rate_per_user=5, message_burst=5)
+    valkey.stop()
+    async with App(node) as app, app.connect("bob") as ben:
+        assert 5 <= await pings(ben, 20) <= 10
+        assert (await ben.refused("ping"))["status"] == 42900

@@ -1,0 +1,267 @@
+"""Who is there, on all nodes together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.client import App, ChatClient
+from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
+from tests.metrics import metrics_of
+from tests.valkey import Valkey, running_cluster
+
+
+async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_that_all_are_left(
+    run_node: RunNode,
+) -> None:
+    async with run_node() as one, run_node() as other:
+        one.roster.enter("lobby", "bob")
+        other.roster.enter("lobby", "bob")
+        await asyncio.gather(one.settled(), other.settled())
+        assert one.news + other.news == [("lobby", "bob", "online")]
+        one.news.clear()
+        other.news.clear()
+        one.roster.exit("lobby", "bob")
+        await one.settled()
+        assert one.news == []
+        other.roster.exit("lobby", "bob")
+        await other.settled()
+        assert (one.news, other.news) == ([], [("lobby", "bob", "offline")])
+
+
+async def test_a_user_is_away_when_all_nodes_say_so_and_back_when_one_does(run_node: RunNode) -> None:
+    async with run_node() as one, run_node() as other:
+        one.roster.enter("lobby", "bob")
+        other.roster.enter("garden", "bob")
+        for node in (one, other):
+            node.roster.note("bob", None, "online", set)
+            await node.settled()
+            node.news.clear()
+        one.roster.note("bob", "online", "away", set)
+        await one.settled()
+        assert one.news == []
+        assert await one.roster.elsewhere(["bob"]) == {"bob": "online"}
+        other.roster.note("bob", "online", "away", set)
+        await other.settled()
+        assert sorted(other.news) == [("garden", "bob", "away"), ("lobby", "bob", "away")]
+        assert await one.roster.elsewhere(["bob", "carol"]) == {"bob": "away"}
+        one.roster.note("bob", "away", "online", set)
+        await one.settled()
+        assert sorted(one.news) == [("garden", "bob", "online"), ("lobby", "bob", "online")]
+        one.roster.note("bob", "online", None, set)  # leaves where the user was not away
+        await one.settled()
+        assert sorted(one.news)[::2] == [("garden", "bob", "away"), ("lobby", "bob", "away")]
+
+
+async def test_who_leaves_a_room_that_is_told_otherwise_is_no_news(run_node: RunNode) -> None:
+    async with run_node() as node:
+        node.roster.enter("lobby", "bob")
+        await node.settled()
+        node.news.clear()
+        node.roster.forget("lobby", "bob")
+        await node.settled()
+        assert node.news == []
+
+
+async def test_of_many_who_come_to_two_nodes_at_once_as_many_get_in_as_may(run_node: RunNode) -> None:
+    async with run_node(max_per_user=20) as one, run_node(max_per_user=20) as other:
+        admitted = await asyncio.gather(*(node.roster.admit("bob", "::1") for _ in range(15) for node in (one, other)))
+        assert sum(admitted) == 20
+        assert await one.roster.admit("carol", "::1")
+        one.roster.release("bob", "::1")
+        await one.settled()
+        assert await other.roster.admit("bob", "::1")
+        assert not await one.roster.admit("bob", "::1")
+
+
+async def test_two_clusters_with_prefixes_of_their_own_know_nothing_of_each_other(
+    run_node: RunNode, prefix: str
+) -> None:
+    async with run_node(max_per_user=1) as ours, run_node(prefix=f"{prefix}-theirs", max_per_user=1) as theirs:
+        assert await ours.roster.admit("bob", "::1")
+        assert await theirs.roster.admit("bob", "::1")
+        assert await ours.roster.elsewhere(["bob"]) == {}
+        assert (ours.nodes.others, theirs.nodes.others) == (0, 0)
+
+
+async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
+    with running_cluster() as cluster:
+        url = f"redis+cluster://127.0.0.1:{cluster.port}"
+        async with run_node(url, max_per_user=5) as one, run_node(url, max_per_user=5) as other:
+            admitted = await asyncio.gather(
+                *(node.roster.admit("bob", "::1") for _ in range(3) for node in (one, other))
+            )
+            assert sum(admitted) == 5
+            one.roster.enter("lobby", "bob")
+            await one.settled()
+            other.roster.exit("lobby", "bob")
+            await other.settled()
+            assert (one.news, other.news) == ([("lobby", "bob", "online")], [])
+            everybody = [f"user-{number}" for number in range(300)]
+            for name in everybody:
+                one.roster.note(name, None, "away", set)
+            await one.settled()
+            states = await other.roster.elsewhere(["bob", *everybody])
+            assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
+            gone = one.nodes.id
+            await one.nodes.close()
+            async with asyncio.timeout(10):
+                while other.buried != [gone]:  # noqa: ASYNC110 - nobody tells when
+                    await asyncio.sleep(0.01)
+            assert await other.roster.elsewhere(["bob"]) == {}
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        ("SET", "{}", "no hash at all"),
+        ("HSET", "{}", "nonsense", "1 online"),
+        ("HSET", "{}", "\xff" * 20, "1 online"),
+        ("HSET", "{}", "0123456789abcdef ", "99999999999 online"),
+        ("HSET", "{}", "0123456789abcdef ", "-5 asleep\n"),
+        ("HSET", "{}", "0123456789abcdef ", ""),
+    ],
+    ids=["wrong type", "no node", "bytes", "huge", "unknown state", "empty"],
+)
+async def test_what_others_have_written_into_our_keys_harms_nobody(
+    run_node: RunNode, prefix: str, poison: tuple[str, ...]
+) -> None:
+    async with run_node(max_per_user=2) as node:
+        await node.link.ask([tuple(part.format(f"{prefix}:user:bob") for part in poison)])
+        assert await node.roster.admit("bob", "::1")
+        assert await node.roster.elsewhere(["bob", "carol"]) == {}
+        assert await node.roster.admit("carol", "::1")
+        assert node.link.is_up
+
+
+async def test_while_redis_is_away_each_node_knows_what_it_knows_and_says_it_when_redis_is_back(
+    run_node: RunNode, valkey: Valkey
+) -> None:
+    async with run_node(valkey, max_per_user=2) as one, run_node(valkey, max_per_user=2) as other:
+        assert await one.roster.admit("bob", "::1")
+        one.roster.enter("lobby", "bob")
+        await one.settled()
+        valkey.stop()
+        assert await one.roster.admit("bob", "::1")
+        assert not await one.roster.admit("bob", "::1")
+        assert await other.roster.admit("bob", "::1")
+        assert await other.roster.elsewhere(["bob"]) == {}
+        other.roster.enter("lobby", "bob")
+        await other.settled()
+        assert other.news == [("lobby", "bob", "online")]  # as far as it knows
+        valkey.start()  # and has forgotten everything
+        await until_up(one, other)
+        assert await other.roster.elsewhere(["bob"]) == {"bob": "online"}
+        assert not await other.roster.admit("bob", "::1")
+        assert one.news == [("lobby", "bob", "online")]  # of before: nobody is told again who was there all the time
+        assert other.news == one.news
+
+
+async def test_a_redis_that_hangs_holds_nobody_up_for_longer_than_it_is_waited_for(
+    run_node: RunNode, valkey: Valkey
+) -> None:
+    async with run_node(valkey, max_per_user=2) as node:
+        valkey.freeze()
+        try:
+            async with asyncio.timeout(1.9):
+                assert await node.roster.admit("bob", "::1")
+            async with asyncio.timeout(0.5):
+                assert await node.roster.admit("bob", "::1")
+                assert await node.roster.elsewhere(["carol"]) == {}
+        finally:
+            valkey.thaw()
+        await until_up(node)
+
+
+async def until_up(*nodes: Node) -> None:
+    """Wait until nodes have found Redis again and said all that they have to say."""
+    async with asyncio.timeout(10):
+        for node in nodes:
+            while not node.link.is_up:  # noqa: ASYNC110 - nobody tells when
+                await asyncio.sleep(0.01)
+            await node.settled()
+
+
+async def test_a_user_on_two_nodes_who_leaves_one_stays_online_whatever_their_clocks_say(
+    run_nodes: RunNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 0)
+    nodes = run_nodes()
+    nodes[1].clock.ahead = -30
+    async with App(nodes[0]) as here, App(nodes[1]) as there, here.in_room("alice", "lobby") as ann:
+        ann.ignored.clear()
+        async with there.in_room("bob", "lobby"):
+            await ann.expect("room.joined", user="bob")
+            await ann.expect("presence.changed", user="bob", state="online")
+            async with here.in_room("bob", "lobby"):
+                await ann.expect_nothing()
+            async with there.in_room("carol", "lobby"):
+                await ann.expect("room.joined", user="carol")
+                await ann.expect("presence.changed", user="carol", state="online")
+            # What there is to tell of Bob, who left before Carol, would come first.
+            await ann.expect("presence.changed", user="carol", state="offline")
+            assert await states(ann, "bob", "carol") == ["online", "offline"]
+            members = (await ann.ask("room.members", room="lobby"))["members"]
+            assert [member["state"] for member in members] == ["online", "online", "offline"]
+        await ann.expect("presence.changed", user="bob", state="offline")
+        assert await states(ann, "bob") == ["offline"]
+        await ann.expect_nothing()
+
+
+async def test_a_user_has_no_more_connections_on_two_nodes_than_on_one(run_nodes: RunNodes) -> None:
+    nodes = run_nodes(max_connections_per_user=3)
+    async with App(nodes[0]) as here, App(nodes[1]) as there, here.connect("bob"), there.connect("bob"):
+        async with here.connect("bob"):
+            for app in (here, there):
+                async with app.socket(f"?token={await app.token('bob')}") as client:
+                    await client.expect("bye", code=1013, reason="overloaded", reconnect="with_backoff")
+        async with connecting_until_let_in(there, "bob"):
+            pass
+        async with there.connect("alice"):
+            pass
+
+
+@asynccontextmanager
+async def connecting_until_let_in(app: App, name: str) -> AsyncIterator[None]:
+    """Connect as a user whose other connection is just being counted out."""
+    token = await app.token(name)
+    async with asyncio.timeout(5):
+        while True:
+            async with app.socket(f"?token={token}") as client:
+                if (await client.next())["type"] == "welcome":
+                    yield
+                    return
+
+
+async def test_while_redis_is_away_users_come_and_go_and_are_counted_on_their_node(
+    run_nodes: RunNodes, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 0)
+    nodes = run_nodes(valkey, max_connections_per_user=2, bus_required=False)
+    async with App(nodes[0]) as here, App(nodes[1]) as there:
+        async with here.in_room("alice", "lobby") as ann, there.connect("bob"):
+            assert await states(ann, "bob") == ["online"]
+            valkey.stop()
+            ann.ignored.clear()
+            async with here.in_room("carol", "lobby"), here.connect("carol"):
+                await ann.expect("room.joined", user="carol")
+                await ann.expect("presence.changed", user="carol", state="online")
+                async with here.socket(f"?token={await here.token('carol')}") as client:
+                    await client.expect("bye", code=1013)
+            await ann.expect("presence.changed", user="carol", state="offline")
+            assert await states(ann, "bob", "carol") == ["offline", "offline"]
+            figures = await metrics_of(here)
+            assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (0, 1)
+            valkey.start()
+            async with asyncio.timeout(10):
+                while await states(ann, "bob", "carol") != ["online", "offline"]:  # noqa: ASYNC110 - nobody tells when
+                    await asyncio.sleep(0.05)
+            figures = await metrics_of(here)
+            assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (1, 1)
+            assert figures["gateway_shared_guesses_total"] > 0
+
+
+async def states(client: ChatClient, *names: str) -> list[str]:
+    users = (await client.ask("presence.get", users=list(names)))["users"]
+    return [user["state"] for user in users]
