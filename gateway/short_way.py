@@ -69,7 +69,11 @@ async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, An
     async with AsyncExitStack() as stack:
         ws.scope["fastapi_inner_astack"] = ws.scope["fastapi_function_astack"] = stack
         solved = await solve_dependencies(
-            request=ws, dependant=route.dependant, async_exit_stack=stack, embed_body_fields=False
+            request=ws,
+            dependant=route.dependant,
+            dependency_overrides_provider=ws.scope["app"],
+            async_exit_stack=stack,
+            embed_body_fields=False,
         )
     del ws.scope["fastapi_inner_astack"], ws.scope["fastapi_function_astack"]
     if solved.errors:

@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from gateway.app import create_app
+from gateway.auth.dependencies import websocket_authentication
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway
@@ -51,13 +53,34 @@ async def test_middleware_that_is_added_sees_websockets(gateway: Gateway) -> Non
     app = create_app(gateway.settings)
     seen: list[str] = []
     app.add_middleware(Counting, seen=seen)
-    told: list[str] = []
+    assert await _connect_with_a_wrong_token(app, gateway) == [
+        "websocket.accept",
+        "websocket.send",
+        "websocket.send",
+        "websocket.close",
+    ]
+    assert seen == ["/ws/chat"]
+
+
+async def test_a_dependency_can_be_overridden_as_anywhere_in_fastapi(gateway: Gateway) -> None:
+    app = create_app(gateway.settings)
+
+    async def nobody() -> None:
+        raise WebSocketDisconnect
+
+    app.dependency_overrides[websocket_authentication] = nobody
+    assert await _connect_with_a_wrong_token(app, gateway) == []
+
+
+async def _connect_with_a_wrong_token(app: ASGIApp, gateway: Gateway) -> list[str]:
+    """Give the types of all that the application sends."""
+    sent: list[str] = []
 
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
     async def send(message: Any) -> None:
-        told.append(message["type"])
+        sent.append(message["type"])
 
     scope = {
         "type": "websocket",
@@ -68,8 +91,7 @@ async def test_middleware_that_is_added_sees_websockets(gateway: Gateway) -> Non
         "state": {"services": gateway.services},
     }
     await app(scope, receive, send)
-    assert seen == ["/ws/chat"]
-    assert told == ["websocket.accept", "websocket.send", "websocket.send", "websocket.close"]
+    return sent
 
 
 async def test_the_endpoint_is_found_below_the_path_that_the_server_is_given(own_gateway: OwnGateway) -> None:
