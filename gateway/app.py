@@ -56,6 +56,7 @@ from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings
+from gateway.short_way import ShortWay
 from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 from gateway.wheel import Wheel
@@ -63,7 +64,7 @@ from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
 MAX_BODY_BYTES = 16 * 1024
 
-_ROUTERS = (chat.router, tickets.router, users.router, health.router, metrics.router, well_known.router)
+_ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
 
 
@@ -83,7 +84,9 @@ def create_app(
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
             yield {"services": services}
 
-    app = FastAPI(
+    app = ShortWay(
+        chat.router,
+        proxy_path=settings.root_path,
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",

@@ -5,21 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.dependencies import GatewayWebSocketDep, websocket_authentication
-from gateway.services import ServicesDep
+from gateway.auth.dependencies import websocket_authentication
+from gateway.services import services_of
 from gateway.session import open_session
+from gateway.websocket import GatewayWebSocket
 
 router = APIRouter()
 
 
 @router.websocket("/ws/chat")
-async def chat(
-    ws: GatewayWebSocketDep,
-    auth: Annotated[AuthResult, Depends(websocket_authentication)],
-    services: ServicesDep,
-) -> None:
+async def chat(ws: GatewayWebSocket, auth: Annotated[AuthResult, Depends(websocket_authentication)]) -> None:
     """Serve one connection: each message goes to its handler, in order, one at a time."""
-    async with open_session(ws, auth, services) as session:
+    services = services_of(ws)
+    async with open_session(ws, auth) as session:
         async for request_data in ws.iter_json():
             handler = services.factory.get_handler(session=session, request_data=request_data)
             services.counts.handled[type(handler)] += 1

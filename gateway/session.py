@@ -12,7 +12,7 @@ from gateway.caller import address_of
 from gateway.clock import milliseconds
 from gateway.limits import Allowance, TokenBucket
 from gateway.logs import request_id
-from gateway.services import Services
+from gateway.services import Services, services_of
 from gateway.store import users
 from gateway.transport import frames
 from gateway.transport.frames import Frame
@@ -189,11 +189,12 @@ class ChatSession:
 
 
 @asynccontextmanager
-async def open_session(ws: GatewayWebSocket, auth: AuthResult, services: Services) -> AsyncIterator[ChatSession]:
+async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[ChatSession]:
     """Accept the connection and count it in; at the end, count it out and see its last frames off.
 
     Over a limit, the session that is given has ended already: it reads nothing.
     """
+    services = services_of(ws)
     await ws.open()
     session = ChatSession(ws, auth, services)
     if (refusal := await services.connections.admit(session)) is not None:

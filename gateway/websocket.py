@@ -66,6 +66,7 @@ class GatewayWebSocket(WebSocket):
         self._last_abuse = 0.0
         self._refusals = 0
         self._receiver: asyncio.Task[Any] | None = None
+        self._next = self._receive_patiently if self._direct is None else self._direct.next
 
     async def open(self) -> None:
         """Accept the handshake, unless that has been done."""
@@ -148,7 +149,7 @@ class GatewayWebSocket(WebSocket):
 
     async def _next_text(self) -> str | None:
         while self.ended is None:
-            item = await (self._direct.next() if self._direct is not None else self._receive_patiently())
+            item = await self._next()
             if self.ended is not None:
                 return None
             text = item if isinstance(item, str) else self._text_of(item)

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import Depends, Query
 from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
-from starlette.websockets import WebSocket
 
 from gateway.auth import carriers
 from gateway.auth.authorizers import AuthResult, authorize
@@ -13,7 +12,7 @@ from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
 from gateway.caller import address_of
 from gateway.outside import OWN
-from gateway.services import ServicesDep
+from gateway.services import ServicesDep, services_of
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed
 
@@ -21,17 +20,8 @@ from handlers.errors import AuthenticationFailed
 password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
-async def gateway_websocket(ws: WebSocket, services: ServicesDep) -> GatewayWebSocket:
-    """Give FastAPI's WebSocket as ours. Not async, FastAPI would call it in a thread."""
-    return GatewayWebSocket(ws.scope, ws.receive, ws.send, services.settings, services.clock)
-
-
-GatewayWebSocketDep = Annotated[GatewayWebSocket, Depends(gateway_websocket)]
-
-
 async def websocket_authentication(
-    ws: GatewayWebSocketDep,
-    services: ServicesDep,
+    ws: GatewayWebSocket,
     token: Annotated[str | None, Query()] = None,
     ticket: Annotated[str | None, Query()] = None,
     service: Annotated[str, Query()] = OWN,
@@ -46,6 +36,7 @@ async def websocket_authentication(
     its kind, which becomes the refusal of the handshake; and `WebSocketDisconnect` if the connection has ended without
     a credential.
     """
+    services = services_of(ws)
     services.connections.count_attempt(address_of(ws))
     check_origin(ws, services.settings.allowed_origins)
     found = carriers.bearer(ws)

@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway.auth.carriers import chosen_subprotocol
 from gateway.auth.refusals import close_of
@@ -48,15 +48,12 @@ def error_response(error: MessageError, body: ErrorBody | None = None) -> JSONRe
     return JSONResponse(content, status_code=error.status.http, headers=headers)
 
 
-async def _message_error(connection: HTTPConnection, error: Exception) -> Response | None:
+async def _message_error(_: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, MessageError)  # noqa: S101 - as registered
-    if isinstance(connection, WebSocket):
-        await _refuse_handshake(connection, error)
-        return None
     return error_response(error)
 
 
-async def _refuse_handshake(ws: WebSocket, error: MessageError) -> None:
+async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     """Refuse a WebSocket so that its client learns why.
 
     A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
@@ -82,15 +79,7 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return error_response(ValidationFailed(tuple(details)))
 
 
-async def _websocket_validation_error(ws: WebSocket, _: Exception) -> None:
-    await _refuse_handshake(ws, AuthenticationFailed("expected `token`, `ticket` and `service` as text"))
-
-
-async def _gone(_: WebSocket, error: Exception) -> None:
-    """Do nothing: the connection ended before it was logged in, and nobody is there to be told."""
-
-
-async def _http_exception(connection: HTTPConnection, error: Exception) -> Response | None:
+async def _http_exception(_: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
     if error.status_code == HTTPStatus.NOT_FOUND:
         return error_response(NotFound("there is nothing at this path"))
@@ -101,19 +90,15 @@ async def _http_exception(connection: HTTPConnection, error: Exception) -> Respo
     return JSONResponse(body.model_dump(exclude_none=True), status_code=error.status_code, headers=error.headers)
 
 
-async def _unexpected(connection: HTTPConnection, error: Exception) -> Response | None:
+async def _unexpected(_: HTTPConnection, error: Exception) -> Response:
     logger.error("a request failed", exc_info=error)
-    if isinstance(connection, WebSocket):
-        return None
     return error_response(InternalError(request_id.get()))
 
 
-# Typed loosely: Starlette's type has a handler for requests or for WebSockets, and ours answer both.
+# Typed loosely: Starlette's type has a handler for every kind of exception.
 _HANDLERS: dict[type[Exception], Any] = {
     MessageError: _message_error,
     RequestValidationError: _validation_error,
-    WebSocketRequestValidationError: _websocket_validation_error,
-    WebSocketDisconnect: _gone,
     HTTPException: _http_exception,
     Exception: _unexpected,
 }

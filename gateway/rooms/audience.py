@@ -1,8 +1,9 @@
 """Those who hear a room, and how they are given what happens there.
 
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then, so that no room holds up another. Whoever leaves in between first sees to it that
-what happened before has been given.
+the loop do other things now and then, and after it the room pauses for as long as it took: the more happens in a crowd,
+the more of it shares a write, and no room has more than half of the loop's time. Whoever leaves in between first sees
+to it that what happened before has been given.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from gateway.transport.frames import Frame, joined
 
 CHUNK = 64
 """Listeners that are given something before the loop has its turn: at some 10 µs each, well under a millisecond."""
+
+MAX_PAUSE_SECONDS = 0.02
+"""The most by which a room's pause makes anything late."""
 
 
 class Hearer(Protocol):
@@ -53,7 +57,18 @@ class _Remaining:
 class Audience:
     """The listeners of one room on this node, or all of its connections."""
 
-    __slots__ = ("_batch", "_frame", "_giving", "_hearers", "_late", "_later", "_rest", "_special")
+    __slots__ = (
+        "_batch",
+        "_began",
+        "_frame",
+        "_giving",
+        "_hearers",
+        "_late",
+        "_later",
+        "_pauses_until",
+        "_rest",
+        "_special",
+    )
 
     def __init__(self) -> None:
         self._hearers: set[Hearer] = set()
@@ -62,6 +77,7 @@ class Audience:
         self._frame: Frame | None = None
         self._special: frozenset[str] = frozenset()
         self._rest: Iterator[Hearer] | None = None
+        self._began = self._pauses_until = 0.0  # by the loop's clock
         self._later: dict[Hearer, int] = {}  # who came when so many of `_batch` had happened
         self._late: dict[Hearer, int] = {}  # likewise of `_giving`
 
@@ -106,8 +122,16 @@ class Audience:
         if not self._hearers:
             return
         self._batch.append(event)
-        if len(self._batch) == 1:
-            asyncio.get_running_loop().call_soon(self._begin)
+        if len(self._batch) == 1 and self._rest is None:
+            self._begin_soon()
+
+    def _begin_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = self._pauses_until - loop.time()
+        if pause > 0:
+            loop.call_later(pause, self._begin)
+        else:
+            loop.call_soon(self._begin)
 
     def _begin(self) -> None:
         if self._rest is None and self._batch:
@@ -118,6 +142,7 @@ class Audience:
                 user for event in self._giving for user in (event.own_user, event.skip_user) if user is not None
             )
             self._rest = iter(tuple(self._hearers))
+            self._began = asyncio.get_running_loop().time()
             self._go_on()
 
     def _go_on(self) -> None:
@@ -127,10 +152,13 @@ class Audience:
         loop = asyncio.get_running_loop()
         if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of an iterator over a tuple
             loop.call_soon(self._go_on)
-        else:
-            self._rest = None
-            if self._batch:
-                loop.call_soon(self._begin)
+            return
+        self._rest = None
+        if len(self._hearers) > CHUNK:
+            now = loop.time()
+            self._pauses_until = now + min(now - self._began, MAX_PAUSE_SECONDS)
+        if self._batch:
+            self._begin_soon()
 
     def _settle(self) -> None:
         """Give at once what is still to be given."""

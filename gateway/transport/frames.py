@@ -1,6 +1,7 @@
 """Frames: encoded once, as they go over the wire, then shared by everyone who gets them."""
 
 from collections.abc import Sequence
+from struct import Struct
 
 import orjson
 from pydantic import BaseModel
@@ -38,9 +39,7 @@ class Frame:
 
 def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
     """Make the frame of one JSON text."""
-    length = len(text)
-    header = _SHORT_HEADERS[length] if length < 126 else _header(length)
-    return Frame(header + text, (text,), droppable=droppable)
+    return Frame(_header(len(text)) + text, (text,), droppable=droppable)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
@@ -55,18 +54,25 @@ def joined(frames: Sequence[Frame]) -> Frame:
 
 
 _SHORT_HEADERS = tuple(bytes((_TEXT, length)) for length in range(126))
+_medium_header = Struct("!BBH").pack
+_long_header = Struct("!BBQ").pack
 
 
 def _header(length: int) -> bytes:
+    if length < 126:
+        return _SHORT_HEADERS[length]
     if length < 65536:
-        return bytes((_TEXT, 126)) + length.to_bytes(2)
-    return bytes((_TEXT, 127)) + length.to_bytes(8)
+        return _medium_header(_TEXT, 126, length)
+    return _long_header(_TEXT, 127, length)
+
+
+_REPLY = b'{"type":"reply","id":%%b,"status":%d,"data":%%b}' % Status.OK
 
 
 def reply(id: int | str, data: BaseModel) -> Frame:
     """Encode the reply to a message."""
     body = to_json(data, exclude_none=True)
-    return text_frame(b'{"type":"reply","id":%b,"status":%d,"data":%b}' % (orjson.dumps(id), Status.OK, body))
+    return text_frame(_REPLY % (orjson.dumps(id), body))
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:

@@ -73,8 +73,10 @@ class Inbox:
         if type(item) is str:
             self.characters += len(item)
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():  # cancelled
+                waiter.set_result(None)
 
     async def next(self) -> str | Event:
         """Take the next thing."""
@@ -86,10 +88,7 @@ class Inbox:
         while not self._items:
             self._unbroken = 0
             self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._waiter
         item = self._items.popleft()
         if type(item) is str:
             self.characters -= len(item)

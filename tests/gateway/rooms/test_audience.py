@@ -1,6 +1,9 @@
 """Those who hear a room: each is given what happens while it is there, in order, and nobody holds the others up."""
 
 import asyncio
+from collections.abc import Callable
+
+import pytest
 
 from gateway.bus.base import BusEvent
 from gateway.rooms.audience import CHUNK, Audience
@@ -14,8 +17,10 @@ class Ear:
     def __init__(self, user_id: str = "somebody") -> None:
         self.user_id = user_id
         self.heard: list[bytes] = []
+        self.writes = 0
 
     def deliver(self, frame: Frame) -> None:
+        self.writes += 1
         self.heard += frame.texts
 
 
@@ -26,6 +31,12 @@ def event(text: bytes) -> BusEvent:
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - ears have no event for this
+            await asyncio.sleep(0)
 
 
 async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_before() -> None:
@@ -95,6 +106,25 @@ async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
     audience.add(newcomer)
     assert sum(len(ear.heard) for ear in crowd) == given
     audience.give(event(b"three"))
-    await turns(20)
-    assert all(ear.heard == [b"one", b"two", b"three"] for ear in crowd)
+    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in crowd))
     assert newcomer.heard == [b"three"]
+
+
+async def test_what_happens_in_a_crowd_soon_after_another_shares_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    audience, crowd = Audience(), [Ear() for _ in range(4 * CHUNK)]
+    for ear in crowd:
+        audience.add(ear)
+    audience.give(event(b"one"))
+    await turns(2)
+    now += 0.01
+    await until(lambda: all(ear.heard for ear in crowd))
+    audience.give(event(b"two"))
+    await turns(4)
+    audience.give(event(b"three"))
+    assert all(ear.heard == [b"one"] for ear in crowd)
+    now += 0.011
+    await until(lambda: all(len(ear.heard) == 3 for ear in crowd))
+    assert all((ear.heard, ear.writes) == ([b"one", b"two", b"three"], 2) for ear in crowd)
