@@ -57,8 +57,8 @@ class ShortWay(FastAPI):
 
 
 def _check_fastapi() -> None:
-    """Make sure that FastAPI solves dependencies as we ask it to, which it promises to nobody; or raise `StartError`."""
-    if not _ARGUMENTS <= signature(solve_dependencies).parameters.keys():
+    """Raise `StartError` unless FastAPI solves dependencies as we ask it to, which it promises to nobody."""
+    if not signature(solve_dependencies).parameters.keys() >= _ARGUMENTS:
         raise StartError(
             f"FastAPI {fastapi.__version__} solves dependencies in another way than this version of the gateway knows;"
             " upgrade the gateway, or install the FastAPI of before"

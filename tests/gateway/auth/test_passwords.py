@@ -12,7 +12,7 @@ from gateway.store import users
 from tests.client import App
 
 RIGHT = {
-    "8 bytes": "12345678",
+    "8 bytes": "8 bytes!",
     "72 bytes": "x" * 72,
     "73 bytes": "x" * 73,
     "1,024 bytes": "x" * 1024,
