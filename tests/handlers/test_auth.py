@@ -19,7 +19,7 @@ async def test_a_connection_goes_on_with_a_newer_token_of_its_user(own_gateway: 
         gateway.clock.ahead += 10 * MINUTE
         reply = await client.ask("auth.refresh", token=await app.token("alice"))
         assert reply["scopes"] == ["chat:read", "chat:write", "rooms:manage"]
-        assert seconds_between(client.welcome, reply) == 10 * MINUTE
+        assert 10 * MINUTE <= seconds_between(client.welcome, reply) < 11 * MINUTE  # what the test itself took, too
         gateway.clock.ahead += 10 * MINUTE  # the first token would have ended by now, grace and all
         await client.say("lobby", "Still here.")
         await client.expect_nothing()
