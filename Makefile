@@ -22,13 +22,15 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-bench ## measure what it costs next to peers, and kill it under load; ten minutes or more
+bench: $(VENV)/.installed-bench ## measure what it costs next to peers, kill it under load, and several nodes; ten minutes or more
 	@mkdir -p data/benchmarks
 	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000 \
 	  --json data/benchmarks/transport.json
 	$(BIN)/python -m benchmarks.chart data/benchmarks/transport.json data/benchmarks/transport.svg
 	$(BIN)/python -m benchmarks.durable --seconds 2 --json data/benchmarks/durable.json
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
+	$(BIN)/python -m benchmarks.nodes --seconds 2 --json data/benchmarks/nodes.json
+	$(BIN)/python -m benchmarks.cluster
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
