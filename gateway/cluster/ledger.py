@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TypeAlias
 
-from gateway.cluster.link import Command, Link, Lost, stop
+from gateway.cluster.link import Command, Link, Lost
 from gateway.cluster.nodes import ID_LENGTH, Nodes
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 

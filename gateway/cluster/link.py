@@ -77,18 +77,6 @@ class Link:
         self.is_up = True
 
 
-async def stop(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel tasks that ask Redis, until they have ended.
-
-    Once is not always enough: redis-py uses `asyncio.wait_for`, which before Python 3.12 may lose a cancellation.
-    """
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=0.1)
-
-
 def _checked(answer: Any) -> Any:
     if isinstance(answer, Exception) and "WRONGTYPE" in str(answer):
         return None

@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.cluster.link import Command, Link, Lost, stop
+from gateway.cluster.link import Command, Link, Lost
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ import asyncio
 import logging
 from typing import Protocol
 
-from gateway.cluster.link import Command, Link, Lost, stop
+from gateway.cluster.link import Command, Link, Lost
 from gateway.limits import TokenBucket, TokenBuckets
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 
