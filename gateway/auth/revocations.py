@@ -9,7 +9,6 @@ somebody deleted, and what came at a time that the clocks of two machines do not
 import asyncio
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -31,7 +30,7 @@ LOOK_SECONDS = 0.5
 RETRY_SECONDS = 5
 """How long to wait when the store is not available; it logs each time."""
 
-OVERLAP_MILLISECONDS = 15_000
+OVERLAP_MILLISECONDS = 60_000
 """How far back each look goes beyond the one before: transactions commit late, and clocks of machines differ."""
 
 LOOK_AT_ALL_SECONDS = 60
@@ -78,8 +77,12 @@ class Revocations:
     async def _look_at_all(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AT_ALL_SECONDS)
-            with suppress(Unavailable):  # logged by the store; there will be another time
+            try:
                 await self.close_dead()
+            except Unavailable:
+                pass  # logged by the store; there will be another time
+            except Exception:
+                logger.exception("could not look whether all sessions are alive; it is tried again")
 
     async def _look(self) -> None:
         looked_at = milliseconds(self._clock)
@@ -90,6 +93,10 @@ class Revocations:
                 try:
                     await self._close_ended(looked_at - OVERLAP_MILLISECONDS)
                 except Unavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                except Exception:
+                    logger.exception("could not look for sessions that have ended; it is tried again")
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
             looked_at = now
@@ -107,6 +114,8 @@ class Revocations:
                     logger.info("removed %d logins that ended over a day ago", removed)
             except Unavailable:
                 pass  # logged by the store; there will be another time
+            except Exception:
+                logger.exception("could not remove logins that ended long ago; it is tried again")
             await asyncio.sleep(PRUNE_SECONDS)
 
 

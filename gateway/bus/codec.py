@@ -10,8 +10,8 @@ A message is lines:
 A head that names a revocation has no line after it. JSON as we write it has no raw line break, so the event is carried
 as it is: neither end encodes it a second time, and the receiving one never parses it.
 
-Whatever comes is checked: anybody who may publish on that server, and another version of ourselves, can send anything.
-What is wrong is refused whole, with a reason that has none of it.
+The head is checked: another version of ourselves, and anybody who may publish on that server, can send anything. What
+is wrong is refused whole, with a reason that has none of it. Of the event, only its two ends and its encoding are.
 """
 
 from typing import Annotated, Literal

@@ -174,6 +174,7 @@ class RedisBus:
         share = 2 if droppable else 1
         if (
             self._running is None
+            or (droppable and not self._up)  # what it says would be wrong by the time that anybody hears it
             or share * len(self._waiting) >= self._settings.bus_queue
             or share * (self._waiting_bytes + len(data)) > self._settings.bus_queue_bytes
         ):

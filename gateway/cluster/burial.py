@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from gateway.clock import Clock, milliseconds
-from gateway.cluster.ledger import Entry, Subject, entries, hash_key, index_key, subject_of
+from gateway.cluster.ledger import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
 from gateway.cluster.link import Command, Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
@@ -33,9 +33,12 @@ class _Gone:
 class Burial:
     """Clears up after dead nodes."""
 
-    def __init__(self, link: Link, nodes: Nodes, prefix: str, database: Database, tell: News, clock: Clock) -> None:
+    def __init__(
+        self, link: Link, nodes: Nodes, ledger: Ledger, prefix: str, database: Database, tell: News, clock: Clock
+    ) -> None:
         self._link = link
         self._nodes = nodes
+        self._ledger = ledger
         self._prefix = prefix
         self._database = database
         self._clock = clock
@@ -74,7 +77,9 @@ class Burial:
         if re.fullmatch(USER_NAME, name) is None:
             return  # an address, or nothing of ours
         dead = [entry for entry in found if entry.node == node]
-        living = [entry for entry in found if entry.node == self._nodes.id or self._nodes.is_alive(entry.node)]
+        living = [entry for entry in found if self._nodes.is_alive(entry.node)]
+        # Of this node, what it says counts, and not what is written yet: after a failure that takes it a while.
+        living += [Entry(self._nodes.id, field, value) for field, value in self._ledger.said(subject).items()]
         if kind == "user" and state_of(living) is None and any(count_of(entry.value) for entry in dead):
             gone.unseen.append(name)
         if kind == "places":

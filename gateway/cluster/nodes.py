@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.cluster.link import Command, Link, Lost
 from gateway.tasks import stop
+from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -196,8 +197,8 @@ class Nodes:
             for node in self._dead | self._former:
                 try:
                     await self._clear_up_after(node, self._seen[node].silent_seconds)
-                except (Lost, KeyError):
-                    break
+                except (Lost, Unavailable, KeyError):
+                    break  # logged by whoever raised it; the next look sets it again
                 except Exception:
                     logger.exception("could not clear up after a dead node; it is tried again")
 

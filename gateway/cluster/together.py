@@ -69,7 +69,7 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
     ledger = Ledger(link, nodes, prefix)
     roster = SharedRoster(ledger, settings.max_connections_per_user, settings.max_connections_per_address)
-    burial = Burial(link, nodes, prefix, database, roster.tell, clock)
+    burial = Burial(link, nodes, ledger, prefix, database, roster.tell, clock)
     rates = SharedRates(link, prefix)
     throttle = SharedThrottle(link, prefix, settings, Throttle(settings, clock))
     async with AsyncExitStack() as stack:

@@ -319,6 +319,8 @@ class Hub:
                 except Unavailable:
                     self._missed |= names
                     await asyncio.sleep(RETRY_SECONDS)
+                except Exception:  # the next look must come, whatever this one met
+                    logger.exception("could not look at rooms that may be behind; the sweep will")
         finally:
             self._looking = None
 

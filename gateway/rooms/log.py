@@ -88,7 +88,13 @@ class Log:
                 # Also what was so before: whoever stored it may have failed before it was told. The hub knows
                 # what it has given out already.
                 if isinstance(outcome, Written):
-                    await self._bus.publish(bus_event(outcome.room, outcome.message, outcome.own))
+                    await self._publish(outcome)
+
+    async def _publish(self, written: Written) -> None:
+        try:
+            await self._bus.publish(bus_event(written.room, written.message, written.own))
+        except Exception:  # it is stored, and who misses it reads it from there; the writer must go on
+            logger.exception("a message that is stored could not be told")
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
         """Commit each change by itself, so that the one which broke the transaction takes no other with it."""

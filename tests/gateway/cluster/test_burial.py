@@ -1,0 +1,43 @@
+"""After the death of a node, or of what a node was called before."""
+
+import asyncio
+from pathlib import Path
+
+from gateway.clock import SystemClock
+from gateway.cluster.burial import BATCH, Burial
+from gateway.store.engine import Database
+from tests.gateway.cluster.conftest import WAIT_SECONDS, RunNode
+
+USERS = 10 * BATCH
+"""So many that some are not written anew when the first are looked at."""
+
+
+async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_for_gone(
+    run_node: RunNode, prefix: str, tmp_path: Path
+) -> None:
+    told: list[tuple[str, str, str]] = []
+    database = Database(f"sqlite:///{tmp_path / 'gateway.db'}", synchronous="NORMAL")
+    await database.upgrade()
+    try:
+        async with run_node() as node:
+            burial = Burial(
+                node.link, node.nodes, node.ledger, prefix, database, lambda *news: told.append(news), SystemClock()
+            )
+            node.nodes._bury = burial.go_on
+            names = [f"user-{number}" for number in range(USERS)]
+            for first in range(0, USERS, BATCH):
+                await asyncio.gather(*(node.roster.admit(name, "::1") for name in names[first : first + BATCH]))
+            for name in names:
+                node.roster.enter("lobby", name)
+            await node.settled()
+            node.news.clear()
+            before = node.nodes.id
+            node.link.lose("no answer")
+            async with asyncio.timeout(WAIT_SECONDS):
+                while node.nodes.id == before or node.nodes._former:  # noqa: ASYNC110 - nobody else waits for this
+                    await asyncio.sleep(0.01)
+            await node.settled()
+            assert (told, node.news, burial.users) == ([], [], 0)
+            assert await node.roster.elsewhere(names[:1]) == {}
+    finally:
+        await database.close()
