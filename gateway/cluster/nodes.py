@@ -204,20 +204,29 @@ class Nodes:
 
     async def _clear_up_after(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"
-        [mine] = await self._link.ask([("SET", lock, self.id, "NX", "EX", BURIAL_SECONDS)])
-        if not mine or self._bury is None:
+        # In this order: whoever clears up ends with taking the node out, and gives the lock up only then.
+        mine, listed = await self._link.ask(
+            [("SET", lock, self.id, "NX", "EX", BURIAL_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]
+        )
+        if not mine:
             return  # another node is at it
+        try:
+            if listed is not None:
+                await self._clear_up_locked(id, lock, silent_seconds)
+        finally:
+            await self._link.ask([("DEL", lock)])
+
+    async def _clear_up_locked(self, id: str, lock: str, silent_seconds: float) -> None:
+        if self._bury is None:
+            return
         if id not in self._former:
             logger.warning("a node has been silent for %.0f seconds and is taken for dead", silent_seconds)
         await self._link.ask([("SET", self._tomb(id), "", "EX", TOMB_SECONDS)])
-        try:
-            while await self._bury(id, silent_seconds):
-                await self._link.ask([("EXPIRE", lock, BURIAL_SECONDS)])
-            # Only now, so that whoever takes over from us finds it.
-            await self._link.ask([("ZREM", f"{self._prefix}:nodes", id)])
-            self.buried += 1
-        finally:
-            await self._link.ask([("DEL", lock)])
+        while await self._bury(id, silent_seconds):
+            await self._link.ask([("EXPIRE", lock, BURIAL_SECONDS)])
+        # Only now, so that whoever takes over from us finds it.
+        await self._link.ask([("ZREM", f"{self._prefix}:nodes", id)])
+        self.buried += 1
 
 
 def _nothing(_id: str, _told_gone: bool) -> None:
