@@ -106,7 +106,7 @@ async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
     audience.add(newcomer)
     assert sum(len(ear.heard) for ear in crowd) == given
     audience.give(event(b"three"))
-    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in crowd))
+    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in crowd) and newcomer.heard != [])
     assert newcomer.heard == [b"three"]
 
 
