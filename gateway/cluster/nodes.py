@@ -138,10 +138,11 @@ class Nodes:
 
     async def _begin_life(self, *, told_gone: bool) -> list[bytes]:
         """Take a new name and say everything again; gives who is there."""
-        if self.id:
-            self._former.add(self.id)
-        self.id = secrets.token_hex(ID_LENGTH // 2)
-        [shown] = await self._link.probe([self._show(self.id, "begin")])
+        new = secrets.token_hex(ID_LENGTH // 2)
+        # Should the answer be lost, nobody lives under the new name either, and the next beat begins from here again.
+        self._former |= {self.id, new}
+        [shown] = await self._link.probe([self._show(new, "begin")])
+        self.id = new
         self._link.found()
         self._begin(self.id, told_gone)
         found: list[bytes] = shown[1:]

@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from gateway.cluster.link import Command
 from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Served, serving
 from tests.gateway.cluster.conftest import LEASE_SECONDS, RunNode, RunNodes
@@ -48,6 +49,29 @@ async def test_a_node_that_was_taken_for_dead_lives_under_a_new_name(run_node: R
         await node.settled()
         assert node.nodes.id != before
         assert node.news == [("lobby", "bob", "online")] * 2  # the others had told that Bob was gone
+
+
+async def test_a_node_that_was_taken_for_dead_tells_so_although_the_answer_to_its_new_name_is_lost(
+    run_node: RunNode, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_node() as node:
+        node.roster.enter("lobby", "bob")
+        await node.settled()
+        probe = node.link.probe
+
+        async def lose_the_answer(commands: Sequence[Command]) -> list[Any]:
+            answers = await probe(commands)
+            if "begin" in commands[0]:
+                monkeypatch.undo()
+                raise node.link.lose("the test has lost it")
+            return answers
+
+        monkeypatch.setattr(node.link, "probe", lose_the_answer)
+        await node.link.ask([("SET", f"{prefix}:dead:{node.nodes.id}", "")])
+        await until(lambda: len(node.news) > 1)
+        await node.settled()
+        assert node.news == [("lobby", "bob", "online")] * 2
+        assert node.link.failures == 1
 
 
 async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known(
@@ -97,12 +121,10 @@ async def test_a_node_that_is_killed_takes_its_users_offline_and_the_rooms_are_t
     async with App(nodes[0]) as here, App(nodes[1]) as beside, App(cast(Gateway, victim)) as there:
         async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
             came = ben.welcome["server_time"]
+            ann.ignored.clear()
+            await until_heard(ann, user="bob", state="online")
             async with there.in_room("carol", "lobby"), beside.in_room("carol", "lobby") as cat:
-                await ann.expect("room.joined", user="bob")
-                await ann.expect("room.joined", user="carol")
-                await until_online(ann, "bob", "carol")
-                ann.ignored.clear()
-                await ann.heard()
+                await until_heard(ann, user="carol", state="online")
                 await asyncio.to_thread(victim.stop, signal.SIGKILL)
                 async with asyncio.timeout(SOON):
                     await ann.expect("presence.changed", room="lobby", user="bob", state="offline")
@@ -122,10 +144,8 @@ async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_w
     [node] = run_nodes(count=1)
     async with App(node) as here, App(cast(Gateway, victim)) as there:
         async with here.in_room("alice", "lobby") as ann, there.in_room("bob", "lobby") as ben:
-            await ann.expect("room.joined", user="bob")
-            await until_online(ann, "bob")
             ann.ignored.clear()
-            await ann.heard()
+            await until_heard(ann, user="bob", state="online")
             victim.process.send_signal(signal.SIGSTOP)
             try:
                 await ann.expect("presence.changed", user="bob", state="offline")
