@@ -13,6 +13,7 @@ from gateway.auth.key_files import SECRET_KID, KeyFile, can_sign, contents, read
 from gateway.auth.signatures import Key
 from gateway.settings import Settings
 from gateway.startup import StartError
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +89,7 @@ class KeyWatch:
     async def close(self) -> None:
         """Look no more."""
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+            await stop(self._watching)
 
     async def look(self) -> None:
         """Read the folder again if it has changed. What is wrong with it is logged, and the keys stay as they are."""

@@ -12,6 +12,7 @@ from gateway.auth.signatures import Key, UnfitKey
 from gateway.clock import Clock
 from gateway.outside import Issuer
 from gateway.settings import Settings
+from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +58,7 @@ class PublishedKeys:
 
     async def close(self) -> None:
         """Fetch no more."""
-        tasks = [task for task in (self._refreshing, self._fetching) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await stop(*(task for task in (self._refreshing, self._fetching) if task is not None))
 
     async def find(self, kid: str) -> Key | None:
         """Give the key of this name, or None if the issuer has none; raises `ServiceUnavailable` if it does not say."""

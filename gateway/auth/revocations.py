@@ -8,19 +8,16 @@ somebody deleted, and what came at a time that the clocks of two machines do not
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
 from functools import partial
-from itertools import islice
-from typing import TypeVar
 
+from gateway.batches import batches
 from gateway.bus.base import Revoked
 from gateway.clock import Clock, milliseconds
 from gateway.connections import Connections
 from gateway.store import logins, users
 from gateway.store.engine import Database
+from gateway.tasks import stop
 from handlers.errors import Unavailable
-
-Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
@@ -57,19 +54,16 @@ class Revocations:
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await stop(*self._tasks)
 
     async def close_dead(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
-        for batch in _batches(self._connections.sessions()):
+        for batch in batches(self._connections.sessions(), BATCH):
             living = await self._database.look_up(partial(logins.living, ids=[session for _, session in batch]))
             for user_id, session in batch:
                 if session not in living:
                     self._connections.revoke(Revoked(user_id, frozenset({session})))
-        for ids in _batches(self._connections.outsiders()):
+        for ids in batches(self._connections.outsiders(), BATCH):
             enabled = await self._database.look_up(partial(users.enabled, ids=ids))
             for user_id in set(ids) - enabled:
                 self._connections.revoke(Revoked(user_id, None))
@@ -117,9 +111,3 @@ class Revocations:
             except Exception:
                 logger.exception("could not remove logins that ended long ago; it is tried again")
             await asyncio.sleep(PRUNE_SECONDS)
-
-
-def _batches(items: Collection[Item]) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, BATCH)):
-        yield batch

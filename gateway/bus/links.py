@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from redis import exceptions
 from redis.asyncio import RedisCluster
@@ -19,9 +19,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.batches import batches
 from gateway.cluster.client import ANSWER_SECONDS, CHANGED, Client, version
-
-Item = TypeVar("Item")
 
 CHANNELS = 200
 """Channels of one command to subscribe; the answers to more would make others wait."""
@@ -195,10 +194,3 @@ async def _servers(client: Client) -> tuple[dict[str, Any], bool]:
     info = await client.info("server", target_nodes=client.get_random_primary_node())
     sharded = (version(info) or SHARDED) >= SHARDED
     return (primaries if sharded else dict(islice(primaries.items(), 1))), sharded
-
-
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut into lists of at most so many."""
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch

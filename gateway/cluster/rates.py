@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from gateway.batches import batches
 from gateway.cluster.link import Command, Link, Lost
 from gateway.limits import TokenBucket, TokenBuckets
 from gateway.tasks import stop
@@ -103,8 +104,8 @@ class SharedRates:
     async def settle(self) -> None:
         """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
         used, self._used[:] = self._used[:], []
-        for start in range(0, len(used), BATCH):
-            await self._settle(used[start : start + BATCH])
+        for some in batches(used, BATCH):
+            await self._settle(some)
 
     async def _settle_always(self) -> None:
         while True:

@@ -8,9 +8,9 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import islice
 from typing import Literal, Protocol
 
+from gateway.batches import batches
 from gateway.cluster.ledger import Change, Entry, Ledger, Subject
 from gateway.cluster.link import Lost
 
@@ -158,9 +158,8 @@ class SharedRoster:
     async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
         """Ask how users look to other nodes."""
         found: dict[str, There] = {}
-        remaining = iter(users)
         try:
-            while some := list(islice(remaining, READ_BATCH)):
+            for some in batches(users, READ_BATCH):
                 answers = await self._ledger.read([_user(name) for name in some])
                 for name, others in zip(some, answers, strict=True):
                     if (state := state_of(others)) is not None:

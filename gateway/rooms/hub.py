@@ -15,9 +15,9 @@ kept for it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from itertools import islice
 from typing import TypeVar, cast
 
+from gateway.batches import batches
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
 from gateway.rooms.audience import give_one
@@ -163,8 +163,8 @@ class Hub:
 
     async def look(self, names: Iterable[str]) -> None:
         """Compare rooms with the store, and see to those that are behind. Raises `Unavailable`."""
-        remaining, behind = iter(names), []
-        while batch := list(islice(remaining, BATCH)):
+        behind: list[Finding] = []
+        for batch in batches(names, BATCH):
             behind += await self._find_behind(batch)
             await asyncio.sleep(0)  # SQLite is asked without
         if behind:

@@ -7,6 +7,7 @@ from gateway.clock import Clock, milliseconds
 from gateway.settings import Settings
 from gateway.store import pruning
 from gateway.store.engine import Database
+from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,7 @@ class Retention:
     async def close(self) -> None:
         """Sweep no more."""
         if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait([self._sweeping])
+            await stop(self._sweeping)
 
     async def prune(self) -> int:
         """Remove what is due now, a small batch at a time; returns how many messages that were."""

@@ -7,8 +7,10 @@ with the store now and then; and every second while the bus is down, when the st
 import asyncio
 import logging
 
+from gateway.batches import batches
 from gateway.bus.base import Bus
 from gateway.rooms.hub import BATCH, Hub
+from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,7 @@ class Sweep:
     async def close(self) -> None:
         """Sweep no more."""
         if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait([self._sweeping])
+            await stop(self._sweeping)
 
     @property
     def sweeps(self) -> int:
@@ -45,10 +46,9 @@ class Sweep:
 
     async def _sweep(self) -> None:
         while True:
-            names = self._hub.rooms
-            batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
-            for batch in batches or [[]]:
-                await self._rest(1 / max(1, len(batches)))
+            some = list(batches(self._hub.rooms, BATCH)) or [[]]
+            for batch in some:
+                await self._rest(1 / len(some))
                 try:
                     await self._hub.look(batch)
                 except Unavailable:
