@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from gateway.bus import redis as redis_bus
 from tests.client import App
 from tests.postgres import any_postgres, fresh_database
 from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.valkey import Valkey, running_valkey
 
 _numbers = itertools.count(1)
 
@@ -132,3 +134,12 @@ def alice(unique: Callable[[str], str]) -> str:
 def bob(unique: Callable[[str], str]) -> str:
     """Another user of this test's own."""
     return unique("bob")
+
+
+@pytest.fixture
+def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    """A Valkey that a test may stop and freeze; that is noticed sooner than in earnest."""
+    monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
+    with running_valkey() as running:
+        yield running

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus import redis as redis_bus
 from tests.client import WAIT_SECONDS, App, ChatClient, Frame
 from tests.handlers.test_system import add_admin
 from tests.metrics import metrics_of
@@ -29,15 +28,6 @@ def valkey() -> Iterator[Valkey]:
 def nodes(valkey: Valkey, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Gateway]]:
     """Two gateways that the tests share, whose users and rooms have names of their own."""
     with fresh_database(postgres) as url, running_nodes(tmp_path_factory.mktemp("nodes"), url, valkey) as running:
-        yield running
-
-
-@pytest.fixture
-def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
-    """A server that a test may stop and freeze; that is noticed sooner than in earnest."""
-    monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
-    with running_valkey() as running:
         yield running
 
 

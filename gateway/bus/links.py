@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.batches import batches
-from gateway.cluster.client import ANSWER_SECONDS, CHANGED, Client, version
+from gateway.cluster.client import ANSWER_SECONDS, CHANGED, CLOSED, Client, version
 
 CHANNELS = 200
 """Channels of one command to subscribe; the answers to more would make others wait."""
@@ -91,7 +91,7 @@ class Link:
             for verb, channels in ((subscribe, joined), (unsubscribe, left))
             for batch in batches(channels, self._channels)
         ]
-        await self._hearing.send_packed_command(self._hearing.pack_commands(commands), check_health=False)
+        await _send(self._hearing, self._hearing.pack_commands(commands))
 
     async def hear(self) -> Message | Channel | None:
         """Wait for what comes next: a message, a channel that is heard from now on, or what is neither."""
@@ -118,7 +118,7 @@ class Link:
         if self._pings == 2:
             raise exceptions.TimeoutError("the server is silent")
         self._pings += 1
-        await self._hearing.send_command("PING", check_health=False)
+        await _send(self._hearing, self._hearing.pack_command("PING"))
 
     async def speak(self, messages: Iterable[Message]) -> None:
         """Publish, and wait until the server has it all."""
@@ -133,11 +133,18 @@ class Link:
         speaking = self._speaking
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await speaking.send_packed_command(speaking.pack_commands(commands), check_health=False)
+                await _send(speaking, speaking.pack_commands(commands))
                 for _ in commands:
                     await speaking.read_response(timeout=math.inf)
         except TimeoutError:
             raise exceptions.TimeoutError("the server is silent") from None
+
+
+async def _send(connection: AbstractConnection, packed: Iterable[bytes]) -> None:
+    if not connection.is_connected:
+        # redis-py would connect again, to a server that knows of no channel of ours.
+        raise exceptions.ConnectionError(CLOSED)
+    await connection.send_packed_command(packed, check_health=False)
 
 
 class Links:

@@ -35,6 +35,9 @@ OLDEST = (6, 2)
 CHANGED = "the cluster has changed"
 """Said where a server of a cluster no longer has what it had. It is looked up anew, as after any other loss."""
 
+CLOSED = "Connection closed by server"
+"""What redis-py says where a server has closed the connection."""
+
 Client: TypeAlias = "Redis | RedisCluster"
 
 
@@ -109,7 +112,7 @@ _TEXTS = (
     ("Cluster mode is not enabled", "expected a cluster and got a server that is none; write redis:// for it"),
     ("All slots are not covered", "the cluster is down: not all of its slots are served"),
     ("unknown command 'SENTINEL'", "expected sentinels and got a server that is none; write redis:// for it"),
-    ("Connection closed by server", "the server closed the connection"),
+    (CLOSED, "the server closed the connection"),
     (CHANGED, CHANGED),
 )
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (

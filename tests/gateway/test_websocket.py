@@ -1,6 +1,5 @@
 """Frames: bad ones are answered, and the connection lives."""
 
-import asyncio
 import json
 from contextlib import suppress
 
@@ -9,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
+from tests.waiting import until
 
 BAD_FRAMES = {
     "not JSON": "hello",
@@ -178,8 +178,6 @@ async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_fo
                 await ann.expect("chat.message")
                 if gateway.services.connections.count == 1:
                     break
-            async with asyncio.timeout(10):
-                while gateway.services.connections.count > 1:  # noqa: ASYNC110 - the server has no event for this
-                    await asyncio.sleep(0.01)
+            await until(lambda: gateway.services.connections.count == 1)
             ben.ws.transport.abort()
         await ann.expect_nothing()

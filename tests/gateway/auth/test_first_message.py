@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.waiting import until
 
 
 async def auth(client: ChatClient, token: str, **more: Any) -> None:
@@ -142,9 +143,11 @@ async def test_a_stranger_costs_one_task_and_leaves_nothing_behind(own_gateway: 
         assert gateway.services.connections.count == 0
         for client in clients[:10]:
             client.ws.transport.abort()
-    async with asyncio.timeout(5):
-        while await tasks(gateway) > before:  # noqa: ASYNC110 - the server has no event for this
-            await asyncio.sleep(0.01)
+    await until(lambda: has_tasks(gateway, before))
+
+
+async def has_tasks(gateway: Gateway, count: int) -> bool:
+    return await tasks(gateway) == count
 
 
 async def tasks(gateway: Gateway) -> int:

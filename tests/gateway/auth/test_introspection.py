@@ -12,6 +12,7 @@ from tests.client import App
 from tests.conftest import OwnGateway
 from tests.issuer import FakeService, basic, running_service
 from tests.server import Gateway
+from tests.waiting import until
 
 TOKEN = "opaque.Token~of+20/characters=="
 SECRET = "s3cret & the rest"
@@ -187,8 +188,7 @@ async def test_of_a_hundred_questions_twenty_are_asked_at_a_time_and_nobody_else
         service.hanging = True
         waiting = [asyncio.create_task(refused(app, f"token-{number}")) for number in range(100)]
         async with asyncio.timeout(3):
-            while service.times("/introspect") < 20:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.005)
+            await until(lambda: service.times("/introspect") == 20)
             async with app.socket(f"?token={own}") as client:
                 await client.expect("welcome")
         assert service.times("/introspect") == 20

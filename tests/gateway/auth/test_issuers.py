@@ -23,6 +23,7 @@ from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, encode, hmac_signer, rsa_signer
 from tests.issuer import FakeService, encoded, running_service
 from tests.server import Gateway
+from tests.waiting import until
 
 DAY = 24 * 3600
 
@@ -214,8 +215,7 @@ async def test_an_issuer_that_hangs_is_asked_once_and_slows_nobody_else(start: S
         gateway.clock.ahead = 30
         waiting = [asyncio.create_task(welcomed(app, issuer.token(second))) for _ in range(10)]
         async with asyncio.timeout(3):
-            while issuer.times("/keys") < 2:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.005)
+            await until(lambda: issuer.times("/keys") == 2)
             for query in (f"?token={own}", f"?service=acme&token={issuer.token(first)}"):
                 async with app.socket(query) as client:
                     await client.expect("welcome")

@@ -29,6 +29,7 @@ from tests.client import App
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, rsa_signer, signer_of
 from tests.server import settings_for_tests
+from tests.waiting import until
 
 GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 NAME = "20200101T000000Z-key1"
@@ -241,9 +242,7 @@ async def test_a_running_gateway_looks_by_itself(
     watch.start()
     try:
         made = make_file(settings.key_folder, "ES256", 0)
-        async with asyncio.timeout(5):
-            while ring.find(made.key.kid, 0) is None:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.005)
+        await until(lambda: ring.find(made.key.kid, 0))
     finally:
         await watch.close()
     assert "read the keys again" in caplog.text

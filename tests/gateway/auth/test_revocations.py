@@ -21,6 +21,7 @@ from schemas.base import Empty
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway
+from tests.waiting import until
 
 BY_A_LOOK = 3
 """Seconds. It takes half a second at most, on a machine that has nothing else to do."""
@@ -148,9 +149,7 @@ async def test_what_a_client_has_sent_before_the_end_is_not_handled_after_it(own
             await client.start("chat.send", room="lobby", text="too late")
             await app.http.post("/token/revoke", data={"token": grant["access_token"]})
             await client.expect_revoked()
-        async with asyncio.timeout(5):
-            while gateway.services.connections.count > 1:  # noqa: ASYNC110 - until the handler is done
-                await asyncio.sleep(0.01)
+        await until(lambda: gateway.services.connections.count == 1)  # the handler is done
         await witness.expect_nothing()
 
 
@@ -168,9 +167,7 @@ async def test_who_reads_nothing_is_gone_as_well_when_the_session_ends(own_gatew
             for _ in range(40):  # far more than the sockets take
                 gateway.loop.call_soon_threadsafe(connections.deliver, frame, user_id)
             await app.http.post("/token/revoke", data={"token": grant["access_token"]})
-            async with asyncio.timeout(5):
-                while connections.count > 1:  # noqa: ASYNC110 - until it is cut off
-                    await asyncio.sleep(0.01)
+            await until(lambda: connections.count == 1)
             deaf.ws.transport.abort()
 
 

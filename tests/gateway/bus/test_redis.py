@@ -25,6 +25,7 @@ from gateway.transport.frames import text_frame
 from tests.proxy import Proxy
 from tests.server import settings_for_tests
 from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
+from tests.waiting import until
 
 WAIT_SECONDS = 5
 
@@ -63,13 +64,6 @@ def said(text: str, room: str | None = "lobby", *, droppable: bool = False, **pa
     return BusEvent(text_frame(f'{{"type":"x","data":"{text}"}}'.encode(), droppable=droppable), room=room, **parts)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the bus has no event for every state that a test asks for
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def running_bus(url: str, *names: str, start: bool = True, **changes: Any) -> AsyncIterator[list[Node]]:
     """Give each named node its end of a bus."""
@@ -87,15 +81,6 @@ async def running_bus(url: str, *names: str, start: bool = True, **changes: Any)
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:
-    with running_valkey() as running:
-        yield running
-
-
-@pytest.fixture
-def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
-    """A server that a test may stop and freeze; that is noticed sooner than in earnest."""
-    monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
     with running_valkey() as running:
         yield running
 

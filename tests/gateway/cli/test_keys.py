@@ -12,6 +12,7 @@ import pytest
 from tests.client import App
 from tests.gateway.cli.conftest import RunHere
 from tests.server import running_gateway, settings_for_tests
+from tests.waiting import until
 
 KID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -111,9 +112,7 @@ async def test_a_running_gateway_takes_up_a_key_and_so_does_the_command_that_pri
             printed = (await asyncio.to_thread(run_here, tmp_path, "token", "alice")).out.strip()
             kid = json.loads(base64.urlsafe_b64decode(printed.split(".")[0] + "=="))["kid"]
             assert kid.startswith("20200101T")
-            async with asyncio.timeout(5):
-                while gateway.services.tokens.keys.find(kid, 0) is None:  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0.005)
+            await until(lambda: gateway.services.tokens.keys.find(kid, 0))
             for token in (before, printed):
                 async with app.socket(f"?token={token}") as client:
                     await client.expect("welcome", user="alice")

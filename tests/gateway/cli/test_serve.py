@@ -24,6 +24,7 @@ from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Ter
 from tests.gateway.cli.conftest import RunHere
 from tests.server import Gateway
 from tests.valkey import free_port
+from tests.waiting import until
 
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
@@ -325,9 +326,7 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
             deaf.ws.transport.pause_reading()
             clients = [await stack.enter_async_context(app.in_room(f"user-{n}", "lobby")) for n in range(4)]
             sending = [asyncio.create_task(send_to_the_end(client)) for client in clients]
-            async with asyncio.timeout(WAIT_SECONDS):
-                while len(acknowledged) < 200:  # noqa: ASYNC110 - enough for the deaf one's socket to be full
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(acknowledged) >= 200)  # enough for the deaf one's socket to be full
             served.process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             async with asyncio.timeout(WAIT_SECONDS):

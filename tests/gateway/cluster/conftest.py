@@ -1,6 +1,5 @@
 """A Valkey for all tests here, which are apart by their prefixes; gateways, and what is in one that makes it a node."""
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -18,9 +17,9 @@ from gateway.cluster.roster import SharedRoster
 from tests.nodes import running_nodes
 from tests.server import Gateway, settings_for_tests
 from tests.valkey import Valkey, running_valkey
+from tests.waiting import until
 
 LEASE_SECONDS = 1.0
-WAIT_SECONDS = 10
 
 _numbers = itertools.count(1)
 
@@ -45,11 +44,13 @@ class Node:
         await self.nodes.close()
         await self.ledger.close()
 
+    async def up(self) -> None:
+        """Wait until Redis is there."""
+        await until(lambda: self.link.is_up)
+
     async def settled(self) -> None:
         """Wait until all that was said is written, and all news told."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while self.ledger.unwritten or self.roster._telling:  # noqa: ASYNC110 - nobody else waits for this
-                await asyncio.sleep(0.001)
+        await until(lambda: not self.ledger.unwritten and not self.roster._telling)
 
     async def _bury(self, node: str, _: float) -> bool:
         self.buried.append(node)

@@ -6,7 +6,8 @@ from pathlib import Path
 from gateway.clock import SystemClock
 from gateway.cluster.burial import BATCH, Burial
 from gateway.store.engine import Database
-from tests.gateway.cluster.conftest import WAIT_SECONDS, RunNode
+from tests.gateway.cluster.conftest import RunNode
+from tests.waiting import until
 
 USERS = 10 * BATCH
 """So many that some are not written anew when the first are looked at."""
@@ -33,9 +34,7 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
             node.news.clear()
             before = node.nodes.id
             node.link.lose("no answer")
-            async with asyncio.timeout(WAIT_SECONDS):
-                while node.nodes.id == before or node.nodes._former:  # noqa: ASYNC110 - nobody else waits for this
-                    await asyncio.sleep(0.01)
+            await until(lambda: node.nodes.id != before and not node.nodes._former)
             await node.settled()
             assert (told, node.news, burial.users) == ([], [], 0)
             assert await node.roster.elsewhere(names[:1]) == {}

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +12,11 @@ import pytest
 from gateway.cluster.link import Command
 from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Served, serving
-from tests.gateway.cluster.conftest import LEASE_SECONDS, RunNode, RunNodes
+from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes
 from tests.nodes import SECRET
 from tests.server import Gateway
 from tests.valkey import Valkey
+from tests.waiting import until
 
 SOON = 6 * LEASE_SECONDS
 """Within which others notice that a node is gone; it takes two leases, and a busy machine takes its time."""
@@ -80,9 +81,7 @@ async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known
     async with run_node() as node:
         await node.link.ask([("HSET", f"{prefix}:user:bob", "0123456789abcdef ", "1 online")])
         assert await node.roster.elsewhere(["bob"]) == {"bob": "online"}
-        async with asyncio.timeout(SOON):
-            while await node.roster.elsewhere(["bob"]):  # noqa: ASYNC110 - nobody tells when
-                await asyncio.sleep(0.01)
+        await until(lambda: nowhere_else(node, "bob"))
 
 
 async def test_where_nothing_can_be_shared_each_node_lives_by_itself_until_it_can(
@@ -152,15 +151,18 @@ async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_w
             finally:
                 victim.process.send_signal(signal.SIGCONT)
             await ann.expect("presence.changed", user="bob", state="online")
-            await until_online(ann, "bob")
-            await until_online(ben, "alice")
+            await until(lambda: is_online(ann, "bob"))
+            await until(lambda: is_online(ben, "alice"))
             await ann.expect_nothing()
 
 
-async def until_online(client: ChatClient, *names: str) -> None:
-    async with asyncio.timeout(SOON):
-        while not all(user["state"] == "online" for user in await presence(client, *names)):  # noqa: ASYNC110 - likewise
-            await asyncio.sleep(0.01)
+async def nowhere_else(node: Node, user: str) -> bool:
+    return not await node.roster.elsewhere([user])
+
+
+async def is_online(client: ChatClient, user: str) -> bool:
+    [found] = await presence(client, user)
+    return bool(found["state"] == "online")
 
 
 async def presence(client: ChatClient, *names: str) -> list[Frame]:
@@ -172,9 +174,3 @@ async def until_heard(client: ChatClient, **parts: str) -> None:
     async with asyncio.timeout(SOON):
         while not parts.items() <= (await client.next()).get("data", {}).items():
             pass
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
-        while not holds():  # noqa: ASYNC110 - nobody tells when
-            await asyncio.sleep(0.01)

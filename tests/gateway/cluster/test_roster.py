@@ -10,6 +10,7 @@ from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.metrics import metrics_of
 from tests.valkey import Valkey, running_cluster
+from tests.waiting import until
 
 
 async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_that_all_are_left(
@@ -106,9 +107,7 @@ async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
             assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
             gone = one.nodes.id
             await one.nodes.close()
-            async with asyncio.timeout(10):
-                while other.buried != [gone]:  # noqa: ASYNC110 - nobody tells when
-                    await asyncio.sleep(0.01)
+            await until(lambda: other.buried == [gone])
             assert await other.roster.elsewhere(["bob"]) == {}
 
 
@@ -176,11 +175,9 @@ async def test_a_redis_that_hangs_holds_nobody_up_for_longer_than_it_is_waited_f
 
 async def until_up(*nodes: Node) -> None:
     """Wait until nodes have found Redis again and said all that they have to say."""
-    async with asyncio.timeout(10):
-        for node in nodes:
-            while not node.link.is_up:  # noqa: ASYNC110 - nobody tells when
-                await asyncio.sleep(0.01)
-            await node.settled()
+    for node in nodes:
+        await node.up()
+        await node.settled()
 
 
 async def test_a_user_on_two_nodes_who_leaves_one_stays_online_whatever_their_clocks_say(
@@ -254,12 +251,14 @@ async def test_while_redis_is_away_users_come_and_go_and_are_counted_on_their_no
             figures = await metrics_of(here)
             assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (0, 1)
             valkey.start()
-            async with asyncio.timeout(10):
-                while await states(ann, "bob", "carol") != ["online", "offline"]:  # noqa: ASYNC110 - nobody tells when
-                    await asyncio.sleep(0.05)
+            await until(lambda: are(ann, bob="online", carol="offline"))
             figures = await metrics_of(here)
             assert (figures["gateway_shared_up"], figures["gateway_shared_lost_total"]) == (1, 1)
             assert figures["gateway_shared_guesses_total"] > 0
+
+
+async def are(client: ChatClient, **states_of: str) -> bool:
+    return await states(client, *states_of) == list(states_of.values())
 
 
 async def states(client: ChatClient, *names: str) -> list[str]:

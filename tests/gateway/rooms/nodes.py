@@ -269,13 +269,6 @@ class Nodes:
         return found, {name for name, user_id in self._user_ids.items() if user_id in ids}
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - of anything in this process
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def running_nodes(
     count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str

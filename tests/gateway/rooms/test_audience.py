@@ -1,14 +1,13 @@
 """Those who hear a room: each is given what happens while it is there, in order, and nobody holds the others up."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from gateway.bus.base import BusEvent
 from gateway.rooms.audience import CHUNK, Audience
 from gateway.transport.frames import Frame, text_frame
-from tests.gateway.rooms import nodes
+from tests.waiting import until
 
 
 class Ear:
@@ -31,12 +30,6 @@ def event(text: bytes) -> BusEvent:
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - ears have no event for this
-            await asyncio.sleep(0)
 
 
 async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_before() -> None:
@@ -78,7 +71,7 @@ async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_u
     assert sum(len(ear.heard) for ear in crowd) == given + 3
     audience.give(event(b"three"))
     staying = [ear for ear in crowd if ear not in {early, late}]
-    await nodes.until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
+    await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
     assert (early.heard, late.heard) == ([b"one", b"two"], [b"one", b"two"])
 
 

@@ -11,7 +11,8 @@ from gateway.rooms.missed import Gaps
 from gateway.rooms.sweep import Sweep
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.rooms import RoomPosition
-from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes, until
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.rooms import hub
 from handlers.errors import NotAMember, NotFound
-from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes, until
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
+from tests.waiting import until
 
 ROOMS = ("red", "blue")
 PEOPLE = ("ann", "ben", "cat", "dan")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes, until
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
+from tests.waiting import until
 
 
 @pytest.fixture

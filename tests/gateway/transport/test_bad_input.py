@@ -21,6 +21,7 @@ from gateway.transport.uvicorn_protocol import GatewayProtocol
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.waiting import until
 from tests.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 
 MOMENT = 2.0
@@ -353,11 +354,9 @@ async def nothing_left_behind(gateway: Gateway) -> AsyncIterator[None]:
     """See that what is done in this block leaves no connection, no object and no open file."""
     before = (gateway.services.connections.count, alive(), len(os.listdir("/proc/self/fd")))
     yield
-    async with asyncio.timeout(2 * WAIT_SECONDS):
-        while gateway.services.connections.count > before[0] or len(os.listdir("/proc/self/fd")) > before[2]:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        while alive() > before[1]:  # noqa: ASYNC110 - the server has no event for any of this
-            await asyncio.sleep(0.05)
+    await until(lambda: gateway.services.connections.count <= before[0])
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= before[2])
+    await until(lambda: alive() <= before[1])
 
 
 WAYS_TO_GO: dict[str, Callable[[Wire], Any]] = {
@@ -414,7 +413,5 @@ async def test_who_neither_reads_nor_answers_a_ping_is_gone_with_all_that_was_st
         line.writer.transport.pause_reading()  # type: ignore[attr-defined]
         protocol = only(GatewayProtocol)
         await fill_the_socket(line, protocol)
-        async with asyncio.timeout(WAIT_SECONDS):
-            while gateway.services.connections.count:  # noqa: ASYNC110 - the server has no event for this
-                await asyncio.sleep(0.01)
+        await until(lambda: gateway.services.connections.count == 0)
         assert protocol.disconnected

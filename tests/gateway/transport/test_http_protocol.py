@@ -14,6 +14,7 @@ from gateway.transport.http_protocol import MAX_HEAD_BYTES, supported
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, settings_for_tests
+from tests.waiting import until
 from tests.wire import handshake, wire
 
 SECONDS = 0.4
@@ -126,7 +127,7 @@ async def test_a_thousand_connections_that_never_log_in_hold_no_more_than_an_add
                 await answers
                 for _, writer in silent:
                     writer.close()
-        await _until(lambda: _open_files() <= before)
+        await until(lambda: _open_files() <= before)
         assert len(caplog.records) <= 20
         await client.expect_nothing()
 
@@ -188,9 +189,3 @@ def test_a_library_that_has_moved_is_not_used_and_the_log_says_so(
 
 def _open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the server has no event for this
-            await asyncio.sleep(0.01)

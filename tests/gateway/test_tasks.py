@@ -1,0 +1,47 @@
+"""Ending tasks."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from gateway.tasks import AGAIN_SECONDS, stop
+
+
+async def stubborn(cancellations: int) -> None:
+    """Lose so many cancellations."""
+    for _ in range(cancellations):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+    await asyncio.sleep(60)
+
+
+async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
+    tasks = [asyncio.create_task(stubborn(count)) for count in range(3)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stop(*tasks)
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_whoever_is_cancelled_while_it_ends_tasks_leaves_none_running() -> None:
+    task = asyncio.create_task(stubborn(2))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(stop(task))
+    await asyncio.sleep(AGAIN_SECONDS / 2)
+    assert not task.done()
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await stopping
+    assert task.cancelled()
+
+
+async def test_how_tasks_ended_is_nobodys_business_any_more() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await stop(task)
+    await stop()

@@ -1,0 +1,20 @@
+"""Waiting for what nobody tells of: what another task, thread or process comes to do."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+WAIT_SECONDS = 20
+"""Far more than anything takes here, also on a busy machine."""
+
+LOOK_SECONDS = 0.005
+
+
+async def until(holds: Callable[[], object | Awaitable[object]], within: float = WAIT_SECONDS) -> None:
+    """Wait until a condition holds, or fail after so many seconds; what it gives may have to be awaited."""
+    async with asyncio.timeout(within):
+        while True:
+            found = holds()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
