@@ -223,5 +223,4 @@ async def test_what_is_for_those_inside_is_not_shown_outside(proxy: Proxy) -> No
 
 async def test_a_body_of_a_megabyte_is_refused(proxy: Proxy) -> None:
     async with proxy.client() as http:
-        # 502 where the gateway has refused it, and hung up, before Caddy had passed on the rest.
-        assert (await http.post("/users", content=b"x" * 1_000_000)).status_code in {413, 502}
+        assert (await http.post("/users", content=b"x" * 1_000_000)).status_code == 413
