@@ -7,6 +7,7 @@ nesting and U+0000. Those are refused here, at little cost for the messages that
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -23,12 +24,11 @@ def loads(text: str, *, max_depth: int) -> Any:
     except ValueError as error:
         # orjson names what is wrong and where, without a word of the text.
         raise NotStrictJson(f"this is not JSON: {error}") from None
-    # Each level opens with a bracket, so few brackets cannot be deep. Brackets in strings only make us look closer
-    # than was needed.
-    if text.count("{") + text.count("[") > max_depth and _depth(value) > max_depth:
-        raise NotStrictJson(f"it is nested more than {max_depth} levels deep")
-    if not _has_each_key_once(text, _keys(value)):
-        json.loads(text, object_pairs_hook=_refuse_duplicates)
+    try:
+        if not _has_each_key_once(text, _keys(value, max_depth)):
+            json.loads(text, object_pairs_hook=_refuse_duplicates)
+    except RecursionError:  # also of what a second value of the same key has hidden from us
+        raise NotStrictJson(f"it is nested more than {max_depth} levels deep") from None
     if "\\u0000" in text and _has_nul(value):
         raise NotStrictJson("U+0000 is not allowed in a string")
     return value
@@ -46,29 +46,20 @@ def _has_each_key_once(text: str, keys: int) -> bool:
 _SPACE_BEFORE_COLON = re.compile(r'"[ \t\n\r]+:')
 
 
-def _depth(value: object) -> int:
-    # Level by level: as deep as orjson lets through, without recursion.
-    depth = 0
-    level = [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        depth += 1
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
-    return depth
-
-
-def _keys(value: object) -> int:
+def _keys(value: Any, levels: int) -> int:
+    """Count the keys on all levels; raises `RecursionError` if there are more levels than that."""
     # Spelt out, for every message passes here: a generator for each level takes three times as long.
-    if type(value) is dict:
-        count = len(value)
-        for item in value.values():
-            if type(item) is dict or type(item) is list:
-                count += _keys(item)
-        return count
     count = 0
-    if type(value) is list:
-        for item in value:
-            if type(item) is dict or type(item) is list:
-                count += _keys(item)
+    items: Iterable[Any] = ()
+    if type(value) is dict:
+        count, items = len(value), value.values()
+    elif type(value) is list:
+        items = value
+    if not levels:
+        raise RecursionError
+    for item in items:
+        if type(item) is dict or type(item) is list:
+            count += _keys(item, levels - 1)
     return count
 
 

@@ -72,3 +72,9 @@ def test_depth_is_counted_in_arrays_and_objects(depth: int, opening: str, closin
 
 def test_many_shallow_arrays_are_not_deep() -> None:
     assert len(strict_json.loads("[" + ",".join(["[]"] * 1000) + "]", max_depth=2)) == 1000
+
+
+@pytest.mark.parametrize("depth", [9, 900, 1020])
+def test_a_thousand_levels_behind_a_key_that_is_there_twice_are_refused_as_well(depth: int) -> None:
+    with pytest.raises(NotStrictJson):
+        strict_json.loads('{"a":' + "[" * depth + "]" * depth + ',"a":1}', max_depth=8)

@@ -30,6 +30,7 @@ BAD_FRAMES = {
     "100 levels of arrays": '{"type":"echo","data":' + "[" * 100 + "]" * 100 + "}",
     "100 levels of objects": '{"type":"echo","data":' + '{"a":' * 100 + "1" + "}" * 101,
     "50,000 levels": "[" * 50_000,
+    "1,000 levels behind a duplicate key": '{"type":"echo","data":' + "[" * 1000 + "]" * 1000 + ',"data":1}',
     "a duplicate key": '{"type":"ping","type":"bye"}',
     "a duplicate key far in": '{"type":"echo","data":[{"a":1,"b":":","a":2}]}',
     "a duplicate key behind spaces": '{"type" :"echo","data":{"a" : 1, "a" :2}}',
