@@ -14,7 +14,7 @@ run: $(VENV)/.installed ## start the gateway on http://127.0.0.1:8000, with its 
 	@exec $(BIN)/gateway serve
 
 test: $(VENV)/.installed-dev ## run the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without changing a file
 	$(BIN)/ruff format --check .
