@@ -31,11 +31,10 @@ MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 MAX_RSA_BITS = 8192
 """Verifying with a longer one costs more than anybody needs, and its length is the issuer's choice, not ours."""
 
+# Without a shared secret, jose can do these; it has neither PS256 nor EdDSA.
 # RFC 7518 §3.4
 CURVES: dict[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 RSA_ALGORITHMS = ("RS256", "RS384", "RS512")
-ASYMMETRIC = (*RSA_ALGORITHMS, *CURVES)
-"""All that jose can do without a shared secret. It has neither PS256 nor EdDSA."""
 
 # RFC 8725 §3.14: three parts, base64url without padding, and nothing else.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
 """How long Redis may take for what it is asked at once, before it counts as down."""
 
 Part = str | bytes | int | float
@@ -52,7 +52,7 @@ class Link:
     async def probe(self, commands: Sequence[Command]) -> list[Any]:
         """Do what `ask` does, even though Redis is taken to be down."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 pipeline = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)

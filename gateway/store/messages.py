@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.rooms import RoomRow
@@ -86,11 +86,6 @@ async def changed_since(connection: AsyncConnection, room_id: int, offset: int, 
     """Read the messages whose last event came after an offset, in the order of those events."""
     query = _rows().where(messages.c.room_id == room_id, messages.c.changed > offset)
     return await _read(connection, query.order_by(messages.c.changed).limit(limit))
-
-
-async def matching(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[MessageRow]:
-    """Read the messages that meet a condition, in the order in which they were sent."""
-    return await _read(connection, _rows().where(condition).order_by(messages.c.room_id, messages.c.offset))
 
 
 def _rows() -> Select[Any]:
