@@ -116,6 +116,10 @@ class Connections:
         """How many there are."""
         return len(self._everyone)
 
+    async def count_elsewhere(self) -> int:
+        """Tell how many there are on other nodes, as far as this one knows."""
+        return await self._roster.connections_elsewhere()
+
     def deliver(self, frame: Frame, user_id: str | None = None) -> int:
         """Give an event to every connection, or to those of one user; returns how many that were."""
         if user_id is None:

@@ -115,8 +115,9 @@ class ChatSession:
         self.ws.outbox.hold()
 
     async def tell_everyone(self, event: Event) -> int:
-        """Send an event to every connection; returns how many that were."""
-        return await self.services.bus.publish(BusEvent(frames.event(event)))
+        """Send an event to every connection, on all nodes; returns how many that were."""
+        here = await self.services.bus.publish(BusEvent(frames.event(event)))
+        return here + await self.services.connections.count_elsewhere()
 
     def deliver(self, frame: Frame) -> None:
         """Take an event; never waits and never raises."""

@@ -155,7 +155,7 @@ class Session(Protocol):
         """Send an event to this connection alone."""
 
     async def tell_everyone(self, event: Event) -> int:
-        """Send an event to every connection; returns how many that were."""
+        """Send an event to every connection, on all nodes; returns how many that were."""
 
     def hang_up(self, close: Close) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""

@@ -56,6 +56,9 @@ class Roster(Protocol):
     async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
         """Tell how users look to other nodes; those who are on none are left out."""
 
+    async def connections_elsewhere(self) -> int:
+        """Tell how many connections other nodes have."""
+
 
 class AloneRoster:
     """The roster of a gateway that is one process."""
@@ -96,6 +99,10 @@ class AloneRoster:
     async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
         """Tell that nobody is elsewhere."""
         return {}
+
+    async def connections_elsewhere(self) -> int:
+        """Tell that there are none."""
+        return 0
 
 
 class SharedRoster:
@@ -168,6 +175,15 @@ class SharedRoster:
             self.guesses += 1
         return found
 
+    async def connections_elsewhere(self) -> int:
+        """Ask how many connections other nodes have."""
+        try:
+            [others] = await self._ledger.read([_EVERYBODY])
+        except Lost:
+            self.guesses += 1
+            return 0
+        return sum(count_of(entry.value) for entry in others)
+
     def tell(self, room: str, user: str, state: There | Literal["offline"]) -> None:
         """Tell a room how a user looks now."""
         self._news(room, user, state)
@@ -213,9 +229,9 @@ class SharedRoster:
 
     def _say_counts(self, user: str, address: str) -> None:
         self._say_user(user)
+        self._ledger.say(_EVERYBODY, "", _said(self._count.of_all))
         if self._max_per_address:
-            count = self._count.of_address[address]
-            self._ledger.say(_address(address), "", str(count) if count else None)
+            self._ledger.say(_address(address), "", _said(self._count.of_address[address]))
 
     def _say_user(self, user: str) -> None:
         count = self._count.of_user[user]
@@ -231,6 +247,7 @@ class LocalCount:
         self._max_per_address = max_per_address
         self.of_user: Counter[str] = Counter()
         self.of_address: Counter[str] = Counter()
+        self.of_all = 0
 
     def admit(self, user: str, address: str) -> bool:
         """Count one more in, if it may be."""
@@ -238,10 +255,12 @@ class LocalCount:
             return False
         self.of_user[user] += 1
         self.of_address[address] += 1
+        self.of_all += 1
         return True
 
     def release(self, user: str, address: str) -> None:
         """Count one out."""
+        self.of_all -= 1
         for counter, key in ((self.of_user, user), (self.of_address, address)):
             counter[key] -= 1
             if counter[key] <= 0:
@@ -281,6 +300,13 @@ def _state(value: str | None) -> There | None:
     if found is None:
         return None
     return "online" if found[2] == "online" else "away"
+
+
+def _said(count: int) -> str | None:
+    return str(count) if count else None
+
+
+_EVERYBODY: Subject = ("connections", "all")
 
 
 def _user(name: str) -> Subject:

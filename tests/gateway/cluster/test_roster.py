@@ -8,6 +8,7 @@ import pytest
 
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
+from tests.handlers.test_system import add_admin
 from tests.metrics import metrics_of
 from tests.valkey import Valkey, running_cluster
 from tests.waiting import until
@@ -53,6 +54,31 @@ async def test_a_user_is_away_when_all_nodes_say_so_and_back_when_one_does(run_n
         one.roster.note("bob", "online", None, set)  # leaves where the user was not away
         await one.settled()
         assert sorted(one.news)[::2] == [("garden", "bob", "away"), ("lobby", "bob", "away")]
+
+
+async def test_connections_of_all_nodes_are_counted_but_those_of_a_dead_one(run_node: RunNode) -> None:
+    async with run_node() as one:
+        async with run_node() as other:
+            for node, users in ((one, ("alice", "bob")), (other, ("bob", "bob", "carol"))):
+                for user in users:
+                    assert await node.roster.admit(user, "::1")
+                node.roster.release("bob", "::1")
+                await node.settled()
+            assert await one.roster.connections_elsewhere() == 2
+            assert await other.roster.connections_elsewhere() == 1
+            gone = other.nodes.id
+        await until(lambda: one.buried == [gone])
+        assert await one.roster.connections_elsewhere() == 0
+
+
+async def test_an_announcement_tells_how_many_it_reaches_on_all_nodes(run_nodes: RunNodes) -> None:
+    nodes = run_nodes()
+    await nodes[0].run(add_admin(nodes[0], "alice"))
+    async with App(nodes[0]) as here, App(nodes[1]) as there:
+        async with here.connect("alice") as ann, there.connect("bob") as ben, there.connect("bob") as too:
+            assert await ann.ask("announce", text="We restart at noon.") == {"reached": 3}
+            for client in (ann, ben, too):
+                await client.expect("announcement", text="We restart at noon.")
 
 
 async def test_who_leaves_a_room_that_is_told_otherwise_is_no_news(run_node: RunNode) -> None:
