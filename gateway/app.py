@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway import chat
+from gateway.alone import alone
 from gateway.audit import Audit
 from gateway.auth import keys
 from gateway.auth.authorizers import Authorizer, OwnTokens
@@ -133,6 +134,8 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         wheel = Wheel()
         stack.callback(wheel.close)
         bus = make_bus(settings)
+        if not bus.is_shared:
+            stack.enter_context(alone(settings.data_dir))
         stack.push_async_callback(bus.close)
         shared = await stack.enter_async_context(together(settings, database, clock))
         connections = Connections(settings, clock, shared.roster, shared.buckets)
