@@ -314,7 +314,7 @@ def _changes(row: MessageRow) -> dict[str, Any]:
         "offset": row.offset,
         "changed": row.changed,
         "text": row.text,
-        "body": row.body,
+        "body": _json_text(row.body),
         "edited_at": row.edited_at,
         "deleted_at": row.deleted_at,
     }

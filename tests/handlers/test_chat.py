@@ -350,6 +350,43 @@ async def test_an_edit_to_wrong_content_is_refused(app: App, alice: str, room: s
         assert (await client.ask("chat.history", room=room))["messages"] == [sent]
 
 
+async def test_a_body_of_any_json_is_kept_as_it_was_sent_and_as_it_was_edited(app: App, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as client:
+        for body in BODIES:
+            sent = await client.ask("chat.send", room=room, body=body)
+            await client.expect("chat.message", body=body)
+            first = await client.ask("chat.send", room=room, text="to be edited", reply_to=sent["message"]["id"])
+            await client.expect("chat.message")
+            edited = await client.ask("chat.edit", room=room, message_id=first["message"]["id"], body=body)
+            assert (await client.expect("chat.edited")) == edited["message"]
+            history = await client.ask("chat.history", room=room, after=sent["message"]["offset"] - 1)
+            assert [message["body"] for message in history["messages"]] == [body, body]
+            assert [type(message["body"]) for message in history["messages"]] == [type(body)] * 2
+            assert history["messages"] == [sent["message"], edited["message"]]
+        gone = await client.ask("chat.delete", room=room, message_id=edited["message"]["id"])
+        assert gone["message"]["deleted"]
+
+
+BODIES = [
+    "hi",
+    "",
+    "null",
+    "5",
+    '{"a":1}',
+    5,
+    0,
+    -0.5,
+    True,
+    False,
+    [],
+    {},
+    [None],
+    {"a": [1, {"b": "c"}]},
+    2**63 - 1,
+    2**64 - 1,
+]
+
+
 async def test_a_deleted_message_leaves_its_place_and_nothing_of_what_it_said(
     app: App, gateway: Gateway, alice: str, bob: str, room: str
 ) -> None:
