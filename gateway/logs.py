@@ -6,6 +6,7 @@ import logging.config
 import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from urllib.parse import unquote_plus
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the HTTP request or WebSocket connection that is being served."""
@@ -16,9 +17,9 @@ _CREDENTIALS = re.compile(
     # A refresh token.
     r"|gwr_[A-Za-z0-9_\-]*"
     # The value of a parameter, header, field or cookie that carries a credential.
-    r"|(?<=token=)[^&\s\"']+"
-    r"|(?<=ticket=)[^&\s\"']+"
-    r"|(?<=password=)[^&\s\"']+"
+    r"|(?<=token=)[^&\s\"]+"
+    r"|(?<=ticket=)[^&\s\"]+"
+    r"|(?<=password=)[^&\s\"]+"
     # All of it: what is no token may be a password with spaces, in the wrong place.
     r"|(?<=bearer )[^\r\n\"',]+"
     r"|(?<=\bbearer\.)[^\s\"',]+"
@@ -28,12 +29,22 @@ _CREDENTIALS = re.compile(
     re.IGNORECASE,
 )
 
+_ENCODED = re.compile(r"(?:^|(?<=[\s\"'?]))[^\s\"'?]*%[0-9a-f]{2}[^\s\"]*", re.IGNORECASE)
+_REDACTED = "[redacted]"
+
 TRACE = 5
 
 
 def redact(text: str) -> str:
     """Put `[redacted]` in the place of every credential."""
-    return _CREDENTIALS.sub("[redacted]", text)
+    text = _CREDENTIALS.sub(_REDACTED, text)
+    return _ENCODED.sub(_redact_encoded, text) if "%" in text else text
+
+
+def _redact_encoded(found: re.Match[str]) -> str:
+    # Whoever writes `%74oken=` for `token=` is understood as well.
+    decoded = unquote_plus(found[0]).replace(_REDACTED, "")
+    return _REDACTED if _CREDENTIALS.search(decoded) else found[0]
 
 
 class TextFormatter(logging.Formatter):
@@ -136,6 +147,8 @@ def guard_logs() -> None:
 
     uvicorn writes the whole path of a WebSocket, `?token=` included, on the logger `uvicorn.error`.
     """
+    # It warns of each form that is none.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     uvicorn = logging.getLogger("uvicorn.error")
     if not any(isinstance(each, NoFloods) for each in uvicorn.filters):
         uvicorn.addFilter(NoFloods())

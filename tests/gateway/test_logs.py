@@ -28,6 +28,10 @@ TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIj
         f"cut short: {TOKEN[:60]}",
         f"cut shorter: {TOKEN[:30]}...",
         "?token=not-even-a-jwt-but-20-characters",
+        "?token=a'not-even-a-jwt-but-20-characters",
+        "GET /ws/chat?service=a&%74oken=not-even-a-jwt-but-20-characters HTTP/1.1",
+        f"/ws/chat?x=%20&%74o%6ben=%65{TOKEN[1:]}",
+        "'query_string': b'%74%69cket=not-even-a-jwt-but-20-characters'",
         "Authorization: Bearer not-even-a-jwt-but-20-characters",
         "ticket=not-even-a-jwt-but-20-characters",
         "username=alice&password=not-even-a-jwt-but-20",
@@ -47,9 +51,16 @@ def test_a_credential_is_redacted_wherever_it_stands(line: str) -> None:
     assert "not-even" not in redacted
 
 
-@pytest.mark.parametrize("line", ["a token is not valid", "/ws/chat?service=gateway", "expected 12 tokens", "hey JSON"])
+@pytest.mark.parametrize(
+    "line",
+    ["a token is not valid", "/ws/chat?service=gateway", "expected 12 tokens", "hey JSON", "100%", "/a%20b?c=%64"],
+)
 def test_other_lines_stay_as_they_are(line: str) -> None:
     assert redact(line) == line
+
+
+def test_what_is_beside_a_credential_stays_readable() -> None:
+    assert redact("?token=secret&service=a%20b") == "?token=[redacted]&service=a%20b"
 
 
 def test_the_lines_of_another_server_keep_their_parts() -> None:
@@ -150,6 +161,8 @@ async def test_no_credential_of_any_carrier_reaches_any_log_line(
             for query, handshake in (
                 (f"?token={secret}&service=gateway", {}),
                 (f"?ticket={secret}", {}),
+                (f"?%74oken=%{ord(secret[0]):x}{secret[1:]}", {}),
+                (f"?%74icket={secret}", {}),
                 ("", {"additional_headers": {"Authorization": f"Bearer {secret}"}}),
                 ("", {"subprotocols": ["gateway.v1", f"bearer.{secret}"]}),
                 ("", {"additional_headers": cookie}),
