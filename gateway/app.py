@@ -94,6 +94,8 @@ def create_app(
         version="0.1.0",
         lifespan=lifespan,
         max_body_size=MAX_BODY_BYTES,
+        # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
+        redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)

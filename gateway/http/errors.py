@@ -26,6 +26,7 @@ from handlers.errors import (
     field_path,
 )
 from schemas.base import FieldError
+from schemas.codes import Status
 from schemas.errors import ErrorBody
 
 logger = logging.getLogger(__name__)
@@ -84,9 +85,9 @@ async def _http_exception(_: HTTPConnection, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return error_response(NotFound("there is nothing at this path"))
     phrase = HTTPStatus(error.status_code).phrase
-    body = ErrorBody(
-        status=error.status_code * 100, name=phrase.lower().replace(" ", "_"), message=phrase, retryable=False
-    )
+    status = error.status_code * 100
+    name = Status(status).name if status in set(Status) else phrase.replace(" ", "_")
+    body = ErrorBody(status=status, name=name.lower(), message=phrase, retryable=False)
     return JSONResponse(body.model_dump(exclude_none=True), status_code=error.status_code, headers=error.headers)
 
 

@@ -57,6 +57,14 @@ async def test_one_session_is_ended_with_its_connections(app: App, alice: str, b
     assert again.status_code == 404
 
 
+async def test_a_session_with_no_id_is_none_and_ends_no_other(app: App, alice: str) -> None:
+    mine, other = await app.grant(alice), await app.grant(alice)
+    async with app.connect_with(other["access_token"]) as there:
+        response = await app.ask("DELETE", "/users/me/sessions/", mine["access_token"])
+        assert (response.status_code, response.json()["name"]) == (404, "not_found")
+        await there.expect_nothing()
+
+
 async def test_all_other_sessions_are_ended_at_once(app: App, alice: str, bob: str) -> None:
     mine, *others = [await app.grant(alice) for _ in range(3)]
     async with (
