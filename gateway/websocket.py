@@ -80,7 +80,7 @@ class GatewayWebSocket(WebSocket):
         """
         if self._direct is not None:
             self._direct.limit(MAX_FIRST_BYTES)
-        text = await self._next_text()
+        text = await self._next_text(strictly=True)
         if self._direct is not None:
             self._direct.limit(None)
         if text is None or self.ended is not None:
@@ -147,23 +147,27 @@ class GatewayWebSocket(WebSocket):
         self.outbox.answer(frames.error(id, error.body()))
         self.end(close)
 
-    async def _next_text(self) -> str | None:
+    async def _next_text(self, *, strictly: bool = False) -> str | None:
+        """Wait for a text to handle; None at the end. A binary frame is answered, or `strictly` raises `BadFrame`."""
         while self.ended is None:
             item = await self._next()
             if self.ended is not None:
                 return None
-            text = item if isinstance(item, str) else self._text_of(item)
+            text = item if isinstance(item, str) else self._text_of(item, strictly=strictly)
             if text is None or (text and not text.isspace()):
                 return text
             self._within_rate(None, self.clock.steady())
         return None
 
-    def _text_of(self, event: Message) -> str | None:
+    def _text_of(self, event: Message, *, strictly: bool) -> str | None:
         """Give the text of an ASGI event: none at the end, an empty one if there is nothing to handle."""
         if event["type"] == "websocket.disconnect":
             return None
         if event.get("bytes"):
-            self.refuse(None, BadFrame("expected a text frame with a JSON object, got a binary frame"))
+            error = BadFrame("expected a text frame with a JSON object, got a binary frame")
+            if strictly:
+                raise error
+            self.refuse(None, error)
         return event.get("text") or ""
 
     async def _receive_patiently(self) -> Message:

@@ -3,15 +3,24 @@
 Control frames and fragments cost ten times what a whole message costs, and uvicorn takes any number of them, as fast
 as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far more than
 any client needs; whoever sends more is told `rate_abuse` and closed.
+
+What the library answers to a bad handshake quotes it, tokens included; here it is told what is wrong in other words.
 """
 
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidMessage, SecurityError
+from websockets.frames import Close as WireClose
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
 
 from gateway.limits import TokenBucket
 from gateway.transport import frames
+from gateway.transport.answers import plain_answer
 from schemas.codes import Close
 
 FRAMES_PER_SECOND = 1000
@@ -38,6 +47,24 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             super().data_received(data[start : start + SLICE_BYTES])
             if self.transport.is_closing():
                 return
+        if not self.handshake_initiated and self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # uvicorn 0.54 keeps such a socket open, silent, for ever.
+            self.transport.write(_TOO_LONG if _is_too_long(self.conn.handshake_exc) else _UNREADABLE)
+            self.transport.close()
+
+    def handle_connect(self, event: Any) -> None:
+        """Take a handshake."""
+        self.conn.reject = partial(_reject, self.conn)  # type: ignore[method-assign]
+        try:
+            super().handle_connect(event)
+        finally:
+            del self.conn.reject
+
+    async def send(self, message: Any) -> None:
+        """Take an ASGI event from the application."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # uvicorn 0.54 would log an error for each handshake that is refused so
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the client does not read its answers (RFC 6455 §5.5.3 lets us leave some out)."""
@@ -71,8 +98,14 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Close with the library's code; a close frame between two fragments is answered like any other.
 
-        RFC 6455 §5.4 allows control frames there; `websockets` answers this one with 1002.
+        RFC 6455 §5.4 allows control frames there; `websockets` answers this one with 1002. For what is too large, the
+        reason is ours.
         """
+        sent = self.conn.close_sent
+        if sent is not None and sent.code == Close.TOO_LARGE.code and not self.close_sent:
+            self.conn.data_to_send()
+            payload = WireClose(sent.code, Close.TOO_LARGE.reason).serialize()
+            self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
         received = self.conn.close_rcvd
         if received is not None and not self.close_sent:
             payload = b"" if received.code == NO_CODE else received.serialize()
@@ -110,3 +143,24 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def _cut_if_unread(self) -> None:
         if self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+def _reject(connection: ServerProtocol, status: int, _: str) -> Response:
+    """Refuse a handshake without quoting it."""
+    header = getattr(connection.handshake_exc, "name", None)  # of a header that is missing or wrong
+    what = f"its header {header} is missing or wrong" if header else f"it was refused with {HTTPStatus(status).phrase}"
+    return ServerProtocol.reject(connection, status, f"expected a WebSocket handshake (RFC 6455 section 4.1); {what}\n")
+
+
+def _is_too_long(error: Exception) -> bool:
+    # Before version 16, `websockets` said so by the cause.
+    return not isinstance(error, InvalidMessage) or isinstance(error.__cause__, SecurityError)
+
+
+# RFC 6585 §5
+_TOO_LONG = plain_answer(
+    "431 Request Header Fields Too Large", "this request has a line of over 8,192 bytes, or more than 128 headers\n"
+)
+_UNREADABLE = plain_answer(
+    "400 Bad Request", "expected a WebSocket handshake (RFC 6455 section 4.1), which has no body\n"
+)

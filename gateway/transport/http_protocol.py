@@ -12,6 +12,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.transport.answers import plain_answer
+
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 65536
@@ -20,15 +22,8 @@ MAX_HEAD_BYTES = 65536
 SWEEP_SECONDS = 1
 
 
-def _refusal(status: str, text: str) -> bytes:
-    return (
-        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(text)}\r\n\r\n{text}"
-    ).encode()
-
-
-_TOO_SLOW = _refusal("408 Request Timeout", "the request did not come in time\n")
-_TOO_LONG = _refusal(
+_TOO_SLOW = plain_answer("408 Request Timeout", "the request did not come in time\n")
+_TOO_LONG = plain_answer(
     "431 Request Header Fields Too Large", f"the head of this request is longer than {MAX_HEAD_BYTES} bytes\n"
 )
 

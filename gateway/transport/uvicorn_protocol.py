@@ -41,13 +41,6 @@ _MASKED = 0x80
 _MAX_SHORT_LENGTH = 125
 _MEDIUM_LENGTH = 126
 
-# RFC 6585 §5. The one handshake that reaches us and cannot be parsed is one with a line over 8 KiB.
-_BODY = b"a line of this request is longer than 8,192 bytes\n"
-_TOO_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
-)
-
 Event = dict[str, Any]
 
 
@@ -197,10 +190,6 @@ class GatewayProtocol(BoundedProtocol):
                 data = data[start:]
         super().data_received(data)
         self._idle = _is_idle(self.conn)
-        if not self.handshake_initiated and self.conn.handshake_exc is not None and not self.transport.is_closing():
-            # uvicorn 0.54 keeps such a socket open, silent, for ever.
-            self.transport.write(_TOO_LONG)
-            self.transport.close()
 
     def _take_texts(self, data: bytes) -> int:
         """Take whole masked texts from the front of `data`; tells how many bytes those were."""
@@ -277,7 +266,10 @@ def supported() -> bool:
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False
     # What its constructor sets can be read from its code.
-    used = {"conn", "queue", "transport", "frames", "writable", "close_sent", "read_paused", "handshake_initiated"}
+    used = {
+        *("conn", "queue", "transport", "frames", "writable", "close_sent", "read_paused"),
+        *("handshake_initiated", "handshake_complete"),
+    }
     if not used <= set(WebSocketsSansIOProtocol.__init__.__code__.co_names):
         return False
     try:

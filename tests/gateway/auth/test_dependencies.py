@@ -7,7 +7,9 @@ from tests.client import App
 from tests.conftest import OwnGateway
 
 
-async def test_a_refused_handshake_can_be_a_plain_401_with_the_error_as_its_body(own_gateway: OwnGateway) -> None:
+async def test_a_refused_handshake_can_be_a_plain_401_with_the_error_as_its_body(
+    own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     async with App(own_gateway(handshake_rejection="http")) as app:
         with pytest.raises(InvalidStatus) as refused:
             async with app.socket("?token=nonsense"):
@@ -19,6 +21,7 @@ async def test_a_refused_handshake_can_be_a_plain_401_with_the_error_as_its_body
         assert b'"name":"authentication_failed"' in response.body
         async with app.connect("alice"):
             pass
+    assert "ERROR" not in caplog.text  # whoever wants to could fill the disk
 
 
 async def test_a_token_of_9000_characters_is_answered_and_not_left_waiting(app: App) -> None:

@@ -60,6 +60,7 @@ FIRST: dict[str, tuple[Any, int, Any]] = {
     "a wrong envelope": ({"type": "auth", "id": 10, "extra": 1}, 42200, 10),
     "an array": ("[]", 40000, None),
     "no JSON": ("token", 40000, None),
+    "a binary frame": (b'{"type":"auth"}', 40000, None),
     "a message over 8 KiB": (json.dumps({"type": "auth", "data": {"token": "x" * 8192}}), 41300, None),
 }
 
