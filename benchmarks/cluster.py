@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
+from benchmarks.report import conclude, interruptible, table_of_counts
 from benchmarks.rig import (
     Asker,
     Frame,
@@ -337,10 +338,7 @@ async def compare(database: Database, talkers: Sequence[Talker], story: Story) -
 
 def table_of(story: Story, seconds: float) -> Table:
     """Lay the counts out."""
-    table = Table(title="A conversation while things fail", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for line, name in (
+    lines = (
         ("sends acknowledged", "acknowledged"),
         ("of these, answered 50300 before", "answered: try again"),
         ("of these, asked again on another connection", "asked again"),
@@ -357,9 +355,9 @@ def table_of(story: Story, seconds: float) -> Table:
         ("holes in what was heard", "holes"),
         ("never heard", "not heard"),
         ("views that are not the log", "views that differ"),
-    ):
-        table.add_row(line, f"{story.counts[name]:,}")
-    table.add_row("otherwise wrong", f"{len(story.wrong):,}")
+    )
+    counts = [(line, story.counts[name]) for line, name in lines]
+    table = table_of_counts("A conversation while things fail", [*counts, ("otherwise wrong", len(story.wrong))])
     times = sorted(story.seconds)
     for percentile in (50, 99, 100):
         at = times[min(len(times) * percentile // 100, len(times) - 1)] if times else 0
@@ -407,17 +405,13 @@ def main(
     """Have people talk over several nodes while things fail; exit with 1 if anybody has not heard everything, once."""
     console = Console(highlight=False)
     began = time.monotonic()
-    with suppress(KeyboardInterrupt):
+    with interruptible():
         story = uvloop.run(
             cluster(clients=clients, nodes=nodes, room_count=rooms, seconds=seconds, pause=pause, report=console.print)
         )
-        console.print(table_of(story, time.monotonic() - began))
-        for line in story.wrong[:20]:
-            console.print(line, markup=False)
-        if story.wrong or any(story.counts[name] for name in ("lost", "not heard", "views that differ")):
-            raise typer.Exit(1)
-        return
-    raise typer.Exit(130)
+    console.print(table_of(story, time.monotonic() - began))
+    failed = any(story.counts[name] for name in ("lost", "not heard", "views that differ"))
+    conclude(console, story.wrong, failed=failed)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
+from benchmarks.report import conclude, interruptible, table_of_counts
 from benchmarks.rig import (
     Asker,
     Frame,
@@ -304,10 +304,7 @@ async def compare_database(database: Database, story: Story) -> None:
 
 def table_of(story: Story, seconds: float) -> Table:
     """Lay the counts out."""
-    table = Table(title="Kill -9 under load", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for line, name in (
+    lines = (
         ("kills", "kills"),
         ("sends acknowledged", "chat.send"),
         ("edits acknowledged", "chat.edit"),
@@ -318,9 +315,9 @@ def table_of(story: Story, seconds: float) -> Table:
         ("unasked: stored, and never acknowledged", "unasked"),
         ("holes: offsets that no change has taken", "holes"),
         ("doubles: offsets or client_ids taken twice", "doubles"),
-        ("otherwise wrong", "wrong"),
-    ):
-        table.add_row(line, f"{len(story.wrong) if name == 'wrong' else story.counts[name]:,}")
+    )
+    counts = [(line, story.counts[name]) for line, name in lines]
+    table = table_of_counts("Kill -9 under load", [*counts, ("otherwise wrong", len(story.wrong))])
     table.add_row("seconds", f"{seconds:.0f}")
     return table
 
@@ -365,7 +362,7 @@ def main(
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     console.print(f"store {store}, seed {seed}")
     began = time.monotonic()
-    with suppress(KeyboardInterrupt):
+    with interruptible():
         story = uvloop.run(
             crash(
                 kills=kills,
@@ -377,14 +374,9 @@ def main(
                 report=console.print,
             )
         )
-        console.print(table_of(story, time.monotonic() - began))
-        for line in story.wrong[:20]:
-            console.print(line, markup=False)
-        counts = story.counts
-        if story.wrong or any(counts[name] for name in ("lost", "unasked", "holes", "doubles")):
-            raise typer.Exit(1)
-        return
-    raise typer.Exit(130)
+    console.print(table_of(story, time.monotonic() - began))
+    failed = any(story.counts[name] for name in ("lost", "unasked", "holes", "doubles"))
+    conclude(console, story.wrong, failed=failed)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ sender's message in a transaction of its own, through the same engine, without a
 """
 
 import asyncio
-import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert, select, update
 
+from benchmarks.report import machine, write_figures
 from benchmarks.rig import (
     Person,
     Server,
@@ -298,19 +297,16 @@ def sync_milliseconds(folder: Path) -> float:
     return 1000 * median(taken)
 
 
-def machine() -> str:
-    """Describe this machine in a line."""
+def machine_and_disk() -> str:
+    """Describe this machine in a line, and how long its disk takes."""
     with temporary_folder() as folder:
         sync = sync_milliseconds(folder)
-    return (
-        f"{os.cpu_count()} cores shared with the load, {platform.system()} {platform.machine()},"
-        f" Python {platform.python_version()}, fdatasync {sync:.2f} ms"
-    )
+    return f"{machine()}, fdatasync {sync:.2f} ms"
 
 
 def table_of(results: Sequence[Result]) -> Table:
     """Lay the results out."""
-    table = Table(title="Durable sends", caption=machine())
+    table = Table(title="Durable sends", caption=machine_and_disk())
     for heading in ("store", "rooms", "senders", "sends/s", "p50 ms", "p99 ms", "server µs", "plain/s", "plain p50 ms"):
         table.add_column(heading, justify="left" if heading == "store" else "right")
     table.add_column("ratio", justify="right")
@@ -352,8 +348,7 @@ def main(
     ]
     console.print(table_of(results))
     if json_file is not None:
-        figures = {"machine": machine(), "results": [asdict(result) for result in results]}
-        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_figures(json_file, {"machine": machine_and_disk(), "results": [asdict(result) for result in results]})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ is shown is the median of each, and how far the two are apart.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.durable import machine
+from benchmarks.report import machine, write_figures
 from benchmarks.rig import Server, temporary_folder
 
 CONSOLE = Console(stderr=True)
@@ -97,7 +96,7 @@ def main(
     Console().print(table_of(results))
     if json_file is not None:
         figures = [asdict(result) for result in results]
-        json_file.write_text(json.dumps({"machine": machine(), "results": figures}, indent=2), encoding="utf-8")
+        write_figures(json_file, {"machine": machine(), "results": figures})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Python between: no server on this machine can be cheaper that writes to each soc
 """
 
 import asyncio
-import json
 import multiprocessing
 import select
 import socket
@@ -21,7 +20,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.durable import machine
+from benchmarks.report import machine, write_figures
 
 READ_BYTES = 65536
 REST_SECONDS = 0.01
@@ -141,8 +140,7 @@ def main(
     floor = measure(listening, echoing, size, seconds)
     Console().print(table_of(floor, size))
     if json_file is not None:
-        figures = {"machine": machine(), "size": size, "floor": asdict(floor)}
-        json_file.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+        write_figures(json_file, {"machine": machine(), "size": size, "floor": asdict(floor)})
 
 
 if __name__ == "__main__":

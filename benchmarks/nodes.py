@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.dialects import ROOM, ROOM_NAME, Authenticated, enter_all
+from benchmarks.report import write_figures
 from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
 from benchmarks.talk import TEXT, Listening, Talk, room_message
 from tests.postgres import fresh_database, running_postgres
@@ -225,7 +226,7 @@ def main(
     results = uvloop.run(nodes(size, seconds, most, console.print))
     console.print(table_of(results, size))
     if json_file is not None:
-        json_file.write_text(json.dumps([asdict(each) for each in results], indent=2), encoding="utf-8")
+        write_figures(json_file, [asdict(each) for each in results])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """The table of all figures, and the same as JSON."""
 
-import os
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -66,14 +64,6 @@ def medians(visits: Iterable[Figures]) -> list[Result]:
     return [
         Result(figure, {name: median(values) for name, values in by_name.items()}) for figure, by_name in taken.items()
     ]
-
-
-def machine() -> str:
-    """Describe this machine in a line."""
-    return (
-        f"{os.cpu_count()} cores shared with the load, {platform.system()} {platform.machine()},"
-        f" Python {platform.python_version()}"
-    )
 
 
 def table_of(results: Sequence[Result]) -> Table:

@@ -8,7 +8,6 @@ what is said in a room durably. A peer sends on what it got.
 """
 
 import asyncio
-import json
 import resource
 import secrets
 import sys
@@ -26,7 +25,8 @@ from rich.console import Console
 from benchmarks import costs
 from benchmarks.dialects import ROOM_NAME
 from benchmarks.peers.processes import BARE, TUTORIAL, peers
-from benchmarks.results import Result, machine, medians, table_of
+from benchmarks.report import machine, write_figures
+from benchmarks.results import Result, medians, table_of
 from benchmarks.rig import Person, StoreKind, database_for, populate, store_url, temporary_folder
 from benchmarks.slow_reader import slow_reader
 from benchmarks.under_load import ASKING, LogIn, under_load
@@ -200,7 +200,7 @@ def main(
             "sizes": asdict(sizes),
             "results": [result.as_json() for result in results],
         }
-        json_file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_figures(json_file, figures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""What the benchmarks have in common in telling what they found."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+MOST_LINES = 20
+"""Of what is wrong, so many lines are told."""
+
+
+def machine() -> str:
+    """Describe this machine in a line."""
+    return (
+        f"{os.cpu_count()} cores shared with the load, {platform.system()} {platform.machine()},"
+        f" Python {platform.python_version()}"
+    )
+
+
+def write_figures(path: Path, figures: Any) -> None:
+    """Write figures down as JSON."""
+    path.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def table_of_counts(title: str, lines: Iterable[tuple[str, int]]) -> Table:
+    """Lay counts out, a line each."""
+    table = Table(title=title, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for line, count in lines:
+        table.add_row(line, f"{count:,}")
+    return table
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the command with 130, and no traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def conclude(console: Console, wrong: Sequence[str], *, failed: bool) -> None:
+    """Tell what is wrong, and end the command with 1 if anything is."""
+    for line in wrong[:MOST_LINES]:
+        console.print(line, markup=False)
+    if wrong or failed:
+        raise typer.Exit(1)
