@@ -101,16 +101,11 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         RFC 6455 §5.4 allows control frames there; `websockets` answers this one with 1002. For what is too large, the
         reason is ours.
         """
-        sent = self.conn.close_sent
-        if sent is not None and sent.code == Close.TOO_LARGE.code and not self.close_sent:
-            self.conn.data_to_send()
-            payload = WireClose(sent.code, Close.TOO_LARGE.reason).serialize()
-            self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
-        received = self.conn.close_rcvd
-        if received is not None and not self.close_sent:
-            payload = b"" if received.code == NO_CODE else received.serialize()
-            self.conn.data_to_send()
-            self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
+        sent, received = self.conn.close_sent, self.conn.close_rcvd
+        if not self.close_sent and received is not None:
+            self._answer_with(b"" if received.code == NO_CODE else received.serialize())
+        elif not self.close_sent and sent is not None and sent.code == Close.TOO_LARGE.code:
+            self._answer_with(WireClose(sent.code, Close.TOO_LARGE.reason).serialize())
         super().handle_parser_exception()
 
     def keepalive_timeout(self) -> None:
@@ -139,6 +134,11 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self.conn.fail(Close.RATE_ABUSE.code, Close.RATE_ABUSE.reason)
         super().handle_parser_exception()
         self._cut_if_unread()
+
+    def _answer_with(self, payload: bytes) -> None:
+        """Put a close frame of ours in the place of the library's."""
+        self.conn.data_to_send()
+        self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
 
     def _cut_if_unread(self) -> None:
         if self.transport.get_write_buffer_size():
