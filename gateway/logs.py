@@ -29,6 +29,7 @@ _CREDENTIALS = re.compile(
     re.IGNORECASE,
 )
 
+# A word with something percent-encoded in it. It is looked for where words begin, so that a long one is read once.
 _ENCODED = re.compile(r"(?:^|(?<=[\s\"'?]))[^\s\"'?]*%[0-9a-f]{2}[^\s\"]*", re.IGNORECASE)
 _REDACTED = "[redacted]"
 

@@ -24,8 +24,6 @@ from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
 from tests.server import AdjustableClock, settings_for_tests
 
-WAIT_SECONDS = 20
-
 
 class Air:
     """What lies between the nodes. It holds every event back until it is told otherwise, or has a fate for each."""
