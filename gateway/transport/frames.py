@@ -22,14 +22,23 @@ class Frame:
     the first to go when its reader is slow.
     """
 
-    __slots__ = ("count", "droppable", "texts", "wire")
+    __slots__ = ("count", "droppable", "wire")
 
-    def __init__(self, wire: bytes, texts: tuple[bytes, ...], *, droppable: bool = False) -> None:
+    def __init__(self, wire: bytes, droppable: bool = False, count: int = 1) -> None:
         self.wire = wire
-        self.texts = texts
-        """The same as JSON, for servers that make frames themselves."""
         self.droppable = droppable
-        self.count = len(texts)
+        self.count = count
+
+    @property
+    def texts(self) -> list[bytes]:
+        """The same as JSON, for servers that make frames themselves."""
+        texts = []
+        start = 0
+        while start < len(self.wire):
+            begin, end = _bounds(self.wire, start)
+            texts.append(self.wire[begin:end])
+            start = end
+        return texts
 
     @property
     def text(self) -> str:
@@ -39,7 +48,7 @@ class Frame:
 
 def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
     """Make the frame of one JSON text."""
-    return Frame(_header(len(text)) + text, (text,), droppable=droppable)
+    return Frame(_header(len(text)) + text, droppable)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
@@ -48,8 +57,8 @@ def joined(frames: Sequence[Frame]) -> Frame:
         return frames[0]
     return Frame(
         b"".join([frame.wire for frame in frames]),
-        tuple([text for frame in frames for text in frame.texts]),
-        droppable=all(frame.droppable for frame in frames),
+        all(frame.droppable for frame in frames),
+        sum(frame.count for frame in frames),
     )
 
 
@@ -66,13 +75,21 @@ def _header(length: int) -> bytes:
     return _long_header(_TEXT, 127, length)
 
 
+def _bounds(wire: bytes, start: int) -> tuple[int, int]:
+    """Tell where the text of the frame begins and ends that is at `start`."""
+    length = wire[start + 1]
+    size = {126: 2, 127: 8}.get(length, 0)
+    begin = start + 2 + size
+    return begin, begin + (int.from_bytes(wire[start + 2 : begin]) if size else length)
+
+
 _REPLY = b'{"type":"reply","id":%%b,"status":%d,"data":%%b}' % Status.OK
 
 
 def reply(id: int | str, data: BaseModel) -> Frame:
     """Encode the reply to a message."""
-    body = to_json(data, exclude_none=True)
-    return text_frame(_REPLY % (orjson.dumps(id), body))
+    text = _REPLY % (orjson.dumps(id), to_json(data, exclude_none=True))
+    return Frame(_header(len(text)) + text)
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:

@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,11 +29,26 @@ def test_whatever_is_json_is_read_as_it_was_written(value: Any, ascii_only: bool
     assert strict_json.loads(json.dumps(value, ensure_ascii=ascii_only, indent=indent), max_depth=100) == value
 
 
+@given(values)
+def test_what_is_written_without_spaces_is_read_as_it_was_written(value: Any) -> None:
+    assert strict_json.loads(json.dumps(value, ensure_ascii=False, separators=(",", ":")), max_depth=100) == value
+    assert strict_json.loads(orjson.dumps(value).decode(), max_depth=100) == value
+
+
+@pytest.mark.parametrize("depth", [253, 254, 255, 256])
+def test_as_many_levels_as_may_be_allowed_are_read(depth: int) -> None:
+    value = strict_json.loads("[" * depth + "]" * depth, max_depth=256)
+    for _ in range(depth - 1):
+        [value] = value
+    assert value == []
+
+
 @given(st.dictionaries(texts, values, min_size=1, max_size=3), st.data())
 def test_a_key_that_is_there_twice_is_always_found(value: dict[str, Any], data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(value)))
     space = data.draw(st.sampled_from(["", " ", "\n"]))
-    text = json.dumps(value)[:-1] + f",{json.dumps(key)}{space}:{space}1}}"
+    written = data.draw(st.sampled_from([json.dumps(value), orjson.dumps(value).decode()]))
+    text = written[:-1] + f",{json.dumps(key)}{space}:{space}1}}"
     wrapped = data.draw(st.sampled_from(["{}", "[{}]", '{{"a:b":{}}}'])).format(text)
     with pytest.raises(NotStrictJson, match="twice"):
         strict_json.loads(wrapped, max_depth=100)

@@ -41,6 +41,20 @@ def test_an_event_has_no_id() -> None:
     assert event.droppable
 
 
+def test_what_was_put_together_is_told_apart_again() -> None:
+    texts = [b'"%b"' % (b"x" * size) for size in (0, 123, 124, 65533, 65534)]
+    together = frames.joined([frames.text_frame(text) for text in texts])
+    assert together.texts == texts
+    assert together.count == len(texts)
+    assert [len(frames.text_frame(text).wire) - len(text) for text in texts] == [2, 2, 4, 4, 10]
+
+
+def test_only_what_is_droppable_as_a_whole_may_be_dropped() -> None:
+    typing, said = frames.text_frame(b"1", droppable=True), frames.text_frame(b"2")
+    assert frames.joined([typing, typing]).droppable
+    assert not frames.joined([typing, said]).droppable
+
+
 def test_a_bye_says_when_to_come_back() -> None:
     assert json.loads(frames.bye(Close.DRAINING, 830).text)["data"] == {
         "code": 1012,
