@@ -4,8 +4,8 @@ orjson already refuses NaN, numbers beyond a double, lone surrogates and more th
 what two readers could understand differently, or what PostgreSQL's text cannot hold: duplicate keys, deep
 nesting and U+0000. Those are refused here, at little cost for the messages that have none of them.
 
-Nearly every client writes JSON as orjson does, without spaces. A text that comes out again as it came in has lost nothing in
-reading, so it is known at once that no key was there twice; the others are counted.
+Most clients write JSON as orjson does, without spaces. A text that comes out again as it came in has lost nothing in
+reading, so it is known at once that no key was there twice; in the others the keys are counted.
 """
 
 import json
@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-
 
 WRITABLE_LEVELS = 254
 """What orjson writes; it reads more."""

@@ -18,6 +18,7 @@ from gateway.limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames
+from gateway.transport.readers import AsgiReader, Reader
 from gateway.transport.uvicorn_protocol import EXTENSION, Direct
 from gateway.transport.writers import AsgiWriter, Writer
 from handlers.errors import BadFrame, MessageError, RateLimited, TooLarge
@@ -45,6 +46,7 @@ class GatewayWebSocket(WebSocket):
         self.clock = clock
         self._direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
         self._writer: Writer = self._direct or AsgiWriter(self.send_text)
+        self._reader: Reader = self._direct or AsgiReader(self.receive, self._writer)
         self.outbox = Outbox(
             self._writer,
             self._give_up,
@@ -65,8 +67,6 @@ class GatewayWebSocket(WebSocket):
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
         self._refusals = 0
-        self._receiver: asyncio.Task[Any] | None = None
-        self._next = self._receive_patiently if self._direct is None else self._direct.next
 
     async def open(self) -> None:
         """Accept the handshake, unless that has been done."""
@@ -80,12 +80,14 @@ class GatewayWebSocket(WebSocket):
         """
         if self._direct is not None:
             self._direct.limit(MAX_FIRST_BYTES)
-        text = await self._next_text(strictly=True)
+        text: str | None = ""
+        while text == "" and self.ended is None:
+            while (item := self._reader.take()) is None:
+                await self._reader.arrival()
+            text = self._text_of(item, strictly=True)
         if self._direct is not None:
             self._direct.limit(None)
-        if text is None or self.ended is not None:
-            return None
-        return self._decode(text, MAX_FIRST_BYTES)
+        return self._decode(text, MAX_FIRST_BYTES) if text else None
 
     async def iter_json(self) -> AsyncIterator[dict[str, Any]]:
         """Yield each message that is a JSON object, and answer every other frame with an error.
@@ -93,8 +95,15 @@ class GatewayWebSocket(WebSocket):
         While the caller handles a message, events are held: its reply goes out before what it caused. The
         iterator ends when the client is gone, or after `end`.
         """
-        while (text := await self._next_text()) is not None:
-            if (message := self._decoded(text)) is not None and self._admits(message):
+        reader = self._reader
+        while self.ended is None:
+            # Awaited here and nowhere deeper: whatever is around a wait is gone through for each message.
+            if (item := reader.take()) is None:
+                await reader.arrival()
+                continue
+            if (text := self._text_of(item)) is None:
+                return
+            if text and (message := self._decoded(text)) is not None and self._admits(message):
                 self.outbox.hold()
                 yield message
                 self.outbox.release()
@@ -107,7 +116,7 @@ class GatewayWebSocket(WebSocket):
             self.ended = close
             self.outbox.finish(frames.bye(close, after_ms), self._close)
             # Whoever waits for the next message must hear of it, also if the client takes no `bye`.
-            self._wake()
+            self._reader.wake()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Do `end` once the message that is being handled, if any, has been answered."""
@@ -147,46 +156,26 @@ class GatewayWebSocket(WebSocket):
         self.outbox.answer(frames.error(id, error.body()))
         self.end(close)
 
-    async def _next_text(self, *, strictly: bool = False) -> str | None:
-        """Wait for a text to handle; None at the end. A binary frame is answered, or `strictly` raises `BadFrame`."""
-        while self.ended is None:
-            item = await self._next()
-            if self.ended is not None:
-                return None
-            text = item if isinstance(item, str) else self._text_of(item, strictly=strictly)
-            if text is None or (text and not text.isspace()):
-                return text
-            self._within_rate(None, self.clock.steady())
-        return None
+    def _text_of(self, item: str | Message, *, strictly: bool = False) -> str | None:
+        """Give the text to handle: none at the end, an empty one if there is nothing to do.
 
-    def _text_of(self, event: Message, *, strictly: bool) -> str | None:
-        """Give the text of an ASGI event: none at the end, an empty one if there is nothing to handle."""
-        if event["type"] == "websocket.disconnect":
+        A binary frame is answered, or `strictly` raises `BadFrame`.
+        """
+        if self.ended is not None:
             return None
-        if event.get("bytes"):
-            error = BadFrame("expected a text frame with a JSON object, got a binary frame")
-            if strictly:
-                raise error
-            self.refuse(None, error)
-        return event.get("text") or ""
-
-    async def _receive_patiently(self) -> Message:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._receiver = task
-        try:
-            if not self._writer.ready:
-                # Messages that came at once are received without a pause, and their replies would only pile up.
-                await asyncio.sleep(0)
-            return await self.receive()
-        except asyncio.CancelledError:
-            if self.ended is None:
-                raise
-            # `_wake` did this: it has ended, and no more is read.
-            task.uncancel()
-            return {"type": "websocket.disconnect", "code": self.ended.code}
-        finally:
-            self._receiver = None
+        if not isinstance(item, str):
+            if item["type"] == "websocket.disconnect":
+                return None
+            if item.get("bytes"):
+                error = BadFrame("expected a text frame with a JSON object, got a binary frame")
+                if strictly:
+                    raise error
+                self.refuse(None, error)
+            item = item.get("text") or ""
+        if item and not item.isspace():
+            return item
+        self._within_rate(None, self.clock.steady())
+        return ""
 
     def _decoded(self, text: str) -> dict[str, Any] | None:
         try:
@@ -249,14 +238,7 @@ class GatewayWebSocket(WebSocket):
         if self.ended is None:
             self.ended = Close.SLOW_CONSUMER
             logger.info("closing a slow consumer")
-            self._wake()
-
-    def _wake(self) -> None:
-        """Have the wait for the next message end. One that is being handled is finished first."""
-        if self._direct is not None:
-            self._direct.wake()
-        elif self._receiver is not None:
-            self._receiver.cancel()
+            self._reader.wake()
 
     async def _close(self) -> None:
         assert self.ended is not None  # noqa: S101 - the outbox closes only after `end`

@@ -199,9 +199,9 @@ class MsgHandler(ABC, Generic[In, Out]):
         try:
             # What `model_validate` does, without its questions about modes: this runs for every message.
             validated: In = self.schema.__pydantic_validator__.validate_python(self.data)
-            return validated
         except ValidationError as error:
             raise ValidationFailed.of(error, "data") from None
+        return validated
 
 
 class Refusal(MsgHandler[BaseModel, BaseModel]):

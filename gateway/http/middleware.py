@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Awaitable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,11 +23,11 @@ class RequestContext:
         self.app = app
         self.root_path = root_path
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or connection."""
+    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request or connection, in a task that serves nothing else."""
         if scope["type"] not in {"http", "websocket"}:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         if self.root_path:
             # Whether the proxy cuts this off the path or not, the routes are found and URLs are written with it.
             scope["root_path"] = self.root_path
@@ -48,11 +49,8 @@ class RequestContext:
                     headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 
-        reset = request_id.set(given)
-        try:
-            await self.app(scope, receive, send_with_headers)
-        finally:
-            request_id.reset(reset)
+        request_id.set(given)
+        return self.app(scope, receive, send_with_headers)
 
 
 def _given_id(scope: Scope) -> str | None:

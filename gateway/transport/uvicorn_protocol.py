@@ -12,7 +12,7 @@ for granted against the installed versions; where it is false, `gateway serve` u
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +27,7 @@ except ImportError:
 
 from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
+from gateway.transport.readers import DISCONNECT, Event
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,6 @@ _MASKED = 0x80
 _MAX_SHORT_LENGTH = 125
 _MEDIUM_LENGTH = 126
 
-Event = dict[str, Any]
-
 
 class Inbox:
     """What has come from the client: texts, and ASGI events for all else. Stands in for uvicorn's `asyncio.Queue`.
@@ -50,9 +49,10 @@ class Inbox:
     One reader at a time waits on one future, which is all that a connection needs.
     """
 
-    __slots__ = ("_items", "_unbroken", "_waiter", "characters", "resume")
+    __slots__ = ("_items", "_loop", "_unbroken", "_waiter", "characters", "resume")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._items: deque[str | Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._unbroken = 0
@@ -71,17 +71,12 @@ class Inbox:
             if not waiter.done():  # cancelled
                 waiter.set_result(None)
 
-    async def next(self) -> str | Event:
-        """Take the next thing."""
+    def take(self) -> str | Event | None:
+        """Take the next thing; None if `arrival` has to be awaited first."""
         # Where nothing is ever waited for, nobody else has a turn.
+        if not self._items or self._unbroken == MAX_QUEUED:
+            return None
         self._unbroken += 1
-        if self._unbroken >= MAX_QUEUED:
-            self._unbroken = 0
-            await asyncio.sleep(0)
-        while not self._items:
-            self._unbroken = 0
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
         item = self._items.popleft()
         if type(item) is str:
             self.characters -= len(item)
@@ -90,9 +85,18 @@ class Inbox:
             resume()
         return item
 
+    def arrival(self) -> Awaitable[None]:
+        """Wait until there is something, and for a turn of the loop at least."""
+        self._unbroken = 0
+        if self._items:
+            return asyncio.sleep(0)
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
     async def get(self) -> Event:
         """Take the next thing as an ASGI event."""
-        item = await self.next()
+        while (item := self.take()) is None:
+            await self.arrival()
         return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
 
     def empty(self) -> bool:
@@ -104,12 +108,14 @@ class Inbox:
 
 
 class Direct:
-    """The direct way in and out of one connection: a `Writer`, and `next`."""
+    """The direct way in and out of one connection: its `Reader` and its `Writer`."""
 
-    __slots__ = ("_protocol", "on_ready", "ready")
+    __slots__ = ("_protocol", "arrival", "on_ready", "ready", "take")
 
     def __init__(self, protocol: "GatewayProtocol") -> None:
         self._protocol = protocol
+        self.take = protocol.queue.take
+        self.arrival = protocol.queue.arrival
         self.ready = True
         self.on_ready: Callable[[], None] = lambda: None
 
@@ -128,12 +134,8 @@ class Direct:
         self._protocol.conn.max_message_size = size or self._protocol.config.ws_max_size
 
     def wake(self) -> None:
-        """Have `next` tell of a disconnect, before there is one."""
-        self._protocol.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-
-    def next(self) -> Coroutine[Any, Any, str | Event]:
-        """Take the next text, or the ASGI event of whatever else came."""
-        return self._protocol.queue.next()
+        """Have `arrival` end, with a disconnect to be taken before there is one."""
+        self._protocol.queue.put_nowait(DISCONNECT)
 
 
 class GatewayProtocol(BoundedProtocol):
@@ -143,7 +145,7 @@ class GatewayProtocol(BoundedProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.queue = Inbox()
+        self.queue = Inbox(self.loop)
         self._direct = Direct(self)
         self._idle = False
         """Whether the parser is between two messages, so that a whole frame may pass it by."""
