@@ -103,12 +103,20 @@ class GatewayWebSocket(WebSocket):
                 continue
             if (text := self._text_of(item)) is None:
                 return
-            if text and (message := self._decoded(text)) is not None and self._admits(message):
+            if not text:
+                continue
+            try:
+                message = self._decode(text, self.settings.max_message_bytes)
+            except MessageError as error:
+                if self._within_rate():
+                    self.refuse(None, error)
+                continue
+            if self._admits(message):
                 self.outbox.hold()
                 yield message
                 self.outbox.release()
-            if self._hang_up is not None:
-                self.end(*self._hang_up)
+                if self._hang_up is not None:
+                    self.end(*self._hang_up)
 
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close once what is owed has been sent; messages that come later are not read."""
@@ -174,16 +182,8 @@ class GatewayWebSocket(WebSocket):
             item = item.get("text") or ""
         if item and not item.isspace():
             return item
-        self._within_rate(None, self.clock.steady())
+        self._within_rate()
         return ""
-
-    def _decoded(self, text: str) -> dict[str, Any] | None:
-        try:
-            return self._decode(text, self.settings.max_message_bytes)
-        except MessageError as error:
-            if self._within_rate(None, self.clock.steady()):
-                self.refuse(None, error)
-            return None
 
     def _decode(self, text: str, limit: int) -> dict[str, Any]:
         # A character has at most four bytes, so a short text needs no counting.
@@ -204,16 +204,22 @@ class GatewayWebSocket(WebSocket):
         now = self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()
-        return self._within_rate(message, now)
-
-    def _within_rate(self, message: dict[str, Any] | None, now: float) -> bool:
-        """Count something that has come, and refuse it if that is too much."""
-        refused = self.allowance.take(now)
-        if refused is None:
+        if (over := self.allowance.take(now)) is None:
             return True
-        wait, whose = refused
-        error = RateLimited(f"messages {whose}", int(wait * 1000) + 1)
-        self.refuse(None if message is None else readable_id(message), error)
+        self._refuse_for_rate(readable_id(message), over, now)
+        return False
+
+    def _within_rate(self) -> bool:
+        """Count something that has come and is no message, and refuse it if that is too much."""
+        now = self.clock.steady()
+        if (over := self.allowance.take(now)) is None:
+            return True
+        self._refuse_for_rate(None, over, now)
+        return False
+
+    def _refuse_for_rate(self, id: int | str | None, over: tuple[float, str], now: float) -> None:
+        wait, whose = over
+        self.refuse(id, RateLimited(f"messages {whose}", int(wait * 1000) + 1))
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
             self._refusals = 0
@@ -221,7 +227,6 @@ class GatewayWebSocket(WebSocket):
         self._refusals += 1
         if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
             self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
-        return False
 
     def _count_protocol_error(self, now: float) -> None:
         limit = self.settings.max_protocol_errors

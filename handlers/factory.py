@@ -68,14 +68,10 @@ class MsgHandlerFactory:
     def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
         """Make the handler for one decoded message; for a wrong one, a handler that answers so."""
         kind, given_id = request_data.get("type"), request_data.get("id")
+        handler = self.handlers.get(kind) if isinstance(kind, str) else None
         # What nearly every message looks like is seen at a glance; what is wrong with the others, pydantic tells.
-        if (
-            isinstance(kind, str)
-            and kind in self.handlers
-            and (given_id is None or is_correlation_id(given_id))
-            and request_data.keys() <= _KEYS
-        ):
-            return self.handlers[kind](session, given_id, request_data.get("data"))
+        if handler is not None and (given_id is None or is_correlation_id(given_id)) and request_data.keys() <= _KEYS:
+            return handler(session, given_id, request_data.get("data"))
         try:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:

@@ -212,14 +212,19 @@ class GatewayProtocol(BoundedProtocol):
                 text = apply_mask(data[mask + 4 : end], data[mask : mask + 4]).decode()
             except UnicodeDecodeError:
                 break
-            self._put(text)
+            self.queue.put_nowait(text)
             start = end
+        self._limit_queue()
         return start
 
     def _put(self, item: str | Event) -> None:
+        self.queue.put_nowait(item)
+        self._limit_queue()
+
+    def _limit_queue(self) -> None:
+        """Read no further while too much waits to be handled."""
         queue = self.queue
-        queue.put_nowait(item)
-        if not self.read_paused and (len(queue) >= MAX_QUEUED or queue.characters >= MAX_QUEUED_CHARACTERS):
+        if (len(queue) >= MAX_QUEUED or queue.characters >= MAX_QUEUED_CHARACTERS) and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
             queue.resume = self._resume_reading
