@@ -45,7 +45,7 @@ class Connections:
     ) -> None:
         self._clock = clock
         self._roster = roster
-        self._everyone = Audience()
+        self._everyone = Audience(self.of_user)
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}

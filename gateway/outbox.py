@@ -67,7 +67,7 @@ class Outbox:
         if self._held is not None:
             if self._takes(frame):
                 self._held.append(frame)
-        elif self._writer.ready and not self._waiting:
+        elif self._writer.ready and not self._count:  # so nothing is waiting
             self._writer.write(frame)
         elif self._takes(frame):
             self._waiting.append(frame)

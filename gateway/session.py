@@ -15,7 +15,6 @@ from gateway.logs import request_id
 from gateway.services import Services, services_of
 from gateway.store import users
 from gateway.transport import frames
-from gateway.transport.frames import Frame
 from gateway.verbs.credential import SessionCredential
 from gateway.verbs.messages import SessionMessages
 from gateway.verbs.presence import SessionPresence
@@ -39,6 +38,8 @@ class ChatSession:
 
     def __init__(self, ws: GatewayWebSocket, auth: AuthResult, services: Services) -> None:
         self.ws = ws
+        self.deliver = ws.outbox.deliver
+        """Takes an event; never waits and never raises."""
         self.services = services
         self.connection = request_id.get()
         self.user = auth.user
@@ -118,10 +119,6 @@ class ChatSession:
         """Send an event to every connection, on all nodes; returns how many that were."""
         here = await self.services.bus.publish(BusEvent(frames.event(event)))
         return here + await self.services.connections.count_elsewhere()
-
-    def deliver(self, frame: Frame) -> None:
-        """Take an event; never waits and never raises."""
-        self.ws.outbox.deliver(frame)
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""

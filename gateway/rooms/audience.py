@@ -1,5 +1,8 @@
 """Those who hear a room, and how they are given what happens there.
 
+A fan-out touches nothing of a listener but the function that takes its frames: of thousands of listeners, hardly
+anything is in the processor's caches, and each thing that has to be fetched costs as much as a hundred instructions.
+
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
 the loop do other things now and then, and after it the room pauses for as long as it took: the more happens in a crowd,
 the more of it shares a write, and no room has more than half of the loop's time. Whoever leaves in between first sees
@@ -7,7 +10,7 @@ to it that what happened before has been given.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -21,36 +24,45 @@ MAX_PAUSE_SECONDS = 0.02
 """The most by which a room's pause makes anything late."""
 
 
+Deliver = Callable[[Frame], None]
+"""Takes events; never waits and never raises."""
+
+
 class Hearer(Protocol):
     """A connection, as it is given events."""
 
     user_id: str
 
-    def deliver(self, frame: Frame) -> None:
-        """Take events; never waits and never raises."""
+    @property
+    def deliver(self) -> Deliver:
+        """The function that gives it a frame. It stays the same."""
+
+
+OfUser = Callable[[str], Iterable[Hearer]]
+"""Gives a user's connections."""
 
 
 class _Remaining:
     """Those who are still to be given something, of whom any may go before its turn."""
 
-    def __init__(self, hearers: Iterable[Hearer]) -> None:
-        self._hearers = set(hearers)
+    def __init__(self, delivers: Iterable[Deliver]) -> None:
+        self._delivers = set(delivers)
 
-    def __iter__(self) -> Iterator[Hearer]:
+    def __iter__(self) -> Iterator[Deliver]:
         return self
 
-    def __next__(self) -> Hearer:
-        if not self._hearers:
+    def __next__(self) -> Deliver:
+        if not self._delivers:
             raise StopIteration
-        return self._hearers.pop()
+        return self._delivers.pop()
 
     def __length_hint__(self) -> int:
-        return len(self._hearers)
+        return len(self._delivers)
 
-    def take(self, hearer: Hearer) -> bool:
+    def take(self, deliver: Deliver) -> bool:
         """Take one out; tells whether it was in."""
-        is_in = hearer in self._hearers
-        self._hearers.discard(hearer)
+        is_in = deliver in self._delivers
+        self._delivers.discard(deliver)
         return is_in
 
 
@@ -61,25 +73,21 @@ class Audience:
         "_batch",
         "_began",
         "_frame",
-        "_giving",
         "_hearers",
-        "_late",
         "_later",
+        "_of_user",
         "_pauses_until",
         "_rest",
-        "_special",
     )
 
-    def __init__(self) -> None:
-        self._hearers: set[Hearer] = set()
+    def __init__(self, of_user: OfUser) -> None:
+        self._of_user = of_user
+        self._hearers: dict[Hearer, Deliver] = {}
         self._batch: list[BusEvent] = []  # what happened in this turn, for all
-        self._giving: list[BusEvent] = []  # what is being given, while a long fan-out is under way
-        self._frame: Frame | None = None
-        self._special: frozenset[str] = frozenset()
-        self._rest: Iterator[Hearer] | None = None
+        self._frame: Frame | None = None  # what is being given, while a long fan-out is under way
+        self._rest: Iterator[Deliver] | None = None  # to whom
         self._began = self._pauses_until = 0.0  # by the loop's clock
         self._later: dict[Hearer, int] = {}  # who came when so many of `_batch` had happened
-        self._late: dict[Hearer, int] = {}  # likewise of `_giving`
 
     def __len__(self) -> int:
         return len(self._hearers)
@@ -95,22 +103,22 @@ class Audience:
         # Whoever joins a crowd must not make it wait, so nothing is given out of turn here.
         if self._batch:
             self._later[hearer] = len(self._batch)
-        self._hearers.add(hearer)
+        self._hearers[hearer] = hearer.deliver
 
     def remove(self, hearer: Hearer) -> None:
         """Let somebody hear no more than what has happened, which is given at once; nobody else's turn comes sooner."""
-        self._hearers.remove(hearer)
+        deliver = self._hearers.pop(hearer)
         if self._rest is not None:
             # An iterator over a tuple is faster, and most of the time nobody goes in the middle.
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
-            if self._rest.take(hearer):
-                self._give_to(iter((hearer,)))
+            if self._rest.take(deliver):
+                self._give_to(iter((deliver,)))
         for event in self._batch[self._later.pop(hearer, 0) :]:
             give_one(event, hearer)
 
     def drop(self, hearer: Hearer) -> None:
         """Forget somebody who is gone: what is still to be given would reach nobody."""
-        self._hearers.remove(hearer)
+        del self._hearers[hearer]
 
     def clear(self) -> None:
         """Let nobody hear any more."""
@@ -135,15 +143,29 @@ class Audience:
 
     def _begin(self) -> None:
         if self._rest is None and self._batch:
-            self._giving, self._batch = self._batch, []
-            self._late, self._later = self._later, {}
-            self._frame = joined([event.frame for event in self._giving])
-            self._special = frozenset(
-                user for event in self._giving for user in (event.own_user, event.skip_user) if user is not None
-            )
-            self._rest = iter(tuple(self._hearers))
+            batch, self._batch = self._batch, []
+            later, self._later = self._later, {}
             self._began = asyncio.get_running_loop().time()
+            apart = self._those_apart(batch, later)
+            for hearer in apart:
+                for event in batch[later.get(hearer, 0) :]:
+                    give_one(event, hearer)
+            self._frame = joined([event.frame for event in batch])
+            self._rest = iter(self._all_but(apart))
             self._go_on()
+
+    def _those_apart(self, batch: list[BusEvent], later: dict[Hearer, int]) -> set[Hearer]:
+        """Find those who are not given the same as all others, for some of it is not for them, or in another form."""
+        users = {user for event in batch for user in (event.own_user, event.skip_user) if user is not None}
+        hearers = {hearer for user in users for hearer in self._of_user(user)} | later.keys()
+        return hearers & self._hearers.keys()
+
+    def _all_but(self, apart: set[Hearer]) -> tuple[Deliver, ...]:
+        # To take them out and put them back costs nothing next to looking at everybody.
+        taken = {hearer: self._hearers.pop(hearer) for hearer in apart}
+        rest = tuple(self._hearers.values())
+        self._hearers.update(taken)
+        return rest
 
     def _go_on(self) -> None:
         if self._rest is None:
@@ -171,19 +193,11 @@ class Audience:
                 self._give_to(self._rest)
                 self._rest = None
 
-    def _give_to(self, hearers: Iterator[Hearer]) -> None:
-        frame, special = self._frame, self._special
+    def _give_to(self, delivers: Iterator[Deliver]) -> None:
+        frame = self._frame
         assert frame is not None  # noqa: S101 - made by `_begin`
-        if not special and not self._late:
-            for hearer in hearers:
-                hearer.deliver(frame)
-            return
-        for hearer in hearers:
-            if hearer.user_id in special or hearer in self._late:
-                for event in self._giving[self._late.get(hearer, 0) :]:
-                    give_one(event, hearer)
-            else:
-                hearer.deliver(frame)
+        for deliver in delivers:
+            deliver(frame)
 
 
 def give_one(event: BusEvent, hearer: Hearer) -> None:

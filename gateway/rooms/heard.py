@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 from gateway.bus.base import BusEvent
-from gateway.rooms.audience import Audience, Hearer, give_one
+from gateway.rooms.audience import Audience, Hearer, OfUser, give_one
 from gateway.rooms.presence import Visitor
 from gateway.store.rooms import RoomPosition
 
@@ -41,13 +41,13 @@ class HeardRoom:
         "position",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, of_user: OfUser) -> None:
         self.name = name
         self.epoch: str | None = None
         self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
         self.departures = 0  # so many ends of memberships have been seen to,
         self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
-        self.listeners = Audience()
+        self.listeners = Audience(of_user)
         self.joining: dict[Listener, Joining] = {}
         self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
         self.ahead: list[BusEvent] = []  # came before what is missing

@@ -82,7 +82,7 @@ class Hub:
         """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = HeardRoom(name)
+            room = self._rooms[name] = HeardRoom(name, self._connections.of_user)
         listener.joined.setdefault(name, 0)
         heard = room.forget(listener)
         if heard is not None:

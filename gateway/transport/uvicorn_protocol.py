@@ -110,24 +110,29 @@ class Inbox:
 class Direct:
     """The direct way in and out of one connection: its `Reader` and its `Writer`."""
 
-    __slots__ = ("_protocol", "arrival", "on_ready", "ready", "take")
+    __slots__ = ("_protocol", "_transport", "arrival", "closed", "on_ready", "ready", "take")
 
     def __init__(self, protocol: "GatewayProtocol") -> None:
         self._protocol = protocol
-        self.take = protocol.queue.take
-        self.arrival = protocol.queue.arrival
         self.ready = True
         self.on_ready: Callable[[], None] = lambda: None
+        self.closed = False
+        """Whether a close frame has been sent, after which nothing may be (RFC 6455 §5.5.1)."""
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Write to that transport, and read from the protocol's queue."""
+        self._transport = transport
+        self.take = self._protocol.queue.take
+        self.arrival = self._protocol.queue.arrival
 
     def write(self, frame: Frame) -> None:
         """Take frames, as ready bytes."""
-        protocol = self._protocol
-        if not protocol.close_sent:
-            protocol.transport.write(frame.wire)
+        if not self.closed:
+            self._transport.write(frame.wire)
 
     def abort(self) -> None:
         """Cut the connection."""
-        self._protocol.transport.abort()
+        self._transport.abort()
 
     def limit(self, size: int | None) -> None:
         """Take no message of more than `size` bytes; with None, of no more than the server allows."""
@@ -144,11 +149,25 @@ class GatewayProtocol(BoundedProtocol):
     queue: Inbox  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        self._direct = Direct(self)  # has `close_sent`, which uvicorn sets first of all
         super().__init__(*args, **options)
         self.queue = Inbox(self.loop)
-        self._direct = Direct(self)
         self._idle = False
         """Whether the parser is between two messages, so that a whole frame may pass it by."""
+
+    @property
+    def close_sent(self) -> bool:
+        """Whether a close frame has been sent. It is kept where it is asked about for each frame."""
+        return self._direct.closed
+
+    @close_sent.setter
+    def close_sent(self, value: bool) -> None:
+        self._direct.closed = value
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self._direct.begin(transport)
 
     def handle_connect(self, event: Any) -> None:
         """Offer the direct way to the application, which has not started yet."""

@@ -23,6 +23,10 @@ class Ear:
         self.heard += frame.texts
 
 
+def nobody(_: str) -> tuple[Ear, ...]:
+    return ()
+
+
 def event(text: bytes) -> BusEvent:
     return BusEvent(text_frame(text), room="lobby")
 
@@ -33,7 +37,7 @@ async def turns(count: int) -> None:
 
 
 async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_before() -> None:
-    audience, first, second = Audience(), Ear(), Ear()
+    audience, first, second = Audience(nobody), Ear(), Ear()
     audience.add(first)
     audience.give(event(b"one"))
     audience.add(second)
@@ -45,7 +49,7 @@ async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_be
 
 
 async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -> None:
-    audience, staying, leaving = Audience(), Ear(), Ear()
+    audience, staying, leaving = Audience(nobody), Ear(), Ear()
     for ear in (staying, leaving):
         audience.add(ear)
     audience.give(event(b"one"))
@@ -56,7 +60,7 @@ async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -
 
 
 async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_up() -> None:
-    audience, crowd = Audience(), [Ear() for _ in range(4 * CHUNK)]
+    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
     for ear in crowd:
         audience.add(ear)
     audience.give(event(b"one"))
@@ -76,7 +80,7 @@ async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_u
 
 
 async def test_whoever_leaves_and_comes_back_in_one_turn_hears_each_once() -> None:
-    audience, ear = Audience(), Ear()
+    audience, ear = Audience(nobody), Ear()
     audience.add(ear)
     audience.give(event(b"one"))
     audience.remove(ear)
@@ -88,7 +92,7 @@ async def test_whoever_leaves_and_comes_back_in_one_turn_hears_each_once() -> No
 
 
 async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
-    audience, crowd, newcomer = Audience(), [Ear() for _ in range(4 * CHUNK)], Ear()
+    audience, crowd, newcomer = Audience(nobody), [Ear() for _ in range(4 * CHUNK)], Ear()
     for ear in crowd:
         audience.add(ear)
     audience.give(event(b"one"))
@@ -107,7 +111,7 @@ async def test_what_happens_in_a_crowd_soon_after_another_shares_a_write(monkeyp
     loop = asyncio.get_running_loop()
     now = loop.time()
     monkeypatch.setattr(loop, "time", lambda: now)
-    audience, crowd = Audience(), [Ear() for _ in range(4 * CHUNK)]
+    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
     for ear in crowd:
         audience.add(ear)
     audience.give(event(b"one"))
@@ -121,3 +125,23 @@ async def test_what_happens_in_a_crowd_soon_after_another_shares_a_write(monkeyp
     now += 0.011
     await turns(6)
     assert all((ear.heard, ear.writes) == ([b"one", b"two", b"three"], 2) for ear in crowd)
+
+
+async def test_in_a_crowd_some_are_given_their_own_form_or_nothing_and_all_others_the_same() -> None:
+    crowd = [Ear(f"user-{number % 100}") for number in range(4 * CHUNK)]
+    audience = Audience(lambda user: [ear for ear in crowd if ear.user_id == user])
+    elsewhere, crowd[0] = crowd[0], Ear("user-1")
+    for ear in crowd:
+        audience.add(ear)
+    own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-1", own_frame=text_frame(b"own hi"))
+    audience.give(own)
+    audience.give(BusEvent(text_frame(b"typing"), room="lobby", skip_user="user-2"))
+    audience.give(event(b"all"))
+    heard = {"user-1": [b"own hi", b"typing", b"all"], "user-2": [b"hi", b"all"]}
+    expected = [heard.get(ear.user_id, [b"hi", b"typing", b"all"]) for ear in crowd]
+    await until(lambda: [ear.heard for ear in crowd] == expected)
+    audience.remove(crowd[1])
+    audience.give(event(b"later"))
+    await until(lambda: all(ear.heard[-1] == b"later" for ear in crowd if ear is not crowd[1]))
+    assert len(audience) == len(crowd) - 1
+    assert (crowd[1].heard, elsewhere.heard) == (heard["user-1"], [])
