@@ -174,8 +174,16 @@ class People:
         self._statuses[int(answer.split(b" ", 2)[1])] += 1
 
 
+def _give_way() -> None:
+    """Run only when nobody else wants to, where the system knows that; elsewhere after all others."""
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(POLITENESS)
+
+
 async def _serve() -> None:
-    os.nice(POLITENESS)
+    _give_way()
     lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # the tokens of all of them are one line
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     people = People(json.loads(await lines.readline()))

@@ -4,9 +4,9 @@ A fan-out touches nothing of a listener but the function that takes its frames: 
 anything is in the processor's caches, and each thing that has to be fetched costs as much as a hundred instructions.
 
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then, and after it the room pauses for as long as it took: the more happens in a crowd,
-the more of it shares a write, and no room has more than half of the loop's time. Whoever leaves in between first sees
-to it that what happened before has been given.
+the loop do other things now and then. If meanwhile more has happened, the room pauses after it for as long as it took: the
+more happens in a crowd, the more of it shares a write, and no room has more than half of the loop's time. Whoever
+leaves in between first sees to it that what happened before has been given.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ class Audience:
         return rest
 
     def _go_on(self) -> None:
-        if self._rest is None:
+        if self._rest is None or self._frame is None:
             return  # settled meanwhile
         self._give_to(islice(self._rest, CHUNK))
         loop = asyncio.get_running_loop()
@@ -176,7 +176,8 @@ class Audience:
             loop.call_soon(self._go_on)
             return
         self._rest = None
-        if len(self._hearers) > CHUNK:
+        if len(self._hearers) > CHUNK and (self._batch or self._frame.count > 1):
+            # More than one thing happens at a time here; a lone message has nothing to wait for.
             now = loop.time()
             self._pauses_until = now + min(now - self._began, MAX_PAUSE_SECONDS)
         if self._batch:
