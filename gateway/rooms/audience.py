@@ -4,8 +4,8 @@ A fan-out touches nothing of a listener but the function that takes its frames: 
 anything is in the processor's caches, and each thing that has to be fetched costs as much as a hundred instructions.
 
 All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then. If meanwhile more has happened, the room pauses after it for as long as it took: the
-more happens in a crowd, the more of it shares a write, and no room has more than half of the loop's time. Whoever
+the loop do other things now and then. If meanwhile more has happened, the room pauses after it for as long as it took:
+the more happens in a crowd, the more of it shares a write, and no room has more than half of the loop's time. Whoever
 leaves in between first sees to it that what happened before has been given.
 """
 
