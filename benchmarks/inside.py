@@ -1,0 +1,234 @@
+"""What the gateway's own code takes, with no system around it: `python -m benchmarks.inside`.
+
+Handshakes, messages and events go through the server's own protocols, to and from sockets that only count. What the
+system takes besides, `benchmarks.floor` shows. Without it, figures differ less from run to run, so that a change of
+the code can be seen here that is lost elsewhere.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+
+from benchmarks.dialects import ROOM_NAME
+from benchmarks.report import machine, write_figures
+from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url, temporary_folder
+from benchmarks.talk import echo_message
+from gateway.app import create_app
+from gateway.cli.serve import calm_the_collector, server_config
+from gateway.services import Services
+from gateway.settings import PREFIX, Settings
+from gateway.transport.frames import text_frame
+
+OPENING = 50
+MESSAGES = 40
+ROUND_SECONDS = 10
+HANDSHAKE = (
+    b"HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+EVENT = text_frame(b'{"type":"chat.message","data":{"text":"%b"}}' % (b"x" * 280))
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Microseconds of CPU, of the quickest of several rounds."""
+
+    connection: float
+    """A handshake with a token, up to the welcome."""
+    message: float
+    """An `echo`, from bytes to bytes."""
+    delivery: float
+    """An event for one of all who hear it."""
+
+
+class Line(asyncio.Transport):
+    """A socket to nobody: counts what is written to it, and has the protocol that reads from it."""
+
+    written = 0
+    """To all of them together."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.last: Any = b""
+        self._protocol: Any = None
+
+    @classmethod
+    def open(cls, config: Config, server: ServerState, services: Services, person: Person) -> Self:
+        """Let a person connect."""
+        line = cls()
+        # uvicorn's HTTP protocol, which puts that of WebSockets in its place.
+        line._protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=server, app_state={"services": services}
+        )
+        line._protocol.connection_made(line)
+        line.hear(b"GET /ws/chat?token=%b %b" % (person.token.encode(), HANDSHAKE))
+        return line
+
+    def hear(self, data: bytes) -> None:
+        """Read what a client has sent."""
+        self._protocol.data_received(data)
+
+    def hang_up(self) -> None:
+        """End."""
+        self._protocol.connection_lost(None)
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the welcome has been written."""
+        return b'"welcome"' in self.last
+
+    def write(self, data: Any) -> None:
+        """Count a write."""
+        Line.written += 1
+        self.last = data
+
+    def get_protocol(self) -> Any:
+        """Give who reads."""
+        return self._protocol
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Let another read."""
+        self._protocol = protocol
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any."""
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def abort(self) -> None:
+        """There is nothing to close."""
+
+
+async def measure(listening: int, echoing: int, rounds: int) -> Inside:
+    """Measure all three."""
+    with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
+        people = [Person(f"person-{number}") for number in range(listening)]
+        async with _gateway(folder, url, people) as (services, server, open_line):
+            lines, connections = await _connect(people, open_line)
+            calm_the_collector()
+            messages = [await _echoes(lines[:echoing]) for _ in range(rounds)]
+            deliveries = [await _events(lines, services) for _ in range(rounds)]
+            for line in lines:
+                line.hang_up()
+            await _wait(lambda: not server.tasks)
+            return Inside(min(connections), min(messages), min(deliveries))
+
+
+@asynccontextmanager
+async def _gateway(
+    folder: Path, url: str, people: Sequence[Person]
+) -> AsyncIterator[tuple[Services, ServerState, Callable[[Person], Line]]]:
+    values = {name.removeprefix(PREFIX).lower(): value for name, value in settings_for(folder, url).items()}
+    app = create_app(settings := Settings(_env_file=None, **values))  # type: ignore[arg-type,call-arg]
+    config = server_config(settings, app, lifespan="off")
+    config.load()
+    async with app.router.lifespan_context(app) as state:
+        services = state["services"]  # type: ignore[index]
+        await populate(services.database, people, {ROOM_NAME: people})
+        server = ServerState()
+        yield services, server, partial(Line.open, config, server, services)
+
+
+async def _connect(people: Sequence[Person], open_line: Callable[[Person], Line]) -> tuple[list[Line], list[float]]:
+    lines: list[Line] = []
+    taken = []
+    for start in range(0, len(people), OPENING):
+        began = time.process_time()
+        some = [open_line(person) for person in people[start : start + OPENING]]
+        await _wait(lambda: all(line.is_welcome for line in some))  # noqa: B023 - is over before the next round
+        taken.append(1e6 * (time.process_time() - began) / len(some))
+        lines += some
+    return lines, taken
+
+
+async def _echoes(lines: Sequence[Line]) -> float:
+    frames = [WireFrame(Opcode.TEXT, echo_message(number)).serialize(mask=True) for number in range(MESSAGES)]
+    began = _Taken()
+    for frame in frames:
+        for line in lines:
+            line.hear(frame)
+        await asyncio.sleep(0)
+    return await began.until(len(frames) * len(lines))
+
+
+async def _events(lines: Sequence[Line], services: Services) -> float:
+    began = _Taken()
+    services.connections.deliver(EVENT)
+    return await began.until(len(lines))
+
+
+class _Taken:
+    """What is taken from now on."""
+
+    def __init__(self) -> None:
+        self._written = Line.written
+        self._began = time.process_time()
+
+    async def until(self, writes: int) -> float:
+        """Wait for so many writes; gives the microseconds of each."""
+        await _wait(lambda: Line.written >= self._written + writes)
+        return 1e6 * (time.process_time() - self._began) / writes
+
+
+async def _wait(done: Callable[[], bool]) -> None:
+    """Let the gateway work until something is so."""
+    async with asyncio.timeout(ROUND_SECONDS):
+        while not done():  # noqa: ASYNC110 - an event would add to what is measured
+            await asyncio.sleep(0)
+
+
+def table_of(inside: Inside) -> Table:
+    """Lay the figures out."""
+    table = Table(title="What the gateway's own code takes", caption=machine())
+    table.add_column("what")
+    table.add_column("µs of CPU", justify="right")
+    table.add_row("a connection, up to the welcome", f"{inside.connection:.0f}")
+    table.add_row("an echo", f"{inside.message:.2f}")
+    table.add_row("a delivery", f"{inside.delivery:.2f}")
+    return table
+
+
+def main(
+    listening: Annotated[int, typer.Option(min=1, max=10_000, help="How many connect and hear.")] = 1000,
+    echoing: Annotated[int, typer.Option(min=1, max=1000, help="How many of them echo.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of how many rounds to take the quickest.")] = 50,
+    json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+) -> None:
+    """Measure what a connection, a message and a delivery take of the gateway's own code."""
+    inside = uvloop.run(measure(listening, echoing, rounds))
+    Console(highlight=False).print(table_of(inside))
+    if json_file is not None:
+        write_figures(json_file, {"machine": machine(), "listening": listening, "echoing": echoing, **asdict(inside)})
+
+
+if __name__ == "__main__":
+    typer.run(main)
