@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 from benchmarks.client import Client
 from benchmarks.dialects import ECHO, ROOM
@@ -12,7 +14,8 @@ from benchmarks.visit import WARM_CONNECTIONS, Figures, Sizes, Visit
 SETTLING_SECONDS = 0.5
 """For what the gateway tells of those who have come."""
 
-HEARD_SECONDS = 60
+REST_SECONDS = 60
+"""How long a server is given to answer what it has been asked."""
 
 ROUND_TRIP = "µs of CPU a round trip"
 ONE_AT_A_TIME = "µs of CPU a delivery, one message at a time"
@@ -22,67 +25,115 @@ CONNECTION = "µs of CPU a connection"
 IDLE = "KB of RSS an idle connection"
 
 
-async def echo(visit: Visit, sizes: Sizes) -> Figures:
-    """Measure round trips."""
-    clients = await visit.open([Echoing(visit.dialect) for _ in range(sizes.echoing)], ECHO)
-    for client in clients:
-        client.listen()
-        client.say()
-    await asyncio.sleep(sizes.seconds / 3)
-    before, cpu = sum(client.answers for client in clients), cpu_seconds(visit.pid)
-    await asyncio.sleep(sizes.seconds)
-    used, answers = cpu_seconds(visit.pid) - cpu, sum(client.answers for client in clients) - before
-    for client in clients:
-        client.stopped = True
-    if min(client.answers for client in clients) == 0:
-        raise RuntimeError(f"{visit.name} has not answered everybody")
-    return {ROUND_TRIP: {visit.name: 1e6 * used / answers}}
+Tally = dict[str, tuple[float, float]]
+"""For each figure an amount, and of how many that is."""
 
 
-async def delivery(visit: Visit, sizes: Sizes) -> Figures:
-    """Measure what goes to everyone in a room, one message at a time and by ten at once."""
-    one = Talk(sizes.listening)
-    clients = await visit.open([Listening(visit.dialect, one, number) for number in range(sizes.listening)], ROOM)
-    await asyncio.sleep(SETTLING_SECONDS)
-    for client in clients:
-        client.listen()
-    one.on_all_heard = clients[0].say
-    clients[0].say()
-    alone, _ = await _overhear(visit, one, sizes.seconds)
-    await _all_heard(one)
-    one.stopped, one.on_all_heard = False, lambda: None
-    for client in clients[:10]:
-        client.keep_talking()
-    together, per_second = await _overhear(visit, one, sizes.seconds)
-    await _all_heard(one)
-    return {
-        ONE_AT_A_TIME: {visit.name: alone},
-        TEN_SENDERS: {visit.name: together},
-        PER_SECOND: {visit.name: per_second},
-    }
+class Alternating(Protocol):
+    """What is measured on one server, a bit at a time, in turn with others that run as well."""
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def turn(self, seconds: float) -> Tally:
+        """Measure for so long, and leave the server at rest."""
 
 
-async def _overhear(visit: Visit, talk: Talk, seconds: float) -> tuple[float, float]:
-    """Give the CPU of a delivery in microseconds, and deliveries in a second."""
-    await asyncio.sleep(seconds / 3)
-    heard, cpu, began = talk.heard, cpu_seconds(visit.pid), time.perf_counter()
-    await asyncio.sleep(seconds)
-    heard, cpu, took = talk.heard - heard, cpu_seconds(visit.pid) - cpu, time.perf_counter() - began
-    if not heard:
-        raise RuntimeError(f"nobody hears anything from {visit.name}")
-    return 1e6 * cpu / heard, heard / took
+class Echoes:
+    """Round trips."""
+
+    def __init__(self, visit: Visit, sizes: Sizes) -> None:
+        self._visit = visit
+        self._clients = [Echoing(visit.dialect) for _ in range(sizes.echoing)]
+
+    async def open(self) -> None:
+        """Connect."""
+        await self._visit.open(self._clients, ECHO)
+        for client in self._clients:
+            client.listen()
+
+    async def turn(self, seconds: float) -> Tally:
+        """Measure for so long, and leave the server at rest."""
+        for client in self._clients:
+            client.begin()
+        await asyncio.sleep(seconds / 3)
+        before, cpu = self._answers, cpu_seconds(self._visit.pid)
+        await asyncio.sleep(seconds)
+        used, answers = cpu_seconds(self._visit.pid) - cpu, self._answers - before
+        for client in self._clients:
+            client.stopped = True
+        async with asyncio.timeout(REST_SECONDS):
+            for client in self._clients:
+                await client.rests.wait()
+        return {ROUND_TRIP: (1e6 * used, answers)}
+
+    @property
+    def _answers(self) -> int:
+        return sum(client.answers for client in self._clients)
 
 
-async def _all_heard(talk: Talk) -> None:
-    """Stop, and see that what was said has been heard by all, once."""
-    talk.stopped = True
-    if talk.heard < talk.said * talk.size:
-        done = asyncio.Event()
-        talk.on_all_heard = done.set
-        async with asyncio.timeout(HEARD_SECONDS):
-            await done.wait()
-    if talk.heard != talk.said * talk.size:
-        raise RuntimeError("more was heard than was said")
+class Deliveries:
+    """What goes to everyone in a room, one message at a time and by ten at once."""
+
+    def __init__(self, visit: Visit, sizes: Sizes) -> None:
+        self._visit = visit
+        self._talk = Talk(sizes.listening)
+        self._clients = [Listening(visit.dialect, self._talk, number) for number in range(sizes.listening)]
+
+    async def open(self) -> None:
+        """Connect."""
+        await self._visit.open(self._clients, ROOM)
+        await asyncio.sleep(SETTLING_SECONDS)
+        for client in self._clients:
+            client.listen()
+
+    async def turn(self, seconds: float) -> Tally:
+        """Measure for so long, and leave the server at rest."""
+        first = self._clients[0]
+        self._talk.stopped, self._talk.on_all_heard = False, first.say
+        first.say()
+        alone, _ = await self._overhear(seconds)
+        await self._all_heard()
+        self._talk.stopped, self._talk.on_all_heard = False, lambda: None
+        for client in self._clients[:10]:
+            client.keep_talking()
+        together, per_second = await self._overhear(seconds)
+        await self._all_heard()
+        for client in self._clients[:10]:
+            client.talk_no_more()
+        return {ONE_AT_A_TIME: alone, TEN_SENDERS: together, PER_SECOND: per_second}
+
+    async def _overhear(self, seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Give the microseconds of CPU and deliveries; and deliveries and seconds."""
+        await asyncio.sleep(seconds / 3)
+        talk, pid = self._talk, self._visit.pid
+        heard, cpu, began = talk.heard, cpu_seconds(pid), time.perf_counter()
+        await asyncio.sleep(seconds)
+        heard, cpu, took = talk.heard - heard, cpu_seconds(pid) - cpu, time.perf_counter() - began
+        return (1e6 * cpu, heard), (heard, took)
+
+    async def _all_heard(self) -> None:
+        """Stop, and see that what was said has been heard by all, once."""
+        talk = self._talk
+        talk.stopped = True
+        if talk.heard < talk.said * talk.size:
+            done = asyncio.Event()
+            talk.on_all_heard = done.set
+            async with asyncio.timeout(REST_SECONDS):
+                await done.wait()
+        if talk.heard != talk.said * talk.size:
+            raise RuntimeError("more was heard than was said")
+
+
+def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:
+    """Put the turns of a server together."""
+    figures: Figures = {}
+    for figure in tallies[0]:
+        amount, count = (sum(part) for part in zip(*(tally[figure] for tally in tallies), strict=True))
+        if not count:
+            raise RuntimeError(f"nobody hears anything from {name}")
+        figures[figure] = {name: amount / count}
+    return figures
 
 
 async def connection(visit: Visit, sizes: Sizes) -> Figures:

@@ -1,5 +1,6 @@
 """Those who say something again and again, and those who hear it and count."""
 
+import asyncio
 from collections.abc import Callable
 
 from benchmarks.client import Client
@@ -16,6 +17,14 @@ class Echoing(Client):
         self._dialect = dialect
         self.answers = 0
         self.stopped = False
+        self.rests = asyncio.Event()
+        """Set when nothing is on its way, after `stopped`."""
+
+    def begin(self) -> None:
+        """Say something, and go on."""
+        self.stopped = False
+        self.rests.clear()
+        self.say()
 
     def say(self) -> None:
         """Send a message of about 120 bytes, with a number of its own."""
@@ -23,12 +32,15 @@ class Echoing(Client):
 
     def take(self, text: bytes) -> None:
         """Count the answer."""
-        if self.stopped:
-            return
+        if self.rests.is_set():
+            return  # a good-bye
         if b'"%d: %b"' % (self.answers, TEXT) not in text:
             raise RuntimeError(f"not what was sent: {text.decode()}")
         self.answers += 1
-        self.say()
+        if self.stopped:
+            self.rests.set()
+        else:
+            self.say()
 
 
 def echo_message(number: int) -> bytes:
@@ -79,6 +91,10 @@ class Listening(Client):
         """Say something, and again whenever that has been heard here."""
         self._insists = True
         self.say()
+
+    def talk_no_more(self) -> None:
+        """Only hear."""
+        self._insists = False
 
     def take(self, text: bytes) -> None:
         """Count what was said. A reply, which has it as well, is not a delivery."""

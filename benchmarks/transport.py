@@ -1,7 +1,9 @@
 """What the transport costs, next to other servers, and how it bears load: `python -m benchmarks.transport`.
 
-Each server is a process of its own and is started in turn, in every round anew; this process is the load, the same for
-all of them. A figure is the median of the rounds. CPU is that of the server's process, with all its threads.
+Each server is a process of its own; this process is the load, the same for all of them. For round trips and deliveries
+all servers run, and are measured in turn, a bit at a time: a machine that becomes slower does so for all of them. For
+all else they are started one after the other, in every round anew. A figure is the median of the rounds. CPU is that
+of the server's process, with all its threads.
 
 The gateway does more than its peers: it has checked a token, validates each message, answers it by its id, and stores
 what is said in a room durably. A peer sends on what it got.
@@ -12,6 +14,7 @@ import resource
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
@@ -23,6 +26,7 @@ import uvloop
 from rich.console import Console
 
 from benchmarks import costs
+from benchmarks.costs import Alternating
 from benchmarks.dialects import ROOM_NAME
 from benchmarks.peers.processes import BARE, TUTORIAL, peers
 from benchmarks.report import machine, write_figures
@@ -50,6 +54,16 @@ class Topic(StrEnum):
     SLOW_READER = "slow-reader"
 
 
+ALTERNATING: dict[Topic, Callable[[Visit, Sizes], Alternating]] = {
+    Topic.ECHO: costs.Echoes,
+    Topic.DELIVERY: costs.Deliveries,
+}
+"""What all servers are measured on in turn."""
+
+TURNS = 4
+"""So many in a round, for each server."""
+
+
 class Bench:
     """The people, their store, and the servers that are measured."""
 
@@ -57,15 +71,52 @@ class Bench:
         self._url = url
         self._folder = folder
         self._people = people
-        self._log_in = log_in
         self._sizes = sizes
+        self._visits: dict[Topic, Callable[[Visit, Sizes], Awaitable[Figures]]] = {
+            Topic.CONNECTION: costs.connection,
+            Topic.IDLE: costs.idle,
+            Topic.LOAD: partial(under_load, log_in=log_in),
+            Topic.SLOW_READER: slow_reader,
+        }
         self._peers, _ = peers()
 
     async def visit(self, topic: Topic, subject: Subject) -> Figures:
         """Measure a topic on a server."""
         limit = VISIT_SECONDS + 8 * self._sizes.lasting
         async with asyncio.timeout(limit), subject.running(self._folder) as (pid, dialect):
-            return await self._measure(topic)(Visit(subject.name, pid, dialect, self._folder), self._sizes)
+            return await self._visits[topic](Visit(subject.name, pid, dialect, self._folder), self._sizes)
+
+    async def rounds(self, topic: Topic, report: Callable[[str], None]) -> list[Figures]:
+        """Measure a topic on all servers, a few times over."""
+        alternating = ALTERNATING.get(topic)
+        if alternating is not None:
+            return await self._in_turn(topic, alternating, report)
+        visits = []
+        for turn in range(self._sizes.rounds):
+            for subject in self.subjects(topic):
+                report(f"{topic}, round {turn + 1} of {self._sizes.rounds}: {subject.name}")
+                visits.append(await self.visit(topic, subject))
+        return visits
+
+    async def _in_turn(
+        self, topic: Topic, alternating: Callable[[Visit, Sizes], Alternating], report: Callable[[str], None]
+    ) -> list[Figures]:
+        sizes, subjects = self._sizes, self.subjects(topic)
+        figures, measured = [], []
+        limit = len(subjects) * (VISIT_SECONDS + 4 * sizes.seconds * sizes.rounds)
+        async with asyncio.timeout(limit), AsyncExitStack() as stack:
+            for subject in subjects:
+                report(f"{topic}: {subject.name} starts")
+                folder = stack.enter_context(temporary_folder())
+                pid, dialect = await stack.enter_async_context(subject.running(folder))
+                measured.append(alternating(Visit(subject.name, pid, dialect, folder), sizes))
+                await measured[-1].open()
+            for turn in range(sizes.rounds):
+                report(f"{topic}, round {turn + 1} of {sizes.rounds}: all in turn")
+                turns = [[await each.turn(sizes.seconds / TURNS) for each in measured] for _ in range(TURNS)]
+                for subject, tallies in zip(subjects, zip(*turns, strict=True), strict=True):
+                    figures.append(costs.figures_of(subject.name, tallies))
+        return figures
 
     def subjects(self, topic: Topic) -> list[Subject]:
         """Tell on which servers a topic is measured."""
@@ -84,21 +135,6 @@ class Bench:
             case Topic.LOAD | Topic.SLOW_READER:
                 return [gateway]
 
-    def _measure(self, topic: Topic) -> Callable[[Visit, Sizes], Awaitable[Figures]]:
-        match topic:
-            case Topic.ECHO:
-                return costs.echo
-            case Topic.DELIVERY:
-                return costs.delivery
-            case Topic.CONNECTION:
-                return costs.connection
-            case Topic.IDLE:
-                return costs.idle
-            case Topic.LOAD:
-                return partial(under_load, log_in=self._log_in)
-            case Topic.SLOW_READER:
-                return slow_reader
-
 
 async def measure(topics: Iterable[Topic], sizes: Sizes, report: Callable[[str], None]) -> list[Result]:
     """Measure every topic on every server, a few times over."""
@@ -114,12 +150,7 @@ async def measure(topics: Iterable[Topic], sizes: Sizes, report: Callable[[str],
             await database.close()
         bench = Bench(url, folder, people, log_in, sizes)
         for topic in topics:
-            visits = []
-            for turn in range(sizes.rounds):
-                for subject in bench.subjects(topic):
-                    report(f"{topic}, round {turn + 1} of {sizes.rounds}: {subject.name}")
-                    visits.append(await bench.visit(topic, subject))
-            results += medians(visits)
+            results += medians(await bench.rounds(topic, report))
     return results
 
 
@@ -182,7 +213,7 @@ def main(
         rounds=rounds or base.rounds,
     )
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    sizes = wanted.within(limit)
+    sizes = wanted.within(limit, servers=1 + len(peers()[0]))
     notes = [
         machine(),
         f"{sizes.echoing:,} echo, {sizes.listening:,} hear a room, {sizes.connecting:,} connect, {sizes.idle:,} idle",

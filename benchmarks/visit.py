@@ -40,13 +40,16 @@ class Sizes:
     """Seconds that a p99 is taken over: it needs many answers."""
     rounds: int
 
-    def within(self, files: int) -> "Sizes":
-        """Make it fit into a process's limit of open files: a connection takes one here, and one in the server."""
+    def within(self, files: int, servers: int = 1) -> "Sizes":
+        """Make it fit into a process's limit of open files: a connection takes one here, and one in its server.
+
+        Those who echo and listen are connected with so many servers at a time.
+        """
         most = max(1, files - SPARE_FILES)
         return replace(
             self,
-            echoing=min(self.echoing, most),
-            listening=min(self.listening, most),
+            echoing=min(self.echoing, max(1, most // servers)),
+            listening=min(self.listening, max(1, most // servers)),
             connecting=min(self.connecting, most),
             idle=min(self.idle, most - WARM_CONNECTIONS),
         )

@@ -101,6 +101,7 @@ def test_every_aim_is_of_a_figure_that_is_measured() -> None:
 @pytest.mark.parametrize(("files", "idle"), [(20_000, 10_000), (6000, 4800)])
 def test_what_is_opened_fits_into_the_limit_of_open_files(files: int, idle: int) -> None:
     assert FULL.within(files).idle == idle
+    assert FULL.within(files, servers=7).listening == min(1000, (files - 1000) // 7)
 
 
 async def test_an_answer_to_something_else_is_noticed() -> None:
