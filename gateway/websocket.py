@@ -82,8 +82,9 @@ class GatewayWebSocket(WebSocket):
             self._direct.limit(MAX_FIRST_BYTES)
         text: str | None = ""
         while text == "" and self.ended is None:
-            while (item := self._reader.take()) is None:
-                await self._reader.arrival()
+            item = self._reader.take()
+            if item is None:
+                item = await self._reader.arrival()
             text = self._text_of(item, strictly=True)
         if self._direct is not None:
             self._direct.limit(None)
@@ -97,10 +98,10 @@ class GatewayWebSocket(WebSocket):
         """
         reader = self._reader
         while self.ended is None:
-            # Awaited here and nowhere deeper: whatever is around a wait is gone through for each message.
-            if (item := reader.take()) is None:
-                await reader.arrival()
-                continue
+            item = reader.take()
+            if item is None:
+                # Here and nowhere deeper: whatever is around a wait is gone through for each message.
+                item = await reader.arrival()
             if (text := self._text_of(item)) is None:
                 return
             if not text:

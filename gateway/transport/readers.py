@@ -14,16 +14,16 @@ DISCONNECT: Event = {"type": "websocket.disconnect", "code": 1006}
 
 
 class Reader(Protocol):
-    """Has what has come from one client. What is there is taken without waiting; only then it is waited for."""
+    """Has what has come from one client: texts, and ASGI events for all else."""
 
     def take(self) -> str | Event | None:
-        """Take the next text, or the ASGI event of whatever else came; None if `arrival` has to be awaited first."""
+        """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
 
-    def arrival(self) -> Awaitable[None]:
-        """Wait until there may be something to take. One at a time waits."""
+    def arrival(self) -> Awaitable[str | Event]:
+        """Wait for the next thing, after `take` has given none. One at a time waits."""
 
     def wake(self) -> None:
-        """Have `arrival` end, with a disconnect to be taken before there is one."""
+        """Have `arrival` end, with a disconnect."""
 
 
 class AsgiReader:
@@ -32,31 +32,29 @@ class AsgiReader:
     def __init__(self, receive: Callable[[], Awaitable[Any]], writer: Writer) -> None:
         self._receive = receive
         self._writer = writer
-        self._event: Event | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._woken = False
 
-    def take(self) -> Event | None:
-        """Take what has been received."""
-        event, self._event = self._event, None
-        return event
+    def take(self) -> None:
+        """Take nothing: what is there is only found by waiting."""
 
-    async def arrival(self) -> None:
-        """Receive one event."""
+    async def arrival(self) -> Event:
+        """Receive the next event."""
         self._waiting = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         try:
             if not self._writer.ready:
                 # Messages that came at once are received without a pause, and their replies would only pile up.
                 await asyncio.sleep(0)
-            self._event = await self._receive()
+            event: Event = await self._receive()
         except asyncio.CancelledError:
             if not self._woken:
                 raise
             task.uncancel()
-            self._event = DISCONNECT
+            return DISCONNECT
         finally:
             self._waiting = None
+        return event
 
     def wake(self) -> None:
         """Cancel the wait, if anybody waits."""

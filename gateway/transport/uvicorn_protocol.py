@@ -54,25 +54,26 @@ class Inbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._items: deque[str | Event] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[str | Event] | None = None
         self._unbroken = 0
         self.characters = 0
         self.resume: Callable[[], None] | None = None
         """Called once when there is room again, after too much has come."""
 
     def put_nowait(self, item: str | Event) -> None:
-        """Add something."""
-        self._items.append(item)
-        if type(item) is str:
-            self.characters += len(item)
+        """Add something, or give it to whoever waits."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
             if not waiter.done():  # cancelled
-                waiter.set_result(None)
+                waiter.set_result(item)
+                return
+        self._items.append(item)
+        if type(item) is str:
+            self.characters += len(item)
 
     def take(self) -> str | Event | None:
-        """Take the next thing; None if `arrival` has to be awaited first."""
+        """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
         # Where nothing is ever waited for, nobody else has a turn.
         if not self._items or self._unbroken == MAX_QUEUED:
             return None
@@ -85,18 +86,25 @@ class Inbox:
             resume()
         return item
 
-    def arrival(self) -> Awaitable[None]:
-        """Wait until there is something, and for a turn of the loop at least."""
+    def arrival(self) -> Awaitable[str | Event]:
+        """Wait for the next thing, after `take` has given none."""
         self._unbroken = 0
         if self._items:
-            return asyncio.sleep(0)
+            return self._after_a_turn()
         self._waiter = self._loop.create_future()
         return self._waiter
 
+    async def _after_a_turn(self) -> str | Event:
+        await asyncio.sleep(0)
+        item = self.take()
+        assert item is not None  # noqa: S101 - nobody else takes
+        return item
+
     async def get(self) -> Event:
         """Take the next thing as an ASGI event."""
-        while (item := self.take()) is None:
-            await self.arrival()
+        item = self.take()
+        if item is None:
+            item = await self.arrival()
         return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
 
     def empty(self) -> bool:
