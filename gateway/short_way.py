@@ -2,7 +2,7 @@
 
 FastAPI and Starlette put some twenty coroutines around an endpoint, for errors, bodies, routes and exit stacks. Around
 a WebSocket they have next to nothing to do, for as long as it is open: they hold 12 KB for each connection, and take
-80 µs when it is made and a microsecond whenever a message wakes the endpoint up. Here there are three.
+80 µs when it is made and a microsecond whenever a message wakes the endpoint up. Here there are two.
 
 Middleware that is added to the application is kept. FastAPI's own telemetry does not see these WebSockets. Dependencies
 that are generators end before the endpoint begins, and not after it.
