@@ -109,7 +109,7 @@ class GatewayWebSocket(WebSocket):
             try:
                 message = self._decode(text, self.settings.max_message_bytes)
             except MessageError as error:
-                if self._within_rate():
+                if self._within_rate(None, self.clock.steady()):
                     self.refuse(None, error)
                 continue
             if self._admits(message):
@@ -183,7 +183,7 @@ class GatewayWebSocket(WebSocket):
             item = item.get("text") or ""
         if item and not item.isspace():
             return item
-        self._within_rate()
+        self._within_rate(None, self.clock.steady())
         return ""
 
     def _decode(self, text: str, limit: int) -> dict[str, Any]:
@@ -205,22 +205,16 @@ class GatewayWebSocket(WebSocket):
         now = self.last_message_at = self.clock.steady()
         if self.on_message is not None:
             self.on_message()
-        if (over := self.allowance.take(now)) is None:
-            return True
-        self._refuse_for_rate(readable_id(message), over, now)
-        return False
+        return self._within_rate(message, now)
 
-    def _within_rate(self) -> bool:
-        """Count something that has come and is no message, and refuse it if that is too much."""
-        now = self.clock.steady()
-        if (over := self.allowance.take(now)) is None:
+    def _within_rate(self, message: dict[str, Any] | None, now: float) -> bool:
+        """Count something that has come, and refuse it if that is too much."""
+        refused = self.allowance.take(now)
+        if refused is None:
             return True
-        self._refuse_for_rate(None, over, now)
-        return False
-
-    def _refuse_for_rate(self, id: int | str | None, over: tuple[float, str], now: float) -> None:
-        wait, whose = over
-        self.refuse(id, RateLimited(f"messages {whose}", int(wait * 1000) + 1))
+        wait, whose = refused
+        error = RateLimited(f"messages {whose}", int(wait * 1000) + 1)
+        self.refuse(None if message is None else readable_id(message), error)
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
             self._refusals = 0
@@ -228,6 +222,7 @@ class GatewayWebSocket(WebSocket):
         self._refusals += 1
         if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
             self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
+        return False
 
     def _count_protocol_error(self, now: float) -> None:
         limit = self.settings.max_protocol_errors

@@ -88,8 +88,7 @@ _REPLY = b'{"type":"reply","id":%%b,"status":%d,"data":%%b}' % Status.OK
 
 def reply(id: int | str, data: BaseModel) -> Frame:
     """Encode the reply to a message."""
-    text = _REPLY % (orjson.dumps(id), to_json(data, exclude_none=True))
-    return Frame(_header(len(text)) + text)
+    return text_frame(_REPLY % (orjson.dumps(id), to_json(data, exclude_none=True)))
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:

@@ -147,7 +147,7 @@ class Direct:
         self._protocol.conn.max_message_size = size or self._protocol.config.ws_max_size
 
     def wake(self) -> None:
-        """Have `arrival` end, with a disconnect to be taken before there is one."""
+        """Have `arrival` end, with a disconnect."""
         self._protocol.queue.put_nowait(DISCONNECT)
 
 
@@ -293,9 +293,9 @@ def _is_idle(connection: Any) -> bool:
 def supported() -> bool:
     """Tell whether the installed uvicorn and `websockets` are as this module takes them to be."""
     overridden = (
-        *("connection_lost", "data_received", "pause_writing", "resume_writing", "keepalive_timeout"),
+        *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
         *("handle_connect", "handle_ping", "handle_pong", "handle_text", "handle_bytes", "handle_cont"),
-        *("handle_parser_exception", "send", "send_receive_event_to_app"),
+        *("handle_parser_exception", "keepalive_timeout", "send", "send_receive_event_to_app"),
     )
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False
