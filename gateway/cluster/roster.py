@@ -177,12 +177,7 @@ class SharedRoster:
 
     async def connections_elsewhere(self) -> int:
         """Ask how many connections other nodes have."""
-        try:
-            [others] = await self._ledger.read([_EVERYBODY])
-        except Lost:
-            self.guesses += 1
-            return 0
-        return sum(count_of(entry.value) for entry in others)
+        return sum(count_of(entry.value) for entry in await self._said_elsewhere(_EVERYBODY))
 
     def tell(self, room: str, user: str, state: There | Literal["offline"]) -> None:
         """Tell a room how a user looks now."""
@@ -205,13 +200,18 @@ class SharedRoster:
     async def _tell_rooms(self, user: str, state: There) -> None:
         """Tell all rooms that the user hears, on whatever node."""
         rooms = set(self._ledger.said(_places(user)))
-        try:
-            [others] = await self._ledger.read([_places(user)])
-            rooms.update(entry.name for entry in others)
-        except Lost:
-            self.guesses += 1
+        rooms.update(entry.name for entry in await self._said_elsewhere(_places(user)))
         for room in rooms:
             self._news(room, user, state)
+
+    async def _said_elsewhere(self, subject: Subject) -> Collection[Entry]:
+        """Ask what other nodes say of something: nothing, as far as this node knows, while Redis is down."""
+        try:
+            [others] = await self._ledger.read([subject])
+        except Lost:
+            self.guesses += 1
+            return ()
+        return others
 
     async def _fits(self, user: str, address: str) -> bool:
         if not self._max_per_user and not self._max_per_address:
