@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert, select, update
 
-from benchmarks.report import machine, write_figures
+from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import (
     Person,
     Server,
@@ -333,7 +333,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long each measurement takes.")] = 5,
     warm_up: Annotated[float, typer.Option(min=0, max=60, help="How long to send before it.")] = 1.5,
     client_ids: Annotated[bool, typer.Option(help="Whether messages carry a `client_id`.")] = True,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures, too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure acknowledged `chat.send` a second, next to plain commits."""
     console = Console(highlight=False, width=WIDTH)

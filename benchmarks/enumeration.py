@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import machine, write_figures
+from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import Server, temporary_folder
 
 CONSOLE = Console(stderr=True)
@@ -88,7 +87,7 @@ def table_of(results: Sequence[Result]) -> Table:
 def main(
     log_ins: Annotated[int, typer.Option(min=12, max=10_000, help="How many log-ins in all.")] = 200,
     rounds: Annotated[int, typer.Option(min=4, max=16, help="The cost of a hash.")] = 12,
-    json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure what a refused log-in takes, for users who exist and for those who do not."""
     CONSOLE.print(f"{log_ins} log-ins, one at a time")

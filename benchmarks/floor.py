@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import machine, write_figures
+from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 
 READ_BYTES = 65536
 REST_SECONDS = 0.01
@@ -121,12 +120,10 @@ def _run_peers(port: int, count: int, question: bytes) -> None:
 
 def table_of(floor: Floor, size: int) -> Table:
     """Lay the figures out."""
-    table = Table(title=f"What the system takes for {size} bytes", caption=machine())
-    table.add_column("what")
-    table.add_column("µs of CPU", justify="right")
-    table.add_row("a send to one of many", f"{floor.send:.2f}")
-    table.add_row("a round trip", f"{floor.round_trip:.2f}")
-    return table
+    return table_of_costs(
+        f"What the system takes for {size} bytes",
+        [("a send to one of many", f"{floor.send:.2f}"), ("a round trip", f"{floor.round_trip:.2f}")],
+    )
 
 
 def main(
@@ -134,7 +131,7 @@ def main(
     echoing: Annotated[int, typer.Option(min=1, max=1000, help="How many to echo on.")] = 50,
     size: Annotated[int, typer.Option(min=1, max=65536, help="How many bytes each time.")] = 330,
     seconds: Annotated[float, typer.Option(min=0.1, max=30, help="How long to measure each.")] = 5,
-    json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure what the system takes for a send and for a round trip."""
     floor = measure(listening, echoing, size, seconds)

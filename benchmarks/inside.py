@@ -23,8 +23,8 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from benchmarks.dialects import ROOM_NAME
-from benchmarks.report import machine, write_figures
+from benchmarks.dialects import OPENING, ROOM_NAME
+from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url, temporary_folder
 from benchmarks.talk import echo_message
 from gateway.app import create_app
@@ -33,7 +33,6 @@ from gateway.services import Services
 from gateway.settings import PREFIX, Settings
 from gateway.transport.frames import text_frame
 
-OPENING = 50
 MESSAGES = 40
 CACHES = 64 * 1024 * 1024
 """Bytes, more than any of a processor's caches has."""
@@ -212,20 +211,21 @@ async def _wait(done: Callable[[], bool]) -> None:
 
 def table_of(inside: Inside) -> Table:
     """Lay the figures out."""
-    table = Table(title="What the gateway's own code takes", caption=machine())
-    table.add_column("what")
-    table.add_column("µs of CPU", justify="right")
-    table.add_row("a connection, up to the welcome", f"{inside.connection:.0f}")
-    table.add_row("an echo", f"{inside.message:.2f}")
-    table.add_row("a delivery", f"{inside.delivery:.2f}")
-    return table
+    return table_of_costs(
+        "What the gateway's own code takes",
+        [
+            ("a connection, up to the welcome", f"{inside.connection:.0f}"),
+            ("an echo", f"{inside.message:.2f}"),
+            ("a delivery", f"{inside.delivery:.2f}"),
+        ],
+    )
 
 
 def main(
     listening: Annotated[int, typer.Option(min=1, max=10_000, help="How many connect and hear.")] = 1000,
     echoing: Annotated[int, typer.Option(min=1, max=1000, help="How many of them echo.")] = 50,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of how many rounds to take the quickest.")] = 50,
-    json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure what a connection, a message and a delivery take of the gateway's own code."""
     inside = uvloop.run(measure(listening, echoing, rounds))

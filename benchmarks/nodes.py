@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.dialects import ROOM, ROOM_NAME, Authenticated, enter_all
-from benchmarks.report import write_figures
+from benchmarks.report import JsonFile, write_figures
 from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
 from benchmarks.talk import TEXT, Listening, Talk, room_message
 from tests.postgres import fresh_database, running_postgres
@@ -219,7 +218,7 @@ def main(
     size: Annotated[int, typer.Option(min=TALKERS, max=5000, help="How many hear the room.")] = 300,
     seconds: Annotated[float, typer.Option(min=1, max=60, help="For how long each is measured.")] = 5,
     most: Annotated[int, typer.Option(min=1, max=10, help="Up to how many nodes.")] = 3,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure deliveries over several nodes, and what the bus costs."""
     console = Console(highlight=False, width=130)

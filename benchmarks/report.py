@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 
 MOST_LINES = 20
 """Of what is wrong, so many lines are told."""
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Where to write the figures, too.")]
+"""The option of a benchmark for `write_figures`."""
 
 
 def machine() -> str:
@@ -36,6 +39,16 @@ def table_of_counts(title: str, lines: Iterable[tuple[str, int]]) -> Table:
     table.add_column(justify="right")
     for line, count in lines:
         table.add_row(line, f"{count:,}")
+    return table
+
+
+def table_of_costs(title: str, lines: Iterable[tuple[str, str]]) -> Table:
+    """Lay microseconds of CPU out, a line each."""
+    table = Table(title=title, caption=machine())
+    table.add_column("what")
+    table.add_column("µs of CPU", justify="right")
+    for line in lines:
+        table.add_row(*line)
     return table
 
 

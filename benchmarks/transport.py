@@ -29,7 +29,7 @@ from benchmarks import costs
 from benchmarks.costs import Alternating
 from benchmarks.dialects import ROOM_NAME
 from benchmarks.peers.processes import BARE, TUTORIAL, peers
-from benchmarks.report import machine, write_figures
+from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.results import Result, medians, table_of
 from benchmarks.rig import Person, StoreKind, database_for, populate, store_url, temporary_folder
 from benchmarks.slow_reader import slow_reader
@@ -199,7 +199,7 @@ def main(
     listening: Annotated[int | None, typer.Option(min=10, max=10_000, help="How many hear the room.")] = None,
     connecting: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many connections to open.")] = None,
     idle: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many idle connections.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures, too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure what a message, a delivery and a connection cost the gateway, and others; and how it bears load."""
     base = QUICK if quick else FULL
