@@ -31,6 +31,29 @@ def event(text: bytes) -> BusEvent:
     return BusEvent(text_frame(text), room="lobby")
 
 
+def a_crowd() -> tuple[Audience, list[Ear]]:
+    """Have a room that is given what happens in four parts."""
+    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
+    for ear in crowd:
+        audience.add(ear)
+    return audience, crowd
+
+
+class LoopTime:
+    """The time of the event loop, which stands still."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+
+@pytest.fixture
+async def loop_time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    loop = asyncio.get_running_loop()
+    time = LoopTime(loop.time())
+    monkeypatch.setattr(loop, "time", lambda: time.now)
+    return time
+
+
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -60,9 +83,7 @@ async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -
 
 
 async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_up() -> None:
-    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
-    for ear in crowd:
-        audience.add(ear)
+    audience, crowd = a_crowd()
     audience.give(event(b"one"))
     await turns(1)
     audience.give(event(b"two"))
@@ -92,9 +113,7 @@ async def test_whoever_leaves_and_comes_back_in_one_turn_hears_each_once() -> No
 
 
 async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
-    audience, crowd, newcomer = Audience(nobody), [Ear() for _ in range(4 * CHUNK)], Ear()
-    for ear in crowd:
-        audience.add(ear)
+    (audience, crowd), newcomer = a_crowd(), Ear()
     audience.give(event(b"one"))
     await turns(2)
     given = sum(len(ear.heard) for ear in crowd)
@@ -107,37 +126,25 @@ async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
     assert newcomer.heard == [b"three"]
 
 
-async def test_what_happens_in_a_crowd_while_it_is_given_another_shares_a_write(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now)
-    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
-    for ear in crowd:
-        audience.add(ear)
+async def test_what_happens_in_a_crowd_while_it_is_given_another_shares_a_write(loop_time: LoopTime) -> None:
+    audience, crowd = a_crowd()
     audience.give(event(b"one"))
     await turns(2)
-    now += 0.01
+    loop_time.now += 0.01
     audience.give(event(b"two"))
     await turns(4)
     audience.give(event(b"three"))
     assert all(ear.heard == [b"one"] for ear in crowd)
-    now += 0.011
+    loop_time.now += 0.011
     await turns(6)
     assert all((ear.heard, ear.writes) == ([b"one", b"two", b"three"], 2) for ear in crowd)
 
 
-async def test_a_lone_message_does_not_wait_also_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now)
-    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
-    for ear in crowd:
-        audience.add(ear)
+async def test_a_lone_message_does_not_wait_also_after_another(loop_time: LoopTime) -> None:
+    audience, crowd = a_crowd()
     audience.give(event(b"one"))
     await turns(2)
-    now += 0.01
+    loop_time.now += 0.01
     await turns(4)
     audience.give(event(b"two"))
     await turns(6)
