@@ -3,6 +3,8 @@
 uvicorn waits for ever for a request, and for each of its parts, WebSocket handshakes included, and takes a head of any
 size. Here a request has to be there, body and all, so many seconds after the connection was made, or after its first
 byte on a connection that is kept alive; then `408` (RFC 9110 §15.5.9), or nothing where nothing came, and the end.
+
+A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
 """
 
 import asyncio
@@ -11,8 +13,11 @@ from collections import Counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.http11 import Request
 
 from gateway.transport.answers import plain_answer
+from gateway.transport.handover import plain_request
+from gateway.transport.uvicorn_protocol import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +138,25 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.has_begun = False
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection to the WebSocket protocol."""
+        request = None
+        if self.ws_protocol_class is GatewayProtocol and self.scope["method"] == "GET":
+            request = plain_request(self.url, self.headers)
+        if request is None:
+            super().handle_websocket_upgrade()
+        else:
+            self._hand_over(request)
+        # The parser has this protocol, and would keep it until the garbage collector comes.
+        self.parser = None  # type: ignore[assignment] # as uvicorn has it after a request
+
+    def _hand_over(self, request: Request) -> None:
+        self.connections.discard(self)
+        protocol = GatewayProtocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.take_request(request)
+        self.transport.set_protocol(protocol)
+
     def give_up(self, refusal: bytes) -> None:
         """Answer a request that will never be, if there is one, and close."""
         cycle = self.cycle
@@ -152,9 +176,11 @@ def supported() -> bool:
         "on_message_begin",
         "on_headers_complete",
         "on_message_complete",
+        "handle_websocket_upgrade",
     )
     # What its constructor sets can be read from its code.
-    used = {"client", "cycle", "loop", "parser", "transport"}
+    used = {"client", "cycle", "loop", "parser", "transport", "scope", "headers", "ws_protocol_class"}
+    used |= {"config", "server_state", "app_state", "connections"}
     return all(hasattr(HttpToolsProtocol, name) for name in overridden) and used <= set(
         HttpToolsProtocol.__init__.__code__.co_names
     )

@@ -4,9 +4,10 @@ Under `gateway serve`, a frame is written to the socket's transport as ready byt
 without an ASGI event around it. The scope's `extensions` offer both as `gateway.direct`, a `Direct`. Every other ASGI
 application, and ours under every other server, goes the usual way, with the same behaviour.
 
-What is left to uvicorn and `websockets`: the handshake, control frames, fragments, compression, closing, and every
-message that does not come as one whole unfragmented frame while the parser is idle. `supported` holds what this takes
-for granted against the installed versions; where it is false, `gateway serve` uses uvicorn's own protocol.
+What is left to uvicorn and `websockets`: judging and answering the handshake, control frames, fragments, compression,
+closing, and every message that does not come as one whole unfragmented frame while the parser is idle. `supported`
+holds what this takes for granted against the installed versions; where it is false, `gateway serve` uses uvicorn's own
+protocol.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
@@ -27,6 +29,7 @@ except ImportError:
 
 from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
+from gateway.transport.handover import skip_request
 from gateway.transport.readers import DISCONNECT, Event
 
 logger = logging.getLogger(__name__)
@@ -177,6 +180,12 @@ class GatewayProtocol(BoundedProtocol):
         super().connection_made(transport)
         self._direct.begin(transport)
 
+    def take_request(self, request: Request) -> None:
+        """Begin with a handshake that has been parsed."""
+        skip_request(self.conn)
+        self.handle_connect(request)
+        self._idle = True
+
     def handle_connect(self, event: Any) -> None:
         """Offer the direct way to the application, which has not started yet."""
         super().handle_connect(event)
@@ -314,19 +323,31 @@ def supported() -> bool:
 
 
 def _parser_is_as_expected() -> bool:
-    # With a logger of its own, for nobody: it is no connection.
-    connection = ServerProtocol(max_size=1024, logger=logging.Logger("nobody", logging.CRITICAL))
-    if connection.max_message_size != 1024:  # what `Direct.limit` changes
+    parsed, skipped = _connection(), _connection()
+    if parsed.max_message_size != _MAX_SIZE:  # what `Direct.limit` changes
         return False
-    connection.receive_data(
+    parsed.receive_data(
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
-    [request] = connection.events_received()
-    connection.send_response(connection.accept(request))  # type: ignore[arg-type]
+    [request] = parsed.events_received()
+    skip_request(skipped)
+    return all(_goes_on_as_expected(connection, request) for connection in (parsed, skipped))
+
+
+def _goes_on_as_expected(connection: ServerProtocol, request: Any) -> bool:
+    connection.send_response(connection.accept(request))
     seen = [_is_idle(connection)]
     for part in (b"\x81", b"\x82\0\0", b"\0\0hi", b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
         connection.receive_data(part)
         seen.append(_is_idle(connection))
     # Idle after the handshake; not within a frame; after it; not between fragments; after the last of them.
     return seen == [True, False, False, True, False, True] and connection.state is OPEN
+
+
+def _connection() -> ServerProtocol:
+    # With a logger of its own, for nobody: it is no connection.
+    return ServerProtocol(max_size=_MAX_SIZE, logger=logging.Logger("nobody", logging.CRITICAL))
+
+
+_MAX_SIZE = 1024

@@ -1,9 +1,11 @@
-"""Handshakes that are none."""
+"""Handshakes that are none, and some that are."""
 
 import asyncio
+import gc
 
 import pytest
 
+from gateway.transport.http_protocol import GuardedHttpProtocol
 from tests.client import WAIT_SECONDS, App
 
 SECRET = "not-even-a-jwt-but-a-secret"
@@ -39,3 +41,44 @@ async def test_a_wrong_handshake_is_told_what_is_wrong_without_a_word_of_it(
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert words in answer
     assert SECRET not in answer
+
+
+async def test_a_handshake_that_is_no_get_is_refused(app: App) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
+        writer.write((HANDSHAKE.replace("GET", "POST") + "\r\n").encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 405 ")
+        writer.close()
+
+
+UNUSUAL = {
+    "the length of no body": b"Content-Length: 0\r\n",
+    "a header that is not ASCII": "X-Name: Zo\u00eb\r\n".encode(),
+    "many cookies": b"Cookie: " + b"x" * 8000 + b"\r\n",
+    "a header twice": b"X: y\r\nX: z\r\n",
+    "a hundred headers": b"X: y\r\n" * 100,
+}
+
+
+@pytest.mark.parametrize("more", UNUSUAL.values(), ids=UNUSUAL)
+async def test_an_unusual_handshake_is_one(app: App, alice: str, more: bytes) -> None:
+    head = HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={await app.token(alice)}").encode()
+    async with asyncio.timeout(WAIT_SECONDS):
+        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
+        writer.write(head + more + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert b'"welcome"' in await reader.readuntil(b"}")
+        writer.close()
+
+
+async def test_of_a_handshake_nothing_waits_for_the_garbage_collector(app: App, alice: str) -> None:
+    await app.token(alice)
+    gc.collect()
+    gc.disable()
+    try:
+        async with app.connect(alice) as client:
+            await client.ask("ping")
+            left = [each for each in gc.get_objects() if isinstance(each, GuardedHttpProtocol)]
+            assert [each for each in left if not each.headers or (b"upgrade", b"websocket") in each.headers] == []
+    finally:
+        gc.enable()
