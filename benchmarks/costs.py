@@ -17,6 +17,12 @@ SETTLING_SECONDS = 0.5
 REST_SECONDS = 60
 """How long a server is given to answer what it has been asked."""
 
+RESTING_SECONDS = 0.5
+"""A server that has taken no CPU for so long is at rest."""
+
+TURNS = 4
+"""So many in a round, for each server."""
+
 ROUND_TRIP = "µs of CPU a round trip"
 ONE_AT_A_TIME = "µs of CPU a delivery, one message at a time"
 TEN_SENDERS = "µs of CPU a delivery, ten senders"
@@ -125,6 +131,36 @@ class Deliveries:
             raise RuntimeError("more was heard than was said")
 
 
+class Connections:
+    """Connections, up to and with the welcome."""
+
+    def __init__(self, visit: Visit, sizes: Sizes) -> None:
+        self._visit = visit
+        self._each = max(1, sizes.connecting // TURNS)
+        self._warm = [Client() for _ in range(min(WARM_CONNECTIONS, sizes.connecting))]
+
+    async def open(self) -> None:
+        """Connect some that stay."""
+        await self._visit.open(self._warm, ECHO)
+
+    async def turn(self, seconds: float) -> Tally:
+        """Open so many connections, however long that takes, and leave the server at rest."""
+        cpu = cpu_seconds(self._visit.pid)
+        clients = await self._visit.open([Client() for _ in range(self._each)], ECHO)
+        used = cpu_seconds(self._visit.pid) - cpu
+        for client in clients:
+            client.hang_up()
+        await self._rest()
+        return {CONNECTION: (1e6 * used, self._each)}
+
+    async def _rest(self) -> None:
+        """Wait until the server has seen them off."""
+        async with asyncio.timeout(REST_SECONDS):
+            used = -1.0
+            while used != (used := cpu_seconds(self._visit.pid)):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(RESTING_SECONDS)
+
+
 def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:
     """Put the turns of a server together."""
     figures: Figures = {}
@@ -134,17 +170,6 @@ def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:
             raise RuntimeError(f"nobody hears anything from {name}")
         figures[figure] = {name: amount / count}
     return figures
-
-
-async def connection(visit: Visit, sizes: Sizes) -> Figures:
-    """Measure connections, up to and with the welcome; they stay open."""
-    warm = min(WARM_CONNECTIONS, sizes.connecting)
-    first = await visit.open([Client() for _ in range(warm)], ECHO)
-    cpu = cpu_seconds(visit.pid)
-    rest = await visit.open([Client() for _ in range(sizes.connecting)], ECHO)
-    used = cpu_seconds(visit.pid) - cpu
-    assert len(first) + len(rest) == warm + sizes.connecting  # noqa: S101 - held until here, so all are open
-    return {CONNECTION: {visit.name: 1e6 * used / sizes.connecting}}
 
 
 async def idle(visit: Visit, sizes: Sizes) -> Figures:

@@ -1,9 +1,9 @@
 """What the transport costs, next to other servers, and how it bears load: `python -m benchmarks.transport`.
 
-Each server is a process of its own; this process is the load, the same for all of them. For round trips and deliveries
-all servers run, and are measured in turn, a bit at a time: a machine that becomes slower does so for all of them. For
-all else they are started one after the other, in every round anew. A figure is the median of the rounds. CPU is that
-of the server's process, with all its threads.
+Each server is a process of its own; this process is the load, the same for all of them. For what a round
+trip, a delivery and a connection take, all servers run, and are measured in turn, a bit at a time: a machine that
+becomes slower does so for all of them. For all else they are started one after the other, in every round anew. A
+figure is the median of the rounds. CPU is that of the server's process, with all its threads.
 
 The gateway does more than its peers: it has checked a token, validates each message, answers it by its id, and stores
 what is said in a room durably. A peer sends on what it got.
@@ -57,11 +57,9 @@ class Topic(StrEnum):
 ALTERNATING: dict[Topic, Callable[[Visit, Sizes], Alternating]] = {
     Topic.ECHO: costs.Echoes,
     Topic.DELIVERY: costs.Deliveries,
+    Topic.CONNECTION: costs.Connections,
 }
 """What all servers are measured on in turn."""
-
-TURNS = 4
-"""So many in a round, for each server."""
 
 
 class Bench:
@@ -73,7 +71,6 @@ class Bench:
         self._people = people
         self._sizes = sizes
         self._visits: dict[Topic, Callable[[Visit, Sizes], Awaitable[Figures]]] = {
-            Topic.CONNECTION: costs.connection,
             Topic.IDLE: costs.idle,
             Topic.LOAD: partial(under_load, log_in=log_in),
             Topic.SLOW_READER: slow_reader,
@@ -113,7 +110,8 @@ class Bench:
                 await measured[-1].open()
             for turn in range(sizes.rounds):
                 report(f"{topic}, round {turn + 1} of {sizes.rounds}: all in turn")
-                turns = [[await each.turn(sizes.seconds / TURNS) for each in measured] for _ in range(TURNS)]
+                each = sizes.seconds / costs.TURNS
+                turns = [[await server.turn(each) for server in measured] for _ in range(costs.TURNS)]
                 for subject, tallies in zip(subjects, zip(*turns, strict=True), strict=True):
                     figures.append(costs.figures_of(subject.name, tallies))
         return figures

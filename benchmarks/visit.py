@@ -43,14 +43,14 @@ class Sizes:
     def within(self, files: int, servers: int = 1) -> "Sizes":
         """Make it fit into a process's limit of open files: a connection takes one here, and one in its server.
 
-        Those who echo and listen are connected with so many servers at a time.
+        Those who echo, listen and connect do so with so many servers at a time.
         """
         most = max(1, files - SPARE_FILES)
         return replace(
             self,
             echoing=min(self.echoing, max(1, most // servers)),
             listening=min(self.listening, max(1, most // servers)),
-            connecting=min(self.connecting, most),
+            connecting=min(self.connecting, max(1, most - servers * WARM_CONNECTIONS)),
             idle=min(self.idle, most - WARM_CONNECTIONS),
         )
 
