@@ -28,6 +28,7 @@ ONE_AT_A_TIME = "µs of CPU a delivery, one message at a time"
 TEN_SENDERS = "µs of CPU a delivery, ten senders"
 PER_SECOND = "deliveries a second, ten senders"
 CONNECTION = "µs of CPU a connection"
+END = "µs of CPU a connection's end"
 IDLE = "KB of RSS an idle connection"
 
 
@@ -132,7 +133,7 @@ class Deliveries:
 
 
 class Connections:
-    """Connections, up to and with the welcome."""
+    """Connections, up to and with the welcome, and their ends."""
 
     def __init__(self, visit: Visit, sizes: Sizes) -> None:
         self._visit = visit
@@ -147,11 +148,12 @@ class Connections:
         """Open so many connections, however long that takes, and leave the server at rest."""
         cpu = cpu_seconds(self._visit.pid)
         clients = await self._visit.open([Client() for _ in range(self._each)], ECHO)
-        used = cpu_seconds(self._visit.pid) - cpu
+        opened = cpu_seconds(self._visit.pid)
         for client in clients:
             client.hang_up()
         await self._rest()
-        return {CONNECTION: (1e6 * used, self._each)}
+        ended = cpu_seconds(self._visit.pid)
+        return {CONNECTION: (1e6 * (opened - cpu), self._each), END: (1e6 * (ended - opened), self._each)}
 
     async def _rest(self) -> None:
         """Wait until the server has seen them off."""

@@ -49,6 +49,7 @@ from gateway.logs import guard_logs
 from gateway.outside import OWN
 from gateway.places import Places
 from gateway.rooms.hub import Hub
+from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
@@ -141,7 +142,10 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
         stack.push_async_callback(bus.close)
         shared = await stack.enter_async_context(together(settings, database, clock))
         connections = Connections(settings, clock, shared.roster, shared.buckets)
-        presence = Presence(wheel, bus, clock, settings.away_minutes * 60, shared.roster)
+        last_seen = LastSeen(database, clock)
+        last_seen.start()
+        stack.push_async_callback(last_seen.close)
+        presence = Presence(wheel, bus, clock, settings.away_minutes * 60, shared.roster, last_seen)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)

@@ -13,7 +13,6 @@ from gateway.clock import milliseconds
 from gateway.limits import Allowance, TokenBucket
 from gateway.logs import request_id
 from gateway.services import Services, services_of
-from gateway.store import users
 from gateway.transport import frames
 from gateway.verbs.credential import SessionCredential
 from gateway.verbs.messages import SessionMessages
@@ -21,7 +20,7 @@ from gateway.verbs.presence import SessionPresence
 from gateway.verbs.rooms import SessionRooms
 from gateway.websocket import GatewayWebSocket
 from gateway.wheel import Timer
-from handlers.errors import InternalError, MessageError, Unavailable
+from handlers.errors import InternalError, MessageError
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
@@ -159,17 +158,12 @@ class ChatSession:
             self._expiry.cancel()
         self._watch_expiry()
 
-    async def leave(self) -> None:
-        """End: hear no room any more, and note when the user was last here."""
+    def leave(self) -> None:
+        """End: hear no room any more, and be there no more."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._hear_no_room()
-        if self.services.presence.depart(self):
-            try:
-                async with self.services.database.write() as connection:
-                    await users.saw(connection, self.user_id, milliseconds(self.services.clock))
-            except Unavailable:
-                pass  # logged by the store; nobody is left to be told
+        self.services.presence.depart(self)
 
     def _hear_no_room(self) -> None:
         for room in tuple(self.joined):
@@ -209,5 +203,5 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     finally:
         services.connections.remove(session)
         services.counts.ended[ws.ended] += 1
-        await session.leave()
+        session.leave()
         await ws.finish()

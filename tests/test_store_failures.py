@@ -17,6 +17,7 @@ from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 from tests.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
 from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.waiting import until
 
 PATIENCE = 20
 
@@ -182,6 +183,36 @@ async def test_while_another_process_holds_the_database_messages_are_refused_and
         other.execute("ROLLBACK")
         other.close()
         assert (await client.say("lobby", "kept"))["offset"] == 1
+
+
+async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_once_it_is_back(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
+    monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
+    gateway = own_gateway()
+    async with App(gateway) as app, app.in_room("alice", "lobby") as client:
+        async with app.connect("bob") as bob:
+            came: str = bob.welcome["server_time"]
+            other = sqlite3.connect(gateway.settings.data_dir / "gateway.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+
+        async def bob_is() -> dict[str, str]:
+            seen: dict[str, str] = (await client.ask("presence.get", users=["bob"]))["users"][0]
+            return seen
+
+        async def is_gone() -> bool:
+            return (await bob_is())["state"] == "offline"
+
+        async def is_remembered() -> bool:
+            return came <= (await bob_is()).get("last_seen", "")
+
+        await until(is_gone)
+        assert not await is_remembered()
+        other.execute("ROLLBACK")
+        other.close()
+        await until(is_remembered)
 
 
 class SmallDisk:

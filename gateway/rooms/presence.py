@@ -15,6 +15,7 @@ from typing import Protocol
 from gateway.bus.base import Bus, BusEvent
 from gateway.clock import Clock
 from gateway.cluster.roster import Roster, There
+from gateway.rooms.last_seen import LastSeen
 from gateway.transport import frames
 from gateway.wheel import Timer, Wheel
 from schemas.base import timestamp
@@ -69,7 +70,9 @@ class _Place:
 class Presence:
     """Counts the connections of users, and those of users in rooms, and tells the rooms what changes."""
 
-    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster) -> None:
+    def __init__(
+        self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster, last_seen: LastSeen
+    ) -> None:
         self._wheel = wheel
         self._bus = bus
         self._clock = clock
@@ -78,6 +81,7 @@ class Presence:
         self._places: dict[tuple[str, str], _Place] = {}
         self._telling: set[asyncio.Task[int]] = set()
         self._roster = roster
+        self._last_seen = last_seen
         roster.listen(self._tell)
 
     async def of(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
@@ -111,14 +115,13 @@ class Presence:
         elif user.idling is None and self._away_seconds:
             user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
 
-    def depart(self, visitor: Visitor) -> bool:
-        """Count a connection out; tells whether it was the user's last."""
+    def depart(self, visitor: Visitor) -> None:
+        """Count a connection out."""
         user = self._users[visitor.user]
         user.connections.remove(visitor)
-        if user.connections:
-            return False
-        user.leaving = self._wheel.after(GRACE_SECONDS, partial(self._be_gone, user))
-        return True
+        if not user.connections:
+            user.leaving = self._wheel.after(GRACE_SECONDS, partial(self._be_gone, user))
+            self._last_seen.note(user.id)
 
     def enter(self, room: str, visitor: Visitor) -> None:
         """Note that a connection hears a room."""

@@ -1,14 +1,15 @@
 """Users."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Update, bindparam, insert, or_, select, update
+import orjson
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.prepared import Statement
+from gateway.store.prepared import Plan, Statement, items
 from gateway.store.tables import users
 from handlers.errors import Conflict
 from schemas.base import timestamp
@@ -168,9 +169,9 @@ def locked(connection: Connection, user_id: str) -> UserRow | None:
     return UserRow(**found._mapping) if found else None
 
 
-async def saw(connection: AsyncConnection, user_id: str, now: int) -> None:
-    """Note that a user was here until now."""
-    await connection.execute(_saw(now).where(users.c.id == user_id))
+def saw(seen: Mapping[str, int]) -> Plan[None]:
+    """Note until when users were here, by their ids."""
+    yield _SAW, {"items": orjson.dumps(sorted(seen.items())).decode()}
 
 
 async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
@@ -178,10 +179,18 @@ async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int)
     await connection.execute(_saw(until).where(users.c.name.in_(names)))
 
 
-def _saw(until: int) -> Update:
+def _saw(until: int | ColumnElement[int]) -> Update:
     # It never goes back: of several nodes, the one whose clock is behind may be the last to write.
     earlier = or_(users.c.last_seen_at.is_(None), users.c.last_seen_at < until)
     return update(users).where(earlier).values(last_seen_at=until)
+
+
+def _saw_each(database: str) -> Update:
+    user_id, until = items(database, Text(), BigInteger())
+    return _saw(until).where(users.c.id == user_id)
+
+
+_SAW = Statement(_saw_each)
 
 
 async def add_outsider(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:

@@ -1,0 +1,89 @@
+"""When users were last here: many who leave at once are stored in few transactions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.clock import milliseconds
+from gateway.rooms.last_seen import MAX_BATCH, LastSeen
+from gateway.store import users
+from gateway.store.engine import Database
+from tests.server import AdjustableClock
+
+CROWD = 2 * MAX_BATCH + 10
+
+
+class CountingDatabase(Database):
+    """A database that knows how many plans it has carried out."""
+
+    plans = 0
+
+    async def carry_out(self, plan: Any) -> Any:
+        self.plans += 1
+        return await super().carry_out(plan)
+
+    async def last_seen(self, names: list[str]) -> dict[str, int]:
+        async with self.read() as connection:
+            return await users.last_seen(connection, names)
+
+
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[CountingDatabase]:
+    database = CountingDatabase(store_url)
+    await database.upgrade()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def ids(database: Database) -> dict[str, str]:
+    """The ids of a crowd, by name."""
+    async with database.write() as connection:
+        rows = [await users.add(connection, name=f"user-{number}", password_hash="x", now=0) for number in range(CROWD)]
+    return {row.name: row.id for row in rows}
+
+
+async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
+    database: CountingDatabase, ids: dict[str, str]
+) -> None:
+    clock = AdjustableClock()
+    last_seen = LastSeen(database, clock)
+    last_seen.start()
+    came = milliseconds(clock)
+    for user_id in ids.values():
+        last_seen.note(user_id)
+    await last_seen.close()
+    stored = await database.last_seen(list(ids))
+    assert stored.keys() == ids.keys()
+    assert min(stored.values()) >= came
+    assert database.plans == 3
+
+
+async def test_what_is_stored_never_goes_back(database: CountingDatabase, ids: dict[str, str]) -> None:
+    clock = AdjustableClock()
+    seen = []
+    for ahead in (0, 60, -60):
+        clock.ahead = ahead
+        last_seen = LastSeen(database, clock)
+        last_seen.start()
+        last_seen.note(ids["user-1"])
+        await last_seen.close()
+        seen.append((await database.last_seen(["user-1"]))["user-1"])
+    assert seen[0] < seen[1] == seen[2]
+    assert await database.last_seen(["user-2"]) == {}
+
+
+async def test_it_is_stored_soon_without_being_closed(
+    database: CountingDatabase, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.01)
+    last_seen = LastSeen(database, AdjustableClock())
+    last_seen.start()
+    for name in ("user-3", "user-4"):
+        last_seen.note(ids[name])
+        async with asyncio.timeout(5):
+            while name not in await database.last_seen([name]):  # noqa: ASYNC110 - nobody is told of it
+                await asyncio.sleep(0.01)
+    await last_seen.close()
