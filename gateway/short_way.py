@@ -93,5 +93,5 @@ async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, An
         )
     del ws.scope["fastapi_inner_astack"], ws.scope["fastapi_function_astack"]
     if solved.errors:
-        raise AuthenticationFailed("expected `token`, `ticket` and `service` as text")
+        raise AuthenticationFailed("expected `token` as text")
     return solved.values

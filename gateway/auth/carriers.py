@@ -29,6 +29,11 @@ def chosen_subprotocol(connection: HTTPConnection) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in connection.scope["subprotocols"] else None
 
 
+def ticket(connection: HTTPConnection) -> str | None:
+    """Find the ticket of the query."""
+    return connection.query_params.get("ticket")
+
+
 def cookie(connection: HTTPConnection, name: str) -> str | None:
     """Find the token of a cookie. Without an `Origin`, which has been checked, no cookie counts.
 
