@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.client import Client
 from benchmarks.crowd import Crowd, Load
 from benchmarks.dialects import ECHO, Authenticated
-from benchmarks.pace import Pace, percentile
+from benchmarks.pace import Pace, percentile, woken_first
 from benchmarks.talk import echo_message
 from benchmarks.visit import Figures, Sizes, Visit
 
@@ -103,8 +103,9 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
 async def _ask(asking: Sequence[Asking], seconds: float) -> float:
     """Ask for so long, in turns, and wait for the answers; gives by how many ms questions were late, as a p99."""
     pace = Pace(ASKED_PER_SECOND, lambda number: asking[number % len(asking)].ask(number))
-    await pace.run(seconds)
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of them
-            await asyncio.sleep(0.01)
+    with woken_first():
+        await pace.run(seconds)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of them
+                await asyncio.sleep(0.01)
     return 1000 * percentile(pace.late, 99)
