@@ -1,8 +1,8 @@
 """uvicorn's WebSocket protocol, bounded in what one client can make it do.
 
-Control frames and fragments cost ten times what a whole message costs, and uvicorn takes any number of them, as fast
-as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far more than
-any client needs; whoever sends more is told `rate_abuse` and closed.
+Control frames, fragments and binary messages cost ten times what a whole text costs, and uvicorn takes any number of
+them, as fast as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far
+more than any client needs; whoever sends more is told `rate_abuse` and closed.
 
 What the library answers to a bad handshake quotes it, tokens included; here it is told what is wrong in other words.
 """
@@ -24,7 +24,7 @@ from gateway.transport.answers import plain_answer
 from schemas.codes import Close
 
 FRAMES_PER_SECOND = 1000
-"""Pings, pongs and fragments of one client, at once and from then on."""
+"""Pings, pongs, fragments and binary messages of one client, at once and from then on."""
 
 COME_BACK_MS = 10_000
 
@@ -35,7 +35,7 @@ NO_CODE = 1005  # RFC 6455 §7.1.5: stands for a close frame without a code, and
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol with a limit for frames that are no whole message."""
+    """uvicorn's protocol with a limit for frames that are no whole text."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -87,7 +87,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def handle_bytes(self, event: Any) -> None:
         """Take a binary message or its first fragment."""
-        if (event.fin and not self.close_sent) or self._allows_one():
+        if self._allows_one():
             super().handle_bytes(event)
 
     def handle_cont(self, event: Any) -> None:

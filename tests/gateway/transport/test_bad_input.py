@@ -231,6 +231,7 @@ FLOODS = {
     "a megabyte of one-byte fragments": frame("x", fin=False) + frame("x", CONTINUATION, fin=False) * 150_000,
     "empty fragments": frame("x", fin=False) + frame("", CONTINUATION, fin=False) * 150_000,
     "pongs": frame("", PONG) * 150_000,
+    "binary messages": frame("", BINARY) * 150_000,
 }
 
 
