@@ -190,6 +190,7 @@ async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_on
 ) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
     monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.rooms.last_seen.AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
     gateway = own_gateway()
     async with App(gateway) as app, app.in_room("alice", "lobby") as client:

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.5
 """How long those who leave are gathered; for longer than that, they still count as there."""
 
+AGAIN_SECONDS = 5
+"""How long to wait before another try, after the store did not answer."""
+
 MAX_BATCH = 500
 """Users in one transaction, as messages in one of the log."""
 
@@ -39,12 +42,13 @@ class LastSeen:
         self._writer = asyncio.create_task(self._write())
 
     async def close(self) -> None:
-        """Store what there is, then stop."""
+        """Store what there is, in one try, then stop."""
         if self._writer is not None:
             self._closing.set()
             self._more.set()
             await self._writer
-            await self._store_all()
+            if self._waiting:
+                logger.warning("when %d users were last here is not stored", len(self._waiting))
 
     def note(self, user_id: str) -> None:
         """Note that a user was here until now."""
@@ -52,24 +56,30 @@ class LastSeen:
         self._more.set()
 
     async def _write(self) -> None:
+        answers = True
         while not self._closing.is_set():
             await self._more.wait()
             self._more.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GATHER_SECONDS):
-                    await self._closing.wait()
+            await self._rest(GATHER_SECONDS if answers else AGAIN_SECONDS)
+            answers = await self._store_all()
+        if answers:
             await self._store_all()
 
-    async def _store_all(self) -> None:
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+
+    async def _store_all(self) -> bool:
+        """Store what has been gathered; tells whether the store answers."""
         gathered, self._waiting = self._waiting, {}
         for batch in batches(gathered.items(), MAX_BATCH):
-            await self._store(dict(batch))
-
-    async def _store(self, seen: dict[str, int]) -> None:
-        try:
-            await self._database.carry_out(users.saw(seen))
-        except Unavailable:  # logged by the store
-            self._waiting = seen | self._waiting
-            self._more.set()
-        except Exception:  # the writer must outlive whatever some users do to it
-            logger.exception("when %d users were last here could not be stored", len(seen))
+            try:
+                await self._database.carry_out(users.saw(dict(batch)))
+            except Unavailable:  # logged by the store
+                self._waiting = gathered | self._waiting
+                self._more.set()
+                return False
+            except Exception:  # the writer must outlive whatever some users do to it
+                logger.exception("when %d users were last here could not be stored", len(batch))
+        return True

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import milliseconds
 from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
-from gateway.store.engine import Database
+from gateway.store.engine import Database, StoreUnavailable
 from tests.server import AdjustableClock
 
 CROWD = 2 * MAX_BATCH + 10
@@ -87,3 +87,26 @@ async def test_it_is_stored_soon_without_being_closed(
             while name not in await database.last_seen([name]):  # noqa: ASYNC110 - nobody is told of it
                 await asyncio.sleep(0.01)
     await last_seen.close()
+
+
+class AbsentDatabase(CountingDatabase):
+    """A database that does not answer."""
+
+    async def carry_out(self, plan: Any) -> Any:
+        self.plans += 1
+        raise StoreUnavailable("store")
+
+
+async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = AbsentDatabase(store_url)
+    last_seen = LastSeen(database, AdjustableClock())
+    last_seen.start()
+    for number in range(CROWD):
+        last_seen.note(f"user-{number}")
+    await asyncio.sleep(0)
+    await last_seen.close()
+    await database.close()
+    assert database.plans == 1
+    assert f"when {CROWD} users were last here is not stored" in caplog.text
