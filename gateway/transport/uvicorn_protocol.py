@@ -29,7 +29,7 @@ except ImportError:
 
 from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
-from gateway.transport.handover import skip_request
+from gateway.transport.handover import plain_request, skip_request
 from gateway.transport.readers import DISCONNECT, Event
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Inbox:
         self._waiter: asyncio.Future[str | Event] | None = None
         self._unbroken = 0
         self.characters = 0
+        """What waits: characters of texts, and bytes of all else."""
         self.resume: Callable[[], None] | None = None
         """Called once when there is room again, after too much has come."""
 
@@ -72,8 +73,7 @@ class Inbox:
                 waiter.set_result(item)
                 return
         self._items.append(item)
-        if type(item) is str:
-            self.characters += len(item)
+        self.characters += len(item) if type(item) is str else _bytes_of(item)
 
     def take(self) -> str | Event | None:
         """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
@@ -82,8 +82,7 @@ class Inbox:
             return None
         self._unbroken += 1
         item = self._items.popleft()
-        if type(item) is str:
-            self.characters -= len(item)
+        self.characters -= len(item) if type(item) is str else _bytes_of(item)
         if self.resume is not None and len(self._items) < MAX_QUEUED // 2:
             resume, self.resume = self.resume, None
             resume()
@@ -116,6 +115,10 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def _bytes_of(event: Any) -> int:
+    return len(event.get("bytes") or b"")
 
 
 class Direct:
@@ -326,11 +329,10 @@ def _parser_is_as_expected() -> bool:
     parsed, skipped = _connection(), _connection()
     if parsed.max_message_size != _MAX_SIZE:  # what `Direct.limit` changes
         return False
-    parsed.receive_data(
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    parsed.receive_data(b"GET /?a=b HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % header for header in _HEADERS) + b"\r\n")
     [request] = parsed.events_received()
+    if plain_request(b"/?a=b", _HEADERS) != request:
+        return False
     skip_request(skipped)
     return all(_goes_on_as_expected(connection, request) for connection in (parsed, skipped))
 
@@ -351,3 +353,10 @@ def _connection() -> ServerProtocol:
 
 
 _MAX_SIZE = 1024
+_HEADERS = [
+    (b"host", b"localhost"),
+    (b"upgrade", b"websocket"),
+    (b"connection", b"Upgrade"),
+    (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    (b"sec-websocket-version", b"13 "),
+]

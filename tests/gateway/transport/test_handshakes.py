@@ -71,6 +71,17 @@ async def test_an_unusual_handshake_is_one(app: App, alice: str, more: bytes) ->
         writer.close()
 
 
+async def test_white_space_around_the_values_of_a_handshake_is_none_of_them(app: App, alice: str) -> None:
+    host = f"{app.gateway.host}:{app.gateway.port}"
+    head = HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={await app.token(alice)}").replace("localhost", host)
+    head = head.replace("13\r\n", "13 \t\r\n").replace("==\r\n", "== \r\n") + f"Origin:   http://{host} \r\n\r\n"
+    async with asyncio.timeout(WAIT_SECONDS):
+        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
+        writer.write(head.encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.close()
+
+
 async def test_of_a_handshake_nothing_waits_for_the_garbage_collector(app: App, alice: str) -> None:
     await app.token(alice)
     gc.collect()
