@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol, with a deadline: nobody holds a socket by not finishing what it has begun to say.
 
 uvicorn waits for ever for a request, and for each of its parts, WebSocket handshakes included, and takes a head of any
-size. Here a request has to be there, body and all, so many seconds after the connection was made, or after its first
-byte on a connection that is kept alive; then `408` (RFC 9110 §15.5.9), or nothing where nothing came, and the end.
+size, and any number of requests before it has answered one. Here a request has to be there, body and all, so many
+seconds after the connection was made, or after its first byte on a connection that is kept alive; then `408` (RFC 9110
+§15.5.9), or nothing where nothing came, and the end.
 
 A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
 """
@@ -15,6 +16,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.http11 import Request
 
+from gateway.caller import network_of
 from gateway.transport.answers import plain_answer
 from gateway.transport.handover import plain_request
 from gateway.transport.uvicorn_protocol import GatewayProtocol
@@ -26,11 +28,18 @@ MAX_HEAD_BYTES = 65536
 
 SWEEP_SECONDS = 1
 
+MAX_PIPELINED = 16
+"""Requests of one connection that may wait for the answer to another. Few clients send any before that has come."""
+
 
 _TOO_SLOW = plain_answer("408 Request Timeout", "the request did not come in time\n")
 _TOO_LONG = plain_answer(
     "431 Request Header Fields Too Large", f"the head of this request is longer than {MAX_HEAD_BYTES} bytes\n"
 )
+
+
+class _TooManyRequests(Exception):
+    """Ends the parser, and says nothing to anybody."""
 
 
 class Handshakes:
@@ -97,8 +106,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     @property
     def address(self) -> str:
-        """Whose connection it is."""
-        return self.client[0] if self.client else "unknown"
+        """Whose connection it is, as limits count it."""
+        return network_of(self.client[0]) if self.client else "unknown"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one too many of its address is cut off."""
@@ -121,7 +130,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.give_up(_TOO_LONG)
 
     def on_message_begin(self) -> None:
-        """Take the first byte of a request."""
+        """Take the first byte of a request; one too many of those that wait cuts the connection off."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self.transport.abort()
+            raise _TooManyRequests
         self.has_begun = True
         self._handshakes.begin(self)
         super().on_message_begin()
@@ -138,8 +150,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.has_begun = False
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless the connection has been cut off."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to the WebSocket protocol."""
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.transport.abort()  # the answer to the request before this one would come in the middle of frames
+            return
         request = None
         if self.ws_protocol_class is GatewayProtocol and self.scope["method"] == "GET":
             request = plain_request(self.url, self.headers)
@@ -177,10 +197,13 @@ def supported() -> bool:
         "on_headers_complete",
         "on_message_complete",
         "handle_websocket_upgrade",
+        "send_400_response",
     )
     # What its constructor sets can be read from its code.
     used = {"client", "cycle", "loop", "parser", "transport", "scope", "headers", "ws_protocol_class"}
-    used |= {"config", "server_state", "app_state", "connections"}
-    return all(hasattr(HttpToolsProtocol, name) for name in overridden) and used <= set(
-        HttpToolsProtocol.__init__.__code__.co_names
+    used |= {"config", "server_state", "app_state", "connections", "pipeline"}
+    return (
+        all(hasattr(HttpToolsProtocol, name) for name in overridden)
+        and used <= set(HttpToolsProtocol.__init__.__code__.co_names)
+        and {"url", "headers"} <= set(HttpToolsProtocol.on_message_begin.__code__.co_names)
     )

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from gateway.cli.serve import server_config
-from gateway.transport.http_protocol import MAX_HEAD_BYTES, supported
+from gateway.transport.http_protocol import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, settings_for_tests
@@ -165,6 +167,49 @@ async def test_a_head_of_many_cookies_is_fine(app: App) -> None:
     request = WHOLE[:-2] + b"Cookie: " + b"x" * (MAX_HEAD_BYTES - 1000) + b"\r\nConnection: close\r\n\r\n"
     async with opened(app.gateway, request) as (reader, _):
         assert (await rest(reader)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_few_requests_may_come_before_the_first_is_answered(app: App) -> None:
+    async with opened(app.gateway, WHOLE * 10) as (reader, _):
+        async with asyncio.timeout(WAIT_SECONDS):
+            for _ in range(10):
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+                await reader.readuntil(b"}")
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "reads nothing"])
+async def test_more_requests_than_that_end_their_connection_and_hold_up_nobody(
+    app: App, alice: str, caplog: pytest.LogCaptureFixture, reads: bool
+) -> None:
+    async with app.connect(alice) as client, opened(app.gateway) as (reader, writer):
+        if not reads:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(WHOLE * 50_000)
+        await client.ask("ping")
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await rest(reader)).count(b" 200 ") < 10_000
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], caplog.text
+
+
+async def test_a_handshake_behind_a_request_that_is_not_answered_is_refused(app: App, alice: str) -> None:
+    form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n\r\n"
+    async with opened(app.gateway, HEAD + form + handshake(await app.token(alice))) as (reader, _):
+        assert b"101" not in await rest(reader)
+
+
+async def test_handshakes_from_one_ipv6_network_count_together(hasty_options: dict[str, Any]) -> None:
+    handshakes = Handshakes(SECONDS, max_per_address=1)
+
+    def protocol(address: str) -> GuardedHttpProtocol:
+        config = uvicorn.Config("gateway.asgi:app", log_config=None)
+        config.load_app = lambda: None  # type: ignore[method-assign]
+        made = GuardedHttpProtocol(config, ServerState(), {}, handshakes=handshakes)
+        made.client = (address, 1)
+        return made
+
+    assert handshakes.begin(protocol("2001:db8::1"))
+    assert not handshakes.begin(protocol("2001:db8::2"))
+    assert handshakes.begin(protocol("2001:db8:0:1::1"))
 
 
 async def test_an_upgrade_leaves_nothing_behind_to_be_swept(
