@@ -106,6 +106,13 @@ class Outbox:
         self._held = None
         self._count = self._bytes = 0
 
+    def let_go(self) -> None:
+        """Forget also who is to be told: nothing comes any more, and nothing goes."""
+        self.abandon()
+        self._overflow = _nothing
+        self._writer.on_ready = _nothing
+        self._close = None
+
     async def flushed(self) -> None:
         """Wait until the close that `finish` was given has been done."""
         if self._close is not None and self._closing is None:
@@ -145,3 +152,7 @@ class Outbox:
     async def _end(self, close: Callable[[], Awaitable[None]]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, OSError):  # who is gone needs no close
             await close()
+
+
+def _nothing() -> None:
+    pass

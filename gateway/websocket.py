@@ -141,9 +141,11 @@ class GatewayWebSocket(WebSocket):
 
     async def finish(self) -> None:
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
-        if self.ended is None:
-            self.outbox.abandon()
-            return
+        if self.ended is not None:
+            await self._see_off()
+        self.outbox.let_go()
+
+    async def _see_off(self) -> None:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 if self.ended is Close.SLOW_CONSUMER:

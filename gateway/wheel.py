@@ -78,4 +78,9 @@ class Timer:
     def cancel(self) -> None:
         """Take the timer off the wheel; once is enough, and after the call it does nothing."""
         self.cancelled = True
+        self.call = _nothing  # whoever is called may have the timer
         self._wheel._cancel(self)
+
+
+def _nothing() -> None:
+    pass

@@ -124,20 +124,28 @@ def _bytes_of(event: Any) -> int:
 class Direct:
     """The direct way in and out of one connection: its `Reader` and its `Writer`."""
 
-    __slots__ = ("_protocol", "_transport", "arrival", "closed", "on_ready", "ready", "take")
+    __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "arrival", "closed", "on_ready", "ready", "take")
 
-    def __init__(self, protocol: "GatewayProtocol") -> None:
-        self._protocol = protocol
+    def __init__(self) -> None:
         self.ready = True
-        self.on_ready: Callable[[], None] = lambda: None
+        self.on_ready: Callable[[], None] = _nothing
         self.closed = False
         """Whether a close frame has been sent, after which nothing may be (RFC 6455 §5.5.1)."""
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        """Write to that transport, and read from the protocol's queue."""
+    def begin(self, transport: asyncio.Transport, inbox: Inbox, connection: ServerProtocol) -> None:
+        """Write to that transport, and read from that inbox."""
         self._transport = transport
-        self.take = self._protocol.queue.take
-        self.arrival = self._protocol.queue.arrival
+        self._inbox = inbox
+        self._connection = connection
+        self._max_size = connection.max_message_size
+        self.take = inbox.take
+        self.arrival = inbox.arrival
+
+    def end(self) -> None:
+        """Let whoever writes know that there is nobody to write to, and let go of it."""
+        self.ready = True
+        self.on_ready()
+        self.on_ready = _nothing
 
     def write(self, frame: Frame) -> None:
         """Take frames, as ready bytes."""
@@ -150,11 +158,15 @@ class Direct:
 
     def limit(self, size: int | None) -> None:
         """Take no message of more than `size` bytes; with None, of no more than the server allows."""
-        self._protocol.conn.max_message_size = size or self._protocol.config.ws_max_size
+        self._connection.max_message_size = size or self._max_size
 
     def wake(self) -> None:
         """Have `arrival` end, with a disconnect."""
-        self._protocol.queue.put_nowait(DISCONNECT)
+        self._inbox.put_nowait(DISCONNECT)
+
+
+def _nothing() -> None:
+    pass
 
 
 class GatewayProtocol(BoundedProtocol):
@@ -163,7 +175,7 @@ class GatewayProtocol(BoundedProtocol):
     queue: Inbox  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._direct = Direct(self)  # has `close_sent`, which uvicorn sets first of all
+        self._direct = Direct()  # has `close_sent`, which uvicorn sets first of all
         super().__init__(*args, **options)
         self.queue = Inbox(self.loop)
         self._idle = False
@@ -181,7 +193,7 @@ class GatewayProtocol(BoundedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
-        self._direct.begin(transport)
+        self._direct.begin(transport, self.queue, self.conn)
 
     def take_request(self, request: Request) -> None:
         """Begin with a handshake that has been parsed."""
@@ -216,10 +228,14 @@ class GatewayProtocol(BoundedProtocol):
         self._direct.on_ready()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; what is still written goes nowhere."""
+        """End; what is still written goes nowhere.
+
+        What each has of the other is let go of, so that nothing has to wait for the garbage collector.
+        """
         super().connection_lost(exc)
-        self._direct.ready = True
-        self._direct.on_ready()
+        self._direct.end()
+        self.queue.resume = None
+        self.conn.parser.close()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket: whole texts the short way, everything else the library's."""
