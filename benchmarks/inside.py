@@ -6,9 +6,10 @@ the code can be seen here that is lost elsewhere.
 """
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,10 @@ class Inside:
     """An `echo`, from bytes to bytes."""
     delivery: float
     """An event for one of all who hear it, of whom nothing is in the processor's caches."""
+    collector: float
+    """Of the garbage collector, for one of as many connections that come, with the thresholds of Python."""
+    calm_collector: float
+    """The same, with those of `gateway serve`."""
 
 
 class Line(asyncio.Transport):
@@ -134,14 +139,21 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         people = [Person(f"person-{number}") for number in range(listening)]
         async with _gateway(folder, url, people) as (services, server, open_line):
-            lines, connections = await _connect(people, open_line)
+            with _collecting() as collector:
+                more, _ = await _connect(people, open_line)
             calm_the_collector()
+            with _collecting() as calm_collector:
+                lines, connections = await _connect(people, open_line)
+            for line in more:
+                line.hang_up()
+            await _wait(lambda: services.connections.count == len(lines))
             messages = [await _echoes(lines[:echoing]) for _ in range(rounds)]
             deliveries = [await _events(lines, services) for _ in range(rounds)]
             for line in lines:
                 line.hang_up()
             await _wait(lambda: not server.tasks)
-            return Inside(min(connections), min(messages), min(deliveries))
+            of_collector = [1e6 * sum(each) / listening for each in (collector, calm_collector)]
+            return Inside(min(connections), min(messages), min(deliveries), *of_collector)
 
 
 @asynccontextmanager
@@ -169,6 +181,26 @@ async def _connect(people: Sequence[Person], open_line: Callable[[Person], Line]
         taken.append(1e6 * (time.process_time() - began) / len(some))
         lines += some
     return lines, taken
+
+
+@contextmanager
+def _collecting() -> Iterator[list[float]]:
+    """Give the seconds that each collection takes from now on."""
+    taken: list[float] = []
+    began = 0.0
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.process_time()
+        else:
+            taken.append(time.process_time() - began)
+
+    gc.callbacks.append(note)
+    try:
+        yield taken
+    finally:
+        gc.callbacks.remove(note)
 
 
 async def _echoes(lines: Sequence[Line]) -> float:
@@ -217,6 +249,8 @@ def table_of(inside: Inside) -> Table:
             ("a connection, up to the welcome", f"{inside.connection:.0f}"),
             ("an echo", f"{inside.message:.2f}"),
             ("a delivery", f"{inside.delivery:.2f}"),
+            ("of a connection, the garbage collector", f"{inside.collector:.0f}"),
+            ("of a connection, the garbage collector as it is calmed", f"{inside.calm_collector:.0f}"),
         ],
     )
 

@@ -74,7 +74,7 @@ def _websocket_protocol() -> object:
         return GatewayProtocol
     logger.warning(
         "uvicorn %s with websockets %s is not what the direct way to sockets was made for: uvicorn's own protocol is"
-        " used, which is slower; nothing else changes",
+        " used, which is slower and lets a bad client do more; have a proxy in front",
         uvicorn.__version__,
         version("websockets"),
     )

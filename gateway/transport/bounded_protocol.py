@@ -153,7 +153,7 @@ def _reject(connection: ServerProtocol, status: int, _: str) -> Response:
 
 
 def _is_too_long(error: Exception) -> bool:
-    # Before version 16, `websockets` said so by the cause.
+    # Before version 17, `websockets` said so by the cause.
     return not isinstance(error, InvalidMessage) or isinstance(error.__cause__, SecurityError)
 
 
