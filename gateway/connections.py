@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from gateway.bus.base import BusEvent, Revoked
@@ -37,6 +38,16 @@ class Connection(Hearer, Protocol):
         """End without waiting for anything."""
 
 
+class Stranger(Protocol):
+    """A connection that has not logged in yet."""
+
+    def end(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close now."""
+
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+
+
 class Connections:
     """Has every connection of this node, and lets no more in than may be, here and on other nodes."""
 
@@ -49,6 +60,7 @@ class Connections:
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
+        self._strangers: set[Stranger] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -69,6 +81,19 @@ class Connections:
         """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
         if wait := self._rates_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
+
+    @contextmanager
+    def stranger(self, stranger: Stranger) -> Iterator[None]:
+        """Have `drain` send a connection away that logs in within this context."""
+        self._strangers.add(stranger)
+        self._empty.clear()
+        if self._draining:
+            stranger.end(*self._sent_away())
+        try:
+            yield
+        finally:
+            self._strangers.discard(stranger)
+            self._look_if_empty()
 
     async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:
         """Let a connection in and count it until `remove`.
@@ -108,8 +133,7 @@ class Connections:
         if not of_user:
             del self._of_user[connection.user_id]
         self._roster.release(connection.user, connection.address)
-        if not self._everyone:
-            self._empty.set()
+        self._look_if_empty()
 
     @property
     def count(self) -> int:
@@ -158,13 +182,19 @@ class Connections:
         self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._everyone))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                for stranger in tuple(self._strangers):
+                    stranger.end(*self._sent_away())
                 for number, connection in enumerate(self._list(), 1):
                     connection.hang_up(Close.DRAINING, self._when_to_come_back())
                     if not number % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
-        for connection in self._list():
-            connection.cut_off()  # does not read, or is at something that takes too long
+        for left in (*self._list(), *self._strangers):
+            left.cut_off()  # does not read, or is at something that takes too long
+
+    def _look_if_empty(self) -> None:
+        if not self._everyone and not self._strangers:
+            self._empty.set()
 
     def _list(self) -> list[Connection]:
         return [connection for of_user in self._of_user.values() for connection in of_user]

@@ -40,7 +40,8 @@ async def first_message(ws: GatewayWebSocket, services: Services, service: str) 
         if not has_place:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
-        return await _log_in(ws, services, service)
+        with services.connections.stranger(ws):
+            return await _log_in(ws, services, service)
 
 
 async def _log_in(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:

@@ -208,3 +208,17 @@ async def test_whoever_comes_while_the_gateway_drains_is_sent_away_like_the_othe
             bye = await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
             assert 0 <= bye["after_ms"] < 1000
             await client.expect_close(1012, "draining")
+
+
+async def test_whoever_has_not_logged_in_yet_is_sent_away_with_the_others(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app, app.socket() as stranger, app.connect("alice") as client:
+        drain = asyncio.create_task(gateway.run(gateway.services.connections.drain(5)))
+        for each in (stranger, client):
+            await each.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+            await each.expect_close(1012, "draining")
+        async with asyncio.timeout(5):
+            await drain
+        async with app.socket() as late:
+            await late.expect("bye", code=1012, reason="draining")
+            await late.expect_close(1012, "draining")
