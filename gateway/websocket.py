@@ -33,6 +33,8 @@ RATE_ABUSE_REFUSALS = 1000
 """Refused messages, with no second of peace among them, that end a connection before that time is up."""
 MAX_FIRST_BYTES = 8192
 """What a message may have before its sender has logged in: the longest token, and as much again."""
+MAX_FIRST_EMPTY = 16
+"""Empty frames that may come before it: some clients send them to keep a connection alive."""
 CLOSE_SECONDS = 1
 """How long a client that does not read is given to take its close frame."""
 
@@ -81,7 +83,11 @@ class GatewayWebSocket(WebSocket):
         if self._direct is not None:
             self._direct.limit(MAX_FIRST_BYTES)
         text: str | None = ""
+        empty = -1
         while text == "" and self.ended is None:
+            empty += 1
+            if empty > MAX_FIRST_EMPTY:
+                raise BadFrame("expected a text frame with a JSON object, got empty ones")
             item = self._reader.take()
             if item is None:
                 item = await self._reader.arrival()

@@ -113,6 +113,11 @@ class Inbox:
         """Tell whether there is nothing."""
         return not self._items
 
+    @property
+    def is_full(self) -> bool:
+        """Whether too much waits to be handled."""
+        return len(self._items) >= MAX_QUEUED or self.characters >= MAX_QUEUED_CHARACTERS
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -180,6 +185,8 @@ class GatewayProtocol(BoundedProtocol):
         self.queue = Inbox(self.loop)
         self._idle = False
         """Whether the parser is between two messages, so that a whole frame may pass it by."""
+        self._held = b""
+        """What has come and is not looked at yet, since too much waits already."""
 
     @property
     def close_sent(self) -> bool:
@@ -232,6 +239,9 @@ class GatewayProtocol(BoundedProtocol):
 
         What each has of the other is let go of, so that nothing has to wait for the garbage collector.
         """
+        held, self._held = self._held, b""
+        if held:
+            WebSocketsSansIOProtocol.data_received(self, held)  # it came before the end, and is handled before it
         super().connection_lost(exc)
         self._direct.end()
         self.queue.resume = None
@@ -239,12 +249,18 @@ class GatewayProtocol(BoundedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket: whole texts the short way, everything else the library's."""
+        if self._held:
+            self._held += data
+            return
         if self._idle and self.conn.state is OPEN:
             start = self._take_texts(data)
             if start == len(data):
                 return
             if start:
                 data = data[start:]
+            if self.queue.is_full:
+                self._held = data
+                return
         super().data_received(data)
         self._idle = _is_idle(self.conn)
 
@@ -269,7 +285,9 @@ class GatewayProtocol(BoundedProtocol):
                 break
             self.queue.put_nowait(text)
             start = end
-        self._limit_queue()
+            if self.queue.is_full:
+                self._limit_queue()
+                break
         return start
 
     def _put(self, item: str | Event) -> None:
@@ -278,14 +296,20 @@ class GatewayProtocol(BoundedProtocol):
 
     def _limit_queue(self) -> None:
         """Read no further while too much waits to be handled."""
-        queue = self.queue
-        if (len(queue) >= MAX_QUEUED or queue.characters >= MAX_QUEUED_CHARACTERS) and not self.read_paused:
+        if self.queue.is_full and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
-            queue.resume = self._resume_reading
+            self.queue.resume = self._resume_reading
 
     def _resume_reading(self) -> None:
-        if self.read_paused:
+        if not self.read_paused:
+            return
+        held, self._held = self._held, b""
+        if held:
+            self.data_received(held)
+        if self.queue.is_full:
+            self.queue.resume = self._resume_reading
+        else:
             self.read_paused = False
             self.transport.resume_reading()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from gateway.websocket import MAX_FIRST_EMPTY
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
@@ -44,6 +45,14 @@ async def test_empty_frames_before_it_are_keep_alives(app: App, alice: str) -> N
             await client.send(frame)
         await auth(client, await app.token(alice))
         await client.expect("welcome", user=alice)
+
+
+async def test_many_empty_frames_are_no_keep_alives(app: App) -> None:
+    async with app.socket() as client:
+        for _ in range(MAX_FIRST_EMPTY + 1):
+            await client.send("")
+        await client.expect("error", status=40000)
+        await client.expect("bye", code=1008)
 
 
 FIRST: dict[str, tuple[Any, int, Any]] = {

@@ -57,6 +57,20 @@ async def test_many_messages_may_come_at_once_and_a_part_of_the_next(line: Wire)
         await line.echoed(20)
 
 
+async def test_what_was_sent_before_the_end_is_handled_however_much_it_is(app: App, alice: str, room: str) -> None:
+    count = 20 * MAX_QUEUED
+    sent = [json.dumps({"type": "chat.send", "data": {"room": room, "text": str(number)}}) for number in range(count)]
+    async with app.in_room(alice, room) as reader:
+        async with wire(app, alice) as line:
+            await line.write(frame(json.dumps({"type": "room.join", "id": 1, "data": {"room": room}})))
+            while b'"id":1' not in (await line.read())[1]:
+                pass
+            await line.write(b"".join(map(frame, sent)))
+            line.writer.write_eof()
+            heard = [(await reader.expect("chat.message"))["text"] for _ in sent]
+        assert heard == [str(number) for number in range(count)]
+
+
 @pytest.mark.parametrize("length", [1, 80, 125, 126, 127, 4000, 65000])
 async def test_a_message_of_any_length_comes_whole(line: Wire, length: int) -> None:
     for text in ("x" * length, "é" * (length // 2)):
