@@ -79,6 +79,12 @@ class Timer:
         """Take the timer off the wheel; once is enough, and after the call it does nothing."""
         self.cancelled = True
         self.call = _nothing  # whoever is called may have the timer
+
+    def call_now(self) -> None:
+        """Call now, and not later."""
+        call = self.call
+        self.cancel()
+        call()
         self._wheel._cancel(self)
 
 

@@ -40,8 +40,7 @@ class Typing:
         """End it now, if the user types: the message is there, or the user gone."""
         running = self._ends.get((room, user))
         if running is not None:
-            running.cancel()
-            running.call()
+            running.call_now()
 
     def _end(self, room: str, user: str, user_id: str) -> None:
         del self._ends[room, user]

@@ -39,6 +39,19 @@ async def test_a_cancelled_timer_does_not_call_and_cancelling_again_is_fine() ->
     wheel.close()
 
 
+async def test_a_timer_that_is_called_early_is_called_once() -> None:
+    wheel = Wheel(TICK)
+    called: list[str] = []
+    early = wheel.after(TICK, lambda: called.append("early"))
+    wheel.after(TICK * 2, lambda: called.append("last"))
+    early.call_now()
+    early.call_now()
+    assert called == ["early"]
+    await turns(called, 2)
+    assert called == ["early", "last"]
+    wheel.close()
+
+
 async def test_one_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     wheel = Wheel(TICK)
     called: list[str] = []
