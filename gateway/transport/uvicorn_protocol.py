@@ -222,6 +222,8 @@ class GatewayProtocol(BoundedProtocol):
         if message["type"] == "websocket.accept":
             # Some 4 KB a connection that nobody reads any more: the application has its own copy of the headers.
             self.request = self.response = None  # type: ignore[assignment]
+        elif message["type"] == "websocket.close":
+            self._look_for_the_answer()
 
     def pause_writing(self) -> None:
         """Have frames wait in the outbox."""
@@ -307,11 +309,18 @@ class GatewayProtocol(BoundedProtocol):
         held, self._held = self._held, b""
         if held:
             self.data_received(held)
-        if self.queue.is_full:
+        if self.queue.is_full and not self.close_sent:
             self.queue.resume = self._resume_reading
-        else:
+        elif not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+
+    def _look_for_the_answer(self) -> None:
+        """Read on up to the client's close frame; what comes before that is not handled any more."""
+        held, self._held = self._held, b""
+        if held:
+            super().data_received(held)
+        self._resume_reading()
 
     def send_receive_event_to_app(self) -> None:
         """Take a message that came the library's way."""

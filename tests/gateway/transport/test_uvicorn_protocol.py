@@ -1,5 +1,6 @@
 """The direct way in and out: the same protocol, whatever way the bytes come, and whichever server runs it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -69,6 +70,15 @@ async def test_what_was_sent_before_the_end_is_handled_however_much_it_is(app: A
             line.writer.write_eof()
             heard = [(await reader.expect("chat.message"))["text"] for _ in sent]
         assert heard == [str(number) for number in range(count)]
+
+
+async def test_of_a_client_that_is_closed_in_the_middle_of_what_it_says_the_answer_is_found(line: Wire) -> None:
+    await line.write(frame('{"type":"bye"}') + frame(echo(1)) * 500)
+    while (await line.read())[0] != CLOSE:
+        pass
+    await line.write(frame((1000).to_bytes(2), CLOSE))
+    async with asyncio.timeout(5):  # and not after the ten seconds that uvicorn would wait for it
+        assert await line.reader.read() == b""
 
 
 @pytest.mark.parametrize("length", [1, 80, 125, 126, 127, 4000, 65000])
