@@ -176,6 +176,8 @@ def saw(seen: Mapping[str, int]) -> Plan[None]:
 
 async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
     """Note that users of these names were here until then."""
+    # In the order in which `saw` has them, so that two nodes never wait for each other.
+    await connection.execute(select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id).with_for_update())
     await connection.execute(_saw(until).where(users.c.name.in_(names)))
 
 

@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
+from tests.metrics import metrics_of
 from tests.waiting import until
 
 BAD_FRAMES = {
@@ -181,3 +182,4 @@ async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_fo
             await until(lambda: gateway.services.connections.count == 1)
             ben.ws.transport.abort()
         await ann.expect_nothing()
+        assert (await metrics_of(app))['gateway_connections_ended_total{code="4508",reason="slow_consumer"}'] == 1
