@@ -55,11 +55,10 @@ class Wheel:
     def _call_some(self) -> None:
         some, self._late = self._late[:CHUNK], self._late[CHUNK:]
         for timer in some:
-            if not timer.cancelled:  # by one of those before it
-                try:
-                    timer.call()
-                except Exception:
-                    logger.exception("a timer failed")
+            try:
+                timer.call_now()
+            except Exception:
+                logger.exception("a timer failed")
         if self._late:
             asyncio.get_running_loop().call_soon(self._call_some)
 
@@ -67,26 +66,21 @@ class Wheel:
 class Timer:
     """One callback on a wheel."""
 
-    __slots__ = ("_wheel", "call", "cancelled", "slot")
+    __slots__ = ("_call", "_wheel", "slot")
 
     def __init__(self, wheel: Wheel, slot: int, call: Callable[[], None]) -> None:
         self._wheel = wheel
         self.slot = slot
-        self.call = call
-        self.cancelled = False
+        self._call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
         """Take the timer off the wheel; once is enough, and after the call it does nothing."""
-        self.cancelled = True
-        self.call = _nothing  # whoever is called may have the timer
-
-    def call_now(self) -> None:
-        """Call now, and not later."""
-        call = self.call
-        self.cancel()
-        call()
+        self._call = None  # whoever is called may have the timer
         self._wheel._cancel(self)
 
-
-def _nothing() -> None:
-    pass
+    def call_now(self) -> None:
+        """Call now, and not later; nothing, if that has been done or the timer was cancelled."""
+        call = self._call
+        self.cancel()
+        if call is not None:
+            call()

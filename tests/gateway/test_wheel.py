@@ -1,6 +1,7 @@
 """Timers for many."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -36,6 +37,20 @@ async def test_a_cancelled_timer_does_not_call_and_cancelling_again_is_fine() ->
     await turns(called, 1)
     last.cancel()
     assert called == ["last"]
+    wheel.close()
+
+
+async def test_of_timers_that_are_cancelled_nothing_stays_on_the_wheel() -> None:
+    wheel = Wheel()
+
+    def timers() -> int:
+        return sum(type(each) is Timer for each in gc.get_objects())
+
+    before = timers()
+    for _ in range(10):
+        wheel.after(3600, lambda: None).cancel()
+        wheel.after(3600, lambda: None).call_now()
+    assert timers() == before
     wheel.close()
 
 
