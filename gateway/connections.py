@@ -20,7 +20,17 @@ from schemas.codes import Close
 MAX_RECONNECT_SPREAD_MS = 30_000
 
 
-class Connection(Hearer, Protocol):
+class Stranger(Protocol):
+    """A connection that may not have logged in yet."""
+
+    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+        """Say `bye` and close, once the message that is being handled has been answered."""
+
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
+
+
+class Connection(Hearer, Stranger, Protocol):
     """A connection, as it is counted."""
 
     user: str
@@ -28,24 +38,8 @@ class Connection(Hearer, Protocol):
     sid: str | None
     """The user's session that its token is of, which may be another after the token was refreshed."""
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close, once the message that is being handled has been answered."""
-
     def end(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now; no further message is handled."""
-
-    def cut_off(self) -> None:
-        """End without waiting for anything."""
-
-
-class Stranger(Protocol):
-    """A connection that has not logged in yet."""
-
-    def end(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close now."""
-
-    def cut_off(self) -> None:
-        """End without waiting for anything."""
 
 
 class Connections:
@@ -88,7 +82,7 @@ class Connections:
         self._strangers.add(stranger)
         self._empty.clear()
         if self._draining:
-            stranger.end(*self._sent_away())
+            stranger.hang_up(*self._sent_away())
         try:
             yield
         finally:
@@ -182,14 +176,12 @@ class Connections:
         self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._everyone))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for stranger in tuple(self._strangers):
-                    stranger.end(*self._sent_away())
-                for number, connection in enumerate(self._list(), 1):
-                    connection.hang_up(Close.DRAINING, self._when_to_come_back())
+                for number, each in enumerate((*self._strangers, *self._list()), 1):
+                    each.hang_up(*self._sent_away())
                     if not number % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
-        for left in (*self._list(), *self._strangers):
+        for left in (*self._strangers, *self._list()):
             left.cut_off()  # does not read, or is at something that takes too long
 
     def _look_if_empty(self) -> None:
@@ -200,7 +192,5 @@ class Connections:
         return [connection for of_user in self._of_user.values() for connection in of_user]
 
     def _sent_away(self) -> tuple[Close, int]:
-        return Close.DRAINING, self._when_to_come_back()
-
-    def _when_to_come_back(self) -> int:
-        return secrets.randbelow(self._spread)
+        """Why, and after how many milliseconds to come back."""
+        return Close.DRAINING, secrets.randbelow(self._spread)
