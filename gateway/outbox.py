@@ -12,7 +12,7 @@ from contextlib import suppress
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.transport.frames import Frame, joined
-from gateway.transport.writers import Writer
+from gateway.transport.writers import Writer, nothing
 
 
 class Outbox:
@@ -109,8 +109,7 @@ class Outbox:
     def let_go(self) -> None:
         """Forget also who is to be told: nothing comes any more, and nothing goes."""
         self.abandon()
-        self._overflow = _nothing
-        self._writer.on_ready = _nothing
+        self._overflow = self._writer.on_ready = nothing
         self._close = None
 
     async def flushed(self) -> None:
@@ -152,7 +151,3 @@ class Outbox:
     async def _end(self, close: Callable[[], Awaitable[None]]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, OSError):  # who is gone needs no close
             await close()
-
-
-def _nothing() -> None:
-    pass

@@ -31,6 +31,7 @@ from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
 from gateway.transport.handover import plain_request, skip_request
 from gateway.transport.readers import DISCONNECT, Event
+from gateway.transport.writers import nothing
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Direct:
 
     def __init__(self) -> None:
         self.ready = True
-        self.on_ready: Callable[[], None] = _nothing
+        self.on_ready: Callable[[], None] = nothing
         self.closed = False
         """Whether a close frame has been sent, after which nothing may be (RFC 6455 §5.5.1)."""
 
@@ -150,7 +151,7 @@ class Direct:
         """Let whoever writes know that there is nobody to write to, and let go of it."""
         self.ready = True
         self.on_ready()
-        self.on_ready = _nothing
+        self.on_ready = nothing
 
     def write(self, frame: Frame) -> None:
         """Take frames, as ready bytes."""
@@ -168,10 +169,6 @@ class Direct:
     def wake(self) -> None:
         """Have `arrival` end, with a disconnect."""
         self._inbox.put_nowait(DISCONNECT)
-
-
-def _nothing() -> None:
-    pass
 
 
 class GatewayProtocol(BoundedProtocol):

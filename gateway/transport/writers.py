@@ -29,7 +29,7 @@ class AsgiWriter:
 
     def __init__(self, send_text: Callable[[str], Awaitable[None]]) -> None:
         self.ready = True
-        self.on_ready: Callable[[], None] = _nothing
+        self.on_ready: Callable[[], None] = nothing
         self._send_text = send_text
         self._sending: asyncio.Task[None] | None = None
 
@@ -52,5 +52,5 @@ class AsgiWriter:
         self.on_ready()
 
 
-def _nothing() -> None:
-    """Do nothing, until an outbox says what to do."""
+def nothing() -> None:
+    """Do nothing, until an outbox says what to do, and when it has let go."""
