@@ -47,7 +47,7 @@ EVENT = text_frame(b'{"type":"chat.message","data":{"text":"%b"}}' % (b"x" * 280
 
 @dataclass(frozen=True)
 class Inside:
-    """Microseconds of CPU, of the quickest of several rounds."""
+    """Microseconds of CPU: of the quickest of several rounds, and of the garbage collector on average."""
 
     connection: float
     """A handshake with a token, up to the welcome."""
@@ -135,7 +135,7 @@ class Line(asyncio.Transport):
 
 
 async def measure(listening: int, echoing: int, rounds: int) -> Inside:
-    """Measure all three."""
+    """Measure all of it."""
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         people = [Person(f"person-{number}") for number in range(listening)]
         async with _gateway(folder, url, people) as (services, server, open_line):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.bus import redis as redis_bus
+from gateway.store.engine import Database
 from tests.client import App
 from tests.postgres import any_postgres, fresh_database
 from tests.server import Gateway, running_gateway, settings_for_tests
@@ -68,6 +69,15 @@ def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
         yield url
+
+
+@pytest.fixture
+async def database(store_url: str) -> AsyncIterator[Database]:
+    """An empty store, up to date."""
+    database = Database(store_url)
+    await database.upgrade()
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="session")

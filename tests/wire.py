@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.client import App
+from tests.server import Gateway
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 WAIT_SECONDS = 5
@@ -83,6 +84,28 @@ def handshake(token: str) -> bytes:
         f"GET /ws/chat?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
+
+
+@asynccontextmanager
+async def opened(
+    gateway: Gateway, data: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect, and write something."""
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    writer.write(data)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the end."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
 
 
 @asynccontextmanager

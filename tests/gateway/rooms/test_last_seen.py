@@ -1,7 +1,6 @@
 """When users were last here: many who leave at once are stored in few transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,31 +9,37 @@ from gateway.clock import milliseconds
 from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.prepared import Plan
 from tests.server import AdjustableClock
 
 CROWD = 2 * MAX_BATCH + 10
 
 
-class CountingDatabase(Database):
-    """A database that knows how many plans it has carried out."""
+class Plans:
+    """Counts the transactions of a store, which may be away."""
 
-    plans = 0
-
-    async def carry_out(self, plan: Any) -> Any:
-        self.plans += 1
-        return await super().carry_out(plan)
-
-    async def last_seen(self, names: list[str]) -> dict[str, int]:
-        async with self.read() as connection:
-            return await users.last_seen(connection, names)
+    def __init__(self) -> None:
+        self.carried_out = 0
+        self.store_is_away = False
 
 
 @pytest.fixture
-async def database(store_url: str) -> AsyncIterator[CountingDatabase]:
-    database = CountingDatabase(store_url)
-    await database.upgrade()
-    yield database
-    await database.close()
+def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
+    plans, real = Plans(), Database.carry_out
+
+    async def counted(database: Database, plan: Plan[Any]) -> Any:
+        plans.carried_out += 1
+        if plans.store_is_away:
+            raise StoreUnavailable("store")
+        return await real(database, plan)
+
+    monkeypatch.setattr(Database, "carry_out", counted)
+    return plans
+
+
+async def stored(database: Database, *names: str) -> dict[str, int]:
+    async with database.read() as connection:
+        return await users.last_seen(connection, names)
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ async def ids(database: Database) -> dict[str, str]:
 
 
 async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
-    database: CountingDatabase, ids: dict[str, str]
+    database: Database, ids: dict[str, str], plans: Plans
 ) -> None:
     clock = AdjustableClock()
     last_seen = LastSeen(database, clock)
@@ -55,13 +60,13 @@ async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
     for user_id in ids.values():
         last_seen.note(user_id)
     await last_seen.close()
-    stored = await database.last_seen(list(ids))
-    assert stored.keys() == ids.keys()
-    assert min(stored.values()) >= came
-    assert database.plans == 3
+    seen = await stored(database, *ids)
+    assert seen.keys() == ids.keys()
+    assert min(seen.values()) >= came
+    assert plans.carried_out == 3
 
 
-async def test_what_is_stored_never_goes_back(database: CountingDatabase, ids: dict[str, str]) -> None:
+async def test_what_is_stored_never_goes_back(database: Database, ids: dict[str, str]) -> None:
     clock = AdjustableClock()
     seen = []
     for ahead in (0, 60, -60):
@@ -70,13 +75,13 @@ async def test_what_is_stored_never_goes_back(database: CountingDatabase, ids: d
         last_seen.start()
         last_seen.note(ids["user-1"])
         await last_seen.close()
-        seen.append((await database.last_seen(["user-1"]))["user-1"])
+        seen.append((await stored(database, "user-1"))["user-1"])
     assert seen[0] < seen[1] == seen[2]
-    assert await database.last_seen(["user-2"]) == {}
+    assert await stored(database, "user-2") == {}
 
 
 async def test_it_is_stored_soon_without_being_closed(
-    database: CountingDatabase, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    database: Database, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.01)
     last_seen = LastSeen(database, AdjustableClock())
@@ -84,29 +89,20 @@ async def test_it_is_stored_soon_without_being_closed(
     for name in ("user-3", "user-4"):
         last_seen.note(ids[name])
         async with asyncio.timeout(5):
-            while name not in await database.last_seen([name]):  # noqa: ASYNC110 - nobody is told of it
+            while name not in await stored(database, name):  # noqa: ASYNC110 - nobody is told of it
                 await asyncio.sleep(0.01)
     await last_seen.close()
 
 
-class AbsentDatabase(CountingDatabase):
-    """A database that does not answer."""
-
-    async def carry_out(self, plan: Any) -> Any:
-        self.plans += 1
-        raise StoreUnavailable("store")
-
-
 async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
-    store_url: str, caplog: pytest.LogCaptureFixture
+    database: Database, plans: Plans, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = AbsentDatabase(store_url)
+    plans.store_is_away = True
     last_seen = LastSeen(database, AdjustableClock())
     last_seen.start()
     for number in range(CROWD):
         last_seen.note(f"user-{number}")
     await asyncio.sleep(0)
     await last_seen.close()
-    await database.close()
-    assert database.plans == 1
+    assert plans.carried_out == 1
     assert f"when {CROWD} users were last here is not stored" in caplog.text

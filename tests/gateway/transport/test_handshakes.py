@@ -7,6 +7,7 @@ import pytest
 
 from gateway.transport.http_protocol import GuardedHttpProtocol
 from tests.client import WAIT_SECONDS, App
+from tests.wire import opened, rest
 
 SECRET = "not-even-a-jwt-but-a-secret"
 HANDSHAKE = (
@@ -29,26 +30,20 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("rest", "status", "words"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("more", "status", "words"), WRONG.values(), ids=WRONG)
 async def test_a_wrong_handshake_is_told_what_is_wrong_without_a_word_of_it(
-    app: App, rest: str, status: int, words: str
+    app: App, more: str, status: int, words: str
 ) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
-        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
-        writer.write((HANDSHAKE + rest).encode())
-        answer = (await reader.read()).decode()
-        writer.close()
+    async with opened(app.gateway, (HANDSHAKE + more).encode()) as (reader, _):
+        answer = (await rest(reader)).decode()
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert words in answer
     assert SECRET not in answer
 
 
 async def test_a_handshake_that_is_no_get_is_refused(app: App) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
-        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
-        writer.write((HANDSHAKE.replace("GET", "POST") + "\r\n").encode())
-        assert (await reader.read()).startswith(b"HTTP/1.1 405 ")
-        writer.close()
+    async with opened(app.gateway, (HANDSHAKE.replace("GET", "POST") + "\r\n").encode()) as (reader, _):
+        assert (await rest(reader)).startswith(b"HTTP/1.1 405 ")
 
 
 UNUSUAL = {
@@ -63,23 +58,17 @@ UNUSUAL = {
 @pytest.mark.parametrize("more", UNUSUAL.values(), ids=UNUSUAL)
 async def test_an_unusual_handshake_is_one(app: App, alice: str, more: bytes) -> None:
     head = HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={await app.token(alice)}").encode()
-    async with asyncio.timeout(WAIT_SECONDS):
-        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
-        writer.write(head + more + b"\r\n")
+    async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, head + more + b"\r\n") as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert b'"welcome"' in await reader.readuntil(b"}")
-        writer.close()
 
 
 async def test_white_space_around_the_values_of_a_handshake_is_none_of_them(app: App, alice: str) -> None:
     host = f"{app.gateway.host}:{app.gateway.port}"
     head = HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={await app.token(alice)}").replace("localhost", host)
     head = head.replace("13\r\n", "13 \t\r\n").replace("==\r\n", "== \r\n") + f"Origin:   http://{host} \r\n\r\n"
-    async with asyncio.timeout(WAIT_SECONDS):
-        reader, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
-        writer.write(head.encode())
+    async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, head.encode()) as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-        writer.close()
 
 
 async def test_of_a_handshake_nothing_waits_for_the_garbage_collector(app: App, alice: str) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,9 +13,9 @@ from gateway.cli.serve import server_config
 from gateway.transport.http_protocol import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
-from tests.server import Gateway, settings_for_tests
+from tests.server import settings_for_tests
 from tests.waiting import until
-from tests.wire import handshake, wire
+from tests.wire import handshake, opened, rest, wire
 
 SECONDS = 0.4
 
@@ -39,28 +37,6 @@ UNFINISHED = {
 @pytest.fixture(scope="module")
 def hasty_options() -> dict[str, Any]:
     return {"handshake_seconds": SECONDS, "max_connections_per_address": 50}
-
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@asynccontextmanager
-async def opened(gateway: Gateway, data: bytes = b"") -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
-    writer.write(data)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-
-
-async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the end."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        try:
-            return await reader.read()
-        except ConnectionResetError:
-            return b""
 
 
 async def test_whatever_does_not_come_whole_in_time_is_answered_and_closed(
