@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -57,7 +58,7 @@ from gateway.rooms.retention import Retention
 from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.short_way import ShortWay
 from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
@@ -78,7 +79,9 @@ def create_app(
     `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
     Raises `StartError` if no settings are given and those of the environment are wrong.
     """
-    settings = settings or load_settings()
+    if settings is None:
+        settings = load_settings()
+        warn_of_unknown_names()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
@@ -92,7 +95,7 @@ def create_app(
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
-        version="0.1.0",
+        version=version("json-gateway"),
         lifespan=lifespan,
         max_body_size=MAX_BODY_BYTES,
         # `DELETE /users/me/sessions/`, with no id, must not come to end them all.

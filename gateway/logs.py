@@ -54,6 +54,10 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(request_id)s %(name)s: %(message)s")
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Write the local time with its offset, so that the lines of machines in several zones can be compared."""
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
+
     def format(self, record: logging.LogRecord) -> str:
         """Write the record, redacted as a whole: a traceback may quote what the message does not."""
         record.request_id = request_id.get()

@@ -1,7 +1,9 @@
 """Every setting, with its default. `.env.example` has the same list with working values."""
 
+import logging
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,8 +12,11 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.cluster.url import MEMORY, parse
+from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.startup import StartError
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "GATEWAY_"
 MIN_KEY_BYTES = 32
@@ -35,7 +40,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix=PREFIX, env_file=ENV_FILE, env_file_encoding=ENCODING, extra="ignore", frozen=True
     )
 
     # Where it runs
@@ -279,6 +284,7 @@ def load_settings(**overrides: object) -> Settings:
 
     A line says which variable it is and what was expected, and never the value, which may be a secret.
     """
+    names_in_file()  # which refuses a file that the settings would misread
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -295,7 +301,17 @@ def _explain(error: ValidationError) -> list[str]:
     return lines
 
 
-def unknown_variables() -> list[str]:
-    """Name the `GATEWAY_…` variables that no setting reads: a slip of the pen, most of the time."""
+def warn_of_unknown_names() -> None:
+    """Log each name that looks like a setting and is none, of the environment and of `.env`: a slip, most of the time.
+
+    The same slip is logged once in a process.
+    """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {"GATEWAY_CHAT_PASSWORD"}
-    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    for name, nearest in unknown_names([*os.environ, *names_in_file()], known, PREFIX).items():
+        _warn(name, nearest)
+
+
+@cache
+def _warn(name: str, nearest: str | None) -> None:
+    hint = f"did you mean {nearest}?" if nearest else "`gateway settings` lists those that are"
+    logger.warning("%s is not a setting of this version; %s", name, hint)

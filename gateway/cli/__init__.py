@@ -1,10 +1,12 @@
 """The command `gateway`."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from gateway.cli import chat, db, keys, run, token, users
+from gateway.cli import chat, db, keys, run, settings, token, users
 from gateway.startup import StartError
 
 app = typer.Typer(
@@ -13,8 +15,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"json-gateway {version('json-gateway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def gateway(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of the command itself."""
+
+
 app.command("serve")(run.serve)
 app.command("dev")(run.dev)
+app.command("settings")(settings.settings)
 app.command("token")(token.token)
 app.command("chat")(chat.chat)
 app.add_typer(users.app, name="users")

@@ -6,21 +6,29 @@ import os
 import socket
 import sys
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Annotated
 
 import typer
-import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from gateway.app import check_bus
 from gateway.auth import keys
 from gateway.cli import workers as several
 from gateway.cli.own_valkey import own_valkey
-from gateway.cli.serve import AnnouncingServer, LogLevel, announce, check_transport, listen, server_config
+from gateway.cli.serve import (
+    AnnouncedServer,
+    AnnouncingServer,
+    LogLevel,
+    announce,
+    check_transport,
+    listen,
+    server_config,
+)
 from gateway.cli.store import with_database
 from gateway.cluster.url import MEMORY
 from gateway.logs import configure_logs
-from gateway.settings import PREFIX, Settings, load_settings, unknown_variables
+from gateway.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
 from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 
@@ -74,8 +82,10 @@ def _serve(
     settings: Settings, host: str, port: int, workers: int, log_level: LogLevel, app: str, *, reload: bool = False
 ) -> None:
     configure_logs(log_level, settings.log_format)
-    for name in unknown_variables():
-        logger.warning("%s is not a setting of this version; .env.example lists those that are", name)
+    warn_of_unknown_names()
+    # The directory of one's own application is where one starts the command, as with `python -m`. Here, so that every
+    # process which is started from this one finds it as well.
+    sys.path.insert(0, os.getcwd())
     several.check(settings, workers)
     make_data_dir(settings.data_dir)
     keys.load(settings)
@@ -93,14 +103,19 @@ def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket
     config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
+        ChangeReload(config, target=partial(_serve_reloaded, app, log_level), sockets=[sock]).run()
         return
     server = AnnouncingServer(config, settings)
-    # The directory of one's own application is where one starts the command, as with `python -m`.
-    sys.path.insert(0, os.getcwd())
     server.run(sockets=[sock])
     if not server.started:
         raise StartError("the gateway did not start; the lines above say why")
+
+
+def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket]) -> None:
+    """Serve in the process that the next change ends."""
+    settings = load_settings()
+    configure_logs(log_level, settings.log_format)
+    AnnouncedServer(server_config(settings, app, log_level=log_level), settings).run(sockets=sockets)
 
 
 async def _nothing_more(_database: Database, _settings: Settings) -> None:

@@ -185,6 +185,13 @@ class AnnouncingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class AnnouncedServer(AnnouncingServer):
+    """A server in a process of its own, whose parent has said where to go."""
+
+    def announce(self, sock: socket.socket) -> None:
+        """Say nothing."""
+
+
 def calm_the_collector() -> None:
     """Take what was loaded at the start out of the garbage collector's sight, and have it look less often.
 

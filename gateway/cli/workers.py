@@ -178,7 +178,6 @@ def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
-    sys.path.insert(0, os.getcwd())
     server = _Server(settings, app, log_level, tell)
     server.run(sockets=[sock])
     if not server.started:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import PREFIX, SAMPLE_KEY, Settings, load_settings, unknown_variables
+from gateway.settings import PREFIX, SAMPLE_KEY, Settings, load_settings
 from gateway.startup import StartError
 
 GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -154,12 +154,6 @@ def test_a_cookie_cannot_be_named_anything(monkeypatch: pytest.MonkeyPatch, name
     monkeypatch.setenv("GATEWAY_SESSION_COOKIE", name)
     with pytest.raises(StartError, match=r"^GATEWAY_SESSION_COOKIE: expected the name of a cookie"):
         load_settings()
-
-
-def test_a_variable_that_no_setting_reads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_SECRT_KEY", "x")
-    monkeypatch.setenv("GATEWAY_JOIN_RATE", "1")
-    assert unknown_variables() == ["GATEWAY_SECRT_KEY"]
 
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()

@@ -357,3 +357,38 @@ def test_a_gateway_that_stops_cuts_off_who_does_not_read_what_it_asked_for(slow:
     slow.output.close()
     assert "cut off 1 sockets that were not closed in time" in slow.output.text
     assert not re.search("Traceback|ERROR|WARNING", slow.output.text), slow.output.text
+
+
+OWN_APP = """
+from gateway.app import create_app
+
+app = create_app()
+
+
+@app.get("/mine")
+async def mine() -> int:
+    return {answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [("serve", ()), ("serve", ("--reload",)), ("dev", ())], ids=["serve", "reload", "dev"]
+)
+async def test_an_own_module_is_found_in_the_folder_where_the_command_starts(
+    tmp_path: Path, command: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_APP.format(answer=1))
+    # As the script in a virtual environment's bin folder does, Python does not look into the current folder by itself.
+    with serving(tmp_path, "--app", "mine:app", *options, command=command, PYTHONSAFEPATH="1") as served:
+        served.output.expect("Application startup complete")
+        async with App(cast(Gateway, served)) as app:
+            assert (await app.http.get("/mine")).json() == 1
+            if command == "dev":
+                (tmp_path / "mine.py").write_text(OWN_APP.format(answer=2))
+                served.output.expect("Reloading")
+                served.output.expect("Finished server process")
+                await until(lambda: served.output.text.count("Application startup complete") == 2)
+                assert (await app.http.get("/mine")).json() == 2
+                # The process that serves writes its log as the settings say.
+                assert re.search(r"^\S+ \S+ INFO .*Application startup complete", served.output.text, re.MULTILINE)
+        assert served.stop(signal.SIGINT) == 0

@@ -1,0 +1,67 @@
+"""The file `.env`: checked before it is read, so that a slip in it never means the defaults in silence."""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+
+from gateway.startup import StartError
+
+ENV_FILE = Path(".env")
+ENCODING = "utf-8-sig"
+"""UTF-8, with or without the mark that Windows' editors put before it."""
+
+
+def names_in_file() -> list[str]:
+    """Return the names that `.env` sets; raise `StartError` in one line if it is not a file of `NAME=value` lines.
+
+    A pipe is read once, by the settings themselves: what has been read of it is gone.
+    """
+    if ENV_FILE.is_fifo() or not os.path.lexists(ENV_FILE):
+        return []
+    return [binding.key for binding in _parse(_read()) if binding.key is not None]
+
+
+def _read() -> str:
+    try:
+        raw = ENV_FILE.read_bytes()
+    except OSError as error:
+        raise StartError(
+            f".env: expected a file that the gateway may read, got: {error.strerror}; mend or remove it"
+        ) from None
+    try:
+        text = raw.decode(ENCODING)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise StartError(f".env, line {line}: expected UTF-8, got another encoding; save the file as UTF-8") from None
+    if "\0" in text:
+        raise StartError(".env: expected UTF-8, got a file with NUL bytes, as UTF-16 has; save the file as UTF-8")
+    return text
+
+
+def _parse(text: str) -> Iterable[Binding]:
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            # The line may hold a secret, so only its number is told.
+            raise StartError(f".env, line {_line(binding)}: expected NAME=value, or a comment behind #")
+        yield binding
+
+
+def _line(binding: Binding) -> int:
+    """Return the line of the statement itself, which may have empty lines before it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def unknown_names(names: Iterable[str], known: Iterable[str], prefix: str) -> dict[str, str | None]:
+    """Return the names that are meant for the gateway and that it does not read, each with the nearest known one."""
+    known = set(known)
+    nearest = {
+        name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.85)), None)
+        for name in names
+        if name.upper() not in known
+    }
+    return {name: near for name, near in sorted(nearest.items()) if near or name.upper().startswith(prefix)}

@@ -1,0 +1,42 @@
+"""`gateway settings` and `gateway --version`: what an installation says about itself, without its sources."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from zipfile import ZipFile
+
+from gateway.cli.settings import Sample, read_sample
+from tests.gateway.cli.command import WAIT_SECONDS, run
+from tests.gateway.cli.conftest import RunHere
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_it_prints_a_commented_file_to_begin_with(tmp_path: Path, run_here: RunHere) -> None:
+    printed = run(tmp_path, "settings")
+    assert (printed.status, printed.err) == (0, "")
+    assert printed.out == (ROOT / ".env.example").read_text()
+    (tmp_path / ".env").write_text(printed.out)
+    assert run_here(tmp_path, "db", "upgrade").status == 0
+
+
+def test_it_prints_the_configurations_of_proxies(tmp_path: Path, run_here: RunHere) -> None:
+    assert run_here(tmp_path, "settings", "nginx").out == (ROOT / "deploy/nginx.conf").read_text()
+    assert run_here(tmp_path, "settings", "caddy").out == (ROOT / "deploy/Caddyfile").read_text()
+
+
+def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=WAIT_SECONDS)
+    [wheel] = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    samples = tmp_path / "installed/gateway/samples"
+    assert (samples / ".env.example").read_text() == read_sample(Sample.ENV)
+    assert (samples / "deploy/nginx.conf").read_text() == read_sample(Sample.NGINX)
+    assert (samples / "deploy/Caddyfile").read_text() == read_sample(Sample.CADDY)
+
+
+def test_the_version_is_the_one_that_is_installed(run_here: RunHere, tmp_path: Path) -> None:
+    assert run_here(tmp_path, "--version").out == f"json-gateway {version('json-gateway')}\n"
