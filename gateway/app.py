@@ -49,6 +49,7 @@ from gateway.http.middleware import RequestContext
 from gateway.logs import guard_logs
 from gateway.outside import OWN
 from gateway.places import Places
+from gateway.proxies import TrustedProxies
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
@@ -91,6 +92,7 @@ def create_app(
 
     app = ShortWay(
         chat.router,
+        proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gateway.cluster.url import MEMORY, parse
 from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.outside import ByName, Introspection, Issuer, parse_services
+from gateway.proxies import TrustedProxies
 from gateway.startup import StartError
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,15 @@ class Settings(BaseSettings):
     join_rate: Rate = 10
     join_rate_per_user: Rate = 30
     max_rooms_per_connection: Count = 128
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        try:
+            TrustedProxies(value)
+        except ValueError as error:
+            raise PydanticCustomError("trusted_proxies", "{problem}", {"problem": str(error)}) from None
+        return value.strip()
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.http.errors import refuse_handshake
+from gateway.proxies import TrustedProxies
 from gateway.services import Services
 from gateway.startup import StartError
 from gateway.websocket import GatewayWebSocket
@@ -29,9 +30,10 @@ from handlers.errors import AuthenticationFailed, MessageError
 class ShortWay(FastAPI):
     """FastAPI with a short way to the endpoints of a router, whose WebSockets are `GatewayWebSocket`s."""
 
-    def __init__(self, websockets: APIRouter, *, proxy_path: str, **options: Any) -> None:
+    def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:
         """`proxy_path` is what a proxy may have left before the paths of the routes."""
         super().__init__(**options)
+        self._proxies = proxies
         _check_fastapi()
         routes = [route for route in websockets.routes if isinstance(route, APIWebSocketRoute)]
         self._routes = {prefix + route.path: route for route in routes for prefix in ("", proxy_path)}
@@ -40,6 +42,8 @@ class ShortWay(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a connection."""
         route = None
+        if scope["type"] != "lifespan":
+            self._proxies.apply(scope)  # before all middleware, so that everything sees the same address
         if scope["type"] == "websocket":
             route = self._routes.get(scope["path"].removeprefix(scope.get("root_path", "")))
         if route is None:

@@ -62,8 +62,7 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "ws_per_message_deflate": settings.deflate,
         "ws_ping_interval": settings.heartbeat_seconds,
         "ws_ping_timeout": settings.heartbeat_seconds,
-        "proxy_headers": bool(settings.trusted_proxies),
-        "forwarded_allow_ips": settings.trusted_proxies or None,
+        "proxy_headers": False,  # the application reads them, by GATEWAY_TRUSTED_PROXIES alone
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS + CANCEL_SECONDS,
     }
     return uvicorn.Config(app, **(defaults | options))  # type: ignore[arg-type]
