@@ -82,7 +82,7 @@ class Postgres:
     def freeze(self) -> None:
         """Make it answer nothing while all connections stay open, as when its machine hangs."""
         assert self._process is not None
-        backends = in_thread(_query(self.url("postgres"), "SELECT pid FROM pg_stat_activity"))
+        backends = in_thread(query(self.url("postgres"), "SELECT pid FROM pg_stat_activity"))
         self._frozen = [self._process.pid, *(row["pid"] for row in backends)]
         for pid in self._frozen:
             _signal(pid, signal.SIGSTOP)
@@ -142,16 +142,16 @@ def any_postgres() -> Iterator[str]:
 
 
 @contextmanager
-def fresh_database(server: str) -> Iterator[str]:
-    """Make an empty database on a server, give its URL, and drop it in the end."""
+def fresh_database(server: str, options: str = "") -> Iterator[str]:
+    """Make an empty database on a server, give its URL, and drop it in the end. `options` are of CREATE DATABASE."""
     name = f"gateway_{os.getpid()}_{next(_numbers)}"
     # A copy of files is faster than the default, which writes the copy into the log.
-    in_thread(_query(server, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"))
+    in_thread(query(server, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy {options}"))
     try:
-        head, _, query = server.partition("?")
-        yield f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+        head, _, options = server.partition("?")
+        yield f"{head.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
     finally:
-        in_thread(_query(server, f"DROP DATABASE {name} WITH (FORCE)"))
+        in_thread(query(server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def in_thread(work: Coroutine[Any, Any, Any]) -> Any:
@@ -160,7 +160,8 @@ def in_thread(work: Coroutine[Any, Any, Any]) -> Any:
         return thread.submit(asyncio.run, work).result(WAIT_SECONDS)
 
 
-async def _query(url: str, sql: str) -> list[Any]:
+async def query(url: str, sql: str) -> list[Any]:
+    """Do one statement on a connection of its own."""
     connection = await asyncpg.connect(url, timeout=WAIT_SECONDS)
     try:
         rows: list[Any] = await connection.fetch(sql, timeout=WAIT_SECONDS)

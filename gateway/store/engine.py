@@ -14,8 +14,6 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 import aiosqlite
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 from gateway.startup import StartError
+from gateway.store import versions
 from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
 from gateway.store.prepared import Plan, Rows, Statement
 from handlers.errors import Unavailable
@@ -34,9 +33,6 @@ BUSY_SECONDS = 5
 
 POOL_SIZE = 8
 """Connections to PostgreSQL. Writes to rooms need one; the rest is for reading."""
-
-UPGRADE_LOCK = 4501
-"""The number of the advisory lock in PostgreSQL for which processes wait that migrate. Any will do."""
 
 T = TypeVar("T")
 
@@ -111,9 +107,9 @@ class Database:
             return await self._finder.find(statement, values)
 
     async def upgrade(self) -> None:
-        """Bring the tables to the newest version, however long that takes."""
+        """Bring the tables to the newest version, however long that takes; raises `StartError` if they are not ours."""
         async with _available(), self._my_turn(), self._writing.begin() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(versions.upgrade)
 
     async def ping(self) -> None:
         """Ask the store for a sign of life, or raise `StoreUnavailable`."""
@@ -295,14 +291,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that will write takes the lock at once: taking it after a read fails when another wrote between.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        # Of two processes that start at once, one makes the tables and the other finds them.
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
-    config = Config()
-    config.set_main_option("script_location", "gateway:store/migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -13,6 +13,7 @@ from gateway.startup import StartError
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.tables import metadata
+from gateway.store.versions import VERSION_TABLE
 from handlers.errors import Conflict
 
 
@@ -25,7 +26,9 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
     await database.upgrade()  # a second time is fine
     async with database.read() as connection:
         differences = await connection.run_sync(
-            lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+            lambda sync: compare_metadata(
+                MigrationContext.configure(sync, opts={"version_table": VERSION_TABLE}), metadata
+            )
         )
     assert differences == []
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "gateway_0003"
+down_revision = "gateway_0002"
 
 
 def upgrade() -> None:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "gateway_0004"
+down_revision = "gateway_0003"
 
 
 def upgrade() -> None:

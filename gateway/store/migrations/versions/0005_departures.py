@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "gateway_0005"
+down_revision = "gateway_0004"
 
 
 def upgrade() -> None:

@@ -1,0 +1,178 @@
+"""Which version the tables have, whose tables they are, and how they become the newest ones.
+
+The version stands in a table of the gateway's own. Alembic's default, `alembic_version`, belongs to any application
+that uses Alembic. Up to revision 0005 the gateway's version stood there as well, and it is taken over once. Nothing is
+changed before it is certain that the tables are the gateway's.
+"""
+
+import sqlite3
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, bindparam, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.startup import StartError
+from gateway.store.tables import metadata
+
+VERSION_TABLE = "json_gateway_version"
+
+FORMER_TABLE = "alembic_version"
+FORMER_REVISIONS = {number: f"gateway_{number}" for number in ("0001", "0002", "0003", "0004", "0005")}
+"""What revisions are called now that stood in `alembic_version`."""
+
+UPGRADE_LOCK = 4501
+"""The number of the advisory lock in PostgreSQL for which processes wait that migrate. Any will do."""
+
+SYNTAX_OR_ACCESS = "42"
+INSUFFICIENT_PRIVILEGE = "42501"
+"""PostgreSQL's class of errors about names and rights, and its number for a right that is missing."""
+
+_GRANT = "; let the owner of the database run: GRANT USAGE, CREATE ON SCHEMA public TO the user of the URL"
+
+Columns = dict[str, set[str]]
+"""The columns of tables, by the tables' names."""
+
+_TABLES = set(metadata.tables)
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to the newest version, or raise `StartError`. The caller owns the transaction."""
+    try:
+        _upgrade(connection)
+    except DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        hint = _GRANT if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE else ""
+        raise StartError(f"cannot make the tables in the database: {error.orig}{hint}") from None
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Of two processes that start at once, one makes the tables and the other finds them.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+    revision = check(connection)
+    if revision is not None and _version(connection, VERSION_TABLE) is None:
+        _take_over(connection, revision)
+    if revision != _scripts().get_current_head():
+        command.upgrade(_config(connection), "head")
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Whether the database will say the same the next time: a table is in the way, or a right is missing."""
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
+    return str(getattr(error.orig, "sqlstate", None)).startswith(SYNTAX_OR_ACCESS)
+
+
+def check(connection: Connection) -> str | None:
+    """Return the revision of the gateway's tables, or None where none are. Raise `StartError` for another's."""
+    _check_encoding(connection)
+    found = _columns(connection)
+    revision = _version(connection, VERSION_TABLE)
+    if revision is not None:
+        _check_shape(found, revision)
+        return revision
+    in_the_way = sorted(found.keys() & _TABLES)
+    if not in_the_way:
+        return None
+    former = FORMER_REVISIONS.get(_version(connection, FORMER_TABLE) or "")
+    if former is None or _lacking(found, former):
+        raise StartError(
+            f"the database belongs to another application, whose tables are in the way: {', '.join(in_the_way)};"
+            " name one that is empty, or the gateway's own, in GATEWAY_DATABASE_URL"
+        )
+    return former
+
+
+def _check_encoding(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise StartError(
+                f"expected a database in UTF8, got one in {encoding};"
+                " make one with: createdb --encoding=UTF8 --template=template0 NAME"
+            )
+
+
+def _check_shape(found: Columns, revision: str) -> None:
+    if revision not in {script.revision for script in _scripts().walk_revisions()}:
+        raise StartError(
+            f"a newer gateway has written the database (its version is {revision});"
+            " install that version again, or restore a backup of before"
+        )
+    if lacking := _lacking(found, revision):
+        raise StartError(
+            f"the database is damaged: version {revision} needs {', '.join(lacking)},"
+            " which is not there; restore a backup"
+        )
+
+
+def _lacking(found: Columns, revision: str) -> list[str]:
+    """Return what the tables of a revision have and these do not. Columns and tables of others do no harm."""
+    shape = _shape(revision)
+    return sorted(f"{table}.{name}" for table, names in shape.items() for name in names - found.get(table, set()))
+
+
+def _shape(revision: str) -> Columns:
+    """Return the columns of a revision. The migrations say so themselves, made in memory."""
+    if revision == _scripts().get_current_head():
+        return {table.name: set(table.columns.keys()) for table in metadata.sorted_tables}
+    engine = create_engine("sqlite://")
+    try:
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), revision)
+            return {name: columns for name, columns in _columns(connection).items() if name != VERSION_TABLE}
+    finally:
+        engine.dispose()
+
+
+def _columns(connection: Connection) -> Columns:
+    """Read the columns of what has the name of a table of ours, be it one or not."""
+    names = sorted(_TABLES | {VERSION_TABLE, FORMER_TABLE})
+    query = text(_COLUMNS[connection.dialect.name]).bindparams(bindparam("names", expanding=True))
+    found: Columns = {}
+    for table, column in connection.execute(query, {"names": names}):
+        found.setdefault(table, set()).add(column)
+    return found
+
+
+_COLUMNS = {
+    "sqlite": """
+        SELECT lower(kept.name), info.name FROM sqlite_master AS kept JOIN pragma_table_info(kept.name) AS info
+        WHERE lower(kept.name) IN :names""",  # SQLite does not tell `Rooms` from `rooms`
+    "postgresql": """
+        SELECT kept.relname, info.attname FROM pg_class AS kept JOIN pg_attribute AS info ON info.attrelid = kept.oid
+        WHERE kept.relname IN :names AND pg_table_is_visible(kept.oid) AND info.attnum > 0 AND NOT info.attisdropped""",
+}
+
+
+def _version(connection: Connection, table: str) -> str | None:
+    """Read the one version of a version table; None where there is no table, or no one version in it."""
+    if "version_num" not in _columns(connection).get(table, set()):
+        return None
+    versions = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - ours
+    return versions[0] if len(versions) == 1 else None
+
+
+def _take_over(connection: Connection, revision: str) -> None:
+    """Write the version where it stands from now on, and remove the table that is of no use any more."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    context.stamp(_scripts(), revision)
+    connection.exec_driver_sql(f"DROP TABLE {FORMER_TABLE}")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "gateway:store/migrations")
+    config.set_main_option("path_separator", "os")
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    return config

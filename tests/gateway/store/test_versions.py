@@ -1,0 +1,205 @@
+"""Whose tables they are: others' are left alone, ours of before are taken over once, and each refusal is one line."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from gateway.startup import StartError
+from gateway.store import users, versions
+from gateway.store.engine import Database
+from gateway.store.versions import FORMER_TABLE, VERSION_TABLE
+from tests.postgres import fresh_database, query
+
+OTHERS = """
+    CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
+    INSERT INTO alembic_version VALUES ('0003');
+    CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, password_hash TEXT);
+    CREATE TABLE rooms (id INTEGER PRIMARY KEY, floor INTEGER NOT NULL);
+    INSERT INTO rooms VALUES (1, 7);
+"""
+
+ALICE = """
+    INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)
+    VALUES ('u1', 'alice', 'x', '', false, 0)
+"""
+
+
+@pytest.fixture
+async def bare(store_url: str) -> AsyncIterator[Database]:
+    """A store in which nobody has done anything yet."""
+    database = Database(store_url)
+    yield database
+    await database.close()
+
+
+async def execute(database: Database, script: str) -> None:
+    async with database.write() as connection:
+        for statement in filter(str.strip, script.split(";")):
+            await connection.execute(text(statement))
+
+
+async def everything(database: Database) -> dict[str, Any]:
+    """Read all tables: their definitions and their rows."""
+
+    def read(connection: Connection) -> dict[str, Any]:
+        found = inspect(connection)
+        return {
+            name: (
+                [(column["name"], str(column["type"])) for column in found.get_columns(name)],
+                connection.execute(text(f"SELECT * FROM {name}")).all(),
+            )
+            for name in found.get_table_names()
+        }
+
+    async with database.read() as connection:
+        return await connection.run_sync(read)
+
+
+async def version(database: Database) -> str:
+    async with database.read() as connection:
+        found: str = (await connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))).scalar_one()
+        return found
+
+
+def make_former(connection: Connection, revision: str) -> None:
+    """Leave a store as a gateway of before left it."""
+    command.upgrade(versions._config(connection), f"gateway_{revision}")
+    connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+    connection.exec_driver_sql(f"CREATE TABLE {FORMER_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.exec_driver_sql(f"INSERT INTO {FORMER_TABLE} VALUES ('{revision}')")
+
+
+async def test_another_application_s_tables_stay_as_they_are_and_are_named(bare: Database) -> None:
+    await execute(bare, OTHERS)
+    before = await everything(bare)
+    with pytest.raises(StartError, match="belongs to another application, whose tables are in the way: rooms, users;"):
+        await bare.upgrade()
+    assert await everything(bare) == before
+
+
+async def test_another_alembic_application_whose_tables_are_not_in_the_way_shares_the_database(bare: Database) -> None:
+    await execute(bare, OTHERS.replace("users", "staff").replace("rooms", "offices"))
+    before = await everything(bare)
+    await bare.upgrade()
+    assert {name: content for name, content in (await everything(bare)).items() if name in before} == before
+
+    def go_on(connection: Connection) -> None:
+        theirs = MigrationContext.configure(connection)
+        assert theirs.get_current_revision() == "0003"
+
+    async with bare.read() as connection:
+        await connection.run_sync(go_on)
+    await bare.upgrade()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003", "0005"])
+async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_start_at_once(
+    bare: Database, store_url: str, revision: str
+) -> None:
+    async with bare.write() as connection:
+        await connection.run_sync(make_former, revision)
+    await execute(bare, ALICE)
+    nodes = [Database(store_url) for _ in range(3)]
+    await asyncio.gather(*(node.upgrade() for node in nodes))
+    for node in nodes:
+        await node.close()
+    async with bare.read() as connection:
+        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+    assert FORMER_TABLE not in await everything(bare)
+    assert await version(bare) == versions._scripts().get_current_head()
+
+
+async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(
+    bare: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bare.write() as connection:
+        await connection.run_sync(make_former, "0004")
+    before = await everything(bare)
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", die)
+        with pytest.raises(KeyboardInterrupt):
+            await bare.upgrade()
+    assert await everything(bare) == before
+    await bare.upgrade()
+    assert FORMER_TABLE not in await everything(bare)
+
+
+async def test_a_newer_gateway_s_database_is_left_alone(bare: Database) -> None:
+    await bare.upgrade()
+    await execute(bare, f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999'")
+    before = await everything(bare)
+    with pytest.raises(StartError, match=r"a newer gateway has written the database \(its version is gateway_9999\)"):
+        await bare.upgrade()
+    assert await everything(bare) == before
+
+
+async def test_a_database_that_lacks_what_its_version_has_is_called_damaged(bare: Database) -> None:
+    await bare.upgrade()
+    await execute(bare, "DROP TABLE tickets")
+    with pytest.raises(StartError, match=r"the database is damaged: .* tickets\.hash"):
+        await bare.upgrade()
+
+
+async def test_columns_that_an_operator_has_added_do_no_harm(bare: Database) -> None:
+    await bare.upgrade()
+    await execute(bare, "ALTER TABLE rooms ADD COLUMN cost_centre TEXT")
+    await bare.upgrade()
+
+
+async def test_a_table_that_gets_in_the_way_of_a_later_version_is_one_line(bare: Database) -> None:
+    async with bare.write() as connection:
+        await connection.run_sync(make_former, "0003")
+    await execute(bare, "CREATE TABLE tickets (id INTEGER PRIMARY KEY)")
+    with pytest.raises(
+        StartError, match=r"cannot make the tables in the database: .*tickets.* already exists"
+    ) as refused:
+        await bare.upgrade()
+    assert len(str(refused.value).splitlines()) == 1
+
+
+async def test_sqlite_takes_names_for_the_same_whatever_their_case(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'theirs.db'}")
+    await execute(database, "CREATE TABLE Rooms (id INTEGER PRIMARY KEY)")
+    with pytest.raises(StartError, match="in the way: rooms;"):
+        await database.upgrade()
+    await database.close()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_postgresql_database_that_cannot_hold_every_text_is_refused(postgres: str, encoding: str) -> None:
+    with fresh_database(postgres, f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'") as url:
+        database = Database(url)
+        with pytest.raises(StartError, match=f"expected a database in UTF8, got one in {encoding}"):
+            await database.upgrade()
+        await database.close()
+
+
+async def test_a_postgresql_user_who_may_not_make_tables_is_told_what_to_grant(postgres: str) -> None:
+    with fresh_database(postgres) as url:
+        await query(url, "CREATE ROLE tenant LOGIN PASSWORD 'tenant'")
+        server = url.partition("@")[2]
+        database = Database(f"postgresql://tenant:tenant@{server}")
+        try:
+            with pytest.raises(
+                StartError, match=r"permission denied for schema public; .* GRANT USAGE, CREATE"
+            ) as refused:
+                await database.upgrade()
+            assert len(str(refused.value).splitlines()) == 1
+            await query(url, "GRANT USAGE, CREATE ON SCHEMA public TO tenant")
+            await database.upgrade()
+            await query(url, "REVOKE CREATE ON SCHEMA public FROM tenant")
+            await database.upgrade()  # with nothing to make, nothing is needed
+        finally:
+            await database.close()
+            await query(url, "DROP OWNED BY tenant")
+            await query(url, "DROP ROLE tenant")
