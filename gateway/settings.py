@@ -16,6 +16,7 @@ from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.proxies import TrustedProxies
 from gateway.startup import StartError
+from gateway.unfit_secrets import is_guessable, is_key_material
 
 logger = logging.getLogger(__name__)
 
@@ -220,10 +221,10 @@ class Settings(BaseSettings):
                 "expected at least {bytes} bytes, got {got}; make one with: openssl rand -base64 48",
                 {"bytes": MIN_KEY_BYTES, "got": len(key.encode())},
             )
-        if key.lstrip().startswith("-----BEGIN"):
+        if is_key_material(key.encode()):
             raise PydanticCustomError(
                 "secret_key",
-                "expected a random string, got a PEM key; make one with: openssl rand -base64 48",
+                "expected a random string, got a key or a certificate; make one with: openssl rand -base64 48",
             )
         return value
 
@@ -239,10 +240,10 @@ class Settings(BaseSettings):
             return self
         # That there is a key at all is for `auth.keys` to see, which knows the key files too.
         key = None if self.secret_key is None else self.secret_key.get_secret_value()
-        if key is not None and (key == SAMPLE_KEY or len(set(key)) < 10):
+        if key is not None and is_guessable(key):
             raise _wrong(
                 "SECRET_KEY",
-                "expected a random string, got the sample of .env.example or one as easy to guess;"
+                "expected a random string, got a sample or one as easy to guess;"
                 " make one with: openssl rand -base64 48",
             )
         if self.password_rounds < 10:

@@ -10,8 +10,6 @@ each key, and its name is all that there is to say about it:
 What stands before the first dot is the `kid`. What the keys are for is the business of `auth.keys`.
 """
 
-import base64
-import binascii
 import os
 import re
 import secrets
@@ -28,15 +26,13 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_der_private_key,
-    load_der_public_key,
     load_pem_private_key,
 )
-from cryptography.x509 import load_der_x509_certificate
 
 from gateway.auth.signatures import Key, UnfitKey
 from gateway.settings import MIN_KEY_BYTES, Settings
 from gateway.startup import StartError, make_data_dir
+from gateway.unfit_secrets import is_guessable, is_key_material
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a name
 SECRET_KID = "secret"  # noqa: S105 - a name
@@ -81,13 +77,7 @@ def can_sign(files: Iterable[KeyFile]) -> bool:
 def read_secret(settings: Settings, *, make: bool) -> Key | None:
     """Give the secret as a key, or None; in development one is made on demand. Raises `StartError`."""
     if settings.secret_key is not None:
-        secret = settings.secret_key.get_secret_value().encode()
-        if is_key_material(secret):
-            raise StartError(
-                "GATEWAY_SECRET_KEY: expected a random string, got a key or a certificate;"
-                " make one with: openssl rand -base64 48"
-            )
-        return Key.of_secret(SECRET_KID, secret)
+        return Key.of_secret(SECRET_KID, settings.secret_key.get_secret_value().encode())
     if not settings.development:
         return None
     path = settings.data_dir / SECRET_FILE
@@ -145,7 +135,10 @@ def _read_file(path: Path, *, check: bool) -> KeyFile:
     raw = path.read_bytes()
     try:
         kid = name["kid"]
-        key = Key.of_secret(kid, _checked(raw.strip())) if path.suffix == ".secret" else _private(kid, raw)
+        if path.suffix == ".secret":
+            key = Key.of_secret(kid, _checked(raw.strip(), strictly=check))
+        else:
+            key = _private(kid, raw)
         return KeyFile(path, key, _time(name["made"]), _time(name["until"]) if name["until"] else None)
     except ValueError as error:
         raise StartError(f"{path} holds no usable key: {error}") from None
@@ -163,39 +156,17 @@ def _private(kid: str, pem: bytes) -> Key:
     return Key.of_private(kid, private)
 
 
-def _checked(secret: bytes) -> bytes:
-    """Give the secret back, or raise `UnfitKey` if others know it or could guess it."""
+def _checked(secret: bytes, *, strictly: bool) -> bytes:
+    """Return the secret, or raise `UnfitKey` if others know it or, where it is checked `strictly`, could guess it."""
     if is_key_material(secret):
-        # Everybody has the public key, and could sign with it (CVE-2024-33663; jose lets DER through).
         raise UnfitKey("expected a random string, got a key or a certificate; make one with: openssl rand -base64 48")
+    if strictly and is_guessable(secret.decode(errors="replace")):
+        raise UnfitKey(
+            "expected a random string, got one as easy to guess as a sample; make it: openssl rand -base64 48"
+        )
     if len(secret) < MIN_KEY_BYTES or len(set(secret)) < 10:
         raise UnfitKey(f"expected at least {MIN_KEY_BYTES} random bytes; make them with: openssl rand -base64 48")
     return secret
-
-
-def is_key_material(raw: bytes) -> bool:
-    """Tell whether this is a public or private key or a certificate: in PEM, of SSH, in DER, or DER in base64."""
-    if b"-----BEGIN" in raw or raw.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")):
-        return True
-    candidates = [raw]
-    with suppress(binascii.Error):
-        candidates.append(base64.b64decode(raw, validate=True))
-    loaders: tuple[Callable[[bytes], object], ...] = (
-        load_der_public_key,
-        load_der_x509_certificate,
-        lambda der: load_der_private_key(der, password=None),
-    )
-    return any(_loads(load, each) for load in loaders for each in candidates)
-
-
-def _loads(load: Callable[[bytes], object], der: bytes) -> bool:
-    try:
-        load(der)
-    except (ValueError, UnsupportedAlgorithm):
-        return False
-    except TypeError:  # a private key with a passphrase
-        return True
-    return True
 
 
 def _read_secret(path: Path) -> bytes | None:

@@ -8,7 +8,7 @@ import pytest
 from gateway.settings import PREFIX, SAMPLE_KEY, Settings, load_settings
 from gateway.startup import StartError
 
-GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
+GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
 WRONG = {
     "ENVIRONMENT": "prod",
@@ -245,5 +245,5 @@ def test_the_example_file_works_in_development_as_it_is(tmp_path: Path) -> None:
 def test_the_example_file_is_refused_in_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text(EXAMPLE.replace("# GATEWAY_SECRET_KEY", "GATEWAY_SECRET_KEY"))
     monkeypatch.setenv("GATEWAY_ENVIRONMENT", "production")
-    with pytest.raises(StartError, match="GATEWAY_SECRET_KEY: expected a random string, got the sample"):
+    with pytest.raises(StartError, match="GATEWAY_SECRET_KEY: expected a random string, got a sample"):
         load_settings()

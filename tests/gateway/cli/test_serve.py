@@ -71,8 +71,8 @@ PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "1
     ("key", "problem"),
     [
         ("hunter2-hunter2", "expected at least 32 bytes, got 15"),
-        ("change-me-change-me-change-me-change-me", "expected a random string, got the sample of .env.example"),
-        ("-----BEGIN PRIVATE KEY-----MIGEAgEAMBAGByqGSM49", "expected a random string, got a PEM key"),
+        ("change-me-change-me-change-me-change-me", "expected a random string, got a sample or one as easy to guess"),
+        ("-----BEGIN PRIVATE KEY-----MIGEAgEAMBAGByqGSM49", "expected a random string, got a key or a certificate"),
     ],
 )
 def test_production_needs_a_good_key(tmp_path: Path, run_here: RunHere, key: str, problem: str) -> None:
