@@ -82,7 +82,7 @@ class PublishedKeys:
 
     async def _fetch_if_due(self) -> None:
         if self._fetching is None:
-            wait = REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
+            wait = REFETCH_SECONDS if self._keys or self._answered else FIRST_RETRY_SECONDS
             if self._clock.steady() < self._attempted_at + wait:
                 return
             self._attempted_at = self._clock.steady()
@@ -105,13 +105,20 @@ class PublishedKeys:
         self._answered = True
         self._keys = keys
         self._fetched_at = self._clock.steady()
-        logger.info("the service %s has %d usable keys", self._service, len(keys))
+        logger.log(
+            logging.INFO if keys else logging.WARNING,
+            "the service %s has %d usable keys for %s",
+            self._service,
+            len(keys),
+            ", ".join(self._described.algorithms),
+        )
 
 
 def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
-    """Read the keys that we can use, or raise `NoAnswer` if there is none.
+    """Return the keys that we can use, or raise `NoAnswer` for a document that has no list of keys.
 
-    The others are passed over (RFC 7517 §5): weak ones, secrets, those for encryption, and kinds that jose lacks.
+    The others are passed over (RFC 7517 §5): weak ones, secrets, those for encryption, and kinds that jose lacks. None
+    that we can use is an answer as well: an issuer that has been broken into withdraws all that it had.
     """
     published = document.get("keys")
     if not isinstance(published, list) or len(published) > MAX_KEYS:
@@ -127,6 +134,4 @@ def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, 
             continue
         # Of two with one name, the first: which one a token means must not depend on the token.
         keys.setdefault(key.kid, key)
-    if not keys:
-        raise NoAnswer(f"expected a key for one of {', '.join(algorithms)}, got none")
     return keys

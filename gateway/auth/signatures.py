@@ -184,6 +184,8 @@ def _check_fitness(public: PublicKey, algorithm: str) -> None:
             raise UnfitKey(f"an RSA key is not for {algorithm}")
         if not MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
             raise UnfitKey(f"expected an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, got {public.key_size}")
+        if public.public_numbers().n % 2 == 0:
+            raise UnfitKey("its modulus is even, which no product of two large primes is")
         return
     curve = CURVES.get(algorithm)
     if curve is None or not isinstance(public.curve, curve):

@@ -316,10 +316,8 @@ BAD_DOCUMENTS: dict[str, Any] = {
     "a list": {"body": b"[]"},
     "no keys": {"body": b"{}"},
     "no list of keys": {"body": b'{"keys": {"first": {}}}'},
-    "an empty list": {"body": b'{"keys": []}'},
     "too many": {"body": encoded({"keys": [first.jwk()] * 101})},
     "a key twice over": {"body": encoded({"keys": [first.jwk()]}).replace(b'{"keys"', b'{"keys": [], "keys"')},
-    "a secret": {"body": encoded({"keys": [{"kty": "oct", "k": "a" * 43, "kid": "first", "alg": "HS256"}]})},
     "a number": {"body": b"7"},
 }
 
@@ -373,6 +371,29 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 async def test_keys_that_cannot_be_used_are_passed_over(start: Start, issuer: FakeService) -> None:
     issuer.keys = [*UNUSABLE.values(), 7, None, {}, first.jwk()]  # type: ignore[list-item]
     async with App(start()) as app:
+        await welcomed(app, issuer.token(first))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [[], list(UNUSABLE.values()), [{"kty": "oct", "k": "a" * 43, "kid": "first", "alg": "HS256"}]],
+    ids=["none", "none that is usable", "a secret of that name"],
+)
+async def test_keys_that_are_withdrawn_are_gone_also_if_no_usable_one_remains(
+    start: Start, issuer: FakeService, caplog: pytest.LogCaptureFixture, left: list[dict[str, Any]]
+) -> None:
+    gateway = start()
+    async with App(gateway) as app:
+        await welcomed(app, issuer.token(first))
+        issuer.keys = left
+        gateway.clock.ahead = 30
+        await refused(app, issuer.token(ec_signer("unknown")))  # which has the keys fetched again
+        await refused(app, issuer.token(first))
+        await refused(app, issuer.token(second))
+        assert "the service acme has 0 usable keys for RS256, ES256" in caplog.text
+        assert issuer.times("/keys") == 2  # none is an answer, and not asked for again at each try
+        issuer.keys = [first.jwk()]
+        gateway.clock.ahead = 60
         await welcomed(app, issuer.token(first))
 
 
