@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from gateway import chat
+from gateway.allowed_origins import AllowedOrigins
 from gateway.alone import alone
 from gateway.audit import Audit
 from gateway.auth import keys
@@ -44,8 +44,10 @@ from gateway.http import (
     users,
     well_known,
 )
+from gateway.http.cors import PageAccess
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
+from gateway.limited_log import LimitedLog
 from gateway.logs import guard_logs
 from gateway.outside import OWN
 from gateway.places import Places
@@ -112,14 +114,7 @@ def create_app(
             app.include_router(router)
     if settings.development:
         app.include_router(console.router)
-    if settings.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
-        )
+    app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=LimitedLog())
     app.add_middleware(RequestContext, root_path=settings.root_path)
     return app
 
@@ -186,6 +181,8 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
+            origins=AllowedOrigins(settings.allowed_origins),
+            client_log=LimitedLog(),
             unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
             together=shared,

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from gateway.allowed_origins import AllowedOrigins
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
@@ -17,6 +18,7 @@ from gateway.clock import Clock
 from gateway.cluster.together import Together
 from gateway.connections import Connections
 from gateway.counts import Counts
+from gateway.limited_log import LimitedLog
 from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -45,6 +47,9 @@ class Services:
     sessions: Sessions
     authorizers: dict[str, Authorizer]
     tickets: Tickets
+    origins: AllowedOrigins
+    client_log: LimitedLog
+    """Where to log what a client can cause as often as it likes."""
     unauthenticated: Places
     """Where connections are counted that have not logged in yet, by address."""
     connections: Connections

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.allowed_origins import can_be_named
 from gateway.cluster.url import MEMORY, parse
 from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.outside import ByName, Introspection, Issuer, parse_services
@@ -22,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "GATEWAY_"
 MIN_KEY_BYTES = 32
-
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_DEFAULT_PORT = re.compile(r"http:.*:80|https:.*:443")
 
 SAMPLE_KEY = "change-me-change-me-change-me-change-me"
 """The key printed in `.env.example`; whoever deploys it has published it."""
@@ -143,11 +141,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not is_origin(origin):
+            if not can_be_named(origin):
                 raise PydanticCustomError(
                     "origin",
-                    "expected origins as browsers send them, such as https://app.example.com or http://localhost:3000:"
-                    " in lower case, without a path or the scheme's own port; separated by commas",
+                    "expected origins as browsers send them, such as https://app.example.com, http://localhost:3000 or"
+                    " file://: in lower case, without a path or the scheme's own port; or https://*.example.com, where"
+                    " * is one label before two or more; separated by commas",
                 )
         return value
 
@@ -278,11 +277,6 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The database's URL; without a setting, a SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gateway.db'}"
-
-
-def is_origin(text: str) -> bool:
-    """Tell whether a browser would write an origin like this (RFC 6454 §6.2, and `app://` schemes of mobile apps)."""
-    return _ORIGIN.fullmatch(text) is not None and _DEFAULT_PORT.fullmatch(text) is None
 
 
 def _wrong(name: str, problem: str) -> PydanticCustomError:

@@ -28,15 +28,16 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     parameters `ticket` and `token`, the cookie. A connection without any of them is accepted, and its first message
     must have one. `service` picks the authorizer of tokens.
 
-    Raises `ForbiddenOrigin`, or `RateLimited` if too many come from its address, or `AuthenticationFailed` or one of
-    its kind, which becomes the refusal of the handshake; and `WebSocketDisconnect` if the connection has ended without
-    a credential.
+    Raises `ForbiddenOrigin` for a page that is not allowed, unless the header has the credential; `RateLimited` if too
+    many come from its address; `AuthenticationFailed` or one of its kind, which becomes the refusal of the handshake;
+    and `WebSocketDisconnect` if the connection has ended without a credential.
     """
     services = services_of(ws)
     services.connections.count_attempt(address_of(ws))
-    check_origin(ws, services.settings.allowed_origins)
     found = carriers.bearer(ws)
     if found is None:
+        # No page can set that header on a WebSocket, so the origin matters with every other carrier alone.
+        check_origin(ws, services.origins, services.client_log)
         found = carriers.bearer_subprotocol(ws)
     if found is None and (ticket := carriers.ticket(ws)) is not None:
         return await services.tickets.redeem(ticket)

@@ -1,39 +1,37 @@
 """Which pages may open a WebSocket.
 
 No browser asks before it opens one, and it sends the user's cookies along: without this check, any page that a user
-looks at could speak in that user's name (CWE-1385). Programs that are no browsers send no `Origin`.
+looks at could speak in that user's name (CWE-1385). Programs that are no browsers send no
+`Origin`, or one of their own.
 """
-
-import logging
-from collections.abc import Container
 
 from starlette.requests import HTTPConnection
 
+from gateway.allowed_origins import AllowedOrigins, folded
+from gateway.limited_log import LimitedLog
 from handlers.errors import Forbidden
-
-logger = logging.getLogger(__name__)
-
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class ForbiddenOrigin(Forbidden):
-    """A page from elsewhere; no credential makes up for that."""
+    """A page from elsewhere."""
 
     def __str__(self) -> str:
         return "pages of this origin may not connect; the operator names those that may in GATEWAY_ALLOWED_ORIGINS"
 
 
-def check_origin(connection: HTTPConnection, allowed: Container[str]) -> None:
+def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: LimitedLog) -> None:
     """Raise `ForbiddenOrigin` for an `Origin` (RFC 6454 §7) that is neither allowed nor the gateway's own.
 
-    Scheme, host and port count, character by character: a browser has one way of writing them. None at all is fine.
+    None at all is fine: only a browser can be made to speak for its user, and a browser always sends one.
     """
     origins = connection.headers.getlist("origin")
     if not origins:
         return
-    if len(origins) > 1 or (origins[0] not in allowed and origins[0] != own_origin(connection)):
-        logger.info("refused the origin %.200r; the gateway's own is %.200r", origins, own_origin(connection))
-        raise ForbiddenOrigin
+    own = own_origin(connection)
+    if len(origins) == 1 and (allowed.allows(origins[0]) or (own is not None and folded(origins[0]) == own)):
+        return
+    log_refusal(", ".join(origins), own, allowed, log)
+    raise ForbiddenOrigin
 
 
 def own_origin(connection: HTTPConnection) -> str | None:
@@ -43,7 +41,15 @@ def own_origin(connection: HTTPConnection) -> str | None:
     `X-Forwarded-Proto`, and the host if it passes `Host` on.
     """
     hosts = connection.headers.getlist("host")
-    if len(hosts) != 1 or not hosts[0]:
-        return None
-    scheme = "https" if connection.scope["scheme"] in {"https", "wss"} else "http"
-    return f"{scheme}://{hosts[0].removesuffix(_DEFAULT_PORTS[scheme])}"
+    return folded(f"{connection.scope['scheme']}://{hosts[0]}") if len(hosts) == 1 and hosts[0] else None
+
+
+def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: LimitedLog) -> None:
+    """Tell the operator which page was refused, and the line that would let it in."""
+    line = allowed.line_to_add(origin)
+    log.warning(
+        "refused a page of the origin %.200a; the gateway's own is %s; %s",
+        origin,
+        own,
+        "no setting can allow it" if line is None else f"if it is yours, add {line}",
+    )

@@ -1,0 +1,52 @@
+"""Which pages may read the answers of the HTTP API (CORS): those that may open a WebSocket, by the same list."""
+
+from collections.abc import Awaitable
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.allowed_origins import AllowedOrigins, folded
+from gateway.auth.origins import log_refusal, own_origin
+from gateway.limited_log import LimitedLog
+
+
+class PageAccess(CORSMiddleware):
+    """Starlette's CORS with the gateway's list, and a line in the log where a page cannot read what it asked for."""
+
+    def __init__(self, app: ASGIApp, origins: AllowedOrigins, log: LimitedLog) -> None:
+        super().__init__(
+            app,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
+        )
+        self._origins = origins
+        self._log = log
+
+    # No coroutine around a WebSocket: it would go through it whenever it is woken up.
+    def __call__(  # type: ignore[override] # an awaitable is all that an ASGI server asks for
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Serve one request; a WebSocket checks its own origin."""
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        self._note(HTTPConnection(scope))
+        return super().__call__(scope, receive, send)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Tell whether a page of this origin may read the answer."""
+        return self._origins.allows(origin)
+
+    def _note(self, request: HTTPConnection) -> None:
+        origin = request.headers.get("origin")
+        if origin is None or self._origins.allows(origin):
+            return
+        own = own_origin(request)
+        # Of the gateway's own page, whatever ends TLS: that needs no CORS.
+        if own is None or _place(folded(origin)) != _place(own):
+            log_refusal(origin, own, self._origins, self._log)
+
+
+def _place(origin: str | None) -> str | None:
+    return None if origin is None else origin.partition("://")[2]
