@@ -1,7 +1,11 @@
 """Token buckets, and waits that grow."""
 
+import secrets
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
 from weakref import WeakValueDictionary
 
 
@@ -92,19 +96,49 @@ class Allowance:
         return None
 
 
+@dataclass
 class _Failures:
-    __slots__ = ("count", "until")
+    count: int = 0
+    until: float = 0.0
+
+
+class _Shadow:
+    """What is left of failures that are no longer kept by their key: of keys that share a place, the worst.
+
+    A key's place depends on a secret, so that no sender can find another key with the same one.
+    """
+
+    PLACES = 65_536
 
     def __init__(self) -> None:
-        self.count = 0
-        self.until = 0.0
+        self._secret = secrets.token_bytes(16)
+        self._counts = array("L", bytes(self.PLACES * array("L").itemsize))
+        self._until = array("d", bytes(self.PLACES * array("d").itemsize))
+
+    def keep(self, key: str, failures: _Failures) -> None:
+        """Keep what had a wait; a single failure has none, and is what a flood of made-up keys leaves."""
+        place = self._place(key)
+        if failures.count > 1 and failures.count >= self._counts[place]:
+            self._counts[place], self._until[place] = failures.count, failures.until
+
+    def recall(self, key: str, since: float) -> _Failures:
+        """Return what is known of a key from `since` on."""
+        place = self._place(key)
+        if self._until[place] < since:
+            self._counts[place] = 0
+        return _Failures(self._counts[place], self._until[place]) if self._counts[place] else _Failures()
+
+    def _place(self, key: str) -> int:
+        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=4, key=self._secret).digest()
+        return int.from_bytes(digest) % self.PLACES
 
 
 class Backoff:
     """Makes those who fail wait: not after the first failure, then 1 s, 2 s, 4 s and so on, up to `longest`.
 
-    Of the keys that have failed it remembers the `capacity` used last, and each for a day. 0 for `longest` lets all
-    through. It counts attempts before their outcome is known, so that many at once are no way around it.
+    It remembers failures for a day: exactly of the `capacity` keys that have failed last, and in a shadow of what went
+    before them, so that a flood of other keys washes no wait away. 0 for `longest` lets all through. It counts attempts
+    before their outcome is known, so that many at once are no way around it.
     """
 
     FORGET_SECONDS = 24 * 3600
@@ -113,16 +147,13 @@ class Backoff:
         self._longest = longest
         self._capacity = capacity
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._shadow = _Shadow()
 
     def begin(self, key: str, now: float) -> float:
         """Count an attempt and give 0; if it is too early for one, give the seconds until it is not."""
         if not self._longest:
             return 0
-        failures = self._failures.get(key)
-        if failures is None or failures.until + self.FORGET_SECONDS < now:
-            failures = self._failures[key] = _Failures()
-            if len(self._failures) > self._capacity:
-                self._failures.popitem(last=False)
+        failures = self._of(key, now)
         if now < failures.until:
             return failures.until - now
         failures.count += 1
@@ -133,7 +164,8 @@ class Backoff:
 
     def succeed(self, key: str) -> None:
         """Forget a key's failures."""
-        self._failures.pop(key, None)
+        if key in self._failures:
+            self._failures[key] = _Failures()  # and not nothing, in whose place the shadow would come
 
     def undo(self, key: str, now: float) -> None:
         """Take an attempt back that came to no outcome."""
@@ -141,3 +173,13 @@ class Backoff:
         if failures is not None:
             failures.count -= 1
             failures.until = now
+
+    def _of(self, key: str, now: float) -> _Failures:
+        failures = self._failures.get(key)
+        if failures is None:
+            failures = self._failures[key] = self._shadow.recall(key, now - self.FORGET_SECONDS)
+            if len(self._failures) > self._capacity:
+                self._shadow.keep(*self._failures.popitem(last=False))
+        elif failures.until + self.FORGET_SECONDS < now:
+            failures = self._failures[key] = _Failures()
+        return failures

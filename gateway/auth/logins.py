@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from gateway.audit import Audit
 from gateway.auth.common_passwords import common_problem
-from gateway.auth.passwords import Passwords
+from gateway.auth.passwords import Passwords, may_be_password
 from gateway.auth.throttle import LoginThrottle
 from gateway.bus.base import Bus, Revoked
 from gateway.caller import Caller
@@ -20,6 +20,8 @@ from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageEr
 from schemas.base import FieldError
 from schemas.names import USER_NAME
 from schemas.users import NewUser
+
+WRONG = "wrong user name or password"
 
 
 class Logins:
@@ -43,6 +45,11 @@ class Logins:
         """
         # Phones like to begin a name with a capital; names have none.
         name = name.lower()
+        if not may_be_password(password):
+            # It costs no hash, so it must not cost a name its memory of failures either: a flood of them is cheap.
+            await self._throttle.take(caller, "log-ins")
+            self._note_failure(event, None, caller, right=False)
+            raise AuthenticationFailed(WRONG)
         attempt = await self._throttle.begin(name, caller)
         try:
             user = await self._find(name)
@@ -52,7 +59,7 @@ class Logins:
             raise
         if user is None or not right or user.disabled:
             self._note_failure(event, user, caller, right=right)
-            raise AuthenticationFailed("wrong user name or password")
+            raise AuthenticationFailed(WRONG)
         await self._throttle.succeed(attempt)
         return user if new_hash is None else await self._upgrade(user, new_hash)
 

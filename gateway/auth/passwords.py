@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from passlib.context import CryptContext
+from passlib.hash import bcrypt
 
 from handlers.errors import Unavailable
 from schemas.users import password_problem
@@ -26,34 +27,43 @@ class HashingBusy(Unavailable):
         return "too many log-ins at this moment; try again shortly"
 
 
-MAX_ROUNDS = 16
-"""Each round more doubles the time of a log-in, which is some seconds at this."""
-
+_ROUNDS = re.compile(r"^\$2[aby]\$(\d\d)\$|,r=(\d\d?)\$", re.ASCII)
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 
 
-def bcrypt_problem(hashed: str) -> str | None:
-    """Say why a hash cannot be brought along, or None; it is not told back, as it may be a password."""
+def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
+    """Say why a hash cannot be brought along, or None; it is not told back, as it may be a password.
+
+    One that costs more than ours would show by its time that there is such a user.
+    """
     found = _BCRYPT.fullmatch(hashed)
     if found is None:
         return "expected a bcrypt hash: $2a$, $2b$ or $2y$, two digits, $, and 53 characters"
-    if not 4 <= int(found[1]) <= MAX_ROUNDS:
-        return f"expected a bcrypt hash of 4 to {MAX_ROUNDS} rounds, got {int(found[1])}"
+    if not 4 <= int(found[1]) <= most_rounds:
+        return f"expected a bcrypt hash of 4 to {most_rounds} rounds (GATEWAY_PASSWORD_ROUNDS), got {int(found[1])}"
     return None
+
+
+def may_be_password(password: str) -> bool:
+    """Tell whether any user can have this password: only then a stored hash can be of it."""
+    return password_problem(password, least=0) is None
 
 
 class Passwords:
     """Hashes and verifies passwords.
 
     New hashes are `bcrypt_sha256`, which has no cut at 72 bytes. Plain `bcrypt` hashes, brought along from
-    elsewhere, are accepted, and `verify` gives a new hash to store in their place.
+    elsewhere, are accepted, and `verify` gives a new hash to store in their place, as for one of another cost.
     """
 
     def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
         self._context = CryptContext(
             schemes=["bcrypt_sha256", "bcrypt"],
             deprecated=["bcrypt"],
             bcrypt_sha256__rounds=rounds,
+            bcrypt_sha256__min_rounds=rounds,
+            bcrypt_sha256__max_rounds=rounds,
             bcrypt__rounds=rounds,
         )
         # bcrypt lets go of the interpreter lock, so threads do run side by side; one core is left to the loop.
@@ -79,7 +89,7 @@ class Passwords:
 
         `hashed` is None for an unknown user: this takes as long as for a known one, and the answer is no.
         """
-        if password_problem(password, least=0) is not None:
+        if not may_be_password(password):
             # No stored hash can be of such a password, so nothing is learnt from the haste.
             return False, None
         return await self._run(partial(self._verify, password, hashed))
@@ -89,10 +99,22 @@ class Passwords:
             self._context.dummy_verify()
             return False, None
         try:
-            return self._context.verify_and_update(password, hashed)
+            right, new_hash = self._context.verify_and_update(password, hashed)
         except ValueError:  # a hash that is none, and a password that passlib does not take, are both of this kind
             self._context.dummy_verify()
             return False, None
+        if not right:
+            self._make_up_for(hashed)
+        return right, new_hash
+
+    def _make_up_for(self, hashed: str) -> None:
+        """Take the time that a hash of our own cost would have taken: a quick no tells that there is such a user.
+
+        Each step of the cost doubles the work, so what is missing is one hash of each cost from there on.
+        """
+        found = _ROUNDS.search(hashed)
+        for rounds in range(int(found[1] or found[2]) if found else self._rounds, self._rounds):
+            bcrypt.using(rounds=rounds).hash("x")
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         if self._under_way >= self.capacity:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from gateway.auth.passwords import bcrypt_problem
@@ -21,8 +21,8 @@ from schemas.users import Email, Line
 MAX_LINES_TOLD = 20
 
 
-def _bcrypt(value: str) -> str:
-    if problem := bcrypt_problem(value):
+def _bcrypt(value: str, info: ValidationInfo[dict[str, int]]) -> str:
+    if problem := bcrypt_problem(value, info.context["most_rounds"]):
         raise PydanticCustomError("bcrypt", "{problem}", {"problem": problem})
     return value
 
@@ -64,9 +64,10 @@ class ImportedUser(BaseModel):
         )
 
 
-def read_users(file: str) -> dict[int, ImportedUser]:
+def read_users(file: str, most_rounds: int) -> dict[int, ImportedUser]:
     """Read all users of a file by the numbers of their lines; raises `StartError` that names each wrong line.
 
+    A hash may cost at most `most_rounds`.
     What stands in a line is not told back: it may be a password.
     """
     found: dict[int, ImportedUser] = {}
@@ -74,7 +75,7 @@ def read_users(file: str) -> dict[int, ImportedUser]:
     problems: dict[int, str] = {}
     for number, values in _lines(_text(file)):
         try:
-            user = ImportedUser.model_validate(values)
+            user = ImportedUser.model_validate(values, context={"most_rounds": most_rounds})
         except ValidationError as error:
             problems[number] = "; ".join(_explain(item) for item in error.errors(include_input=False))
             continue

@@ -129,7 +129,7 @@ def import_users(
     password_hash, and where there are any full_name, email, scopes (separated by spaces; what every user may do, if
     left out) and disabled (true or false). More than about 100,000 users are best imported in parts.
     """
-    found = read_users(file)
+    found = read_users(file, load_settings().password_rounds)
 
     async def work(database: Database, settings: Settings) -> None:
         async with database.write() as connection:

@@ -91,15 +91,50 @@ def test_an_attempt_without_an_outcome_does_not_count() -> None:
     assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
 
 
-def test_failures_are_forgotten_after_a_day_and_when_too_many_others_fail() -> None:
-    backoff = Backoff(longest=1e6, capacity=2)
+def test_failures_are_forgotten_after_a_day() -> None:
+    backoff = Backoff(longest=1e6)
     for _ in range(10):
         now = backoff.begin("a", 0) and 0
     assert backoff.begin("a", now) > 0
     assert [backoff.begin("a", 24 * 3600 + 2) for _ in range(3)] == [0, 0, 1]
-    assert backoff.begin("b", 24 * 3600 + 2) == 0
-    assert backoff.begin("c", 24 * 3600 + 2) == 0
-    assert backoff.begin("a", 24 * 3600 + 2) == 0
+
+
+def fail(backoff: Backoff, key: str, times: int, now: float) -> float:
+    """Fail so many times, each as early as may be; the time after it."""
+    for _ in range(times):
+        while wait := backoff.begin(key, now):
+            now += wait
+    return now
+
+
+def test_a_flood_of_other_names_washes_no_wait_away() -> None:
+    backoff = Backoff(longest=900, capacity=100)
+    now = fail(backoff, "alice", 12, 0)
+    assert backoff.begin("alice", now) == 900
+    for number in range(5000):
+        backoff.begin(f"made up {number}", now)
+    assert backoff.begin("alice", now) == 900
+    now += 900
+    assert backoff.begin("alice", now) == 0
+    assert backoff.begin("alice", now) == 900
+    # A flood leaves nothing behind that others would have to wait for.
+    assert not any(backoff.begin(f"bystander {number}", now) for number in range(5000))
+
+
+def test_what_a_flood_has_pushed_aside_is_forgotten_after_a_day_and_after_a_success() -> None:
+    backoff = Backoff(longest=900, capacity=100)
+    now = fail(backoff, "alice", 12, 0)
+    for number in range(100):
+        backoff.begin(f"made up {number}", now)
+    later = now + 900 + 24 * 3600 + 1
+    assert [backoff.begin("alice", later) for _ in range(3)] == [0, 0, 1]
+    backoff = Backoff(longest=900, capacity=100)
+    now = fail(backoff, "alice", 12, 0) + 900
+    for number in range(100):
+        backoff.begin(f"made up {number}", now)
+    assert backoff.begin("alice", now) == 0
+    backoff.succeed("alice")
+    assert [backoff.begin("alice", now) for _ in range(3)] == [0, 0, 1]
 
 
 def test_without_a_longest_wait_there_is_none() -> None:

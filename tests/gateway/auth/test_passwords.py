@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from passlib.context import CryptContext
 from passlib.hash import bcrypt
 
 from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords
@@ -103,10 +104,25 @@ async def test_a_hash_that_nobody_knows_is_a_wrong_password(hashed: str) -> None
     passwords.close()
 
 
-async def test_an_unknown_user_costs_as_much_as_a_known_one() -> None:
+def ours(password: str, rounds: int) -> str:
+    """A hash of our own kind."""
+    hashed: str = CryptContext(["bcrypt_sha256"], bcrypt_sha256__rounds=rounds).hash(password)
+    return hashed
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        ours("correct horse", 9),
+        ours("correct horse", 6),
+        bcrypt.using(rounds=4).hash("correct horse"),
+        bcrypt.using(rounds=8).hash("correct horse"),
+    ],
+    ids=["ours", "ours of before", "a cheap one brought along", "another one brought along"],
+)
+async def test_an_unknown_user_costs_as_much_as_a_known_one_whatever_the_hash_costs(hashed: str) -> None:
     passwords = Passwords(rounds=9)
     await passwords.start()
-    hashed = await passwords.hash("correct horse")
 
     async def cost(stored: str | None) -> float:
         began = time.perf_counter()
@@ -117,6 +133,18 @@ async def test_an_unknown_user_costs_as_much_as_a_known_one() -> None:
     unknown = sorted([await cost(None) for _ in range(5)])[0]
     # The same work: a bcrypt of 9 rounds costs some 25 ms, an answer without one would cost none of it.
     assert 0.5 < unknown / known < 2
+    passwords.close()
+
+
+@pytest.mark.parametrize("rounds", [4, 6])
+async def test_a_hash_of_another_cost_is_replaced_at_the_next_log_in(rounds: int) -> None:
+    passwords = Passwords(rounds=5)
+    old = ours("correct horse", rounds)
+    right, new = await passwords.verify("correct horse", old)
+    assert right
+    assert new is not None
+    assert ",r=5$" in new
+    assert await passwords.verify("correct horse", new) == (True, None)
     passwords.close()
 
 

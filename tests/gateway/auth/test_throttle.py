@@ -180,3 +180,13 @@ async def test_a_name_that_is_no_users_costs_a_hash_as_well(own_gateway: OwnGate
             costs[name] = time.perf_counter() - began
         # A hash of 10 rounds takes some 50 ms; an answer without one takes two.
         assert min(costs.values()) > 0.02, costs
+
+
+async def test_a_flood_of_what_no_password_can_be_costs_the_address_and_no_name(guarded: Gateway) -> None:
+    async with App(guarded) as app:
+        await app.register("alice")
+        for number in range(30):
+            assert (await guess(app, "alice", f"10.1.0.{number}", "\0")).status_code == 401
+        assert (await guess(app, "alice", "10.2.0.1", PASSWORD)).status_code == 200
+        statuses = [(await guess(app, f"user-{number}", "10.3.0.1", "\0")).status_code for number in range(25)]
+        assert statuses == [401] * 20 + [429] * 5

@@ -65,7 +65,12 @@ WRONG = {
         "password_hash: expected a bcrypt hash",
     ),
     "another kind of bcrypt": (f"{HEADER}alice,{prefixed('2x')},,,,", 2, "password_hash: expected a bcrypt hash"),
-    "a hash that takes hours": (f"{HEADER}alice,$2b$31{HASH[6:]},,,,", 2, "4 to 16 rounds, got 31"),
+    "a hash that takes hours": (
+        f"{HEADER}alice,$2b$31{HASH[6:]},,,,",
+        2,
+        "4 to 4 rounds (GATEWAY_PASSWORD_ROUNDS), got 31",
+    ),
+    "a hash that costs more than ours": (f"{HEADER}alice,$2b$05{HASH[6:]},,,,", 2, "4 to 4 rounds"),
     "a hash that is cut": (f"{HEADER}alice,{HASH[:-1]},,,,", 2, "password_hash: expected a bcrypt hash"),
     "no hash": (f"{HEADER}alice,,,,,", 2, "password_hash: is missing"),
     "a name that cannot be": (f"{HEADER}Alice,{HASH},,,,", 2, "username: expected 3 to 32 of a-z"),
