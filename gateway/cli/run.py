@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from uvicorn.supervisors import ChangeReload
 
+from gateway.alone import LOCK_NAME
 from gateway.app import check_bus
 from gateway.auth import keys
 from gateway.cli import workers as several
@@ -29,7 +30,7 @@ from gateway.cli.store import with_database
 from gateway.cluster.url import MEMORY
 from gateway.logs import configure_logs
 from gateway.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
-from gateway.startup import StartError, make_data_dir
+from gateway.startup import StartError, check_writable, make_data_dir
 from gateway.store.engine import Database
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def _serve(
     sys.path.insert(0, os.getcwd())
     several.check(settings, workers)
     make_data_dir(settings.data_dir)
+    _check_files(settings)
     keys.load(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
@@ -97,6 +99,14 @@ def _serve(
             several.run(settings, app, log_level, sock, workers)
         else:
             _serve_alone(settings, app, log_level, sock, reload=reload)
+
+
+def _check_files(settings: Settings) -> None:
+    """Refuse files in the data folder that only another user may write, as root's are, before anything is begun."""
+    if settings.audit_path is not None:
+        check_writable(settings.audit_path)
+    if settings.bus_url == MEMORY:
+        check_writable(settings.data_dir / LOCK_NAME)
 
 
 def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, *, reload: bool) -> None:

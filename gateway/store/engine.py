@@ -7,6 +7,7 @@ whoever must know sends again with a `client_id`.
 import asyncio
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -24,6 +25,7 @@ from gateway.startup import StartError
 from gateway.store import versions
 from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
 from gateway.store.prepared import Plan, Rows, Statement
+from gateway.store.sqlite_file import SqliteFile
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Database:
     def __init__(self, url: str, *, synchronous: Synchronous = "FULL") -> None:
         """`url` begins with sqlite:/// or postgresql://. `synchronous` is SQLite's: FULL syncs every commit."""
         self._sqlite = url.startswith("sqlite:")
+        self._file = SqliteFile(url) if self._sqlite else None
         self._engine = _sqlite_engine(url, synchronous) if self._sqlite else _postgresql_engine(url)
         # Of SQLite, every transaction sees one state anyway.
         options: dict[str, Any] = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -63,8 +66,8 @@ class Database:
         self._writer = _sqlite_writer(url, synchronous) if self._sqlite else None
         self._finder: Finder
         self._transactions: Transactions
-        if self._writer is not None:
-            self._transactions, self._finder = self._writer, SqliteFinder(make_url(url).database or "", self._writer)
+        if self._writer is not None and self._file is not None:
+            self._transactions, self._finder = self._writer, SqliteFinder(str(self._file.path), self._writer)
         else:
             self._transactions = self._finder = PostgresqlDriver(self._engine)
 
@@ -108,8 +111,11 @@ class Database:
 
     async def upgrade(self) -> None:
         """Bring the tables to the newest version, however long that takes; raises `StartError` if they are not ours."""
-        async with _available(), self._my_turn(), self._writing.begin() as connection:
-            await connection.run_sync(versions.upgrade)
+        async with _migrating():
+            if self._file is not None:
+                await asyncio.to_thread(self._file.open)
+            async with _available(), self._my_turn(), self._writing.begin() as connection:
+                await connection.run_sync(versions.upgrade)
 
     async def ping(self) -> None:
         """Ask the store for a sign of life, or raise `StoreUnavailable`."""
@@ -122,6 +128,8 @@ class Database:
         self._finder.close()
         if self._writer is not None:
             await self._writer.close()
+        if self._file is not None:
+            self._file.close()
 
     def _limit(self) -> AbstractAsyncContextManager[object]:
         # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
@@ -139,6 +147,20 @@ class Database:
             yield
         finally:
             self._turn.release()
+
+
+@asynccontextmanager
+async def _migrating() -> AsyncIterator[None]:
+    while not _MIGRATING.acquire(blocking=False):  # noqa: ASYNC110 - another event loop may hold it
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        _MIGRATING.release()
+
+
+_MIGRATING = threading.Lock()
+"""Alembic keeps in globals what it works on, so one process migrates one database at a time."""
 
 
 @asynccontextmanager

@@ -102,9 +102,9 @@ async def test_a_commit_to_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
     await database.close()
 
 
-async def test_a_folder_that_is_not_there_is_unavailable_in_words(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'missing' / 'test.db'}")
-    with pytest.raises(StoreUnavailable, match="the store is not available for now; nothing was accepted, try again"):
+    with pytest.raises(StartError, match=r"there is no folder .*/missing; make it, or name another"):
         await database.upgrade()
     await database.close()
 

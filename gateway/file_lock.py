@@ -1,0 +1,47 @@
+"""A lock on a file, which the system takes back also when the process that holds it is killed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Self
+
+from gateway.startup import StartError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class FileLock:
+    """A lock that one process holds alone, or several share. Nothing is ever written into its file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self, *, shared: bool) -> bool:
+        """Take the lock; returns whether no other holds it. Raises `StartError` if its file cannot be made."""
+        if sys.platform == "win32":
+            return True
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartError(f"cannot open {self._path} ({error.strerror}); make it writable") from None
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let the lock go, if it is held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
