@@ -80,15 +80,17 @@ def create_app(
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
 
     `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
-    Raises `StartError` if no settings are given and those of the environment are wrong.
+    Raises `StartError` if no settings are given and those of the environment are wrong, and `TypeError` if something in
+    the table is no handler.
     """
     if settings is None:
         settings = load_settings()
         warn_of_unknown_names()
+    factory = MsgHandlerFactory(handlers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
-        async with running_services(settings, handlers, clock or SystemClock()) as services:
+        async with running_services(settings, factory, clock or SystemClock()) as services:
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
             yield {"services": services}
 
@@ -120,7 +122,7 @@ def create_app(
 
 
 @asynccontextmanager
-async def running_services(settings: Settings, handlers: Handlers, clock: Clock) -> AsyncIterator[Services]:
+async def running_services(settings: Settings, factory: MsgHandlerFactory, clock: Clock) -> AsyncIterator[Services]:
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
@@ -193,7 +195,7 @@ async def running_services(settings: Settings, handlers: Handlers, clock: Clock)
             presence=presence,
             typing=Typing(wheel, bus, clock),
             wheel=wheel,
-            factory=MsgHandlerFactory(handlers),
+            factory=factory,
             counts=Counts(),
         )
 

@@ -14,6 +14,7 @@ from gateway.limits import Allowance, TokenBucket
 from gateway.logs import request_id
 from gateway.services import Services, services_of
 from gateway.transport import frames
+from gateway.transport.frames import Frame
 from gateway.verbs.credential import SessionCredential
 from gateway.verbs.messages import SessionMessages
 from gateway.verbs.presence import SessionPresence
@@ -94,7 +95,7 @@ class ChatSession:
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Answer a message."""
-        self.ws.outbox.answer(frames.reply(id, data))
+        self.ws.outbox.answer(frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes))
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error."""
@@ -107,7 +108,7 @@ class ChatSession:
 
     def tell(self, event: Event) -> None:
         """Send an event to this connection alone."""
-        self.deliver(frames.event(event))
+        self.deliver(self._encode(event))
 
     def tell_held(self) -> None:
         """Send the events that wait for the reply to this message, ahead of it."""
@@ -116,11 +117,13 @@ class ChatSession:
 
     async def tell_everyone(self, event: Event) -> int:
         """Send an event to every connection, on all nodes; returns how many that were."""
-        here = await self.services.bus.publish(BusEvent(frames.event(event)))
+        here = await self.services.bus.publish(BusEvent(self._encode(event)))
         return here + await self.services.connections.count_elsewhere()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
+        if not isinstance(close, Close):  # a handler's mistake, which would be met after the handler
+            raise TypeError(f"expected one of `schemas.codes.Close`, got {close!r}")
         self.ws.hang_up(close, after_ms)
 
     def cut_off(self) -> None:
@@ -165,6 +168,9 @@ class ChatSession:
         self._hear_no_room()
         self.services.presence.depart(self)
 
+    def _encode(self, event: Event) -> Frame:
+        return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
+
     def _hear_no_room(self) -> None:
         for room in tuple(self.joined):
             self.services.hub.leave(room, self)
@@ -200,6 +206,9 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     try:
         session.welcome()
         yield session
+    except Exception:
+        logger.exception("a connection failed")
+        session.end(Close.INTERNAL_ERROR)
     finally:
         services.connections.remove(session)
         services.counts.ended[ws.ended] += 1

@@ -262,6 +262,11 @@ class Settings(BaseSettings):
         return self.registration == "open"
 
     @property
+    def max_frame_bytes(self) -> int:
+        """The most that a frame to a client may have: what one message says fits, however it is written."""
+        return max(256 * 1024, 4 * self.max_message_bytes)
+
+    @property
     def key_folder(self) -> Path:
         """Where the key files are."""
         return self.keys_dir or self.data_dir / "keys"

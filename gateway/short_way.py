@@ -8,6 +8,7 @@ Middleware that is added to the application is kept. FastAPI's own telemetry doe
 that are generators end before the endpoint begins, and not after it.
 """
 
+import logging
 from contextlib import AsyncExitStack
 from inspect import signature
 from typing import Any
@@ -16,15 +17,19 @@ import fastapi
 from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.utils import solve_dependencies
 from fastapi.routing import APIWebSocketRoute
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from gateway.http.errors import refuse_handshake
+from gateway.http.errors import http_exception, refuse_handshake
+from gateway.logs import request_id
 from gateway.proxies import TrustedProxies
 from gateway.services import Services
 from gateway.startup import StartError
 from gateway.websocket import GatewayWebSocket
-from handlers.errors import AuthenticationFailed, MessageError
+from handlers.errors import AuthenticationFailed, InternalError, MessageError
+
+logger = logging.getLogger(__name__)
 
 
 class ShortWay(FastAPI):
@@ -82,6 +87,11 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await refuse_handshake(ws, error)
     except WebSocketDisconnect:
         pass  # ended before it was logged in, and nobody is there to be told
+    except HTTPException as error:  # of a dependency that an application has put in the place of ours
+        await ws.send_denial_response(await http_exception(ws, error))
+    except Exception:
+        logger.exception("a handshake failed")
+        await refuse_handshake(ws, InternalError(request_id.get()))
 
 
 async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class GatewayWebSocket(WebSocket):
             max_frames=settings.outbox_frames,
             max_bytes=settings.outbox_bytes,
         )
+        self.max_frame_bytes = settings.max_frame_bytes
         self.ended: Close | None = None
         self.valid_until = math.inf
         """When the credential ends, grace included, on the wall clock: no message that comes later is handled."""
@@ -164,7 +165,7 @@ class GatewayWebSocket(WebSocket):
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error, and end the connection after too many bad frames."""
         came_at = self.clock.steady()  # and not after the answer, which may have reached the client by then
-        self.outbox.answer(frames.error(id, error.body()))
+        self.outbox.answer(frames.bounded(frames.error(id, error.body()), self.max_frame_bytes))
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 

@@ -4,13 +4,14 @@ A handler is made for one message, gets its `data` validated, and returns the re
 the gateway through the verbs of its `Session`, and never sees a socket, a database or another process.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from handlers.errors import MessageError, MissingScope, ValidationFailed
-from schemas.base import Event
+from schemas.base import Empty, Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import HistoryReply, Message, SendReply
@@ -180,18 +181,20 @@ class MsgHandler(ABC, Generic[In, Out]):
     async def run(self) -> None:
         """Answer the message: one reply or one error if it has an id, and errors also if not.
 
-        Nothing is raised but cancellation. This is the one place that catches whatever a handler did not expect:
-        a mistake in one message must not end a connection.
+        Nothing is raised but what ends the connection. This is the one place that catches whatever a handler did not
+        expect: a mistake in one message, in its reply or in its error must not end a connection.
         """
         try:
-            reply = await self.handle(self._validated())
-        except MessageError as error:
-            self.session.refuse(self.id, error)
-        except Exception:
+            try:
+                reply = await self.handle(self._validated())
+                if self.id is not None:
+                    self.session.reply(self.id, reply)
+            except MessageError as error:
+                self.session.refuse(self.id, error)
+        except BaseException as error:
+            if ends_connection(error):
+                raise
             self.session.fail(self.id)
-        else:
-            if self.id is not None:
-                self.session.reply(self.id, reply)
 
     def _validated(self) -> In:
         if self.scope is not None and self.scope not in self.session.scopes:
@@ -207,14 +210,30 @@ class MsgHandler(ABC, Generic[In, Out]):
 class Refusal(MsgHandler[BaseModel, BaseModel]):
     """Stands in for a handler when a message has none: runs like one, and answers with the error."""
 
-    def __init__(self, session: Session, id: int | str | None, error: MessageError) -> None:
+    def __init__(self, session: Session, id: int | str | None, error: BaseException) -> None:
         super().__init__(session, id, None)
         self.error = error
 
     async def handle(self, data: BaseModel) -> BaseModel:
-        """Never reached: `run` refuses first."""
+        """Raise the error."""
         raise self.error
 
-    async def run(self) -> None:
-        """Answer with the error."""
-        self.session.refuse(self.id, self.error)
+    def _validated(self) -> BaseModel:
+        return Empty()
+
+
+def ends_connection(error: BaseException) -> bool:
+    """Return whether an error is none of a handler's making: the connection or the process is being stopped.
+
+    A handler may raise `CancelledError` too, as when it waits for a task that another has cancelled, and a library
+    that it calls `SystemExit`, which asyncio would let end the whole process.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        return True
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return True
+    # A failed `TaskGroup` of Python 3.11 leaves a request behind, which would be taken for one of the next message.
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return False

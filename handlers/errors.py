@@ -17,32 +17,85 @@
         RateLimited             42900
         InternalError           50000  our fault
         Unavailable             50300  store or bus is down; nothing was accepted
+        AppError         60000–69999  an application's own
 
-All but the last two are the client's mistakes. Each carries its data and words itself.
+All but `InternalError` and `Unavailable` are the client's mistakes. Each carries its data and words itself.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
 
 from pydantic import ValidationError
 
 from schemas.base import FieldError
-from schemas.codes import Status
+from schemas.codes import OWN_STATUSES, Status
 from schemas.errors import ErrorBody
 
 MAX_DETAILS = 20
 
+_WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
 
 class MessageError(Exception):
-    """A message that is answered with an error; the connection lives on."""
+    """A message that is answered with an error; the connection lives on.
 
-    status: Status = Status.INTERNAL_ERROR
+    `status` is one of the table, or an application's own of 60000 to 69999. The class may say how that one is called
+    (`name`), whether the same message may succeed later (`retryable`), and what it is over HTTP (`http_status`).
+    """
+
+    status: int = Status.INTERNAL_ERROR
     retry_after_ms: int | None = None
     details: tuple[FieldError, ...] | None = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise `TypeError` for a status that the protocol does not have."""
+        super().__init_subclass__(**options)
+        if cls.status not in OWN_STATUSES and cls.status not in set(Status):
+            raise TypeError(
+                f"{cls.__name__}.status: expected one of `schemas.codes.Status`, or {OWN_STATUSES.start} to"
+                f" {OWN_STATUSES.stop - 1} for one of your own, got {cls.status!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name of the status: as in the table, or else the name of the class, in lower case."""
+        if self.status in OWN_STATUSES:
+            return _WORD_BEGINS.sub("_", type(self).__name__).lower()
+        return Status(self.status).name.lower()
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same message may succeed later."""
+        return self.status not in OWN_STATUSES and Status(self.status).retryable
+
+    @property
+    def http_status(self) -> int:
+        """The status of an HTTP answer that is this error."""
+        return int(HTTPStatus.BAD_REQUEST) if self.status in OWN_STATUSES else Status(self.status).http
+
     def body(self) -> ErrorBody:
-        """Give what the client is told."""
-        return ErrorBody.of(self.status, str(self), retry_after_ms=self.retry_after_ms, details=self.details)
+        """Return what the client is told; raises `ValueError` for what no client can be told."""
+        return ErrorBody(
+            status=int(self.status),
+            name=self.name,
+            message=str(self),
+            retryable=self.retryable,
+            retry_after_ms=self.retry_after_ms,
+            details=self.details,
+        )
+
+
+class AppError(MessageError):
+    """The base of an application's own errors.
+
+    `class SoldOut(AppError): status = 60001` is all that one needs. After `raise SoldOut("no tickets are left")` the
+    client is told 60001, `sold_out`, and the text.
+    """
+
+    status = OWN_STATUSES.start
 
 
 class BadFrame(MessageError):
@@ -74,12 +127,11 @@ class UnknownType(MessageError):
 
     status = Status.UNKNOWN_TYPE
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
-        self.nearest = difflib.get_close_matches(name, known, n=3)
+    def __init__(self, type: str, known: Iterable[str]) -> None:
+        self.nearest = difflib.get_close_matches(type, known, n=3)
 
     def __str__(self) -> str:
-        # The name itself is the sender's input and is not sent back.
+        # The type itself is the sender's input and is not sent back.
         if not self.nearest:
             return "no handler for this type"
         return "no handler for this type; did you mean " + " or ".join(f"`{name}`" for name in self.nearest)

@@ -1,12 +1,13 @@
 """The table of message types, and the factory that reads it."""
 
 from collections.abc import Mapping
+from inspect import isabstract
 from typing import Any
 
 from pydantic import ValidationError
 
 from handlers.auth import AuthHandler, RefreshHandler
-from handlers.base import MsgHandler, Refusal, Session
+from handlers.base import MsgHandler, Refusal, Session, ends_connection
 from handlers.chat import DeleteHandler, EditHandler, HistoryHandler, ReadHandler, SendHandler, TypingHandler
 from handlers.errors import UnknownType, ValidationFailed
 from handlers.presence import GetPresenceHandler
@@ -24,7 +25,7 @@ from handlers.rooms import (
     UpdateRoomHandler,
 )
 from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandler
-from schemas.base import ClientMessage, is_correlation_id
+from schemas.base import MAX_TYPE_LENGTH, ClientMessage, is_correlation_id
 
 Handlers = Mapping[str, type[MsgHandler[Any, Any]]]
 
@@ -63,6 +64,9 @@ class MsgHandlerFactory:
     """Finds the handler of a message. An application passes its own table to add to this one."""
 
     def __init__(self, handlers: Handlers = HANDLERS) -> None:
+        """Raise `TypeError` if something in the table is no handler."""
+        for type_, handler in handlers.items():
+            _check_handler(type_, handler)
         self.handlers = handlers
 
     def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
@@ -71,7 +75,12 @@ class MsgHandlerFactory:
         handler = self.handlers.get(kind) if isinstance(kind, str) else None
         # What nearly every message looks like is seen at a glance; what is wrong with the others, pydantic tells.
         if handler is not None and (given_id is None or is_correlation_id(given_id)) and request_data.keys() <= _KEYS:
-            return handler(session, given_id, request_data.get("data"))
+            try:
+                return handler(session, given_id, request_data.get("data"))
+            except BaseException as error:
+                if ends_connection(error):
+                    raise
+                return Refusal(session, given_id, error)
         try:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:
@@ -86,3 +95,12 @@ def readable_id(request_data: Mapping[str, object]) -> int | str | None:
         return ClientMessage.model_validate({"type": "unknown", "id": request_data.get("id")}).id
     except ValidationError:
         return None
+
+
+def _check_handler(type_: object, handler: object) -> None:
+    if not isinstance(type_, str) or not 1 <= len(type_) <= MAX_TYPE_LENGTH:
+        raise TypeError(f"handlers: expected message types of 1 to {MAX_TYPE_LENGTH} characters, got {type_!r}")
+    if not isinstance(handler, type) or not issubclass(handler, MsgHandler) or isabstract(handler):
+        raise TypeError(f"handlers: expected a subclass of MsgHandler with a `handle` for {type_!r}, got {handler!r}")
+    if not hasattr(getattr(handler, "schema", None), "__pydantic_validator__"):
+        raise TypeError(f"handlers: expected a pydantic model as the `schema` of {handler.__name__}, for {type_!r}")

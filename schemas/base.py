@@ -1,5 +1,6 @@
 """The frames of the protocol: message, reply, error and event."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, TypeGuard
@@ -7,11 +8,15 @@ from typing import Annotated, Any, ClassVar, TypeGuard
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+MAX_TYPE_LENGTH = 64
+"""Characters of the `type` of a message or event."""
+
 
 class Wire(BaseModel):
     """Whatever is sent or received: immutable, without implicit conversions, refusing unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # No NaN becomes a null unnoticed: whoever encodes a model as a frame refuses it.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 class Empty(Wire):
@@ -38,7 +43,7 @@ CorrelationId = Annotated[int | str, BeforeValidator(_check_id)]
 class ClientMessage(Wire):
     """A message from a client. Its `type` says which handler; its `id`, if any, asks for a reply."""
 
-    type: str = Field(min_length=1, max_length=64)
+    type: str = Field(min_length=1, max_length=MAX_TYPE_LENGTH)
     id: CorrelationId | None = None
     data: Any = None
 
@@ -54,6 +59,21 @@ class Event(Wire):
     """Something that happened: the `data` of a frame that nobody asked for, so without an `id`."""
 
     type: ClassVar[str]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Raise `TypeError` for a `type` that no client could tell events by."""
+        super().__pydantic_init_subclass__(**options)
+        kind = getattr(cls, "type", "an_event_without_one")
+        if not isinstance(kind, str) or not re.fullmatch(_EVENT_TYPE, kind) or kind in _ANSWERS:
+            raise TypeError(
+                f'{cls.__name__}.type: expected 1 to {MAX_TYPE_LENGTH} visible ASCII characters but no " and no \\,'
+                f" and neither `reply` nor `error`, got {kind!r}"
+            )
+
+
+_EVENT_TYPE = rf"[\x21\x23-\x5B\x5D-\x7E]{{1,{MAX_TYPE_LENGTH}}}"
+_ANSWERS = {"reply", "error"}
 
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

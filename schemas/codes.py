@@ -4,10 +4,7 @@ from enum import Enum, IntEnum, StrEnum
 
 
 class Status(IntEnum):
-    """What became of a message: an HTTP status times 100, plus a number of our own.
-
-    60000 to 69999 are free for an application's own handlers.
-    """
+    """What became of a message: an HTTP status times 100, plus a number of our own."""
 
     OK = 20000
     BAD_FRAME = 40000
@@ -40,6 +37,10 @@ class Status(IntEnum):
 
 
 _RETRYABLE = frozenset({Status.RATE_LIMITED, Status.UNAVAILABLE, Status.UPSTREAM_FAILED, Status.UPSTREAM_TIMEOUT})
+
+
+OWN_STATUSES = range(60000, 70000)
+"""Free for an application's own errors."""
 
 
 class Reconnect(StrEnum):

@@ -111,11 +111,13 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 @pytest.fixture
 def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
-    """Start gateways of this test's own: `own_gateway(handlers=…, options=…, any_setting=…)`."""
+    """Start gateways of this test's own: `own_gateway(handlers=…, options=…, extend=…, any_setting=…)`."""
     with ExitStack() as stack:
 
-        def start(*, handlers: Any = None, options: dict[str, Any] | None = None, **changes: Any) -> Gateway:
-            extra: dict[str, Any] = {} if handlers is None else {"handlers": handlers}
+        def start(
+            *, handlers: Any = None, options: dict[str, Any] | None = None, extend: Any = None, **changes: Any
+        ) -> Gateway:
+            extra: dict[str, Any] = {"extend": extend} | ({} if handlers is None else {"handlers": handlers})
             settings = settings_for_tests(tmp_path, **({"database_url": store_url} | changes))
             return stack.enter_context(running_gateway(settings, options=options, **extra))
 

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
@@ -95,11 +96,20 @@ class _QuietServer(uvicorn.Server):
 
 @contextmanager
 def running_gateway(
-    settings: Settings, *, handlers: Handlers = HANDLERS, options: dict[str, Any] | None = None
+    settings: Settings,
+    *,
+    handlers: Handlers = HANDLERS,
+    options: dict[str, Any] | None = None,
+    extend: Callable[[FastAPI], None] | None = None,
 ) -> Iterator[Gateway]:
-    """Start a gateway, and stop it at the end. `options` change uvicorn's configuration."""
+    """Start a gateway, and stop it at the end.
+
+    `options` change uvicorn's configuration, and `extend` adds to the application.
+    """
     clock = AdjustableClock()
     app = create_app(settings, handlers=handlers, clock=clock)
+    if extend is not None:
+        extend(app)
     sock = listen("127.0.0.1", 0)
     host, port = sock.getsockname()
     server = _QuietServer(server_config(settings, app, **(options or {})))

@@ -15,6 +15,6 @@ def close_of(error: MessageError) -> Close:
         return Close.REFUSED_REVOKED
     if isinstance(error, ForbiddenOrigin):
         return Close.FORBIDDEN_ORIGIN
-    if error.status.retryable:
+    if error.retryable:
         return Close.OVERLOADED
-    return Close.AUTHENTICATION_FAILED if error.status.http < HTTPStatus.INTERNAL_SERVER_ERROR else Close.INTERNAL_ERROR
+    return Close.AUTHENTICATION_FAILED if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR else Close.INTERNAL_ERROR

@@ -6,11 +6,13 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
+from fastapi.utils import is_body_allowed_for_status_code
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 
 from gateway.auth.carriers import chosen_subprotocol
 from gateway.auth.refusals import close_of
@@ -46,7 +48,7 @@ def error_response(error: MessageError, body: ErrorBody | None = None) -> JSONRe
     if error.retry_after_ms is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
     content = (body or error.body()).model_dump(exclude_none=True)
-    return JSONResponse(content, status_code=error.status.http, headers=headers)
+    return JSONResponse(content, status_code=error.http_status, headers=headers)
 
 
 async def _message_error(_: HTTPConnection, error: Exception) -> Response:
@@ -60,11 +62,13 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
     """
     logger.info("refused a WebSocket: %s", error)
-    if services_of(ws).settings.handshake_rejection == "http":
+    is_connecting = ws.application_state is WebSocketState.CONNECTING
+    if is_connecting and services_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))
         return
     close = close_of(error)
-    await ws.accept(chosen_subprotocol(ws))
+    if is_connecting:
+        await ws.accept(chosen_subprotocol(ws))
     await ws.send_text(frames.error(None, error.body()).text)
     await ws.send_text(frames.bye(close).text)
     await ws.close(close.code, close.reason)
@@ -80,26 +84,45 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return error_response(ValidationFailed(tuple(details)))
 
 
-async def _http_exception(_: HTTPConnection, error: Exception) -> Response:
+async def http_exception(_: HTTPConnection, error: Exception) -> Response:
+    """Answer in the words of the protocol, with the `detail` and the headers that an application's own route gave."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
-    if error.status_code == HTTPStatus.NOT_FOUND:
+    if not is_body_allowed_for_status_code(error.status_code):
+        return Response(status_code=error.status_code, headers=error.headers)
+    phrase = _phrase(error.status_code)
+    detail: Any = error.detail  # an application puts any JSON there, as FastAPI lets it
+    has_words = detail not in (phrase, "", None)
+    if error.status_code == HTTPStatus.NOT_FOUND and not has_words:
         return error_response(NotFound("there is nothing at this path"))
-    phrase = HTTPStatus(error.status_code).phrase
     status = error.status_code * 100
-    name = Status(status).name if status in set(Status) else phrase.replace(" ", "_")
-    body = ErrorBody(status=status, name=name.lower(), message=phrase, retryable=False)
-    return JSONResponse(body.model_dump(exclude_none=True), status_code=error.status_code, headers=error.headers)
+    known = Status(status) if status in set(Status) else None
+    name = phrase.replace(" ", "_").lower() if known is None else known.name.lower()
+    message = detail if has_words and isinstance(detail, str) else phrase
+    body = ErrorBody(status=status, name=name, message=message, retryable=known is not None and known.retryable)
+    content: dict[str, Any] = body.model_dump(exclude_none=True)
+    if has_words:
+        content["detail"] = jsonable_encoder(detail)  # where FastAPI's clients look for it
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+
+def _phrase(status_code: int) -> str:
+    try:
+        return HTTPStatus(status_code).phrase
+    except ValueError:
+        return f"HTTP {status_code}"
 
 
 async def _unexpected(_: HTTPConnection, error: Exception) -> Response:
-    logger.error("a request failed", exc_info=error)
-    return error_response(InternalError(request_id.get()))
+    # Starlette raises the error once more after this answer, and the server logs it with its traceback.
+    response = error_response(InternalError(request_id.get()))
+    response.headers["X-Request-ID"] = request_id.get()  # it goes past our middleware
+    return response
 
 
 # Typed loosely: Starlette's type has a handler for every kind of exception.
 _HANDLERS: dict[type[Exception], Any] = {
     MessageError: _message_error,
     RequestValidationError: _validation_error,
-    HTTPException: _http_exception,
+    HTTPException: http_exception,
     Exception: _unexpected,
 }

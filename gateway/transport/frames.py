@@ -51,6 +51,13 @@ def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
     return Frame(_header(len(text)) + text, droppable)
 
 
+def bounded(frame: Frame, max_bytes: int) -> Frame:
+    """Return a frame that clients can take; raises `ValueError` for one that is too long."""
+    if len(frame.wire) > max_bytes:
+        raise ValueError(f"expected a frame of at most {max_bytes} bytes, got {len(frame.wire)}")
+    return frame
+
+
 def joined(frames: Sequence[Frame]) -> Frame:
     """Put frames together, to be written at once."""
     if len(frames) == 1:
@@ -83,23 +90,41 @@ def _bounds(wire: bytes, start: int) -> tuple[int, int]:
     return begin, begin + (int.from_bytes(wire[start + 2 : begin]) if size else length)
 
 
+def json(value: object) -> bytes:
+    """Encode what a frame carries. Raises `ValueError` for None and whatever is no JSON, such as NaN."""
+    if value is None:
+        raise ValueError("expected data to encode, got None; `Empty()` stands for none")
+    encoded = to_json(value, exclude_none=True)
+    # One byte is found many times faster than three, and few texts have one of these.
+    if (b"N" in encoded and b"NaN" in encoded) or (b"I" in encoded and b"Infinity" in encoded):
+        _check_numbers(encoded)
+    return encoded
+
+
+def _check_numbers(encoded: bytes) -> None:
+    """Raise `ValueError` if one of the numbers is none; both words may as well stand in a text."""
+    try:
+        orjson.loads(encoded)
+    except orjson.JSONDecodeError:
+        raise ValueError("expected numbers that JSON has, got NaN or an infinity") from None
+
+
 _REPLY = b'{"type":"reply","id":%%b,"status":%d,"data":%%b}' % Status.OK
 
 
 def reply(id: int | str, data: BaseModel) -> Frame:
-    """Encode the reply to a message."""
-    return text_frame(_REPLY % (orjson.dumps(id), to_json(data, exclude_none=True)))
+    """Encode the reply to a message; raises what `json` raises."""
+    return text_frame(_REPLY % (orjson.dumps(id), json(data)))
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:
     """Encode an error: in place of the reply to a message, or for a frame that had no readable id."""
-    rest = to_json(body, exclude_none=True)[1:]
-    return text_frame(b'{"type":"error","id":%b,%b' % (orjson.dumps(id), rest))
+    return text_frame(b'{"type":"error","id":%b,%b' % (orjson.dumps(id), json(body)[1:]))
 
 
 def event(event: Event, *, droppable: bool = False) -> Frame:
-    """Encode an event."""
-    data = to_json(event, exclude_none=True)
+    """Encode an event; raises what `json` raises."""
+    data = json(event)
     return text_frame(b'{"type":"%b","data":%b}' % (event.type.encode(), data), droppable=droppable)
 
 

@@ -2,15 +2,17 @@
 
 from typing import Any
 
+from gateway import strict_json
 from gateway.bus.base import BusEvent
 from gateway.store import messages, rooms
 from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames
 from gateway.verbs.actor import Actor
-from gateway.verbs.pages import fitting
+from gateway.verbs.pages import ENVELOPE_BYTES, fitting
 from handlers.errors import PositionLost
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply
+from schemas.messages.system import MAX_TEXT
 
 
 class SessionMessages:
@@ -25,13 +27,15 @@ class SessionMessages:
     ) -> SendReply:
         """Store a message and give it to the room; for a `client_id` used before, give that message."""
         user_id, user = self._session.user_id, self._session.user
+        body = self._checked(text, body)
         written = await self._services.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
         self._services.typing.stop(room, user)
         return SendReply(message=self._shown(written), duplicate=written.unchanged)
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change what a message says; for its author."""
-        return self._shown(await self._services.log.write(Edit(room, self._session.user_id, message_id, text, body)))
+        change = Edit(room, self._session.user_id, message_id, text, self._checked(text, body))
+        return self._shown(await self._services.log.write(change))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Take a message back; for its author, moderators and owners."""
@@ -59,6 +63,20 @@ class SessionMessages:
         if is_news:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
             await self._services.bus.publish(BusEvent(event, room=room))
+
+    def _checked(self, text: str | None, body: Any) -> Any:
+        """Return a body as it will be read again; raises `ValueError` for what would break whoever reads it.
+
+        What comes from a client has been checked. A handler of an application's own may say anything.
+        """
+        if (text is None) == (body is None) or len(text or "") > MAX_TEXT:
+            raise ValueError(f"expected either a text of at most {MAX_TEXT} characters or a body")
+        if body is None:
+            return None
+        encoded, settings = frames.json(body), self._services.settings
+        if len(encoded) > (most := settings.max_frame_bytes - ENVELOPE_BYTES):
+            raise ValueError(f"expected a body of at most {most} bytes, got {len(encoded)}")
+        return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth)
 
     def _shown(self, written: Written) -> Message:
         return written.shown(self._session.user_id)

@@ -5,6 +5,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+ENVELOPE_BYTES = 12_000
+"""Of a frame, for what is around the items of a page, or around what a message says."""
+
 MAX_PAGE_BYTES = 250_000
 """Of the items of one page, so that with its envelope a frame stays under 256 KiB: phones have limits too."""
 

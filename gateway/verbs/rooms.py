@@ -146,12 +146,14 @@ class SessionRooms:
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to everyone who hears the room; for members."""
+        most = self._services.settings.max_frame_bytes
+        frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._services.database.read() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
-        await self._tell(room, event, droppable=droppable)
+        await self._services.bus.publish(BusEvent(frame, room=room))
 
-    async def _tell(self, room: str, event: Event, *, droppable: bool = False, **to: Any) -> None:
-        await self._services.bus.publish(BusEvent(frames.event(event, droppable=droppable), room=room, **to))
+    async def _tell(self, room: str, event: Event, **to: Any) -> None:
+        await self._services.bus.publish(BusEvent(frames.event(event), room=room, **to))
 
     async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
         await self._tell(room, RoomJoined(room=room, user=user), skip_user=user_id)

@@ -19,7 +19,7 @@ from gateway.store import rooms, users
 from gateway.transport.frames import Frame
 from gateway.verbs.messages import SessionMessages
 from gateway.verbs.rooms import SessionRooms
-from handlers.factory import HANDLERS
+from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
 from tests.server import AdjustableClock, settings_for_tests
@@ -281,7 +281,7 @@ async def running_nodes(
             settings = settings_for_tests(
                 folder / str(number), database_url=store_url, sweep_seconds=3600, rooms_open=False
             )
-            running = running_services(settings, HANDLERS, AdjustableClock())
+            running = running_services(settings, MsgHandlerFactory(), AdjustableClock())
             started.append(await stack.enter_async_context(running))
         async with started[0].database.write() as connection:
             for name in names:
