@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     session_days: Annotated[float, Field(gt=0, le=3650)] = 30
     session_idle_days: Annotated[float, Field(gt=0, le=3650)] = 7
     max_sessions_per_user: Count = 100
+    refresh_rate_per_session: Count = 10
     issuers: Annotated[ByName[Issuer], NoDecode] = Field(default_factory=dict)
     introspection: Annotated[ByName[Introspection], NoDecode] = Field(default_factory=dict)
     outside_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5

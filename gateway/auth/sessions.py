@@ -15,10 +15,12 @@ from sqlalchemy import Connection
 from gateway.audit import Audit
 from gateway.auth import refresh_tokens
 from gateway.auth.refresh_tokens import RefreshToken
+from gateway.auth.throttle import raise_if
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
 from gateway.caller import Caller
 from gateway.clock import Clock, milliseconds
+from gateway.limits import TokenBuckets
 from gateway.settings import Settings
 from gateway.store import logins, users
 from gateway.store.engine import Database
@@ -74,6 +76,8 @@ class Sessions:
         self._life = round(settings.session_days * DAY_MILLISECONDS)
         self._idle_life = round(settings.session_idle_days * DAY_MILLISECONDS)
         self._most = settings.max_sessions_per_user
+        per_session = settings.refresh_rate_per_session
+        self._refreshes = TokenBuckets(per_session / 60, per_session)
         self._database = database
         self._tokens = tokens
         self._bus = bus
@@ -118,12 +122,14 @@ class Sessions:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
 
         The access token allows what the session does, or `asked` of it. Raises `InvalidScope` if that is more or
-        nothing, in which case nothing is spent, and `AuthenticationFailed` for whatever else is wrong.
+        nothing, and `RateLimited` for too many refreshes of this session, in which cases nothing is spent. Raises
+        `AuthenticationFailed` for whatever else is wrong.
         """
         token = refresh_tokens.parse(text)
         login = await self._of(token)
         if token is None or login is None:
             raise _not_valid()
+        raise_if(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
         use = await self._database.transact(partial(self._use, login.id, token, asked))
         self._audit.write(use.event, caller, user_id=login.user_id, session=login.id)
         if use.event == "refresh_reused":

@@ -131,6 +131,23 @@ async def test_scopes_can_only_shrink_and_a_refused_refresh_spends_nothing(app: 
     assert (await app.refresh(narrow["refresh_token"])).json()["scope"] == "chat:read chat:write"
 
 
+async def test_a_session_is_refreshed_at_a_bounded_rate_and_a_refused_refresh_spends_nothing(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(refresh_rate_per_session=3)
+    async with App(gateway) as app:
+        grant, other = await app.grant("alice"), await app.grant("alice")
+        token = grant["refresh_token"]
+        for _ in range(3):
+            token = (await app.refresh(token)).json()["refresh_token"]
+        refused = await app.refresh(token)
+        assert (refused.status_code, refused.json()["name"]) == (429, "rate_limited")
+        assert 15 <= int(refused.headers["Retry-After"]) <= 20
+        assert (await app.refresh(other["refresh_token"])).status_code == 200  # another session has its own rate
+        gateway.clock.ahead += int(refused.headers["Retry-After"])
+        assert (await app.refresh(token)).status_code == 200
+
+
 async def test_what_has_ended_stays_so_after_a_restart(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(secret_key="k" * 20 + "0123456789abcdef")) as app:
         ended, live = await app.grant("alice"), await app.grant("alice")
