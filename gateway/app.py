@@ -47,6 +47,7 @@ from gateway.http import (
 from gateway.http.cors import PageAccess
 from gateway.http.errors import add_error_handlers
 from gateway.http.middleware import RequestContext
+from gateway.http.wrong_place import nothing_here
 from gateway.limited_log import LimitedLog
 from gateway.logs import guard_logs
 from gateway.outside import OWN
@@ -109,6 +110,7 @@ def create_app(
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)
+    app.router.default = nothing_here
     for router in _ROUTERS:
         app.include_router(router)
     if settings.token_endpoint == "on":  # noqa: S105 - a switch

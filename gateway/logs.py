@@ -20,6 +20,14 @@ _CREDENTIALS = re.compile(
     r"|(?<=token=)[^&\s\"]+"
     r"|(?<=ticket=)[^&\s\"]+"
     r"|(?<=password=)[^&\s\"]+"
+    # Places where none is looked for, and some clients put theirs.
+    r"|(?<=jwt=)[^&\s\"]+"
+    r"|(?<=bearer=)[^&\s\"]+"
+    r"|(?<=authorization=)[^&\s\"]+"
+    r"|(?<=-token: ).+"
+    r"|(?<=authorization: token )[^\r\n\"',]+"
+    r"|(?<=sec-websocket-protocol: )(?!gateway\.v1(?:, bearer\.\S*)?$).+"
+    r"|(?<='subprotocols': \[)(?!'gateway\.v1'(?:, 'bearer\.[^']*')?\])[^\]]+"
     # All of it: what is no token may be a password with spaces, in the wrong place.
     r"|(?<=bearer )[^\r\n\"',]+"
     r"|(?<=\bbearer\.)[^\s\"',]+"

@@ -63,6 +63,7 @@ class Close(Enum):
     REFUSED_EXPIRED = (1008, "token_expired", Reconnect.NEW_CREDENTIAL)
     REFUSED_REVOKED = (1008, "token_revoked", Reconnect.NEW_CREDENTIAL)
     FORBIDDEN_ORIGIN = (1008, "forbidden_origin", Reconnect.NEVER)
+    NOT_FOUND = (1008, "not_found", Reconnect.NEVER)
     TOO_LARGE = (1009, "too_large", Reconnect.WITH_BACKOFF)
     INTERNAL_ERROR = (1011, "internal_error", Reconnect.WITH_BACKOFF)
     DRAINING = (1012, "draining", Reconnect.AFTER_DELAY)

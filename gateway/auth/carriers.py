@@ -4,12 +4,22 @@ Each function looks in one place and gives what it finds there: None if nothing,
 there and empty, which no authorizer takes. `websocket_authentication` has the order.
 """
 
+import re
+
 from starlette.requests import HTTPConnection
 
 from handlers.errors import AuthenticationFailed
 
 SUBPROTOCOL = "gateway.v1"
 _BEARER_SUBPROTOCOL = "bearer."
+
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.")
+# What other servers call the place of a credential.
+_CREDENTIALS = frozenset(
+    {"accesstoken", "authorization", "authtoken", "bearer", "bearertoken", "idtoken", "jwt", "ticket", "token"}
+)
+_HEADERS = ("access-token", "x-access-token", "x-auth-token")
+_LONGEST_NAME = 64
 
 
 def bearer(connection: HTTPConnection) -> str | None:
@@ -29,9 +39,44 @@ def chosen_subprotocol(connection: HTTPConnection) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in connection.scope["subprotocols"] else None
 
 
+def subprotocol_of_refusal(connection: HTTPConnection) -> str | None:
+    """Choose as `chosen_subprotocol` does, or else a word that is known to be no secret.
+
+    A browser drops a connection unless one of what it offered is answered, and so would never hear why.
+    """
+    known = (name for name in connection.scope["subprotocols"] if _plain(name) in _CREDENTIALS and "." not in name)
+    return chosen_subprotocol(connection) or next(known, None)
+
+
 def ticket(connection: HTTPConnection) -> str | None:
     """Find the ticket of the query."""
     return connection.query_params.get("ticket")
+
+
+def misplaced(connection: HTTPConnection) -> str | None:
+    """Find a credential at a place that other servers know and this one does not, and say which place is the right one.
+
+    Only what can be nothing else counts: a client may well have other parameters, headers and subprotocols.
+    """
+    if any(_plain(name) in _CREDENTIALS for name in connection.query_params):
+        return "a parameter of the query that is not read; the parameter is `token`, or `ticket` for a ticket"
+    if any(_plain(name) in _CREDENTIALS or _JWT.search(name) for name in connection.scope["subprotocols"]):
+        return (
+            f"a subprotocol that is not read; offer `{SUBPROTOCOL}`, and `{_BEARER_SUBPROTOCOL}` with the token behind"
+        )
+    if any(name in connection.headers for name in _HEADERS) or _is_bare_token(connection):
+        return "a header that is not read; the header is `Authorization: Bearer` with the token behind it"
+    return None
+
+
+def _is_bare_token(connection: HTTPConnection) -> bool:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return _JWT.match(scheme) is not None or (_plain(scheme) in _CREDENTIALS and bool(token))
+
+
+def _plain(name: str) -> str:
+    # `accessToken`, `access_token` and `Access-Token`; of `bearer.…` in capitals, what comes before the dot.
+    return name[:_LONGEST_NAME].partition(".")[0].replace("_", "").replace("-", "").lower()
 
 
 def cookie(connection: HTTPConnection, name: str) -> str | None:

@@ -46,6 +46,8 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     if found is None:
         found = carriers.cookie(ws, services.settings.session_cookie)
     service = ws.query_params.get("service", OWN)
+    if found is None and (elsewhere := carriers.misplaced(ws)) is not None:
+        raise AuthenticationFailed(f"a credential came in {elsewhere}")
     if found is None:
         return await first_message(ws, services, service)
     return await authorize(services.authorizers, service, found)

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from gateway.auth.origins import ForbiddenOrigin
-from handlers.errors import MessageError, TokenExpired, TokenRevoked
+from handlers.errors import MessageError, NotFound, TokenExpired, TokenRevoked
 from schemas.codes import Close
 
 
@@ -15,6 +15,8 @@ def close_of(error: MessageError) -> Close:
         return Close.REFUSED_REVOKED
     if isinstance(error, ForbiddenOrigin):
         return Close.FORBIDDEN_ORIGIN
+    if isinstance(error, NotFound):
+        return Close.NOT_FOUND
     if error.retryable:
         return Close.OVERLOADED
     return Close.AUTHENTICATION_FAILED if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR else Close.INTERNAL_ERROR

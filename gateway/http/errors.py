@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from gateway.auth.carriers import chosen_subprotocol
+from gateway.auth.carriers import subprotocol_of_refusal
 from gateway.auth.refusals import close_of
 from gateway.logs import request_id
 from gateway.services import services_of
@@ -68,7 +68,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
         return
     close = close_of(error)
     if is_connecting:
-        await ws.accept(chosen_subprotocol(ws))
+        await ws.accept(subprotocol_of_refusal(ws))
     await ws.send_text(frames.error(None, error.body()).text)
     await ws.send_text(frames.bye(close).text)
     await ws.close(close.code, close.reason)

@@ -37,6 +37,14 @@ TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIj
         "username=alice&password=not-even-a-jwt-but-20",
         "< Sec-WebSocket-Protocol: gateway.v1, bearer.not-even-a-jwt-but-20-characters",
         "'subprotocols': ['gateway.v1', 'bearer.not-even-a-jwt-but-20-characters']",
+        "/ws/chat?access_token=not-even-a-jwt-but-20-characters",
+        "/ws/chat?accessToken=not-even-a-jwt-but-20-characters&x=1",
+        "/ws/chat?jwt=not-even-a-jwt-but-20-characters",
+        "/ws/chat?authorization=Bearer%20not-even-a-jwt-but-20-characters",
+        "< X-Auth-Token: not-even-a-jwt-but-20-characters",
+        "< Authorization: Token not-even-a-jwt-but-20-characters",
+        "< Sec-WebSocket-Protocol: access_token, not-even-a-jwt-but-20-characters",
+        "'subprotocols': ['access_token', 'not-even-a-jwt-but-20-characters'], 'x': 1",
         "< Cookie: theme=dark; session=not-even-a-jwt-but-20-characters",
         """< TEXT '{"type":"auth","data":{"token":"not-even-a-jwt-but-20-characters"}}' [71 bytes]""",
         """< TEXT '{"type":"auth","data":{"token":"e...not-even-a-jwt-but-20-characters"}}' [471 bytes]""",
@@ -53,7 +61,16 @@ def test_a_credential_is_redacted_wherever_it_stands(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["a token is not valid", "/ws/chat?service=gateway", "expected 12 tokens", "hey JSON", "100%", "/a%20b?c=%64"],
+    [
+        "a token is not valid",
+        "< Sec-WebSocket-Protocol: gateway.v1",
+        "'subprotocols': ['gateway.v1'], 'x': []",
+        "/ws/chat?service=gateway",
+        "expected 12 tokens",
+        "hey JSON",
+        "100%",
+        "/a%20b?c=%64",
+    ],
 )
 def test_other_lines_stay_as_they_are(line: str) -> None:
     assert redact(line) == line
@@ -166,6 +183,11 @@ async def test_no_credential_of_any_carrier_reaches_any_log_line(
                 ("", {"additional_headers": {"Authorization": f"Bearer {secret}"}}),
                 ("", {"subprotocols": ["gateway.v1", f"bearer.{secret}"]}),
                 ("", {"additional_headers": cookie}),
+                (f"?access_token={secret}", {}),
+                (f"?jwt={secret}", {}),
+                ("", {"subprotocols": ["access_token", secret]}),
+                ("", {"additional_headers": {"X-Auth-Token": secret}}),
+                ("", {"additional_headers": {"Authorization": f"Token {secret}"}}),
             ):
                 async with app.socket(query, **handshake) as client:
                     await client.next()

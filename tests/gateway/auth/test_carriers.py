@@ -254,3 +254,66 @@ async def test_a_ticket_is_no_token_and_a_token_no_ticket(app: App, alice: str) 
             await client.expect("error", status=40001)
     response = await app.http.get("/users/me", headers={"Authorization": f"Bearer {await a_ticket(app, token)}"})
     assert response.status_code == 401
+
+
+MISPLACED: dict[str, tuple[dict[str, Any], str]] = {
+    "access_token in the query": ({"query": "?access_token={}"}, "`token`"),
+    "accessToken in the query": ({"query": "?x=1&accessToken={}"}, "`token`"),
+    "Token in the query": ({"query": "?Token={}"}, "`token`"),
+    "TICKET in the query": ({"query": "?TICKET={}"}, "`ticket`"),
+    "jwt in the query": ({"query": "?jwt={}"}, "`token`"),
+    "id_token in the query": ({"query": "?id_token={}"}, "`token`"),
+    "authorization in the query": ({"query": "?authorization=Bearer%20{}"}, "`token`"),
+    "access_token, before the token, as subprotocols": ({"subprotocols": ["access_token", "{}"]}, "`bearer.`"),
+    "Authorization and the token as subprotocols": ({"subprotocols": ["Authorization", "{}"]}, "`bearer.`"),
+    "gateway.v1 and the bare token as subprotocols": ({"subprotocols": ["gateway.v1", "{}"]}, "`bearer.`"),
+    "the bare token as a subprotocol": ({"subprotocols": ["{}"]}, "`bearer.`"),
+    "Bearer in capitals as a subprotocol": ({"subprotocols": ["gateway.v1", "Bearer.{}"]}, "`bearer.`"),
+    "the token without a scheme": ({"additional_headers": {"Authorization": "{}"}}, "`Authorization: Bearer`"),
+    "another scheme": ({"additional_headers": {"Authorization": "Token {}"}}, "`Authorization: Bearer`"),
+    "another header": ({"additional_headers": {"X-Auth-Token": "{}"}}, "`Authorization: Bearer`"),
+}
+
+
+@pytest.mark.parametrize(("options", "right"), MISPLACED.values(), ids=MISPLACED)
+async def test_a_credential_at_a_place_that_nobody_reads_is_told_the_right_one_at_once(
+    app: App, alice: str, options: dict[str, Any], right: str
+) -> None:
+    token = await app.token(alice)
+    filled = json.loads(json.dumps(options).replace("{}", token))
+    async with app.socket(**filled) as client, asyncio.timeout(2):
+        error = await client.next()
+        assert (error["type"], error["status"]) == ("error", 40001)
+        assert right in error["message"]
+        assert token not in json.dumps(error)
+        await client.expect("bye", code=1008, reason="authentication_failed", reconnect="new_credential")
+        await client.expect_close(1008, "authentication_failed")
+        assert token not in str(client.ws.response)
+        # A browser hears of it only if one of the words it offered is answered; never with the token.
+        words = [name for name in filled.get("subprotocols", ()) if token not in name]
+        assert client.ws.subprotocol == (words[0] if words else None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"query": "?auth=first&key=abc&theme=dark"},
+        {"subprotocols": ["gateway.v1", "json", "chat.token"]},
+        {"additional_headers": {"Authorization": "Basic YWxpY2U6eA==", "X-Api-Key": "of-the-proxy"}},
+        {"additional_headers": {"Cookie": "token=of-another-page; jwt=likewise"}},
+    ],
+)
+async def test_what_may_be_something_else_is_none_and_the_first_message_is_waited_for(
+    app: App, alice: str, options: dict[str, Any]
+) -> None:
+    token = await app.token(alice)
+    async with app.socket(**options) as client:
+        await client.send({"type": "auth", "data": {"token": token}})
+        await client.expect("welcome", user=alice)
+
+
+async def test_a_misplaced_credential_is_no_hindrance_to_a_good_one(app: App, alice: str) -> None:
+    token = await app.token(alice)
+    async with app.socket(f"?access_token=x&token={token}", subprotocols=["gateway.v1", "access_token"]) as client:
+        await client.expect("welcome", user=alice)
+        assert client.ws.subprotocol == "gateway.v1"

@@ -37,10 +37,6 @@ async def test_a_method_that_a_path_does_not_know_is_told_so(app: App) -> None:
     assert (response.json()["status"], response.json()["name"]) == (40500, "method_not_allowed")
 
 
-async def test_the_socket_is_no_page(app: App) -> None:
-    assert (await app.http.get("/ws/chat")).status_code == 404
-
-
 async def test_what_the_table_of_the_protocol_has_is_named_as_there(app: App) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(20):
