@@ -54,6 +54,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "password_rounds": "4",
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
+        "registration_rate_per_address": "0",
         "login_backoff_seconds": "0",
         "message_rate": "0",
         "message_rate_per_user": "0",

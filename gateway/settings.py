@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     max_tickets_per_user: Count = 20
     login_rate_per_user: Count = 5
     login_rate_per_address: Count = 20
+    registration_rate_per_address: Count = 20
     login_backoff_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 900
     session_days: Annotated[float, Field(gt=0, le=3650)] = 30
     session_idle_days: Annotated[float, Field(gt=0, le=3650)] = 7

@@ -73,6 +73,7 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "password_rounds": 4,
         "login_rate_per_user": 0,
         "login_rate_per_address": 0,
+        "registration_rate_per_address": 0,
         "login_backoff_seconds": 0,
         "refresh_rate_per_session": 0,
         "connection_rate": 0,

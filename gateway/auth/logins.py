@@ -69,7 +69,7 @@ class Logins:
         Each costs a hash, so it is bounded as log-ins are.
         """
         _check_guessable("password", new.password, new.username)
-        await self._throttle.take(caller, "registrations")
+        await self._throttle.register(caller)
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
             user = await users.add(

@@ -15,6 +15,8 @@ from gateway.limits import Backoff, TokenBuckets
 from gateway.settings import Settings
 from handlers.errors import RateLimited
 
+HOUR_SECONDS = 3600
+
 MAX_KNOWN = 10_000
 """Pairs of an address and a name that has logged in from there."""
 
@@ -37,6 +39,9 @@ class LoginThrottle(Protocol):
     async def take(self, caller: Caller, what: str) -> None:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
 
+    async def register(self, caller: Caller) -> None:
+        """Count a registration against the address, or raise `RateLimited`."""
+
     async def begin(self, name: str, caller: Caller) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""
 
@@ -55,12 +60,19 @@ class Throttle:
         per_user, per_address = settings.login_rate_per_user, settings.login_rate_per_address
         self._of_user = TokenBuckets(per_user / 60, per_user)
         self._of_address = TokenBuckets(per_address / 60, per_address)
+        self._per_hour = settings.registration_rate_per_address
+        self._registrations = TokenBuckets(self._per_hour / HOUR_SECONDS, self._per_hour)
         self._backoff = Backoff(settings.login_backoff_seconds)
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def take(self, caller: Caller, what: str) -> None:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
         raise_if(self._of_address.take(caller.network, self._clock.steady()), f"{what} from this address")
+
+    async def register(self, caller: Caller) -> None:
+        """Count a registration against the address, or raise `RateLimited`."""
+        await self.take(caller, "registrations")
+        raise_if(self._registrations.take(caller.network, self._clock.steady()), registrations(self._per_hour))
 
     async def begin(self, name: str, caller: Caller) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""
@@ -94,6 +106,11 @@ class Throttle:
 def _pair(name: str, caller: Caller) -> str:
     # The address first: it has no space, while a name that somebody made up may have anything.
     return f"{caller.network} {name}"
+
+
+def registrations(per_hour: int) -> str:
+    """Word what there are too many of."""
+    return f"registrations from this address, the limit is {per_hour} an hour"
 
 
 def raise_if(wait: float, what: str) -> None:

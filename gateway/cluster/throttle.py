@@ -8,7 +8,7 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-from gateway.auth.throttle import Attempt, Throttle, raise_if
+from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
 from gateway.caller import Caller
 from gateway.cluster.link import Link, Lost, Part
 from gateway.limits import Backoff
@@ -86,6 +86,7 @@ class SharedThrottle:
         self._prefix = prefix
         self._own = own
         self._per_user, self._per_address = settings.login_rate_per_user, settings.login_rate_per_address
+        self._per_hour = settings.registration_rate_per_address
         self._longest = settings.login_backoff_seconds
 
     async def take(self, caller: Caller, what: str) -> None:
@@ -97,6 +98,17 @@ class SharedThrottle:
             await self._own.take(caller, what)
             return
         raise_if(float(wait), f"{what} from this address")
+
+    async def register(self, caller: Caller) -> None:
+        """Count a registration against the address, or raise `RateLimited`."""
+        await self.take(caller, "registrations")
+        key = f"{self._prefix}:{{log-in}}:registrations:{_digest(caller.network)}"
+        try:
+            wait = await self._ask("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
+        except Lost:
+            await self._own.register(caller)
+            return
+        raise_if(float(wait), registrations(self._per_hour))
 
     async def begin(self, name: str, caller: Caller) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""

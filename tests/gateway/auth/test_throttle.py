@@ -93,6 +93,31 @@ async def test_who_changes_addresses_within_a_network_of_ipv6_is_one(own_gateway
         assert (await guess(app, "user-6", "2001:db8:0:1::1")).status_code == 401
 
 
+async def register(app: App, name: str, address: str, password: str = PASSWORD) -> httpx2.Response:
+    """Register as if from another address, which the proxy tells."""
+    new = {"username": name, "password": password}
+    return await app.http.post("/users", json=new, headers={"X-Forwarded-For": address})
+
+
+async def test_an_address_registers_so_many_users_an_hour(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(trusted_proxies="127.0.0.1", registration_rate_per_address=3)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        inside = [await register(app, f"user-{number}", f"2001:db8::{number}") for number in range(3)]
+        assert [response.status_code for response in inside] == [201] * 3
+        refused = await register(app, "user-3", "2001:db8::9")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1201")
+        assert refused.json()["message"] == "too many registrations from this address, the limit is 3 an hour"
+        assert (await guess(app, "user-0", "2001:db8::1", PASSWORD)).status_code == 200
+        assert (await register(app, "user-4", "2001:db8:0:1::1")).status_code == 201
+        gateway.clock.ahead += 1201
+        assert (await register(app, "user-0", "2001:db8::1")).status_code == 409  # which counts, too
+        assert (await register(app, "user-3", "2001:db8::1")).status_code == 429
+        gateway.clock.ahead += 1201
+        assert (await register(app, "user-5", "2001:db8::1", "short")).status_code == 422  # which does not
+        assert (await register(app, "user-3", "2001:db8::1")).status_code == 201
+
+
 async def test_an_address_is_believed_only_of_a_proxy_that_is_named(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(login_rate_per_address=3)) as app:
         statuses = [(await guess(app, f"user-{number}", f"10.0.0.{number}")).status_code for number in range(5)]

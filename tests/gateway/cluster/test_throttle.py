@@ -60,6 +60,15 @@ async def test_an_address_has_one_rate_on_all_nodes_for_log_ins_and_registration
         assert (await there.log_in("user-1")).status_code == 429
 
 
+async def test_an_address_registers_so_many_users_an_hour_on_all_nodes(run_nodes: RunNodes) -> None:
+    nodes = run_nodes(registration_rate_per_address=3)
+    async with App(nodes[0]) as here, App(nodes[1]) as there:
+        answers = [await app.register(f"user-{number}") for number, app in enumerate((here, there) * 2)]
+        assert [answer.status_code for answer in answers] == [201] * 3 + [429]
+        assert 1100 < int(answers[3].headers["Retry-After"]) <= 1201
+        assert (await there.log_in("user-0")).status_code == 200
+
+
 async def test_a_success_forgets_the_failures_of_all_nodes(run_nodes: RunNodes) -> None:
     nodes = run_nodes(login_backoff_seconds=1)
     async with App(nodes[0]) as here, App(nodes[1]) as there:
