@@ -66,6 +66,7 @@ from gateway.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.short_way import ShortWay
 from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
+from gateway.store.writes import StorageQuotas
 from gateway.wheel import Wheel
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
@@ -153,7 +154,8 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)
-        log = Log(database, bus, clock, settings.max_waiting_writes)
+        quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
+        log = Log(database, bus, clock, settings.max_waiting_writes, quotas)
         log.start()
         stack.push_async_callback(log.close)
 

@@ -122,6 +122,13 @@ class Settings(BaseSettings):
     join_rate: Rate = 10
     join_rate_per_user: Rate = 30
     max_rooms_per_connection: Count = 128
+    max_rooms_owned: Count = 100
+    max_rooms_joined: Count = 1000
+    max_invitations_per_room: Count = 100
+    max_invitations_per_inviter: Count = 100
+    max_invitations_per_user: Count = 100
+    max_stored_bytes_per_user: Count = 1073741824
+    max_stored_bytes_per_room: Count = 10737418240
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -26,7 +26,8 @@ class RoomVerbs(Protocol):
     """What a session can do with rooms.
 
     Each raises `NotFound` for a room that does not exist, or that is private and not the user's; `NotAMember` where
-    only members may; and `Forbidden` where a member's role does not allow it.
+    only members may; `Forbidden` where a member's role does not allow it; and `QuotaExceeded` where there are as many
+    of something as there may be.
     """
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
@@ -35,27 +36,32 @@ class RoomVerbs(Protocol):
     async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
         """Make the user a member and this connection a listener; make a public room where that is open.
 
+        This is how an invitation is accepted.
+
         A position beyond the end of the log changes nothing: raises `PositionLost`.
         """
 
     async def leave(self, room: str) -> None:
-        """End the user's membership on all connections; not being a member is fine.
+        """End the user's membership on all connections, or decline an invitation; to have neither is fine.
 
-        The last owner of a room with others in it may not leave: raises `Conflict`. A private room ends with its
-        last member.
+        A room whose last owner leaves belongs to the moderator, or else the member, who has been in it for longest. A
+        private room ends with its last member.
         """
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms and the user's own."""
+        """Read a page of the public rooms, and of those that the user is in or invited to."""
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Read a page of a room's members."""
 
     async def invite(self, room: str, user: str) -> None:
-        """Make another user a member; for owners and moderators."""
+        """Ask another user to join; for owners and moderators."""
 
     async def kick(self, room: str, user: str) -> None:
-        """End another user's membership; for owners, and for moderators where that is a mere member."""
+        """End another user's membership, or take an invitation back.
+
+        For owners; and for moderators where that is no owner and no moderator.
+        """
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Give a member another role; for owners. One owner must remain: raises `Conflict`."""
@@ -67,7 +73,7 @@ class RoomVerbs(Protocol):
         """End a room, with all that was said in it; for owners."""
 
     async def open_direct(self, user: str) -> Room:
-        """Find or make the room that this user and another have for themselves."""
+        """Find or make the room that this user and another have for themselves, and invite the other to it."""
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to everyone who hears the room; for members.

@@ -9,6 +9,7 @@
         Forbidden               40300  not for this user
             MissingScope               not with this token
         NotAMember              40301
+        QuotaExceeded           40302  as many as there may be; time does not help
         NotFound                40400
         Conflict                40900  exists already, or changed meanwhile
         PositionLost            41000
@@ -163,6 +164,12 @@ class NotAMember(MessageError):
 
     def __str__(self) -> str:
         return f"you are not a member of `{self.room}`; send `room.join` first"
+
+
+class QuotaExceeded(MessageError):
+    """One more of what a user or a room may have so many of; the message says of what, and how many."""
+
+    status = Status.QUOTA_EXCEEDED
 
 
 class NotFound(MessageError):

@@ -45,7 +45,7 @@ class JoinRoomHandler(MsgHandler[JoinRoom, JoinReply]):
 
 
 class LeaveRoomHandler(MsgHandler[LeaveRoom, Empty]):
-    """Ends a membership, on all the user's connections."""
+    """Ends a membership, on all the user's connections; or declines an invitation."""
 
     schema = LeaveRoom
     scope = "chat:read"
@@ -79,25 +79,25 @@ class ListMembersHandler(MsgHandler[ListMembers, MembersReply]):
 
 
 class InviteHandler(MsgHandler[InviteUser, Empty]):
-    """Makes another user a member."""
+    """Asks another user to join."""
 
     schema = InviteUser
     scope = "rooms:manage"
 
     async def handle(self, data: InviteUser) -> Empty:
-        """Answer once the membership is there."""
+        """Answer once the invitation is there."""
         await self.session.rooms.invite(data.room, data.user)
         return Empty()
 
 
 class KickHandler(MsgHandler[KickUser, Empty]):
-    """Ends another user's membership."""
+    """Ends another user's membership, or takes an invitation back."""
 
     schema = KickUser
     scope = "rooms:manage"
 
     async def handle(self, data: KickUser) -> Empty:
-        """Answer once the membership has ended."""
+        """Answer once the membership, or the invitation, has ended."""
         await self.session.rooms.kick(data.room, data.user)
         return Empty()
 

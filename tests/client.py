@@ -185,7 +185,9 @@ class App:
             for client, (name, role) in zip(others, list(roles.items())[1:], strict=True):
                 await maker.ask("room.invite", room=room, user=name)
                 await client.expect("room.invited")
-                await maker.ask("room.role", room=room, user=name, role=role)
-            for client in (maker, *others):
                 await client.ask("room.join", room=room)
+                await maker.ask("room.role", room=room, user=name, role=role)
+            await maker.ask("room.join", room=room)
+            for client in others:
+                await client.heard()
             yield [maker, *others]

@@ -97,7 +97,7 @@ const EVENTS = {
   "room.deleted": inThisRoom(({ room }) => leaveRoom(`${room} has been deleted.`)),
   "room.role": inThisRoom(({ user, role }) => remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`)),
   "room.invited": ({ room, by }) => {
-    remark(`${by} has invited you to ${room.name}`);
+    remark(`${by} invites you to ${room.name}: join it to accept`);
     listRooms();
   },
   resync: inThisRoom(({ room }) => {

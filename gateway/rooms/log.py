@@ -13,7 +13,7 @@ from gateway.clock import Clock, milliseconds
 from gateway.rooms.events import bus_event
 from gateway.store import writes
 from gateway.store.engine import Database, StoreUnavailable
-from gateway.store.writes import Change, Outcome, Written
+from gateway.store.writes import NO_QUOTAS, Change, Outcome, StorageQuotas, Written
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -27,11 +27,14 @@ Waiting = tuple[Change, asyncio.Future[Written]]
 class Log:
     """Writes to rooms' logs: first the commit, then the replies and the bus, in the order of offsets."""
 
-    def __init__(self, database: Database, bus: Bus, clock: Clock, max_waiting: int) -> None:
+    def __init__(
+        self, database: Database, bus: Bus, clock: Clock, max_waiting: int, quotas: StorageQuotas = NO_QUOTAS
+    ) -> None:
         self._database = database
         self._bus = bus
         self._clock = clock
         self._max_waiting = max_waiting
+        self._quotas = quotas
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -75,7 +78,8 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             changes = [change for change, _ in batch]
-            outcomes = await self._database.carry_out(writes.apply(changes, milliseconds(self._clock)))
+            plan = writes.apply(changes, milliseconds(self._clock), self._quotas)
+            outcomes = await self._database.carry_out(plan)
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))

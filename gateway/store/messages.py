@@ -8,6 +8,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.rooms import RoomRow
+from gateway.store.storage import size_of
 from gateway.store.tables import messages, users
 from schemas.base import timestamp
 from schemas.messages.chat import Message
@@ -47,6 +48,11 @@ class MessageRow:
             edited_at=None if self.edited_at is None else timestamp(self.edited_at),
             deleted=self.deleted_at is not None,
         )
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes up."""
+        return size_of(self.text, self.body)
 
     def edited(self, changed: int, text: str | None, body: Any, now: int) -> "MessageRow":
         """Give the message as it is after an edit."""

@@ -9,6 +9,7 @@ from itertools import takewhile
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store import storage
 from gateway.store.tables import messages, rooms
 
 
@@ -33,6 +34,7 @@ async def prune(connection: AsyncConnection, room_id: int, *, before: int | None
     if due:
         bound = due[-1].changed
         old = (messages.c.room_id == room_id) & (messages.c.changed <= bound)
+        await storage.give_back(connection, room_id, messages.c.changed <= bound)
         await connection.execute(delete(messages).where(old))
         await connection.execute(update(rooms).where(rooms.c.id == room_id).values(pruned=bound))
     return len(due)

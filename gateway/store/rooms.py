@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Text, and_, case, delete, func, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store import storage
 from gateway.store.prepared import Statement, items
-from gateway.store.tables import memberships, messages, rooms, users
+from gateway.store.tables import invitations, memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
@@ -48,7 +49,10 @@ class RoomRow:
     pruned: int
     created_at: int
     departures: int
+    stored_bytes: int = 0
+    """What its messages take up."""
     role: Role | None = None
+    invited: bool = False
     unread: int | None = None
 
     def shown(self, role: Role | None = None) -> Room:
@@ -62,6 +66,7 @@ class RoomRow:
             offset=self.offset,
             created_at=timestamp(self.created_at),
             role=role or self.role,
+            invited=self.invited or None,
             unread=self.unread,
         )
 
@@ -72,8 +77,17 @@ class RoomRow:
 
     @property
     def hidden(self) -> bool:
-        """Whether the asking user may not know of it: a private room does not exist for those who are not in it."""
+        """Whether the asking user may not use it: a private room does not exist for those who are not in it."""
         return self.private and self.role is None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the asking user may not even join it."""
+        return self.hidden and not self.invited
+
+    def offered(self) -> Room:
+        """Return what a user is shown who is invited."""
+        return replace(self, role=None, invited=True, unread=None).shown()
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,9 @@ def direct_name(user_ids: Sequence[str]) -> str:
 
 def _seen_by(user_id: str) -> Select[Any]:
     mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == user_id)
-    return select(rooms, memberships.c.role).outerjoin(memberships, mine)
+    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == user_id)
+    invited = invitations.c.user_id.is_not(None).label("invited")
+    return select(rooms, memberships.c.role, invited).outerjoin(memberships, mine).outerjoin(invitations, to_me)
 
 
 async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
@@ -170,9 +186,13 @@ async def of_member(connection: AsyncConnection, name: str, user_id: str, *, loc
 async def page(
     connection: AsyncConnection, user_id: str, *, cursor: str | None, limit: int
 ) -> tuple[list[RoomRow], str | None]:
-    """List public rooms and the user's own by name, after `cursor`; gives the cursor of the next page."""
+    """List public rooms and those that the user is in or invited to by name, after `cursor`.
+
+    Returns the cursor of the next page, too.
+    """
     query = _seen_by(user_id).add_columns(_unread(user_id))
-    query = query.where(or_(rooms.c.private.is_(False), memberships.c.role.is_not(None)))
+    reachable = or_(rooms.c.private.is_(False), memberships.c.role.is_not(None), invitations.c.user_id.is_not(None))
+    query = query.where(reachable)
     if cursor is not None:
         query = query.where(rooms.c.name > cursor)
     rows = await connection.execute(query.order_by(rooms.c.name).limit(limit + 1))
@@ -199,7 +219,8 @@ def _unread(user_id: str) -> Any:
 
 
 async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
-    """Make a user a member, for whom all that was said so far is read."""
+    """Make a user a member, for whom all that was said so far is read. An invitation has come to its end by that."""
+    await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {"room_id": room.id, "user_id": user_id, "role": role, "joined_at": now, "read": room.offset}
     await connection.execute(insert(memberships).values(values))
 
@@ -256,6 +277,40 @@ async def count_members(connection: AsyncConnection, room_id: int, role: Role | 
     return (await connection.execute(query)).scalar_one()
 
 
+async def is_empty(connection: AsyncConnection, room_id: int) -> bool:
+    """Return whether a room has no members."""
+    query = select(memberships.c.user_id).where(memberships.c.room_id == room_id).limit(1)
+    return (await connection.execute(query)).one_or_none() is None
+
+
+async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, role: Role | None = None) -> int:
+    """Count the rooms that a user is in, or has one role in, up to a limit."""
+    query = select(memberships.c.user_id).where(memberships.c.user_id == user_id)
+    if role is not None:
+        query = query.where(memberships.c.role == role)
+    found = query.limit(limit).subquery()
+    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+
+
+async def heir(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
+    """Return the id and name of the member who is to own a room without an owner; None if it has no members.
+
+    The longest-standing moderator comes first, then the longest-standing member, and those who are disabled last.
+    """
+    for disabled in (False, True):
+        for role in ("moderator", "member"):
+            query = (
+                select(users.c.id, users.c.name)
+                .join(memberships, memberships.c.user_id == users.c.id)
+                .where(memberships.c.room_id == room_id, memberships.c.role == role, users.c.disabled.is_(disabled))
+                .order_by(memberships.c.joined_at, users.c.id)
+                .limit(1)
+            )
+            if (found := (await connection.execute(query)).one_or_none()) is not None:
+                return found.id, found.name
+    return None
+
+
 async def members(
     connection: AsyncConnection, room_id: int, *, cursor: str | None, limit: int
 ) -> tuple[list[MemberRow], str | None]:
@@ -285,8 +340,13 @@ async def change(connection: AsyncConnection, room: RoomRow, *, title: str | Non
 
 
 async def remove(connection: AsyncConnection, room_id: int) -> None:
-    """End a room, with its memberships and its log."""
+    """End a room, with its memberships, its invitations and its log."""
+    await storage.give_back(connection, room_id, true())
     await connection.execute(delete(rooms).where(rooms.c.id == room_id))
+
+
+def _invitation(room_id: int, user_id: str) -> Any:
+    return and_(invitations.c.room_id == room_id, invitations.c.user_id == user_id)
 
 
 def _membership(room_id: int, user_id: str) -> Any:

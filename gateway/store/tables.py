@@ -56,6 +56,7 @@ users = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_seen_at", BigInteger),
     Column("disabled_at", BigInteger),  # of who is disabled
+    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the user's messages take up
     Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
 )
 
@@ -95,6 +96,7 @@ rooms = Table(
     Column("pruned", BigInteger, nullable=False, server_default="0"),  # the highest whose event has been pruned
     Column("created_at", BigInteger, nullable=False),
     Column("departures", BigInteger, nullable=False, server_default="0"),  # how many memberships have ended
+    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the room's messages take up
 )
 
 memberships = Table(
@@ -105,7 +107,20 @@ memberships = Table(
     Column("role", Text, nullable=False),
     Column("joined_at", BigInteger, nullable=False),
     Column("read", BigInteger, nullable=False, server_default="0"),  # the offset up to which the member has read
-    Index("memberships_of_user", "user_id"),
+    Index("memberships_of_user", "user_id", "role"),
+    Index("memberships_by_role", "room_id", "role", "joined_at"),
+)
+
+# An invitation ends when its user joins or declines it, or when it is taken back.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("inviter_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("invited_at", BigInteger, nullable=False),
+    Index("invitations_of_user", "user_id"),
+    Index("invitations_by_inviter", "inviter_id"),
 )
 
 messages = Table(

@@ -33,6 +33,8 @@ class UserRow:
     created_at: int
     last_seen_at: int | None
     disabled_at: int | None = None
+    stored_bytes: int = 0
+    """What the user's messages take up."""
 
     def shown(self) -> User:
         """Give what the user may see of itself."""
@@ -163,6 +165,13 @@ def enabled(connection: Connection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(select(users.c.id).where(users.c.id.in_(ids), ~users.c.disabled)).scalars())
 
 
+async def lock(connection: AsyncConnection, *ids: str) -> None:
+    """Lock users, so that what they have is counted by one transaction at a time. A room is locked before them."""
+    # In one order, so that two nodes never wait for each other. Messages of theirs can be added meanwhile.
+    query = select(users.c.id).where(users.c.id.in_(ids)).order_by(users.c.id)
+    await connection.execute(query.with_for_update(key_share=True))
+
+
 def locked(connection: Connection, user_id: str) -> UserRow | None:
     """Find a user, and keep others from changing it until the end of the transaction."""
     found = connection.execute(select(users).where(users.c.id == user_id).with_for_update()).one_or_none()
@@ -177,7 +186,8 @@ def saw(seen: Mapping[str, int]) -> Plan[None]:
 async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
     """Note that users of these names were here until then."""
     # In the order in which `saw` has them, so that two nodes never wait for each other.
-    await connection.execute(select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id).with_for_update())
+    query = select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id)
+    await connection.execute(query.with_for_update(key_share=True))
     await connection.execute(_saw(until).where(users.c.name.in_(names)))
 
 

@@ -4,6 +4,7 @@ A transaction costs one sync of the disk, however much is in it: so everyone who
 one. Each change has its own outcome; one that is refused leaves its neighbours alone.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +24,13 @@ from sqlalchemy import (
 )
 
 from gateway.store import messages as log
+from gateway.store import storage
 from gateway.store.messages import MessageRow
 from gateway.store.prepared import Plan, Rows, Sql, Statement, items
 from gateway.store.rooms import RoomRow
+from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import memberships, messages, rooms, users
-from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound
+from handlers.errors import Conflict, Forbidden, MessageError, NotAMember, NotFound, QuotaExceeded
 from schemas.messages.chat import Message
 from schemas.messages.rooms import Role
 
@@ -71,6 +74,32 @@ class Delete:
 Change = Send | Edit | Delete
 
 
+@dataclass(frozen=True, slots=True)
+class StorageQuotas:
+    """How many bytes messages may take up, of one user and in one room; 0 for no bound."""
+
+    per_user: int = 0
+    per_room: int = 0
+
+    def check_user(self, stored: int) -> None:
+        """Raise `QuotaExceeded` if the messages of a user would take up more than they may."""
+        if 0 < self.per_user < stored:
+            raise QuotaExceeded(
+                f"your messages would take up more than {self.per_user} bytes, the most that one user may store;"
+                " delete some first"
+            )
+
+    def check_room(self, stored: int) -> None:
+        """Raise `QuotaExceeded` if the messages in a room would take up more than they may."""
+        if 0 < self.per_room < stored:
+            raise QuotaExceeded(
+                f"the room's messages would take up more than {self.per_room} bytes, the most that one room may store"
+            )
+
+
+NO_QUOTAS = StorageQuotas()
+
+
 @dataclass(frozen=True)
 class Written:
     """What a change came to: the message as it is now, and whether that was so before."""
@@ -92,9 +121,12 @@ class Written:
 Outcome = Written | MessageError
 
 
-def apply(changes: Sequence[Change], now: int) -> Plan[list[Outcome]]:
-    """Make changes in the order given, and give the outcome of each. Nothing is durable before the commit."""
-    batch = _Batch(now)
+def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Plan[list[Outcome]]:
+    """Make changes in the order given, and give the outcome of each. Nothing is durable before the commit.
+
+    Raises `QuotaExceeded` if another node has used up what a user had left meanwhile: then no change is made.
+    """
+    batch = _Batch(now, quotas)
     yield from batch.read(changes)
     outcomes = [batch.outcome(change) for change in changes]
     yield from batch.write()
@@ -104,8 +136,9 @@ def apply(changes: Sequence[Change], now: int) -> Plan[list[Outcome]]:
 class _Batch:
     """What the changes are about, read in a few statements; what they came to, written in a few."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, quotas: StorageQuotas) -> None:
         self._now = now
+        self._quotas = quotas
         self._rooms: dict[str, RoomRow] = {}
         self._offsets: dict[str, int] = {}
         self._roles: dict[tuple[int, str], Role] = {}
@@ -113,16 +146,22 @@ class _Batch:
         self._sent: dict[tuple[int, str, str], MessageRow] = {}
         self._new: dict[tuple[int, int], MessageRow] = {}
         self._changed: dict[tuple[int, int], MessageRow] = {}
+        self._user_bytes: dict[str, int] = {}
+        self._room_bytes: dict[str, int] = {}
+        self._added: defaultdict[str, int] = defaultdict(int)
+        """By how many bytes the sum of a user changes."""
 
     def read(self, changes: Sequence[Change]) -> Plan[None]:
         """Read the rooms, locking them, and what is needed of the rest."""
         for row in (yield from _find(_ROOMS, {(change.room,) for change in changes})):
             self._rooms[row["name"]] = RoomRow(**row)
         self._offsets = {name: room.offset for name, room in self._rooms.items()}
+        self._room_bytes = {name: room.stored_bytes for name, room in self._rooms.items()}
         known = [(self._rooms[change.room], change) for change in changes if change.room in self._rooms]
         # In a statement of its own: one that waited for a lock sees the other tables as they were before that.
         roles = yield from _find(_ROLES, {(room.id, change.user_id) for room, change in known})
         self._roles = {(row["room_id"], row["user_id"]): row["role"] for row in roles}
+        self._user_bytes = {row["user_id"]: row["stored_bytes"] for row in roles}
         yield from self._read_messages(known)
         yield from self._read_sent(known)
 
@@ -172,6 +211,7 @@ class _Batch:
                 now_is = self._changed.get((room.id, sent.offset), sent)
                 return Written(room, now_is, unchanged=True)
         reply_to = None if change.reply_to is None else self._message(room, change.reply_to).offset
+        self._store(room, change.user_id, size_of(change.text, change.body))
         offset = self._next_offset(room)
         row = MessageRow(
             room_id=room.id,
@@ -196,6 +236,7 @@ class _Batch:
             raise Forbidden("only its author may edit a message")
         if row.deleted_at is not None:
             raise Conflict("the message has been deleted meanwhile")
+        self._store(room, row.sender_id, size_of(change.text, change.body) - row.size)
         return self._change(room, row.edited(self._next_offset(room), change.text, change.body, self._now))
 
     def _delete(self, room: RoomRow, role: Role, change: Delete) -> Written:
@@ -204,7 +245,17 @@ class _Batch:
             raise Forbidden("only its author, a moderator or an owner may delete a message")
         if row.deleted_at is not None:
             return Written(room, row, unchanged=True)
+        self._store(room, row.sender_id, MESSAGE_BYTES - row.size)
         return self._change(room, row.deleted(self._next_offset(room), self._now))
+
+    def _store(self, room: RoomRow, user_id: str, more: int) -> None:
+        """Count bytes that a user's messages take up, or raise `QuotaExceeded`. What takes up less is always taken."""
+        in_room = self._room_bytes[room.name] + more
+        if more > 0:
+            self._quotas.check_user(self._user_bytes[user_id] + self._added[user_id] + more)
+            self._quotas.check_room(in_room)
+        self._room_bytes[room.name] = in_room
+        self._added[user_id] += more
 
     def _message(self, room: RoomRow, id: str) -> MessageRow:
         offset = log.offset_of(id, room.epoch)
@@ -224,11 +275,18 @@ class _Batch:
     def write(self) -> Plan[None]:
         """Write what has come out."""
         moved = {
-            (room.id, self._offsets[name]) for name, room in self._rooms.items() if self._offsets[name] != room.offset
+            (room.id, self._offsets[name], self._room_bytes[name])
+            for name, room in self._rooms.items()
+            if self._offsets[name] != room.offset
         }
         yield from _find(_MOVE, moved)
         yield from _find(_ADD, [tuple(_columns(row).values()) for row in self._new.values()])
         yield from _find(_CHANGE, [tuple(_changes(row).values()) for row in self._changed.values()])
+        # In one order, so that two nodes never wait for each other.
+        sums = yield from _find(storage.ADD, sorted((user_id, more) for user_id, more in self._added.items() if more))
+        for row in sums:
+            if self._added[row["id"]] > 0:
+                self._quotas.check_user(row["stored_bytes"])
 
 
 def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int) -> Plan[Rows]:
@@ -251,7 +309,8 @@ def _rooms(database: str) -> Sql:
 
 
 def _roles(database: str) -> Sql:
-    query = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role)
+    query = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role, users.c.stored_bytes)
+    query = query.join(users, users.c.id == memberships.c.user_id)
     return _each(database, query, [memberships.c.room_id, memberships.c.user_id])
 
 
@@ -265,8 +324,8 @@ def _sent(database: str) -> Sql:
 
 
 def _move(database: str) -> Sql:
-    room_id, offset = items(database, Integer(), BigInteger())
-    return update(rooms).where(rooms.c.id == room_id).values(offset=offset)
+    room_id, offset, stored_bytes = items(database, Integer(), BigInteger(), BigInteger())
+    return update(rooms).where(rooms.c.id == room_id).values(offset=offset, stored_bytes=stored_bytes)
 
 
 def _add(database: str) -> Sql:

@@ -1,6 +1,5 @@
 """What a session can do with rooms."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +9,9 @@ from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
 from gateway.rooms.events import log_event
 from gateway.rooms.missed import missed_since
-from gateway.store import messages, rooms, users
+from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
+from gateway.verbs import quotas
 from gateway.verbs.actor import Actor
 from gateway.verbs.pages import fitting
 from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
@@ -37,6 +37,7 @@ class SessionRooms:
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
+            await quotas.check_entering(connection, self._services.settings, self._session.user_id, "owner")
             await rooms.enter(connection, made, self._session.user_id, "owner", now)
         return made.shown(role="owner")
 
@@ -48,24 +49,22 @@ class SessionRooms:
         return await self._hear(room, since)
 
     async def leave(self, room: str) -> None:
-        """End the user's membership on all connections; not being a member is fine."""
+        """End the user's membership on all connections, or decline an invitation; to have neither is fine."""
         async with self._services.database.write() as connection:
             found = await rooms.find(connection, room, self._session.user_id, lock=True)
-            if found is None or found.hidden:
+            if found is None or found.closed:
                 raise NotFound(f"there is no room `{room}`")
-            if found.role is None:
-                return
-            if found.role == "owner" and not found.direct:
-                await self._check_another_owner(connection, found)
-            departures = await rooms.leave(connection, found.id, self._session.user_id)
-            if found.private and not found.direct and await rooms.count_members(connection, found.id) == 0:
-                # Nobody is left to let anybody in, and the name would be lost to all.
-                await rooms.remove(connection, found.id)
+            departures, heir = await self._leave(connection, found)
         left = RoomLeft(room=room, user=self._session.user)
-        await self._tell_left(found, left, self._session.user_id, departures)
+        if found.role is not None:
+            await self._tell_left(found, left, self._session.user_id, departures)
+        elif found.invited:
+            await self._tell_user(self._session.user_id, left)
+        if heir is not None:
+            await self._tell(room, RoomRole(room=room, user=heir, role="owner"))
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms and the user's own."""
+        """Read a page of the public rooms, and of those that the user is in or invited to."""
         async with self._services.database.read() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         return RoomsReply(rooms=tuple(row.shown() for row in page), next_cursor=next_cursor)
@@ -80,7 +79,7 @@ class SessionRooms:
         return MembersReply(members=members, next_cursor=next_cursor)
 
     async def invite(self, room: str, user: str) -> None:
-        """Make another user a member; for owners and moderators."""
+        """Ask another user to join; for owners and moderators."""
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             invited = await self._other(connection, user, "you are a member already")
@@ -88,22 +87,30 @@ class SessionRooms:
                 raise NotFound(f"there is no user `{user}`")
             if await rooms.role_of(connection, found.id, invited.id) is not None:
                 raise Conflict(f"`{user}` is a member already")
-            await rooms.enter(connection, found, invited.id, "member", milliseconds(self._services.clock))
-        await self._tell_invited(replace(found, role="member"), invited.id)
-        await self._tell_joined(room, user, invited.id)
+            if await invitations.exists(connection, found.id, invited.id):
+                raise Conflict(f"`{user}` is invited already")
+            await self._invite(connection, found, invited)
+        await self._tell_invited(found, invited.id)
 
     async def kick(self, room: str, user: str) -> None:
-        """End another user's membership; for owners, and for moderators where that is a mere member."""
+        """End another user's membership, or take an invitation back.
+
+        For owners; and for moderators where that is no owner and no moderator.
+        """
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             kicked = await self._other(connection, user, "nobody can kick themselves; send `room.leave`")
             role = await rooms.role_of(connection, found.id, kicked.id)
-            if role is None:
+            if role is None and not await invitations.remove(connection, found.id, kicked.id):
                 raise NotFound(f"`{user}` is not a member")
-            if found.role == "moderator" and role != "member":
+            if found.role == "moderator" and role in ("owner", "moderator"):
                 raise Forbidden("only an owner may do this to an owner or a moderator")
-            departures = await rooms.leave(connection, found.id, kicked.id)
-        await self._tell_left(found, RoomLeft(room=room, user=user, by=self._session.user), kicked.id, departures)
+            departures = 0 if role is None else await rooms.leave(connection, found.id, kicked.id)
+        left = RoomLeft(room=room, user=user, by=self._session.user)
+        if role is None:
+            await self._tell_user(kicked.id, left)
+        else:
+            await self._tell_left(found, left, kicked.id, departures)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Give a member another role; for owners. One owner must remain."""
@@ -115,6 +122,8 @@ class SessionRooms:
                 raise NotFound(f"`{user}` is not a member")
             if had == "owner" and role != "owner" and await rooms.count_members(connection, found.id, "owner") == 1:
                 raise Conflict("a room needs an owner; make another one first")
+            if had != "owner" and role == "owner":
+                await quotas.check_owner(connection, self._services.settings, member)
             await rooms.set_role(connection, found.id, member.id, role)
         if role != had:
             await self._tell(room, RoomRole(room=room, user=user, role=role))
@@ -136,13 +145,13 @@ class SessionRooms:
         await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
-        """Find or make the room that this user and another have for themselves."""
-        room, entered = await self._open_direct(user)
-        for entering in entered:
-            await self._tell_joined(room.name, entering.name, entering.id)
-            if entering.name == user:
-                await self._tell_invited(replace(room, role="member"), entering.id)
-        return room.shown(role="member")
+        """Find or make the room that this user and another have for themselves, and invite the other to it."""
+        room, invited = await self._open_direct(user)
+        if room.role is None:
+            await self._tell_joined(room.name, self._session.user, self._session.user_id)
+        if invited is not None:
+            await self._tell_invited(room, invited.id)
+        return replace(room, role="member", invited=False).shown()
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to everyone who hears the room; for members."""
@@ -162,7 +171,9 @@ class SessionRooms:
         await self._tell(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
 
     async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
-        event = RoomInvited(room=room.shown(), by=self._session.user)
+        await self._tell_user(user_id, RoomInvited(room=room.offered(), by=self._session.user))
+
+    async def _tell_user(self, user_id: str, event: Event) -> None:
         await self._services.bus.publish(BusEvent(frames.event(event), user=user_id))
 
     async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
@@ -183,8 +194,8 @@ class SessionRooms:
             raise Conflict(if_oneself)
         return user
 
-    async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, Sequence[users.UserRow]]:
-        """Find or make the direct room with another, and give with it those of the two who were not in it."""
+    async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, users.UserRow | None]:
+        """Find or make the direct room with another, and enter it; returns it as it was, and who was invited."""
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             other = await self._other(connection, name, "a direct room is for two; name another user")
@@ -194,15 +205,51 @@ class SessionRooms:
             room_name = rooms.direct_name([me.id, other.id])
             found = await rooms.find(connection, room_name, me.id, lock=True)
             room = found or await rooms.add(connection, name=room_name, private=True, direct=True, now=now)
-            entered = [user for user in (me, other) if await rooms.role_of(connection, room.id, user.id) is None]
-            for user in entered:
-                await rooms.enter(connection, room, user.id, "member", now)
-        return room, entered
+            if is_new := await self._is_new(connection, room, other):
+                await self._invite(connection, room, other)
+            if room.role is None:
+                await quotas.check_entering(connection, self._services.settings, me.id, "member")
+                await rooms.enter(connection, room, me.id, "member", now)
+        return room, other if is_new else None
 
-    async def _check_another_owner(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
-        owners = await rooms.count_members(connection, room.id, "owner")
-        if owners == 1 and await rooms.count_members(connection, room.id) > 1:
-            raise Conflict("a room with members needs an owner; make another one first, or delete the room")
+    async def _is_new(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> bool:
+        """Return whether a user is neither in a room nor invited to it."""
+        role = await rooms.role_of(connection, room.id, user.id)
+        return role is None and not await invitations.exists(connection, room.id, user.id)
+
+    async def _invite(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> None:
+        inviter_id = self._session.user_id
+        await quotas.check_inviting(connection, self._services.settings, room.id, inviter_id, user)
+        await invitations.add(connection, room.id, user.id, inviter_id, milliseconds(self._services.clock))
+
+    async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None]:
+        """Make the user a member no more, and invited no more.
+
+        Returns how many memberships of the room have ended by now, and the name of the member who owns it from now on,
+        if that is another.
+        """
+        if room.role is None:
+            await invitations.remove(connection, room.id, self._session.user_id)
+            return room.departures, None
+        departures = await rooms.leave(connection, room.id, self._session.user_id)
+        if room.direct:
+            return departures, None
+        if room.private and await rooms.is_empty(connection, room.id):
+            # Nobody is left to let anybody in, and the name would be lost to all.
+            await rooms.remove(connection, room.id)
+            return departures, None
+        return departures, await self._pass_on(connection, room) if room.role == "owner" else None
+
+    async def _pass_on(self, connection: AsyncConnection, room: rooms.RoomRow) -> str | None:
+        """Make another member the owner of a room that its last owner has left; returns the name, if there is one."""
+        if await rooms.count_members(connection, room.id, "owner"):
+            return None
+        heir = await rooms.heir(connection, room.id)
+        if heir is None:
+            return None
+        heir_id, name = heir
+        await rooms.set_role(connection, room.id, heir_id, "owner")
+        return name
 
     def _check_limits(self, room: str) -> None:
         limit = self._services.settings.max_rooms_per_connection
@@ -217,7 +264,7 @@ class SessionRooms:
         """Make the user a member where that is allowed; tells whether it is new."""
         async with self._services.database.read() as connection:
             room = await rooms.find(connection, name, self._session.user_id)
-        if room is not None and not room.hidden:
+        if room is not None and not room.closed:
             # Before anything changes: who is refused is what they were, and hears what they heard.
             _check_position(room, since)
             if room.role is not None:
@@ -228,12 +275,14 @@ class SessionRooms:
             room = await rooms.find(connection, name, self._session.user_id, lock=True)
             if room is None and self._services.settings.rooms_open:
                 room = await rooms.add(connection, name=name, now=now)
-            if room is None or room.hidden:
+            if room is None or room.closed:
                 raise NotFound(f"there is no room `{name}`")
             if room.role is None:
                 # A public room that everybody has left is there for the next one to take over.
-                is_empty = await rooms.count_members(connection, room.id) == 0
-                await rooms.enter(connection, room, self._session.user_id, "owner" if is_empty else "member", now)
+                is_free = not room.direct and await rooms.is_empty(connection, room.id)
+                role: Role = "owner" if is_free else "member"
+                await quotas.check_entering(connection, self._services.settings, self._session.user_id, role)
+                await rooms.enter(connection, room, self._session.user_id, role, now)
         return room.role is None
 
     async def _hear(self, name: str, since: Position | None) -> JoinReply:

@@ -16,7 +16,10 @@ class RoomJoined(Event):
 
 
 class RoomLeft(Event):
-    """A user's membership of a room ended; `by` somebody, if it was not the user's own doing."""
+    """A user's membership of a room ended; `by` somebody, if it was not the user's own doing.
+
+    Of an invitation that ended, the invited user's connections are told in the same way.
+    """
 
     type: ClassVar[str] = "room.left"
 
@@ -26,7 +29,7 @@ class RoomLeft(Event):
 
 
 class RoomInvited(Event):
-    """Somebody has made this user a member of a room; told on all the user's connections."""
+    """Another user asks this one to join a room; told on all the user's connections."""
 
     type: ClassVar[str] = "room.invited"
 

@@ -14,7 +14,10 @@ Role = Literal["owner", "moderator", "member"]
 
 
 class Room(Wire):
-    """A room. Its log has an `epoch`, made with it, and has reached `offset`."""
+    """A room. Its log has an `epoch`, made with it, and has reached `offset`.
+
+    `role` and `unread` are for its members, `invited` is for a user who is invited to it.
+    """
 
     name: str
     title: str | None = None
@@ -24,6 +27,7 @@ class Room(Wire):
     offset: int
     created_at: Timestamp
     role: Role | None = None
+    invited: bool | None = None
     unread: int | None = None
 
 
@@ -92,13 +96,16 @@ class JoinReply(Wire):
 
 
 class LeaveRoom(Wire):
-    """End the membership, on all the user's connections."""
+    """End the membership, on all the user's connections; or decline an invitation."""
 
     room: RoomName
 
 
 class ListRooms(Wire):
-    """Public rooms and the user's own, by name; `cursor` is the `next_cursor` of the page before."""
+    """Public rooms, and those that the user is in or invited to, by name.
+
+    `cursor` is the `next_cursor` of the page before.
+    """
 
     cursor: str | None = Field(default=None, max_length=64)
     limit: int = Field(default=50, ge=1, le=100)
@@ -127,14 +134,14 @@ class MembersReply(Wire):
 
 
 class InviteUser(Wire):
-    """Make another user a member."""
+    """Ask another user to join."""
 
     room: RoomName
     user: UserName
 
 
 class KickUser(Wire):
-    """End another user's membership."""
+    """End another user's membership, or take an invitation back."""
 
     room: RoomName
     user: UserName

@@ -39,11 +39,13 @@ async def test_two_users_talk_in_a_room_of_their_own(app: App, alice: str, bob: 
         opened = (await ann.ask("direct.open", user=bob))["room"]
         assert opened["name"].startswith("dm-")
         assert (opened["private"], opened["direct"], opened["role"], opened["offset"]) == (True, True, "member", 0)
+        del opened["role"]
         for client in (phone, laptop):
-            assert await client.expect("room.invited") == {"room": opened, "by": alice}
+            assert await client.expect("room.invited") == {"room": opened | {"invited": True}, "by": alice}
         room = opened["name"]
-        for client in (ann, phone):
-            assert (await client.ask("room.join", room=room))["members"] == 2
+        for number, client in enumerate((ann, phone), 1):
+            assert (await client.ask("room.join", room=room))["members"] == number
+        await ann.expect("room.joined", user=bob)
         sent = await ann.say(room, "Hello, Bob!")
         assert await phone.expect("chat.message") == sent
         await phone.ask("chat.read", room=room, offset=1)
@@ -58,6 +60,7 @@ async def test_two_users_talk_in_a_room_of_their_own(app: App, alice: str, bob: 
 async def test_both_open_the_same_room_and_the_other_is_told_once(app: App, alice: str, bob: str) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as ben:
         opened = (await ann.ask("direct.open", user=bob))["room"]
+        await ann.ask("direct.open", user=bob)
         await ben.expect("room.invited", by=alice)
         for client, other in ((ben, alice), (ann, bob), (ben, alice)):
             assert (await client.ask("direct.open", user=other))["room"] == opened
@@ -128,6 +131,8 @@ async def test_only_the_author_takes_a_message_back(app: App, alice: str, bob: s
         await ann.ask("room.join", room=room)
         sent = await ann.say(room, "mine")
         await ben.expect("room.invited")
+        await ben.ask("room.join", room=room)
+        await ann.expect("room.joined")
         assert (await ben.refused("chat.delete", room=room, message_id=sent["id"]))["status"] == 40300
         assert (await ann.ask("chat.delete", room=room, message_id=sent["id"]))["message"]["deleted"]
 
@@ -139,6 +144,7 @@ async def test_whoever_leaves_finds_it_again_as_it_was_left(app: App, alice: str
         await ben.expect("room.invited")
         for client in (ann, ben):
             await client.ask("room.join", room=room)
+        await ann.expect("room.joined", user=bob)
         sent = await ann.say(room, "Good night")
         await ben.expect("chat.message")
 
@@ -156,9 +162,43 @@ async def test_whoever_leaves_finds_it_again_as_it_was_left(app: App, alice: str
         await ben.expect("room.left")
         await ann.expect("room.left", user=bob)
         await ann.ask("direct.open", user=bob)
-        await ann.expect("room.joined", user=bob)
         await ben.expect("room.invited", by=alice)
         assert (await ben.ask("room.join", room=room))["messages"] == [sent]
+        await ann.expect("room.joined", user=bob)
+
+
+async def test_the_other_is_in_a_direct_room_only_after_joining_it(app: App, alice: str, bob: str) -> None:
+    async with app.connect(alice) as ann, app.connect(bob) as ben:
+        room = (await ann.ask("direct.open", user=bob))["room"]["name"]
+        await ben.expect("room.invited", by=alice)
+        await ann.ask("room.join", room=room)
+        sent = await ann.say(room, "Do you want to talk?")
+        await ben.expect_nothing()
+        assert (await ben.refused("chat.history", room=room))["status"] == 40400
+        [shown] = (await ben.ask("room.list", cursor=room[:-1], limit=1))["rooms"]
+        assert (shown["name"], shown["invited"], "role" in shown, "unread" in shown) == (room, True, False, False)
+        assert [each["user"] for each in (await ann.ask("room.members", room=room))["members"]] == [alice]
+        await ben.ask("direct.open", user=alice)  # as good as joining
+        await ann.expect("room.joined", user=bob)
+        assert (await ben.ask("room.join", room=room))["messages"] == [sent]
+        await ann.expect_nothing()
+
+
+async def test_a_user_who_declines_a_direct_room_has_it_no_more_and_may_be_asked_again(
+    app: App, alice: str, bob: str
+) -> None:
+    async with app.connect(alice) as ann, app.connect(bob) as phone, app.connect(bob) as laptop:
+        room = (await ann.ask("direct.open", user=bob))["room"]["name"]
+        for client in (phone, laptop):
+            await client.expect("room.invited")
+        await phone.ask("room.leave", room=room)
+        for client in (phone, laptop):
+            await client.expect("room.left", room=room, user=bob)
+        assert (await laptop.refused("room.join", room=room))["status"] == 40400
+        await ann.ask("direct.open", user=bob)
+        for client in (phone, laptop):
+            await client.expect("room.invited", by=alice)
+        await ann.expect_nothing()
 
 
 async def test_a_direct_room_that_both_have_left_is_there_when_one_comes_back(app: App, alice: str, bob: str) -> None:

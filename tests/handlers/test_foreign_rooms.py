@@ -60,9 +60,9 @@ async def test_in_a_room_of_others_nothing_is_read_changed_or_told(
         secret = await ann.say(room, "The secret")
         if was_member:
             await ann.ask("room.invite", room=room, user=bob)
-            await ann.expect("room.joined")
             await ben.expect("room.invited")
             await ben.ask("room.join", room=room)
+            await ann.expect("room.joined")
             await ann.ask("room.kick", room=room, user=bob)
             await ann.expect("room.left")
             await ben.expect("room.left")

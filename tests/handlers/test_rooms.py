@@ -270,27 +270,108 @@ async def test_a_room_is_managed_by_those_whose_role_allows_it(
             }
 
 
-async def test_whoever_is_invited_is_told_on_all_connections_and_the_room_is_told_of_it(
+async def test_an_invited_user_is_told_on_all_connections_and_the_room_once_that_user_joins(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.connect(bob) as phone, app.connect(bob) as laptop, app.connect(carol) as cat:
         async with app.gather(room, {alice: "owner"}, private=True) as (ann,):
             await ann.say(room, "Shall we ask him?")
             await ann.ask("room.invite", room=room, user=bob)
-            await ann.expect("room.joined", room=room, user=bob)
             for client in (phone, laptop):
-                invited = await client.expect("room.invited", by=alice)
-                shown = invited["room"]
-                assert (shown["name"], shown["private"], shown["role"], shown["offset"]) == (room, True, "member", 1)
-            await ann.say(room, "He is here")
+                shown = (await client.expect("room.invited", by=alice))["room"]
+                assert (shown["name"], shown["private"], shown["invited"], shown["offset"]) == (room, True, True, 1)
+                assert "role" not in shown
+            await ann.say(room, "He is invited")
             for client in (phone, laptop, cat):
                 await client.expect_nothing()  # as nobody hears a room before joining it
+            assert await roles_in(ann, room) == {alice: "owner"}
             assert (await phone.ask("room.join", room=room))["offset"] == 2
-            await ann.expect_nothing()  # as he has been a member all along
+            await ann.expect("room.joined", room=room, user=bob)
+            assert await roles_in(ann, room) == {alice: "owner", bob: "member"}
             await ann.say(room, "Hello")
             await phone.expect("chat.message", text="Hello")
             for client in (laptop, cat):
                 await client.expect_nothing()
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+async def test_an_invited_user_may_join_decline_and_nothing_else(
+    app: App, alice: str, bob: str, room: str, private: bool
+) -> None:
+    async with app.connect(bob) as ben, app.gather(room, {alice: "owner"}, private=private) as (ann,):
+        await ann.say(room, "a secret")
+        await ann.ask("room.invite", room=room, user=bob)
+        await ben.expect("room.invited")
+        named = {
+            type: {key: alice if key == "user" else value for key, value in MANAGED[type][0].items()}
+            for type in MANAGED
+        }
+        for type, use in (USES | named).items():
+            if type != "room.leave":
+                assert (await ben.refused(type, room=room, **use))["status"] == (40400 if private else 40301), type
+        [shown] = [each for each in (await ben.ask("room.list", cursor=room[:-1]))["rooms"] if each["name"] == room]
+        assert (shown["invited"], "role" in shown, "unread" in shown) == (True, False, False)
+        await ann.expect_nothing()
+        await ben.ask("room.leave", room=room)
+        await ben.expect("room.left", room=room, user=bob)
+        await ann.expect_nothing()
+        if private:
+            for type in ("room.join", "room.leave"):
+                assert (await ben.refused(type, room=room))["status"] == 40400
+        listed = {each["name"]: each for each in (await ben.ask("room.list", cursor=room[:-1]))["rooms"]}
+        assert (room in listed) is not private
+        assert private or "invited" not in listed[room]
+
+
+async def test_an_invitation_is_taken_back_by_those_who_may_invite(
+    app: App, alice: str, bob: str, carol: str, dave: str, room: str
+) -> None:
+    roles = {alice: "owner", bob: "moderator", carol: "member"}
+    async with app.connect(dave) as dan, app.gather(room, roles, private=True) as (ann, ben, cat):
+        await ann.ask("room.invite", room=room, user=dave)
+        await dan.expect("room.invited", by=alice)
+        error = await ben.refused("room.invite", room=room, user=dave)
+        assert (error["status"], error["message"]) == (40900, f"`{dave}` is invited already")
+        assert (await ann.refused("room.role", room=room, user=dave, role="owner"))["status"] == 40400
+        assert (await cat.refused("room.kick", room=room, user=dave))["status"] == 40300
+        await ben.ask("room.kick", room=room, user=dave)
+        await dan.expect("room.left", room=room, user=dave, by=bob)
+        assert (await dan.refused("room.join", room=room))["status"] == 40400
+        error = await ben.refused("room.kick", room=room, user=dave)
+        assert (error["status"], error["message"]) == (40400, f"`{dave}` is not a member")
+        for client in (ann, ben, cat, dan):
+            await client.expect_nothing()
+
+
+async def test_an_invitation_goes_with_its_room(app: App, alice: str, bob: str, carol: str, room: str) -> None:
+    async with app.connect(bob) as ben, app.connect(carol) as cat, app.connect(alice) as ann:
+        for end in ("room.delete", "room.leave"):
+            await ann.ask("room.create", room=room, private=True)
+            await ann.ask("room.invite", room=room, user=bob)
+            await ben.expect("room.invited")
+            await ann.ask(end, room=room)
+            await ann.heard()
+            await cat.ask("room.create", room=room, private=True)
+            assert (await ben.refused("room.join", room=room))["status"] == 40400
+            await cat.ask("room.delete", room=room)
+
+
+async def test_an_invitation_that_is_taken_back_while_it_is_accepted_ends_in_or_out(
+    app: App, alice: str, bob: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner"}, private=True) as (ann,), app.connect(bob) as ben:
+        for _ in range(ROUNDS):
+            await ann.ask("room.invite", room=room, user=bob)
+            await ben.expect("room.invited")
+            joined, kicked = await answers(
+                (ben, "room.join", {"room": room}), (ann, "room.kick", {"room": room, "user": bob})
+            )
+            assert kicked["status"] == 20000
+            assert joined["status"] in (20000, 40400)
+            assert await roles_in_after(ann, room) == {alice: "owner"}
+            await ben.heard()
+            await ann.say(room, "Is he in?")
+            await ben.expect_nothing()
 
 
 async def disable(gateway: Gateway, name: str) -> None:
@@ -421,11 +502,8 @@ async def test_a_role_is_one_of_three_and_for_members_only(
         await ann.expect_nothing()
 
 
-async def test_a_room_with_members_keeps_an_owner(app: App, alice: str, bob: str, room: str) -> None:
+async def test_the_last_owner_keeps_that_role_while_in_the_room(app: App, alice: str, bob: str, room: str) -> None:
     async with app.gather(room, {alice: "owner", bob: "moderator"}) as (ann, ben):
-        error = await ann.refused("room.leave", room=room)
-        assert error["status"] == 40900
-        assert error["message"] == "a room with members needs an owner; make another one first, or delete the room"
         for role in ("moderator", "member"):
             error = await ann.refused("room.role", room=room, user=alice, role=role)
             assert (error["status"], error["message"]) == (40900, "a room needs an owner; make another one first")
@@ -438,6 +516,54 @@ async def test_a_room_with_members_keeps_an_owner(app: App, alice: str, bob: str
         await ann.ask("room.leave", room=room)
         await ann.expect("room.left", user=alice)
         assert [event["type"] for event in await ben.heard()] == ["room.role", "room.role", "room.left"]
+
+
+async def test_a_room_whose_last_owner_leaves_belongs_to_the_moderator_or_else_the_member_of_longest_standing(
+    app: App, alice: str, bob: str, carol: str, dave: str, room: str
+) -> None:
+    roles = {alice: "owner", bob: "member", carol: "moderator", dave: "moderator"}
+    async with app.gather(room, roles) as (ann, ben, cat, dan):
+        for leaving, name, staying, heir in (
+            (ann, alice, (ben, cat, dan), carol),
+            (cat, carol, (ben, dan), dave),
+            (dan, dave, (ben,), bob),
+        ):
+            await leaving.ask("room.leave", room=room)
+            await leaving.expect("room.left", user=name)
+            for client in staying:
+                await client.expect("room.left", user=name)
+                await client.expect("room.role", room=room, user=heir, role="owner")
+            await leaving.expect_nothing()
+            assert [name for name, role in (await roles_in(ben, room)).items() if role == "owner"] == [heir]
+        await ben.ask("room.leave", room=room)
+
+
+async def test_a_room_goes_to_no_user_who_is_disabled_while_there_is_another(
+    app: App, gateway: Gateway, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "moderator", carol: "member"}) as (ann, _, cat):
+        await gateway.run(disable(gateway, bob))
+        await ann.ask("room.leave", room=room)
+        await cat.expect("room.left", user=alice)
+        await cat.expect("room.role", user=carol, role="owner")
+        await cat.ask("room.leave", room=room)
+        async with app.connect(alice) as back:
+            await back.ask("room.join", room=room)
+            assert await roles_in(back, room) == {bob: "owner", alice: "member"}
+
+
+async def test_nobody_is_left_as_an_owner_who_cannot_leave(
+    app: App, alice: str, bob: str, carol: str, room: str
+) -> None:
+    async with app.gather(room, {alice: "owner", bob: "member", carol: "member"}, private=True) as (ann, ben, cat):
+        await ann.ask("room.role", room=room, user=bob, role="owner")
+        await ann.heard()
+        await ann.ask("room.leave", room=room)
+        await ben.heard()
+        await ben.ask("room.leave", room=room)
+        await ben.expect("room.left", user=bob)
+        await cat.heard()
+        assert await roles_in(cat, room) == {carol: "owner"}
 
 
 async def test_a_public_room_that_everybody_has_left_belongs_to_the_next_who_joins(
@@ -593,21 +719,32 @@ async def test_of_two_owners_who_kick_each_other_at_once_one_stays(
                 await client.heard()
 
 
-@pytest.mark.parametrize("type", ["room.leave", "room.role"])
-async def test_of_two_owners_who_give_up_at_once_one_stays(
-    app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str], type: str
+async def test_of_two_owners_who_step_down_at_once_one_stays(
+    app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
 ) -> None:
     for _ in range(ROUNDS // 2):
         room = unique("room")
         async with app.gather(room, {alice: "owner", bob: "owner", carol: "member"}) as (ann, ben, cat):
-            more = {} if type == "room.leave" else {"role": "member"}
             got = await answers(
-                (ann, type, {"room": room} | ({"user": alice} if more else {}) | more),
-                (ben, type, {"room": room} | ({"user": bob} if more else {}) | more),
+                *(
+                    (client, "room.role", {"room": room, "user": name, "role": "member"})
+                    for client, name in ((ann, alice), (ben, bob))
+                )
             )
             assert sorted(answer["status"] for answer in got) == [20000, 40900]
             await cat.heard()
             assert list((await roles_in(cat, room)).values()).count("owner") == 1
+
+
+async def test_of_two_owners_who_leave_at_once_the_room_goes_to_the_member(
+    app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
+) -> None:
+    for _ in range(ROUNDS // 2):
+        room = unique("room")
+        async with app.gather(room, {alice: "owner", bob: "owner", carol: "member"}) as (ann, ben, cat):
+            got = await answers(*((client, "room.leave", {"room": room}) for client in (ann, ben)))
+            assert [answer["status"] for answer in got] == [20000, 20000]
+            assert await roles_in_after(cat, room) == {carol: "owner"}
 
 
 async def test_a_user_who_joins_on_two_connections_at_once_joins_once(

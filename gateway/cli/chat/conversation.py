@@ -145,7 +145,8 @@ class Conversation:
         while True:
             event = await link.next_event()
             data = event.get("data", {})
-            if data.get("room", self._room) == self._room:
+            # An invitation is to another room, and for the user all the same.
+            if data.get("room", self._room) == self._room or event["type"] == "room.invited":
                 self._hear(event["type"], data, link)
 
     def _hear(self, type: str, data: Mapping[str, Any], link: Link) -> None:

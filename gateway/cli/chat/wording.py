@@ -47,6 +47,8 @@ def line_of(type: str, data: Mapping[str, Any]) -> Text | None:
             return Text(f"→ {_field(data, 'user')} joined", style="dim")
         case "room.left":
             return Text(f"← {_field(data, 'user')} left", style="dim")
+        case "room.invited":
+            return Text(f"{_field(data, 'by')} invites you to {_name(data)}: join it to accept", style="dim")
         case "announcement":
             when = _time(_field(data, "sent_at"))
             return Text(f"{when} announcement of {_field(data, 'sender')}: {_content(data)}", style="bold yellow")
@@ -64,6 +66,11 @@ def _content(data: Mapping[str, Any]) -> str:
     if data.get("text") is not None:
         return _field(data, "text")
     return clean(json.dumps(data.get("body"), ensure_ascii=False))
+
+
+def _name(data: Mapping[str, Any]) -> str:
+    room = data.get("room")
+    return _field(room, "name") if isinstance(room, Mapping) else ""
 
 
 def _field(data: Mapping[str, Any], name: str) -> str:

@@ -397,6 +397,8 @@ def test_nothing_from_the_wire_drives_the_terminal() -> None:
         ("chat.edited", {"sender": "bob", "text": "better"}, "--:-- bob (edited): better"),
         ("chat.deleted", {"sender": "bob"}, "--:-- bob: (deleted)"),
         ("room.joined", {"user": "b\x1bob"}, "→ bob joined"),
+        ("room.invited", {"room": {"name": "l\x1bab"}, "by": "b\x1bob"}, "bob invites you to lab: join it to accept"),
+        ("room.invited", {"room": "lab"}, " invites you to : join it to accept"),
         ("announcement", {"sender": "root", "text": "Tea!"}, "--:-- announcement of root: Tea!"),
         ("presence.changed", {"user": "bob"}, None),
     ],

@@ -1,0 +1,49 @@
+"""Invitations, which wait until their users join or decline."""
+
+from typing import Any
+
+from sqlalchemy import Column, and_, delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store.tables import invitations
+
+
+async def add(connection: AsyncConnection, room_id: int, user_id: str, inviter_id: str, now: int) -> None:
+    """Invite a user."""
+    values = {"room_id": room_id, "user_id": user_id, "inviter_id": inviter_id, "invited_at": now}
+    await connection.execute(insert(invitations).values(values))
+
+
+async def exists(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
+    """Return whether a user is invited to a room."""
+    query = select(invitations.c.room_id).where(_invitation(room_id, user_id))
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def remove(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
+    """End an invitation; returns whether there was one."""
+    return (await connection.execute(delete(invitations).where(_invitation(room_id, user_id)))).rowcount == 1
+
+
+async def count_in_room(connection: AsyncConnection, room_id: int, limit: int) -> int:
+    """Count the invitations to a room, up to a limit."""
+    return await _count(connection, invitations.c.room_id, room_id, limit)
+
+
+async def count_of_user(connection: AsyncConnection, user_id: str, limit: int) -> int:
+    """Count the invitations that wait for a user, up to a limit."""
+    return await _count(connection, invitations.c.user_id, user_id, limit)
+
+
+async def count_by_inviter(connection: AsyncConnection, user_id: str, limit: int) -> int:
+    """Count the invitations that a user has sent and that still wait, up to a limit."""
+    return await _count(connection, invitations.c.inviter_id, user_id, limit)
+
+
+async def _count(connection: AsyncConnection, column: Column[Any], value: object, limit: int) -> int:
+    found = select(column).where(column == value).limit(limit).subquery()
+    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+
+
+def _invitation(room_id: int, user_id: str) -> Any:
+    return and_(invitations.c.room_id == room_id, invitations.c.user_id == user_id)

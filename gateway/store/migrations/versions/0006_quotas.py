@@ -1,0 +1,48 @@
+"""Invitations, how much users' and rooms' messages take up, and indexes to count the rooms of a user."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "gateway_0006"
+down_revision = "gateway_0005"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "invitations",
+        sa.Column("room_id", sa.Integer, sa.ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("user_id", sa.Text, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("inviter_id", sa.Text, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("invited_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("invitations_of_user", "invitations", ["user_id"])
+    op.create_index("invitations_by_inviter", "invitations", ["inviter_id"])
+    op.drop_index("memberships_of_user", "memberships")
+    op.create_index("memberships_of_user", "memberships", ["user_id", "role"])
+    op.create_index("memberships_by_role", "memberships", ["room_id", "role", "joined_at"])
+    for table in ("rooms", "users"):
+        op.add_column(table, sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    _count("rooms", "room_id")
+    _count("users", "sender_id")
+
+
+def downgrade() -> None:
+    for table in ("users", "rooms"):
+        op.drop_column(table, "stored_bytes")
+    op.drop_index("memberships_by_role", "memberships")
+    op.drop_index("memberships_of_user", "memberships")
+    op.create_index("memberships_of_user", "memberships", ["user_id"])
+    op.drop_table("invitations")
+
+
+def _count(table: str, key: str) -> None:
+    """Count what the messages that are there take up, as `gateway.store.storage` does."""
+    size = " + ".join(["200", *(f"coalesce({_octets(column)}, 0)" for column in ("text", "body"))])
+    sums = f"SELECT {key} AS id, sum({size}) AS stored FROM messages GROUP BY {key}"  # noqa: S608 - names of ours
+    op.execute(f"UPDATE {table} SET stored_bytes = sums.stored FROM ({sums}) AS sums WHERE {table}.id = sums.id")  # noqa: S608
+
+
+def _octets(column: str) -> str:
+    if op.get_bind().dialect.name == "sqlite":
+        return f"length(CAST({column} AS BLOB))"
+    return f"octet_length({column})"

@@ -1,0 +1,66 @@
+"""How much messages take up: of each user, and in each room.
+
+Both sums are kept beside the user and the room, in the transaction that changes the messages, so that nothing has to
+be added up to know them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, Update, cast, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store.prepared import Statement, items
+from gateway.store.tables import messages, rooms, users
+
+MESSAGE_BYTES = 200
+"""What a message takes up besides what it says: its other columns, and its places in three indexes."""
+
+
+def size_of(text: str | None, body: Any) -> int:
+    """Return how many bytes a message takes up that says this."""
+    said = b"" if text is None else text.encode()
+    return MESSAGE_BYTES + len(said) + (0 if body is None else len(orjson.dumps(body)))
+
+
+async def give_back(connection: AsyncConnection, room_id: int, condition: ColumnElement[bool]) -> None:
+    """Take messages of a room, which are about to be removed, off the sums of the room and of their senders."""
+    size = func.sum(_size(connection.dialect.name))
+    query = select(messages.c.sender_id, size).where(messages.c.room_id == room_id, condition)
+    sums = [
+        (sender_id, int(size)) for sender_id, size in await connection.execute(query.group_by(messages.c.sender_id))
+    ]
+    less = {"stored_bytes": rooms.c.stored_bytes - sum(size for _, size in sums)}
+    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(less))
+    if sums:
+        given_back = sorted_items((sender_id, -size) for sender_id, size in sums)
+        await connection.execute(_add(connection.dialect.name), {"items": given_back})
+
+
+def sorted_items(more: Iterable[tuple[str, int]]) -> str:
+    """Write users and what is added to their sums, as `ADD` takes it."""
+    # In one order, so that two nodes never wait for each other.
+    return orjson.dumps(sorted(more)).decode()
+
+
+def _add(database: str) -> Update:
+    user_id, more = items(database, Text(), BigInteger())
+    change = update(users).where(users.c.id == user_id).values(stored_bytes=users.c.stored_bytes + more)
+    return change.returning(users.c.id, users.c.stored_bytes)
+
+
+ADD = Statement(_add)
+"""Adds to the sums of users, and returns what they are then."""
+
+
+def _size(database: str) -> ColumnElement[int]:
+    """Return what `size_of` does, of a row."""
+    said = (func.coalesce(_octets(column, database), 0) for column in (messages.c.text, messages.c.body))
+    size: ColumnElement[int] = sum(said, start=literal(MESSAGE_BYTES))
+    return size
+
+
+def _octets(column: ColumnElement[Any], database: str) -> ColumnElement[int]:
+    # SQLite has `octet_length` only since 3.43.
+    return func.length(cast(column, LargeBinary)) if database == "sqlite" else func.octet_length(column)

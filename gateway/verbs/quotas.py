@@ -1,0 +1,52 @@
+"""How many rooms and invitations one user, and one room, may have.
+
+They are counted in the transaction that adds one, with the users locked whom it concerns: so none can be added between.
+No count goes further than the quota.
+"""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.settings import Settings
+from gateway.store import invitations, rooms, users
+from gateway.store.users import UserRow
+from handlers.errors import QuotaExceeded
+from schemas.messages.rooms import Role
+
+
+async def check_entering(connection: AsyncConnection, settings: Settings, user_id: str, role: Role) -> None:
+    """Raise `QuotaExceeded` if the asking user may be in no further room, or may not have this role in one."""
+    await users.lock(connection, user_id)
+    limit = settings.max_rooms_joined
+    if limit and await rooms.count_of_user(connection, user_id, limit) == limit:
+        raise QuotaExceeded(f"you are in {limit} rooms, the most that one user may be in; leave one first")
+    if role == "owner" and await _owns_all(connection, settings, user_id):
+        limit = settings.max_rooms_owned
+        raise QuotaExceeded(f"you own {limit} rooms, the most that one user may own; leave or delete one first")
+
+
+async def check_owner(connection: AsyncConnection, settings: Settings, user: UserRow) -> None:
+    """Raise `QuotaExceeded` if another user may own no further room."""
+    await users.lock(connection, user.id)
+    if await _owns_all(connection, settings, user.id):
+        raise QuotaExceeded(f"`{user.name}` owns {settings.max_rooms_owned} rooms, the most that one user may own")
+
+
+async def check_inviting(
+    connection: AsyncConnection, settings: Settings, room_id: int, inviter_id: str, user: UserRow
+) -> None:
+    """Raise `QuotaExceeded` if too many invitations wait: in the room, of the inviter or for the user."""
+    await users.lock(connection, inviter_id, user.id)
+    limit = settings.max_invitations_per_room
+    if limit and await invitations.count_in_room(connection, room_id, limit) == limit:
+        raise QuotaExceeded(f"{limit} invitations to this room wait, the most that may; take one back with `room.kick`")
+    limit = settings.max_invitations_per_inviter
+    if limit and await invitations.count_by_inviter(connection, inviter_id, limit) == limit:
+        raise QuotaExceeded(f"{limit} of your invitations wait, the most that one user may have sent")
+    limit = settings.max_invitations_per_user
+    if limit and await invitations.count_of_user(connection, user.id, limit) == limit:
+        raise QuotaExceeded(f"{limit} invitations wait for `{user.name}`, the most that may wait for one user")
+
+
+async def _owns_all(connection: AsyncConnection, settings: Settings, user_id: str) -> bool:
+    limit = settings.max_rooms_owned
+    return limit > 0 and await rooms.count_of_user(connection, user_id, limit, "owner") == limit

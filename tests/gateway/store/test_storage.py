@@ -1,0 +1,208 @@
+"""What messages take up: the sums of users and rooms are what adding up would give, whatever happens at once."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from alembic import command
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store import invitations, pruning, rooms, users, versions, writes
+from gateway.store.engine import Database
+from gateway.store.messages import message_id
+from gateway.store.storage import MESSAGE_BYTES, size_of
+from gateway.store.tables import messages
+from gateway.store.writes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas
+from gateway.verbs import quotas
+from handlers.errors import QuotaExceeded
+from tests.server import settings_for_tests
+
+SAYINGS = [
+    ("hi", None),
+    ('Grüße 😀\n\t"', None),
+    (None, {"ü": [1, 2.5, None, "😀", {"a": -0.0}]}),
+    (None, "x"),
+    (None, 0),
+]
+"""What messages say, as a text or a body."""
+
+
+async def sums(connection: AsyncConnection, table: str) -> dict[str, int]:
+    """Give what is kept of users or rooms, by name, where it is anything."""
+    found = await connection.execute(text(f"SELECT name, stored_bytes FROM {table} WHERE stored_bytes != 0"))
+    return {row.name: row.stored_bytes for row in found}
+
+
+async def check(database: Database) -> None:
+    """Compare the sums with what the messages that are there take up."""
+    of_rooms: Counter[str] = Counter()
+    of_users: Counter[str] = Counter()
+    async with database.read() as connection:
+        for room, user, said, body in await connection.execute(
+            text(
+                "SELECT rooms.name, users.name, messages.text, messages.body FROM messages"
+                " JOIN rooms ON rooms.id = room_id JOIN users ON users.id = sender_id"
+            )
+        ):
+            size = MESSAGE_BYTES + len((said or "").encode()) + len((body or "").encode())
+            of_rooms[room] += size
+            of_users[user] += size
+        assert await sums(connection, "rooms") == of_rooms
+        assert await sums(connection, "users") == of_users
+
+
+async def people(database: Database, *names: str) -> list[users.UserRow]:
+    async with database.write() as connection:
+        return [await users.add(connection, name=name, password_hash="x", now=0) for name in names]
+
+
+async def make_room(database: Database, name: str, *members: users.UserRow) -> rooms.RoomRow:
+    """Make a room; the first of the members owns it."""
+    async with database.write() as connection:
+        room = await rooms.add(connection, name=name, now=0)
+        for number, member in enumerate(members):
+            await rooms.enter(connection, room, member.id, "member" if number else "owner", 0)
+    return room
+
+
+async def apply(database: Database, *changes: Change, bound: StorageQuotas = NO_QUOTAS) -> list[writes.Outcome]:
+    return await database.carry_out(writes.apply(changes, 1, bound))
+
+
+async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages(database: Database) -> None:
+    alice, bob = await people(database, "alice", "bob")
+    both = (alice, bob)
+    for name in ("a", "b"):
+        room = await make_room(database, name, alice, bob)
+        sends = [Send(name, user.id, user.name, *saying) for user in both for saying in SAYINGS]
+        await apply(database, *sends)
+        await check(database)
+        ids = [message_id(room.epoch, offset) for offset in range(1, 11)]
+        await apply(
+            database,
+            Edit(name, alice.id, ids[0], "longer than before", None),
+            Edit(name, alice.id, ids[0], "and again", None),
+            Edit(name, alice.id, ids[2], "short", None),
+            Edit(name, alice.id, ids[5], "not hers", None),
+            Delete(name, alice.id, ids[6]),  # of bob
+            Delete(name, alice.id, ids[6]),
+            Delete(name, bob.id, ids[7]),
+            Send(name, bob.id, "bob", "once more", None, client_id="x"),
+            Send(name, bob.id, "bob", "once more", None, client_id="x"),
+        )
+        await check(database)
+    async with database.write() as connection:
+        assert await pruning.prune(connection, room.id, before=None, keep=3, limit=4) == 4
+    await check(database)
+    async with database.write() as connection:
+        await rooms.remove(connection, room.id)
+    await check(database)
+
+
+async def test_an_edit_back_to_what_a_message_said_changes_no_sum(database: Database) -> None:
+    (alice,) = await people(database, "alice")
+    room = await make_room(database, "a", alice)
+    for offset, saying in enumerate(SAYINGS):
+        at = message_id(room.epoch, 3 * offset + 1)
+        await apply(database, Send("a", alice.id, "alice", *saying))
+        await apply(database, Edit("a", alice.id, at, "something else", None))
+        await apply(database, Edit("a", alice.id, at, *saying))
+        await check(database)
+    async with database.read() as connection:
+        assert await sums(connection, "users") == {"alice": sum(size_of(*saying) for saying in SAYINGS)}
+
+
+async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one_quota(store_url: str) -> None:
+    # Two databases: as of two nodes, which share nothing but the store.
+    nodes = [Database(store_url) for _ in range(2)]
+    await nodes[0].upgrade()
+    alice, bob = await people(nodes[0], "alice", "bob")
+    names = [f"room-{number}" for number in range(24)]
+    for name in names:
+        await make_room(nodes[0], name, alice, bob)
+    size = size_of("hi", None)
+    bound = StorageQuotas(per_user=10 * size)
+
+    async def send(node: Database, name: str, *senders: users.UserRow) -> list[bool]:
+        changes = [Send(name, sender.id, sender.name, "hi", None) for sender in senders]
+        try:
+            outcomes = await apply(node, *changes, bound=bound)
+        except QuotaExceeded:
+            return [False]  # the other node was faster, and nothing was written
+        return [isinstance(outcome, writes.Written) for outcome in outcomes]
+
+    taken = await asyncio.gather(*(send(nodes[number % 2], name, alice) for number, name in enumerate(names)))
+    assert sum(sum(each) for each in taken) == 10
+    # The users of a batch are changed in one order, whatever the order of its messages: nobody waits for a deadlock.
+    async with asyncio.timeout(10):
+        mixed = [(bob, alice) if number % 2 else (alice, bob) for number in range(len(names))]
+        await asyncio.gather(
+            *(apply(nodes[n % 2], *(Send(names[n], u.id, u.name, "hi", None) for u in mixed[n])) for n in range(24))
+        )
+    await check(nodes[0])
+    for node in nodes:
+        await node.close()
+
+
+async def test_an_upgrade_counts_what_is_there(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(versions._config(sync), "gateway_0005"))
+        for name in ("alice", "bob"):
+            values = {"id": name, "hash": "x", "scopes": "", "no": False}
+            await connection.execute(
+                text(
+                    "INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)"
+                    " VALUES (:id, :id, :hash, :scopes, :no, 0)"
+                ),
+                values,
+            )
+        for number, name in enumerate(("a", "b", "empty")):
+            await connection.execute(
+                text(
+                    'INSERT INTO rooms (id, name, private, epoch, "offset", created_at)'
+                    " VALUES (:id, :name, :no, 'x', 0, 0)"
+                ),
+                {"id": number, "name": name, "no": False},
+            )
+        rows = [
+            {
+                "room_id": room,
+                "offset": offset,
+                "changed": offset,
+                "sender_id": sender,
+                "text": said,
+                "body": body,
+                "sent_at": 0,
+            }
+            for room in (0, 1)
+            for offset, (sender, (said, body)) in enumerate(
+                [(sender, saying) for sender in ("alice", "bob") for saying in SAYINGS], room
+            )
+        ]
+        await connection.execute(insert(messages), rows)
+    await database.upgrade()
+    await check(database)
+
+
+async def test_two_nodes_that_invite_a_user_at_once_keep_to_one_quota(store_url: str, tmp_path: Path) -> None:
+    nodes = [Database(store_url) for _ in range(2)]
+    await nodes[0].upgrade()
+    invited, *inviters = await people(nodes[0], *(f"user-{number}" for number in range(25)))
+    made = [await make_room(nodes[0], inviter.name, inviter) for inviter in inviters]
+    settings = settings_for_tests(tmp_path, max_invitations_per_user=10)
+
+    async def invite(node: Database, room: rooms.RoomRow, inviter: users.UserRow) -> bool:
+        try:
+            async with node.write() as connection:
+                await quotas.check_inviting(connection, settings, room.id, inviter.id, invited)
+                await invitations.add(connection, room.id, invited.id, inviter.id, 0)
+        except QuotaExceeded:
+            return False
+        return True
+
+    pairs = enumerate(zip(made, inviters, strict=True))
+    done = await asyncio.gather(*(invite(nodes[number % 2], room, inviter) for number, (room, inviter) in pairs))
+    assert sum(done) == 10
+    for node in nodes:
+        await node.close()
