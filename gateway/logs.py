@@ -4,12 +4,26 @@ import json
 import logging
 import logging.config
 import re
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
 from urllib.parse import unquote_plus
+
+from gateway.folding import Folding, LeftOut
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the HTTP request or WebSocket connection that is being served."""
+
+client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
+"""The address, as limits count it, of the client that is being served; None while no client is."""
+
+LINES_A_MINUTE = 60
+"""Lines of one kind that one address can cause in a minute. A kind is one place in the code."""
+
+TRACEBACKS_A_MINUTE = 5
+"""The same for lines with a traceback, which is some kilobytes long."""
 
 _CREDENTIALS = re.compile(
     # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.
@@ -117,6 +131,55 @@ def _redact_argument(argument: object) -> object:
     return argument if isinstance(argument, int | float) else redact(str(argument))
 
 
+class FoldingHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error. What one client causes again and again is written a few times a minute, then counted.
+
+    DEBUG and TRACE, and uvicorn's access log, are written whole: an operator asks for those lines.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lines = Folding(LINES_A_MINUTE)
+        self._tracebacks = Folding(TRACEBACKS_A_MINUTE)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, after what is to be said of those that were left out; or leave it out."""
+        now = self._clock()
+        for folding in (self._lines, self._tracebacks):
+            self._say_left_out(folding.left_out(now))
+        if record.levelno < logging.INFO or record.name == "uvicorn.access":
+            super().emit(record)
+            return
+        folding = self._tracebacks if record.exc_info else self._lines
+        if folding.admits(_kind_of(record), client_address.get(), now):
+            super().emit(record)
+
+    def close(self) -> None:
+        """Write what is still to be said, and close."""
+        self._say_left_out([*self._lines.left_out(), *self._tracebacks.left_out()])
+        super().close()
+
+    def _say_left_out(self, left_out: list[LeftOut]) -> None:
+        for kind, address, count in left_out:
+            assert isinstance(kind, _Kind)  # noqa: S101 - made by `_kind_of`
+            client = "" if address is None else f" that {address} caused"
+            message = f"left out {count} more lines like {kind.like!r}{client}"
+            super().emit(logging.LogRecord(kind.logger, kind.level, __file__, 0, message, None, None))
+
+
+class _Kind(NamedTuple):
+    logger: str
+    level: int
+    like: str
+
+
+def _kind_of(record: logging.LogRecord) -> _Kind:
+    """Return the kind of a line: its template, or its place in the code where it may be written together already."""
+    like = str(record.msg) if record.args else f"{record.filename}:{record.lineno}"
+    return _Kind(record.name, record.levelno, like)
+
+
 class NoVersionComplaint(logging.Filter):
     """Drops the one warning that passlib 1.7.4 gives about every bcrypt since 4.1, which it works with."""
 
@@ -183,7 +246,7 @@ def configure_logs(level: str, form: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": {"()": formatter}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "handlers": {"stderr": {"()": FoldingHandler, "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
                 # At DEBUG the first two write a line per statement or frame, which drowns everything else.

@@ -6,9 +6,11 @@ import time
 from collections.abc import Awaitable
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.logs import request_id
+from gateway.caller import address_of
+from gateway.logs import client_address, request_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -50,6 +52,7 @@ class RequestContext:
             await send(message)
 
         request_id.set(given)
+        client_address.set(address_of(HTTPConnection(scope)))
         return self.app(scope, receive, send_with_headers)
 
 

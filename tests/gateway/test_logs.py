@@ -5,11 +5,21 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from uvicorn.logging import AccessFormatter
 
-from gateway.logs import JsonFormatter, RedactingFilter, TextFormatter, redact
+from gateway.logs import (
+    LINES_A_MINUTE,
+    TRACEBACKS_A_MINUTE,
+    FoldingHandler,
+    JsonFormatter,
+    RedactingFilter,
+    TextFormatter,
+    client_address,
+    redact,
+)
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 
@@ -203,3 +213,79 @@ async def test_no_credential_of_any_carrier_reaches_any_log_line(
     assert "[redacted]" in log
     found = {secret[start : start + 20] for secret in secrets for start in range(len(secret) - 19)}
     assert [line for line in log.splitlines() if any(part in line for part in found)] == []
+
+
+class Log:
+    """What the command writes to standard error, at a time of the test's choice."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.handler = FoldingHandler(lambda: self.now)
+        self.handler.setFormatter(TextFormatter())
+        self.written = io.StringIO()
+        self.handler.setStream(self.written)
+
+    def write(self, message: str, *args: object, by: str | None = None, **more: Any) -> None:
+        """Write a line that a client at this address has caused."""
+        token = client_address.set(by)
+        record = _record(message, *args, exc_info=more.pop("exc_info", False))
+        vars(record).update(more)
+        self.handler.handle(record)
+        client_address.reset(token)
+
+    def lines(self) -> list[str]:
+        """Take what has been written, without times."""
+        written, self.written = self.written, io.StringIO()
+        self.handler.setStream(self.written)
+        return [line.partition(" - ")[2] for line in written.getvalue().splitlines()]
+
+
+def test_one_client_cannot_flood_the_log_and_the_lines_of_others_are_written() -> None:
+    log = Log()
+    for number in range(1000):
+        log.write("refused a WebSocket: %s", number, by="192.0.2.1")
+    log.write("refused a WebSocket: %s", "another", by="192.0.2.2")
+    log.write("the bus is back")
+    lines = log.lines()
+    assert lines[:LINES_A_MINUTE] == [f"a.logger: refused a WebSocket: {number}" for number in range(LINES_A_MINUTE)]
+    assert lines[LINES_A_MINUTE:] == ["a.logger: refused a WebSocket: another", "a.logger: the bus is back"]
+    log.now = 61
+    log.write("the bus is away")
+    assert log.lines() == [
+        f"a.logger: left out {1000 - LINES_A_MINUTE} more lines like 'refused a WebSocket: %s' that 192.0.2.1 caused",
+        "a.logger: the bus is away",
+    ]
+
+
+def test_what_was_left_out_is_said_at_the_end_too() -> None:
+    log = Log()
+    for _ in range(LINES_A_MINUTE + 5):
+        log.write("refused %s", "x", by="192.0.2.1")
+    log.lines()
+    log.handler.close()
+    assert "left out 5 more lines like 'refused %s' that 192.0.2.1 caused" in log.written.getvalue()
+
+
+def test_lines_that_are_put_together_before_are_of_one_kind_by_their_place_in_the_code() -> None:
+    log = Log()
+    for number in range(1000):
+        log.write(f"Task exception was never retrieved: <Task {number}>")
+    assert len(log.lines()) == LINES_A_MINUTE
+
+
+def test_of_tracebacks_few_are_written() -> None:
+    log = Log()
+    for _ in range(100):
+        try:
+            int("not a number")
+        except ValueError:
+            log.write("a handler failed", by="192.0.2.1", exc_info=True)
+    assert log.written.getvalue().count("Traceback") == TRACEBACKS_A_MINUTE
+
+
+@pytest.mark.parametrize("asked_for", [{"levelno": logging.DEBUG}, {"name": "uvicorn.access"}])
+def test_what_an_operator_asks_for_is_written_whole(asked_for: dict[str, Any]) -> None:
+    log = Log()
+    for number in range(1000):
+        log.write("GET %s", number, by="192.0.2.1", **asked_for)
+    assert len(log.lines()) == 1000

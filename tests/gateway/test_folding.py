@@ -1,0 +1,48 @@
+"""What repeats is said a few times a minute, and then counted."""
+
+import pytest
+
+from gateway import folding
+from gateway.folding import Folding, LeftOut
+
+MINUTE = 60.0
+
+
+def test_the_first_lines_of_a_minute_are_written_and_the_others_are_counted() -> None:
+    lines = Folding(3)
+    assert [lines.admits("refused", "192.0.2.1", now) for now in range(10)] == [True] * 3 + [False] * 7
+    assert lines.left_out(MINUTE - 1) == []
+    assert lines.left_out(MINUTE) == [LeftOut("refused", "192.0.2.1", 7)]
+    assert lines.left_out(MINUTE) == []
+    assert lines.admits("refused", "192.0.2.1", MINUTE)
+
+
+def test_a_count_is_not_lost_when_the_next_minute_begins_before_anybody_asks() -> None:
+    lines = Folding(1)
+    assert [lines.admits("refused", "192.0.2.1", now) for now in (0, 1, MINUTE, MINUTE + 1)] == [True, False] * 2
+    assert lines.left_out() == [LeftOut("refused", "192.0.2.1", 1)] * 2
+
+
+def test_each_kind_and_each_address_is_counted_apart() -> None:
+    lines = Folding(1)
+    pairs = [(kind, address) for kind in ("refused", "ended") for address in ("192.0.2.1", "192.0.2.2", None)]
+    assert all(lines.admits(*pair, 0) for pair in pairs)
+    assert not any(lines.admits(*pair, 1) for pair in pairs)
+    assert lines.left_out(MINUTE + 1) == [LeftOut(*pair, 1) for pair in pairs]
+
+
+def test_of_a_kind_with_few_lines_nothing_is_said() -> None:
+    lines = Folding(2)
+    assert lines.admits("refused", None, 0)
+    assert lines.admits("refused", None, 1)
+    assert lines.left_out() == []
+
+
+def test_a_flood_from_many_addresses_takes_no_more_memory_and_writes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "MAX_PAIRS", 100)
+    lines = Folding(2)
+    written = sum(lines.admits("refused", f"192.0.2.{number}", 0) for number in range(10_000))
+    assert written == 100 + 2
+    assert len(lines._minutes) == 101
+    assert lines.left_out(MINUTE) == [LeftOut("refused", None, 10_000 - written)]
+    assert len(lines._minutes) == 0
