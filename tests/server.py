@@ -133,7 +133,12 @@ def running_gateway(
         with contextlib.suppress(SystemExit):
             await task
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="gateway")
+    def run() -> None:
+        # The loop that `gateway serve` has: uvloop, which differs where a socket is gone.
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run, name="gateway")
     thread.start()
     try:
         assert started.wait(START_SECONDS)

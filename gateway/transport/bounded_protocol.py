@@ -11,6 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidMessage, SecurityError
 from websockets.frames import Close as WireClose
@@ -62,6 +63,10 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Take an ASGI event from the application."""
+        if self.transport.is_closing() and not self.handshake_complete:
+            # uvicorn 0.54 would drop the first of them and log an error for the next.
+            self.handshake_complete = True
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True  # uvicorn 0.54 would log an error for each handshake that is refused so

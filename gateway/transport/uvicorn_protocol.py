@@ -30,6 +30,7 @@ except ImportError:
 from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
 from gateway.transport.handover import plain_request, skip_request
+from gateway.transport.lost import LOST
 from gateway.transport.readers import DISCONNECT, Event
 from gateway.transport.writers import nothing
 
@@ -148,8 +149,9 @@ class Direct:
         self.arrival = inbox.arrival
 
     def end(self) -> None:
-        """Let whoever writes know that there is nobody to write to, and let go of it."""
-        self.ready = True
+        """Drop what is written from now on, let the outbox know, and let go of it and of the socket."""
+        self.closed = self.ready = True
+        self._transport = LOST
         self.on_ready()
         self.on_ready = nothing
 
@@ -238,6 +240,7 @@ class GatewayProtocol(BoundedProtocol):
 
         What each has of the other is let go of, so that nothing has to wait for the garbage collector.
         """
+        self.transport = LOST
         held, self._held = self._held, b""
         if held:
             WebSocketsSansIOProtocol.data_received(self, held)  # it came before the end, and is handled before it

@@ -1,0 +1,99 @@
+"""Clients that vanish, by a reset or a plain end, in every state of a request or a connection: nobody else notices."""
+
+import asyncio
+import json
+import logging
+import random
+import socket
+import struct
+import time
+
+import pytest
+
+from gateway.transport.lost import LOST
+from tests.client import PASSWORD, App
+from tests.conftest import OwnGateway
+from tests.server import Gateway
+from tests.waiting import until
+from tests.wire import BINARY, CLOSE, PING, frame, handshake
+
+TIMES = 6
+"""How often each of them vanishes in each way."""
+
+HEAD = b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+FORM = f"username=alice&password={PASSWORD.replace(' ', '+')}".encode()
+LOG_IN = HEAD + b"Content-Length: %d\r\n\r\n" % len(FORM) + FORM
+TALK = b"".join(
+    frame(json.dumps({"type": type, "id": 1, "data": {"room": "lobby"} | more}))
+    for type, more in (("room.join", {}), ("chat.send", {"text": "hi"}), ("room.leave", {}))
+)
+
+
+def requests(token: str) -> dict[str, list[bytes]]:
+    """What clients have sent when they vanish: bytes, and bytes for after the first answer."""
+    me = f"GET /users/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    return {
+        "nothing": [],
+        "half a head": [LOG_IN[:30]],
+        "a request": [me],
+        "a log-in": [LOG_IN],
+        "half a form": [LOG_IN[:-10]],
+        "half a chunk": [HEAD + b"Transfer-Encoding: chunked\r\n\r\n10\r\nusername"],
+        "half of some JSON": [b"POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"],
+        "a head that waits to be told to go on": [HEAD + b"Expect: 100-continue\r\nContent-Length: 30\r\n\r\n"],
+        "several requests at once": [LOG_IN * 3 + me],
+        "half a handshake": [handshake(token)[:50]],
+        "a handshake": [handshake(token)],
+        "a bad handshake": [handshake("bad")],
+        "a handshake without a credential": [handshake(token).replace(b"?token=" + token.encode(), b"")],
+        "a handshake in the wrong place": [handshake(token).replace(b"/ws/chat", b"/ws/nowhere")],
+        "a handshake and messages": [handshake(token) + TALK],
+        "messages": [handshake(token), TALK],
+        "half a message": [handshake(token), TALK[:20]],
+        "pings and a close": [handshake(token), TALK + frame(b"", PING) * 3 + frame(b"\x03\xe8", CLOSE)],
+        "nonsense": [handshake(token), frame(b"\xff\xff") + frame(b"\xff", BINARY) + b"\xff\xff\xff\xff"],
+        "a goodbye": [handshake(token), frame('{"type":"bye"}')],
+    }
+
+
+def vanish(gateway: Gateway, parts: list[bytes], *, reset: bool, after: float) -> None:
+    """Connect, send, and go without a word."""
+    with socket.create_connection((gateway.host, gateway.port), timeout=5) as client:
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for number, part in enumerate(parts):
+            if number:
+                client.recv(16)
+            client.sendall(part)
+        time.sleep(after)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_whoever_vanishes_in_whatever_state_leaves_no_error_in_the_log(
+    own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture, loop: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway = own_gateway(options={"loop": loop}, max_connections_per_user=0)
+    async with App(gateway) as app:
+        chance = random.Random(12)
+        for what, parts in requests(await app.token("alice")).items():
+            for number in range(2 * TIMES):
+                # At once, or in the middle of what the gateway does about it.
+                after = chance.choice([0, chance.uniform(0, 0.004)])
+                await asyncio.to_thread(vanish, gateway, parts, reset=bool(number % 2), after=after)
+            bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
+            assert not bad, (what, bad[0].getMessage(), bad[0].exc_text)
+        await until(lambda: not gateway.services.connections.count)
+        async with app.in_room("alice", "lobby") as client:
+            await client.say("lobby", "still here")
+    bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
+    assert not bad, bad[0].getMessage()
+
+
+def test_a_transport_that_is_lost_takes_everything_and_does_nothing() -> None:
+    LOST.write(b"hi")
+    LOST.pause_reading()
+    LOST.resume_reading()
+    LOST.close()
+    LOST.abort()
+    assert (LOST.is_closing(), LOST.get_write_buffer_size()) == (True, 0)
