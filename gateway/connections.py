@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from gateway import faults
 from gateway.bus.base import BusEvent, Revoked
 from gateway.clock import Clock
 from gateway.cluster.rates import MakeBuckets, own_buckets
 from gateway.cluster.roster import Roster
+from gateway.faults import contained
 from gateway.limits import Allowance, TokenBuckets
-from gateway.rooms.audience import CHUNK, Audience, Hearer
+from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
 from gateway.settings import Settings
 from gateway.transport.frames import Frame
 from handlers.errors import RateLimited
@@ -145,7 +147,7 @@ class Connections:
             return len(self._everyone)
         to = self.of_user(user_id)
         for connection in to:
-            connection.deliver(frame)
+            give_frame(frame, connection)
         return len(to)
 
     def of_user(self, user_id: str) -> tuple[Connection, ...]:
@@ -164,7 +166,7 @@ class Connections:
         """Close the connections of sessions that have ended."""
         for connection in self.of_user(revoked.user_id):
             if revoked.sessions is None or connection.sid in revoked.sessions:
-                connection.end(Close.TOKEN_REVOKED)
+                _end(connection)
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, to come back each at its own moment, and wait until they are gone.
@@ -177,12 +179,14 @@ class Connections:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for number, each in enumerate((*self._strangers, *self._list()), 1):
-                    each.hang_up(*self._sent_away())
+                    with contained("connections"):
+                        each.hang_up(*self._sent_away())
                     if not number % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
         for left in (*self._strangers, *self._list()):
-            left.cut_off()  # does not read, or is at something that takes too long
+            with contained("connections"):
+                left.cut_off()  # does not read, or is at something that takes too long
 
     def _look_if_empty(self) -> None:
         if not self._everyone and not self._strangers:
@@ -194,3 +198,12 @@ class Connections:
     def _sent_away(self) -> tuple[Close, int]:
         """Why, and after how many milliseconds to come back."""
         return Close.DRAINING, secrets.randbelow(self._spread)
+
+
+def _end(connection: Connection) -> None:
+    try:
+        connection.end(Close.TOKEN_REVOKED)
+    except Exception as fault:  # it must not stay, and neither must the others
+        faults.note("connections", fault)
+        with contained("connections"):
+            connection.cut_off()

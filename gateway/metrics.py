@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway import faults
 from gateway.services import Services
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
@@ -58,6 +59,14 @@ def _of_clients(services: Services) -> Iterator[Metric]:
     for kind, count in services.counts.handled.items():
         handled.add_metric((names.get(kind, "refused"),), count)
     yield handled
+    contained = CounterMetricFamily(
+        "gateway_faults_contained",
+        "Faults that a loop which serves many has contained, by loop: each is a mistake of ours, and in the log.",
+        labels=("loop",),
+    )
+    for loop, count in faults.counts.items():
+        contained.add_metric((loop,), count)
+    yield contained
 
 
 def _of_rooms(services: Services) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
 from gateway.caller import address_of
 from gateway.clock import milliseconds
+from gateway.faults import contained
 from gateway.limits import Allowance, TokenBucket
 from gateway.logs import request_id
 from gateway.services import Services, services_of
@@ -166,14 +167,16 @@ class ChatSession:
         if self._expiry is not None:
             self._expiry.cancel()
         self._hear_no_room()
-        self.services.presence.depart(self)
+        with contained("presence"):
+            self.services.presence.depart(self)
 
     def _encode(self, event: Event) -> Frame:
         return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
 
     def _hear_no_room(self) -> None:
         for room in tuple(self.joined):
-            self.services.hub.leave(room, self)
+            with contained("rooms"):  # it must leave all others, and be gone
+                self.services.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS

@@ -145,6 +145,7 @@ class GatewayWebSocket(WebSocket):
         """End without waiting for anything."""
         self.outbox.abandon()
         self._writer.abort()
+        self._reader.wake()  # where a writer cannot cut the connection, the end of the endpoint does
 
     async def finish(self) -> None:
         """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""

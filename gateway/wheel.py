@@ -1,11 +1,10 @@
 """Timers for many: one tick a second serves every connection's."""
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+from gateway.faults import contained
 
 CHUNK = 256
 """Timers that are called before the loop has its turn: many fall due at once when many have gone at once."""
@@ -55,10 +54,8 @@ class Wheel:
     def _call_some(self) -> None:
         some, self._late = self._late[:CHUNK], self._late[CHUNK:]
         for timer in some:
-            try:
+            with contained("timers"):
                 timer.call_now()
-            except Exception:
-                logger.exception("a timer failed")
         if self._late:
             asyncio.get_running_loop().call_soon(self._call_some)
 

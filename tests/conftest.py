@@ -5,6 +5,7 @@ a `store_url`. All other tests run on SQLite.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from gateway import faults
 from gateway.bus import redis as redis_bus
+from gateway.folding import Folding
 from gateway.store.engine import Database
 from tests.client import App
 from tests.postgres import any_postgres, fresh_database
@@ -52,6 +55,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def store(request: pytest.FixtureRequest) -> str:
     """The kind of store that this test runs on."""
     return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def fresh_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with no faults counted and none logged, as a process does."""
+    monkeypatch.setattr(faults, "counts", Counter())
+    monkeypatch.setattr(faults, "_folding", Folding(faults.LINES_A_MINUTE))
 
 
 @pytest.fixture(scope="session")

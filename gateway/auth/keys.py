@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from gateway.auth.key_files import SECRET_KID, KeyFile, can_sign, contents, read_folder, read_secret
 from gateway.auth.signatures import Key
+from gateway.faults import contained
 from gateway.settings import Settings
 from gateway.startup import StartError
 from gateway.tasks import stop
@@ -111,4 +112,5 @@ class KeyWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(REREAD_SECONDS)
-            await self.look()
+            with contained("keys"):
+                await self.look()

@@ -10,6 +10,7 @@ import httpx2
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
 from gateway.auth.signatures import Key, UnfitKey
 from gateway.clock import Clock
+from gateway.faults import contained
 from gateway.outside import Issuer
 from gateway.settings import Settings
 from gateway.tasks import stop
@@ -76,7 +77,8 @@ class PublishedKeys:
 
     async def _refresh(self) -> None:
         while True:
-            await self._fetch_if_due()
+            with contained("keys"):
+                await self._fetch_if_due()
             wait = self._refresh_seconds if self._answered else REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
             await asyncio.sleep(wait)
 

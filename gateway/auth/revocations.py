@@ -8,12 +8,15 @@ somebody deleted, and what came at a time that the clocks of two machines do not
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 
+from gateway import faults
 from gateway.batches import batches
 from gateway.bus.base import Revoked
 from gateway.clock import Clock, milliseconds
 from gateway.connections import Connections
+from gateway.faults import contained
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.tasks import stop
@@ -71,12 +74,8 @@ class Revocations:
     async def _look_at_all(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AT_ALL_SECONDS)
-            try:
+            with contained("revocations"), suppress(Unavailable):  # logged by the store; there will be another time
                 await self.close_dead()
-            except Unavailable:
-                pass  # logged by the store; there will be another time
-            except Exception:
-                logger.exception("could not look whether all sessions are alive; it is tried again")
 
     async def _look(self) -> None:
         looked_at = milliseconds(self._clock)
@@ -86,11 +85,9 @@ class Revocations:
             if self._connections.count:
                 try:
                     await self._close_ended(looked_at - OVERLAP_MILLISECONDS)
-                except Unavailable:
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                except Exception:
-                    logger.exception("could not look for sessions that have ended; it is tried again")
+                except Exception as fault:
+                    if not isinstance(fault, Unavailable):
+                        faults.note("revocations", fault)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
             looked_at = now
@@ -102,12 +99,8 @@ class Revocations:
     async def _prune(self) -> None:
         while True:
             before = milliseconds(self._clock) - KEEP_MILLISECONDS
-            try:
+            with contained("revocations"), suppress(Unavailable):  # logged by the store; there will be another time
                 removed = await self._database.transact(partial(logins.prune, before=before))
                 if removed:
                     logger.info("removed %d logins that ended over a day ago", removed)
-            except Unavailable:
-                pass  # logged by the store; there will be another time
-            except Exception:
-                logger.exception("could not remove logins that ended long ago; it is tried again")
             await asyncio.sleep(PRUNE_SECONDS)

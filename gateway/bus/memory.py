@@ -1,6 +1,8 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
+from gateway import faults
 from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.faults import contained
 
 
 class MemoryBus:
@@ -11,6 +13,7 @@ class MemoryBus:
         self.waiting = 0
         self._receive: Receive | None = None
         self._revoke: Revoke | None = None
+        self._missed: Missed | None = None
 
     @property
     def is_up(self) -> bool:
@@ -23,21 +26,28 @@ class MemoryBus:
         return False
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Begin to give events to `receive`, and revocations to `revoke`. Nothing is ever missed."""
+        """Begin to give events to `receive`, revocations to `revoke`, and to `missed` what `receive` has failed at."""
         self._receive = receive
         self._revoke = revoke
+        self._missed = missed
 
     async def check(self) -> None:
         """Nothing to do: it is there."""
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node."""
-        return self._receive(event) if self._receive is not None else 0
+        try:
+            return self._receive(event) if self._receive is not None else 0
+        except Exception as fault:  # it is not the publisher's, and the log of the room still has the event
+            faults.note("bus", fault)
+            self._tell_missed(event.room)
+            return 0
 
     async def revoke(self, revoked: Revoked) -> None:
         """Tell this node."""
         if self._revoke is not None:
-            self._revoke(revoked)
+            with contained("bus"):
+                self._revoke(revoked)
 
     async def subscribe(self, room: str) -> None:
         """Nothing to do: the hub knows its rooms."""
@@ -47,4 +57,9 @@ class MemoryBus:
 
     async def close(self) -> None:
         """Stop."""
-        self._receive = self._revoke = None
+        self._receive = self._revoke = self._missed = None
+
+    def _tell_missed(self, room: str | None) -> None:
+        if room is not None and self._missed is not None:
+            with contained("bus"):
+                self._missed(room)

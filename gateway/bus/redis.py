@@ -14,11 +14,13 @@ import random
 from collections import deque
 from contextlib import suppress
 
+from gateway import faults
 from gateway.bus import codec
 from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.cluster.client import FAILURES, Client, check, close, explain
+from gateway.faults import contained
 from gateway.settings import Settings
 from gateway.tasks import stop
 
@@ -121,15 +123,14 @@ class RedisBus:
 
     async def publish(self, event: BusEvent) -> int:
         """Give an event to this node now, and to the others as soon as may be."""
-        given = self._receive(event) if self._receive is not None else 0
+        given = self._give(event)
         channel = self._nodes if event.room is None else self._rooms + event.room
         self._put(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
         return given
 
     async def revoke(self, revoked: Revoked) -> None:
         """Tell this node now, and the others as soon as may be."""
-        if self._revoke is not None:
-            self._revoke(revoked)
+        self._give(revoked)
         self._put(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
 
     async def subscribe(self, room: str) -> None:
@@ -201,7 +202,7 @@ class RedisBus:
             except FAILURES as error:
                 self._lost(explain(error))
             except Exception as error:  # it must come back whatever it was
-                logger.exception("the bus failed")
+                faults.note("bus", error)
                 self._lost(type(error).__name__)
             if self.counts.connects > connects:
                 retry = FIRST_RETRY_SECONDS
@@ -347,19 +348,25 @@ class RedisBus:
             return  # our own, given already
         self.counts.received += 1
         room = None if channel == self._nodes else channel.removeprefix(self._rooms)
-        try:
-            self._give(codec.unpack(data, room))
-        except Rejected as rejected:
-            self._reject(rejected.reason, room)
-        except Exception:  # the bus must outlive whatever one message does
-            logger.exception("a message of the bus could not be given to this node")
+        with contained("bus"):
+            try:
+                self._give(codec.unpack(data, room))
+            except Rejected as rejected:
+                self._reject(rejected.reason, room)
 
-    def _give(self, said: BusEvent | Revoked) -> None:
-        if isinstance(said, Revoked):
-            if self._revoke is not None:
-                self._revoke(said)
-        elif self._receive is not None:
-            self._receive(said)
+    def _give(self, said: BusEvent | Revoked) -> int:
+        """Give something to this node, and return how many got it. The bus outlives whatever one message does."""
+        try:
+            if isinstance(said, Revoked):
+                if self._revoke is not None:
+                    self._revoke(said)
+            elif self._receive is not None:
+                return self._receive(said)
+        except Exception as fault:
+            faults.note("bus", fault)
+            if isinstance(said, BusEvent) and said.room is not None:
+                self._tell_missed(said.room)  # the log of the room still has it
+        return 0
 
     def _reject(self, reason: str, room: str | None) -> None:
         self.counts.rejected[reason] += 1
@@ -376,9 +383,6 @@ class RedisBus:
             self._tell_missed(room)  # a newer version may have said what we should know
 
     def _tell_missed(self, room: str | None) -> None:
-        if self._missed is None:
-            return
-        try:
-            self._missed(room)
-        except Exception:  # likewise
-            logger.exception("what the bus has missed could not be told")
+        if self._missed is not None:
+            with contained("bus"):
+                self._missed(room)

@@ -13,6 +13,7 @@ from gateway.cluster.ledger import Entry, Ledger, Subject, entries, hash_key, in
 from gateway.cluster.link import Command, Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
+from gateway.faults import contained
 from gateway.store import users
 from gateway.store.engine import Database
 from schemas.names import ROOM_NAME, USER_NAME
@@ -60,7 +61,8 @@ class Burial:
         about = {subject: entries(answer) for subject, answer in zip(subjects, said, strict=True)}
         gone = _Gone()
         for subject, found in about.items():
-            self._judge(node, subject, found, gone)
+            with contained("burial"):
+                self._judge(node, subject, found, gone)
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:
             self._tell(room, user, "offline")

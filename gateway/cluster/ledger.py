@@ -6,18 +6,17 @@ same script call brings what the others say, so that of several nodes one finds 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TypeAlias
 
+from gateway import faults
 from gateway.cluster.link import Command, Link, Lost
 from gateway.cluster.nodes import ID_LENGTH, Nodes
+from gateway.faults import contained
 from gateway.tasks import stop
-
-logger = logging.getLogger(__name__)
 
 BATCH = 200
 """Hashes that are written in one round trip: some milliseconds of work."""
@@ -153,10 +152,8 @@ class Ledger:
             await self._work.wait()
             self._work.clear()
             while self._pending:
-                try:
+                with contained("ledger"):
                     await self._write_some()
-                except Exception:
-                    logger.exception("could not tell the other nodes what has changed here")
 
     async def _write_some(self) -> None:
         # First what somebody waits for: after a failure, all that there is to say is ahead of it.
@@ -169,13 +166,27 @@ class Ledger:
         self._writing = len(some)
         try:
             with suppress(Lost):
-                await self._write(some)
+                await self._write_or_split(some)
                 _answer(waiting, some)
         finally:
             self._writing = 0
             _disappoint(waiting)
         for change in some:
-            self._changed(change)
+            with contained("ledger"):
+                self._changed(change)
+
+    async def _write_or_split(self, some: list[Change]) -> None:
+        """Write changes; each by itself, if together they fail, so that one takes no other with it."""
+        try:
+            await self._write(some)
+        except Lost:
+            raise
+        except Exception as fault:
+            if len(some) == 1:
+                faults.note("ledger", fault)
+                return
+            for change in some:
+                await self._write_or_split([change])
 
     async def _write(self, some: list[Change]) -> None:
         subjects = [change.subject for change in some]

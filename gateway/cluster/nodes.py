@@ -16,8 +16,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from gateway import faults
 from gateway.clock import Clock
 from gateway.cluster.link import Command, Link, Lost
+from gateway.faults import contained
 from gateway.tasks import stop
 from handlers.errors import Unavailable
 
@@ -142,9 +144,9 @@ class Nodes:
         # Should the answer be lost, nobody lives under the new name either, and the next beat begins from here again.
         self._former |= {self.id, new}
         [shown] = await self._link.probe([self._show(new, "begin")])
+        self._begin(new, told_gone)  # if this fails, the next beat finds no life either, and begins from here again
         self.id = new
         self._link.found()
-        self._begin(self.id, told_gone)
         found: list[bytes] = shown[1:]
         return found
 
@@ -184,12 +186,8 @@ class Nodes:
                 async with asyncio.timeout(self._lease / BEATS):  # wait_for() may lose a cancellation
                     await self._look.wait()
             self._look.clear()
-            try:
+            with contained("nodes"), suppress(Lost):  # logged by the link
                 await self.beat()
-            except Lost:
-                pass  # logged by the link
-            except Exception:
-                logger.exception("could not look at the other nodes; it is tried again")
 
     async def _clear_up(self) -> None:
         while True:
@@ -200,8 +198,8 @@ class Nodes:
                     await self._clear_up_after(node, self._seen[node].silent_seconds)
                 except (Lost, Unavailable, KeyError):
                     break  # logged by whoever raised it; the next look sets it again
-                except Exception:
-                    logger.exception("could not clear up after a dead node; it is tried again")
+                except Exception as fault:  # of one dead node; the next look sets it again
+                    faults.note("burial", fault)
 
     async def _clear_up_after(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"

@@ -6,15 +6,13 @@ through, another knows within about a second; what both let through meanwhile is
 """
 
 import asyncio
-import logging
 from typing import Protocol
 
 from gateway.batches import batches
 from gateway.cluster.link import Command, Link, Lost
+from gateway.faults import contained
 from gateway.limits import TokenBucket, TokenBuckets
 from gateway.tasks import stop
-
-logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 1.0
 NOTABLE = 0.1
@@ -105,15 +103,14 @@ class SharedRates:
         """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
         used, self._used[:] = self._used[:], []
         for some in batches(used, BATCH):
-            await self._settle(some)
+            with contained("rates"):
+                await self._settle(some)
 
     async def _settle_always(self) -> None:
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
-            try:
+            with contained("rates"):
                 await self.settle()
-            except Exception:
-                logger.exception("could not settle with the other nodes what may be done in a second")
 
     async def _settle(self, buckets: list[_SharedBucket]) -> None:
         commands = [_settlement(bucket) for bucket in buckets]

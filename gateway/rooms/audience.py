@@ -7,6 +7,9 @@ All that happens in one turn of the event loop is joined once, and written to ea
 the loop do other things now and then. If meanwhile more has happened, the room pauses after it for as long as it took:
 the more happens in a crowd, the more of it shares a write, and no room has more than half of the loop's time. Whoever
 leaves in between first sees to it that what happened before has been given.
+
+A listener whose `deliver` raises is cut off, and the others hear what follows as if nothing had been. Its client comes
+back and resumes: a closed connection is a gap that the client knows of.
 """
 
 import asyncio
@@ -14,7 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
+from gateway import faults
 from gateway.bus.base import BusEvent
+from gateway.faults import contained
 from gateway.transport.frames import Frame, joined
 
 CHUNK = 16
@@ -36,6 +41,9 @@ class Hearer(Protocol):
     @property
     def deliver(self) -> Deliver:
         """The function that gives it a frame. It stays the same."""
+
+    def cut_off(self) -> None:
+        """End without waiting for anything."""
 
 
 OfUser = Callable[[str], Iterable[Hearer]]
@@ -111,8 +119,8 @@ class Audience:
         if self._rest is not None:
             # An iterator over a tuple is faster, and most of the time nobody goes in the middle.
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
-            if self._rest.take(deliver):
-                self._give_to(iter((deliver,)))
+            if self._rest.take(deliver) and self._frame is not None:
+                give_frame(self._frame, hearer)
         for event in self._batch[self._later.pop(hearer, 0) :]:
             give_one(event, hearer)
 
@@ -197,13 +205,37 @@ class Audience:
     def _give_to(self, delivers: Iterator[Deliver]) -> None:
         frame = self._frame
         assert frame is not None  # noqa: S101 - made by `_begin`
-        for deliver in delivers:
-            deliver(frame)
+        failed = []
+        while True:
+            try:
+                for deliver in delivers:
+                    deliver(frame)
+                break
+            except Exception as fault:
+                faults.note("deliveries", fault)
+                failed.append(deliver)
+        if failed:
+            self._cut_off(failed)
+
+    def _cut_off(self, failed: list[Deliver]) -> None:
+        for hearer in [hearer for hearer, deliver in self._hearers.items() if deliver in failed]:
+            with contained("deliveries"):
+                hearer.cut_off()
 
 
 def give_one(event: BusEvent, hearer: Hearer) -> None:
     """Give an event to one, in the form that is due to that user."""
     if event.own_user is not None and hearer.user_id == event.own_user and event.own_frame is not None:
-        hearer.deliver(event.own_frame)
+        give_frame(event.own_frame, hearer)
     elif event.skip_user is None or hearer.user_id != event.skip_user:
-        hearer.deliver(event.frame)
+        give_frame(event.frame, hearer)
+
+
+def give_frame(frame: Frame, hearer: Hearer) -> None:
+    """Give a frame to one of many. If that raises, the hearer is cut off."""
+    try:
+        hearer.deliver(frame)
+    except Exception as fault:
+        faults.note("deliveries", fault)
+        with contained("deliveries"):
+            hearer.cut_off()

@@ -17,9 +17,11 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeVar, cast
 
+from gateway import faults
 from gateway.batches import batches
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
+from gateway.faults import contained
 from gateway.rooms.audience import give_one
 from gateway.rooms.events import bus_event
 from gateway.rooms.heard import HeardRoom, Joining, Listener, ends_membership, is_news
@@ -170,7 +172,8 @@ class Hub:
         if behind:
             await asyncio.sleep(LOOK_SECONDS)  # the news of it may be on its way
         for finding in behind:
-            self._see_to(*finding)
+            with contained("rooms"):
+                self._see_to(*finding)
 
     @property
     def heard(self) -> int:
@@ -316,11 +319,11 @@ class Hub:
                 names, self._missed = self._missed, set()
                 try:
                     await self.look(names)
-                except Unavailable:
+                except Exception as fault:  # the next look must come, whatever this one met
+                    if not isinstance(fault, Unavailable):
+                        faults.note("rooms", fault)
                     self._missed |= names
                     await asyncio.sleep(RETRY_SECONDS)
-                except Exception:  # the next look must come, whatever this one met
-                    logger.exception("could not look at rooms that may be behind; the sweep will")
         finally:
             self._looking = None
 
@@ -372,14 +375,18 @@ class Hub:
         logger.info("reading a gap of a room after offset %d", position)
         self._gaps_read += 1
         try:
-            gap = await self._read(lambda: self._gaps.read(room.name, epoch, position))
-            departed = await self._read_departed(room, gap)
-        finally:
-            room.closing = None
-        if room.epoch == epoch:
-            # What waited when the store was asked had been stored by then: it is among this, or about a room before.
-            del room.ahead[:waiting]
-            self._take(room, gap, departed)
+            try:
+                gap = await self._read(lambda: self._gaps.read(room.name, epoch, position))
+                departed = await self._read_departed(room, gap)
+            finally:
+                room.closing = None
+            if room.epoch == epoch:
+                # What waited when the store was asked had been stored by then: it is among this, or of a room before.
+                del room.ahead[:waiting]
+                self._take(room, gap, departed)
+        except Exception as fault:  # the room must not stay silent because of one message that cannot be read
+            faults.note("rooms", fault)
+            self._pass_over(room, epoch)
         self._catch_up(room)
         if room.doubtful:
             self.missed(room.name)
@@ -411,7 +418,7 @@ class Hub:
         if departed is not None:
             self._take_departed(room, departed)
         if gap.rows is None:
-            self._resync(room, gap)
+            self._resync(room, gap.room.epoch, gap.room.offset)
         else:
             self._fill(room, gap)
 
@@ -431,15 +438,22 @@ class Hub:
 
     def _fill(self, room: HeardRoom, gap: Gap) -> None:
         top = gap.room.offset
-        for row in gap.rows or ():
-            room.give(bus_event(gap.room, row))
-            top = max(top, row.changed)
+        events = [bus_event(gap.room, row) for row in gap.rows or ()]  # all of them, or none
+        for event in events:
+            room.give(event)
+            top = max(top, event.offset or 0)
         # What lies between the last row and the top was overtaken by later changes of the same messages.
         room.advance(top)
 
-    def _resync(self, room: HeardRoom, gap: Gap) -> None:
+    def _pass_over(self, room: HeardRoom, epoch: str) -> None:
+        """Go on after a gap that cannot be read, with what has come since."""
+        if room.epoch == epoch and room.position is not None:
+            came = [event.offset for event in room.ahead if event.epoch == epoch and event.offset is not None]
+            self._resync(room, epoch, max(came, default=room.position))
+
+    def _resync(self, room: HeardRoom, epoch: str, offset: int) -> None:
         logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
         self._resyncs += 1
-        resync = Resync(room=room.name, epoch=gap.room.epoch, offset=gap.room.offset)
-        room.give(BusEvent(frames.event(resync), room=room.name, epoch=gap.room.epoch, offset=gap.room.offset))
-        room.advance(gap.room.offset)
+        resync = frames.event(Resync(room=room.name, epoch=epoch, offset=offset))
+        room.give(BusEvent(resync, room=room.name, epoch=epoch, offset=offset))
+        room.advance(offset)

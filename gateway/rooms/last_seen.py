@@ -8,6 +8,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from gateway import faults
 from gateway.batches import batches
 from gateway.clock import Clock, milliseconds
 from gateway.store import users
@@ -80,6 +81,6 @@ class LastSeen:
                 self._waiting = gathered | self._waiting
                 self._more.set()
                 return False
-            except Exception:  # the writer must outlive whatever some users do to it
-                logger.exception("when %d users were last here could not be stored", len(batch))
+            except Exception as fault:  # the writer must outlive whatever some users do to it
+                faults.note("last_seen", fault)
         return True

@@ -8,8 +8,10 @@ import asyncio
 import logging
 from collections import deque
 
+from gateway import faults
 from gateway.bus.base import Bus
 from gateway.clock import Clock, milliseconds
+from gateway.faults import contained
 from gateway.rooms.events import bus_event
 from gateway.store import writes
 from gateway.store.engine import Database, StoreUnavailable
@@ -73,7 +75,15 @@ class Log:
             await self._more.wait()
             self._more.clear()
             while self._waiting:
-                await self._commit([self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))])
+                await self._commit_some([self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))])
+
+    async def _commit_some(self, batch: list[Waiting]) -> None:
+        try:
+            await self._commit(batch)
+        except Exception as fault:  # the writer must outlive it, and nobody must wait for ever
+            faults.note("writes", fault)
+            for _, future in batch:
+                _settle(future, fault)
 
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
@@ -97,12 +107,13 @@ class Log:
     async def _publish(self, written: Written) -> None:
         try:
             await self._bus.publish(bus_event(written.room, written.message, written.own))
-        except Exception:  # it is stored, and who misses it reads it from there; the writer must go on
-            logger.exception("a message that is stored could not be told")
+        except Exception as fault:  # it is stored, and the writer must go on
+            faults.note("writes", fault)
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
         """Commit each change by itself, so that the one which broke the transaction takes no other with it."""
         if len(batch) == 1:
+            faults.note("writes", error)
             _settle(batch[0][1], error)
             return
         logger.warning("a batch of %d changes failed and is written one by one: %r", len(batch), type(error))
@@ -113,7 +124,8 @@ class Log:
 def _settle(future: "asyncio.Future[Written]", outcome: Outcome | Exception) -> None:
     if future.done():
         return  # whoever asked is gone; what is written stays written
-    if isinstance(outcome, Written):
-        future.set_result(outcome)
-    else:
-        future.set_exception(outcome)
+    with contained("writes"):
+        if isinstance(outcome, Written):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)

@@ -15,6 +15,7 @@ from typing import Protocol
 from gateway.bus.base import Bus, BusEvent
 from gateway.clock import Clock
 from gateway.cluster.roster import Roster, There
+from gateway.faults import contained
 from gateway.rooms.last_seen import LastSeen
 from gateway.transport import frames
 from gateway.wheel import Timer, Wheel
@@ -79,7 +80,7 @@ class Presence:
         self._away_seconds = away_seconds
         self._users: dict[str, _User] = {}
         self._places: dict[tuple[str, str], _Place] = {}
-        self._telling: set[asyncio.Task[int]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._roster = roster
         self._last_seen = last_seen
         roster.listen(self._tell)
@@ -180,13 +181,21 @@ class Presence:
         self._roster.note(user.name, "away", "online", user.rooms)
 
     def _tell(self, room: str, name: str, state: State) -> None:
+        with contained("presence"):  # one of many rooms, or of many users of a dead node
+            task = asyncio.create_task(self._publish(self._change(room, name, state)))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    def _change(self, room: str, name: str, state: State) -> BusEvent:
         user = self._users.get(name)
         event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
         # Whoever is told of as gone has no connection left that could hear of it.
         skip = None if user is None else user.id
-        task = asyncio.create_task(self._bus.publish(BusEvent(event, room=room, skip_user=skip)))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        return BusEvent(event, room=room, skip_user=skip)
+
+    async def _publish(self, event: BusEvent) -> None:
+        with contained("presence"):
+            await self._bus.publish(event)
 
 
 def _cancel(timer: Timer | None) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from gateway.clock import Clock, milliseconds
+from gateway.faults import contained
 from gateway.settings import Settings
 from gateway.store import pruning
 from gateway.store.engine import Database
@@ -65,9 +67,7 @@ class Retention:
 
     async def _sweep(self) -> None:
         while True:
-            try:
+            with contained("retention"), suppress(Unavailable):  # logged by the store; there will be another time
                 removed = await self.prune()
                 logger.info("removed %d messages that were too old or too many", removed)
-            except Unavailable:
-                pass  # logged by the store; there will be another time
             await asyncio.sleep(SWEEP_SECONDS)

@@ -5,15 +5,14 @@ with the store now and then; and every second while the bus is down, when the st
 """
 
 import asyncio
-import logging
+from contextlib import suppress
 
 from gateway.batches import batches
 from gateway.bus.base import Bus
+from gateway.faults import contained
 from gateway.rooms.hub import BATCH, Hub
 from gateway.tasks import stop
 from handlers.errors import Unavailable
-
-logger = logging.getLogger(__name__)
 
 DOWN_SECONDS = 1.0
 """How long a sweep takes while the bus is down."""
@@ -49,12 +48,8 @@ class Sweep:
             some = list(batches(self._hub.rooms, BATCH)) or [[]]
             for batch in some:
                 await self._rest(1 / len(some))
-                try:
+                with contained("sweep"), suppress(Unavailable):  # logged by the store; there will be another time
                     await self._hub.look(batch)
-                except Unavailable:
-                    pass  # logged by the store; there will be another time
-                except Exception:  # the sweep must outlive whatever one room does to it
-                    logger.exception("a sweep of some rooms failed")
             self._sweeps += 1
 
     async def _rest(self, share: float) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.clock import Clock
+from gateway.faults import contained
 from gateway.transport import frames
 from gateway.wheel import Timer, Wheel
 from schemas.events.chat import ChatTyping
@@ -50,5 +51,6 @@ class Typing:
         task.add_done_callback(self._telling.discard)
 
     async def _tell(self, room: str, user: str, user_id: str, *, typing: bool) -> None:
-        event = frames.event(ChatTyping(room=room, user=user, typing=typing), droppable=True)
-        await self._bus.publish(BusEvent(event, room=room, skip_user=user_id))
+        with contained("typing"):
+            event = frames.event(ChatTyping(room=room, user=user, typing=typing), droppable=True)
+            await self._bus.publish(BusEvent(event, room=room, skip_user=user_id))

@@ -13,12 +13,14 @@ import logging
 from collections import Counter
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from websockets.http11 import Request
 
 from gateway.caller import network_of
+from gateway.faults import contained
 from gateway.transport.answers import plain_answer
 from gateway.transport.handover import plain_request
+from gateway.transport.lost import LOST
 from gateway.transport.uvicorn_protocol import GatewayProtocol
 
 logger = logging.getLogger(__name__)
@@ -85,8 +87,9 @@ class Handshakes:
                 break
             late.append(protocol)
         for protocol in late:
-            self.end(protocol)
-            protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
+            with contained("handshakes"):
+                self.end(protocol)
+                protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
         if late:
             logger.info("closed %d connections that did not finish a request in %g s", len(late), self._seconds)
         self._timer = None
@@ -103,6 +106,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._head: int | None = 0
         """How many bytes of a head have come; None within a body."""
         self.has_begun = False
+        self._answering: RequestResponseCycle | None = None
 
     @property
     def address(self) -> str:
@@ -116,9 +120,24 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """End. An answer that is under way, and those that wait for it, go nowhere.
+
+        uvicorn 0.54 only knows of the last request, and would write the answer to one before it into a dead socket.
+        """
         self._handshakes.end(self)
         super().connection_lost(exc)
+        self.transport = LOST
+        for cycle in (self._answering, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                cycle.disconnected = True
+                cycle.transport = LOST
+                cycle.message_event.set()
+        self.pipeline.clear()
+        self._answering = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, as long as the head they belong to is not too long."""
@@ -192,6 +211,7 @@ def supported() -> bool:
     overridden = (
         "connection_made",
         "connection_lost",
+        "_start_asgi_task",
         "data_received",
         "on_message_begin",
         "on_headers_complete",

@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from gateway import faults
 from gateway.wheel import CHUNK, Timer, Wheel
 
 TICK = 0.01
@@ -67,13 +68,19 @@ async def test_a_timer_that_is_called_early_is_called_once() -> None:
 async def test_one_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     wheel = Wheel(TICK)
     called: list[str] = []
+    before = faults.counts["timers"]
 
     def fail() -> None:
         raise RuntimeError("a timer's mistake")
 
-    wheel.after(TICK, fail)
+    for number in range(3):
+        wheel.after(TICK, fail if number == 1 else lambda: called.append("of the same tick"))
     wheel.after(TICK * 2, lambda: called.append("next"))
-    await turns(called, 1)
+    await turns(called, 3)
+    wheel.after(TICK, lambda: called.append("later"))
+    await turns(called, 4)
+    assert called == ["of the same tick", "of the same tick", "next", "later"]
+    assert faults.counts["timers"] == before + 1
     assert "a timer's mistake" in caplog.text
     wheel.close()
 

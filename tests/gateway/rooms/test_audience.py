@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway import faults
 from gateway.bus.base import BusEvent
 from gateway.rooms.audience import CHUNK, Audience
 from gateway.transport.frames import Frame, text_frame
@@ -17,8 +18,17 @@ class Ear:
         self.user_id = user_id
         self.heard: list[bytes] = []
         self.writes = 0
+        self.faults = 0
+        """How many frames it raises for before it takes one."""
+        self.is_cut_off = False
+
+    def cut_off(self) -> None:
+        self.is_cut_off = True
 
     def deliver(self, frame: Frame) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("a listener's fault")
         self.writes += 1
         self.heard += frame.texts
 
@@ -169,3 +179,60 @@ async def test_in_a_crowd_some_are_given_their_own_form_or_nothing_and_all_other
     await until(lambda: all(ear.heard[-1] == b"later" for ear in crowd if ear is not crowd[1]))
     assert len(audience) == len(crowd) - 1
     assert (crowd[1].heard, elsewhere.heard) == (heard["user-1"], [])
+
+
+@pytest.mark.parametrize("size", [3, CHUNK, 4 * CHUNK + 1])
+@pytest.mark.parametrize("faulty_ones", ["first", "last", "all but one"])
+@pytest.mark.usefixtures("fresh_faults")
+async def test_of_a_listener_that_raises_once_the_others_and_a_newcomer_hear_all_that_follows(
+    size: int, faulty_ones: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    audience, crowd = Audience(nobody), [Ear() for _ in range(size)]
+    for ear in crowd:
+        audience.add(ear)
+    chosen = {"first": crowd[:1], "last": crowd[-1:], "all but one": crowd[1:]}[faulty_ones]
+    for ear in chosen:
+        ear.faults = 1
+    audience.give(event(b"one"))
+    others = [ear for ear in crowd if ear not in chosen]
+    await until(lambda: all(ear.heard == [b"one"] for ear in others) and all(ear.is_cut_off for ear in chosen))
+    newcomer = Ear()
+    audience.add(newcomer)
+    audience.give(event(b"two"))
+    await until(lambda: newcomer.heard == [b"two"] and all(ear.heard == [b"one", b"two"] for ear in others))
+    assert not any(ear.is_cut_off for ear in (*others, newcomer))
+    assert faults.counts == {"deliveries": len(chosen)}
+    assert caplog.text.count("a fault was contained") == min(len(chosen), faults.LINES_A_MINUTE)
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_harms_nobody() -> None:
+    crowd = [Ear(f"user-{number}") for number in range(4)]
+    audience = Audience(lambda user: [ear for ear in crowd if ear.user_id == user])
+    for ear in crowd:
+        audience.add(ear)
+    crowd[0].faults = crowd[1].faults = 1
+    own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-0", own_frame=text_frame(b"own hi"))
+    audience.give(own)
+    audience.remove(crowd[1])
+    audience.give(event(b"all"))
+    await until(lambda: all(ear.heard == [b"hi", b"all"] for ear in crowd[2:]))
+    assert [ear.is_cut_off for ear in crowd] == [True, True, False, False]
+    assert faults.counts == {"deliveries": 2}
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_a_listener_that_cannot_even_be_cut_off_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    audience, crowd = a_crowd()
+
+    def fail() -> None:
+        raise OSError("cannot be cut off")
+
+    monkeypatch.setattr(crowd[5], "cut_off", fail)
+    crowd[5].faults = 1
+    for text in (b"one", b"two"):
+        audience.give(event(text))
+    await until(lambda: all(ear.heard == [b"one", b"two"] for ear in crowd if ear is not crowd[5]))
+    audience.give(event(b"three"))
+    await until(lambda: all(ear.heard[-1] == b"three" for ear in crowd))
+    assert faults.counts == {"deliveries": 2}
