@@ -18,7 +18,7 @@ from typing import Self
 
 from gateway.caller import Caller
 from gateway.clock import Clock
-from gateway.logs import request_id
+from gateway.logs import client_request_id, request_id
 from gateway.startup import StartError
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Audit:
             "address": caller.address,
             "user_agent": caller.user_agent,
             "request_id": request_id.get(),
+            "client_request_id": client_request_id.get(),
             **more,
         }
         line = json.dumps({name: value for name, value in entry.items() if value is not None})

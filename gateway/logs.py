@@ -16,6 +16,9 @@ from gateway.folding import Folding, LeftOut
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the HTTP request or WebSocket connection that is being served."""
 
+client_request_id: ContextVar[str | None] = ContextVar("client_request_id", default=None)
+"""The id that a WebSocket's client or proxy gave it, which is in the log beside our own."""
+
 client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
 """The address, as limits count it, of the client that is being served; None while no client is."""
 
@@ -82,7 +85,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record, redacted as a whole: a traceback may quote what the message does not."""
-        record.request_id = request_id.get()
+        given = client_request_id.get()
+        record.request_id = request_id.get() if given is None else f"{request_id.get()}/{given}"
         return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -102,6 +106,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "request_id": request_id.get(),
+            **({"client_request_id": given} if (given := client_request_id.get()) is not None else {}),
             "logger": record.name,
             "message": redact(record.getMessage()),
         }

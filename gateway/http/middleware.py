@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.caller import address_of
-from gateway.logs import client_address, request_id
+from gateway.logs import client_address, client_request_id, request_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -18,7 +18,9 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 class RequestContext:
     """Gives each request and each WebSocket an id, in its log lines and its answer, and the path of the proxy.
 
-    A proxy's `X-Request-ID` is kept if it is 8 to 64 of A-Z a-z 0-9 . _ -, so that nobody writes into our log with it.
+    A request keeps the `X-Request-ID` that it came with if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that nobody writes
+    into our log with it. The id of a WebSocket is always our own, as it is an address of the connection: no client may
+    choose that of another. Log lines have both.
     """
 
     def __init__(self, app: ASGIApp, root_path: str = "") -> None:
@@ -33,7 +35,8 @@ class RequestContext:
         if self.root_path:
             # Whether the proxy cuts this off the path or not, the routes are found and URLs are written with it.
             scope["root_path"] = self.root_path
-        given = _given_id(scope) or secrets.token_hex(8)
+        given = _given_id(scope)
+        own = secrets.token_hex(8) if given is None or scope["type"] == "websocket" else given
         began = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
@@ -43,7 +46,7 @@ class RequestContext:
                 "websocket.accept",
             }:
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = given
+                headers["X-Request-ID"] = own
                 if message["type"] != "websocket.accept":
                     headers["Server-Timing"] = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
                     headers["X-Content-Type-Options"] = "nosniff"
@@ -51,7 +54,8 @@ class RequestContext:
                     headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 
-        request_id.set(given)
+        request_id.set(own)
+        client_request_id.set(given if own != given else None)
         client_address.set(address_of(HTTPConnection(scope)))
         return self.app(scope, receive, send_with_headers)
 
