@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 ROOM_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -13,6 +13,27 @@ SCOPE_NAME = r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$"
 
 MAX_SCOPES_LENGTH = 1024
 """Characters that all scopes of a user, and of a token, may have together."""
+
+
+def folded(name: str) -> str:
+    """Return a user name as it is stored, however a person has typed it: phones add capitals, spaces and wide letters.
+
+    Registering and logging in go through this, so that what may register may log in, and no two users differ by case or
+    width only (RFC 8265 §3.3, UsernameCaseMapped).
+    """
+    return _WIDE.sub(_narrow, name.strip(_SPACES)).lower()
+
+
+_SPACES = " \u00a0\u3000"
+_WIDE = re.compile("[\uff01-\uff5e]")  # no others are of a letter, digit or sign that a name may have
+
+
+def _narrow(found: re.Match[str]) -> str:
+    return chr(ord(found[0]) - 0xFEE0)
+
+
+def _folded(value: object) -> object:
+    return folded(value) if isinstance(value, str) else value
 
 
 def _room_name(value: str) -> str:
@@ -35,4 +56,7 @@ def _scope_name(value: str) -> str:
 
 RoomName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
 UserName = Annotated[str, AfterValidator(_user_name), Field(json_schema_extra={"pattern": USER_NAME})]
+TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
+"""A user name as a person types it."""
+
 ScopeName = Annotated[str, AfterValidator(_scope_name), Field(json_schema_extra={"pattern": SCOPE_NAME})]

@@ -1,12 +1,13 @@
 """Users, as the HTTP API takes and shows them."""
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
-from schemas.names import UserName
+from schemas.names import TypedUserName
 
 MIN_PASSWORD_BYTES = 8
 MAX_PASSWORD_BYTES = 1024
@@ -28,7 +29,17 @@ def password_problem(password: str, *, least: int = MIN_PASSWORD_BYTES) -> str |
     return None
 
 
+def prepared(password: str) -> str:
+    """Return the one form of a password that keyboards write in several: RFC 8265 §4.2 (OpaqueString).
+
+    Its rules are two: every other space is the ASCII one, and all of it is NFC. Case and width count.
+    """
+    spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in password)
+    return unicodedata.normalize("NFC", spaced)
+
+
 def _password(value: str) -> str:
+    value = prepared(value)
     if problem := password_problem(value):
         raise PydanticCustomError("password", "{problem}", {"problem": problem})
     return value
@@ -49,7 +60,7 @@ Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$
 class NewUser(Wire):
     """A registration."""
 
-    username: UserName
+    username: TypedUserName
     password: Password = Field(repr=False)
     full_name: Line | None = None
     email: Email | None = None

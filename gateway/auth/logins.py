@@ -18,7 +18,7 @@ from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
 from schemas.base import FieldError
-from schemas.names import USER_NAME
+from schemas.names import USER_NAME, folded
 from schemas.users import NewUser
 
 WRONG = "wrong user name or password"
@@ -43,8 +43,7 @@ class Logins:
         Raises `RateLimited` after too many of either, and `HashingBusy` when all are trying at once. `event` is what a
         failure is called in the audit log, before `_failed`.
         """
-        # Phones like to begin a name with a capital; names have none.
-        name = name.lower()
+        name = folded(name)
         if not may_be_password(password):
             # It costs no hash, so it must not cost a name its memory of failures either: a flood of them is cheap.
             await self._throttle.take(caller, "log-ins")

@@ -12,7 +12,7 @@ from passlib.context import CryptContext
 from passlib.hash import bcrypt
 
 from handlers.errors import Unavailable
-from schemas.users import password_problem
+from schemas.users import password_problem, prepared
 
 Result = TypeVar("Result")
 
@@ -82,7 +82,7 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """Hash a password that has passed the rules of `schemas.users`."""
-        return await self._run(partial(self._context.hash, password))
+        return await self._run(partial(self._context.hash, prepared(password)))
 
     async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         """Tell whether the password is right, and give a new hash where the stored one is outdated.
@@ -95,6 +95,17 @@ class Passwords:
         return await self._run(partial(self._verify, password, hashed))
 
     def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        """Try the prepared form, and then what was typed, if that is another: older hashes may be of it.
+
+        Only what was typed decides how many tries there are, and nothing of the user.
+        """
+        right, new_hash = self._try(prepared(password), hashed)
+        if right or prepared(password) == password:
+            return right, new_hash
+        right, _ = self._try(password, hashed)
+        return right, self._context.hash(prepared(password)) if right else None
+
+    def _try(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         if hashed is None:
             self._context.dummy_verify()
             return False, None

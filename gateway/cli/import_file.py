@@ -15,7 +15,7 @@ from gateway.auth.passwords import bcrypt_problem
 from gateway.startup import StartError
 from gateway.store import users
 from gateway.store.users import UserRow
-from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName
+from schemas.names import MAX_SCOPES_LENGTH, ScopeName, TypedUserName
 from schemas.users import Email, Line
 
 MAX_LINES_TOLD = 20
@@ -42,7 +42,7 @@ class ImportedUser(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    username: UserName
+    username: TypedUserName
     password_hash: Annotated[str, AfterValidator(_bcrypt), Field(repr=False)]
     full_name: Line | None = None
     email: Email | None = None

@@ -25,12 +25,12 @@ from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.factory import HANDLERS
 from schemas.base import timestamp
-from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName
-from schemas.users import password_problem
+from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, folded
+from schemas.users import password_problem, prepared
 
 app = typer.Typer(help="Look after users: who there is, and what they may do.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="USER", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=folded)]
 Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE…", show_default=False)]
 
 BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()} | {"server"}
@@ -168,9 +168,10 @@ def ask_password(name: str) -> str:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
+    password = prepared(password)
     if problem := password_problem(password) or common_problem(password, name):
         raise StartError(f"password: {problem}")
-    return str(password)
+    return password
 
 
 class _Change(Protocol):

@@ -5,13 +5,14 @@ from fastapi import APIRouter, Response
 from gateway.auth import refresh_tokens
 from gateway.auth.authorizers import standing_of
 from gateway.auth.dependencies import CurrentUser
+from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
 from gateway.services import Services, ServicesDep
 from handlers.errors import AuthenticationFailed, MissingScope
 from schemas.errors import ErrorBody
 from schemas.token import Introspection
 
-router = APIRouter(tags=["log in"])
+router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 SCOPE = "server"
 

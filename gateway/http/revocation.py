@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Response
 
 from gateway.http.callers import CallerDep
+from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
 from gateway.services import ServicesDep
 
-router = APIRouter(tags=["log in"])
+router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 
 @router.post("/token/revoke", status_code=200, response_class=Response)

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Form, Response
 from gateway.auth.sessions import Grant, InvalidScope
 from gateway.caller import Caller
 from gateway.http.callers import CallerDep
+from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
 from gateway.services import Services, ServicesDep
 from handlers.errors import AuthenticationFailed
 from schemas.errors import ErrorBody
 from schemas.token import Token, TokenError
 
-router = APIRouter(tags=["log in"])
+router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 REQUIRED = "Field required"  # as pydantic words it
 

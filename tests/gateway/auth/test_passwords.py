@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import unicodedata
 
 import pytest
 from passlib.context import CryptContext
@@ -10,7 +11,7 @@ from passlib.hash import bcrypt
 
 from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords
 from gateway.store import users
-from tests.client import App
+from tests.client import PASSWORD, App
 
 RIGHT = {
     "8 bytes": "8 bytes!",
@@ -95,6 +96,64 @@ async def test_a_plain_bcrypt_hash_is_accepted_and_upgraded_at_log_in(app: App, 
     assert (await app.log_in(alice, "brought along")).status_code == 200
     assert (await app.gateway.run(stored())).startswith("$bcrypt-sha256$")
     assert (await app.log_in(alice, "brought along")).status_code == 200
+
+
+COMPOSED, DECOMPOSED = "Müller-Straße\u00e917", "Mu\u0308ller-Stra\u00dfee\u030117"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        (COMPOSED, DECOMPOSED),
+        (DECOMPOSED, COMPOSED),
+        (DECOMPOSED, DECOMPOSED),
+        ("한국어 비밀번호", unicodedata.normalize("NFD", "한국어 비밀번호")),
+        ("correct horse battery", "correct\u00a0horse\u3000battery"),
+    ],
+)
+async def test_a_password_is_the_same_on_every_keyboard(app: App, alice: str, chosen: str, typed: str) -> None:
+    token = (await app.grant(alice))["access_token"]
+    change = {"old_password": PASSWORD, "new_password": chosen}
+    assert (await app.ask("PUT", "/users/me/password", token, json=change)).status_code == 204
+    assert (await app.log_in(alice, typed)).status_code == 200
+    change = {"old_password": typed, "new_password": PASSWORD}
+    assert (await app.ask("PUT", "/users/me/password", token, json=change)).status_code == 204
+
+
+@pytest.mark.parametrize("other", ["MÜLLER-STRASSEÉ17", "Muller-Strassee17", "Ｍüller-Straßeé17", "Müller-Straßeé17 "])
+async def test_case_width_and_accents_of_a_password_count(app: App, alice: str, other: str) -> None:
+    await app.register(alice, COMPOSED)
+    assert (await app.log_in(alice, other)).status_code == 401
+
+
+@pytest.mark.parametrize("scheme", ["bcrypt", "bcrypt_sha256"])
+async def test_a_hash_of_a_password_as_it_was_typed_still_counts_and_is_replaced(scheme: str) -> None:
+    passwords = Passwords(rounds=4)
+    old = CryptContext([scheme], bcrypt__rounds=4, bcrypt_sha256__rounds=4).hash(DECOMPOSED)
+    right, new = await passwords.verify(DECOMPOSED, old)
+    assert right
+    assert new is not None
+    assert await passwords.verify(COMPOSED, new) == (True, None)
+    assert await passwords.verify(DECOMPOSED, new) == (True, None)
+    assert await passwords.verify(DECOMPOSED + "!", old) == (False, None)
+    passwords.close()
+
+
+@pytest.mark.parametrize("wrong", ["wrong horse", "wro\u0308ng horse"], ids=["in one form", "in two forms"])
+async def test_the_form_of_a_password_does_not_tell_whether_there_is_such_a_user(wrong: str) -> None:
+    passwords = Passwords(rounds=8)
+    await passwords.start()
+
+    async def cost(stored: str | None) -> float:
+        began = time.process_time()
+        await passwords.verify(wrong, stored)
+        return time.process_time() - began
+
+    stored = ours("correct horse", 8)
+    known = min([await cost(stored) for _ in range(5)])
+    unknown = min([await cost(None) for _ in range(5)])
+    assert 0.6 < unknown / known < 1.6
+    passwords.close()
 
 
 @pytest.mark.parametrize("hashed", ["", "nonsense", "$2b$04$short", "$1$abc$def"])

@@ -73,7 +73,7 @@ WRONG = {
     "a hash that costs more than ours": (f"{HEADER}alice,$2b$05{HASH[6:]},,,,", 2, "4 to 4 rounds"),
     "a hash that is cut": (f"{HEADER}alice,{HASH[:-1]},,,,", 2, "password_hash: expected a bcrypt hash"),
     "no hash": (f"{HEADER}alice,,,,,", 2, "password_hash: is missing"),
-    "a name that cannot be": (f"{HEADER}Alice,{HASH},,,,", 2, "username: expected 3 to 32 of a-z"),
+    "a name that cannot be": (f"{HEADER}Al!ce,{HASH},,,,", 2, "username: expected 3 to 32 of a-z"),
     "a name twice": (f"{HEADER}alice,{HASH},,,,\nalice,{HASH},,,,", 3, "`alice` is on line 2 already"),
     "a wrong address": (f"{HEADER}alice,{HASH},,nowhere,,", 2, "email: "),
     "a wrong scope": (f'{HEADER}alice,{HASH},,,"a\\b",', 2, "scopes: expected 1 to 64"),

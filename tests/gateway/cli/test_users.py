@@ -22,7 +22,8 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
         return asyncio.to_thread(run_here, served.folder, *arguments, typed=typed)
 
     options = ("--full-name", "Alice A.", "--scope", "admin")
-    added = await asyncio.to_thread(run, served.folder, "users", "add", alice, *options, typed=f"{PASSWORD}\n")
+    typed = f" {alice.capitalize()} "
+    added = await asyncio.to_thread(run, served.folder, "users", "add", typed, *options, typed=f"{PASSWORD}\n")
     assert added == Result(0, f"added {alice}\n", "")
     token = (await app.log_in(alice)).json()["access_token"]
 
@@ -59,7 +60,7 @@ async def test_a_disabled_user_is_locked_out_until_enabled_again(
     ("arguments", "typed", "problem"),
     [
         ("add alice", PASSWORD, "the user name `alice` is taken; choose another"),
-        ("add Bob", PASSWORD, "USER: expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"),
+        ("add Bob!", PASSWORD, "USER: expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"),
         ("add bo", PASSWORD, "USER: expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"),
         ("add bob", "seven-7\n", "password: expected 8 to 1024 bytes of UTF-8, got 7"),
         ("add bob", "é" * 512 + "x", "password: expected 8 to 1024 bytes of UTF-8, got 1025"),

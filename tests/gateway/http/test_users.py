@@ -36,13 +36,34 @@ async def test_of_many_who_want_one_name_at_once_one_gets_it(app: App, alice: st
     assert sorted(response.status_code for response in responses) == [201, 409, 409, 409, 409]
 
 
-async def test_the_same_name_in_another_case_is_no_second_user(app: App, alice: str) -> None:
-    await app.register(alice)
-    response = await app.register(alice.upper())
-    assert response.status_code == 422
-    assert response.json()["details"] == [
-        {"field": "username", "message": "expected 3 to 32 of a-z 0-9 - _ . with a letter or digit first"}
-    ]
+def as_typed(name: str) -> dict[str, str]:
+    """A name as people and their phones write it."""
+    return {
+        "with a capital": name.capitalize(),
+        "in capitals": name.upper(),
+        "with a space after it": f"{name} ",
+        "with spaces around it": f"  {name}\u00a0",
+        "with a wide space": f"\u3000{name}",
+        "in wide letters": "".join(chr(ord(each) + 0xFEE0) for each in name.upper()),
+    }
+
+
+@pytest.mark.parametrize("how", as_typed("alice"))
+async def test_whoever_may_register_may_log_in_with_the_name_as_it_was_typed(app: App, alice: str, how: str) -> None:
+    typed = as_typed(alice)[how]
+    registered = await app.register(typed)
+    assert (registered.status_code, registered.json()["username"]) == (201, alice)
+    for again in (typed, alice, *as_typed(alice).values()):
+        assert (await app.log_in(again)).status_code == 200
+        assert (await app.register(again)).status_code == 409  # and no second user has nearly the same name
+
+
+@pytest.mark.parametrize(
+    "name", ["alice\n", "al ice", "\tal\t", "аlice", "alice\u200b", "ali\u0307ce", "ⓐlice", "straße"]
+)
+async def test_a_name_that_only_looks_like_one_is_refused(app: App, name: str) -> None:
+    assert (await app.register(name)).status_code == 422
+    assert (await app.log_in(name)).status_code == 401
 
 
 WRONG: dict[str, dict[str, Any]] = {
