@@ -92,6 +92,7 @@ class Settings(BaseSettings):
 
     # Connections
     handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    keep_alive_seconds: Annotated[float, Field(gt=0, le=3600)] = 150
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000

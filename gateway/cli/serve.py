@@ -62,6 +62,7 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "ws_per_message_deflate": settings.deflate,
         "ws_ping_interval": settings.heartbeat_seconds,
         "ws_ping_timeout": settings.heartbeat_seconds,
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "proxy_headers": False,  # the application reads them, by GATEWAY_TRUSTED_PROXIES alone
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS + CANCEL_SECONDS,
     }
