@@ -46,6 +46,7 @@ from gateway.http import (
 )
 from gateway.http.cors import PageAccess
 from gateway.http.errors import add_error_handlers
+from gateway.http.framing import Framing
 from gateway.http.middleware import RequestContext
 from gateway.http.wrong_place import nothing_here
 from gateway.limited_log import LimitedLog
@@ -120,6 +121,7 @@ def create_app(
     if settings.development:
         app.include_router(console.router)
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=LimitedLog())
+    app.add_middleware(Framing)
     app.add_middleware(RequestContext, root_path=settings.root_path)
     return app
 

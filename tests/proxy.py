@@ -1,16 +1,25 @@
 """What lies between a node and its server: a network that can be slow, or swallow everything, or want TLS."""
 
 import asyncio
+import re
 import ssl
 from contextlib import suppress
 from typing import Self
 
+_SEGMENTS = re.compile(rb".+?(?:\r\n\r\n|\Z)", re.DOTALL)
+
 
 class Proxy:
-    """Hands bytes to a server of this machine and back, as late as `delay` says, in seconds; none while it swallows."""
+    """Hands bytes to a server of this machine and back, as late as `delay` says, in seconds; none while it swallows.
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+    With `cuts`, what comes after an empty line goes to the server in a segment of its own, so many seconds later.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, cuts: float = 0) -> None:
         self._to = port
+        self._cuts = cuts
+        self.asked = b""
+        """What was handed to the server."""
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,7 +53,7 @@ class Proxy:
         try:
             with suppress(OSError):
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._pass_on(reader, server_writer))
+                    group.create_task(self._ask(reader, server_writer))
                     group.create_task(self._pass_on(server_reader, writer))
         except* OSError:
             pass  # one of the two is gone
@@ -53,6 +62,16 @@ class Proxy:
         finally:
             for end in (writer, server_writer):
                 end.close()
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._cuts:
+            await self._pass_on(reader, writer)
+        while data := await reader.read(65536):
+            self.asked += data
+            for part in _SEGMENTS.findall(data):
+                writer.write(part)
+                await asyncio.sleep(self._cuts)
+        raise ConnectionResetError
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):

@@ -1,13 +1,16 @@
 """The gateway behind the proxies whose configurations lie in `deploy/`: real nginx, real Caddy, real TLS."""
 
+import asyncio
+import json
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
 
 from tests.client import PASSWORD, WAIT_SECONDS, ChatClient
+from tests.proxy import Proxy as Relay
 from tests.server import Gateway, running_gateway, settings_for_tests
 from tests.valkey import free_port
 from tests.waiting import until
@@ -92,19 +95,28 @@ def proxy(
     request: pytest.FixtureRequest, gateway: Gateway, certificate: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
     """Each of the two, with the configuration of `deploy/` but for names, ports and folders."""
-    binary = shutil.which(request.param)
-    if binary is None:
-        reason = f"needs {request.param}: install the package of this name"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp(request.param)
+    with deployed(request.param, gateway, gateway.port, folder, certificate) as proxy:
+        yield proxy
+
+
+@contextmanager
+def deployed(
+    name: str, gateway: Gateway, node: int, folder: Path, certificate: Path, more_changes: dict[str, str] | None = None
+) -> Iterator[Proxy]:
+    """Run a proxy before the node of that port, and another one that is down."""
+    binary = shutil.which(name)
+    if binary is None:
+        reason = f"needs {name}: install the package of this name"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     port = free_port()
     changes = {
-        "127.0.0.1:8001": f"127.0.0.1:{gateway.port}",
+        "127.0.0.1:8001": f"127.0.0.1:{node}",
         "127.0.0.1:8002": f"127.0.0.1:{free_port()}",  # a node that is down
         "/etc/ssl/gateway": str(certificate),
-        f"/var/log/{request.param}": str(folder),
+        f"/var/log/{name}": str(folder),
     }
-    if request.param == "nginx":
+    if name == "nginx":
         configuration, file = folder / "nginx.conf", DEPLOY / "nginx.conf"
         changes |= {"listen 443 ssl": f"listen 127.0.0.1:{port} ssl", "listen 80": f"listen 127.0.0.1:{free_port()}"}
         changes |= {"worker_rlimit_nofile 65536;": "", "worker_processes auto": "worker_processes 1"}
@@ -117,7 +129,8 @@ def proxy(
             "{\n\tservers": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers",
         }
         command = [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)]
-    with running_proxy(command, configuration, _changed(file.read_text(), changes), port):
+    text = _changed(file.read_text(), changes | (more_changes or {}))
+    with running_proxy(command, configuration, text, port):
         yield Proxy(port, folder, gateway, ssl.create_default_context(cafile=str(certificate / "fullchain.pem")))
 
 
@@ -185,9 +198,8 @@ async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy) -> None:
         ):
             async with proxy.socket(path, **headers) as client:
                 await client.expect("welcome", user="bob")
-        with pytest.raises(InvalidStatus):
-            async with proxy.socket(f"/no/such/path?token={token}"):
-                pass
+        async with proxy.socket(f"/no/such/path?token={token}") as client:
+            await client.expect("error", status=40400)
     await until(lambda: "/no/such/path" in proxy.logged())
     for secret in (token, ticket, PASSWORD):
         assert secret not in proxy.logged()
@@ -224,3 +236,65 @@ async def test_what_is_for_those_inside_is_not_shown_outside(proxy: Proxy) -> No
 async def test_a_body_of_a_megabyte_is_refused(proxy: Proxy) -> None:
     async with proxy.client() as http:
         assert (await http.post("/users", content=b"x" * 1_000_000)).status_code == 413
+
+
+# What the two forwarded before they left out all offers but that of a WebSocket.
+FORWARDS_ALL = {
+    "nginx": {
+        "Upgrade $upgrade;": "Upgrade $http_upgrade;",
+        "map $upgrade $connection": "map $http_upgrade $connection",
+    },
+    "caddy": {"request_header @websocket Upgrade websocket": "", "request_header @no_websocket -Upgrade": ""},
+}
+FORWARDS_ALL["nginx"]["default '';\n        websocket upgrade;"] = "default upgrade;\n        '' '';"
+
+
+@pytest.mark.parametrize("configuration", ["as it is", "forwards all upgrades"])
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+async def test_no_body_becomes_a_request_and_no_answer_goes_to_another_client(
+    name: str, configuration: str, gateway: Gateway, certificate: Path, tmp_path: Path
+) -> None:
+    changes = FORWARDS_ALL[name] if configuration == "forwards all upgrades" else {}
+    rounds = 6
+    victim, smuggled = (f"{word}-{name}-{len(changes)}" for word in ("victim", "smuggled"))
+    async with Relay(gateway.port, cuts=0.02) as relay:
+        with deployed(name, gateway, relay.port, tmp_path, certificate, changes) as proxy:
+            async with proxy.client() as http:
+                await log_in(http, victim)
+                attacker = asyncio.create_task(_attack(proxy, smuggled, rounds))
+                for _ in range(rounds):
+                    headers = {"Authorization": f"Bearer {await log_in(http, victim)}"}
+                    sessions = await http.get("/users/me/sessions", headers=headers)
+                    assert sessions.status_code == 200, sessions.text
+                answers = await attacker
+                refused = await http.post("/token", data={"username": smuggled, "password": PASSWORD})
+    assert refused.status_code == 401
+    assert b"access_token" not in answers
+    assert answers.count(b"HTTP/1.1 401 ") == answers.count(b"HTTP/1.1 ") == rounds
+    offered = re.search(rb"(?i)upgrade: *h2c", relay.asked)
+    assert (offered is not None) == (configuration == "forwards all upgrades")
+
+
+async def _attack(proxy: Proxy, smuggled: str, rounds: int) -> bytes:
+    """Send log-ins that fail, each with a registration for a body; return all answers."""
+    account = json.dumps({"username": smuggled, "password": PASSWORD})
+    body = (
+        "POST /users HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.7\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(account)}\r\n\r\n{account}"
+    )
+    head = (
+        f"POST /ws/ticket HTTP/1.1\r\nHost: localhost:{proxy.port}\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        f"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answers = b""
+    for _ in range(rounds):
+        reader, writer = await asyncio.open_connection("localhost", proxy.port, ssl=proxy.trust)
+        writer.write((head + body).encode())
+        with suppress(TimeoutError):
+            while True:
+                data = await asyncio.wait_for(reader.read(65536), 0.3)
+                if not data:
+                    break
+                answers += data
+        writer.close()
+    return answers

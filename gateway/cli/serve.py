@@ -88,7 +88,7 @@ def _http_protocol(settings: Settings) -> object:
             " have a proxy in front that has one",
             uvicorn.__version__,
         )
-        return "auto"
+        return "h11"  # slower than httptools, which takes the body of a request that offers an upgrade for another one
     # With a proxy in front, all connections come from its address.
     per_address = 0 if settings.trusted_proxies else settings.max_connections_per_address
     return partial(GuardedHttpProtocol, handshakes=Handshakes(settings.handshake_seconds, per_address))

@@ -44,6 +44,10 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse a part at a time, to notice early what is too much."""
+        if self.handshake_initiated and not self.handshake_complete:
+            # RFC 6455 §4.1: a client waits for the answer. uvicorn would take this for frames and fail.
+            self.transport.abort()
+            return
         for start in range(0, len(data), SLICE_BYTES):
             super().data_received(data[start : start + SLICE_BYTES])
             if self.transport.is_closing():

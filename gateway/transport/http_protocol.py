@@ -6,13 +6,20 @@ seconds after the connection was made, or after its first byte on a connection t
 §15.5.9), or nothing where nothing came, and the end.
 
 A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
+
+Where a message ends is a matter of security: whatever a proxy takes for a body must never be parsed as a request, or
+the answers that follow go to other clients. httptools takes each request with `Connection: Upgrade` to end at its head,
+whatever body it has. Here a request that offers anything but a WebSocket is parsed again without its offer, which
+a server may ignore (RFC 9110 §7.8). What cannot be framed without doubt is refused, and the connection closed.
 """
 
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from websockets.http11 import Request
 
@@ -26,7 +33,7 @@ from gateway.transport.uvicorn_protocol import GatewayProtocol
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 65536
-"""Room for a request line and headers far beyond what clients and proxies send."""
+"""Room for a request line and headers far beyond what clients and proxies send; chunk sizes and trailers count too."""
 
 SWEEP_SECONDS = 1
 
@@ -40,8 +47,22 @@ _TOO_LONG = plain_answer(
 )
 
 
-class _TooManyRequests(Exception):
-    """Ends the parser, and says nothing to anybody."""
+_UNREADABLE = plain_answer("400 Bad Request", "expected a request of HTTP/1.1 (RFC 9112), got something else\n")
+_TOO_EARLY = plain_answer(
+    "400 Bad Request",
+    "expected a WebSocket handshake (RFC 6455 section 4.1), which has no body, and nothing before its answer\n",
+)
+_NO_TUNNEL = plain_answer("501 Not Implemented", "CONNECT is for proxies, and the gateway is none\n")
+_UNKNOWN_CODING = plain_answer("501 Not Implemented", "expected no Transfer-Encoding but chunked\n")
+_UNKNOWN_VERSION = plain_answer("505 HTTP Version Not Supported", "expected HTTP/1.1 or HTTP/1.0\n")
+
+
+class _Refused(Exception):
+    """Ends the parser from within one of its callbacks."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Handshakes:
@@ -103,8 +124,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, handshakes: Handshakes, **options: Any) -> None:
         super().__init__(*args, **options)
         self._handshakes = handshakes
-        self._head: int | None = 0
-        """How many bytes of a head have come; None within a body."""
+        self._overhead = 0
+        """How many bytes have come for the request that are not of its body."""
+        self._in_head = True
+        self._again = b""
+        """The head of a request that the parser is to read again, without the upgrade that it ended at."""
         self.has_begun = False
         self._answering: RequestResponseCycle | None = None
 
@@ -141,38 +165,92 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, as long as the head they belong to is not too long."""
-        if self._head is not None:
-            self._head += len(data)
-        super().data_received(data)
-        if self._head is not None and self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._handshakes.end(self)
+        self._unset_keepalive_if_required()
+        self._handshakes.begin(self)
+        self._overhead += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self.give_up(cause.answer if isinstance(cause, _Refused) else _UNREADABLE)
+        if self._overhead > MAX_HEAD_BYTES:
             self.give_up(_TOO_LONG)
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                [end] = upgrade.args
+            else:
+                return
+            if not self._again:
+                self._begin_websocket(data[end:])
+                return
+            data, self._again = self._again + data[end:], b""
+            self.parser = httptools.HttpRequestParser(self)  # this one may have taken the request for the last
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+
+    def _begin_websocket(self, early: bytes) -> None:
+        if early:  # uvicorn would lose it, and take what comes next for the beginning of a frame
+            self.give_up(_TOO_EARLY)
+        else:
+            self.handle_websocket_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        """Tell whether a request that offers an upgrade offers a WebSocket, and nothing else."""
+        # An offer in HTTP/1.0 is to be ignored (RFC 9110 §7.8).
+        return self.parser.get_http_version() == "1.1" and _upgrades(self.headers) == [b"websocket"]
 
     def on_message_begin(self) -> None:
         """Take the first byte of a request; one too many of those that wait cuts the connection off."""
         if len(self.pipeline) >= MAX_PIPELINED:
             self.transport.abort()
-            raise _TooManyRequests
+            raise _Refused(b"")
+        self._in_head = True
         self.has_begun = True
         self._handshakes.begin(self)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Take the end of a head."""
-        self._head = None
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            raise _Refused(_UNKNOWN_VERSION)
+        if method == b"CONNECT":
+            raise _Refused(_NO_TUNNEL)
+        if self.parser.should_upgrade():
+            if not self._should_upgrade():
+                self._again = _head_without_upgrade(method, self.url, version, self.headers)
+                return
+        elif _has_unknown_coding(self.headers):
+            raise _Refused(_UNKNOWN_CODING)
         super().on_headers_complete()
+        self._in_head = False
+        if not self.parser.should_upgrade():
+            # The fields of a trailer are no headers (RFC 9110 §6.5.1), and uvicorn would add them to these.
+            self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._overhead -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Take the end of a request: what happens from here on is up to us."""
+        if self._again:
+            return
         self._handshakes.end(self)
-        self._head = 0
+        self._overhead = 0
+        self._in_head = True
         self.has_begun = False
         super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless the connection has been cut off."""
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+        cycle = self.cycle
+        if cycle is not None and cycle.response_complete and not self.parser.should_upgrade():  # type: ignore[redundant-expr]
+            # It was answered before all of it had come. uvicorn has unset the timer since, and would leave it so.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to the WebSocket protocol."""
@@ -197,13 +275,35 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.transport.set_protocol(protocol)
 
     def give_up(self, refusal: bytes) -> None:
-        """Answer a request that will never be, if there is one, and close."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:  # type: ignore[redundant-expr]
+        """Answer a request that will never be, unless that would be taken for another one's answer, and close."""
+        if self.transport.is_closing():
+            return
+        if self._may_answer():
             self.transport.write(refusal)
         self.transport.close()
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # who does not read would keep it open
+
+    def _may_answer(self) -> bool:
+        """Tell whether the next answer is due to the request that is being read."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
+            return True
+        return not (self._in_head or self.pipeline or cycle.response_started)
+
+
+def _upgrades(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    return [value.strip(b" \t").lower() for name, value in headers if name == b"upgrade"]
+
+
+def _has_unknown_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a body is in a coding that we cannot undo, although the parser knows where it ends."""
+    return any(name == b"transfer-encoding" and value.strip(b" \t").lower() != b"chunked" for name, value in headers)
+
+
+def _head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version.encode(), b"".join(lines))
 
 
 def supported() -> bool:
@@ -215,13 +315,17 @@ def supported() -> bool:
         "data_received",
         "on_message_begin",
         "on_headers_complete",
+        "on_body",
         "on_message_complete",
         "handle_websocket_upgrade",
-        "send_400_response",
+        "_should_upgrade",
+        "_unset_keepalive_if_required",
+        "timeout_keep_alive_handler",
     )
     # What its constructor sets can be read from its code.
     used = {"client", "cycle", "loop", "parser", "transport", "scope", "headers", "ws_protocol_class"}
     used |= {"config", "server_state", "app_state", "connections", "pipeline"}
+    used |= {"timeout_keep_alive", "timeout_keep_alive_task"}
     return (
         all(hasattr(HttpToolsProtocol, name) for name in overridden)
         and used <= set(HttpToolsProtocol.__init__.__code__.co_names)

@@ -204,9 +204,45 @@ def test_a_library_that_has_moved_is_not_used_and_the_log_says_so(
     assert supported()
     monkeypatch.delattr("uvicorn.protocols.http.httptools_impl.HttpToolsProtocol.on_message_begin")
     assert not supported()
-    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").http == "auto"
+    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").http == "h11"
     assert "GATEWAY_HANDSHAKE_SECONDS is not kept" in caplog.text
 
 
 def _open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_connection_that_was_answered_is_kept_for_the_next_request_longer_than_a_request_may_take(
+    own_gateway: OwnGateway,
+) -> None:
+    gateway = own_gateway(handshake_seconds=0.3, keep_alive_seconds=1.5)
+    early = HEAD + b"Content-Type: text/plain\r\nContent-Length: 100000\r\n\r\n"  # answered before its body has come
+    async with opened(gateway) as (answered, one), opened(gateway) as (refused, two), opened(gateway) as (silent, _):
+        began = time.monotonic()
+        one.write(WHOLE)
+        two.write(early)
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert b" 200 " in await answered.readuntil(b"\r\n\r\n")
+            assert b" 413 " in await refused.readuntil(b"\r\n\r\n")
+            two.write(b"x" * 100_000)
+            assert await silent.read() == b""
+            await asyncio.sleep(0.4)
+            for reader, writer in ((answered, one), (refused, two)):
+                writer.write(WHOLE)
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            two.write(HEAD)  # the next has its own time, from its first byte
+            assert b" 408 " in await refused.readuntil(b"\r\n\r\n")
+            await answered.read()
+        assert time.monotonic() - began >= 1.5
+
+
+def test_a_proxy_closes_its_idle_connections_first(tmp_path: Any) -> None:
+    assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").timeout_keep_alive == 150
+
+
+async def test_empty_lines_keep_no_connection_open(own_gateway: OwnGateway, hasty_options: dict[str, Any]) -> None:
+    async with opened(own_gateway(**hasty_options), WHOLE) as (reader, writer):
+        async with asyncio.timeout(WAIT_SECONDS):
+            await reader.readuntil(b"}")
+            writer.write(b"\r\n")
+            assert await reader.read() == b""

@@ -1,0 +1,70 @@
+"""What HTTP asks of requests, for servers that do not see to it: one `Host`, and no doubt about where a body ends.
+
+`gateway serve` reads bodies right by itself. Other servers run the application too, and what is open there ends here.
+"""
+
+from collections.abc import Awaitable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from gateway.http.errors import error_response
+from handlers.errors import BadFrame, MessageError
+
+_DOUBTFUL = frozenset({b"upgrade", b"expect"})
+
+
+class Framing:
+    """Refuses requests without one `Host`, and ends connections of which the next request may be a body.
+
+    A request that still offers an upgrade when it comes to an application was not upgraded. uvicorn with httptools
+    takes its body for the next request, which is never answered if the connection ends with this one. One that expects
+    `100 Continue` and is answered before its body has come may be followed by that body, or by another request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request or connection."""
+        if scope["type"] not in {"http", "websocket"}:
+            return self.app(scope, receive, send)
+        hosts = 0
+        doubtful = False
+        for name, _ in scope["headers"]:
+            if name == b"host":
+                hosts += 1
+            elif name in _DOUBTFUL:
+                doubtful = True
+        # RFC 9112 §3.2. A request of HTTP/1.0 may have none.
+        if hosts > 1 or (not hosts and scope.get("http_version", "1.1") == "1.1"):
+            error = BadFrame(f"expected one Host header, got {hosts} (RFC 9112 section 3.2)")
+            return _refuse(scope, receive, send, error)
+        if scope.get("method") == "CONNECT":
+            return _refuse(scope, receive, send, BadFrame("CONNECT is for proxies, and the gateway is none"))
+        if doubtful and scope["type"] == "http":
+            return self.app(scope, receive, _closing(send))
+        return self.app(scope, receive, send)
+
+
+def _closing(send: Send) -> Send:
+    """Return a `send` that ends the connection with the answer."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append("Connection", "close")
+        await send(message)
+
+    return send_and_close
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: MessageError) -> None:
+    answer = error_response(error)
+    if scope["type"] == "http":
+        await answer(scope, receive, _closing(send))
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        await WebSocket(scope, receive, send).send_denial_response(answer)
+    else:
+        await WebSocket(scope, receive, send).close()
