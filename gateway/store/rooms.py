@@ -51,6 +51,8 @@ class RoomRow:
     departures: int
     stored_bytes: int = 0
     """What its messages take up."""
+    left_by: str | None = None
+    """The id of the user who left it without members, and for whom it counts as owned until another user joins."""
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
@@ -290,6 +292,18 @@ async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, r
         query = query.where(memberships.c.role == role)
     found = query.limit(limit).subquery()
     return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+
+
+async def count_owned(connection: AsyncConnection, user_id: str, limit: int) -> int:
+    """Count the rooms that a user owns, and those that the user left without members, up to a limit."""
+    left = select(rooms.c.id).where(rooms.c.left_by == user_id).limit(limit).subquery()
+    abandoned: int = (await connection.execute(select(func.count()).select_from(left))).scalar_one()
+    return min(limit, abandoned + await count_of_user(connection, user_id, limit, "owner"))
+
+
+async def note_left_by(connection: AsyncConnection, room_id: int, user_id: str | None) -> None:
+    """Note which user has left a room without members; None for a room that has members."""
+    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
 
 
 async def heir(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:

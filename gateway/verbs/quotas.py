@@ -21,7 +21,7 @@ async def check_entering(connection: AsyncConnection, settings: Settings, user_i
         raise QuotaExceeded(f"you are in {limit} rooms, the most that one user may be in; leave one first")
     if role == "owner" and await _owns_all(connection, settings, user_id):
         limit = settings.max_rooms_owned
-        raise QuotaExceeded(f"you own {limit} rooms, the most that one user may own; leave or delete one first")
+        raise QuotaExceeded(f"you own {limit} rooms, the most that one user may own; delete one first")
 
 
 async def check_owner(connection: AsyncConnection, settings: Settings, user: UserRow) -> None:
@@ -49,4 +49,4 @@ async def check_inviting(
 
 async def _owns_all(connection: AsyncConnection, settings: Settings, user_id: str) -> bool:
     limit = settings.max_rooms_owned
-    return limit > 0 and await rooms.count_of_user(connection, user_id, limit, "owner") == limit
+    return limit > 0 and await rooms.count_owned(connection, user_id, limit) == limit

@@ -232,13 +232,19 @@ class SessionRooms:
             await invitations.remove(connection, room.id, self._session.user_id)
             return room.departures, None
         departures = await rooms.leave(connection, room.id, self._session.user_id)
-        if room.direct:
-            return departures, None
-        if room.private and await rooms.is_empty(connection, room.id):
-            # Nobody is left to let anybody in, and the name would be lost to all.
-            await rooms.remove(connection, room.id)
+        if await rooms.is_empty(connection, room.id):
+            await self._leave_empty(connection, room)
             return departures, None
         return departures, await self._pass_on(connection, room) if room.role == "owner" else None
+
+    async def _leave_empty(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
+        """Remove a room that nobody is in any more, or keep it for the user who joins or opens it next."""
+        if room.offset == 0 or (room.private and not room.direct):
+            # Nothing has been said, or nobody is left to let anybody in: only the name would be lost to all.
+            await rooms.remove(connection, room.id)
+        elif not room.direct:
+            # Otherwise rooms could be made without end, by leaving each.
+            await rooms.note_left_by(connection, room.id, self._session.user_id)
 
     async def _pass_on(self, connection: AsyncConnection, room: rooms.RoomRow) -> str | None:
         """Make another member the owner of a room that its last owner has left; returns the name, if there is one."""
@@ -281,6 +287,8 @@ class SessionRooms:
                 # A public room that everybody has left is there for the next one to take over.
                 is_free = not room.direct and await rooms.is_empty(connection, room.id)
                 role: Role = "owner" if is_free else "member"
+                if room.left_by is not None:
+                    await rooms.note_left_by(connection, room.id, None)
                 await quotas.check_entering(connection, self._services.settings, self._session.user_id, role)
                 await rooms.enter(connection, room, self._session.user_id, role, now)
         return room.role is None

@@ -48,7 +48,7 @@ async def everywhere(gateways: list[Gateway], name: str, count: int = AT_ONCE) -
 
 
 async def test_a_user_owns_so_many_rooms_and_no_more_until_one_is_left_or_deleted(own_gateway: OwnGateway) -> None:
-    words = "you own 2 rooms, the most that one user may own; leave or delete one first"
+    words = "you own 2 rooms, the most that one user may own; delete one first"
     async with App(own_gateway(max_rooms_owned=2)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
         await ann.ask("room.create", room="a")
         await ann.ask("room.join", room="b")  # which makes it
@@ -64,9 +64,31 @@ async def test_a_user_owns_so_many_rooms_and_no_more_until_one_is_left_or_delete
         await ann.ask("room.leave", room="b")
         await ann.expect("room.left")
         await ann.ask("room.create", room="e", private=True)
-        assert await refused(ann, "room.join", room="b") == words  # which nobody owns any more
+        assert await refused(ann, "room.join", room="b") == words  # which is gone, as nothing was said in it
         await ann.ask("room.leave", room="e")
         await ann.ask("room.join", room="b")
+
+
+async def test_a_room_that_a_user_leaves_without_members_counts_until_another_joins(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(max_rooms_owned=2)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+        for client in (ann, ben):
+            client.ignored |= {"chat.message", "room.left", "room.joined", "room.deleted"}
+
+        async def leave(room: str) -> None:
+            await ann.ask("room.join", room=room)
+            await ann.ask("chat.send", room=room, text="Is anybody here?")
+            await ann.ask("room.leave", room=room)
+
+        await leave("a")
+        await leave("b")
+        assert "you own 2 rooms" in await refused(ann, "room.create", room="c")
+        assert (await ben.ask("room.join", room="a"))["offset"] == 1
+        await leave("c")
+        assert "you own 2 rooms" in await refused(ann, "room.join", room="d")
+        await ann.ask("room.join", room="b")  # back in what counts for her
+        await ann.ask("room.delete", room="b")
+        await ann.ask("room.create", room="d")
+        assert "you own 2 rooms" in await refused(ann, "room.create", room="e")
 
 
 async def test_nobody_is_made_the_owner_of_more_rooms_than_a_user_may_own(own_gateway: OwnGateway) -> None:

@@ -22,11 +22,17 @@ def upgrade() -> None:
     op.create_index("memberships_by_role", "memberships", ["room_id", "role", "joined_at"])
     for table in ("rooms", "users"):
         op.add_column(table, sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    # As SQL: for a reference, Alembic would have SQLite copy the table, and lose what refers to it.
+    op.execute("ALTER TABLE rooms ADD COLUMN left_by TEXT REFERENCES users (id)")
+    left = sa.text("left_by IS NOT NULL")
+    op.create_index("rooms_left_by", "rooms", ["left_by"], sqlite_where=left, postgresql_where=left)
     _count("rooms", "room_id")
     _count("users", "sender_id")
 
 
 def downgrade() -> None:
+    op.drop_index("rooms_left_by", "rooms")
+    op.drop_column("rooms", "left_by")
     for table in ("users", "rooms"):
         op.drop_column(table, "stored_bytes")
     op.drop_index("memberships_by_role", "memberships")
