@@ -36,6 +36,7 @@ class _Collected(Collector):
         """Read the numbers."""
         yield from _of_clients(self._services)
         yield from _of_rooms(self._services)
+        yield _of_store(self._services)
         yield from _of_bus(self._services)
         yield from _of_cluster(self._services)
 
@@ -76,6 +77,11 @@ def _of_rooms(services: Services) -> Iterator[Metric]:
     yield _counter("gaps_read", "Times that what the bus did not bring was read from the store.", hub.gaps_read)
     yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.rooms_behind)
     yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.resyncs)
+
+
+def _of_store(services: Services) -> Metric:
+    takes_writes = int(services.database.health.takes_writes)
+    return _gauge("store_writable", "1 while the store takes writes, else 0.", takes_writes)
 
 
 def _of_bus(services: Services) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway import database_url
 from gateway.allowed_origins import can_be_named
 from gateway.cluster.url import MEMORY, parse
 from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
@@ -40,13 +41,18 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=ENV_FILE, env_file_encoding=ENCODING, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding=ENCODING,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     # Where it runs
     environment: Literal["development", "production"] = "development"
     data_dir: Path = Path("data")
-    database_url: str | None = None
+    database_url: Annotated[str | None, Field(repr=False)] = None
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     bus_url: Annotated[str, Field(repr=False)] = MEMORY
     bus_prefix: str = "json-gateway"
@@ -211,11 +217,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("sqlite:///", "postgresql://")):
-            raise PydanticCustomError(
-                "database_url",
-                "expected a URL such as sqlite:////var/lib/gateway/gateway.db or postgresql://user:password@host/name",
-            )
+        if value is not None:
+            try:
+                database_url.check(value)
+            except ValueError as error:
+                raise PydanticCustomError("database_url", "{problem}", {"problem": str(error)}) from None
         return value
 
     @field_validator("secret_key")

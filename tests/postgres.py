@@ -41,7 +41,8 @@ class Postgres:
     takes a fifth of the time.
     """
 
-    def __init__(self, binaries: Path, folder: Path, *, sync: bool) -> None:
+    def __init__(self, binaries: Path, folder: Path, *, sync: bool, primary: "Postgres | None" = None) -> None:
+        """With a `primary`, it is a copy of it that takes what is written there, and no writes of its own."""
         self._binaries = binaries
         self._data = folder / "data"
         self._log = folder / "log"
@@ -49,7 +50,10 @@ class Postgres:
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
-        self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale")
+        if primary is None:
+            self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale")
+        else:
+            self._run("pg_basebackup", "--no-sync", "-R", "-c", "fast", "-d", primary.url("postgres"))
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
@@ -93,6 +97,14 @@ class Postgres:
         for pid in frozen:
             _signal(pid, signal.SIGCONT)
 
+    async def promote(self) -> None:
+        """Let a copy take writes, and be the primary from now on."""
+        await query(self.url("postgres"), "SELECT pg_promote()")
+
+    @property
+    def port(self) -> int:
+        return self._port
+
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 
@@ -105,7 +117,8 @@ class Postgres:
 
     def _run(self, binary: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._binaries / binary, "-D", self._data, *arguments],
+            # Only some of them may be linked to from where they were found.
+            [(self._binaries / "postgres").resolve().parent / binary, "-D", self._data, *arguments],
             capture_output=True,
             text=True,
             timeout=WAIT_SECONDS,
@@ -117,13 +130,13 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(*, sync: bool = False) -> Iterator[Postgres]:
+def running_postgres(*, sync: bool = False, primary: Postgres | None = None) -> Iterator[Postgres]:
     """Start a server of one's own, for tests that stop it; skips the test where there is none."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         folder = Path(name)
         if AS_ROOT:
             shutil.chown(folder, "nobody")
-        postgres = Postgres(_binaries(folder), folder, sync=sync)
+        postgres = Postgres(_binaries(folder), folder, sync=sync, primary=primary)
         try:
             postgres.start()
             yield postgres

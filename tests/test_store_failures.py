@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store import engine
+from gateway.store.postgresql import POOL_SIZE
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 from tests.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
@@ -144,7 +145,7 @@ async def test_after_postgresql_was_restarted_no_message_pays_for_the_old_connec
         database = on_stoppable.services.database
 
         async def use_all_connections() -> None:
-            await asyncio.gather(*(database.ping() for _ in range(4 * engine.POOL_SIZE)))
+            await asyncio.gather(*(database.ping() for _ in range(4 * POOL_SIZE)))
 
         for number in range(3):
             await on_stoppable.run(use_all_connections())

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from sqlalchemy import make_url
-
+from gateway import database_url
 from gateway.logs import guard_logs
 from gateway.settings import Settings, load_settings
 from gateway.startup import StartError, make_data_dir
@@ -37,5 +36,5 @@ def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Re
 
 
 def shown_url(settings: Settings) -> str:
-    """Give the store's URL without the password in it."""
-    return make_url(settings.store_url).render_as_string(hide_password=True)
+    """Return the store's URL without a user name or password in it."""
+    return database_url.shown(settings.store_url)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+
+from gateway.url_parts import decoded, host_and_port, split
 
 MEMORY = "memory://"
 EXPECTED = (
     "expected memory://, redis://host:6379/0, redis+sentinel://host:26379,host:26379/service or"
     " redis+cluster://host:6379,host:6379, each with rediss for TLS; user:password@ goes before the hosts, with"
-    " %40 for @ and %2F for /"
+    " the special characters of the password percent-encoded, such as %40 for @ and %2F for /"
 )
 
 Kind = Literal["single", "sentinel", "cluster"]
@@ -46,18 +47,13 @@ class BusUrl:
 
 def parse(text: str) -> BusUrl:
     """Read the URL of a bus that is a server; raises `ValueError` with what is wrong, which never has the URL in it."""
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        raise ValueError(EXPECTED) from None
+    url = split(text, EXPECTED)
     base, plus, suffix = url.scheme.partition("+")
-    if base not in {"redis", "rediss"} or plus + suffix not in _KINDS or url.fragment:
+    if base not in {"redis", "rediss"} or plus + suffix not in _KINDS:
         raise ValueError(EXPECTED)
     kind, port = _KINDS[plus + suffix]
-    credential, _, places = url.netloc.rpartition("@")
-    username, _, password = credential.partition(":")
     path = url.path.strip("/")
-    hosts = tuple(_host(place, port) for place in places.split(","))
+    hosts = tuple(_host(place, port) for place in url.hosts.split(","))
     if kind == "single" and len(hosts) > 1:
         raise ValueError("expected one host; several are for redis+sentinel:// or redis+cluster://")
     if kind == "cluster" and path not in {"", "0"}:
@@ -69,21 +65,17 @@ def parse(text: str) -> BusUrl:
         hosts=hosts,
         service=service,
         database=database,
-        username=unquote(username) or None,
-        password=unquote(password) or None,
+        username=url.username,
+        password=url.password,
         options=_options(kind, base == "rediss", url.query),
     )
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(EXPECTED) from None
-    if not host or any(character in text for character in "/?#@ "):
+    host, port = host_and_port(text, default_port, EXPECTED)
+    if not host:
         raise ValueError(EXPECTED)
-    return host, default_port if port is None else port
+    return host, port
 
 
 def _path(kind: Kind, path: str) -> tuple[str, int]:
@@ -92,7 +84,7 @@ def _path(kind: Kind, path: str) -> tuple[str, int]:
     service, _, database = path.partition("/")
     if not service:
         raise ValueError("expected the name of the service after the sentinels, as in redis+sentinel://host:26379/main")
-    return unquote(service), _database(database)
+    return decoded(service), _database(database)
 
 
 def _database(text: str) -> int:
@@ -101,9 +93,8 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _options(kind: Kind, tls: bool, query: str) -> dict[str, str]:
+def _options(kind: Kind, tls: bool, options: dict[str, str]) -> dict[str, str]:
     known = (_FILES if tls else frozenset[str]()) | (_SENTINELS if kind == "sentinel" else frozenset[str]())
-    options = dict(parse_qsl(query, keep_blank_values=True))
     if not options.keys() <= known:
         allowed = f"at most {', '.join(sorted(known))}" if known else "nothing, but for rediss and for sentinels,"
         raise ValueError(f"expected {allowed} after a ? at the end")

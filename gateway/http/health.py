@@ -1,18 +1,14 @@
 """`/healthz`: the process runs. `/readyz`: it can serve."""
 
-import asyncio
 from typing import Literal
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from gateway.services import Services, ServicesDep
-from handlers.errors import Unavailable
+from gateway.services import ServicesDep
 from schemas.base import Wire
 
 router = APIRouter(tags=["health"])
-
-PROBE_SECONDS = 2
 
 
 class Health(Wire):
@@ -39,9 +35,11 @@ async def healthz() -> Health:
 async def readyz(services: ServicesDep) -> JSONResponse:
     """Answer 200 if messages can be served, and otherwise 503; either way with which part is down.
 
+    A store that takes no writes is down: a message cannot be accepted before it is stored.
+
     Without the bus, nodes tell each other late. Where `GATEWAY_BUS_REQUIRED` is false that is `degraded`, and 200.
     """
-    store, bus = await _is_store_up(services), services.bus.is_up
+    store, bus = await services.database.health.check(), services.bus.is_up
     lacks_bus = not bus and services.settings.bus_required
     readiness = Readiness(
         status="not_ready" if not store or lacks_bus else "ready" if bus else "degraded",
@@ -49,12 +47,3 @@ async def readyz(services: ServicesDep) -> JSONResponse:
         bus="up" if bus else "down",
     )
     return JSONResponse(readiness.model_dump(), status_code=503 if readiness.status == "not_ready" else 200)
-
-
-async def _is_store_up(services: Services) -> bool:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await services.database.ping()
-    except (Unavailable, TimeoutError):
-        return False
-    return True

@@ -24,4 +24,5 @@ async def metrics(request: Request, services: ServicesDep) -> Response:
         given = carriers.bearer(request) or ""
         if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
             raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
+    await services.database.health.check()
     return Response(render(services), media_type=CONTENT_TYPE_LATEST)

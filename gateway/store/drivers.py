@@ -2,14 +2,17 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.store.open_files import OpenFiles
+from gateway.store.postgresql import Postgresql
 from gateway.store.prepared import Plan, Rows, Statement
 
 Result = TypeVar("Result")
@@ -35,9 +38,10 @@ class Finder(Protocol):
 class SqliteWriter:
     """Transactions of SQLite in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        """`engine` gives the same connection every time."""
+    def __init__(self, engine: Engine, files: OpenFiles) -> None:
+        """`engine` gives the same connection every time, to `files`."""
         self._engine = engine
+        self._files = files
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
 
     async def carry_out(self, plan: Plan[Result]) -> Result:
@@ -60,6 +64,7 @@ class SqliteWriter:
         connection = pooled.driver_connection
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - of this engine
         try:
+            self._files.check()
             # The lock at once: taking it after a read fails when another wrote between.
             connection.execute("BEGIN IMMEDIATE")
             result = _follow(plan, connection)
@@ -125,13 +130,13 @@ class SqliteFinder:
 class PostgresqlDriver:
     """Transactions and reads of PostgreSQL on a connection of the pool, in the words of asyncpg."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, postgresql: Postgresql) -> None:
         self._engine = engine
+        self._postgresql = postgresql
 
     async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Read."""
-        async with self._engine.connect() as pooled:
-            connection: Any = (await pooled.get_raw_connection()).driver_connection
+        async with self._connection() as connection:
             prepared = statement.on("postgresql")
             return prepared.rows(await connection.fetch(prepared.sql, *prepared.arguments(values)))
 
@@ -140,17 +145,27 @@ class PostgresqlDriver:
 
     async def carry_out(self, plan: Plan[Result]) -> Result:
         """Do a plan."""
+        async with self._connection(writes=True) as connection:
+            await connection.execute(self._postgresql.begin)
+            result = await _follow_on(plan, connection)
+            await connection.execute("COMMIT")
+            return result
+
+    @asynccontextmanager
+    async def _connection(self, *, writes: bool = False) -> AsyncIterator[Any]:
         async with self._engine.connect() as pooled:
-            connection: Any = (await pooled.get_raw_connection()).driver_connection
+            connection: Any = (
+                await self._postgresql.for_writing(pooled)
+                if writes
+                else (await pooled.get_raw_connection()).driver_connection
+            )
             try:
-                await connection.execute("BEGIN")
-                result = await _follow_on(plan, connection)
-                await connection.execute("COMMIT")
+                yield connection
             except BaseException:
-                # What was begun goes with the connection, also where the server says nothing any more.
+                # What was begun goes with the connection, also where the server says nothing any more. The pool opens
+                # another in its place, which may lead to another server.
                 connection.terminate()
                 raise
-            return result
 
 
 async def _follow_on(plan: Plan[Result], connection: Any) -> Result:

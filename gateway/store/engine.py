@@ -15,26 +15,25 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 import aiosqlite
-from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Connection, column, create_engine, event, make_url, table, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from gateway.startup import StartError
+from gateway.database_url import SQLITE
 from gateway.store import versions
 from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
+from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
+from gateway.store.open_files import OpenFiles
+from gateway.store.postgresql import Postgresql
 from gateway.store.prepared import Plan, Rows, Statement
 from gateway.store.sqlite_file import SqliteFile
+from gateway.store.write_health import WriteHealth
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
 """How long SQLite may be locked, and a whole transaction of PostgreSQL may take, before the store is unavailable."""
-
-POOL_SIZE = 8
-"""Connections to PostgreSQL. Writes to rooms need one; the rest is for reading."""
 
 T = TypeVar("T")
 
@@ -53,42 +52,61 @@ class Database:
     """Transactions on the store. Whatever fails for the database's own reasons becomes `StoreUnavailable`."""
 
     def __init__(self, url: str, *, synchronous: Synchronous = "FULL") -> None:
-        """`url` begins with sqlite:/// or postgresql://. `synchronous` is SQLite's: FULL syncs every commit."""
-        self._sqlite = url.startswith("sqlite:")
-        self._file = SqliteFile(url) if self._sqlite else None
-        self._engine = _sqlite_engine(url, synchronous) if self._sqlite else _postgresql_engine(url)
-        # Of SQLite, every transaction sees one state anyway.
-        options: dict[str, Any] = {} if self._sqlite else {"isolation_level": "REPEATABLE READ"}
-        self._reading = self._engine.execution_options(**options)
+        """`url` begins with sqlite:/// or postgresql://. `synchronous` is SQLite's: FULL syncs every commit.
+
+        Raises `StartError` if the URL is wrong, without quoting it.
+        """
+        self._postgresql: Postgresql | None = None
+        self._writer: SqliteWriter | None = None
+        self._file: SqliteFile | None = None
+        self._open_files: OpenFiles | None = None
+        self._engine: AsyncEngine
+        self._finder: Finder
+        self._transactions: Transactions
+        if SQLITE.match(url):
+            self._use_sqlite(url, synchronous)
+        else:
+            self._use_postgresql(url)
         self._writing = self._engine.execution_options(writes=True)
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._turn = asyncio.Lock()
-        self._writer = _sqlite_writer(url, synchronous) if self._sqlite else None
-        self._finder: Finder
-        self._transactions: Transactions
-        if self._writer is not None and self._file is not None:
-            self._transactions, self._finder = self._writer, SqliteFinder(str(self._file.path), self._writer)
-        else:
-            self._transactions = self._finder = PostgresqlDriver(self._engine)
+        self.health = WriteHealth(self._probe)
+
+    def _use_sqlite(self, url: str, synchronous: Synchronous) -> None:
+        self._file = SqliteFile(url)
+        self._open_files = OpenFiles(self._file.path)
+        self._reading = self._engine = _sqlite_engine(url, synchronous, self._open_files)
+        self._transactions = self._writer = _sqlite_writer(url, synchronous, self._open_files)
+        self._finder = SqliteFinder(str(self._file.path), self._writer)
+
+    def _use_postgresql(self, url: str) -> None:
+        self._postgresql = Postgresql(url, BUSY_SECONDS)
+        self._engine = self._postgresql.engine(**_OPTIONS)
+        # Of SQLite, every transaction sees one state anyway.
+        self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._transactions = self._finder = PostgresqlDriver(self._engine, self._postgresql)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that sees one state of the store; changes in it are lost."""
-        async with _available(), self._limit(), self._reading.connect() as connection:
+        async with self._available(), self._limit(), self._reading.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that is durable once this context is left, and undone if that is by an exception."""
-        async with _available(), self._limit(), self._my_turn(), self._writing.begin() as connection:
-            yield connection
+        async with self._available(writes=True), self._limit(), self._my_turn(), self._writing.connect() as connection:
+            if self._postgresql is not None:
+                await self._postgresql.for_writing(connection)
+            async with connection.begin():
+                yield connection
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a transaction as `write` opens it, with as little to and fro as the driver allows."""
         if self._writer is None:
             async with self.write() as connection:
                 return await connection.run_sync(work)
-        async with _available(), self._my_turn():
+        async with self._available(writes=True), self._my_turn():
             return await self._writer.do(work)
 
     async def look_up(self, work: Callable[[Connection], T]) -> T:
@@ -98,7 +116,7 @@ class Database:
 
     async def carry_out(self, plan: Plan[T]) -> T:
         """Do a plan in a transaction as `write` opens it, with nothing between its statements and the driver."""
-        async with _available(), self._limit(), self._my_turn():
+        async with self._available(writes=True), self._limit(), self._my_turn():
             return await self._transactions.carry_out(plan)
 
     async def find(self, statement: Statement, **values: Any) -> Rows:
@@ -106,7 +124,7 @@ class Database:
 
         On SQLite this happens at once, in the event loop: a row by its key takes a tenth of the trip to a thread.
         """
-        async with _available(), self._limit():
+        async with self._available(), self._limit():
             return await self._finder.find(statement, values)
 
     async def upgrade(self) -> None:
@@ -114,8 +132,11 @@ class Database:
         async with _migrating():
             if self._file is not None:
                 await asyncio.to_thread(self._file.open)
-            async with _available(), self._my_turn(), self._writing.begin() as connection:
+            async with self._available(), self._my_turn(), self._writing.begin() as connection:
                 await connection.run_sync(versions.upgrade)
+        if self._writer is not None:
+            # Open from now on, it keeps the write-ahead log from being removed with another connection.
+            await self.transact(_do_nothing)
 
     async def ping(self) -> None:
         """Ask the store for a sign of life, or raise `StoreUnavailable`."""
@@ -124,6 +145,7 @@ class Database:
 
     async def close(self) -> None:
         """Let the connections go."""
+        await self.health.close()
         await self._engine.dispose()
         self._finder.close()
         if self._writer is not None:
@@ -133,11 +155,11 @@ class Database:
 
     def _limit(self) -> AbstractAsyncContextManager[object]:
         # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
-        return nullcontext() if self._sqlite else asyncio.timeout(BUSY_SECONDS)
+        return nullcontext() if self._postgresql is None else asyncio.timeout(BUSY_SECONDS)
 
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
-        if not self._sqlite:
+        if self._writer is None:
             yield
             return
         # Without a limit, each of many would wait for all before it to find the file locked.
@@ -147,6 +169,45 @@ class Database:
             yield
         finally:
             self._turn.release()
+
+    @asynccontextmanager
+    async def _available(self, *, writes: bool = False) -> AsyncIterator[None]:
+        try:
+            yield
+        except FAILURES as error:
+            if is_mistake(error):
+                raise
+            self._note_failure(error, writes=writes)
+            # The line in the log has said it: the driver's own words may have the user's name in them.
+            raise StoreUnavailable("store") from None
+        if writes:
+            self._note_write()
+
+    def _note_write(self) -> None:
+        if self._postgresql is not None and not self.health.takes_writes:
+            # Some of the other connections may still lead to the server that refused.
+            self._postgresql.renew(at_once=True)
+        self.health.note(made=True)
+
+    def _note_failure(self, error: Exception, *, writes: bool) -> None:
+        reason = explain(error, BUSY_SECONDS)
+        if self._postgresql is not None:
+            reason = self._postgresql.redacted(reason)
+        logger.error("the store is not available: %s", reason)
+        if is_conflict(error):
+            return
+        if writes:
+            self.health.note(made=False)
+        if self._postgresql is not None:
+            self._postgresql.renew(after_write=writes)
+
+    async def _probe(self) -> None:
+        await self.transact(self._write_something)
+
+    def _write_something(self, connection: Connection) -> None:
+        if self._open_files is not None:
+            self._open_files.check_space()
+        connection.execute(_CHANGE_NOTHING)
 
 
 @asynccontextmanager
@@ -163,67 +224,31 @@ _MIGRATING = threading.Lock()
 """Alembic keeps in globals what it works on, so one process migrates one database at a time."""
 
 
-@asynccontextmanager
-async def _available() -> AsyncIterator[None]:
-    try:
-        yield
-    except _FAILURES as error:
-        # OSError, because asyncpg reports a server that is not there, or does not answer, as the system does.
-        if _is_mistake(error):
-            raise
-        logger.error("the store is not available: %s", _cause(error))  # noqa: TRY400 - the cause says it all
-        raise StoreUnavailable("store") from error
+_VERSIONS = table(versions.VERSION_TABLE, column("version_num"))
+_CHANGE_NOTHING = update(_VERSIONS).values(version_num=_VERSIONS.c.version_num)
+"""A write like any other, to the disk, which leaves everything as it is."""
 
 
-def _asyncpg_errors() -> tuple[type[Exception], ...]:
-    try:
-        import asyncpg  # type: ignore[import-untyped] # it brings no types
-    except ModuleNotFoundError:
-        return ()
-    return asyncpg.PostgresError, asyncpg.InterfaceError
+def _do_nothing(_connection: Connection) -> None:
+    """Open and close a transaction."""
 
 
-_FAILURES: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, sqlite3.Error, *_asyncpg_errors())
-
-
-def _is_mistake(error: Exception) -> bool:
-    """Whether the fault is in a statement; all else the database says of itself."""
-    if isinstance(error, DBAPIError) and error.statement is None:
-        return False
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    # Wrong data that asyncpg finds itself is a ValueError; under SQLAlchemy, that is the cause of the cause.
-    if isinstance(cause, (*_SQLITE_MISTAKES, ValueError)) or isinstance(getattr(cause, "__cause__", None), ValueError):
-        return True
-    code = getattr(cause, "sqlstate", None) or ""
-    return code[:2] in _MISTAKE_CLASSES
-
-
-_SQLITE_MISTAKES = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
-_MISTAKE_CLASSES = {"22", "23", "42"}
-"""PostgreSQL's classes of errors: wrong data, a constraint that does not hold, a statement that means nothing."""
-
-
-def _cause(error: Exception) -> object:
-    # SQLAlchemy's own text quotes the statement, at length.
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(cause) or f"no answer within {BUSY_SECONDS} seconds"
-
-
-def _sqlite_writer(url: str, synchronous: Synchronous) -> SqliteWriter:
+def _sqlite_writer(url: str, synchronous: Synchronous, files: OpenFiles) -> SqliteWriter:
     engine = create_engine(make_url(url).set(drivername="sqlite+pysqlite"), poolclass=StaticPool, **_OPTIONS)
     event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
-    event.listen(engine, "begin", _begin_sqlite)
-    return SqliteWriter(engine.execution_options(writes=True))
+    event.listen(engine, "connect", partial(_remember_files, files))
+    event.listen(engine, "begin", partial(_begin_sqlite, files))
+    return SqliteWriter(engine.execution_options(writes=True), files)
 
 
-def _sqlite_engine(url: str, synchronous: Synchronous) -> AsyncEngine:
+def _sqlite_engine(url: str, synchronous: Synchronous, files: OpenFiles) -> AsyncEngine:
     engine = create_async_engine(
         make_url(url).set(drivername="sqlite+aiosqlite"),
         connect_args={"async_creator_fn": _open_sqlite},
         **_OPTIONS,
     )
     event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous))
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, files))
     return engine
 
 
@@ -236,47 +261,6 @@ async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         # Otherwise the thread reports its end to a loop which the command that fails here may have closed.
         await asyncio.to_thread(opening._thread.join)
         raise
-
-
-def _postgresql_engine(url: str) -> AsyncEngine:
-    try:
-        import asyncpg
-    except ModuleNotFoundError:
-        raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
-    try:
-        make_url(url)
-    except (ArgumentError, ValueError):
-        raise StartError(
-            "this is no URL of a database; expected one such as postgresql://user:password@host:5432/name,"
-            " with the special characters of the password percent-encoded"
-        ) from None
-    # asyncpg itself reads the URL, as psql would: `sslmode` and the rest mean what they do elsewhere.
-    connect = partial(asyncpg.connect, url, timeout=BUSY_SECONDS, server_settings=_POSTGRESQL_SETTINGS)
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, pool_size=POOL_SIZE, max_overflow=0, **_OPTIONS
-    )
-    event.listen(engine.sync_engine, "checkout", _check_postgresql)
-    return engine
-
-
-_POSTGRESQL_SETTINGS = {
-    "application_name": "json-gateway",
-    # Every statement here finds its rows by a key, a few at a time. Without statistics, as of new tables, PostgreSQL
-    # would rather read them whole, and keep that plan; with them, it makes plans that take longer than the statement.
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-    # Should this machine vanish in the middle of a transaction, its locks on rooms go soon after.
-    "idle_in_transaction_session_timeout": str(4 * BUSY_SECONDS * 1000),
-}
-
-
-def _check_postgresql(connection: Any, _record: object, _proxy: object) -> None:
-    # Connections that a restarted server has closed are known to be: no question to the server is needed.
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 def _set_up_sqlite(synchronous: Synchronous, connection: Any, _record: object) -> None:
@@ -309,7 +293,14 @@ def _use_wal(cursor: Any) -> None:
             return
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _remember_files(files: OpenFiles, connection: Any, _record: object) -> None:
+    connection.execute("SELECT count(*) FROM sqlite_master")  # which opens the write-ahead log
+    files.remember()
+
+
+def _begin_sqlite(files: OpenFiles, connection: Connection) -> None:
     # A transaction that will write takes the lock at once: taking it after a read fails when another wrote between.
     writes = connection.get_execution_options().get("writes", False)
+    if writes:
+        files.check()
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -37,7 +37,7 @@ def gateway_at(url: str) -> Place:
         host = None
     if not host or parts.scheme not in _SCHEMES:
         raise StartError("URL: expected one such as ws://127.0.0.1:8000 or https://example.com/gateway")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in url or parts.query or parts.fragment:
         raise StartError("URL: expected no user, query or fragment; the name goes in --user, the password is asked for")
     http, ws = _SCHEMES[parts.scheme]
     rest = f"://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/chat')}"

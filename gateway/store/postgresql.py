@@ -1,0 +1,203 @@
+"""Connections to PostgreSQL: which host, over which TLS, directly or through a pooler; and when to open them anew.
+
+A pooler such as PgBouncer refuses start-up parameters that it does not know. In transaction mode it also gives each
+transaction another connection to the server. So nothing may be left on one: no setting, and no prepared statement.
+"""
+
+import os
+import ssl
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway import database_url
+from gateway.database_url import PostgresqlUrl
+from gateway.startup import StartError
+from gateway.store.failures import is_conflict, is_mistake
+
+POOL_SIZE = 8
+"""Connections to PostgreSQL. Writes to rooms need one; the rest is for reading."""
+
+RENEWAL_SECONDS = 1
+"""How often all connections may be opened anew, which costs the server some of its time."""
+
+
+class Postgresql:
+    """Opens connections for an engine, and has it replace them when the server has changed."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        """`seconds` is how long opening a connection may take, if the URL does not say. Raises `StartError`."""
+        try:
+            import asyncpg  # type: ignore[import-untyped] # it brings no types
+        except ModuleNotFoundError:
+            raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
+        try:
+            self._url = database_url.parse(url)
+        except ValueError as error:
+            raise StartError(f"the database's URL: {error}") from None
+        self._driver = asyncpg
+        self._seconds = self._url.connect_seconds or seconds
+        self._hosts: list[tuple[str | None, int | None]] = [*self._url.hosts] or [(None, None)]
+        self._arguments = _arguments(self._url)
+        self._settings = _SETTINGS | {
+            # Should this machine vanish in the middle of a transaction, its locks on rooms go soon after.
+            "idle_in_transaction_session_timeout": str(round(4 * seconds * 1000))
+        }
+        self._pooled: bool | None = True if self._url.is_pooled else None
+        self._renewed = self._refused = float("-inf")
+
+    def engine(self, **options: Any) -> AsyncEngine:
+        """Return an engine on these connections."""
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args={"async_creator_fn": self.connect, "prepared_statement_name_func": self._statement_name},
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            **options,
+        )
+        event.listen(engine.sync_engine, "connect", self._note_age)
+        event.listen(engine.sync_engine, "checkout", self._check)
+        event.listen(engine.sync_engine, "handle_error", _drop_after_failure)
+        event.listen(engine.sync_engine, "begin", self._set_up)
+        return engine
+
+    @property
+    def begin(self) -> str:
+        """What opens a transaction that is not SQLAlchemy's."""
+        return f"BEGIN; {self._local_settings}" if self._pooled else "BEGIN"
+
+    def renew(self, *, at_once: bool = False, after_write: bool = False) -> None:
+        """Have all connections of now be replaced before they are used again, unless that was done just before.
+
+        After a failover the old ones may lead to a server that takes no writes any more, or to nobody. `after_write`
+        says that a write has failed: the next one gets a new connection in any case.
+        """
+        now = time.monotonic()
+        if after_write:
+            self._refused = now
+        if at_once or now - self._renewed >= RENEWAL_SECONDS:
+            self._renewed = now
+
+    async def for_writing(self, pooled: AsyncConnection) -> Any:
+        """Return the driver's connection, after replacing it if it is older than the last write that failed."""
+        found = await pooled.get_raw_connection()
+        while found.info["opened"] < self._refused:
+            _hang_up(found.driver_connection)
+            await pooled.invalidate()
+            found = await pooled.get_raw_connection()
+        return found.driver_connection
+
+    def redacted(self, line: str) -> str:
+        """Return a line without the user name and the password."""
+        return self._url.redacted(line)
+
+    async def connect(self) -> Any:
+        """Open a connection."""
+        if self._pooled is None:
+            connection = await self._open(pooled=True)
+            # A pooler answers with a number of its own, because cancelling goes through it.
+            self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
+            if self._pooled:
+                return connection
+            await connection.close()
+        return await self._open(pooled=self._pooled)
+
+    async def _open(self, *, pooled: bool) -> Any:
+        """Open a connection to the first host that takes it; the one that did last is asked first."""
+        settings = self._url.server_settings | ({} if pooled else self._settings)
+        options: dict[str, Any] = {"server_settings": settings} | ({"statement_cache_size": 0} if pooled else {})
+        # Fewer seconds for each of several, so that one which says nothing leaves time for the others.
+        options["timeout"] = self._url.connect_seconds or self._seconds / len(self._hosts)
+        last: Exception | None = None
+        for place in tuple(self._hosts):
+            try:
+                host, port = place
+                connection = await self._driver.connect(host=host, port=port, **self._arguments, **options)
+            except (OSError, self._driver.CannotConnectNowError, self._driver.TargetServerAttributeNotMatched) as error:
+                last = error
+            else:
+                self._hosts.sort(key=lambda each: each != place)
+                return connection
+        assert last is not None  # noqa: S101 - there is a host
+        raise last
+
+    def _statement_name(self) -> str | None:
+        # Without a name, a statement is prepared anew each time it is used.
+        return "" if self._pooled else None
+
+    @property
+    def _local_settings(self) -> str:
+        each = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in self._settings.items())
+        return f"SELECT {each}"
+
+    def _set_up(self, connection: Connection) -> None:
+        if self._pooled:
+            connection.execute(text(self._local_settings))
+
+    def _note_age(self, _connection: object, record: Any) -> None:
+        record.info["opened"] = time.monotonic()
+
+    def _check(self, connection: Any, record: Any, _proxy: object) -> None:
+        # Connections that a restarted server has closed are known to be: no question to the server is needed.
+        closed = connection.driver_connection.is_closed()
+        if closed or record.info["opened"] < self._renewed:
+            _hang_up(connection.driver_connection)
+            raise DisconnectionError
+
+
+def _hang_up(connection: Any) -> None:
+    # Closing it in order would wait for a server that may be gone.
+    connection.terminate()
+
+
+_SETTINGS = {
+    # Every statement here finds its rows by a key, a few at a time. Without statistics, as of new tables, PostgreSQL
+    # would rather read them whole, and keep that plan; with them, it makes plans that take longer than the statement.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+def _drop_after_failure(context: Any) -> None:
+    """Have SQLAlchemy close the connection on which something failed that was no mistake of ours.
+
+    A server that has become a standby refuses each write and keeps the connection (25006). The same connection never
+    gets well after an aborted transaction (25P02) or with statements that the server has forgotten (26000).
+    """
+    error = context.original_exception
+    if context.connection is not None and not is_mistake(error) and not is_conflict(error):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False  # `renew` does that, for all ways to the store
+
+
+def _arguments(url: PostgresqlUrl) -> dict[str, Any]:
+    """Return what the driver's `connect` is given, but for the host; without the URL, which its errors may quote."""
+    parameters = url.driver_parameters
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name in parameters and parameters[name] != "system" and not os.access(parameters[name], os.R_OK):
+            raise StartError(f"the database's URL: {name}: expected the path of a file that can be read")
+    arguments: dict[str, Any] = {"user": url.user, "password": url.password, "database": url.database}
+    if url.needs_certificate:
+        arguments["ssl"] = _strict_tls(parameters)
+    return arguments | {"dsn": f"postgresql://?{urlencode(parameters)}" if parameters else None}
+
+
+def _strict_tls(parameters: dict[str, str]) -> ssl.SSLContext:
+    """Return TLS as `sslmode=verify-full` has it, by the authorities of this machine or by `sslrootcert`."""
+    file = parameters.get("sslrootcert")
+    try:
+        context = ssl.create_default_context(cafile=None if file == "system" else file)
+        if "sslcert" in parameters:
+            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), parameters.get("sslpassword"))
+    except ssl.SSLError:
+        raise StartError(
+            "the database's URL: sslrootcert, sslcert: expected certificates, got something else"
+        ) from None
+    return context

@@ -1,0 +1,58 @@
+"""Whether the store takes writes: what the last one came to, and in doubt a small one that is made to find out."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+PROBE_SECONDS = 2
+"""How long a probe may take before the store counts as down. It goes on, and another one waits for its end."""
+
+FRESH_SECONDS = 1
+"""For how long an answer holds: however often anybody asks, there is at most one probe in this time."""
+
+
+class WriteHealth:
+    """What is known of the store's writes."""
+
+    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+        """`probe` makes one small write, and what becomes of it is noted like any other."""
+        self._probe = probe
+        self._noted = self._probed = float("-inf")
+        self._probing: asyncio.Task[None] | None = None
+        self.takes_writes = True
+        """Whether the last write was made."""
+
+    def note(self, *, made: bool) -> None:
+        """Note what a write came to."""
+        self.takes_writes = made
+        self._noted = time.monotonic()
+
+    async def check(self) -> bool:
+        """Return whether the store takes writes, after a probe if nothing fresh is known."""
+        if self._is_doubtful() and self._probing is None:
+            self._probed = time.monotonic()
+            self._probing = asyncio.create_task(self._find_out())
+        if self._probing is not None:
+            await asyncio.wait({self._probing}, timeout=PROBE_SECONDS)
+            if self._probing is not None:
+                self.note(made=False)
+        return self.takes_writes
+
+    async def close(self) -> None:
+        """Give a probe up that still runs."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait({self._probing})
+
+    def _is_doubtful(self) -> bool:
+        now = time.monotonic()
+        made_just_now = self.takes_writes and now - self._noted < FRESH_SECONDS
+        return not made_just_now and now - self._probed >= FRESH_SECONDS
+
+    async def _find_out(self) -> None:
+        try:
+            await self._probe()
+        except Exception:
+            self.note(made=False)
+        finally:
+            self._probing = None
