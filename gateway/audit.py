@@ -2,7 +2,7 @@
 
 A line has the time, the event, whom it is about, the address, and the request's id; never a password or a token, and
 never a name that is no user's: people type passwords into the wrong field. Lines are written by a thread, and the
-file is opened again when it has been moved away, as logrotate does.
+file is opened again when it has been moved away, as logrotate does. What one client repeats is folded.
 """
 
 import json
@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import QueueListener, WatchedFileHandler
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from gateway.caller import Caller
 from gateway.clock import Clock
+from gateway.folding import Folding, LeftOut
 from gateway.logs import client_request_id, request_id
 from gateway.startup import StartError
 
@@ -26,6 +27,22 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 10_000
 """Lines that may wait for the disk."""
 
+LINES_A_MINUTE = 20
+"""Lines of one event, user and address: more than people cause, and as many as an address has log-ins by default."""
+
+REPEATABLE = frozenset(
+    {
+        *("log_in", "log_in_failed", "log_out", "password_change_failed", "registered"),
+        *("refreshed", "refresh_repeated", "refresh_refused"),
+    }
+)
+"""What a client can cause as often as it likes. Of it, so many lines are written, and what is left out is counted."""
+
+
+class _Kind(NamedTuple):
+    event: str
+    user_id: str | None
+
 
 class Audit:
     """Writes down what an auditor would ask for."""
@@ -33,6 +50,7 @@ class Audit:
     def __init__(self, path: Path | None, clock: Clock) -> None:
         """`path` is None for no audit log. Raises `StartError` if the file cannot be written."""
         self._clock = clock
+        self._folding = Folding(LINES_A_MINUTE)
         self._lines: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING)
         self._listener: QueueListener | None = None
         if path is not None:
@@ -55,6 +73,7 @@ class Audit:
     def close(self) -> None:
         """Write what is waiting, and let the file go."""
         if self._listener is not None:
+            self._say_left_out(self._folding.left_out())
             self._listener.stop()
             self._listener = None
             with suppress(OSError):  # what could not be written has been told
@@ -73,19 +92,30 @@ class Audit:
         """Note an event. Never waits, and never raises."""
         if self._listener is None:
             return
-        entry = {
-            "time": datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds"),
-            "event": event,
-            "user": user,
-            "user_id": user_id,
-            "session": session,
-            "address": caller.address,
-            "user_agent": caller.user_agent,
-            "request_id": request_id.get(),
-            "client_request_id": client_request_id.get(),
+        now = self._clock.steady()
+        self._say_left_out(self._folding.left_out(now))
+        if event in REPEATABLE and not self._folding.admits(_Kind(event, user_id), caller.address, now):
+            return
+        self._put(
+            event=event,
+            user=user,
+            user_id=user_id,
+            session=session,
+            address=caller.address,
+            user_agent=caller.user_agent,
+            request_id=request_id.get(),
+            client_request_id=client_request_id.get(),
             **more,
-        }
-        line = json.dumps({name: value for name, value in entry.items() if value is not None})
+        )
+
+    def _say_left_out(self, left_out: list[LeftOut]) -> None:
+        for kind, address, lines in left_out:
+            assert isinstance(kind, _Kind)  # noqa: S101 - made by `write`
+            self._put(event="left_out", of=kind.event, user_id=kind.user_id, address=address, lines=lines)
+
+    def _put(self, **entry: str | int | None) -> None:
+        time = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": time} | {name: value for name, value in entry.items() if value is not None})
         try:
             self._lines.put_nowait(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
         except queue.Full:

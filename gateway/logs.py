@@ -39,10 +39,15 @@ _CREDENTIALS = re.compile(
     r"|(?<=password=)[^&\s\"]+"
     # Places where none is looked for, and some clients put theirs.
     r"|(?<=jwt=)[^&\s\"]+"
+    r"|(?<=auth=)[^&\s\"]+"
+    r"|(?<=key=)[^&\s\"]+"
+    r"|(?<=secret=)[^&\s\"]+"
     r"|(?<=bearer=)[^&\s\"]+"
     r"|(?<=authorization=)[^&\s\"]+"
     r"|(?<=-token: ).+"
-    r"|(?<=authorization: token )[^\r\n\"',]+"
+    r"|(?<=-key: ).+"
+    # Also Basic, or a token with no scheme.
+    r"|(?<=authorization: )(?!bearer ).+"
     r"|(?<=sec-websocket-protocol: )(?!gateway\.v1(?:, bearer\.\S*)?$).+"
     r"|(?<='subprotocols': \[)(?!'gateway\.v1'(?:, 'bearer\.[^']*')?\])[^\]]+"
     # All of it: what is no token may be a password with spaces, in the wrong place.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import Audit
+from gateway.audit import LINES_A_MINUTE, Audit
 from gateway.caller import Caller
 from gateway.clock import SystemClock
 from gateway.startup import StartError
@@ -137,7 +137,7 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     with Audit(tmp_path / "audit.log", SystemClock()) as audit:
         began = time.perf_counter()
         for number in range(1000):
-            audit.write("log_in", CALLER, user="alice", number=number)
+            audit.write("session_ended", CALLER, user="alice", number=number)
         took = time.perf_counter() - began
     assert took < 0.5  # half a millisecond each would be a lot
     assert [entry["number"] for entry in entries(tmp_path / "audit.log")] == list(range(1000))
@@ -148,3 +148,32 @@ def test_what_cannot_be_written_is_told_to_the_operator(caplog: pytest.LogCaptur
         audit.write("log_in", CALLER, user="alice")
     assert "cannot write to the audit log" in caplog.text
     assert '"event": "log_in"' in caplog.text
+
+
+async def test_what_a_client_repeats_is_written_a_few_times_a_minute_and_then_counted(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        token = (await app.grant("alice"))["refresh_token"]
+        other = (await app.grant("bobby"))["refresh_token"]
+        for _ in range(50):
+            token = (await app.refresh(token)).json()["refresh_token"]
+        gateway.clock.ahead += 61
+        await app.refresh(other)
+        found = written(gateway, 4 + LINES_A_MINUTE + 2)
+    assert [entry["event"] for entry in found[4:]] == ["refreshed"] * LINES_A_MINUTE + ["left_out", "refreshed"]
+    left_out, last = found[-2:]
+    assert (left_out["of"], left_out["lines"]) == ("refreshed", 50 - LINES_A_MINUTE)
+    assert (left_out["user_id"], left_out["address"]) == (found[4]["user_id"], "127.0.0.1")
+    assert last["user_id"] != left_out["user_id"]
+
+
+def test_what_is_left_out_is_counted_also_at_the_end(tmp_path: Path) -> None:
+    with Audit(tmp_path / "audit.log", SystemClock()) as audit:
+        for _ in range(LINES_A_MINUTE + 5):
+            audit.write("refreshed", CALLER, user_id="1", session="s")
+        for _ in range(LINES_A_MINUTE + 5):
+            audit.write("session_ended", CALLER, user_id="1", session="s")  # there are no more than there were sessions
+    events = [entry["event"] for entry in entries(tmp_path / "audit.log")]
+    assert events.count("refreshed") == LINES_A_MINUTE
+    assert events.count("session_ended") == LINES_A_MINUTE + 5
+    assert entries(tmp_path / "audit.log")[-1]["lines"] == 5
