@@ -1,11 +1,11 @@
 """The application: the only place that builds things."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from gateway import chat
 from gateway.allowed_origins import AllowedOrigins
@@ -48,6 +48,7 @@ from gateway.http.cors import PageAccess
 from gateway.http.errors import add_error_handlers
 from gateway.http.framing import Framing
 from gateway.http.middleware import RequestContext
+from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.wrong_place import nothing_here
 from gateway.limited_log import LimitedLog
 from gateway.logs import guard_logs
@@ -106,24 +107,28 @@ def create_app(
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
         version=version("json-gateway"),
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
         # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
     )
     add_error_handlers(app)
+    app.add_exception_handler(InvalidRequest, invalid_request)
     app.router.default = nothing_here
-    for router in _ROUTERS:
-        app.include_router(router)
-    if settings.token_endpoint == "on":  # noqa: S105 - a switch
-        for router in _LOG_IN_ROUTERS:
-            app.include_router(router)
-    if settings.development:
-        app.include_router(console.router)
+    # A limit of these routes alone: what an application adds may take what it likes.
+    for router in _routers(settings):
+        app.include_router(router, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=LimitedLog())
     app.add_middleware(Framing)
     app.add_middleware(RequestContext, root_path=settings.root_path)
     return app
+
+
+def _routers(settings: Settings) -> Iterator[APIRouter]:
+    yield from _ROUTERS
+    if settings.token_endpoint == "on":  # noqa: S105 - a switch
+        yield from _LOG_IN_ROUTERS
+    if settings.development:
+        yield console.router
 
 
 @asynccontextmanager

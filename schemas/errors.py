@@ -1,5 +1,7 @@
 """The error, as a frame of the socket and as a body of the HTTP API."""
 
+from typing import Any
+
 from schemas.base import FieldError, Wire
 
 
@@ -12,3 +14,9 @@ class ErrorBody(Wire):
     retryable: bool = False
     retry_after_ms: int | None = None
     details: tuple[FieldError, ...] | None = None
+
+
+class HttpErrorBody(ErrorBody):
+    """The error over HTTP; `detail` is where FastAPI's clients look for what a route said."""
+
+    detail: Any = None

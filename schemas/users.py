@@ -4,6 +4,7 @@ import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
@@ -52,7 +53,14 @@ def _no_nul(value: str) -> str:
     return value
 
 
-Password = Annotated[str, AfterValidator(_password), Field(json_schema_extra={"format": "password"})]
+# A schema counts characters, and the rule bytes: what the schema takes is taken, if its characters are ASCII.
+_PASSWORD_SCHEMA: JsonDict = {
+    "format": "password",
+    "minLength": MIN_PASSWORD_BYTES,
+    "maxLength": MAX_PASSWORD_BYTES,
+    "pattern": r"^[^\u0000]*$",
+}
+Password = Annotated[str, AfterValidator(_password), Field(json_schema_extra=_PASSWORD_SCHEMA)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
 

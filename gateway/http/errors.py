@@ -12,6 +12,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.websockets import WebSocket, WebSocketState
 
 from gateway.auth.carriers import subprotocol_of_refusal
@@ -84,7 +85,7 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return error_response(ValidationFailed(tuple(details)))
 
 
-async def http_exception(_: HTTPConnection, error: Exception) -> Response:
+async def http_exception(connection: HTTPConnection, error: Exception) -> Response:
     """Answer in the words of the protocol, with the `detail` and the headers that an application's own route gave."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
     if not is_body_allowed_for_status_code(error.status_code):
@@ -102,7 +103,24 @@ async def http_exception(_: HTTPConnection, error: Exception) -> Response:
     content: dict[str, Any] = body.model_dump(exclude_none=True)
     if has_words:
         content["detail"] = jsonable_encoder(detail)  # where FastAPI's clients look for it
-    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(connection, Request):
+        headers["Allow"] = ", ".join(_methods_of(connection)) or headers.get("Allow", "")
+    return JSONResponse(content, status_code=error.status_code, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """List the methods of a path, which may be those of several routes (RFC 9110 §10.2.1); Starlette lists one's."""
+    scope = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    routes: list[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 def _phrase(status_code: int) -> str:

@@ -5,11 +5,12 @@ from fastapi import APIRouter, Response
 from gateway.auth import refresh_tokens
 from gateway.auth.authorizers import standing_of
 from gateway.auth.dependencies import CurrentUser
+from gateway.http.bodies import FORM_BODY
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
+from gateway.http.refusals import BODY, refusals
 from gateway.services import Services, ServicesDep
 from handlers.errors import AuthenticationFailed, MissingScope
-from schemas.errors import ErrorBody
 from schemas.token import Introspection
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
@@ -20,7 +21,8 @@ SCOPE = "server"
 @router.post(
     "/token/introspect",
     response_model=Introspection,
-    responses={401: {"model": ErrorBody}, 403: {"model": ErrorBody}},
+    responses=refusals(*BODY, 401, 403, 503, oauth=True),
+    dependencies=[FORM_BODY],
 )
 async def introspect(
     auth: CurrentUser,

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import Form
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from gateway.http.errors import error_response
@@ -16,10 +17,23 @@ from schemas.token import TokenError
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 # RFC 7009 §2.1 and RFC 7662 §2.1 take the same two.
-TokenField = Annotated[str, Form(max_length=MAX_TOKEN_LENGTH)]
+TokenField = Annotated[str, Form(min_length=1, max_length=MAX_TOKEN_LENGTH)]
 HintField = Annotated[str, Form(max_length=64)]
 
 Code = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
+
+
+class InvalidRequest(Exception):
+    """A form that is refused before its endpoint sees it; has the whole answer."""
+
+    def __init__(self, response: JSONResponse) -> None:
+        self.response = response
+
+
+async def invalid_request(_: HTTPConnection, error: Exception) -> JSONResponse:
+    """Answer with what an `InvalidRequest` has."""
+    assert isinstance(error, InvalidRequest)  # noqa: S101 - as registered
+    return error.response
 
 
 def answer(body: Wire) -> JSONResponse:
@@ -38,6 +52,20 @@ def refusal(error: MessageError, code: Code) -> JSONResponse:
     if code == "invalid_scope":
         response.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
     return response
+
+
+def wrong_media_type(expected: str) -> JSONResponse:
+    """Refuse a body that is no form (RFC 9110 §15.5.16)."""
+    http = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    error = TokenError(
+        status=http * 100,
+        name="unsupported_media_type",
+        message=expected,
+        error="invalid_request",
+        error_description=expected,
+        detail=expected,
+    )
+    return JSONResponse(error.model_dump(exclude_none=True), status_code=http, headers=NO_STORE)
 
 
 def wrong_field(field: str, expected: str, code: Code = "invalid_request") -> JSONResponse:

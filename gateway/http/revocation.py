@@ -2,15 +2,23 @@
 
 from fastapi import APIRouter, Response
 
+from gateway.http.bodies import FORM_BODY
 from gateway.http.callers import CallerDep
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
+from gateway.http.refusals import BODY, refusals
 from gateway.services import ServicesDep
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 
-@router.post("/token/revoke", status_code=200, response_class=Response)
+@router.post(
+    "/token/revoke",
+    status_code=200,
+    response_class=Response,
+    responses=refusals(*BODY, 503, oauth=True),
+    dependencies=[FORM_BODY],
+)
 async def revoke(
     services: ServicesDep,
     caller: CallerDep,

@@ -5,17 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from gateway.auth.dependencies import CurrentUser
+from gateway.http.bodies import JSON_BODY
 from gateway.http.callers import CallerDep
+from gateway.http.refusals import BODY, refusals
 from gateway.services import ServicesDep
 from handlers.errors import NotFound
-from schemas.errors import ErrorBody
 from schemas.sessions import LoginSessions
 from schemas.users import PasswordChange
 
 # As ours are made. Some databases fail on other texts, such as one with a NUL.
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
-router = APIRouter(prefix="/users/me", tags=["users"], responses={401: {"model": ErrorBody}})
+router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 503))
 
 
 @router.get("/sessions", response_model_exclude_none=True)
@@ -31,14 +32,14 @@ async def end_others(auth: CurrentUser, services: ServicesDep, caller: CallerDep
     await services.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
 
 
-@router.delete("/sessions/{id}", status_code=204, responses={404: {"model": ErrorBody}})
+@router.delete("/sessions/{id}", status_code=204, responses=refusals(404, 422))
 async def end(id: SessionId, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
     """End one session of the user, with its connections."""
     if not await services.sessions.end(auth.user_id, caller, "session_ended", only=id):
         raise NotFound("you have no such session")
 
 
-@router.put("/password", status_code=204, responses={403: {"model": ErrorBody}, 429: {"model": ErrorBody}})
+@router.put("/password", status_code=204, responses=refusals(*BODY, 403, 429), dependencies=[JSON_BODY])
 async def change_password(change: PasswordChange, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
     """Change the password, and end all sessions but the one that asks."""
     await services.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)

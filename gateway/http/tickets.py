@@ -6,14 +6,14 @@ from starlette.responses import JSONResponse, Response
 from gateway.auth.dependencies import Buyer
 from gateway.auth.tickets import TICKET_SECONDS
 from gateway.http.oauth import NO_STORE
+from gateway.http.refusals import refusals
 from gateway.services import ServicesDep
-from schemas.errors import ErrorBody
 from schemas.token import Ticket
 
 router = APIRouter(tags=["log in"])
 
 
-@router.post("/ws/ticket", response_model=Ticket, responses={401: {"model": ErrorBody}, 429: {"model": ErrorBody}})
+@router.post("/ws/ticket", response_model=Ticket, responses=refusals(401, 422, 429, 503))
 async def buy_ticket(auth: Buyer, services: ServicesDep) -> Response:
     """Get a ticket for `/ws/chat?ticket=…`, with an `Authorization: Bearer` header.
 

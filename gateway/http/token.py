@@ -6,13 +6,14 @@ from fastapi import APIRouter, Form, Response
 
 from gateway.auth.sessions import Grant, InvalidScope
 from gateway.caller import Caller
+from gateway.http.bodies import FORM_BODY
 from gateway.http.callers import CallerDep
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
+from gateway.http.refusals import BODY, refusals
 from gateway.services import Services, ServicesDep
 from handlers.errors import AuthenticationFailed
-from schemas.errors import ErrorBody
-from schemas.token import Token, TokenError
+from schemas.token import Token
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 
@@ -22,7 +23,8 @@ REQUIRED = "Field required"  # as pydantic words it
 @router.post(
     "/token",
     response_model=Token,
-    responses={401: {"model": TokenError}, 400: {"model": TokenError}, 429: {"model": ErrorBody}},
+    responses=refusals(*BODY, 401, 429, 503, oauth=True),
+    dependencies=[FORM_BODY],
 )
 async def log_in(
     services: ServicesDep,

@@ -3,12 +3,13 @@
 from fastapi import APIRouter
 
 from gateway.auth.dependencies import CurrentUser
+from gateway.http.bodies import JSON_BODY
 from gateway.http.callers import CallerDep
+from gateway.http.refusals import BODY, refusals
 from gateway.services import ServicesDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
 from schemas.codes import Status
-from schemas.errors import ErrorBody
 from schemas.users import NewUser, User
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -27,7 +28,8 @@ class RegistrationClosed(MessageError):
     "",
     status_code=201,
     response_model_exclude_none=True,
-    responses={403: {"model": ErrorBody}, 409: {"model": ErrorBody}},
+    responses=refusals(*BODY, 403, 409, 429, 503),
+    dependencies=[JSON_BODY],
 )
 async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> User:
     """Register, where `GATEWAY_REGISTRATION` is open."""
@@ -36,7 +38,7 @@ async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> Us
     return (await services.logins.register(new, caller)).shown()
 
 
-@router.get("/me", response_model_exclude_none=True, responses={401: {"model": ErrorBody}})
+@router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
 async def me(auth: CurrentUser, services: ServicesDep) -> User:
     """Show the user whose token this is."""
     async with services.database.read() as connection:

@@ -34,6 +34,8 @@ async def test_a_method_that_a_path_does_not_know_is_told_so(app: App) -> None:
     response = await app.http.get("/token")
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
+    assert (await app.http.put("/users/me/sessions")).headers["Allow"] == "DELETE, GET"
+    assert (await app.http.get("/users/me/sessions/x")).headers["Allow"] == "DELETE"
     assert (response.json()["status"], response.json()["name"]) == (40500, "method_not_allowed")
 
 

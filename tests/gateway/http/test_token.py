@@ -75,7 +75,7 @@ async def test_a_wrong_form_is_refused_and_not_sent_back(app: App, form: dict[st
 
 async def test_json_is_not_a_form(app: App) -> None:
     response = await app.http.post("/token", json={"username": "alice", "password": PASSWORD})
-    assert response.status_code == 422
+    assert response.status_code == 415
 
 
 async def test_a_body_of_a_megabyte_is_refused(app: App) -> None:

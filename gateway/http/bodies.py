@@ -1,0 +1,48 @@
+"""What a body has to be, as dependencies of routes: a form, or JSON. FastAPI takes any other kind for an empty one."""
+
+from collections import Counter
+from http import HTTPStatus
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from gateway.http.forms import URLENCODED
+from gateway.http.oauth import InvalidRequest, wrong_field, wrong_media_type
+
+_FORMS = frozenset({URLENCODED, "multipart/form-data"})
+MAX_MEDIA_TYPE = 100
+
+
+async def _form(request: Request) -> None:
+    """Raise `InvalidRequest` for what is no form, and for a field that comes twice (RFC 6749 §3.2)."""
+    got = _media_type(request)
+    if got not in _FORMS and (got or await request.body()):
+        raise InvalidRequest(wrong_media_type(_expected(f"a form ({URLENCODED})", got)))
+    fields = Counter(name for name, _ in (await request.form()).multi_items())
+    for name, times in fields.items():
+        if times > 1 and name:
+            raise InvalidRequest(wrong_field(name[:64], f"expected once, got {times} times"))
+
+
+async def _json(request: Request) -> None:
+    """Raise an `HTTPException` for a body that is no JSON."""
+    got = _media_type(request)
+    main, _, kind = got.partition("/")
+    is_json = main == "application" and (kind == "json" or kind.endswith("+json"))
+    if not is_json and await request.body():
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _expected("JSON (application/json)", got))
+
+
+def _media_type(request: HTTPConnection) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _expected(what: str, got: str) -> str:
+    # A client's own text, so no more of it than a media type has, and nothing that a terminal obeys.
+    shown = "".join(filter(str.isprintable, got[:MAX_MEDIA_TYPE]))
+    return f"expected {what}, got {shown or 'no Content-Type'}"
+
+
+FORM_BODY = Depends(_form)
+JSON_BODY = Depends(_json)
