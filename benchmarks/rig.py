@@ -63,6 +63,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "message_rate": "0",
         "message_rate_per_user": "0",
         "message_rate_per_address": "0",
+        "write_bytes_per_user": "0",
         "join_rate": "0",
         "join_rate_per_user": "0",
         "connection_rate": "0",
@@ -206,12 +207,14 @@ async def populate(database: Database, people: Sequence[Person], membership: Map
     async with database.write() as connection:
         await connection.execute(insert(users), [_user(person, now) for person in people])
         await connection.execute(insert(logins), [_login(person, now) for person in people])
+        if not membership:
+            return
         await connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
         await connection.execute(
             insert(memberships),
             [
-                {"room_id": number, "user_id": person.id, "role": "member", "joined_at": now}
-                for number, members in enumerate(membership.values(), 1)
+                _membership(number, name, person, now)
+                for number, (name, members) in enumerate(membership.items(), 1)
                 for person in members
             ],
         )
@@ -236,6 +239,17 @@ def _login(person: Person, now: int) -> Frame:
         "created_at": now,
         "last_used_at": now,
         "expires_at": now + 24 * 3600 * 1000,
+    }
+
+
+def _membership(room_id: int, room: str, person: Person, now: int) -> Frame:
+    return {
+        "room_id": room_id,
+        "user_id": person.id,
+        "role": "member",
+        "joined_at": now,
+        "user_name": person.name,
+        "room_name": room,
     }
 
 

@@ -17,15 +17,24 @@ MAX_MISSED = 300
 
 
 async def missed_since(
-    connection: AsyncConnection, room: RoomRow, epoch: str, offset: int
+    connection: AsyncConnection,
+    room: RoomRow,
+    epoch: str,
+    offset: int,
+    *,
+    limit: int = MAX_MISSED,
+    max_bytes: int | None = None,
 ) -> list[MessageRow] | Reason:
-    """Read what changed in a room's log after a position, in order; or say why that cannot be told."""
+    """Read what changed in a room's log after a position, in order; or say why that cannot be told.
+
+    After messages that say `max_bytes` together, no more are read: the caller must not take that for all of them.
+    """
     if epoch != room.epoch:
         return "epoch_changed"
     if offset < room.pruned:
         return "too_old"
-    rows = await messages.changed_since(connection, room.id, offset, limit=MAX_MISSED + 1)
-    return rows if len(rows) <= MAX_MISSED else "too_many"
+    rows = await messages.changed_since(connection, room.id, offset, limit + 1, max_bytes)
+    return rows if len(rows) <= limit else "too_many"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, LargeBinary, Row, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.rooms import RoomRow
@@ -12,6 +13,9 @@ from gateway.store.storage import size_of
 from gateway.store.tables import messages, users
 from schemas.base import timestamp
 from schemas.messages.chat import Message
+
+SIZES = 32
+"""So many messages are asked at a time how long they are: SQLite before 3.43 reads them for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +81,73 @@ def offset_of(id: str, epoch: str) -> int | None:
 
 
 async def page(
-    connection: AsyncConnection, room: RoomRow, *, before: int | None = None, after: int | None = None, limit: int
+    connection: AsyncConnection,
+    room: RoomRow,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+    max_bytes: int | None = None,
 ) -> list[MessageRow]:
-    """Read messages `after` an offset oldest first, or else `before` one (or the end) newest first."""
-    query = _rows().where(messages.c.room_id == room.id).limit(limit)
+    """Read messages `after` an offset oldest first, or else `before` one (or the end) newest first.
+
+    After the first ones that say `max_bytes` together, no more are read.
+    """
+    where = [messages.c.room_id == room.id]
+    order: ColumnElement[Any] = messages.c.offset.desc()
     if after is not None:
-        return await _read(connection, query.where(messages.c.offset > after).order_by(messages.c.offset))
-    if before is not None:
-        query = query.where(messages.c.offset < before)
-    return await _read(connection, query.order_by(messages.c.offset.desc()))
+        where.append(messages.c.offset > after)
+        order = messages.c.offset.asc()
+    elif before is not None:
+        where.append(messages.c.offset < before)
+    return await _read(connection, where, order, limit, max_bytes)
 
 
-async def changed_since(connection: AsyncConnection, room_id: int, offset: int, limit: int) -> list[MessageRow]:
-    """Read the messages whose last event came after an offset, in the order of those events."""
-    query = _rows().where(messages.c.room_id == room_id, messages.c.changed > offset)
-    return await _read(connection, query.order_by(messages.c.changed).limit(limit))
+async def changed_since(
+    connection: AsyncConnection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
+) -> list[MessageRow]:
+    """Read the messages whose last event came after an offset, in the order of those events; `max_bytes` as `page`."""
+    where = [messages.c.room_id == room_id, messages.c.changed > offset]
+    return await _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
 
 
-def _rows() -> Select[Any]:
-    return select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
-
-
-async def _read(connection: AsyncConnection, query: Select[Any]) -> list[MessageRow]:
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+async def _read(
+    connection: AsyncConnection,
+    where: Sequence[ColumnElement[bool]],
+    order: ColumnElement[Any],
+    limit: int,
+    max_bytes: int | None,
+) -> list[MessageRow]:
+    query = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
+    query = query.where(*where).order_by(order)
+    if max_bytes is not None:
+        limit = await _fitting(connection, where, order, limit, max_bytes)
+    rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit))).all()
     return [MessageRow(**row._mapping) for row in rows]
+
+
+async def _fitting(
+    connection: AsyncConnection,
+    where: Sequence[ColumnElement[bool]],
+    order: ColumnElement[Any],
+    limit: int,
+    max_bytes: int,
+) -> int:
+    """Count the first messages that say `max_bytes` together, with the one that goes beyond."""
+    size = func.coalesce(_bytes(connection, messages.c.text), 0) + func.coalesce(_bytes(connection, messages.c.body), 0)
+    count = said = 0
+    found = await connection.stream(select(size).where(*where).order_by(order).limit(limit))
+    async for sizes in found.scalars().partitions(SIZES):
+        fitting = [before for before in accumulate(sizes, initial=said) if before < max_bytes]
+        count += min(len(fitting), len(sizes))
+        said += sum(sizes)
+        if said >= max_bytes:
+            break
+    await found.close()
+    return count
+
+
+def _bytes(connection: AsyncConnection, column: ColumnElement[Any]) -> ColumnElement[int]:
+    if connection.dialect.name == "sqlite":  # which has `octet_length` since 3.43
+        return func.length(cast(column, LargeBinary))
+    return func.octet_length(column)

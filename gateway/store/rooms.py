@@ -4,9 +4,28 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, and_, case, delete, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    not_,
+    select,
+    text,
+    true,
+    union,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,7 +40,14 @@ DIRECT = "dm-"
 """How the names of direct rooms begin; no other room's may."""
 
 MAX_UNREAD = 1000
-"""Unread messages are counted up to here: nobody reads the difference, and everybody would pay for it."""
+"""In so many of a log's newest offsets, unread messages are counted: with more of them, nobody reads the number."""
+
+
+_ME, _CURSOR, _MOST = (
+    bindparam("me", type_=Text()),
+    bindparam("cursor", type_=Text()),
+    bindparam("most", type_=Integer()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,8 @@ class RoomRow:
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
+    looked_at: int | None = None
+    """How many messages were looked at to count the unread ones."""
 
     def shown(self, role: Role | None = None) -> Room:
         """Give what a user may see of it."""
@@ -138,7 +166,7 @@ def direct_name(user_ids: Sequence[str]) -> str:
     return DIRECT + hashlib.sha256(" ".join(sorted(user_ids)).encode()).hexdigest()[:32]
 
 
-def _seen_by(user_id: str) -> Select[Any]:
+def _seen_by(user_id: str | ColumnElement[str]) -> Select[Any]:
     mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == user_id)
     to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == user_id)
     invited = invitations.c.user_id.is_not(None).label("invited")
@@ -192,38 +220,66 @@ async def page(
 
     Returns the cursor of the next page, too.
     """
-    query = _seen_by(user_id).add_columns(_unread(user_id))
-    reachable = or_(rooms.c.private.is_(False), memberships.c.role.is_not(None), invitations.c.user_id.is_not(None))
-    query = query.where(reachable)
-    if cursor is not None:
-        query = query.where(rooms.c.name > cursor)
-    rows = await connection.execute(query.order_by(rooms.c.name).limit(limit + 1))
+    values = {"me": user_id, "cursor": cursor or "", "most": limit + 1}
+    rows = await connection.execute(_page(connection.dialect.name), values)
     found = [_as_room(row) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
-def _unread(user_id: str) -> Any:
-    """Count what others have said after where a member has read; None for those who are no members."""
-    new = (
-        select(messages.c.offset)
+@cache
+def _page(database: str) -> Select[Any]:
+    """Read the first rooms of each kind along its index, whatever other rooms there are, and the first of all these."""
+    # In the words of the index's condition, or the index is not used.
+    public = select(rooms.c.id, rooms.c.name).where(text("NOT rooms.private"), rooms.c.name > _CURSOR)
+    own = select(memberships.c.room_id, memberships.c.room_name)
+    own = own.where(memberships.c.user_id == _ME, memberships.c.room_name > _CURSOR)
+    offered = select(rooms.c.id, rooms.c.name).join(invitations, invitations.c.room_id == rooms.c.id)
+    offered = offered.where(invitations.c.user_id == _ME, rooms.c.name > _CURSOR)
+    kinds = (public.order_by(rooms.c.name), own.order_by(memberships.c.room_name), offered.order_by(rooms.c.name))
+    ids = union(*(select(kind.limit(_MOST).subquery()) for kind in kinds)).subquery()
+    first = select(ids.c.id).order_by(ids.c.name).limit(_MOST).subquery()
+    query = _seen_by(_ME).join(first, first.c.id == rooms.c.id).add_columns(*_unread(database))
+    return query.order_by(rooms.c.name)
+
+
+def _unread(database: str) -> Sequence[ColumnElement[Any]]:
+    """Count what others have said after where a member has read, and up to how many messages are looked at for that."""
+    newest = rooms.c.offset - MAX_UNREAD
+    after = case((memberships.c.read > newest, memberships.c.read), else_=newest)
+    count = (
+        select(func.count())
         .where(
             messages.c.room_id == rooms.c.id,
-            messages.c.offset > memberships.c.read,
-            messages.c.sender_id != user_id,
-            messages.c.deleted_at.is_(None),
+            messages.c.offset > after,
+            messages.c.sender_id != _ME,
+            not_(_is_deleted(database)),
         )
-        .limit(MAX_UNREAD)
         .correlate(rooms, memberships)
-        .subquery()
+        .scalar_subquery()
     )
-    count = select(func.count()).select_from(new).correlate(rooms, memberships).scalar_subquery()
-    return case((memberships.c.role.is_not(None), count)).label("unread")
+    for_members = memberships.c.role.is_not(None)
+    return case((for_members, count)).label("unread"), case((for_members, rooms.c.offset - after)).label("looked_at")
+
+
+def _is_deleted(database: str) -> ColumnElement[bool]:
+    if database != "sqlite":
+        return messages.c.deleted_at.is_not(None)
+    # The types of columns are at the head of a row. What stands behind a long text is found by reading all of it.
+    return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
 async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
     """Make a user a member, for whom all that was said so far is read. An invitation has come to its end by that."""
     await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
-    values = {"room_id": room.id, "user_id": user_id, "role": role, "joined_at": now, "read": room.offset}
+    values = {
+        "room_id": room.id,
+        "user_id": user_id,
+        "role": role,
+        "joined_at": now,
+        "read": room.offset,
+        "user_name": select(users.c.name).where(users.c.id == user_id).scalar_subquery(),
+        "room_name": room.name,
+    }
     await connection.execute(insert(memberships).values(values))
 
 
@@ -329,14 +385,15 @@ async def members(
     connection: AsyncConnection, room_id: int, *, cursor: str | None, limit: int
 ) -> tuple[list[MemberRow], str | None]:
     """List members by name, after `cursor`; gives the cursor of the next page."""
+    name = memberships.c.user_name
     query = (
         select(users.c.id, users.c.name, memberships.c.role, users.c.last_seen_at)
         .join(memberships, memberships.c.user_id == users.c.id)
         .where(memberships.c.room_id == room_id)
     )
     if cursor is not None:
-        query = query.where(users.c.name > cursor)
-    rows = await connection.execute(query.order_by(users.c.name).limit(limit + 1))
+        query = query.where(name > cursor)
+    rows = await connection.execute(query.order_by(name).limit(limit + 1))
     found = [MemberRow(**row._mapping) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 

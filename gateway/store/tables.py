@@ -99,6 +99,7 @@ rooms = Table(
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the room's messages take up
     Column("left_by", ForeignKey("users.id")),  # the user who was its last member
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
+    Index("public_rooms", "name", **where("NOT private")),
 )
 
 memberships = Table(
@@ -109,8 +110,13 @@ memberships = Table(
     Column("role", Text, nullable=False),
     Column("joined_at", BigInteger, nullable=False),
     Column("read", BigInteger, nullable=False, server_default="0"),  # the offset up to which the member has read
+    # Copies of names, which never change: a page of members or of rooms is read along an index.
+    Column("user_name", Text, nullable=False, server_default=""),
+    Column("room_name", Text, nullable=False, server_default=""),
     Index("memberships_of_user", "user_id", "role"),
     Index("memberships_by_role", "room_id", "role", "joined_at"),
+    Index("memberships_by_user_name", "room_id", "user_name"),
+    Index("memberships_by_room_name", "user_id", "room_name"),
 )
 
 # An invitation ends when its user joins or declines it, or when it is taken back.

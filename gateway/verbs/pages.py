@@ -11,6 +11,9 @@ ENVELOPE_BYTES = 12_000
 MAX_PAGE_BYTES = 250_000
 """Of the items of one page, so that with its envelope a frame stays under 256 KiB: phones have limits too."""
 
+READ_BYTES = 2 * MAX_PAGE_BYTES
+"""What messages may say of which a page is made: in JSON they take no less, so the first that does not fit is read."""
+
 Item = TypeVar("Item", bound=BaseModel)
 
 
