@@ -15,11 +15,19 @@ from gateway.faults import contained
 from gateway.limits import Allowance, TokenBuckets
 from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
 from gateway.settings import Settings
+from gateway.transport.bounded_protocol import FRAMES_PER_SECOND
 from gateway.transport.frames import Frame
 from handlers.errors import RateLimited
 from schemas.codes import Close
 
 MAX_RECONNECT_SPREAD_MS = 30_000
+ABUSE_CONNECTIONS = 10
+"""What a connection that ends with `rate_abuse` counts as: so its user comes back once a second, not ten times."""
+STRANGERS_FRAMES_PER_SECOND = 100
+"""Pings, pongs, fragments and binary messages of all from an address that have not logged in, who need none."""
+STRANGERS = "of strangers"
+WRITE_BURST_SECONDS = 10
+"""A user may write at once what may be written in so many seconds."""
 
 
 class Stranger(Protocol):
@@ -71,6 +79,11 @@ class Connections:
         )
         self._messages_of_users = buckets("messages-of", settings.message_rate_per_user, burst)
         self._messages_from_addresses = buckets("messages-from", settings.message_rate_per_address, burst)
+        self._writes_of_users = buckets(
+            "bytes-of", settings.write_bytes_per_user, settings.write_bytes_per_user * WRITE_BURST_SECONDS
+        )
+        self._frames_of_users = TokenBuckets(FRAMES_PER_SECOND, FRAMES_PER_SECOND)
+        self._frames_of_strangers = TokenBuckets(STRANGERS_FRAMES_PER_SECOND, STRANGERS_FRAMES_PER_SECOND)
         self._joins_of_users = buckets("joins-of", settings.join_rate_per_user)
 
     def count_attempt(self, address: str) -> None:
@@ -79,8 +92,13 @@ class Connections:
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
 
     @contextmanager
-    def stranger(self, stranger: Stranger) -> Iterator[None]:
-        """Have `drain` send a connection away that logs in within this context."""
+    def stranger(self, stranger: Stranger, address: str, frames: Allowance) -> Iterator[None]:
+        """Have `drain` send a connection away that logs in within this context.
+
+        All from an address share what they may send besides their one message.
+        """
+        bucket = self._frames_of_strangers.of(address, asyncio.get_running_loop().time())
+        frames.limit(bucket, STRANGERS)
         self._strangers.add(stranger)
         self._empty.clear()
         if self._draining:
@@ -88,6 +106,7 @@ class Connections:
         try:
             yield
         finally:
+            frames.unlimit(STRANGERS)
             self._strangers.discard(stranger)
             self._look_if_empty()
 
@@ -108,12 +127,21 @@ class Connections:
         self.add(connection)
         return None
 
-    def share_limits(self, connection: Connection, messages: Allowance, joins: Allowance) -> None:
+    def share_limits(
+        self, connection: Connection, messages: Allowance, joins: Allowance, writes: Allowance, frames: Allowance
+    ) -> None:
         """Have a connection draw on what all of its user's, and all from its address, may do together."""
         now = self._clock.steady()
         messages.limit(self._messages_of_users.of(connection.user_id, now), "of this user")
         messages.limit(self._messages_from_addresses.of(connection.address, now), "from this address")
         joins.limit(self._joins_of_users.of(connection.user_id, now), "of this user")
+        of_user = self._frames_of_users.of(connection.user_id, asyncio.get_running_loop().time())
+        frames.limit(of_user, "of this user")
+        writes.limit(self._writes_of_users.of(connection.user_id, now), "of this user")
+
+    def note_abuse(self, connection: Connection) -> None:
+        """Have the user of a connection that ended with `rate_abuse` come back more slowly."""
+        self._rates_of_users.of(connection.user_id, now := self._clock.steady()).spend(now, ABUSE_CONNECTIONS)
 
     def add(self, connection: Connection) -> None:
         """Have a connection that has been admitted."""

@@ -20,8 +20,11 @@ class TokenBucket:
         self._tokens = burst
         self._updated = now
 
-    def take(self, now: float) -> float:
-        """Take one token and give 0; if there is none, give the seconds until there is."""
+    def take(self, now: float, cost: float = 1) -> float:
+        """Take `cost` tokens and return 0; if there is not even one, take none and return the seconds until there is.
+
+        What costs more than there is may still pass, and the rest is owed: no cost is too high to pass at all.
+        """
         if not self.rate:
             return 0
         tokens = self._tokens + (now - self._updated) * self.rate
@@ -29,10 +32,16 @@ class TokenBucket:
             tokens = self._burst
         self._updated = now
         if tokens >= 1:
-            self._tokens = tokens - 1
+            self._tokens = tokens - cost
             return 0
         self._tokens = tokens
         return (1 - tokens) / self.rate
+
+    def spend(self, now: float, cost: float) -> None:
+        """Take `cost` tokens, also those that are not there, which are owed then. Less than 0 gives some back."""
+        tokens = min(self._burst, self._tokens + (now - self._updated) * self.rate)
+        self._updated = now
+        self._tokens = tokens - cost
 
     def lower(self, tokens: float) -> None:
         """Have no more than so many tokens; fewer than none are owed."""
@@ -88,12 +97,29 @@ class Allowance:
         if bucket.rate:
             self._buckets.append((bucket, whose))
 
-    def take(self, now: float) -> tuple[float, str] | None:
-        """Take one of each bucket; if one is empty, give the seconds until it is not, and whose it is."""
+    def unlimit(self, whose: str) -> None:
+        """Forget the buckets that `limit` added with these words."""
+        self._buckets = [(bucket, words) for bucket, words in self._buckets if words != whose]
+
+    def take(self, now: float, cost: float = 1) -> tuple[float, str] | None:
+        """Take `cost` of each bucket; if one is empty, take none, and return the seconds until it is not, and whose."""
         for bucket, whose in self._buckets:
-            if wait := bucket.take(now):
+            if wait := bucket.take(now, cost):
+                self._undo(bucket, now, cost)
                 return wait, whose
         return None
+
+    def spend(self, now: float, cost: float) -> None:
+        """Take `cost` of each bucket, also what is not there."""
+        for bucket, _ in self._buckets:
+            bucket.spend(now, cost)
+
+    def _undo(self, empty: TokenBucket, now: float, cost: float) -> None:
+        """Give back to the buckets before the empty one."""
+        for bucket, _ in self._buckets:
+            if bucket is empty:
+                return
+            bucket.spend(now, -cost)
 
 
 @dataclass

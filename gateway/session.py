@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
+from gateway import costs
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
 from gateway.caller import address_of
@@ -53,6 +54,7 @@ class ChatSession:
         self.joins = Allowance()
         rate = services.settings.join_rate
         self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
+        self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
 
@@ -96,7 +98,14 @@ class ChatSession:
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Answer a message."""
-        self.ws.outbox.answer(frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes))
+        frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
+        if len(frame.wire) > costs.MESSAGE_BYTES:
+            self.charge(costs.of_answer(len(frame.wire)))
+        self.ws.outbox.answer(frame)
+
+    def charge(self, cost: float) -> None:
+        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
+        self.ws.charge(cost)
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error."""
@@ -204,7 +213,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         yield session
         await ws.finish()
         return
-    services.connections.share_limits(session, ws.allowance, session.joins)
+    services.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
     services.presence.arrive(session)
     try:
         session.welcome()
@@ -214,6 +223,8 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         session.end(Close.INTERNAL_ERROR)
     finally:
         services.connections.remove(session)
+        if ws.ended is Close.RATE_ABUSE:
+            services.connections.note_abuse(session)
         services.counts.ended[ws.ended] += 1
         session.leave()
         await ws.finish()

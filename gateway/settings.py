@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     message_burst: Annotated[int, Field(ge=1)] = 100
     message_rate_per_user: Rate = 100
     message_rate_per_address: Rate = 1000
+    write_bytes_per_user: Count = 65536
     max_protocol_errors: Count = 10
     outbox_frames: Annotated[int, Field(ge=16)] = 256
     outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576

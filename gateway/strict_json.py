@@ -39,6 +39,14 @@ def loads(text: str, *, max_depth: int) -> Any:
     return value
 
 
+def peek(text: str) -> Any:
+    """Decode a text of which no more is wanted than to say what is refused; None if it is no JSON."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return None
+
+
 def _refuse_the_ambiguous(text: str, value: Any, max_depth: int) -> None:
     try:
         if not _has_each_key_once(text, _keys(value, max_depth)):

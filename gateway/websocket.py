@@ -11,13 +11,14 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gateway import strict_json
+from gateway import costs, strict_json
 from gateway.auth.carriers import chosen_subprotocol
 from gateway.clock import Clock
 from gateway.limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames
+from gateway.transport.bounded_protocol import FRAMES_EXTENSION
 from gateway.transport.readers import AsgiReader, Reader
 from gateway.transport.uvicorn_protocol import EXTENSION, Direct
 from gateway.transport.writers import AsgiWriter, Writer
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 PROTOCOL_ERROR_SECONDS = 10
 RATE_ABUSE_SECONDS = 10
 RATE_ABUSE_REFUSALS = 1000
-"""Refused messages, with no second of peace among them, that end a connection before that time is up."""
+"""Tokens of refused messages, with no second of peace among them, that end a connection before that time is up."""
+PEEK_REFUSALS = 100
+"""Tokens of refused messages after which none that is longer than `MAX_PEEK` is looked into for its id."""
+MAX_PEEK = 4096
 MAX_FIRST_BYTES = 8192
 """What a message may have before its sender has logged in: the longest token, and as much again."""
 MAX_FIRST_EMPTY = 16
@@ -46,6 +50,8 @@ class GatewayWebSocket(WebSocket):
         super().__init__(scope, receive, send)
         self.settings = settings
         self.clock = clock
+        self.frames_allowed: Allowance = scope.get("extensions", {}).get(FRAMES_EXTENSION) or Allowance()
+        """How many pings, pongs, fragments and binary messages it may send, where the server counts them."""
         self._direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
         self._writer: Writer = self._direct or AsgiWriter(self.send_text)
         self._reader: Reader = self._direct or AsgiReader(self.receive, self._writer)
@@ -63,13 +69,14 @@ class GatewayWebSocket(WebSocket):
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
         self.allowance = Allowance()
-        """How many messages it may send; all that comes counts, if only to be refused."""
+        """What it may send, and have done; all that comes counts, if only to be refused."""
         bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
         self.allowance.limit(bucket, "on this connection")
+        self._included = 0.0  # of what the message that is being handled has paid for
         self._protocol_errors: deque[float] | None = None  # made for the first: most connections have none
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
-        self._refusals = 0
+        self._refusals = 0.0
 
     async def open(self) -> None:
         """Accept the handshake, unless that has been done."""
@@ -113,13 +120,17 @@ class GatewayWebSocket(WebSocket):
                 return
             if not text:
                 continue
+            now = self.clock.steady()
+            # Before it is looked at: what is refused must not cost more than what is handled.
+            if not self._within_rate(text, now, costs.of_text(text)):
+                continue
             try:
                 message = self._decode(text, self.settings.max_message_bytes)
             except MessageError as error:
-                if self._within_rate(None, self.clock.steady()):
-                    self.refuse(None, error)
+                self.refuse(None, error)
                 continue
-            if self._admits(message):
+            if self._admits(now):
+                self._included = costs.INCLUDED
                 self.outbox.hold()
                 yield message
                 self.outbox.release()
@@ -170,6 +181,16 @@ class GatewayWebSocket(WebSocket):
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 
+    def charge(self, cost: float) -> None:
+        """Take what is done for the message that is being handled, beyond what every message includes.
+
+        What is not there is owed: the messages that come next are refused until it is paid.
+        """
+        self._included -= cost
+        if self._included < 0:
+            self.allowance.spend(self.clock.steady(), -self._included)
+            self._included = 0.0
+
     def turn_away(self, id: int | str | None, error: MessageError, close: Close) -> None:
         """Answer a message with an error and `end`."""
         self.outbox.answer(frames.error(id, error.body()))
@@ -193,7 +214,7 @@ class GatewayWebSocket(WebSocket):
             item = item.get("text") or ""
         if item and not item.isspace():
             return item
-        self._within_rate(None, self.clock.steady())
+        self._within_rate("", self.clock.steady())
         return ""
 
     def _decode(self, text: str, limit: int) -> dict[str, Any]:
@@ -208,31 +229,37 @@ class GatewayWebSocket(WebSocket):
             raise BadFrame(f"expected a JSON object, got {_JSON_NAMES[type(value)]}")
         return value
 
-    def _admits(self, message: dict[str, Any]) -> bool:
+    def _admits(self, now: float) -> bool:
         if self.clock.wall() >= self.valid_until:
             self.end(Close.TOKEN_EXPIRED)
             return False
-        now = self.last_message_at = self.clock.steady()
+        self.last_message_at = now
         if self.on_message is not None:
             self.on_message()
-        return self._within_rate(message, now)
+        return True
 
-    def _within_rate(self, message: dict[str, Any] | None, now: float) -> bool:
+    def _within_rate(self, text: str, now: float, cost: float = 1) -> bool:
         """Count something that has come, and refuse it if that is too much."""
-        refused = self.allowance.take(now)
+        refused = self.allowance.take(now, cost)
         if refused is None:
             return True
         wait, whose = refused
-        error = RateLimited(f"messages {whose}", int(wait * 1000) + 1)
-        self.refuse(None if message is None else readable_id(message), error)
+        self.refuse(self._id_in(text), RateLimited(f"messages {whose}", int(wait * 1000) + 1))
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
-            self._refusals = 0
+            self._refusals = 0.0
         self._last_abuse = now
-        self._refusals += 1
+        self._refusals += cost
         if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
             self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
         return False
+
+    def _id_in(self, text: str) -> int | str | None:
+        """Find the id of a message that is refused unread; in a flood of long ones, do not even look for that."""
+        if len(text) > self.settings.max_message_bytes or (len(text) > MAX_PEEK and self._refusals > PEEK_REFUSALS):
+            return None
+        message = strict_json.peek(text)
+        return readable_id(message) if isinstance(message, dict) else None
 
     def _count_protocol_error(self, now: float) -> None:
         limit = self.settings.max_protocol_errors

@@ -33,10 +33,11 @@ class RoomVerbs(Protocol):
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
 
-    async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
+    async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener; make a public room where that is open.
 
-        This is how an invitation is accepted.
+        This is how an invitation is accepted. The reply carries at most `limit` messages; None stands for the 50
+        newest, or for 300 that were missed.
 
         A position beyond the end of the log changes nothing: raises `PositionLost`.
         """
@@ -154,6 +155,12 @@ class Session(Protocol):
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error."""
+
+    def charge(self, cost: float) -> None:
+        """Have this message count as so many more: for a handler that makes the gateway work for milliseconds.
+
+        One token stands for two milliseconds of a core; what the built-in verbs do is charged already.
+        """
 
     def fail(self, id: int | str | None) -> None:
         """Log the exception that is being handled, and answer with a reference to it."""

@@ -41,7 +41,7 @@ class JoinRoomHandler(MsgHandler[JoinRoom, JoinReply]):
 
     async def handle(self, data: JoinRoom) -> JoinReply:
         """Answer with where the room's log stands."""
-        return await self.session.rooms.join(data.room, since=data.since)
+        return await self.session.rooms.join(data.room, since=data.since, limit=data.limit)
 
 
 class LeaveRoomHandler(MsgHandler[LeaveRoom, Empty]):

@@ -86,6 +86,7 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "message_rate": 0,
         "message_rate_per_user": 0,
         "message_rate_per_address": 0,
+        "write_bytes_per_user": 0,
         "join_rate": 0,
         "join_rate_per_user": 0,
         "max_protocol_errors": 0,

@@ -36,11 +36,12 @@ async def first_message(ws: GatewayWebSocket, services: Services, service: str) 
     """
     if not services.settings.auth_timeout_seconds:
         raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")
-    with services.unauthenticated.take(address_of(ws)) as has_place:
+    address = address_of(ws)
+    with services.unauthenticated.take(address) as has_place:
         if not has_place:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
-        with services.connections.stranger(ws):
+        with services.connections.stranger(ws, address, ws.frames_allowed):
             return await _log_in(ws, services, service)
 
 

@@ -59,18 +59,27 @@ class _SharedBucket(TokenBucket):
         super().__init__(rate, burst, now)
         self.key = key
         self.burst = burst
-        self.taken = 0
+        self.taken = 0.0
         self._notable = max(1, int(rate * NOTABLE))
         self._used = used
 
-    def take(self, now: float) -> float:
-        """Take one token and give 0; if there is none, give the seconds until there is."""
-        wait = super().take(now)
+    def take(self, now: float, cost: float = 1) -> float:
+        """Take `cost` tokens and return 0; if there is not even one, return the seconds until there is."""
+        wait = super().take(now, cost)
         if not wait:
-            self.taken += 1
-            if self.taken == self._notable:
-                self._used.append(self)
+            self._note(cost)
         return wait
+
+    def spend(self, now: float, cost: float) -> None:
+        """Take `cost` tokens, also those that are not there."""
+        super().spend(now, cost)
+        self._note(cost)
+
+    def _note(self, cost: float) -> None:
+        was_notable = self.taken >= self._notable
+        self.taken += cost
+        if self.taken >= self._notable and not was_notable:
+            self._used.append(self)
 
 
 class SharedRates:
@@ -101,7 +110,7 @@ class SharedRates:
 
     async def settle(self) -> None:
         """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
-        used, self._used[:] = self._used[:], []
+        used, self._used[:] = dict.fromkeys(self._used), []  # each once: some were given back to, and taken from anew
         for some in batches(used, BATCH):
             with contained("rates"):
                 await self._settle(some)
@@ -115,7 +124,7 @@ class SharedRates:
     async def _settle(self, buckets: list[_SharedBucket]) -> None:
         commands = [_settlement(bucket) for bucket in buckets]
         for bucket in buckets:
-            bucket.taken = 0
+            bucket.taken = 0.0
         try:
             answers = await self._link.ask(commands)
         except Lost:

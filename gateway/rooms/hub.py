@@ -175,6 +175,11 @@ class Hub:
             with contained("rooms"):
                 self._see_to(*finding)
 
+    def count(self, name: str) -> int:
+        """Return how many connections on this node hear a room."""
+        room = self._rooms.get(name)
+        return 0 if room is None else len(room.listeners)
+
     @property
     def heard(self) -> int:
         """How many rooms somebody hears on this node."""

@@ -2,7 +2,8 @@
 
 Control frames, fragments and binary messages cost ten times what a whole text costs, and uvicorn takes any number of
 them, as fast as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far
-more than any client needs; whoever sends more is told `rate_abuse` and closed.
+more than any client needs; whoever sends more is told `rate_abuse` and closed. The application may add limits that many
+connections share: the scope's `extensions` offer the `Allowance` as `gateway.frames`.
 
 What the library answers to a bad handshake quotes it, tokens included; here it is told what is wrong in other words.
 """
@@ -19,18 +20,20 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
-from gateway.limits import TokenBucket
+from gateway.limits import Allowance, TokenBucket
 from gateway.transport import frames
 from gateway.transport.answers import plain_answer
 from schemas.codes import Close
+
+FRAMES_EXTENSION = "gateway.frames"
 
 FRAMES_PER_SECOND = 1000
 """Pings, pongs, fragments and binary messages of one client, at once and from then on."""
 
 COME_BACK_MS = 10_000
 
-SLICE_BYTES = 4096
-"""What is parsed before it is counted: of the smallest frames, a few milliseconds."""
+SLICE_BYTES = 1024
+"""What is parsed before it is counted: of the smallest frames, a millisecond."""
 
 NO_CODE = 1005  # RFC 6455 §7.1.5: stands for a close frame without a code, and is never sent
 
@@ -40,7 +43,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._frames_allowed: TokenBucket | None = None  # made when the first such frame comes
+        self._frames_allowed = Allowance()
+        self._frames_allowed.limit(TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, self.loop.time()), "")
 
     def data_received(self, data: bytes) -> None:
         """Parse a part at a time, to notice early what is too much."""
@@ -64,6 +68,9 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             super().handle_connect(event)
         finally:
             del self.conn.reject
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            extensions: dict[str, Any] = self.scope["extensions"]  # of the application, which has not started yet
+            extensions[FRAMES_EXTENSION] = self._frames_allowed
 
     async def send(self, message: Any) -> None:
         """Take an ASGI event from the application."""
@@ -126,10 +133,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         """Count a frame; tells whether it is to be handled."""
         if self.transport.is_closing():
             return False
-        now = self.loop.time()
-        if self._frames_allowed is None:
-            self._frames_allowed = TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, now)
-        if not self._frames_allowed.take(now):
+        if self._frames_allowed.take(self.loop.time()) is None:
             return True
         self._end()
         return False

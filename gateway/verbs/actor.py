@@ -13,6 +13,11 @@ class Actor(Listener, Protocol):
     services: Services
     joins: Allowance
     """How fast it may join rooms."""
+    writes: Allowance
+    """How many bytes it may write."""
+
+    def charge(self, cost: float) -> None:
+        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
 
     def tell_held(self) -> None:
         """Send the events that wait for the reply to this message, ahead of it."""

@@ -2,17 +2,20 @@
 
 from typing import Any
 
-from gateway import strict_json
+from gateway import costs, strict_json
 from gateway.bus.base import BusEvent
 from gateway.store import messages, rooms
 from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames
 from gateway.verbs.actor import Actor
-from gateway.verbs.pages import ENVELOPE_BYTES, fitting
-from handlers.errors import PositionLost
+from gateway.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
+from handlers.errors import PositionLost, RateLimited
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.system import MAX_TEXT
+
+ROW_BYTES = 200
+"""What a message takes up in the store besides what it says."""
 
 
 class SessionMessages:
@@ -27,18 +30,21 @@ class SessionMessages:
     ) -> SendReply:
         """Store a message and give it to the room; for a `client_id` used before, give that message."""
         user_id, user = self._session.user_id, self._session.user
-        body = self._checked(text, body)
+        body, size = self._checked(text, body)
+        self._pay(room, size)
         written = await self._services.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
         self._services.typing.stop(room, user)
         return SendReply(message=self._shown(written), duplicate=written.unchanged)
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change what a message says; for its author."""
-        change = Edit(room, self._session.user_id, message_id, text, self._checked(text, body))
-        return self._shown(await self._services.log.write(change))
+        body, size = self._checked(text, body)
+        self._pay(room, size)
+        return self._shown(await self._services.log.write(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Take a message back; for its author, moderators and owners."""
+        self._pay(room)
         return self._shown(await self._services.log.write(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
@@ -46,7 +52,9 @@ class SessionMessages:
         async with self._services.database.read() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             # One more than was asked for, to know whether there are more.
-            rows = await messages.page(connection, found, before=before, after=after, limit=limit + 1)
+            rows = await messages.page(
+                connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
+            )
         page = fitting(row.shown(found, self._session.user_id) for row in rows[:limit])
         has_more = len(rows) > len(page)
         return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
@@ -62,21 +70,34 @@ class SessionMessages:
             is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
         if is_news:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
-            await self._services.bus.publish(BusEvent(event, room=room))
+            heard = await self._services.bus.publish(BusEvent(event, room=room))
+            self._session.charge(costs.of_deliveries(heard, len(event.wire)))
 
-    def _checked(self, text: str | None, body: Any) -> Any:
-        """Return a body as it will be read again; raises `ValueError` for what would break whoever reads it.
+    def _pay(self, room: str, size: int = 0) -> None:
+        """Take what it costs to write a message and to send it to a room, or raise `RateLimited`.
 
+        Before it is written: so what a user sends at once on many connections is counted as it comes.
+        """
+        refused = self._session.writes.take(self._services.clock.steady(), ROW_BYTES + size)
+        if refused is not None:
+            wait, whose = refused
+            raise RateLimited(f"bytes written {whose}", int(wait * 1000) + 1)
+        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._services.hub.count(room), size))
+
+    def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
+        """Return a body as it will be read again, and how many bytes are said.
+
+        Raises `ValueError` for what would break whoever reads it.
         What comes from a client has been checked. A handler of an application's own may say anything.
         """
         if (text is None) == (body is None) or len(text or "") > MAX_TEXT:
             raise ValueError(f"expected either a text of at most {MAX_TEXT} characters or a body")
         if body is None:
-            return None
+            return None, len((text or "").encode())
         encoded, settings = frames.json(body), self._services.settings
         if len(encoded) > (most := settings.max_frame_bytes - ENVELOPE_BYTES):
             raise ValueError(f"expected a body of at most {most} bytes, got {len(encoded)}")
-        return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth)
+        return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth), len(encoded)
 
     def _shown(self, written: Written) -> Message:
         return written.shown(self._session.user_id)

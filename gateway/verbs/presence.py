@@ -1,5 +1,6 @@
 """What a session can know and show of who is there."""
 
+from gateway import costs
 from gateway.store import rooms, users
 from gateway.verbs.actor import Actor
 from schemas.messages.presence import UserPresence
@@ -14,6 +15,7 @@ class SessionPresence:
 
     async def of(self, names: list[str]) -> tuple[UserPresence, ...]:
         """Tell of each user whether it is there, in the order asked."""
+        self._session.charge(costs.of_rows(len(names)))
         async with self._services.database.read() as connection:
             last_seen = await users.last_seen(connection, names)
         told = {user.user: user for user in await self._services.presence.of({n: last_seen.get(n) for n in names})}

@@ -5,15 +5,16 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway import costs
 from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
 from gateway.rooms.events import log_event
-from gateway.rooms.missed import missed_since
+from gateway.rooms.missed import MAX_MISSED, missed_since
 from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
 from gateway.verbs import quotas
 from gateway.verbs.actor import Actor
-from gateway.verbs.pages import fitting
+from gateway.verbs.pages import READ_BYTES, fitting
 from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
@@ -41,12 +42,12 @@ class SessionRooms:
             await rooms.enter(connection, made, self._session.user_id, "owner", now)
         return made.shown(role="owner")
 
-    async def join(self, room: str, *, since: Position | None = None) -> JoinReply:
+    async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
         if await self._enter(room, since):
             await self._tell_joined(room, self._session.user, self._session.user_id)
-        return await self._hear(room, since)
+        return await self._hear(room, since, limit)
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation; to have neither is fine."""
@@ -67,6 +68,7 @@ class SessionRooms:
         """Read a page of the public rooms, and of those that the user is in or invited to."""
         async with self._services.database.read() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
+        self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
         return RoomsReply(rooms=tuple(row.shown() for row in page), next_cursor=next_cursor)
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
@@ -74,6 +76,7 @@ class SessionRooms:
         async with self._services.database.read() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
+        self._session.charge(costs.of_rows(len(page)))
         presences = await self._services.presence.of({row.name: row.last_seen_at for row in page})
         members = tuple(_member(row, presence) for row, presence in zip(page, presences, strict=True))
         return MembersReply(members=members, next_cursor=next_cursor)
@@ -159,10 +162,14 @@ class SessionRooms:
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._services.database.read() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
-        await self._services.bus.publish(BusEvent(frame, room=room))
+        await self._publish(BusEvent(frame, room=room))
 
     async def _tell(self, room: str, event: Event, **to: Any) -> None:
-        await self._services.bus.publish(BusEvent(frames.event(event), room=room, **to))
+        await self._publish(BusEvent(frames.event(event), room=room, **to))
+
+    async def _publish(self, event: BusEvent) -> None:
+        heard, size = await self._services.bus.publish(event), len(event.frame.wire)
+        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(heard, size))
 
     async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
         await self._tell(room, RoomJoined(room=room, user=user), skip_user=user_id)
@@ -293,13 +300,13 @@ class SessionRooms:
                 await rooms.enter(connection, room, self._session.user_id, role, now)
         return room.role is None
 
-    async def _hear(self, name: str, since: Position | None) -> JoinReply:
+    async def _hear(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection hear a room, and read what came before that."""
         await self._services.hub.begin(name, self._session)
         # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
         self._session.tell_held()
         try:
-            position, reply = await self._read(name, since)
+            position, reply = await self._read(name, since, limit)
         except BaseException:
             self._services.hub.abort(name, self._session)
             raise
@@ -307,31 +314,35 @@ class SessionRooms:
         if name in self._session.joined:
             return reply
         # Meanwhile the membership ended, and the event that says so went by unheard, or the room was made anew.
-        return await self._hear(name, since)
+        return await self._hear(name, since, limit)
 
-    async def _read(self, name: str, since: Position | None) -> tuple[rooms.RoomPosition, JoinReply]:
+    async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
         async with self._services.database.read() as connection:
             room = await rooms.of_member(connection, name, self._session.user_id)
             members = await rooms.count_members(connection, room.id)
+            self._session.charge(costs.of_rows(0, counted=members))
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
-            return room.position, reply.model_copy(update=await self._read_log(connection, room, since))
+            return room.position, reply.model_copy(update=await self._read_log(connection, room, since, limit))
 
     async def _read_log(
-        self, connection: AsyncConnection, room: rooms.RoomRow, since: Position | None
+        self, connection: AsyncConnection, room: rooms.RoomRow, since: Position | None, limit: int | None
     ) -> dict[str, object]:
         """Read what a join reply says of the log: what was missed since, or the newest messages."""
+        newest, most_missed = (NEWEST_MESSAGES, MAX_MISSED) if limit is None else (limit, limit)
         if since is None:
-            return {"messages": await self._newest(connection, room)}
-        missed = await missed_since(connection, room, since.epoch, since.offset)
+            return {"messages": await self._newest(connection, room, newest)}
+        missed = await missed_since(
+            connection, room, since.epoch, since.offset, limit=most_missed, max_bytes=READ_BYTES
+        )
         if not isinstance(missed, str):
             events = tuple(log_event(room, row, self._session.user_id) for row in missed)
             if len(fitting(events)) == len(events):
                 return {"recovered": True, "events": events}
             missed = "too_many"
-        return {"recovered": False, "reason": missed, "messages": await self._newest(connection, room)}
+        return {"recovered": False, "reason": missed, "messages": await self._newest(connection, room, newest)}
 
-    async def _newest(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[Message, ...]:
-        newest = await messages.page(connection, room, limit=NEWEST_MESSAGES)
+    async def _newest(self, connection: AsyncConnection, room: rooms.RoomRow, limit: int) -> tuple[Message, ...]:
+        newest = await messages.page(connection, room, limit=limit, max_bytes=READ_BYTES)
         return tuple(reversed(fitting(row.shown(room, self._session.user_id) for row in newest)))
 
 

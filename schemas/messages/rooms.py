@@ -62,10 +62,14 @@ class Position(Wire):
 
 
 class JoinRoom(Wire):
-    """Become a member, and hear the room on this connection; `since` resumes where one stood."""
+    """Become a member, and hear the room on this connection; `since` resumes where one stood.
+
+    The reply carries at most `limit` messages: for clients that take no long frames.
+    """
 
     room: RoomName
     since: Position | None = None
+    limit: int | None = Field(default=None, ge=0, le=50)
 
 
 class LogEvent(Wire):

@@ -119,8 +119,8 @@ async def test_frames_that_are_no_messages_count_too(own_gateway: OwnGateway) ->
     async with App(gateway) as app, app.connect("alice") as client:
         await client.send("")
         await client.send(b"")
-        await client.send("x" * 70_000)
-        await client.expect("error", status=41300)
+        await client.send("no JSON")
+        await client.expect("error", status=40000)
         await client.ask("ping")
         await client.send("x" * 70_000)
         await client.expect("error", id=None, status=42900)

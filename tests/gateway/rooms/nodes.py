@@ -138,7 +138,7 @@ class Ear:
         self.address = "127.0.0.1"
         self.sid: str | None = None
         self.joined: dict[str, int] = {}
-        self.joins = Allowance()
+        self.joins = self.writes = Allowance()
         self.last_message_at = 0.0
         self.on_message: Callable[[], None] | None = None
         self.at: dict[str, tuple[str, int]] = {}
@@ -151,6 +151,9 @@ class Ear:
         self._held: list[Frame] | None = None
         self._since: dict[str, tuple[str, int]] = {}
         services.connections.add(self)
+
+    def charge(self, cost: float) -> None:
+        """Cost nothing."""
 
     async def join(self, room: str, **since: Any) -> JoinReply:
         """Join a room."""
