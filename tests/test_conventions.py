@@ -64,6 +64,8 @@ def test_every_event_is_documented() -> None:
 
 def test_the_table_of_limits_has_the_defaults_of_the_settings() -> None:
     for row in table(7):
+        if not row[0].startswith(f"`{PREFIX}"):
+            continue  # of what a message costs
         name = row[0].strip("`").removeprefix(PREFIX).lower()
         assert str(Settings.model_fields[name].default) == row[1], name
 
