@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway import faults
+from gateway import descriptors, faults
 from gateway.services import Services
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
@@ -43,6 +43,8 @@ class _Collected(Collector):
 
 def _of_clients(services: Services) -> Iterator[Metric]:
     yield _gauge("connections", "Connections that are open.", services.connections.count)
+    refused = descriptors.counts["descriptors"]
+    yield _counter("connections_refused", "Connections for which this process had no file descriptor.", refused)
     ended = CounterMetricFamily(
         "gateway_connections_ended",
         "Connections that have ended, by the close code and reason; `gone` went by themselves.",

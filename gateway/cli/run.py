@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from uvicorn.supervisors import ChangeReload
 
+from gateway import descriptors
 from gateway.alone import LOCK_NAME
 from gateway.app import check_bus
 from gateway.auth import keys
@@ -88,6 +89,13 @@ def _serve(
     # process which is started from this one finds it as well.
     sys.path.insert(0, os.getcwd())
     several.check(settings, workers)
+    descriptors.raise_limit()
+    logger.info(
+        "%d connections fit into %s, which may have %d files open",
+        descriptors.connections_that_fit(),
+        "each worker" if workers > 1 else "this process",
+        descriptors.limit(),
+    )
     make_data_dir(settings.data_dir)
     _check_files(settings)
     keys.load(settings)

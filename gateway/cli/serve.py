@@ -20,6 +20,7 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 
+from gateway.descriptors import connections_that_fit
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.startup import StartError
@@ -91,7 +92,8 @@ def _http_protocol(settings: Settings) -> object:
         return "h11"  # slower than httptools, which takes the body of a request that offers an upgrade for another one
     # With a proxy in front, all connections come from its address.
     per_address = 0 if settings.trusted_proxies else settings.max_connections_per_address
-    return partial(GuardedHttpProtocol, handshakes=Handshakes(settings.handshake_seconds, per_address))
+    handshakes = Handshakes(settings.handshake_seconds, per_address, connections_that_fit())
+    return partial(GuardedHttpProtocol, handshakes=handshakes)
 
 
 def listen(host: str, port: int) -> socket.socket:

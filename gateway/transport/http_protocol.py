@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from websockets.http11 import Request
 
 from gateway.caller import network_of
+from gateway.descriptors import MOST, note_refusal
 from gateway.faults import contained
 from gateway.transport.answers import plain_answer
 from gateway.transport.handover import plain_request
@@ -57,6 +58,9 @@ _UNKNOWN_CODING = plain_answer("501 Not Implemented", "expected no Transfer-Enco
 _UNKNOWN_VERSION = plain_answer("505 HTTP Version Not Supported", "expected HTTP/1.1 or HTTP/1.0\n")
 
 
+_NO_ROOM = plain_answer("503 Service Unavailable", "the gateway has no room for one more connection; try again\n")
+
+
 class _Refused(Exception):
     """Ends the parser from within one of its callbacks."""
 
@@ -71,8 +75,9 @@ class Handshakes:
     One timer for all of them, and none while there are none.
     """
 
-    def __init__(self, seconds: float, max_per_address: int) -> None:
-        """`max_per_address` bounds those of one address; 0 for any number."""
+    def __init__(self, seconds: float, max_per_address: int, max_connections: int = MOST) -> None:
+        """`max_per_address` bounds those of one address; 0 for any number. `max_connections` bounds all, for good."""
+        self.max_connections = max_connections
         self._seconds = seconds
         self._max_per_address = max_per_address
         # All have the same time, so the order in which they came is that of their deadlines.
@@ -140,7 +145,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one too many of its address is cut off."""
         super().connection_made(transport)
-        if not self._handshakes.begin(self):
+        if len(self.connections) > self._handshakes.max_connections:
+            note_refusal()
+            self.give_up(_NO_ROOM)
+        elif not self._handshakes.begin(self):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
