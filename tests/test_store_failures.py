@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import resource
+import shutil
 import sqlite3
 import subprocess
 from collections import Counter
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import engine
+from gateway.store import engine, open_files, write_health
 from gateway.store.postgresql import POOL_SIZE
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
+from tests.metrics import metrics_of
 from tests.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
 from tests.server import Gateway, running_gateway, settings_for_tests
 from tests.waiting import until
@@ -81,6 +83,15 @@ async def whole_log(client: ChatClient) -> dict[int, str]:
         if not page:
             return log
         log |= {message["offset"]: message["text"] for message in page}
+
+
+async def readiness(app: App) -> tuple[int, str]:
+    answer = await app.http.get("/readyz")
+    return answer.status_code, answer.json()["store"]
+
+
+async def is_ready(app: App) -> bool:
+    return await readiness(app) == (200, "up")
 
 
 async def expect_unavailable(client: ChatClient, text: str) -> None:
@@ -186,6 +197,94 @@ async def test_while_another_process_holds_the_database_messages_are_refused_and
         assert (await client.say("lobby", "kept"))["offset"] == 1
 
 
+async def test_while_another_process_holds_the_database_the_gateway_is_not_ready(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(write_health, "PROBE_SECONDS", 0.1)
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        other = sqlite3.connect(gateway.settings.data_dir / "gateway.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            for _ in range(2):
+                assert await readiness(app) == (503, "down")
+            assert (await metrics_of(app))["gateway_store_writable"] == 0
+            assert (await app.http.get("/healthz")).status_code == 200
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+        await until(lambda: is_ready(app))
+        assert (await metrics_of(app))["gateway_store_writable"] == 1
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def replace(file: Path) -> None:
+    copy = file.with_name("copy")
+    shutil.copy(file, copy)
+    copy.replace(file)
+
+
+def lose_the_folder(file: Path) -> None:
+    file.parent.rename(file.parent.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("lose", "name"),
+    [
+        (delete, "gateway.db"),
+        (delete, "gateway.db-wal"),
+        (replace, "gateway.db"),
+        (replace, "gateway.db-wal"),
+        (lose_the_folder, "gateway.db"),
+    ],
+)
+async def test_nothing_is_accepted_for_a_file_that_is_no_longer_there(
+    lose: Callable[[Path], None], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    settings = settings_for_tests(tmp_path, database_url=f"sqlite:///{folder / 'gateway.db'}")
+    with running_gateway(settings) as gateway:
+        async with App(gateway) as app, app.in_room("alice", "lobby") as client:
+            await client.say("lobby", "kept")
+            lose(folder / name)
+            await expect_unavailable(client, "lost?")
+            assert await readiness(app) == (503, "down")
+            assert (await app.log_in("alice")).status_code == 503
+            assert (await metrics_of(app))["gateway_store_writable"] == 0
+            assert "while it was open; restart the gateway" in caplog.text
+
+
+async def test_a_file_that_comes_back_is_written_to_again(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
+    gateway = own_gateway()
+    file = gateway.settings.data_dir / "gateway.db"
+    async with App(gateway) as app, app.in_room("alice", "lobby") as client:
+        file.rename(file.with_name("away"))
+        await expect_unavailable(client, "lost?")
+        assert await readiness(app) == (503, "down")
+        file.with_name("away").rename(file)
+        assert await readiness(app) == (200, "up")
+        assert (await client.say("lobby", "kept"))["offset"] == 1
+
+
+async def test_a_disk_with_next_to_no_room_is_not_ready(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        assert await readiness(app) == (200, "up")
+        monkeypatch.setattr(open_files, "MIN_FREE_BYTES", 2**63)
+        assert await readiness(app) == (503, "down")
+
+
 async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_once_it_is_back(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,8 +375,11 @@ def no_larger_files(folder: Path) -> Iterator[NoLargerFiles]:
 
 @pytest.mark.parametrize("kind", [small_disk, no_larger_files])
 async def test_while_the_disk_is_full_messages_are_refused_and_then_accepted_again(
-    kind: Callable[[Path], AbstractContextManager[SmallDisk | NoLargerFiles]], tmp_path: Path
+    kind: Callable[[Path], AbstractContextManager[SmallDisk | NoLargerFiles]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
     folder = tmp_path / "disk"
     folder.mkdir()
     with kind(folder) as disk, running_gateway(settings_for_tests(folder)) as gateway:
@@ -289,8 +391,10 @@ async def test_while_the_disk_is_full_messages_are_refused_and_then_accepted_aga
                 for _ in range(2):
                     error = await client.refused("chat.send", room="lobby", body="x" * 60_000)
                     assert (error["status"], error["name"]) == (50300, "unavailable")
+                assert await readiness(app) == (503, "down")
                 assert await whole_log(client) == said
                 disk.make_room()
+                await until(lambda: is_ready(app))
                 said[offset] = (await client.say("lobby", f"after {offset}"))["text"]
         with sqlite3.connect(folder / "gateway.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
