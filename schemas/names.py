@@ -54,8 +54,12 @@ def _scope_name(value: str) -> str:
     return value
 
 
-RoomName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
-UserName = Annotated[str, AfterValidator(_user_name), Field(json_schema_extra={"pattern": USER_NAME})]
+RoomName = Annotated[
+    str, AfterValidator(_room_name), Field(examples=["lobby"], json_schema_extra={"pattern": ROOM_NAME})
+]
+UserName = Annotated[
+    str, AfterValidator(_user_name), Field(examples=["alice"], json_schema_extra={"pattern": USER_NAME})
+]
 TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
 """A user name as a person types it."""
 

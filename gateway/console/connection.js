@@ -56,6 +56,11 @@ export class Connection {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
+  /** Come back with this token after a loss. @param {string} token */
+  renew(token) {
+    this.#token = token;
+  }
+
   open(token) {
     this.#token = token;
     this.#attempts = 0;

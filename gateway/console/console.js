@@ -1,6 +1,8 @@
 // The page: who one is, which room one is in, and what has been said there. Every frame is shown as well.
 
 import { asRefusal, Connection, Lost, Refusal, sentence } from "./connection.js";
+import { Credential, post } from "./credential.js";
+import { Members } from "./members.js";
 import { clock, make, Messages, submitOnEnter, trim, unsentRow } from "./messages.js";
 
 /**
@@ -35,21 +37,23 @@ let seen = null;
 /** Whether the room was joined and nothing is missing up to `seen`. */
 let isCurrent = false;
 let isSending = false;
-let members = 0;
-/** The members' states, if there are not too many of them. @type {Map<string, string> | null} */
-let states = null;
 let toldTyping = 0;
 /** Who is typing, and the timer that ends it. @type {Map<string, number>} */
 const typing = new Map();
 /** What the filter looks at: a row shows only the beginning. @type {WeakMap<Element, string>} */
 const frameTexts = new WeakMap();
 
+const members = new Members(page.memberRows);
+/** The tokens, of which `session` has the one that a reload may go on with. */
+const credential = new Credential();
+credential.know(session?.token);
+
 const messages = new Messages(page.messageRows, ({ sender }) => sender === session.user, changeMessage);
 
 const connection = new Connection({
   state(state, words) {
     forgetTyping();
-    if (state === "refused") renewToken(words);
+    if (state === "refused") comeBack(words);
     else show(state, words);
   },
   event({ type, data, ...rest }) {
@@ -62,14 +66,13 @@ const connection = new Connection({
 
 const EVENTS = {
   async welcome({ user }) {
+    keep({ ...session, user }); // as the gateway writes it
     show("online", `Connected as ${user}`);
     if (session.room) await enter(session.room);
     else listRooms();
     sendUnsent();
   },
-  "token.expiring": ({ token_expires_at: end }) => {
-    show("online", `Your token ends at ${clock(end)}; then you log in again.`);
-  },
+  "token.expiring": stayLoggedIn,
   "chat.message": takeMessage,
   "chat.edited": takeMessage,
   "chat.deleted": takeMessage,
@@ -79,23 +82,25 @@ const EVENTS = {
     showTyping();
   }),
   "presence.changed": inThisRoom(({ user, state }) => {
-    states?.set(user, state);
-    showRoom();
+    members.tell(user, state);
+    showMembers();
   }),
   "room.joined": inThisRoom(({ user }) => {
-    members += 1;
+    members.join(user);
     remark(`${user} joined`);
   }),
   "room.left": inThisRoom(({ room, user, by }) => {
     if (user === session.user) leaveRoom(by ? `${by} has removed you from ${room}.` : `You have left ${room}.`);
     else {
-      members -= 1;
-      states?.delete(user);
+      members.leave(user);
       remark(by ? `${by} removed ${user}` : `${user} left`);
     }
   }),
   "room.deleted": inThisRoom(({ room }) => leaveRoom(`${room} has been deleted.`)),
-  "room.role": inThisRoom(({ user, role }) => remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`)),
+  "room.role": inThisRoom(({ user, role }) => {
+    members.tellRole(user, role);
+    remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`);
+  }),
   "room.invited": ({ room, by }) => {
     remark(`${by} invites you to ${room.name}: join it to accept`);
     listRooms();
@@ -122,16 +127,7 @@ async function submitLogin(event) {
 
 async function fetchToken(username, password, isNew) {
   if (isNew) await post("users", JSON.stringify({ username, password }), { "Content-Type": "application/json" });
-  return (await post("token", new URLSearchParams({ username, password }))).access_token;
-}
-
-async function post(path, body, headers) {
-  const response = await fetch(path, { method: "POST", headers, body }).catch(() => {
-    throw new Refusal({ message: "the gateway cannot be reached" });
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refusal({ message: `the gateway answered ${response.status}`, ...answer });
-  return answer;
+  return post("token", new URLSearchParams({ username, password }));
 }
 
 /** @param {Refusal} [refusal] without one, what was told before is taken back */
@@ -146,15 +142,18 @@ function tellLogin(refusal) {
   if (refusal) (problems.has("username") ? page.username : page.password).focus();
 }
 
-function logIn(user, token) {
+/** @param {string} typed the name @param {import("./credential.js").Grant} grant */
+function logIn(typed, grant) {
+  const user = typed.toLowerCase();
   for (const told of [page.roomProblem, page.sendProblem, page.rawProblem]) told.textContent = "";
   page.password.value = "";
   if (session?.user !== user) {
     leaveRoom();
     session = null;
   }
-  keep({ unsent: [], ...session, user, token });
-  connection.open(token);
+  credential.forget();
+  keep({ unsent: [], ...session, user, token: credential.keep(grant) });
+  connection.open(session.token);
   page.roomName.focus();
 }
 
@@ -162,16 +161,44 @@ function logOut() {
   const count = session.unsent.length;
   if (count && !confirm(`Not sent yet: ${count}. Log out all the same?`)) return;
   leaveRoom();
+  credential.logOut(session.token).catch(asRefusal); // if that fails, the session ends by itself
   keep(null);
   for (const rows of [page.frameRows, page.rooms]) rows.replaceChildren();
   for (const field of [page.username, page.text]) field.value = "";
   showLogin();
 }
 
+/** Keep the connection beyond the end of its token. */
+async function stayLoggedIn({ token_expires_at: end }) {
+  const user = session?.user;
+  await credential.rest();
+  const renewed = await renewToken();
+  if (session?.user !== user) return;
+  const outcome = renewed ?? (await connection.ask("auth.refresh", { token: session.token }).catch(asRefusal));
+  if (!(outcome instanceof Refusal) || outcome instanceof Lost) return; // after a loss, it comes back with the new one
+  if (connection.isOpen) show("online", `Your token ends at ${clock(end)}; then you log in again.`);
+}
+
 /** Let the same user come back with a new token, into the same room. @param {string} why */
-function renewToken(why) {
-  keep({ ...session, token: "" });
-  showLogin(new Refusal({ message: `${why} Log in again.` }));
+async function comeBack(why) {
+  if (credential.isRenewable) show("waiting", `${why} Getting a new token.`);
+  const user = session.user;
+  const problem = await renewToken();
+  if (session?.user !== user) return; // logged out, or in as another, meanwhile
+  if (!problem) connection.open(session.token);
+  else {
+    keep({ ...session, token: "" });
+    showLogin(new Refusal({ message: `${why} Log in again.` }));
+  }
+}
+
+/** Get a new access token for all that follows; gives what is wrong, or nothing. */
+async function renewToken() {
+  const token = await credential.renew().catch(asRefusal);
+  if (token instanceof Refusal) return token;
+  keep({ ...session, token });
+  connection.renew(token);
+  return undefined;
 }
 
 /** @param {Refusal} [refusal] */
@@ -213,7 +240,7 @@ function showJoined(reply, since) {
     page.text.focus();
   }
   page.roomName.value = reply.room;
-  members = reply.members;
+  members.clear(reply.members);
   seen = { epoch: reply.epoch, offset: reply.offset };
   isCurrent = true;
   if (!reply.recovered) messages.replace(reply.messages);
@@ -230,8 +257,7 @@ function showJoined(reply, since) {
 async function listMembers(room) {
   const reply = await connection.ask("room.members", { room, limit: MOST_MEMBERS }).catch(asRefusal);
   if (room !== session?.room) return;
-  const isWhole = reply.members && !reply.next_cursor;
-  states = isWhole ? new Map(reply.members.map(({ user, state }) => [user, state])) : null;
+  if (reply.members) members.replace(reply.members, !reply.next_cursor);
   showRoom();
 }
 
@@ -251,7 +277,8 @@ async function leave() {
 
 function leaveRoom(why = "") {
   if (session) keep({ ...session, room: undefined });
-  seen = states = null;
+  seen = null;
+  members.clear();
   page.roomProblem.textContent = why;
   messages.replace([]);
   forgetTyping();
@@ -369,20 +396,29 @@ function forgetTyping() {
 
 // Frames by hand
 
-const EXAMPLES = {
-  ping: () => undefined,
-  echo: () => ({ anything: [1, "two", null] }),
-  "room.list": () => undefined,
-  "room.members": (room) => ({ room }),
-  "chat.history": (room) => ({ room, limit: 10 }),
-  "chat.send": (room) => ({ room, body: { any: "JSON" } }),
-  "presence.get": () => ({ users: [session.user] }),
-  announce: () => ({ text: "Coffee!" }),
-};
+/** By type, in the order of the gateway's table; its own types are in it. @type {Map<string, any>} */
+let examples = new Map([["ping", { type: "ping", about: "Tells the time." }]]);
+
+async function listExamples() {
+  const answer = await fetch("examples.json").catch(() => null);
+  if (answer?.ok) examples = new Map((await answer.json()).map((example) => [example.type, example]));
+  page.examples.replaceChildren(...[...examples.keys()].map((type) => new Option(type)));
+  fillExample();
+}
 
 function fillExample() {
-  const type = page.examples.value;
-  page.raw.value = JSON.stringify({ type, id: "1", data: EXAMPLES[type](session?.room ?? "lobby") });
+  const { type, about, scope, data } = examples.get(page.examples.value);
+  page.raw.value = JSON.stringify({ type, id: "1", data: data && fitted(data) });
+  page.exampleHint.textContent = scope ? `${about} Needs ${scope}.` : about;
+}
+
+/** An example's data about this room and this user; without any, there is none to send. */
+function fitted(data) {
+  if (typeof data !== "object" || Array.isArray(data)) return data;
+  const { user = "alice", room } = session ?? {};
+  const known = { room: room ?? "lobby", users: [user] };
+  const pairs = Object.entries(data).map(([name, value]) => [name, known[name] ?? value]);
+  return pairs.length ? Object.fromEntries(pairs) : undefined;
 }
 
 function sendRaw(event) {
@@ -408,8 +444,8 @@ function show(state, words) {
 function showRoom() {
   const room = session?.room;
   const unsent = session?.unsent.filter((message) => message.room === room) ?? [];
-  page.members.textContent = room ? countMembers() : "";
-  page.members.title = [...(states ?? [])].map(([user, state]) => `${user}: ${state}`).join("\n");
+  page.membersPanel.hidden = !room;
+  showMembers();
   page.leave.hidden = !room;
   page.text.disabled = page.send.disabled = !room;
   page.text.placeholder = room ? `Message to ${room}` : "Message";
@@ -419,9 +455,9 @@ function showRoom() {
   page.noMessages.textContent = room ? "Nothing has been said here yet." : "Join a room to see what is said there.";
 }
 
-function countMembers() {
-  const here = states && [...states.values()].filter((state) => state === "online").length;
-  return `${members} ${members === 1 ? "member" : "members"}${here === null ? "" : `, ${here} here`}`;
+function showMembers() {
+  const { count, here } = members;
+  page.members.textContent = `${count} ${count === 1 ? "member" : "members"}${here === null ? "" : `, ${here} here`}`;
 }
 
 function showTyping() {
@@ -467,7 +503,7 @@ function filterFrame(row) {
 }
 
 function withoutToken(text) {
-  return session?.token ? text.replaceAll(session.token, "…") : text;
+  return credential.redact(text);
 }
 
 /** The time to the millisecond. */
@@ -501,7 +537,6 @@ page.examples.addEventListener("change", fillExample);
 page.filter.addEventListener("input", () => [...page.frameRows.children].forEach(filterFrame));
 page.clear.addEventListener("click", () => page.frameRows.replaceChildren());
 
-page.examples.append(...Object.keys(EXAMPLES).map((type) => new Option(type)));
-fillExample();
+listExamples();
 if (session?.token) connection.open(session.token);
 else showLogin();

@@ -1,9 +1,12 @@
-"""The page at `/`: one HTML file, three modules, one style sheet."""
+"""The page at `/`: one HTML file, its modules, one style sheet, and an example of each type of message."""
 
 from pathlib import Path
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, JSONResponse
+
+from gateway.http.examples import examples
+from gateway.services import ServicesDep
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,6 +42,25 @@ async def connection() -> FileResponse:
 async def messages() -> FileResponse:
     """Give it the messages of a room."""
     return _module("messages.js")
+
+
+@router.get("/credential.js")
+async def credential() -> FileResponse:
+    """Return the module that keeps the refresh token."""
+    return _module("credential.js")
+
+
+@router.get("/members.js")
+async def members() -> FileResponse:
+    """Return the module that lists the members of a room."""
+    return _module("members.js")
+
+
+@router.get("/examples.json")
+async def message_examples(services: ServicesDep) -> JSONResponse:
+    """Return an example of each type of message that this gateway handles, an application's own types too."""
+    found = examples(services.factory.handlers)
+    return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
 
 
 @router.get("/console.css")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
@@ -12,7 +12,7 @@ from schemas.names import RoomName
 MAX_OFFSET = 2**53  # every JSON reader holds it exactly
 
 
-MessageId = Annotated[str, Field(min_length=1, max_length=64)]
+MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["epoch.1"])]
 ClientId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -42,6 +42,8 @@ class Message(Wire):
 class SendMessage(Content):
     """Say something in a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "body": {"any": "JSON"}}]})
+
     room: RoomName
     reply_to: MessageId | None = None
     client_id: ClientId | None = None
@@ -56,6 +58,10 @@ class SendReply(Wire):
 
 class EditMessage(Content):
     """Say something else instead."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby", "message_id": "epoch.1", "text": "Something else"}]}
+    )
 
     room: RoomName
     message_id: MessageId

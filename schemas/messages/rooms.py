@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
@@ -161,6 +161,8 @@ class SetRole(Wire):
 
 class UpdateRoom(Wire):
     """Change a room's title, or whether it is private; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "title": "The lobby"}]})
 
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
@@ -12,6 +12,8 @@ MAX_TEXT = 4000
 
 class Echo(RootModel[Any]):
     """Anything; it comes back as it was sent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"anything": [1, "two", None]}]})
 
 
 class PingReply(Wire):
@@ -35,6 +37,8 @@ class Content(Wire):
 
 class Announce(Content):
     """Tell every connection something."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Coffee!"}]})
 
 
 class AnnounceReply(Wire):

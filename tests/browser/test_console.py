@@ -3,8 +3,13 @@
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
+from pydantic import Field
 
+from handlers.base import MsgHandler
+from handlers.factory import HANDLERS
+from schemas.base import Wire
+from schemas.names import RoomName
 from tests.browser.conftest import OpenTab
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
@@ -189,3 +194,200 @@ async def test_an_expired_token_asks_to_log_in_again_and_goes_on_in_the_room(
     await tab.in_room(room)
     await tab.say("Back.")
     await tab.hear(alice, "Back.")
+
+
+async def test_a_talk_goes_on_beyond_the_end_of_its_token_without_the_password(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    gateway = own_gateway(token_minutes=1.02)  # so the gateway says after a second that it ends, a minute before
+    tab = await open_tab(gateway)
+    await tab.page.clock.install()
+    first = await tab.register(alice)
+    await tab.join(room)
+    await tab.see_frame("←", "token.expiring")
+    async with tab.page.expect_response("**/token") as answer:
+        await tab.page.clock.fast_forward(10_000)
+    grant = await (await answer.value).json()
+    await tab.see_frame("→", "auth.refresh")
+    await tab.see_frame("←", "reply", "token_expires_at")
+    await tab.say("Still here.")
+    await tab.hear(alice, "Still here.")
+    await expect(tab.status).to_have_text(f"Connected as {alice}")
+    assert len(tab.wire.urls) == 1  # the connection was kept
+    for frame in await tab.frames.locator("summary").all():
+        await frame.click()
+    shown = await tab.page.content() + str(await tab.page.evaluate("JSON.stringify(sessionStorage)"))
+    assert first not in shown
+    assert grant["refresh_token"] not in shown
+    assert (await tab.page.context.storage_state()) == {"cookies": [], "origins": []}
+    assert tab.problems == []
+
+
+async def test_a_tab_that_wakes_up_after_its_token_has_ended_comes_back_into_the_room_by_itself(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    gateway = own_gateway(token_minutes=5)
+    ann, ben = await open_tab(gateway), await open_tab(gateway)
+    for tab, name in ((ann, alice), (ben, f"{alice}-2")):
+        await tab.register(name)
+        await tab.join(room)
+    gateway.clock.ahead += 3600
+    for tab in (ann, ben):
+        await tab.wire.cut()
+    for tab, name in ((ann, alice), (ben, f"{alice}-2")):
+        tab.wire.mend()
+        await expect(tab.status).to_have_text(f"Connected as {name}", timeout=20_000)
+    await ann.say("Good morning!")
+    await ben.hear(alice, "Good morning!")
+    assert len(ann.wire.urls) > 1
+
+
+async def test_a_refresh_that_fails_for_a_while_is_tried_again(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    gateway = own_gateway(token_minutes=5)
+    tab = await open_tab(gateway)
+    await tab.register(alice)
+    await tab.join(room)
+    answers = iter(["abort", "503"])
+    seen = []
+
+    async def fail(route: Route) -> None:
+        seen.append(route.request.post_data)
+        match next(answers, None):
+            case "abort":
+                await route.abort()
+            case None:
+                await route.continue_()
+            case status:
+                await route.fulfill(status=int(status), json={"message": "later", "retry_after_ms": 10})
+
+    await tab.page.route("**/token", fail)
+    gateway.clock.ahead += 3600
+    await tab.wire.cut()
+    tab.wire.mend()
+    await expect(tab.status).to_have_text(f"Connected as {alice}", timeout=30_000)
+    await tab.in_room(room)
+    assert len(seen) == 3
+    assert len(set(seen)) == 1  # the same refresh token each time: none was spent
+
+
+async def test_a_session_that_was_ended_elsewhere_asks_for_the_password(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    gateway = own_gateway()
+    tab = await open_tab(gateway)
+    token = await tab.register(alice)
+    await tab.join(room)
+    async with App(gateway) as app:
+        assert (await app.http.post("/token/revoke", data={"token": token})).status_code == 200
+    await expect(tab.page.get_by_role("alert").filter(has_text="Token revoked. Log in again.")).to_be_visible()
+    await expect(tab.page.get_by_label("User name")).to_have_value(alice)
+
+
+async def test_logging_out_ends_the_session_with_all_its_tokens(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str
+) -> None:
+    gateway = own_gateway()
+    tab = await open_tab(gateway)
+    token = await tab.register(alice)
+    async with App(gateway) as app, app.connect_with(token) as elsewhere:
+        async with tab.page.expect_response("**/token/revoke") as answer:
+            await tab.page.get_by_role("button", name="Log out").click()
+        assert (await answer.value).status == 200
+        await elsewhere.expect_revoked(within=5)
+        assert (await app.ask("GET", "/users/me", token)).status_code == 401
+    await expect(tab.page.get_by_role("heading", name="Who are you?")).to_be_visible()
+    assert tab.problems == []
+
+
+async def test_a_name_as_a_phone_types_it_is_ones_own(open_tab: OpenTab, alice: str, room: str) -> None:
+    tab = await open_tab()
+    await tab.enter("Register", f" {alice.capitalize()} ")
+    await expect(tab.status).to_have_text(f"Connected as {alice}")
+    await tab.join(room)
+    await tab.say("Mine.")
+    await tab.change("Mine.", "Edit")
+
+
+async def test_the_members_are_a_list_that_follows_who_comes_and_goes(
+    open_tab: OpenTab, app: App, alice: str, bob: str, room: str
+) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    await tab.join(room)
+    members = tab.page.get_by_role("list", name="1 member, 1 here")
+    await expect(members.get_by_role("listitem")).to_have_text([re.compile(f"{alice}.*owner.*online")])
+    async with app.in_room(bob, room) as ben:
+        members = tab.page.get_by_role("list", name="2 members, 2 here")
+        await expect(members.get_by_role("listitem")).to_have_text(
+            [re.compile(f"{alice}.*online"), re.compile(f"{bob}.*online")]
+        )
+        tab.wire.tell("presence.changed", room=room, user=bob, state="away")
+        members = tab.page.get_by_role("list", name="2 members, 1 here")
+        await expect(members.get_by_role("listitem").nth(1)).to_have_text(re.compile(f"{bob}.*away"))
+        await ben.ask("room.leave", room=room)
+    members = tab.page.get_by_role("list", name="1 member, 1 here")
+    await expect(members.get_by_role("listitem")).to_have_count(1)
+    assert tab.problems == []
+
+
+async def test_a_room_of_a_thousand_is_listed_and_stays_quick(open_tab: OpenTab, alice: str, room: str) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    await tab.join(room)
+    await tab.page.evaluate(
+        """async () => {
+          const { Members } = await import("/members.js");
+          const list = document.createElement("ul");
+          document.getElementById("membersPanel").append(list);
+          const members = new Members(list);
+          const all = Array.from({ length: 1000 }, (_, index) => `user-${String(index).padStart(4, "0")}`);
+          const began = performance.now();
+          members.replace(all.map((user) => ({ user, state: "offline", role: "member" })), true);
+          for (const user of all) members.tell(user, "online");
+          for (const user of all.slice(500)) members.leave(user);
+          for (const user of all.slice(990)) members.join(user);
+          window.told = { here: members.here, count: members.count, rows: list.childElementCount,
+                          last: list.lastElementChild.textContent, took: performance.now() - began };
+        }"""
+    )
+    told = await tab.page.evaluate("window.told")
+    assert (told["here"], told["count"], told["rows"]) == (510, 510, 510)
+    assert told["last"].startswith("user-0999")
+    assert told["took"] < 2000
+
+
+class Roll(Wire):
+    """Roll a die."""
+
+    sides: int = Field(ge=2, le=100)
+    room: RoomName
+
+
+class RollHandler(MsgHandler[Roll, Roll]):
+    """Rolls a die."""
+
+    schema = Roll
+    scope = "dice"
+
+    async def handle(self, data: Roll) -> Roll:
+        return data
+
+
+async def test_every_type_of_the_gateway_can_be_tried_with_an_example_own_ones_too(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    tab = await open_tab(own_gateway(handlers={**HANDLERS, "dice.roll": RollHandler}))
+    await tab.register(alice)
+    await tab.join(room)
+    examples = tab.page.get_by_label("Example")
+    await expect(examples.get_by_role("option")).to_have_text([*HANDLERS, "dice.roll"])
+    frame = tab.page.get_by_label("Frame to send")
+    await examples.select_option("dice.roll")
+    await expect(frame).to_have_value(f'{{"type":"dice.roll","id":"1","data":{{"sides":2,"room":"{room}"}}}}')
+    await expect(tab.page.get_by_text("Rolls a die. Needs dice.")).to_be_visible()
+    await examples.select_option("presence.get")
+    await frame.press("Enter")
+    await tab.see_frame("←", "reply", "#1", alice, "online")
+    assert tab.problems == []

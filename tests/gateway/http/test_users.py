@@ -113,7 +113,7 @@ async def test_in_production_registration_and_documentation_are_closed_unless_op
 ) -> None:
     production = {
         "environment": "production",
-        "secret_key": "0123456789abcdefghijklmnopqrstuvwxyz",
+        "secret_key": "k7Q2mZx9Lr4Vb8Wn3Tc6Yd1Hs5Jp0Gf=",
         "password_rounds": 10,
     }
     async with App(own_gateway(**production)) as app:

@@ -1,0 +1,90 @@
+// The members of a room, as a list: a row for each, by name.
+
+import { make } from "./messages.js";
+
+/** @typedef {"online" | "away" | "offline"} State @typedef {{user: string, state: State, role: string}} Member */
+
+export class Members {
+  /** How many the room has; not all of them may be listed. */
+  count = 0;
+  #isWhole = false;
+  #here = 0;
+  /** @type {Map<string, HTMLElement>} */
+  #rows = new Map();
+  #list;
+
+  /** @param {HTMLElement} list */
+  constructor(list) {
+    this.#list = list;
+  }
+
+  /** How many are known to be there; null where not everybody is listed. */
+  get here() {
+    return this.#isWhole ? this.#here : null;
+  }
+
+  /** Show no one yet. @param {number} count */
+  clear(count = 0) {
+    this.count = count;
+    this.#here = 0;
+    this.#isWhole = false;
+    this.#rows.clear();
+    this.#list.replaceChildren();
+  }
+
+  /** @param {Member[]} members in the order of names @param {boolean} isWhole whether these are all */
+  replace(members, isWhole) {
+    this.clear(isWhole ? members.length : Math.max(this.count, members.length));
+    this.#isWhole = isWhole;
+    for (const { user, state, role } of members) this.#list.append(this.#add(user, state, role));
+    this.#tellRest();
+  }
+
+  /** @param {string} user @param {State} state */
+  tell(user, state) {
+    const row = this.#rows.get(user);
+    if (!row) return;
+    this.#here += Number(state === "online") - Number(row.dataset.state === "online");
+    row.dataset.state = state;
+    row.querySelector(".state").textContent = state;
+  }
+
+  join(user) {
+    if (this.#rows.has(user)) return;
+    this.count += 1;
+    if (!this.#isWhole) {
+      this.#tellRest();
+      return;
+    }
+    const next = [...this.#rows.keys()].filter((other) => other > user).sort()[0];
+    this.#list.insertBefore(this.#add(user, "online", "member"), this.#rows.get(next) ?? null);
+  }
+
+  leave(user) {
+    this.count -= 1;
+    this.tell(user, "offline");
+    this.#rows.get(user)?.remove();
+    this.#rows.delete(user);
+    this.#tellRest();
+  }
+
+  tellRole(user, role) {
+    const row = this.#rows.get(user);
+    if (row) row.querySelector(".role").textContent = role === "member" ? "" : role;
+  }
+
+  #add(user, state, role) {
+    const row = make("li");
+    row.dataset.state = state;
+    row.append(make("b", "", user), make("span", "role", role === "member" ? "" : role), make("span", "state", state));
+    this.#rows.set(user, row);
+    if (state === "online") this.#here += 1;
+    return row;
+  }
+
+  #tellRest() {
+    this.#list.querySelector(".rest")?.remove();
+    const rest = this.count - this.#rows.size;
+    if (!this.#isWhole && rest > 0) this.#list.append(make("li", "rest", `and ${rest} more`));
+  }
+}

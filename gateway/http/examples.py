@@ -1,0 +1,87 @@
+"""An example of each type of message, made of its schema: what the page at `/` offers to send by hand."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from handlers.factory import Handlers
+from schemas.base import Wire
+
+MAX_LEVELS = 8
+"""Of a schema that contains itself."""
+
+
+class Example(Wire):
+    """A type of message: what it does, the scope that it needs, and `data` to begin with."""
+
+    type: str
+    about: str
+    scope: str | None = None
+    data: Any = None
+
+
+def examples(handlers: Handlers) -> list[Example]:
+    """Return an example of each type, in the order of the table."""
+    return [
+        Example(
+            type=kind,
+            about=(handler.__doc__ or handler.schema.__doc__ or "").strip().partition("\n")[0],
+            scope=handler.scope,
+            data=example_of(handler.schema),
+        )
+        for kind, handler in handlers.items()
+    ]
+
+
+def example_of(schema: type[BaseModel]) -> Any:
+    """Return data as the schema takes it: its own first example, or else its required fields, filled in."""
+    try:
+        found = schema.model_json_schema()
+        return _value(found, found.get("$defs", {}), MAX_LEVELS)
+    except Exception:  # an application's schema may have what no JSON schema can say
+        return {}
+
+
+def _value(schema: Any, definitions: dict[str, Any], levels: int) -> Any:
+    if not isinstance(schema, dict) or not levels:
+        return None
+    if "$ref" in schema:
+        return _value(definitions.get(schema["$ref"].rpartition("/")[2]), definitions, levels - 1)
+    for known in ("examples", "enum"):
+        if schema.get(known):
+            return schema[known][0]
+    for known in ("const", "default"):
+        if schema.get(known) is not None:
+            return schema[known]
+    for choice in ("anyOf", "oneOf", "allOf"):
+        if schema.get(choice):
+            return _value(schema[choice][0], definitions, levels - 1)
+    return _of_type(schema, definitions, levels)
+
+
+def _of_type(schema: dict[str, Any], definitions: dict[str, Any], levels: int) -> Any:
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: _value(properties.get(name), definitions, levels - 1) for name in schema.get("required", ())}
+        case "array":
+            items = schema.get("prefixItems") or [schema.get("items")] * schema.get("minItems", 0)
+            return [_value(item, definitions, levels - 1) for item in items]
+        case "string":
+            return "text".ljust(schema.get("minLength", 0), "…")[: schema.get("maxLength", 100)]
+        case "integer" | "number":
+            return _number(schema)
+        case "boolean":
+            return False
+    return None
+
+
+def _number(schema: dict[str, Any]) -> float:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is None and "exclusiveMinimum" in schema:
+        least = schema["exclusiveMinimum"] + 1
+    if least is None and most is None and "exclusiveMaximum" in schema:
+        most = schema["exclusiveMaximum"] - 1
+    if least is not None:
+        return float(least) if isinstance(least, float) and not least.is_integer() else int(least)
+    return 0 if most is None else min(0, most)
