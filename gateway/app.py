@@ -33,6 +33,7 @@ from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
 from gateway.counts import Counts
 from gateway.http import (
+    api_documentation,
     console,
     health,
     introspection,
@@ -110,6 +111,8 @@ def create_app(
         # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
+        docs_url=None,
+        redoc_url=None,
     )
     add_error_handlers(app)
     app.add_exception_handler(InvalidRequest, invalid_request)
@@ -129,6 +132,7 @@ def _routers(settings: Settings) -> Iterator[APIRouter]:
         yield from _LOG_IN_ROUTERS
     if settings.development:
         yield console.router
+        yield api_documentation.router
 
 
 @asynccontextmanager
