@@ -97,6 +97,16 @@ class Postgres:
         for pid in frozen:
             _signal(pid, signal.SIGCONT)
 
+    async def use_tls(self, certificate: Path) -> None:
+        """Have it speak TLS with those who want to, with a certificate and the `key.pem` beside it."""
+        for source, name in ((certificate, "server.crt"), (certificate.with_name("key.pem"), "server.key")):
+            shutil.copy(source, self._data / name)
+            (self._data / name).chmod(0o600)
+            if AS_ROOT:
+                shutil.chown(self._data / name, "nobody")
+        await query(self.url("postgres"), "ALTER SYSTEM SET ssl = on")
+        await query(self.url("postgres"), "SELECT pg_reload_conf()")
+
     async def promote(self) -> None:
         """Let a copy take writes, and be the primary from now on."""
         await query(self.url("postgres"), "SELECT pg_promote()")

@@ -36,6 +36,8 @@ def is_mistake(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.statement is None:
         return False
     cause = _origin(error)
+    if isinstance(cause, OSError):
+        return False  # a certificate that is not trusted is a ValueError as well
     # Wrong data that asyncpg finds itself is a ValueError; under SQLAlchemy, that is the cause of the cause.
     if isinstance(cause, (*_SQLITE_MISTAKES, ValueError)) or isinstance(getattr(cause, "__cause__", None), ValueError):
         return True

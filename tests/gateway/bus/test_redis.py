@@ -2,19 +2,12 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
@@ -22,6 +15,7 @@ from gateway.bus.redis import RedisBus
 from gateway.cluster.client import connect
 from gateway.startup import StartError
 from gateway.transport.frames import text_frame
+from tests.certificate import certificate
 from tests.proxy import Proxy
 from tests.server import settings_for_tests
 from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
@@ -504,23 +498,3 @@ async def test_over_tls_only_a_server_with_the_right_certificate_is_spoken_to(va
             async with running_bus(wrong, "a", start=False) as (node,):
                 with pytest.raises(StartError, match="certificate"):
                     await node.start()
-
-
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate for localhost that signs itself: its file, and a server's side of TLS with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(made.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*files)
-    return files[0], context
