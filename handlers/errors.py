@@ -36,6 +36,10 @@ from schemas.codes import OWN_STATUSES, Status
 from schemas.errors import ErrorBody
 
 MAX_DETAILS = 20
+MAX_FIELD = 256
+"""Characters of a detail's path, of which a client may have made up all names."""
+MAX_FINDING = 256
+"""Characters of what a detail says: a schema of an application's own may quote what came."""
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -221,7 +225,7 @@ class ValidationFailed(MessageError):
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return cls(
             tuple(
-                FieldError(field=field_path((*prefix, *item["loc"])), message=item["msg"])
+                FieldError(field=field_path((*prefix, *item["loc"])), message=item["msg"][:MAX_FINDING])
                 for item in found[:MAX_DETAILS]
             )
         )
@@ -267,4 +271,4 @@ class Unavailable(MessageError):
 
 def field_path(location: tuple[str | int, ...]) -> str:
     """Write where a field is, `data.users.3`; a name that a client made up is cut at 64 characters."""
-    return ".".join(str(part)[:64] for part in location) or "data"
+    return ".".join(str(part)[:64] for part in location)[:MAX_FIELD] or "data"

@@ -21,6 +21,34 @@ def test_a_rate_of_zero_lets_everything_through() -> None:
     assert not any(bucket.take(0) for _ in range(1000))
 
 
+def test_what_costs_more_than_there_is_passes_and_is_owed() -> None:
+    bucket = TokenBucket(rate=2, burst=3, now=0)
+    assert bucket.take(0, 10) == 0
+    assert bucket.take(0) == 4
+    assert bucket.take(4) == 0
+    bucket.spend(4, 1)
+    assert bucket.take(4) == 1
+
+
+def test_what_is_spent_after_a_rest_comes_out_of_what_the_rest_has_brought() -> None:
+    bucket = TokenBucket(rate=1, burst=10, now=0)
+    bucket.spend(0, 10)
+    bucket.spend(20, 10)
+    assert bucket.take(20) == 1
+
+
+def test_an_allowance_takes_nothing_of_any_bucket_if_one_is_empty() -> None:
+    full, empty = TokenBucket(1, 5, now=0), TokenBucket(1, 5, now=0)
+    empty.spend(0, 5)
+    allowance = Allowance()
+    allowance.limit(full, "on this connection")
+    allowance.limit(empty, "of this user")
+    assert allowance.take(0, 5) == (1, "of this user")
+    assert full.take(0, 5) == 0
+    allowance.unlimit("of this user")
+    assert allowance.take(0) == (1, "on this connection")
+
+
 def test_each_key_has_a_bucket_of_its_own() -> None:
     buckets = TokenBuckets(rate=1, burst=1)
     assert buckets.take("a", 0) == 0

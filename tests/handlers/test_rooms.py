@@ -891,3 +891,31 @@ async def test_managing_needs_the_scope_rooms_manage(app: App, alice: str, bob: 
                 assert error["status"] == 40300
                 assert "`rooms:manage`" in error["message"]
         await ben.expect_nothing()
+
+
+async def test_a_client_that_takes_no_long_frames_joins_with_a_limit(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.in_room(alice, room) as ann, app.connect(bob) as ben:
+        for number in range(5):
+            await ann.say(room, f"{number}" * 4000)
+        assert (await ben.ask("room.join", room=room, limit=0))["messages"] == []
+        await ann.expect("room.joined")
+        reply = await ben.ask("room.join", room=room, limit=2)
+        assert [message["offset"] for message in reply["messages"]] == [4, 5]
+        assert len((await ben.ask("room.join", room=room, limit=50))["messages"]) == 5
+        for wrong in (-1, 51, "1", 1.5, True):
+            assert (await ben.refused("room.join", room=room, limit=wrong))["status"] == 42200
+
+
+async def test_a_resume_carries_no_more_than_the_limit(app: App, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as ann:
+        epoch = (await ann.say(room, "one"))["epoch"]
+        for text in ("two", "three", "four"):
+            await ann.say(room, text)
+        since = {"epoch": epoch, "offset": 1}
+        reply = await ann.ask("room.join", room=room, since=since, limit=3)
+        assert (reply["recovered"], [event["data"]["offset"] for event in reply["events"]]) == (True, [2, 3, 4])
+        reply = await ann.ask("room.join", room=room, since=since, limit=2)
+        assert (reply["recovered"], reply["reason"]) == (False, "too_many")
+        assert [message["offset"] for message in reply["messages"]] == [3, 4]
+        reply = await ann.ask("room.join", room=room, since=since | {"offset": 4}, limit=0)
+        assert (reply["recovered"], reply["events"]) == (True, [])

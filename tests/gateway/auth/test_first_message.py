@@ -16,6 +16,9 @@ from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
 from tests.waiting import until
 
+TOLD_OR_CUT = {4429, 1006}
+"""How a connection ends that pings too often: a client that goes on when it is told is cut off."""
+
 
 async def auth(client: ChatClient, token: str, **more: Any) -> None:
     await client.send({"type": "auth", "data": {"token": token}, **more})
@@ -207,3 +210,44 @@ async def test_it_works_the_same_without_the_direct_way(own_gateway: OwnGateway,
             await late.expect("error", status=40001)
             await late.expect("bye", code=4408)
             await late.expect_close(4408, "auth_timeout")
+
+
+async def test_strangers_from_one_address_share_what_they_may_ping(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app, AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(app.socket()) for _ in range(10)]
+        user = await stack.enter_async_context(app.connect("alice"))
+        pongs = [await stranger.ws.ping() for stranger in strangers for _ in range(5)]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*pongs)
+        for stranger in strangers:
+            with suppress(ConnectionClosed):
+                for _ in range(200):
+                    await stranger.ws.ping()
+        for stranger in strangers:
+            await stranger.ws.wait_closed()
+            assert stranger.ws.close_code in TOLD_OR_CUT
+        async with asyncio.timeout(5):
+            await asyncio.gather(*[await user.ws.ping() for _ in range(500)])
+        await user.expect_nothing()
+        async with app.socket() as late:
+            await auth(late, await app.token("bob"))
+            await late.expect("welcome", user="bob")
+            async with asyncio.timeout(5):
+                await asyncio.gather(*[await late.ws.ping() for _ in range(500)])  # a stranger no more
+
+
+async def test_the_connections_of_a_user_share_what_they_may_ping(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway()) as app, app.connect("alice") as phone, app.connect("alice") as tab:
+        with suppress(ConnectionClosed):
+            for _ in range(1500):
+                await phone.ws.ping()
+        await phone.ws.wait_closed()
+        assert phone.ws.close_code in TOLD_OR_CUT
+        with suppress(ConnectionClosed):
+            for _ in range(1000):
+                await tab.ws.ping()
+        await tab.ws.wait_closed()
+        assert tab.ws.close_code in TOLD_OR_CUT
+        async with app.connect("bob") as ben, asyncio.timeout(5):
+            await asyncio.gather(*[await ben.ws.ping() for _ in range(500)])

@@ -53,6 +53,20 @@ async def test_a_user_on_one_node_is_let_do_what_one_process_would(link: Link, p
     assert buckets.take("bob", now=0) > 0
 
 
+async def test_what_costs_more_is_settled_for_as_that_and_what_is_given_back_is_not(link: Link, prefix: str) -> None:
+    one, other = SharedRates(link, prefix), SharedRates(link, prefix)
+    here, there = (rates.buckets("things", 0.001, 100) for rates in (one, other))
+    bucket = here.of("bob", 0)
+    assert bucket.take(0, 30) == 0
+    bucket.spend(0, 20.5)
+    bucket.spend(0, -40.5)
+    assert bucket.take(0, 40) == 0
+    await one.settle()
+    assert taken(there, 1, now=0) == 1
+    await other.settle()
+    assert taken(there, 100, now=0) == 49
+
+
 async def test_less_than_a_tenth_of_a_seconds_share_is_not_told_but_not_forgotten(link: Link, prefix: str) -> None:
     one, other = SharedRates(link, prefix), SharedRates(link, prefix)
     here, there = (rates.buckets("things", 50, 100) for rates in (one, other))
