@@ -58,6 +58,7 @@ class Account:
         self.place = place
         self.user = user
         self.token: str | None = None
+        self._refresh_token: str | None = None
         self._password = password
         self._http = httpx2.AsyncClient(timeout=ANSWER_SECONDS, trust_env=not place.local)
 
@@ -82,7 +83,21 @@ class Account:
             raise StartError(f"cannot log in: {_words(answer)}; new here? add --register")
         if answer.status_code != httpx2.codes.OK:
             raise StartError(f"cannot log in: {_words(answer)}")
-        self.token = _json(answer).get("access_token")
+        self._keep(_json(answer))
+
+    async def renew(self) -> None:
+        """Get the next token of the same session, or else of a new one. Raises as `log_in` does."""
+        if self._refresh_token is not None:
+            form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+            answer = await self._post("/token", data=form)
+            if answer.status_code == httpx2.codes.OK:
+                self._keep(_json(answer))
+                return
+            self._refresh_token = None
+        await self.log_in()
+
+    def _keep(self, grant: dict[str, Any]) -> None:
+        self.token, self._refresh_token = grant.get("access_token"), grant.get("refresh_token")
         if not isinstance(self.token, str):
             raise StartError(f"{self.place.http} is not a gateway; is the path right?")
 

@@ -6,6 +6,7 @@ same `client_id`: so it is said once, and none is lost silently.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ from schemas.codes import Reconnect, Status
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30
+
+RENEWAL_SECONDS = 10
+"""The least between two tokens: some gateways say at once that a new one is about to end."""
 
 PATIENCE_SECONDS = 60
 """How long lines from a pipe wait for a gateway that is gone; a person decides that for themselves."""
@@ -57,6 +61,8 @@ class Conversation:
         self._heard = asyncio.Event()
         self._attempts = 0
         self._lost_at = 0.0
+        self._renewed_at = -math.inf
+        self._renewing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Talk until the lines end, or raise `StartError` when there is no way on."""
@@ -76,8 +82,8 @@ class Conversation:
 
     async def _connection(self) -> None:
         if self._account.token is None:
-            await self._account.log_in()
-        assert self._account.token is not None  # noqa: S101 - as `log_in` says
+            await self._account.renew()
+        assert self._account.token is not None  # noqa: S101 - as `renew` says
         place = self._account.place
         async with open_link(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as link:
             await self._join(link)
@@ -137,17 +143,32 @@ class Conversation:
             await speaking
             await self._hear_oneself()
         finally:
-            for task in (listening, speaking):
+            tasks = [listening, speaking, *self._renewing]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(listening, speaking, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, link: Link) -> None:
         while True:
             event = await link.next_event()
             data = event.get("data", {})
+            if event["type"] == "token.expiring":
+                # Beside this loop: what is said meanwhile is shown.
+                task = asyncio.create_task(self._renew(link))
+                self._renewing.add(task)
+                task.add_done_callback(self._renewing.discard)
             # An invitation is to another room, and for the user all the same.
             if data.get("room", self._room) == self._room or event["type"] == "room.invited":
                 self._hear(event["type"], data, link)
+
+    async def _renew(self, link: Link) -> None:
+        """Keep the connection beyond the end of its token; if that fails, the next connection begins with it."""
+        if time.monotonic() - self._renewed_at < RENEWAL_SECONDS:
+            return
+        self._renewed_at = time.monotonic()
+        with suppress(Lost, Refused, StartError):
+            await self._account.renew()
+            await link.ask("auth.refresh", token=self._account.token)
 
     def _hear(self, type: str, data: Mapping[str, Any], link: Link) -> None:
         if type == "resync":

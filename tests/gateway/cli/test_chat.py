@@ -22,8 +22,10 @@ from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
 from gateway.startup import StartError
 from tests.client import App
+from tests.conftest import OwnGateway
 from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words
 from tests.server import Gateway
+from tests.waiting import until
 
 Frame = dict[str, Any]
 Result = TypeVar("Result")
@@ -287,6 +289,17 @@ class Script:
         self.told.append(f"line {line.number}: {problem}")
 
 
+class Silent(Script):
+    """A screen of somebody who listens and says nothing."""
+
+    async def next_line(self) -> Line | None:
+        await asyncio.Event().wait()
+        return None
+
+    def show(self, line: Text) -> None:
+        self.shown.append(line.plain)
+
+
 class AccountWithoutHttp(Account):
     """Has a second token when it is asked to log in again."""
 
@@ -329,6 +342,49 @@ async def test_an_expired_token_is_renewed_without_a_word_lost() -> None:
         await talk.run()
     assert actor.kept == ["one", "two"]
     assert actor.tokens == ["Bearer token-1", "Bearer token-2"]
+
+
+async def test_a_talk_goes_on_beyond_the_end_of_its_token_on_one_connection(
+    own_gateway: OwnGateway, alice: str, room: str
+) -> None:
+    gateway = own_gateway(token_minutes=1.02)  # so the gateway says after a second that it ends, a minute before
+    script = Silent()
+    async with App(gateway) as app, asyncio.timeout(20):
+        await app.register(alice, PASSWORD)
+        async with Account(gateway_at(gateway.ws_url), alice, PASSWORD) as account:
+            talking = asyncio.create_task(Conversation(account, room, script, last=0).run())
+            log = gateway.settings.data_dir / "audit.log"
+            await until(lambda: '"refreshed"' in log.read_text())
+            first = account.token
+            async with app.in_room("bobby", room) as ben:
+                await ben.ask("chat.send", room=room, text="Still there?")
+                await until(lambda: any("bobby: Still there?" in line for line in script.shown))
+            [session] = (await app.ask("GET", "/users/me/sessions", str(first))).json()["sessions"]
+            assert session["current"]
+            talking.cancel()
+            with suppress(asyncio.CancelledError):
+                await talking
+    assert not [line for line in script.told if "lost" in line]
+
+
+async def test_an_account_goes_on_with_its_session_and_logs_in_when_that_has_ended(
+    own_gateway: OwnGateway, alice: str
+) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app, Account(gateway_at(gateway.ws_url), alice, PASSWORD) as account:
+        await account.register()
+        await account.log_in()
+
+        async def sessions() -> int:
+            return len((await app.ask("GET", "/users/me/sessions", str(account.token))).json()["sessions"])
+
+        await account.renew()
+        assert await sessions() == 1
+        await app.http.post("/token/revoke", data={"token": str(account.token)})
+        await account.renew()
+        assert await sessions() == 1
+        await account.log_in()
+        assert await sessions() == 2
 
 
 @pytest.mark.usefixtures("hasty")
