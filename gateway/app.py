@@ -61,6 +61,7 @@ from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
 from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
+from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
 from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
@@ -174,6 +175,10 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
         sweep.start()
         stack.push_async_callback(sweep.close)
 
+        removal = Removal(database)
+        removal.start()
+        stack.push_async_callback(removal.close)
+
         retention = Retention(settings, database, clock)
         retention.start()
         stack.push_async_callback(retention.close)
@@ -208,6 +213,7 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
             sweep=sweep,
             log=log,
             presence=presence,
+            removal=removal,
             typing=Typing(wheel, bus, clock),
             wheel=wheel,
             factory=factory,

@@ -23,6 +23,7 @@ from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
+from gateway.rooms.removal import Removal
 from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.settings import Settings
@@ -60,6 +61,7 @@ class Services:
     sweep: Sweep
     log: Log
     presence: Presence
+    removal: Removal
     typing: Typing
     wheel: Wheel
     factory: MsgHandlerFactory

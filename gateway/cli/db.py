@@ -4,6 +4,7 @@ import typer
 
 from gateway.cli.store import shown_url, with_database
 from gateway.clock import SystemClock
+from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
 from gateway.settings import Settings
 from gateway.store.engine import Database
@@ -31,6 +32,7 @@ def prune() -> None:
     """Remove messages that are older, or more in a room, than the settings keep, as a gateway does every hour."""
 
     async def work(database: Database, settings: Settings) -> int:
+        await Removal(database).finish()
         return await Retention(settings, database, SystemClock()).prune()
 
     typer.echo(f"removed {with_database(work)} messages")

@@ -3,9 +3,13 @@
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
+
+from sqlalchemy import Connection
 
 from gateway.clock import Clock, milliseconds
 from gateway.faults import contained
+from gateway.rooms.removal import Pace
 from gateway.settings import Settings
 from gateway.store import pruning
 from gateway.store.engine import Database
@@ -16,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600
 BATCH = 500
-"""Messages that are removed in one transaction: senders wait for no more than its few milliseconds."""
+"""Rooms that are looked up at a time."""
 
 DAY_MILLISECONDS = 24 * 3600 * 1000
 
@@ -29,6 +33,7 @@ class Retention:
         self._keep = settings.retention_messages or None
         self._database = database
         self._clock = clock
+        self._pace = Pace(database)
         self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -53,17 +58,18 @@ class Retention:
         return removed
 
     async def _rooms_after(self, room_id: int) -> list[int]:
-        async with self._database.read() as connection:
-            return await pruning.rooms_after(connection, room_id, BATCH)
+        return await self._database.look_up(partial(pruning.rooms_after, room_id=room_id, limit=BATCH))
 
     async def _prune_room(self, room_id: int, before: int | None) -> int:
+        too_many = await self._database.look_up(partial(pruning.too_many, room_id=room_id, keep=self._keep))
+
+        def some(connection: Connection, limit: int) -> int | None:
+            return pruning.prune(connection, room_id, before=before, too_many=too_many, limit=limit)
+
         removed = 0
-        while True:
-            async with self._database.write() as connection:
-                batch = await pruning.prune(connection, room_id, before=before, keep=self._keep, limit=BATCH)
+        while batch := await self._pace.step(some):
             removed += batch
-            if batch < BATCH:
-                return removed
+        return removed
 
     async def _sweep(self) -> None:
         while True:

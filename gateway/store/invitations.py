@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Column, and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.tables import invitations
+from gateway.store.tables import invitations, rooms
 
 
 async def add(connection: AsyncConnection, room_id: int, user_id: str, inviter_id: str, now: int) -> None:
@@ -41,7 +41,8 @@ async def count_by_inviter(connection: AsyncConnection, user_id: str, limit: int
 
 
 async def _count(connection: AsyncConnection, column: Column[Any], value: object, limit: int) -> int:
-    found = select(column).where(column == value).limit(limit).subquery()
+    there = (column == value) & rooms.c.removed_at.is_(None)
+    found = select(column).join(rooms, rooms.c.id == invitations.c.room_id).where(there).limit(limit).subquery()
     return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
 
 

@@ -1,47 +1,87 @@
-"""Removing the oldest part of rooms' logs.
+"""Removing the oldest part of rooms' logs, and what deleted rooms leave behind: few rows in a transaction.
 
 A log is pruned along `changed`, the order of its events, and the room remembers how far: whoever resumes from before is
 told so. An edit thus makes a message young again.
 """
 
 from itertools import takewhile
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Column, Connection, delete, func, select, update
 
 from gateway.store import storage
-from gateway.store.tables import messages, rooms
+from gateway.store.tables import invitations, memberships, messages, rooms
 
 
-async def rooms_after(connection: AsyncConnection, room_id: int, limit: int) -> list[int]:
+def rooms_after(connection: Connection, room_id: int, limit: int) -> list[int]:
     """List rooms that have something to prune, by id, after one."""
-    query = select(rooms.c.id).where(rooms.c.id > room_id, rooms.c.offset > rooms.c.pruned)
-    return list((await connection.execute(query.order_by(rooms.c.id).limit(limit))).scalars())
+    due = (rooms.c.id > room_id) & (rooms.c.offset > rooms.c.pruned) & rooms.c.removed_at.is_(None)
+    query = select(rooms.c.id).where(due)
+    return list((connection.execute(query.order_by(rooms.c.id).limit(limit))).scalars())
 
 
-async def prune(connection: AsyncConnection, room_id: int, *, before: int | None, keep: int | None, limit: int) -> int:
-    """Remove up to `limit` of a room's messages that are too many or too old; returns how many that were.
-
-    `before` is a time in milliseconds since 1970, `keep` a number of messages; None for no such bound.
-    """
-    # The lock keeps writers away, who would give `changed` new values meanwhile.
-    await connection.execute(select(rooms.c.id).where(rooms.c.id == room_id).with_for_update())
-    too_many = await _too_many(connection, room_id, keep)
-    changed_at = func.coalesce(messages.c.deleted_at, messages.c.edited_at, messages.c.sent_at).label("changed_at")
-    oldest = select(messages.c.changed, changed_at).where(messages.c.room_id == room_id)
-    rows = (await connection.execute(oldest.order_by(messages.c.changed).limit(limit))).all()
-    due = list(takewhile(lambda row: row.changed <= too_many or row.changed_at < (before or 0), rows))
-    if due:
-        bound = due[-1].changed
-        old = (messages.c.room_id == room_id) & (messages.c.changed <= bound)
-        await storage.give_back(connection, room_id, messages.c.changed <= bound)
-        await connection.execute(delete(messages).where(old))
-        await connection.execute(update(rooms).where(rooms.c.id == room_id).values(pruned=bound))
-    return len(due)
-
-
-async def _too_many(connection: AsyncConnection, room_id: int, keep: int | None) -> int:
+def too_many(connection: Connection, room_id: int, keep: int | None) -> int:
+    """Return the highest `changed` of those that are more than `keep`; 0 if none are. Later on it is no lower."""
     if keep is None:
         return 0
     query = select(messages.c.changed).where(messages.c.room_id == room_id).order_by(messages.c.changed.desc())
-    return (await connection.execute(query.offset(keep).limit(1))).scalar_one_or_none() or 0
+    return (connection.execute(query.offset(keep).limit(1))).scalar_one_or_none() or 0
+
+
+def prune(connection: Connection, room_id: int, *, before: int | None, too_many: int, limit: int) -> int | None:
+    """Remove up to `limit` of a room's messages that are too many or too old; returns how many, None if none are left.
+
+    `before` is a time in milliseconds since 1970, or None; `too_many` a value of `changed`.
+    """
+    # The lock keeps writers away, who would give `changed` new values meanwhile.
+    locked = select(rooms.c.pruned).where(rooms.c.id == room_id).with_for_update()
+    pruned = (connection.execute(locked)).scalar_one_or_none()
+    if pruned is None:
+        return None
+    changed_at = func.coalesce(messages.c.deleted_at, messages.c.edited_at, messages.c.sent_at).label("changed_at")
+    # Not from the beginning: PostgreSQL would pass by all that has been removed, again each time.
+    oldest = select(messages.c.changed, changed_at).where(messages.c.room_id == room_id, messages.c.changed > pruned)
+    rows = (connection.execute(oldest.order_by(messages.c.changed).limit(limit))).all()
+    due = list(takewhile(lambda row: row.changed <= too_many or row.changed_at < (before or 0), rows))
+    if not due:
+        return None
+    bound = due[-1].changed
+    old = (messages.c.room_id == room_id) & (messages.c.changed > pruned) & (messages.c.changed <= bound)
+    storage.give_back(connection, room_id, old)
+    connection.execute(delete(messages).where(old))
+    connection.execute(update(rooms).where(rooms.c.id == room_id).values(pruned=bound))
+    return len(due)
+
+
+KEYS: tuple[Column[Any], ...] = (invitations.c.user_id, memberships.c.user_id, messages.c.offset)
+"""What tells the rows of one room apart, in each table where a deleted one leaves some."""
+
+
+def removed_rooms(connection: Connection) -> list[int]:
+    """List the rooms that have been deleted and are not gone yet."""
+    query = select(rooms.c.id).where(rooms.c.removed_at.is_not(None)).order_by(rooms.c.removed_at)
+    return list((connection.execute(query)).scalars())
+
+
+def remove_rows(room_id: int, key: Column[Any], after: Any, connection: Connection, limit: int) -> Any:
+    """Remove up to `limit` rows of a deleted room, those after a key; returns the last key, or None at the end."""
+    # The lock keeps another node away that removes the same.
+    locked = select(rooms.c.id).where(rooms.c.id == room_id, rooms.c.removed_at.is_not(None)).with_for_update()
+    if connection.execute(locked).one_or_none() is None:
+        return None
+    due = key.table.c.room_id == room_id
+    if after is not None:
+        due &= key > after
+    last = select(key).where(due).order_by(key).offset(limit - 1).limit(1)
+    bound = (connection.execute(last)).scalar_one_or_none()
+    if bound is not None:
+        due &= key <= bound
+    if key.table is messages:
+        storage.give_back(connection, room_id, due)
+    connection.execute(delete(key.table).where(due))
+    return bound
+
+
+def forget_room(room_id: int, connection: Connection) -> None:
+    """Remove a deleted room of which nothing else is left."""
+    connection.execute(delete(rooms).where(rooms.c.id == room_id, rooms.c.removed_at.is_not(None)))

@@ -22,14 +22,12 @@ from sqlalchemy import (
     not_,
     select,
     text,
-    true,
     union,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store import storage
 from gateway.store.prepared import Statement, items
 from gateway.store.tables import invitations, memberships, messages, rooms, users
 from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
@@ -38,6 +36,9 @@ from schemas.messages.rooms import Role, Room
 
 DIRECT = "dm-"
 """How the names of direct rooms begin; no other room's may."""
+
+REMOVED = "~"
+"""How the names of rooms begin that have been deleted; no name on the wire does."""
 
 MAX_UNREAD = 1000
 """In so many of a log's newest offsets, unread messages are counted: with more of them, nobody reads the number."""
@@ -79,6 +80,7 @@ class RoomRow:
     """What its messages take up."""
     left_by: str | None = None
     """The id of the user who left it without members, and for whom it counts as owned until another user joins."""
+    removed_at: int | None = None
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
@@ -170,7 +172,8 @@ def _seen_by(user_id: str | ColumnElement[str]) -> Select[Any]:
     mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == user_id)
     to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == user_id)
     invited = invitations.c.user_id.is_not(None).label("invited")
-    return select(rooms, memberships.c.role, invited).outerjoin(memberships, mine).outerjoin(invitations, to_me)
+    query = select(rooms, memberships.c.role, invited).outerjoin(memberships, mine).outerjoin(invitations, to_me)
+    return query.where(rooms.c.removed_at.is_(None))
 
 
 async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
@@ -231,10 +234,12 @@ def _page(database: str) -> Select[Any]:
     """Read the first rooms of each kind along its index, whatever other rooms there are, and the first of all these."""
     # In the words of the index's condition, or the index is not used.
     public = select(rooms.c.id, rooms.c.name).where(text("NOT rooms.private"), rooms.c.name > _CURSOR)
-    own = select(memberships.c.room_id, memberships.c.room_name)
-    own = own.where(memberships.c.user_id == _ME, memberships.c.room_name > _CURSOR)
+    # Of rooms that have been deleted, memberships and invitations stay for a while.
+    there = rooms.c.removed_at.is_(None)
+    own = select(memberships.c.room_id, memberships.c.room_name).join(rooms, rooms.c.id == memberships.c.room_id)
+    own = own.where(memberships.c.user_id == _ME, memberships.c.room_name > _CURSOR, there)
     offered = select(rooms.c.id, rooms.c.name).join(invitations, invitations.c.room_id == rooms.c.id)
-    offered = offered.where(invitations.c.user_id == _ME, rooms.c.name > _CURSOR)
+    offered = offered.where(invitations.c.user_id == _ME, rooms.c.name > _CURSOR, there)
     kinds = (public.order_by(rooms.c.name), own.order_by(memberships.c.room_name), offered.order_by(rooms.c.name))
     ids = union(*(select(kind.limit(_MOST).subquery()) for kind in kinds)).subquery()
     first = select(ids.c.id).order_by(ids.c.name).limit(_MOST).subquery()
@@ -343,7 +348,8 @@ async def is_empty(connection: AsyncConnection, room_id: int) -> bool:
 
 async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, role: Role | None = None) -> int:
     """Count the rooms that a user is in, or has one role in, up to a limit."""
-    query = select(memberships.c.user_id).where(memberships.c.user_id == user_id)
+    query = select(memberships.c.user_id).join(rooms).where(memberships.c.user_id == user_id)
+    query = query.where(rooms.c.removed_at.is_(None))
     if role is not None:
         query = query.where(memberships.c.role == role)
     found = query.limit(limit).subquery()
@@ -410,10 +416,14 @@ async def change(connection: AsyncConnection, room: RoomRow, *, title: str | Non
     return changed
 
 
-async def remove(connection: AsyncConnection, room_id: int) -> None:
-    """End a room, with its memberships, its invitations and its log."""
-    await storage.give_back(connection, room_id, true())
-    await connection.execute(delete(rooms).where(rooms.c.id == room_id))
+async def remove(connection: AsyncConnection, room_id: int, now: int) -> None:
+    """End a room: nobody finds it any more, and its name is free.
+
+    Its memberships, invitations and messages stay until `pruning` has removed them, bit by bit. So a query that does
+    not find its rooms by name must leave out those that have `removed_at`.
+    """
+    values = {"name": f"{REMOVED}{room_id}", "private": True, "left_by": None, "removed_at": now}
+    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(values))
 
 
 def _invitation(room_id: int, user_id: str) -> Any:

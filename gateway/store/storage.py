@@ -8,8 +8,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, Update, cast, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Text,
+    Update,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from gateway.store.prepared import Statement, items
 from gateway.store.tables import messages, rooms, users
@@ -24,18 +35,16 @@ def size_of(text: str | None, body: Any) -> int:
     return MESSAGE_BYTES + len(said) + (0 if body is None else len(orjson.dumps(body)))
 
 
-async def give_back(connection: AsyncConnection, room_id: int, condition: ColumnElement[bool]) -> None:
+def give_back(connection: Connection, room_id: int, condition: ColumnElement[bool]) -> None:
     """Take messages of a room, which are about to be removed, off the sums of the room and of their senders."""
     size = func.sum(_size(connection.dialect.name))
     query = select(messages.c.sender_id, size).where(messages.c.room_id == room_id, condition)
-    sums = [
-        (sender_id, int(size)) for sender_id, size in await connection.execute(query.group_by(messages.c.sender_id))
-    ]
+    sums = [(sender_id, int(size)) for sender_id, size in connection.execute(query.group_by(messages.c.sender_id))]
     less = {"stored_bytes": rooms.c.stored_bytes - sum(size for _, size in sums)}
-    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(less))
+    connection.execute(update(rooms).where(rooms.c.id == room_id).values(less))
     if sums:
         given_back = sorted_items((sender_id, -size) for sender_id, size in sums)
-        await connection.execute(_add(connection.dialect.name), {"items": given_back})
+        connection.execute(_add(connection.dialect.name), {"items": given_back})
 
 
 def sorted_items(more: Iterable[tuple[str, int]]) -> str:

@@ -98,8 +98,10 @@ rooms = Table(
     Column("departures", BigInteger, nullable=False, server_default="0"),  # how many memberships have ended
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the room's messages take up
     Column("left_by", ForeignKey("users.id")),  # the user who was its last member
+    Column("removed_at", BigInteger),  # of one that has been deleted, until the last of what was said in it is gone
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
+    Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),
 )
 
 memberships = Table(

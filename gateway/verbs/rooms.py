@@ -56,6 +56,8 @@ class SessionRooms:
             if found is None or found.closed:
                 raise NotFound(f"there is no room `{room}`")
             departures, heir = await self._leave(connection, found)
+        if found.private or found.offset == 0:
+            self._services.removal.wake()  # it may have come to its end
         left = RoomLeft(room=room, user=self._session.user)
         if found.role is not None:
             await self._tell_left(found, left, self._session.user_id, departures)
@@ -144,7 +146,8 @@ class SessionRooms:
         """End a room, with all that was said in it; for owners."""
         async with self._services.database.write() as connection:
             found = await self._managed(connection, room, "owner")
-            await rooms.remove(connection, found.id)
+            await rooms.remove(connection, found.id, milliseconds(self._services.clock))
+        self._services.removal.wake()
         await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
@@ -248,7 +251,7 @@ class SessionRooms:
         """Remove a room that nobody is in any more, or keep it for the user who joins or opens it next."""
         if room.offset == 0 or (room.private and not room.direct):
             # Nothing has been said, or nobody is left to let anybody in: only the name would be lost to all.
-            await rooms.remove(connection, room.id)
+            await rooms.remove(connection, room.id, milliseconds(self._services.clock))
         elif not room.direct:
             # Otherwise rooms could be made without end, by leaving each.
             await rooms.note_left_by(connection, room.id, self._session.user_id)

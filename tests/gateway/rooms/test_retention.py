@@ -83,7 +83,8 @@ async def test_by_default_everything_is_kept(own_gateway: OwnGateway) -> None:
 
 
 async def test_more_than_one_batch_is_removed(own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rooms.retention.BATCH", 3)
+    monkeypatch.setattr("gateway.rooms.removal.FEWEST", 3)
+    monkeypatch.setattr("gateway.rooms.removal.MOST", 3)
     gateway = own_gateway(retention_messages=2)
     async with App(gateway) as app, app.in_room("alice", "lobby") as client:
         await say(client, 12)

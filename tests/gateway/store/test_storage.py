@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from alembic import command
-from sqlalchemy import insert, text
+from sqlalchemy import Connection, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import invitations, pruning, rooms, users, versions, writes
@@ -92,11 +93,18 @@ async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages
             Send(name, bob.id, "bob", "once more", None, client_id="x"),
         )
         await check(database)
-    async with database.write() as connection:
-        assert await pruning.prune(connection, room.id, before=None, keep=3, limit=4) == 4
+
+    def prune(connection: Connection) -> int | None:
+        too_many = pruning.too_many(connection, room.id, keep=3)
+        return pruning.prune(connection, room.id, before=None, too_many=too_many, limit=4)
+
+    assert await database.transact(prune) == 4
     await check(database)
     async with database.write() as connection:
-        await rooms.remove(connection, room.id)
+        await rooms.remove(connection, room.id, 1)
+    last = await database.transact(partial(pruning.remove_rows, room.id, messages.c.offset, None, limit=2))
+    await check(database)
+    assert await database.transact(partial(pruning.remove_rows, room.id, messages.c.offset, last, limit=99)) is None
     await check(database)
 
 

@@ -13,6 +13,7 @@ from gateway.store.storage import MESSAGE_BYTES
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.server import Gateway
+from tests.waiting import until
 
 AT_ONCE = 6
 
@@ -263,7 +264,13 @@ async def test_a_user_s_messages_take_up_so_many_bytes_and_no_more(own_gateway: 
         assert await refused(ann, "chat.send", room="a", text="x") == words  # 200 are free, which a text goes over
         await ann.ask("room.delete", room="b")
         assert await refused(ann, "chat.send", room="a", text=text(501)) == words
-        await send(ann, "a", 500)
+
+        async def is_freed() -> bool:  # as the room's messages go, which begins at once
+            await ann.start("chat.send", room="a", text=text(500))
+            frame = await ann.next()
+            return str(frame["type"]) == "reply"
+
+        await until(is_freed)
         assert await refused(ann, "chat.send", room="a", text="x") == words
         assert await refused(ben, "chat.send", room="a", text="x") == words  # as what was freed was not his
 

@@ -1,0 +1,93 @@
+"""Removing what deleted rooms leave behind, a little at a time: nobody waits for a huge room to go."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from gateway.faults import contained
+from gateway.store import pruning
+from gateway.store.engine import Database
+from gateway.tasks import stop
+from handlers.errors import Unavailable
+
+Result = TypeVar("Result")
+
+TARGET_SECONDS = 0.005
+"""How long the statements of one transaction may take; the sync of the disk comes on top."""
+
+FEWEST, MOST = 100, 2000
+"""Rows of one transaction. Messages of 64 KiB take a hundred times as long as short ones."""
+
+LOOK_SECONDS = 60
+"""How often to look for rooms that a node has left behind which is no more."""
+
+
+class Pace:
+    """Removes row after row in short transactions, and rests as long after each as it took."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = FEWEST
+
+    async def step(self, work: Callable[[Connection, int], Result]) -> Result:
+        """Do `work` in a transaction, with how many rows it may take; returns what it returns."""
+        begun = time.perf_counter()
+        done = await self._database.transact(partial(self._timed, work))
+        await asyncio.sleep(time.perf_counter() - begun)
+        return done
+
+    def _timed(self, work: Callable[[Connection, int], Result], connection: Connection) -> Result:
+        begun = time.perf_counter()
+        done = work(connection, self._rows)
+        took = time.perf_counter() - begun
+        self._rows = max(FEWEST, min(MOST, 2 * self._rows, int(self._rows * TARGET_SECONDS / took)))
+        return done
+
+
+class Removal:
+    """Removes the memberships and the messages of rooms that have been deleted, and at last the rooms."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._due = asyncio.Event()
+        self._removing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with what an earlier process has left."""
+        self._removing = asyncio.create_task(self._remove())
+
+    def wake(self) -> None:
+        """Take the news that a room has been deleted."""
+        self._due.set()
+
+    async def close(self) -> None:
+        """Leave what is left to the next process."""
+        if self._removing is not None:
+            await stop(self._removing)
+
+    async def finish(self) -> None:
+        """Remove all that is left of deleted rooms. Raises `Unavailable`."""
+        for room_id in await self._database.look_up(pruning.removed_rooms):
+            await self._finish_room(room_id)
+
+    async def _finish_room(self, room_id: int) -> None:
+        pace = Pace(self._database)
+        for key in pruning.KEYS:
+            last: Any = await pace.step(partial(pruning.remove_rows, room_id, key, None))
+            while last is not None:
+                last = await pace.step(partial(pruning.remove_rows, room_id, key, last))
+        await self._database.transact(partial(pruning.forget_room, room_id))
+
+    async def _remove(self) -> None:
+        while True:
+            self._due.clear()
+            with contained("removal"), suppress(Unavailable):  # logged by the store; there will be another time
+                await self.finish()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._due.wait()
