@@ -46,6 +46,10 @@ class TrustedProxies:
         self._trusts = lru_cache(maxsize=4096)(self._is_inside)
         self._warned: set[str] = set()
 
+    def trusts(self, host: str) -> bool:
+        """Tell whether connections from an address are those of a proxy, and so of many clients."""
+        return self._is_trusted(_address(host))
+
     def apply(self, scope: Scope) -> None:
         """Write the client's own address and scheme into a scope, where a trusted proxy says what they are.
 

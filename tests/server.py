@@ -80,6 +80,7 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "max_stored_bytes_per_room": 0,
         "login_backoff_seconds": 0,
         "refresh_rate_per_session": 0,
+        "request_rate": 0,
         "connection_rate": 0,
         "connection_rate_per_user": 0,
         "max_connections_per_address": 0,
@@ -95,7 +96,9 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
     return Settings(**(values | changes))
 
 
-class _QuietServer(uvicorn.Server):
+class QuietServer(uvicorn.Server):
+    """uvicorn without its handlers of signals."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # signals belong to pytest
@@ -119,7 +122,7 @@ def running_gateway(
         extend(app)
     sock = listen("127.0.0.1", 0)
     host, port = sock.getsockname()
-    server = _QuietServer(server_config(settings, app, **(options or {})))
+    server = QuietServer(server_config(settings, app, **(options or {})))
     started = threading.Event()
 
     loop: asyncio.AbstractEventLoop

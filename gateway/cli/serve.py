@@ -21,6 +21,7 @@ import uvicorn
 from rich.console import Console
 
 from gateway.descriptors import connections_that_fit
+from gateway.proxies import TrustedProxies
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.startup import StartError
@@ -90,9 +91,10 @@ def _http_protocol(settings: Settings) -> object:
             uvicorn.__version__,
         )
         return "h11"  # slower than httptools, which takes the body of a request that offers an upgrade for another one
-    # With a proxy in front, all connections come from its address.
-    per_address = 0 if settings.trusted_proxies else settings.max_connections_per_address
-    handshakes = Handshakes(settings.handshake_seconds, per_address, connections_that_fit())
+    # All clients of a proxy come from its address.
+    trusts = TrustedProxies(settings.trusted_proxies).trusts
+    limits = (settings.max_connections_per_address, connections_that_fit())
+    handshakes = Handshakes(settings.handshake_seconds, *limits, is_proxy=trusts)
     return partial(GuardedHttpProtocol, handshakes=handshakes)
 
 

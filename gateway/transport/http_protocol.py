@@ -3,7 +3,7 @@
 uvicorn waits for ever for a request, and for each of its parts, WebSocket handshakes included, and takes a head of any
 size, and any number of requests before it has answered one. Here a request has to be there, body and all, so many
 seconds after the connection was made, or after its first byte on a connection that is kept alive; then `408` (RFC 9110
-§15.5.9), or nothing where nothing came, and the end.
+§15.5.9), or nothing where nothing came, and the end. A client that does not read its answer for as long is cut off.
 
 A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
 
@@ -16,7 +16,7 @@ a server may ignore (RFC 9110 §7.8). What cannot be framed without doubt is ref
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httptools
@@ -69,41 +69,32 @@ class _Refused(Exception):
         self.answer = answer
 
 
-class Handshakes:
-    """The connections of a server that have not said all yet, in the order in which their time is up.
+class Deadlines:
+    """Connections of which something is due, in the order in which their time is up.
 
     One timer for all of them, and none while there are none.
     """
 
-    def __init__(self, seconds: float, max_per_address: int, max_connections: int = MOST) -> None:
-        """`max_per_address` bounds those of one address; 0 for any number. `max_connections` bounds all, for good."""
-        self.max_connections = max_connections
+    def __init__(self, seconds: float, close: "Callable[[GuardedHttpProtocol], bool]", what: str) -> None:
+        """`close` closes one that is late, and tells whether it had to; `what` words in the log what was not done."""
         self._seconds = seconds
-        self._max_per_address = max_per_address
+        self._close = close
+        self._what = what
         # All have the same time, so the order in which they came is that of their deadlines.
         self._deadlines: dict[GuardedHttpProtocol, float] = {}
-        self._of_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, protocol: "GuardedHttpProtocol") -> bool:
-        """Give a connection its time, if it does not run already; tells whether its address may have one more."""
+    def begin(self, protocol: "GuardedHttpProtocol") -> None:
+        """Start a connection's time, if it does not run already."""
         if protocol in self._deadlines:
-            return True
-        if 0 < self._max_per_address <= self._of_address[protocol.address]:
-            return False
-        self._of_address[protocol.address] += 1
+            return
         self._deadlines[protocol] = protocol.loop.time() + self._seconds
         if self._timer is None:
             self._timer = protocol.loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, protocol.loop)
-        return True
 
     def end(self, protocol: "GuardedHttpProtocol") -> None:
-        """Note that a connection has said all, or is gone."""
-        if self._deadlines.pop(protocol, None) is None:
-            return
-        self._of_address[protocol.address] -= 1
-        if not self._of_address[protocol.address]:
-            del self._of_address[protocol.address]
+        """Note that a connection has done what was due, or is gone."""
+        self._deadlines.pop(protocol, None)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -112,15 +103,70 @@ class Handshakes:
             if deadline > now:
                 break
             late.append(protocol)
+        closed = 0
         for protocol in late:
             with contained("handshakes"):
                 self.end(protocol)
-                protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
-        if late:
-            logger.info("closed %d connections that did not finish a request in %g s", len(late), self._seconds)
+                closed += self._close(protocol)
+        if closed:
+            logger.info("closed %d connections that did not %s in %g s", closed, self._what, self._seconds)
         self._timer = None
         if self._deadlines:
             self._timer = loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, loop)
+
+
+class Handshakes:
+    """The HTTP connections of a server: how many an address has, what they have not said yet and what not read."""
+
+    def __init__(
+        self,
+        seconds: float,
+        max_per_address: int,
+        max_connections: int = MOST,
+        *,
+        is_proxy: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`max_per_address` bounds those of one address; 0 for any number, as a proxy may have in any case.
+
+        `max_connections` bounds all, for good.
+        """
+        self.max_connections = max_connections
+        self.requests = Deadlines(seconds, _refuse_slow, "finish a request")
+        self.answers = Deadlines(seconds, _cut_off, "read an answer")
+        self._max_per_address = max_per_address
+        self._is_proxy = is_proxy
+        self._of_address: Counter[str] = Counter()
+
+    def admit(self, protocol: "GuardedHttpProtocol") -> bool:
+        """Count a connection until `release`; tells whether its address may have one more."""
+        address = protocol.address
+        if 0 < self._max_per_address <= self._of_address[address] and not self._is_of_proxy(protocol):
+            return False
+        self._of_address[address] += 1
+        return True
+
+    def release(self, protocol: "GuardedHttpProtocol") -> None:
+        """Count out a connection that is gone, or has become a WebSocket, which is counted elsewhere."""
+        self.requests.end(protocol)
+        self.answers.end(protocol)
+        self._of_address[protocol.address] -= 1
+        if not self._of_address[protocol.address]:
+            del self._of_address[protocol.address]
+
+    def _is_of_proxy(self, protocol: "GuardedHttpProtocol") -> bool:
+        return self._is_proxy is not None and self._is_proxy(protocol.client[0] if protocol.client else "")
+
+
+def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
+    protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
+    return True
+
+
+def _cut_off(protocol: "GuardedHttpProtocol") -> bool:
+    if not protocol.transport.get_write_buffer_size():
+        return False  # it has read all meanwhile, which nothing tells us of
+    protocol.transport.abort()
+    return True
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
@@ -136,6 +182,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """The head of a request that the parser is to read again, without the upgrade that it ended at."""
         self.has_begun = False
         self._answering: RequestResponseCycle | None = None
+        self._is_counted = False
 
     @property
     def address(self) -> str:
@@ -148,7 +195,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if len(self.connections) > self._handshakes.max_connections:
             note_refusal()
             self.give_up(_NO_ROOM)
-        elif not self._handshakes.begin(self):
+            return
+        self._is_counted = self._handshakes.admit(self)
+        if self._is_counted:
+            self._handshakes.requests.begin(self)
+        else:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +207,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
         uvicorn 0.54 only knows of the last request, and would write the answer to one before it into a dead socket.
         """
-        self._handshakes.end(self)
+        self._release()
         super().connection_lost(exc)
         self.transport = LOST
         for cycle in (self._answering, *(cycle for cycle, _ in self.pipeline)):
@@ -167,6 +218,29 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         self._answering = None
 
+    def _release(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._handshakes.release(self)
+
+    def pause_writing(self) -> None:
+        """Have the answer wait for the client, which has its time to read on."""
+        super().pause_writing()
+        self._handshakes.answers.begin(self)
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        super().resume_writing()
+        self._handshakes.answers.end(self)
+
+    def on_response_complete(self) -> None:
+        """Take the end of an answer; where the kernel has no room for it, the client has its time to read it."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._handshakes.answers.begin(self)
+        else:
+            self._handshakes.answers.end(self)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
@@ -174,7 +248,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, as long as the head they belong to is not too long."""
         self._unset_keepalive_if_required()
-        self._handshakes.begin(self)
+        self._handshakes.requests.begin(self)
         self._overhead += len(data)
         try:
             self._parse(data)
@@ -217,7 +291,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             raise _Refused(b"")
         self._in_head = True
         self.has_begun = True
-        self._handshakes.begin(self)
+        self._handshakes.requests.begin(self)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -248,7 +322,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Take the end of a request: what happens from here on is up to us."""
         if self._again:
             return
-        self._handshakes.end(self)
+        self._handshakes.requests.end(self)
         self._overhead = 0
         self._in_head = True
         self.has_begun = False
@@ -272,6 +346,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             super().handle_websocket_upgrade()
         else:
             self._hand_over(request)
+        self._release()
         # The parser has this protocol, and would keep it until the garbage collector comes.
         self.parser = None  # type: ignore[assignment] # as uvicorn has it after a request
 
@@ -329,6 +404,9 @@ def supported() -> bool:
         "_should_upgrade",
         "_unset_keepalive_if_required",
         "timeout_keep_alive_handler",
+        "pause_writing",
+        "resume_writing",
+        "on_response_complete",
     )
     # What its constructor sets can be read from its code.
     used = {"client", "cycle", "loop", "parser", "transport", "scope", "headers", "ws_protocol_class"}

@@ -3,17 +3,20 @@
 import asyncio
 import os
 import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from gateway.cli.serve import server_config
+from gateway.cli.serve import listen, server_config
 from gateway.transport.http_protocol import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
-from tests.server import settings_for_tests
+from tests.server import QuietServer, settings_for_tests
 from tests.waiting import until
 from tests.wire import handshake, opened, rest, wire
 
@@ -183,9 +186,9 @@ async def test_handshakes_from_one_ipv6_network_count_together(hasty_options: di
         made.client = (address, 1)
         return made
 
-    assert handshakes.begin(protocol("2001:db8::1"))
-    assert not handshakes.begin(protocol("2001:db8::2"))
-    assert handshakes.begin(protocol("2001:db8:0:1::1"))
+    assert handshakes.admit(protocol("2001:db8::1"))
+    assert not handshakes.admit(protocol("2001:db8::2"))
+    assert handshakes.admit(protocol("2001:db8:0:1::1"))
 
 
 async def test_an_upgrade_leaves_nothing_behind_to_be_swept(
@@ -246,3 +249,72 @@ async def test_empty_lines_keep_no_connection_open(own_gateway: OwnGateway, hast
             await reader.readuntil(b"}")
             writer.write(b"\r\n")
             assert await reader.read() == b""
+
+
+async def test_idle_connections_of_an_address_count_and_those_of_a_proxy_do_not(own_gateway: OwnGateway) -> None:
+    for proxies, held in (("192.0.2.1", 3), ("127.0.0.1", 5)):
+        gateway = own_gateway(max_connections_per_address=3, handshake_seconds=0.3, trusted_proxies=proxies)
+        async with AsyncExitStack() as stack:
+            opened_ones = [await stack.enter_async_context(opened(gateway, WHOLE)) for _ in range(5)]
+            async with asyncio.timeout(WAIT_SECONDS):
+                answers = [await reader.read(65536) for reader, _ in opened_ones if not await _is_cut(reader)]
+                assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * held
+                await asyncio.sleep(0.4)  # idle for longer than a request may take
+                async with opened(gateway, WHOLE) as (late, _):
+                    assert await _is_cut(late) == (held == 3)
+                if held == 3:
+                    opened_ones[0][1].close()
+                    await _answered_in_time(gateway)
+
+
+async def _is_cut(reader: asyncio.StreamReader) -> bool:
+    """Wait until something has come; tells whether it is the end."""
+    while not reader._buffer:  # type: ignore[attr-defined]
+        if reader.at_eof() or reader.exception() is not None:
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def _answered_in_time(gateway: Any) -> None:
+    """Ask until the place of a connection that was closed is free."""
+    while True:
+        async with opened(gateway, WHOLE) as (reader, _):
+            if not await _is_cut(reader):
+                return
+
+
+async def _much(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer with 32 MB, more than lies in any buffer on the way."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for left in range(512, 0, -1):
+        await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": left > 1})
+
+
+async def test_a_client_that_asks_and_does_not_read_is_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = server_config(settings_for_tests(tmp_path, handshake_seconds=0.5), _much, lifespan="off")
+    sock = listen("127.0.0.1", 0)
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    await until(lambda: server.started)
+    with caplog.at_level("INFO"):
+        unread, writer = await asyncio.open_connection(*sock.getsockname(), limit=1024)
+        writer.write(WHOLE)
+        slow, slow_writer = await asyncio.open_connection(*sock.getsockname())
+        slow_writer.write(WHOLE)
+        received = 0
+        while data := await asyncio.wait_for(slow.read(1 << 20), WAIT_SECONDS):  # reads all the time, and slowly
+            received += len(data)
+            if received > 32 << 20:
+                break
+            await asyncio.sleep(0.02)
+        assert received > 32 << 20
+        await until(lambda: "closed 1 connections that did not read an answer in 0.5 s" in caplog.text)
+    assert len(await rest(unread)) < 32 << 20
+    for each in (writer, slow_writer):
+        each.close()
+    server.should_exit = True
+    await serving
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}], caplog.text
