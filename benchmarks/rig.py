@@ -54,6 +54,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "password_rounds": "4",
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
+        "request_rate": "0",
         "registration_rate_per_address": "0",
         "max_rooms_joined": "0",
         "max_rooms_owned": "0",

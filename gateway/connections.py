@@ -74,6 +74,7 @@ class Connections:
 
         burst = settings.message_burst
         self._rates_of_addresses = buckets("connections-from", settings.connection_rate)
+        self._requests_of_addresses = buckets("requests-from", settings.request_rate)
         self._rates_of_users = buckets(
             "connections-of", settings.connection_rate_per_user, settings.max_connections_per_user
         )
@@ -90,6 +91,11 @@ class Connections:
         """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
         if wait := self._rates_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
+
+    def count_request(self, address: str) -> None:
+        """Note a request of the HTTP API; raises `RateLimited`."""
+        if wait := self._requests_of_addresses.take(address, self._clock.steady()):
+            raise RateLimited("requests from this address", int(wait * 1000) + 1)
 
     @contextmanager
     def stranger(self, stranger: Stranger, address: str, frames: Allowance) -> Iterator[None]:

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
+    request_rate: Rate = 100
     connection_rate: Rate = 100
     connection_rate_per_user: Rate = 10
     deflate: bool = False

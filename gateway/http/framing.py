@@ -45,11 +45,11 @@ class Framing:
         if scope.get("method") == "CONNECT":
             return _refuse(scope, receive, send, BadFrame("CONNECT is for proxies, and the gateway is none"))
         if doubtful and scope["type"] == "http":
-            return self.app(scope, receive, _closing(send))
+            return self.app(scope, receive, closing(send))
         return self.app(scope, receive, send)
 
 
-def _closing(send: Send) -> Send:
+def closing(send: Send) -> Send:
     """Return a `send` that ends the connection with the answer."""
 
     async def send_and_close(message: Message) -> None:
@@ -63,7 +63,7 @@ def _closing(send: Send) -> Send:
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: MessageError) -> None:
     answer = error_response(error)
     if scope["type"] == "http":
-        await answer(scope, receive, _closing(send))
+        await answer(scope, receive, closing(send))
     elif "websocket.http.response" in scope.get("extensions", {}):
         await WebSocket(scope, receive, send).send_denial_response(answer)
     else:

@@ -31,6 +31,7 @@ def environment(folder: Path, **variables: str) -> Environment:
         "GATEWAY_PASSWORD_ROUNDS": "4",
         "GATEWAY_LOGIN_RATE_PER_USER": "0",
         "GATEWAY_LOGIN_RATE_PER_ADDRESS": "0",
+        "GATEWAY_REQUEST_RATE": "0",
         "GATEWAY_REGISTRATION_RATE_PER_ADDRESS": "0",
         "GATEWAY_LOGIN_BACKOFF_SECONDS": "0",
         "COLUMNS": "80",

@@ -1,0 +1,53 @@
+"""How many requests an address may make in a second."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.caller import address_of
+from gateway.http.errors import error_response
+from gateway.http.framing import closing
+from gateway.places import Places
+from gateway.services import services_of
+from handlers.errors import RateLimited
+
+ALWAYS_ANSWERED = "/healthz"
+"""Whoever watches the process must not take it for dead, since others at the same address ask too much."""
+
+MAX_HELD = 64
+"""Refusals for one address that are held back at a time."""
+
+MAX_HELD_SECONDS = 1.0
+
+
+class RequestRate:
+    """Refuses requests of an address that makes too many.
+
+    A refusal takes nearly as long as a small answer. So it is held back until the next request would be allowed, and a
+    client that repeats at once is slowed down. Beyond `MAX_HELD` it is answered at once, and its connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._held = Places(MAX_HELD)
+
+    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request; handshakes of WebSockets have a rate of their own."""
+        if scope["type"] != "http" or scope["path"] == ALWAYS_ANSWERED:
+            return self.app(scope, receive, send)
+        request = HTTPConnection(scope)
+        address = address_of(request)
+        try:
+            services_of(request).connections.count_request(address)
+        except RateLimited as error:
+            return self._refuse(scope, receive, send, address, error)
+        return self.app(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, address: str, error: RateLimited) -> None:
+        with self._held.take(address) as may_wait:
+            if may_wait:
+                await asyncio.sleep(min((error.retry_after_ms or 0) / 1000, MAX_HELD_SECONDS))
+        await error_response(error)(scope, receive, send if may_wait else closing(send))

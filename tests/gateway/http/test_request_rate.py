@@ -1,0 +1,59 @@
+"""A client that asks more often than it may is told to wait, and its neighbours are not."""
+
+import time
+
+from tests.client import App
+from tests.conftest import OwnGateway
+
+RATE = 5
+
+
+def of(address: str) -> dict[str, str]:
+    return {"X-Forwarded-For": address}
+
+
+async def test_an_address_that_asks_too_much_is_told_when_to_come_again(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(request_rate=RATE, trusted_proxies="127.0.0.1", allowed_origins="https://app.example.com")
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        for _ in range(RATE):
+            assert (await app.http.get("/readyz", headers=of("198.51.100.1"))).status_code == 200
+        page = of("198.51.100.1") | {"Origin": "https://app.example.com"}
+        refused = await app.http.get("/readyz", headers=page)
+        assert refused.status_code == 429
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+        assert refused.json()["status"] == 42900
+        # Whoever watches the process is answered, and so is everyone else.
+        assert (await app.http.get("/healthz", headers=of("198.51.100.1"))).status_code == 200
+        assert (await app.http.get("/readyz", headers=of("198.51.100.2"))).status_code == 200
+        gateway.clock.ahead += 1
+        assert (await app.http.get("/readyz", headers=of("198.51.100.1"))).status_code == 200
+
+
+async def test_of_ipv6_a_network_is_one_address(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(request_rate=RATE, trusted_proxies="127.0.0.1")
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        for number in range(RATE):
+            assert (await app.http.get("/readyz", headers=of(f"2001:db8::{number}"))).status_code == 200
+        assert (await app.http.get("/readyz", headers=of("2001:db8::ffff"))).status_code == 429
+        assert (await app.http.get("/readyz", headers=of("2001:db8:0:1::1"))).status_code == 200
+
+
+async def test_a_client_that_repeats_at_once_is_slowed_down(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(request_rate=RATE)) as app:
+        began = time.monotonic()
+        statuses = []
+        while time.monotonic() - began < 1:
+            statuses.append((await app.http.get("/readyz")).status_code)
+    assert statuses[:RATE] == [200] * RATE
+    assert len(statuses) <= 4 * RATE
+
+
+async def test_a_handshake_is_no_request(own_gateway: OwnGateway, alice: str) -> None:
+    async with App(own_gateway(request_rate=RATE)) as app:
+        token = await app.token(alice)
+        for _ in range(2 * RATE):
+            async with app.socket(f"?token={token}") as client:
+                await client.expect("welcome", user=alice)
