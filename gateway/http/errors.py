@@ -10,7 +10,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.websockets import WebSocket, WebSocketState
@@ -137,10 +137,16 @@ async def _unexpected(_: HTTPConnection, error: Exception) -> Response:
     return response
 
 
+async def _gone(_: HTTPConnection, __: Exception) -> Response:
+    """Answer nobody: the client went away before its body had come, which is no error of ours."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
 # Typed loosely: Starlette's type has a handler for every kind of exception.
 _HANDLERS: dict[type[Exception], Any] = {
     MessageError: _message_error,
     RequestValidationError: _validation_error,
     HTTPException: http_exception,
+    ClientDisconnect: _gone,
     Exception: _unexpected,
 }
