@@ -154,9 +154,7 @@ async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
     await asyncio.gather(*(spoil() for _ in range(count)))
 
 
-async def test_when_the_primary_dies_its_copy_goes_on_with_all_that_was_acknowledged(
-    server: Postgres, tmp_path: Path
-) -> None:
+async def test_when_the_primary_dies_its_copy_goes_on_with_all_that_was_acknowledged(tmp_path: Path) -> None:
     with running_postgres() as primary, running_postgres(primary=primary) as copy:
         await query(primary.url("postgres"), "ALTER SYSTEM SET synchronous_standby_names = '*'")
         await query(primary.url("postgres"), "SELECT pg_reload_conf()")
@@ -179,12 +177,13 @@ async def test_when_the_primary_dies_its_copy_goes_on_with_all_that_was_acknowle
 async def test_a_gateway_on_a_copy_that_takes_no_writes_is_not_ready_until_the_copy_is_promoted(
     server: Postgres, tmp_path: Path
 ) -> None:
-    with running_postgres() as primary:
-        with running_gateway(settings_for_tests(tmp_path, database_url=primary.url("postgres"))) as gateway:
+    with fresh_database(server.url("postgres")) as url:
+        with running_gateway(settings_for_tests(tmp_path, database_url=url)) as gateway:
             async with App(gateway) as app:
                 await app.register("alice")
-        with running_postgres(primary=primary) as copy:
-            with running_gateway(settings_for_tests(tmp_path, database_url=copy.url("postgres"))) as gateway:
+        with running_postgres(primary=server) as copy:
+            there = copy.url(url.rpartition("/")[2])
+            with running_gateway(settings_for_tests(tmp_path, database_url=there)) as gateway:
                 async with App(gateway) as app:
                     assert await readiness(app) == (503, "down")
                     assert (await app.log_in("alice")).status_code == 503

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.startup import StartError
 from gateway.store import users
-from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
 from gateway.store.tables import metadata
 from gateway.store.versions import VERSION_TABLE
 from handlers.errors import Conflict
@@ -100,6 +100,17 @@ async def test_a_commit_to_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
         assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2  # FULL
         assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
     await database.close()
+
+
+async def test_the_same_reason_is_logged_a_few_times_a_minute_and_counted_after_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database("postgresql://gateway@127.0.0.1:1/gateway")
+    for _ in range(30):
+        with pytest.raises(StoreUnavailable):
+            await database.ping()
+    await database.close()
+    assert len(caplog.messages) == LINES_A_MINUTE
 
 
 async def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
