@@ -95,10 +95,13 @@ def json(value: object) -> bytes:
     if value is None:
         raise ValueError("expected data to encode, got None; `Empty()` stands for none")
     encoded = to_json(value, exclude_none=True)
-    # One byte is found many times faster than three, and few texts have one of these.
-    if (b"N" in encoded and b"NaN" in encoded) or (b"I" in encoded and b"Infinity" in encoded):
+    # A byte is found several times faster than a word, and this runs for every answer.
+    if (_N in encoded and encoded.find(b"NaN") >= 0) or (_I in encoded and encoded.find(b"Infinity") >= 0):
         _check_numbers(encoded)
     return encoded
+
+
+_N, _I = b"NI"
 
 
 def _check_numbers(encoded: bytes) -> None:
