@@ -22,7 +22,7 @@ async def missed_since(
     epoch: str,
     offset: int,
     *,
-    limit: int = MAX_MISSED,
+    limit: int | None = None,
     max_bytes: int | None = None,
 ) -> list[MessageRow] | Reason:
     """Read what changed in a room's log after a position, in order; or say why that cannot be told.
@@ -33,8 +33,9 @@ async def missed_since(
         return "epoch_changed"
     if offset < room.pruned:
         return "too_old"
-    rows = await messages.changed_since(connection, room.id, offset, limit + 1, max_bytes)
-    return rows if len(rows) <= limit else "too_many"
+    most = MAX_MISSED if limit is None else limit
+    rows = await messages.changed_since(connection, room.id, offset, most + 1, max_bytes)
+    return rows if len(rows) <= most else "too_many"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from gateway import costs
 from gateway.bus.base import BusEvent
 from gateway.clock import milliseconds
 from gateway.rooms.events import log_event
-from gateway.rooms.missed import MAX_MISSED, missed_since
+from gateway.rooms.missed import missed_since
 from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
 from gateway.verbs import quotas
@@ -331,12 +331,10 @@ class SessionRooms:
         self, connection: AsyncConnection, room: rooms.RoomRow, since: Position | None, limit: int | None
     ) -> dict[str, object]:
         """Read what a join reply says of the log: what was missed since, or the newest messages."""
-        newest, most_missed = (NEWEST_MESSAGES, MAX_MISSED) if limit is None else (limit, limit)
+        newest = NEWEST_MESSAGES if limit is None else limit
         if since is None:
             return {"messages": await self._newest(connection, room, newest)}
-        missed = await missed_since(
-            connection, room, since.epoch, since.offset, limit=most_missed, max_bytes=READ_BYTES
-        )
+        missed = await missed_since(connection, room, since.epoch, since.offset, limit=limit, max_bytes=READ_BYTES)
         if not isinstance(missed, str):
             events = tuple(log_event(room, row, self._session.user_id) for row in missed)
             if len(fitting(events)) == len(events):
