@@ -199,9 +199,10 @@ class NoVersionComplaint(logging.Filter):
 
 
 class NoFloods(logging.Filter):
-    """Lets a line about a client that does not speak the protocol through at most once a second, and in one line.
+    """Drops what another line says better, and most lines about clients that do not speak the protocol.
 
-    uvicorn warns of each, and of invalid UTF-8 with a traceback: whoever wants to could fill the disk.
+    Of the latter, one of a kind is let through in a second, without its traceback. uvicorn warns of each: whoever wants
+    to could fill the disk.
     """
 
     def __init__(self) -> None:
@@ -211,6 +212,8 @@ class NoFloods(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record is about something else, or the first in this second."""
         message = str(record.msg)
+        if message in _SAID_OTHERWISE:
+            return False
         if not message.startswith(_ABOUT_BAD_CLIENTS):
             return True
         record.exc_info = None
@@ -219,6 +222,9 @@ class NoFloods(logging.Filter):
         self._last[message] = record.created
         return True
 
+
+# Of each handshake, by `websockets`: uvicorn has a line about it too, which names the client and the path.
+_SAID_OTHERWISE = {"connection open", "connection rejected (%d %s)"}
 
 _ABOUT_BAD_CLIENTS = (
     "Invalid HTTP request received",

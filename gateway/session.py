@@ -206,6 +206,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     """
     services = services_of(ws)
     await ws.open()
+    ws.user_name = auth.user
     session = ChatSession(ws, auth, services)
     if (refusal := await services.connections.admit(session)) is not None:
         session.end(*refusal)

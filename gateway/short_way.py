@@ -28,6 +28,7 @@ from gateway.services import Services
 from gateway.startup import StartError
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
+from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,10 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await ws.send_denial_response(await http_exception(ws, error))
     except Exception:
         logger.exception("a handshake failed")
+        ws.ended = Close.INTERNAL_ERROR
         await refuse_handshake(ws, InternalError(request_id.get()))
+    finally:
+        ws.log_end()
 
 
 async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, Any]:

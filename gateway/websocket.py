@@ -62,7 +62,11 @@ class GatewayWebSocket(WebSocket):
             max_bytes=settings.outbox_bytes,
         )
         self.max_frame_bytes = settings.max_frame_bytes
+        self.user_name = "-"
+        """The user's name, once the client has logged in."""
         self.ended: Close | None = None
+        self._opened_at: float | None = None
+        self._left = _GONE
         self.valid_until = math.inf
         """When the credential ends, grace included, on the wall clock: no message that comes later is handled."""
         self._hang_up: tuple[Close, int | None] | None = None
@@ -82,6 +86,17 @@ class GatewayWebSocket(WebSocket):
         """Accept the handshake, unless that has been done."""
         if self.application_state is WebSocketState.CONNECTING:
             await self.accept(chosen_subprotocol(self))
+            self._opened_at = self.clock.steady()
+
+    def log_end(self) -> None:
+        """Write one line about a connection that has ended. A handshake that was refused has had its own."""
+        if self._opened_at is None:
+            return
+        code, reason = self._left if self.ended is None else (self.ended.code, self.ended.reason)
+        seconds = self.clock.steady() - self._opened_at
+        logger.info(
+            "a connection ended: user %s, code %d, %s, after %.1f seconds", self.user_name, code, reason, seconds
+        )
 
     async def first_json(self) -> dict[str, Any] | None:
         """Take one message before anybody has logged in; None if the client is gone, or after `end`.
@@ -205,6 +220,8 @@ class GatewayWebSocket(WebSocket):
             return None
         if not isinstance(item, str):
             if item["type"] == "websocket.disconnect":
+                # Servers give a reason with the code of a close frame. Not to be logged: it may be the client's words.
+                self._left = (item["code"], "closed") if "reason" in item else _GONE
                 return None
             if item.get("bytes"):
                 error = BadFrame("expected a text frame with a JSON object, got a binary frame")
@@ -288,6 +305,9 @@ class GatewayWebSocket(WebSocket):
         with suppress(WebSocketDisconnect, RuntimeError, OSError):
             await self._close()
 
+
+_GONE = (1006, "gone")
+"""RFC 6455 §7.1.5: without a close frame."""
 
 _JSON_NAMES = {
     list: "an array",

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.auth.carriers import subprotocol_of_refusal
 from gateway.auth.refusals import close_of
@@ -29,7 +30,7 @@ from handlers.errors import (
     field_path,
 )
 from schemas.base import FieldError
-from schemas.codes import Status
+from schemas.codes import Close, Status
 from schemas.errors import ErrorBody
 
 logger = logging.getLogger(__name__)
@@ -62,12 +63,17 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
 
     A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
     """
-    logger.info("refused a WebSocket: %s", error)
+    close = close_of(error)
+    logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
+    with suppress(WebSocketDisconnect):  # there may be nobody to be told any more
+        await _refuse_handshake(ws, error, close)
+
+
+async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
     is_connecting = ws.application_state is WebSocketState.CONNECTING
     if is_connecting and services_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))
         return
-    close = close_of(error)
     if is_connecting:
         await ws.accept(subprotocol_of_refusal(ws))
     await ws.send_text(frames.error(None, error.body()).text)

@@ -126,6 +126,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         """Close a connection that answers no ping, also one that would keep its last bytes from being sent."""
+        if not self.close_sent and not self.transport.is_closing():
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1011, "reason": "keepalive ping timeout"})
         super().keepalive_timeout()
         self._cut_if_unread()
 

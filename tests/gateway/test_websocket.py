@@ -1,6 +1,7 @@
 """Frames: bad ones are answered, and the connection lives."""
 
 import json
+import logging
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,7 @@ from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.metrics import metrics_of
 from tests.waiting import until
+from tests.wire import frame, wire
 
 BAD_FRAMES = {
     "not JSON": "hello",
@@ -183,3 +185,68 @@ async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_fo
             ben.ws.transport.abort()
         await ann.expect_nothing()
         assert (await metrics_of(app))['gateway_connections_ended_total{code="4508",reason="slow_consumer"}'] == 1
+
+
+def ends(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about connections that have ended, without the seconds."""
+    lines = [record.getMessage() for record in caplog.records if record.name == "gateway.websocket"]
+    return [line.partition(", after ")[0] for line in lines if line.startswith("a connection ended: ")]
+
+
+async def test_each_connection_has_one_line_in_the_log_when_it_ends(
+    own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway = own_gateway(max_protocol_errors=2, heartbeat_seconds=0.3)
+    async with App(gateway) as app:
+        token = await app.token("alice")
+
+        async def ended(line: str) -> None:
+            await until(lambda: ends(caplog) != [], 5)
+            assert ends(caplog) == [f"a connection ended: {line}"]
+            assert token[-20:] not in caplog.text
+            caplog.clear()
+
+        async with app.connect("alice") as client:
+            await client.send({"type": "bye"})
+            await client.expect("bye")
+        await ended("user alice, code 1000, bye")
+        async with app.connect("alice") as client:
+            await client.ws.close(1001, f"a reason of the client's own: {token[:50]}")
+        await ended("user alice, code 1001, closed")
+        async with app.connect("alice") as client:
+            client.ws.transport.abort()
+        await ended("user alice, code 1006, gone")
+        async with app.connect("alice") as client:
+            for _ in range(2):
+                await client.send("nonsense")
+            await client.until(type="bye")
+        await ended("user alice, code 4400, too_many_errors")
+        async with wire(app, "alice") as line:
+            await line.write(frame(b"\xff\xff"))
+            await line.closed(1007)
+        await ended("user alice, code 1007, closed")
+        async with wire(app, "alice") as line:  # answers no ping
+            await line.closed(1011)
+        await ended("user alice, code 1011, closed")
+        async with app.socket() as stranger:
+            await stranger.send({"type": "ping"})
+            await stranger.until(type="bye")
+        await ended("user -, code 1008, authentication_failed")
+        async with app.socket("?token=bad") as client:
+            await client.until(type="bye")
+        assert ends(caplog) == []
+        assert "refused a WebSocket with 1008, authentication_failed: " in caplog.text
+
+
+async def test_the_line_about_the_end_says_for_how_long_the_connection_was(
+    own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    gateway = own_gateway(away_minutes=0)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        async with app.connect("alice"):
+            gateway.clock.ahead += 12.25
+        await until(lambda: ends(caplog) != [], 5)
+    assert "user alice, code 1000, closed, after 12.2 seconds" in caplog.text

@@ -1,19 +1,22 @@
 """Clients that vanish, by a reset or a plain end, in every state of a request or a connection: nobody else notices."""
 
 import asyncio
+import io
 import json
 import logging
 import random
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from gateway.logs import LINES_A_MINUTE, FoldingHandler, TextFormatter, configure_logs
 from gateway.transport.lost import LOST
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
 from tests.waiting import until
 from tests.wire import BINARY, CLOSE, PING, frame, handshake
 
@@ -23,6 +26,7 @@ TIMES = 6
 HEAD = b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 FORM = f"username=alice&password={PASSWORD.replace(' ', '+')}".encode()
 LOG_IN = HEAD + b"Content-Length: %d\r\n\r\n" % len(FORM) + FORM
+OTHER_UPGRADE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 TALK = b"".join(
     frame(json.dumps({"type": type, "id": 1, "data": {"room": "lobby"} | more}))
     for type, more in (("room.join", {}), ("chat.send", {"text": "hi"}), ("room.leave", {}))
@@ -56,9 +60,9 @@ def requests(token: str) -> dict[str, list[bytes]]:
     }
 
 
-def vanish(gateway: Gateway, parts: list[bytes], *, reset: bool, after: float) -> None:
+def vanish(port: int, parts: list[bytes], *, reset: bool, after: float) -> None:
     """Connect, send, and go without a word."""
-    with socket.create_connection((gateway.host, gateway.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         if reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for number, part in enumerate(parts):
@@ -80,7 +84,7 @@ async def test_whoever_vanishes_in_whatever_state_leaves_no_error_in_the_log(
             for number in range(2 * TIMES):
                 # At once, or in the middle of what the gateway does about it.
                 after = chance.choice([0, chance.uniform(0, 0.004)])
-                await asyncio.to_thread(vanish, gateway, parts, reset=bool(number % 2), after=after)
+                await asyncio.to_thread(vanish, gateway.port, parts, reset=bool(number % 2), after=after)
             bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
             assert not bad, (what, bad[0].getMessage(), bad[0].exc_text)
         await until(lambda: not gateway.services.connections.count)
@@ -88,6 +92,45 @@ async def test_whoever_vanishes_in_whatever_state_leaves_no_error_in_the_log(
             await client.say("lobby", "still here")
     bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
     assert not bad, bad[0].getMessage()
+
+
+@pytest.fixture
+def log_of_the_command(caplog: pytest.LogCaptureFixture) -> Iterator[io.StringIO]:
+    """What `gateway serve` would write to standard error."""
+    caplog.set_level(logging.INFO)
+    written, handler = io.StringIO(), FoldingHandler()
+    handler.setStream(written)
+    handler.setFormatter(TextFormatter())
+    logging.getLogger().addHandler(handler)
+    yield written
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+async def test_one_client_cannot_flood_the_log_whatever_it_does_again_and_again(
+    own_gateway: OwnGateway, log_of_the_command: io.StringIO
+) -> None:
+    gateway = own_gateway(max_connections_per_user=0)
+    async with App(gateway) as app:
+        token = await app.token("alice")
+        sent = requests(token) | {"no HTTP": [b"\x16\x03\x01\r\n\r\n"], "another upgrade": [OTHER_UPGRADE]}
+        for what in ("a bad handshake", "a handshake in the wrong place", "messages", "no HTTP", "another upgrade"):
+            for number in range(LINES_A_MINUTE + 10):
+                await asyncio.to_thread(vanish, gateway.port, sent[what], reset=bool(number % 2), after=0)
+        await until(lambda: not gateway.services.connections.count)
+    lines = log_of_the_command.getvalue().splitlines()
+    # Of who is gone before it is looked at, the address is not known.
+    assert len(lines) <= 8 * LINES_A_MINUTE, lines[::20]
+    ends = [line for line in lines if "a connection ended" in line]
+    assert LINES_A_MINUTE / 2 < len(ends) <= 2 * LINES_A_MINUTE
+    assert not [line for line in lines if "ERROR" in line or "Traceback" in line or token[-20:] in line]
+
+
+def test_the_command_folds_what_it_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[dict[str, Any]] = []
+    monkeypatch.setattr("logging.config.dictConfig", configured.append)
+    configure_logs("info", "text")
+    assert configured[0]["handlers"]["stderr"]["()"] is FoldingHandler
 
 
 def test_a_transport_that_is_lost_takes_everything_and_does_nothing() -> None:
