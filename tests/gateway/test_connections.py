@@ -5,8 +5,11 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 from websockets.asyncio.client import connect
 
+from gateway import faults
+from gateway.bus.base import Revoked
 from gateway.clock import SystemClock
 from gateway.cluster.roster import AloneRoster
 from gateway.connections import Connections
@@ -222,3 +225,24 @@ async def test_whoever_has_not_logged_in_yet_is_sent_away_with_the_others(own_ga
         async with app.socket() as late:
             await late.expect("bye", code=1012, reason="draining")
             await late.expect_close(1012, "draining")
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(tmp_path: Path) -> None:
+    class Faulty(Somebody):
+        def end(self, close: Close, after_ms: int | None = None) -> None:
+            raise RuntimeError("cannot be ended")
+
+        hang_up = end
+
+    turns: Counter[str] = Counter()
+    connections = Connections(settings_for_tests(tmp_path), SystemClock(), AloneRoster(0, 0))
+    everyone = [Somebody(0, turns), Faulty(0, turns), Somebody(0, turns)]
+    for each in everyone:
+        connections.add(each)
+    connections.revoke(Revoked("user-0", None))
+    assert turns == {"ended": 2, "cut off": 1}
+    await asyncio.wait_for(connections.drain(0.05), 5)
+    assert [each.after_ms is not None for each in everyone] == [True, False, True]
+    assert turns["cut off"] == 1 + len(everyone)
+    assert faults.counts == {"connections": 2}

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway import faults
+from gateway.bus.base import BusEvent
+from gateway.rooms.presence import Presence
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.waiting import until
@@ -137,3 +140,24 @@ async def test_a_crowded_room_is_told_neither_who_is_there_nor_who_types_until_i
             await ann.expect("chat.message", text="We two again.")
             await ann.expect("chat.typing", user="bob", typing=False)
             await ann.expect_nothing()
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_a_room_that_cannot_be_told_keeps_no_other_from_being_told_who_comes(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change_or_fault(presence: Presence, room: str, name: str, state: Any) -> BusEvent:
+        if room == "red" and name == "bob":
+            raise RuntimeError("a room fails")
+        return real(presence, room, name, state)
+
+    real = Presence._change
+    monkeypatch.setattr(Presence, "_change", change_or_fault)
+    async with App(own_gateway(away_minutes=0)) as app, app.in_room("alice", "red") as ann:
+        await ann.ask("room.join", room="blue")
+        ann.ignored = {"room.joined"}
+        async with app.in_room("bob", "red") as ben:
+            await ben.ask("room.join", room="blue")
+            await ann.expect("presence.changed", room="blue", user="bob", state="online")
+            await ann.expect_nothing()
+    assert faults.counts == {"presence": 1}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway import faults
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
 from gateway.bus.redis import RedisBus
@@ -498,3 +499,23 @@ async def test_over_tls_only_a_server_with_the_right_certificate_is_spoken_to(va
             async with running_bus(wrong, "a", start=False) as (node,):
                 with pytest.raises(StartError, match="certificate"):
                     await node.start()
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_what_fails_at_the_node_that_says_it_reaches_the_others_and_its_log_is_looked_into(
+    nodes: list[Node],
+) -> None:
+    here, there = nodes
+    await there.bus.subscribe("lobby")
+
+    def fail(_: object) -> Any:
+        raise ZeroDivisionError
+
+    here.missed.clear()
+    here.bus._receive = here.bus._revoke = fail
+    assert await here.bus.publish(said("breaks here")) == 0
+    await there.expect("breaks here")
+    assert here.missed == ["lobby"]
+    await here.bus.revoke(Revoked("user-1", None))
+    assert await asyncio.wait_for(there.revoked.get(), WAIT_SECONDS) == Revoked("user-1", None)
+    assert faults.counts == {"bus": 2}

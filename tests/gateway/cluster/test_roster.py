@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway import faults
+from gateway.cluster.ledger import Change, Ledger
+from gateway.cluster.link import Command
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.handlers.test_system import add_admin
@@ -290,3 +293,26 @@ async def are(client: ChatClient, **states_of: str) -> bool:
 async def states(client: ChatClient, *names: str) -> list[str]:
     users = (await client.ask("presence.get", users=list(names)))["users"]
     return [user["state"] for user in users]
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_one_user_of_whom_nothing_can_be_written_keeps_no_other_from_being_told_of(
+    run_node: RunNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update_or_fault(ledger: Ledger, change: Change, node: str) -> Command:
+        if change.subject == ("places", "bob"):
+            raise UnicodeError("cannot be written")
+        return real(ledger, change, node)
+
+    real = Ledger._update
+    monkeypatch.setattr(Ledger, "_update", update_or_fault)
+    async with run_node() as node:
+        await node.up()
+        for user in ("alice", "bob", "carol"):
+            node.roster.enter("lobby", user)
+        await node.settled()
+        assert {("lobby", "alice", "online"), ("lobby", "carol", "online")} <= set(node.news)
+        node.roster.exit("lobby", "alice")
+        await node.settled()
+        assert node.news[-1] == ("lobby", "alice", "offline")
+    assert faults.counts == {"ledger": 1}

@@ -7,7 +7,7 @@ from tests.conftest import OwnGateway
 from tests.metrics import metrics_of
 
 TOKEN = "0123456789abcdef-ghij"
-PRODUCTION = {"environment": "production", "secret_key": "0123456789abcdefghijklmnopqrstuvwxyz", "password_rounds": 10}
+PRODUCTION = {"environment": "production", "secret_key": "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE", "password_rounds": 10}
 
 
 async def test_what_clients_do_is_counted_and_none_of_what_they_send(app: App, room: str, alice: str) -> None:

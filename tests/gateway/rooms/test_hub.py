@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway import faults
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
+from gateway.rooms.heard import HeardRoom
+from gateway.rooms.missed import Gaps
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 
@@ -158,3 +161,47 @@ async def test_rooms_that_nobody_hears_are_forgotten(own_gateway: OwnGateway) ->
         async with app.connect("alice") as ann:
             await ann.expect_nothing()
         assert gateway.services.hub.heard == 0
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_a_hole_with_a_message_that_cannot_be_read_is_told_as_resync_and_life_goes_on(
+    own_gateway: OwnGateway, bad_bus: Callable[[int], BadBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("a row that nobody can read")
+
+    bus = bad_bus(0)
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        monkeypatch.setattr(Gaps, "read", fail)
+        bus.loses_all = True
+        await ann.ask("chat.send", room="lobby", text="lost")
+        bus.behaves = True
+        await ann.ask("chat.send", room="lobby", text="after the hole")
+        for client in (ann, ben):
+            await client.expect("resync", room="lobby", offset=2)
+        await ann.ask("chat.send", room="lobby", text="and on")
+        for client in (ann, ben):
+            await client.expect("chat.message", offset=3)
+            await client.expect_nothing()
+    assert faults.counts == {"rooms": 1}
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_an_event_that_the_hub_fails_at_is_read_from_the_store_and_its_sender_is_answered(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_or_fault(room: HeardRoom, event: BusEvent) -> int:
+        if b"fails once" in event.frame.wire and not faults.counts:
+            raise RuntimeError("a room fails")
+        return real(room, event)
+
+    real = HeardRoom.give
+    monkeypatch.setattr(HeardRoom, "give", give_or_fault)
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        await ann.ask("chat.send", room="lobby", text="fails once")  # and nothing follows it
+        for client in (ann, ben):
+            await client.expect("chat.message", offset=1, text="fails once")
+            await client.expect_nothing()
+    assert faults.counts == {"bus": 1}

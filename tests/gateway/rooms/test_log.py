@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import faults
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
+from gateway.rooms.events import bus_event
 from gateway.rooms.log import Log
 from gateway.rooms.missed import missed_since
 from gateway.store import messages, rooms, users, writes
@@ -23,9 +25,11 @@ from gateway.store.messages import message_id
 from gateway.store.prepared import Plan
 from gateway.store.writes import Change, Delete, Edit, Send, Written
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
+from schemas.messages.chat import Message
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import AdjustableClock
+from tests.waiting import until
 
 ROOM = "lobby"
 USERS = ("alice", "bob")
@@ -278,3 +282,45 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
     with pytest.raises(StoreUnavailable):
         await place.log.write(place.send("alice", "too late"))
     await place.database.close()
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow, own: Message | None) -> BusEvent:
+        if row.text == "cannot be told":
+            raise ValueError("no event")
+        return real(room, row, own)
+
+    class Unanswerable(asyncio.Future[Written]):
+        def set_result(self, _: Written) -> None:
+            raise RuntimeError("cannot be answered")
+
+    real = bus_event
+    monkeypatch.setattr("gateway.rooms.log.bus_event", event_or_fault)
+    place.log._waiting.append((place.send("alice", "cannot be answered"), Unanswerable()))
+    texts = ["a", "cannot be told", "b"]
+    written = await asyncio.gather(*(place.log.write(place.send("alice", text)) for text in texts))
+    assert [each.message.offset for each in written] == [2, 3, 4]
+    await asyncio.wait_for(place.log.write(place.send("bob", "and on")), 5)
+    await until(lambda: [event.offset for event in place.published] == [1, 2, 4, 5])
+    assert faults.counts == {"writes": 2}
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_the_writer_goes_on_whatever_a_commit_comes_to_and_nobody_waits_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer_too_few(database: Database, plan: Plan[Any]) -> Any:
+        return (await real(database, plan))[1:]
+
+    real = Database.carry_out
+    monkeypatch.setattr(Database, "carry_out", answer_too_few)
+    results = await asyncio.wait_for(
+        asyncio.gather(*(place.log.write(place.send("alice", text)) for text in "abc"), return_exceptions=True), 5
+    )
+    assert isinstance(results[2], ValueError)
+    monkeypatch.setattr(Database, "carry_out", real)
+    assert (await asyncio.wait_for(place.log.write(place.send("alice", "d")), 5)).message.offset == 4
+    assert faults.counts == {"writes": 1}

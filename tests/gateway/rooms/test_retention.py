@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from gateway import faults
 from gateway.rooms.retention import Retention
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.server import Gateway
+from tests.waiting import until
 
 DAY = 24 * 3600
 
@@ -90,3 +92,23 @@ async def test_more_than_one_batch_is_removed(own_gateway: OwnGateway, monkeypat
         await say(client, 12)
         assert await prune(gateway) == 10
         assert await offsets(client) == [11, 12]
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_a_sweep_that_fails_is_not_the_last(own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prune_or_fault(retention: Retention) -> int:
+        if not faults.counts:
+            raise ValueError("a row that nobody expects")
+        return await real(retention)
+
+    real = Retention.prune
+    monkeypatch.setattr("gateway.rooms.retention.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(Retention, "prune", prune_or_fault)
+    async with App(own_gateway(retention_messages=2)) as app, app.in_room("alice", "lobby") as ann:
+        await say(ann, 3)
+
+        async def is_pruned() -> bool:
+            return await offsets(ann) == [2, 3]
+
+        await until(is_pruned)
+    assert faults.counts == {"retention": 1}

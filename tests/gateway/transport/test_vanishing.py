@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from gateway import faults
 from gateway.logs import LINES_A_MINUTE, FoldingHandler, TextFormatter, configure_logs
+from gateway.transport.http_protocol import GuardedHttpProtocol
 from gateway.transport.lost import LOST
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 from tests.waiting import until
-from tests.wire import BINARY, CLOSE, PING, frame, handshake
+from tests.wire import BINARY, CLOSE, PING, frame, handshake, opened, rest
 
 TIMES = 6
 """How often each of them vanishes in each way."""
@@ -140,3 +142,22 @@ def test_a_transport_that_is_lost_takes_everything_and_does_nothing() -> None:
     LOST.close()
     LOST.abort()
     assert (LOST.is_closing(), LOST.get_write_buffer_size()) == (True, 0)
+
+
+@pytest.mark.usefixtures("fresh_faults")
+async def test_one_slow_connection_that_cannot_be_given_up_keeps_no_other(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up_or_fault(protocol: GuardedHttpProtocol, refusal: bytes) -> None:
+        if not faults.counts:
+            raise RuntimeError("cannot be given up")
+        real(protocol, refusal)
+
+    real = GuardedHttpProtocol.give_up
+    monkeypatch.setattr(GuardedHttpProtocol, "give_up", give_up_or_fault)
+    gateway = own_gateway(handshake_seconds=0.3)
+    async with opened(gateway, b"G"), opened(gateway, b"G") as (second, _):
+        assert b"408" in await rest(second)
+        async with opened(gateway, b"G") as (third, _):
+            assert b"408" in await rest(third)
+    assert faults.counts == {"handshakes": 1}
