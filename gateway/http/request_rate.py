@@ -19,14 +19,15 @@ ALWAYS_ANSWERED = "/healthz"
 MAX_HELD = 64
 """Refusals for one address that are held back at a time."""
 
-MAX_HELD_SECONDS = 1.0
+HELD_SECONDS = 1.0
+"""No more than `Retry-After` says, in whole seconds."""
 
 
 class RequestRate:
     """Refuses requests of an address that makes too many.
 
-    A refusal takes nearly as long as a small answer. So it is held back until the next request would be allowed, and a
-    client that repeats at once is slowed down. Beyond `MAX_HELD` it is answered at once, and its connection is closed.
+    A refusal takes nearly as long as a small answer. So it is held back, which slows down a client that repeats at
+    once. Beyond `MAX_HELD` it goes out at once, and closes its connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,5 +50,5 @@ class RequestRate:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, address: str, error: RateLimited) -> None:
         with self._held.take(address) as may_wait:
             if may_wait:
-                await asyncio.sleep(min((error.retry_after_ms or 0) / 1000, MAX_HELD_SECONDS))
+                await asyncio.sleep(HELD_SECONDS)
         await error_response(error)(scope, receive, send if may_wait else closing(send))
