@@ -432,7 +432,18 @@ def test_any_of_the_four_schemes_says_where_the_gateway_is(url: str, http: str, 
 
 
 @pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8000", "localhost:8000", "ftp://x", "ws://", "ws://[", "ws://a:b@x", "ws://x?token=a"]
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "localhost:8000",
+        "ftp://x",
+        "ws://",
+        "ws://[",
+        "ws://a:b@x",
+        "ws://a:1/b@x",
+        "ws://x?token=a",
+    ],
 )
 def test_another_url_is_refused(url: str) -> None:
     with pytest.raises(StartError, match="URL: expected"):
