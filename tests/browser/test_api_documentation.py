@@ -27,12 +27,7 @@ async def test_a_developer_logs_in_at_docs_and_tries_a_request(browser: Browser,
         await page.get_by_role("button", name="Authorize").click()
         await page.locator("#oauth_username").fill(alice)
         await page.locator("#oauth_password").fill(PASSWORD)
-        await (
-            page.locator(".auth-btn-wrapper")
-            .get_by_role("button", name="Apply credentials")
-            .or_(page.locator(".auth-btn-wrapper .authorize"))
-            .first.click()
-        )
+        await page.locator(".auth-btn-wrapper .authorize").click()
         await page.get_by_role("button", name="Close").first.click()
         operation = page.locator("#operations-users-me_users_me_get")
         await operation.locator(".opblock-summary").click()

@@ -1,0 +1,77 @@
+"""The API's description is what really comes: held against the running gateway by schemathesis, and by hand."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.client import PASSWORD, App
+from tests.conftest import OwnGateway
+
+SECONDS = 120
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+
+
+async def test_every_answer_to_right_and_wrong_requests_is_as_described(app: App, alice: str, tmp_path: Path) -> None:
+    command = [
+        *(str(SCHEMATHESIS), "run", f"{app.gateway.url}/openapi.json"),
+        *("--header", f"Authorization: Bearer {await app.token(alice)}"),
+        *("--phases", "coverage", "--seed", "1", "--no-color"),
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, output.decode()
+
+
+def described(document: dict[str, Any], method: str, path: str) -> set[int]:
+    return {int(status) for status in document["paths"][path][method]["responses"]}
+
+
+async def test_what_limits_and_bodies_are_answered_with_is_described(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(login_rate_per_address=4)) as app:
+        document = (await app.http.get("/openapi.json")).json()
+        new = {"username": "alice", "password": PASSWORD}
+        wrong: list[dict[str, Any]] = [
+            {"json": new},
+            {"json": new},
+            {"json": {}},
+            {"data": new},
+            {"content": b"x" * 20_000, "headers": {"Content-Type": "application/json"}},
+            {"content": b"[" * 8000, "headers": {"Content-Type": "application/json"}},
+            {"json": new | {"username": "bob"}},
+            {"json": new | {"username": "carol"}},
+            {"json": new | {"username": "dora"}},
+        ]
+        seen = [(await app.http.post("/users", **each)).status_code for each in wrong]
+        assert set(seen) == {201, 400, 409, 413, 415, 422, 429}
+        assert set(seen) <= described(document, "post", "/users")
+        forms: list[dict[str, Any]] = [{"data": new}, {"json": new}, {"data": {}}, {"content": b"x" * 20_000}]
+        seen = [(await app.http.post("/token", **each)).status_code for each in forms]
+        assert set(seen) == {413, 415, 422, 429}
+        assert set(seen) <= described(document, "post", "/token")
+
+
+async def test_a_store_that_is_away_is_described(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    async with App(own_gateway(database_url=f"sqlite:///{tmp_path / 'lost.db'}")) as app:
+        document = (await app.http.get("/openapi.json")).json()
+        grant = await app.grant("alice")
+        (tmp_path / "lost.db").unlink()
+        for method, path, content in (
+            ("DELETE", "/users/me/sessions", {}),
+            ("POST", "/ws/ticket", {}),
+            ("POST", "/users", {"json": {"username": "bob", "password": PASSWORD}}),
+            ("POST", "/token", {"data": {"username": "alice", "password": PASSWORD}}),
+            ("POST", "/token/revoke", {"data": {"token": grant["refresh_token"]}}),
+        ):
+            response = await app.ask(method, path, grant["access_token"], **content)
+            assert response.status_code == 503, (path, response.text)
+            assert response.json()["status"] == 50300
+            assert "Retry-After" in response.headers
+            assert 503 in described(document, method.lower(), path)
