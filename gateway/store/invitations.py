@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Column, and_, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.tables import invitations, rooms
+from gateway.store.tables import invitations, rooms, users
 
 
 async def add(connection: AsyncConnection, room_id: int, user_id: str, inviter_id: str, now: int) -> None:
@@ -23,6 +23,21 @@ async def exists(connection: AsyncConnection, room_id: int, user_id: str) -> boo
 async def remove(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
     """End an invitation; returns whether there was one."""
     return (await connection.execute(delete(invitations).where(_invitation(room_id, user_id)))).rowcount == 1
+
+
+async def remove_all(connection: AsyncConnection, room_id: int) -> None:
+    """End all invitations to a room."""
+    await connection.execute(delete(invitations).where(invitations.c.room_id == room_id))
+
+
+async def oldest_in_room(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
+    """Return the names of the user and the room of the oldest invitation to a room."""
+    return await _oldest(connection, invitations.c.room_id == room_id)
+
+
+async def oldest_by_inviter(connection: AsyncConnection, user_id: str) -> tuple[str, str] | None:
+    """Return the names of the user and the room of the oldest invitation that a user has sent."""
+    return await _oldest(connection, invitations.c.inviter_id == user_id)
 
 
 async def count_in_room(connection: AsyncConnection, room_id: int, limit: int) -> int:
@@ -44,6 +59,19 @@ async def _count(connection: AsyncConnection, column: Column[Any], value: object
     there = (column == value) & rooms.c.removed_at.is_(None)
     found = select(column).join(rooms, rooms.c.id == invitations.c.room_id).where(there).limit(limit).subquery()
     return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+
+
+async def _oldest(connection: AsyncConnection, condition: ColumnElement[bool]) -> tuple[str, str] | None:
+    query = (
+        select(users.c.name, rooms.c.name)
+        .select_from(invitations)
+        .join(users, users.c.id == invitations.c.user_id)
+        .join(rooms, rooms.c.id == invitations.c.room_id)
+        .where(condition, rooms.c.removed_at.is_(None))
+        .order_by(invitations.c.invited_at, rooms.c.id, users.c.name)
+    )
+    found = (await connection.execute(query.limit(1))).one_or_none()
+    return None if found is None else (found[0], found[1])
 
 
 def _invitation(room_id: int, user_id: str) -> Any:

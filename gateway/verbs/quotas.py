@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.settings import Settings
 from gateway.store import invitations, rooms, users
+from gateway.store.rooms import DIRECT
 from gateway.store.users import UserRow
 from handlers.errors import QuotaExceeded
 from schemas.messages.rooms import Role
@@ -38,13 +39,26 @@ async def check_inviting(
     await users.lock(connection, inviter_id, user.id)
     limit = settings.max_invitations_per_room
     if limit and await invitations.count_in_room(connection, room_id, limit) == limit:
-        raise QuotaExceeded(f"{limit} invitations to this room wait, the most that may; take one back with `room.kick`")
+        oldest = _worded(await invitations.oldest_in_room(connection, room_id))
+        raise QuotaExceeded(
+            f"{limit} invitations to this room wait, the most that may; take one back, such as {oldest}"
+        )
     limit = settings.max_invitations_per_inviter
     if limit and await invitations.count_by_inviter(connection, inviter_id, limit) == limit:
-        raise QuotaExceeded(f"{limit} of your invitations wait, the most that one user may have sent")
+        oldest = _worded(await invitations.oldest_by_inviter(connection, inviter_id))
+        raise QuotaExceeded(
+            f"{limit} of your invitations wait, the most that one user may have sent; take one back, such as {oldest}"
+        )
     limit = settings.max_invitations_per_user
     if limit and await invitations.count_of_user(connection, user.id, limit) == limit:
         raise QuotaExceeded(f"{limit} invitations wait for `{user.name}`, the most that may wait for one user")
+
+
+def _worded(invitation: tuple[str, str] | None) -> str:
+    """Word which invitation to take back, and how: a direct room is left, as nobody is kicked there."""
+    user, room = invitation or ("", "")
+    how = "`room.leave`" if room.startswith(DIRECT) else "`room.kick`"
+    return f"that of `{user}` to `{room}` with {how}"
 
 
 async def _owns_all(connection: AsyncConnection, settings: Settings, user_id: str) -> bool:

@@ -252,7 +252,10 @@ class SessionRooms:
         if room.offset == 0 or (room.private and not room.direct):
             # Nothing has been said, or nobody is left to let anybody in: only the name would be lost to all.
             await rooms.remove(connection, room.id, milliseconds(self._services.clock))
-        elif not room.direct:
+        elif room.direct:
+            # The other finds the room with `direct.open`, and what was asked is taken back by leaving.
+            await invitations.remove_all(connection, room.id)
+        else:
             # Otherwise rooms could be made without end, by leaving each.
             await rooms.note_left_by(connection, room.id, self._session.user_id)
 

@@ -205,9 +205,12 @@ async def test_a_direct_room_that_both_have_left_is_there_when_one_comes_back(ap
     async with app.connect(alice) as ann, app.connect(bob) as ben:
         opened = (await ann.ask("direct.open", user=bob))["room"]
         await ben.expect("room.invited")
+        await ben.ask("room.join", room=opened["name"])
         await ann.ask("room.join", room=opened["name"])
         await ann.say(opened["name"], "Good night")
+        await ben.expect("chat.message")
         for client in (ann, ben):
+            await client.heard()
             await client.ask("room.leave", room=opened["name"])
             await client.heard()
         again = (await ben.ask("direct.open", user=alice))["room"]

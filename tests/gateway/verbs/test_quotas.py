@@ -186,10 +186,16 @@ async def test_so_many_invitations_wait_in_one_room_and_of_one_user_and_for_one_
             await ann.ask("room.create", room=room, private=True)
         for name in ("bob", "carol"):
             await ann.ask("room.invite", room="a", user=name)
-        words = "2 invitations to this room wait, the most that may; take one back with `room.kick`"
+        words = (
+            "2 invitations to this room wait, the most that may;"
+            " take one back, such as that of `bob` to `a` with `room.kick`"
+        )
         assert await refused(ann, "room.invite", room="a", user="dave") == words
         await ann.ask("room.invite", room="b", user="bob")
-        words = "3 of your invitations wait, the most that one user may have sent"
+        words = (
+            "3 of your invitations wait, the most that one user may have sent;"
+            " take one back, such as that of `bob` to `a` with `room.kick`"
+        )
         assert await refused(ann, "room.invite", room="b", user="dave") == words
         assert await refused(ann, "direct.open", user="dave") == words
         assert not [room for room in (await ann.ask("room.list"))["rooms"] if room["direct"]]
@@ -209,6 +215,21 @@ async def test_so_many_invitations_wait_in_one_room_and_of_one_user_and_for_one_
         assert "of your invitations" in await refused(ann, "room.invite", room="c", user="frank")
         await ann.ask("room.delete", room="b")  # gone with the room
         await ann.ask("room.invite", room="c", user="frank")
+
+
+async def test_an_invitation_to_a_direct_room_is_taken_back_by_leaving_it(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(max_invitations_per_inviter=1)) as app, app.connect("alice") as ann:
+        for name in ("bob", "carol"):
+            await app.register(name)
+        room = (await ann.ask("direct.open", user="bob"))["room"]["name"]
+        await ann.ask("chat.send", room=room, text="Hello?")
+        words = await refused(ann, "direct.open", user="carol")
+        assert words.endswith(f"take one back, such as that of `bob` to `{room}` with `room.leave`")
+        await ann.ask("room.leave", room=room)
+        await ann.ask("direct.open", user="carol")
+        async with app.connect("bob") as ben:
+            assert (await ben.ask("room.list"))["rooms"] == []
+            await ben.refused("room.join", room=room)
 
 
 async def test_invitations_at_the_same_moment_on_two_nodes_are_counted_as_well(own_gateway: OwnGateway) -> None:
