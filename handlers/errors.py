@@ -44,6 +44,12 @@ MAX_FINDING = 256
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+def _is_own(status: object) -> bool:
+    """Whether a status is an application's own."""
+    # A range is searched from its start for a number that is of an enumeration: half a millisecond, for each error.
+    return isinstance(status, int) and int(status) in OWN_STATUSES
+
+
 class MessageError(Exception):
     """A message that is answered with an error; the connection lives on.
 
@@ -58,7 +64,7 @@ class MessageError(Exception):
     def __init_subclass__(cls, **options: Any) -> None:
         """Raise `TypeError` for a status that the protocol does not have."""
         super().__init_subclass__(**options)
-        if cls.status not in OWN_STATUSES and cls.status not in set(Status):
+        if not _is_own(cls.status) and cls.status not in set(Status):
             raise TypeError(
                 f"{cls.__name__}.status: expected one of `schemas.codes.Status`, or {OWN_STATUSES.start} to"
                 f" {OWN_STATUSES.stop - 1} for one of your own, got {cls.status!r}"
@@ -67,19 +73,19 @@ class MessageError(Exception):
     @property
     def name(self) -> str:
         """The name of the status: as in the table, or else the name of the class, in lower case."""
-        if self.status in OWN_STATUSES:
+        if _is_own(self.status):
             return _WORD_BEGINS.sub("_", type(self).__name__).lower()
         return Status(self.status).name.lower()
 
     @property
     def retryable(self) -> bool:
         """Whether the same message may succeed later."""
-        return self.status not in OWN_STATUSES and Status(self.status).retryable
+        return not _is_own(self.status) and Status(self.status).retryable
 
     @property
     def http_status(self) -> int:
         """The status of an HTTP answer that is this error."""
-        return int(HTTPStatus.BAD_REQUEST) if self.status in OWN_STATUSES else Status(self.status).http
+        return int(HTTPStatus.BAD_REQUEST) if _is_own(self.status) else Status(self.status).http
 
     def body(self) -> ErrorBody:
         """Return what the client is told; raises `ValueError` for what no client can be told."""
