@@ -1,13 +1,27 @@
 """`gateway db`: look after the store."""
 
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from gateway.audit import Audit
+from gateway.caller import operator
 from gateway.cli.store import shown_url, with_database
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, milliseconds
+from gateway.database_url import SQLITE
+from gateway.logs import guard_logs
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
+from gateway.startup import StartError, make_data_dir
+from gateway.store import backup as copies
 from gateway.store.engine import Database
+from gateway.store.renewal import Renewed, renew
+from gateway.store.sqlite_file import path_of
+from handlers.errors import Unavailable
 
 app = typer.Typer(help="Look after the store.", no_args_is_help=True)
 
@@ -36,3 +50,75 @@ def prune() -> None:
         return await Retention(settings, database, SystemClock()).prune()
 
     typer.echo(f"removed {with_database(work)} messages")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write the backup.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that exists.")] = False,
+) -> None:
+    """Copy a SQLite database to a file, while the gateway may run."""
+    settings = load_settings()
+    copies.back_up(_sqlite_path(settings, _DUMP), file, replace=replace)
+    typer.echo(f"{file} is a backup of {shown_url(settings)}")
+
+
+@app.command()
+def restore(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A backup of SQLite; left out, the store has been set back by other means, as pg_restore."),
+    ] = None,
+    keep_sessions: Annotated[
+        bool, typer.Option("--keep-sessions", help="End no sessions, though some may have been ended since.")
+    ] = False,
+) -> None:
+    """Set the store back to a backup: rooms get new epochs, and sessions end. The gateway must not run."""
+    settings = load_settings()
+    make_data_dir(settings.data_dir)
+    # Before anything changes, since it must not fail after that.
+    with Audit(settings.audit_path, SystemClock()) as audit:
+        renewed, kept = _restore(settings, file, partial(renew, keep_sessions=keep_sessions))
+        audit.write("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
+    typer.echo(f"{shown_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
+    typer.echo(f" {renewed.sessions} sessions have ended")
+    if kept is not None:
+        typer.echo(f"the database that was there before is {kept}")
+    typer.echo("passwords, disabled users and scopes are those of the backup; audit.log has what has changed since")
+
+
+_DUMP = "use pg_dump, or PITR, for a backup of PostgreSQL, and `gateway db restore` without a file after restoring it"
+
+
+def _sqlite_path(settings: Settings, otherwise: str) -> Path:
+    if SQLITE.match(settings.store_url) is None:
+        raise StartError(f"the store is {shown_url(settings)}; {otherwise}")
+    return path_of(settings.store_url)
+
+
+def _restore(settings: Settings, file: Path | None, change: "partial[Renewed]") -> tuple[Renewed, Path | None]:
+    now = milliseconds(SystemClock())
+
+    async def work(database: Database, _settings: Settings) -> Renewed:
+        return await database.overhaul(partial(change, now=now))
+
+    if file is not None:
+        path = _sqlite_path(settings, _DUMP)
+        return copies.restore(file, path, lambda draft: asyncio.run(_change(draft, partial(change, now=now))))
+    if SQLITE.match(settings.store_url) is not None:
+        with copies.unused(path_of(settings.store_url)):
+            pass
+    return with_database(work), None
+
+
+async def _change(draft: Path, change: "partial[Renewed]") -> Renewed:
+    """Bring a restored copy up to date, and make its log another."""
+    guard_logs()
+    database = Database(f"sqlite:///{draft}")
+    try:
+        await database.upgrade()
+        return await database.overhaul(change)
+    except Unavailable:
+        raise StartError(f"cannot bring the copy {draft} up to date; the line above says why") from None
+    finally:
+        await database.close()

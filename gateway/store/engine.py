@@ -143,6 +143,12 @@ class Database:
             # Open from now on, it keeps the write-ahead log from being removed with another connection.
             await self.transact(_do_nothing)
 
+    async def overhaul(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a transaction as `write` opens it, however long that takes, as a change of all rows does."""
+        async with self._available(), self._my_turn(), self._writing.begin() as connection:
+            done: T = await connection.run_sync(work)
+            return done
+
     async def ping(self) -> None:
         """Ask the store for a sign of life, or raise `StoreUnavailable`."""
         async with self.read() as connection:

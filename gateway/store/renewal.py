@@ -1,0 +1,33 @@
+"""What a database needs that has been set back to an earlier state: all that it has given out since is of another time.
+
+Offsets that it gives out from now on have been given out before. So each room's log goes on under another epoch: a
+client that resumes is told `epoch_changed`, and no `id` stands for two messages. Sessions that were ended after that
+state would live again, so all of them end.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Text, cast, delete, literal, update
+
+from gateway.store.tables import logins, rooms, tickets
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """How many rooms have another epoch, and how many sessions have ended."""
+
+    rooms: int
+    sessions: int
+
+
+def renew(connection: Connection, now: int, *, keep_sessions: bool) -> Renewed:
+    """Give every room a new epoch, and end all sessions unless they are to be kept. The caller owns the transaction."""
+    # Random, as the epoch of a new room, and with the number of the room no other's.
+    epoch = literal(f"{secrets.token_urlsafe(6)}-") + cast(rooms.c.id, Text())
+    renewed = connection.execute(update(rooms).values(epoch=epoch)).rowcount
+    connection.execute(delete(tickets))
+    if keep_sessions:
+        return Renewed(renewed, 0)
+    living = update(logins).where(logins.c.ended_at.is_(None)).values(ended_at=now)
+    return Renewed(renewed, connection.execute(living).rowcount)
