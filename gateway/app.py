@@ -50,6 +50,7 @@ from gateway.http.errors import add_error_handlers
 from gateway.http.framing import Framing
 from gateway.http.middleware import RequestContext
 from gateway.http.oauth import InvalidRequest, invalid_request
+from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.limited_log import LimitedLog
@@ -121,7 +122,7 @@ def create_app(
     app.router.default = nothing_here
     # A limit of these routes alone: what an application adds may take what it likes.
     for router in _routers(settings):
-        app.include_router(router, max_body_size=MAX_BODY_BYTES)
+        app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
     app.add_middleware(RequestRate)  # within what lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=LimitedLog())
     app.add_middleware(Framing)

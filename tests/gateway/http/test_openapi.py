@@ -58,6 +58,16 @@ async def test_what_limits_and_bodies_are_answered_with_is_described(own_gateway
         assert set(seen) <= described(document, "post", "/token")
 
 
+async def test_an_address_that_asks_too_often_is_described_wherever_it_asks(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(request_rate=1)) as app:
+        app.gateway.clock.stop()
+        document = (await app.http.get("/openapi.json")).json()
+        assert (await app.http.get("/users/me")).status_code == 429
+        operations = [(method, path) for path, item in document["paths"].items() for method in item]
+        assert len(operations) > 10
+        assert [each for each in operations if 429 not in described(document, *each)] == []
+
+
 async def test_a_store_that_is_away_is_described(own_gateway: OwnGateway, tmp_path: Path) -> None:
     async with App(own_gateway(database_url=f"sqlite:///{tmp_path / 'lost.db'}")) as app:
         document = (await app.http.get("/openapi.json")).json()
