@@ -10,6 +10,7 @@ from functools import partial
 from typing import Annotated
 
 import typer
+import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from gateway import descriptors
@@ -90,12 +91,6 @@ def _serve(
     sys.path.insert(0, os.getcwd())
     several.check(settings, workers)
     descriptors.raise_limit()
-    logger.info(
-        "%d connections fit into %s, which may have %d files open",
-        descriptors.connections_that_fit(),
-        "each worker" if workers > 1 else "this process",
-        descriptors.limit(),
-    )
     make_data_dir(settings.data_dir)
     _check_files(settings)
     keys.load(settings)
@@ -103,6 +98,12 @@ def _serve(
         check_transport(settings, sock)
         with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
         asyncio.run(check_bus(settings))  # likewise
+        logger.info(
+            "%d connections fit into %s, which may have %d files open",
+            descriptors.connections_that_fit(),
+            "each worker" if workers > 1 else "this process",
+            descriptors.limit(),
+        )
         if workers > 1:
             several.run(settings, app, log_level, sock, workers)
         else:
@@ -118,12 +119,12 @@ def _check_files(settings: Settings) -> None:
 
 
 def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, *, reload: bool) -> None:
-    config = server_config(settings, app, reload=reload, log_level=log_level)
     if reload:
         announce(settings, sock)
-        ChangeReload(config, target=partial(_serve_reloaded, app, log_level), sockets=[sock]).run()
+        watched = uvicorn.Config(app, reload=True, log_config=None)  # what serves is configured in its own process
+        ChangeReload(watched, target=partial(_serve_reloaded, app, log_level), sockets=[sock]).run()
         return
-    server = AnnouncingServer(config, settings)
+    server = AnnouncingServer(server_config(settings, app, log_level=log_level), settings)
     server.run(sockets=[sock])
     if not server.started:
         raise StartError("the gateway did not start; the lines above say why")

@@ -189,7 +189,7 @@ async def test_a_stranger_is_not_believed_by_any_of_them(
 
 
 async def test_another_asgi_server_changes_nothing(own_gateway: OwnGateway) -> None:
-    plain = uvicorn.Config("gateway.asgi:app")
+    plain = uvicorn.Config("gateway.asgi:app", log_config=None)
     options = {"http": "h11", "ws": "websockets-sansio", "proxy_headers": plain.proxy_headers}
     gateway = own_gateway(trusted_proxies="127.0.0.1", options=options)
     async with App(gateway) as app:

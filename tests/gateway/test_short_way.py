@@ -86,7 +86,7 @@ async def _connect_with_a_wrong_token(app: ASGIApp, gateway: Gateway) -> list[st
         "type": "websocket",
         "path": "/ws/chat",
         "query_string": b"token=wrong",
-        "headers": [],
+        "headers": [(b"host", b"localhost")],
         "subprotocols": [],
         "state": {"services": gateway.services},
     }

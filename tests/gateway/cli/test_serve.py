@@ -307,6 +307,7 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
         "GATEWAY_MESSAGE_RATE": "0",
     }
     no_limits |= {"GATEWAY_MESSAGE_RATE_PER_USER": "0", "GATEWAY_MESSAGE_RATE_PER_ADDRESS": "0"}
+    no_limits |= {"GATEWAY_WRITE_BYTES_PER_USER": "0"}
     acknowledged: list[str] = []
 
     async def send(client: ChatClient) -> None:

