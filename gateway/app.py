@@ -32,6 +32,7 @@ from gateway.cluster.together import together
 from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
 from gateway.counts import Counts
+from gateway.folding import client_log
 from gateway.http import (
     api_documentation,
     console,
@@ -53,7 +54,6 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
-from gateway.limited_log import LimitedLog
 from gateway.logs import guard_logs
 from gateway.outside import OWN
 from gateway.places import Places
@@ -124,7 +124,7 @@ def create_app(
     for router in _routers(settings):
         app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
     app.add_middleware(RequestRate)  # within what lets pages read its answers
-    app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=LimitedLog())
+    app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)
     app.add_middleware(RequestContext, root_path=settings.root_path)
     return app
@@ -207,7 +207,7 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
-            client_log=LimitedLog(),
+            client_log=client_log(),
             unauthenticated=Places(settings.max_unauthenticated_per_address),
             connections=connections,
             together=shared,

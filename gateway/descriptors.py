@@ -7,10 +7,9 @@ for the whole process, whose limit it is.
 
 import logging
 import resource
-import time
 from collections import Counter
 
-from gateway.folding import Folding
+from gateway.folding import FoldedLog
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +22,11 @@ MOST = 1_048_576
 counts: Counter[str] = Counter()
 """Refused connections since the start of this process, by reason."""
 
-_folding = Folding(1)
+_log = FoldedLog(logger, logging.WARNING, same=1)
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of this process, and of those that it starts, to the hard one."""
+    """Raise the soft limit of this process and of its children to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -48,13 +47,9 @@ def connections_that_fit() -> int:
 def note_refusal() -> None:
     """Count a connection for which no descriptor was left, and log it once a minute."""
     counts["descriptors"] += 1
-    now = time.monotonic()
-    for left_out in _folding.left_out(now):
-        logger.warning("refused %d more connections, likewise", left_out.lines)
-    if _folding.admits("refused", None, now):
-        logger.warning(
-            "refused a connection: %d are open, and this process may have %d files; raise the limit (ulimit -n,"
-            " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",
-            connections_that_fit(),
-            limit(),
-        )
+    _log.write(
+        "refused a connection: %d are open, and this process may have %d files; raise the limit (ulimit -n,"
+        " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",
+        connections_that_fit(),
+        limit(),
+    )

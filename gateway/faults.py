@@ -11,11 +11,10 @@ A loop that serves thousands has its `try` around itself, and resumes after `not
 """
 
 import logging
-import time
 from collections import Counter
 from types import TracebackType
 
-from gateway.folding import Folding
+from gateway.folding import FoldedLog
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +24,13 @@ LINES_A_MINUTE = 5
 counts: Counter[str] = Counter()
 """Faults since the start of this process, by loop."""
 
-_folding = Folding(LINES_A_MINUTE)
+_log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
 
 def note(loop: str, error: BaseException) -> None:
-    """Count a fault of one whom a loop serves, and log it, a few times a minute."""
+    """Count what a member of a loop has raised, and log it, a few times a minute."""
     counts[loop] += 1
-    now = time.monotonic()
-    for left_out in _folding.left_out(now):
-        logger.error("left out %d more faults of the loop %s", left_out.lines, left_out.kind)
-    if _folding.admits(loop, None, now):
-        logger.error("a fault was contained, and the loop %s goes on", loop, exc_info=error)
+    _log.write("a fault was contained, and the loop %s goes on", loop, error=error)
 
 
 class contained:  # noqa: N801 - reads as a word of the language, as contextlib's do

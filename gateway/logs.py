@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TextIO
 from urllib.parse import unquote_plus
 
-from gateway.folding import Folding, LeftOut
+from gateway.folding import LINES_A_MINUTE, Folding, LeftOut
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the HTTP request or WebSocket connection that is being served."""
@@ -22,11 +22,8 @@ client_request_id: ContextVar[str | None] = ContextVar("client_request_id", defa
 client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
 """The address, as limits count it, of the client that is being served; None while no client is."""
 
-LINES_A_MINUTE = 60
-"""Lines of one kind that one address can cause in a minute. A kind is one place in the code."""
-
 TRACEBACKS_A_MINUTE = 5
-"""The same for lines with a traceback, which is some kilobytes long."""
+"""Lines with a traceback, which is some kilobytes long, of one kind and address. A kind is one place in the code."""
 
 _CREDENTIALS = re.compile(
     # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.

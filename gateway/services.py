@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.cluster.together import Together
 from gateway.connections import Connections
 from gateway.counts import Counts
-from gateway.limited_log import LimitedLog
+from gateway.folding import FoldedLog
 from gateway.places import Places
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -49,7 +49,7 @@ class Services:
     authorizers: dict[str, Authorizer]
     tickets: Tickets
     origins: AllowedOrigins
-    client_log: LimitedLog
+    client_log: FoldedLog
     """Where to log what a client can cause as often as it likes."""
     unauthenticated: Places
     """Where connections are counted that have not logged in yet, by address."""

@@ -5,6 +5,7 @@ a `store_url`. All other tests run on SQLite.
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import pytest
 
 from gateway import faults
 from gateway.bus import redis as redis_bus
-from gateway.folding import Folding
+from gateway.folding import FoldedLog
 from gateway.store.engine import Database
 from tests.client import App
 from tests.postgres import any_postgres, fresh_database
@@ -61,7 +62,7 @@ def store(request: pytest.FixtureRequest) -> str:
 def fresh_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no faults counted and none logged, as a process does."""
     monkeypatch.setattr(faults, "counts", Counter())
-    monkeypatch.setattr(faults, "_folding", Folding(faults.LINES_A_MINUTE))
+    monkeypatch.setattr(faults, "_log", FoldedLog(faults.logger, logging.ERROR, same=faults.LINES_A_MINUTE))
 
 
 @pytest.fixture(scope="session")

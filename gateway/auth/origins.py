@@ -8,7 +8,7 @@ looks at could speak in that user's name (CWE-1385). Programs that are no browse
 from starlette.requests import HTTPConnection
 
 from gateway.allowed_origins import AllowedOrigins, folded
-from gateway.limited_log import LimitedLog
+from gateway.folding import FoldedLog
 from handlers.errors import Forbidden
 
 
@@ -19,7 +19,7 @@ class ForbiddenOrigin(Forbidden):
         return "pages of this origin may not connect; the operator names those that may in GATEWAY_ALLOWED_ORIGINS"
 
 
-def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: LimitedLog) -> None:
+def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: FoldedLog) -> None:
     """Raise `ForbiddenOrigin` for an `Origin` (RFC 6454 §7) that is neither allowed nor the gateway's own.
 
     None at all is fine: only a browser can be made to speak for its user, and a browser always sends one.
@@ -44,10 +44,10 @@ def own_origin(connection: HTTPConnection) -> str | None:
     return folded(f"{connection.scope['scheme']}://{hosts[0]}") if len(hosts) == 1 and hosts[0] else None
 
 
-def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: LimitedLog) -> None:
+def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: FoldedLog) -> None:
     """Tell the operator which page was refused, and the line that would let it in."""
     line = allowed.line_to_add(origin)
-    log.warning(
+    log.write(
         "refused a page of the origin %.200a; the gateway's own is %s; %s",
         origin,
         own,

@@ -8,13 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.allowed_origins import AllowedOrigins, folded
 from gateway.auth.origins import log_refusal, own_origin
-from gateway.limited_log import LimitedLog
+from gateway.folding import FoldedLog
 
 
 class PageAccess(CORSMiddleware):
     """Starlette's CORS with the gateway's list, and a line in the log where a page cannot read what it asked for."""
 
-    def __init__(self, app: ASGIApp, origins: AllowedOrigins, log: LimitedLog) -> None:
+    def __init__(self, app: ASGIApp, origins: AllowedOrigins, log: FoldedLog) -> None:
         super().__init__(
             app,
             allow_methods=["GET", "POST", "PUT", "DELETE"],

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 from gateway.database_url import SQLITE
-from gateway.folding import Folding
+from gateway.folding import FoldedLog
 from gateway.store import versions
 from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
@@ -75,7 +75,7 @@ class Database:
         # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
         self._turn = asyncio.Lock()
         self.health = WriteHealth(self._probe)
-        self._folding = Folding(LINES_A_MINUTE)
+        self._log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
     def _use_sqlite(self, url: str, synchronous: Synchronous) -> None:
         self._file = SqliteFile(url)
@@ -204,21 +204,14 @@ class Database:
         reason = explain(error, BUSY_SECONDS)
         if self._postgresql is not None:
             reason = self._postgresql.redacted(reason)
-        self._log(reason)
+        # While the store is away, every message of every client fails.
+        self._log.write("the store is not available: %s", reason)
         if is_conflict(error):
             return
         if writes:
             self.health.note(made=False)
         if self._postgresql is not None:
             self._postgresql.renew(after_write=writes)
-
-    def _log(self, reason: str) -> None:
-        # While the store is away, every message of every client fails.
-        now = time.monotonic()
-        if self._folding.admits(reason, None, now):
-            logger.error("the store is not available: %s", reason)
-        for left_out in self._folding.left_out(now):
-            logger.error("the store was not available %d more times: %s", left_out.lines, left_out.kind)
 
     async def _probe(self) -> None:
         await self.transact(self._write_something)

@@ -1,9 +1,11 @@
 """What repeats is said a few times a minute, and then counted."""
 
+import logging
+
 import pytest
 
 from gateway import folding
-from gateway.folding import Folding, LeftOut
+from gateway.folding import SECONDS, FoldedLog, Folding, LeftOut, client_log
 
 MINUTE = 60.0
 
@@ -46,3 +48,32 @@ def test_a_flood_from_many_addresses_takes_no_more_memory_and_writes_no_more(mon
     assert len(lines._minutes) == 101
     assert lines.left_out(MINUTE) == [LeftOut("refused", None, 10_000 - written)]
     assert len(lines._minutes) == 0
+
+
+def test_a_line_about_clients_comes_once_a_minute_and_ten_of_them_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    now = 1000.0
+    log = client_log(lambda: now)
+    for _ in range(3):
+        log.write("refused %s", "alice")
+    assert caplog.messages == ["refused alice"]
+    for number in range(100):
+        log.write("refused %s", number)
+    assert len(caplog.messages) == 10
+    now += SECONDS
+    log.write("refused %s", "alice")
+    assert caplog.messages[10:] == ["left out 93 more lines like 'refused %s'", "refused alice"]
+
+
+def test_a_log_with_a_flood_of_words_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "MAX_PAIRS", 100)
+    log = client_log(lambda: 0)
+    for number in range(10_000):
+        log.write("refused %s", number)
+    assert len(log._same._minutes) == 101
+
+
+def test_a_log_counts_each_line_apart(caplog: pytest.LogCaptureFixture) -> None:
+    log = FoldedLog(logging.getLogger("tests"), logging.ERROR, same=2, now=lambda: 0)
+    for number in range(10):
+        log.write("the store is away: %s", ("locked", "full")[number % 2])
+    assert caplog.messages == ["the store is away: locked", "the store is away: full"] * 2

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from uvicorn.logging import AccessFormatter
 
+from gateway.folding import LINES_A_MINUTE
 from gateway.logs import (
-    LINES_A_MINUTE,
     TRACEBACKS_A_MINUTE,
     FoldingHandler,
     JsonFormatter,

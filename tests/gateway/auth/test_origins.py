@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.allowed_origins import AllowedOrigins
 from gateway.auth.origins import ForbiddenOrigin, check_origin
-from gateway.limited_log import LimitedLog
+from gateway.folding import client_log
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests
@@ -158,7 +158,7 @@ def connection(*headers: tuple[str, str]) -> HTTPConnection:
 
 
 def check(connection: HTTPConnection) -> None:
-    check_origin(connection, AllowedOrigins(()), LimitedLog())
+    check_origin(connection, AllowedOrigins(()), client_log())
 
 
 @pytest.mark.parametrize("hosts", [[], [""], ["localhost", "localhost"]])

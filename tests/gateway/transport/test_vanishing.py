@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gateway import faults
-from gateway.logs import LINES_A_MINUTE, FoldingHandler, TextFormatter, configure_logs
+from gateway.folding import LINES_A_MINUTE
+from gateway.logs import FoldingHandler, TextFormatter, configure_logs
 from gateway.transport.http_protocol import GuardedHttpProtocol
 from gateway.transport.lost import LOST
 from tests.client import PASSWORD, App
