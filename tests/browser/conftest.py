@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
 from tests.client import PASSWORD, App
+from tests.lacking import lacking
 from tests.server import Gateway
 
 WAIT_MS = 10_000
@@ -149,10 +148,7 @@ def find_browser() -> str:
     for name in BROWSERS:
         if found := shutil.which(name):
             return found
-    reason = f"no browser: install the package `chromium`, so that one of {', '.join(BROWSERS)} is on the PATH"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return lacking(f"no browser: install the package `chromium`, so that one of {', '.join(BROWSERS)} is on the PATH")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

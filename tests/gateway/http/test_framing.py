@@ -1,13 +1,13 @@
 """Clients that offer HTTP/2 over plain HTTP, and requests whose `Host` is missing or there twice."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.client import PASSWORD, App
+from tests.lacking import program
 from tests.wire import handshake, opened, rest
 
 JAVA = """
@@ -27,9 +27,9 @@ class LogIn {
 
 
 def run(*command: str) -> str:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"needs {command[0]}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    name, *arguments = command
+    path = program(name, {"java": "default-jdk-headless"}.get(name))
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,0 +1,19 @@
+"""What a machine lacks: a test that needs it is skipped with the reason in words, and in CI it fails."""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip the test that is running, or fail it in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def program(name: str, package: str | None = None) -> str:
+    """The path of a program, or skip the test."""
+    return shutil.which(name) or lacking(f"needs {name}: install the package {package or name}")
