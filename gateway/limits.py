@@ -128,35 +128,44 @@ class _Failures:
     until: float = 0.0
 
 
-class _Shadow:
-    """What is left of failures that are no longer kept by their key: of keys that share a place, the worst.
+FORGET_SECONDS = 24 * 3600
+"""For how long failures are remembered."""
 
-    A key's place depends on a secret, so that no sender can find another key with the same one.
+
+class _Shadow:
+    """What is left of failures that are no longer kept by their key.
+
+    Each key has a place in each of two rows; of keys that share a place, it holds the worst. So a key that has not
+    failed is taken for another one only if both of its places are. The places depend on a secret, so that no sender
+    can find keys that share them.
     """
 
-    PLACES = 65_536
+    ROW = 65_536
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(16)
-        self._counts = array("L", bytes(self.PLACES * array("L").itemsize))
-        self._until = array("d", bytes(self.PLACES * array("d").itemsize))
+        self._counts = array("L", bytes(2 * self.ROW * array("L").itemsize))
+        self._until = array("d", bytes(2 * self.ROW * array("d").itemsize))
 
     def keep(self, key: str, failures: _Failures) -> None:
         """Keep what had a wait; a single failure has none, and is what a flood of made-up keys leaves."""
-        place = self._place(key)
-        if failures.count > 1 and failures.count >= self._counts[place]:
-            self._counts[place], self._until[place] = failures.count, failures.until
+        if failures.count < 2:
+            return
+        for place in self._places(key):
+            if failures.count >= self._counts[place] or self._until[place] < failures.until - FORGET_SECONDS:
+                self._counts[place], self._until[place] = failures.count, failures.until
 
-    def recall(self, key: str, since: float) -> _Failures:
-        """Return what is known of a key from `since` on."""
-        place = self._place(key)
-        if self._until[place] < since:
-            self._counts[place] = 0
-        return _Failures(self._counts[place], self._until[place]) if self._counts[place] else _Failures()
+    def recall(self, key: str, now: float) -> _Failures:
+        """Return what is known of a key, which is at least what it has done."""
+        place = min(self._places(key), key=self._counts.__getitem__)
+        if not self._counts[place] or self._until[place] < now - FORGET_SECONDS:
+            return _Failures()
+        return _Failures(self._counts[place], self._until[place])
 
-    def _place(self, key: str) -> int:
-        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=4, key=self._secret).digest()
-        return int.from_bytes(digest) % self.PLACES
+    def _places(self, key: str) -> tuple[int, int]:
+        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=8, key=self._secret).digest()
+        first, second = int.from_bytes(digest[:4]), int.from_bytes(digest[4:])
+        return first % self.ROW, self.ROW + second % self.ROW
 
 
 class Backoff:
@@ -166,8 +175,6 @@ class Backoff:
     before them, so that a flood of other keys washes no wait away. 0 for `longest` lets all through. It counts attempts
     before their outcome is known, so that many at once are no way around it.
     """
-
-    FORGET_SECONDS = 24 * 3600
 
     def __init__(self, longest: float, capacity: int = 10_000) -> None:
         self._longest = longest
@@ -203,9 +210,9 @@ class Backoff:
     def _of(self, key: str, now: float) -> _Failures:
         failures = self._failures.get(key)
         if failures is None:
-            failures = self._failures[key] = self._shadow.recall(key, now - self.FORGET_SECONDS)
+            failures = self._failures[key] = self._shadow.recall(key, now)
             if len(self._failures) > self._capacity:
                 self._shadow.keep(*self._failures.popitem(last=False))
-        elif failures.until + self.FORGET_SECONDS < now:
+        elif failures.until + FORGET_SECONDS < now:
             failures = self._failures[key] = _Failures()
         return failures

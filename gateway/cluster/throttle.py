@@ -11,7 +11,7 @@ from typing import Any
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
 from gateway.caller import Caller
 from gateway.cluster.link import Link, Lost, Part
-from gateway.limits import Backoff
+from gateway.limits import FORGET_SECONDS
 from gateway.settings import Settings
 
 KNOWN_SECONDS = 90 * 24 * 3600
@@ -116,7 +116,7 @@ class SharedThrottle:
         keys = (self._address(caller), self._known(name, caller), here, elsewhere)
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
         try:
-            answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, Backoff.FORGET_SECONDS)
+            answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
         except Lost:
             return await self._own.begin(name, caller)
         what, wait, is_known = answer
