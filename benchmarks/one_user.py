@@ -107,7 +107,7 @@ class Store:
         )
 
     async def crowd(self, room_id: int, room: str) -> None:
-        """Make many users, who are all in one room."""
+        """Make many users, all in one room."""
         people = [{**_NOBODY, "id": f"{number:032x}", "name": f"m{number:06d}"} for number in range(self.sizes.members)]
         for some in _chunks(people):
             await self.connection.execute(insert(users), some)
@@ -245,7 +245,7 @@ def _size(folder: Path) -> int:
 
 
 class Player(WSListener):
-    """Asks for the same again and again, and waits when it is told to."""
+    """Asks for the same again and again, and waits as long as a refusal says."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
@@ -263,7 +263,7 @@ class Player(WSListener):
         text = frame.get_payload_as_bytes() if frame.msg_type is WSMsgType.TEXT else b""
         error = json.loads(text) if text.startswith(b'{"type":"error"') else {}
         if error.get("status") == RATE_LIMITED:
-            # Each of those under way waits its turn: one who only tries again is sent away.
+            # Each of those under way waits its turn: a user that only tries again is sent away.
             asyncio.get_running_loop().call_later(IN_FLIGHT * error["retry_after_ms"] / 1000, self._ask)
         elif error or text.startswith(b'{"type":"reply"'):
             self.answered += 1
@@ -316,7 +316,7 @@ async def measure_strangers(warm: float, seconds: float) -> Found:
     async with _server(prepare) as (server, pid):
         strangers: list[Stranger] = []
         coming = asyncio.create_task(_keep_pinging(server, strangers))
-        found = await _watch(f"{STRANGERS} strangers who ping", pid, server.folder, strangers, warm, seconds)
+        found = await _watch(f"{STRANGERS} strangers that ping", pid, server.folder, strangers, warm, seconds)
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
         return found
@@ -354,7 +354,7 @@ async def measure_all(sizes: Sizes, warm: float, seconds: float, only: str) -> l
     """Play each load whose name has `only` in it."""
     chosen = [load for load in LOADS if only in load.name]
     found = [await measure(load, sizes, warm, seconds) for load in track(chosen, "loads")]
-    if only in "strangers who ping":
+    if only in "strangers that ping":
         found.append(await measure_strangers(warm, seconds))
     return found
 

@@ -31,7 +31,7 @@ class AllowedOrigins:
         self._folded = {folded(origin) or origin for origin in self.named}
 
     def allows(self, origin: str) -> bool:
-        """Tell whether an origin is named, or one label before a name that begins with `*.`."""
+        """Return whether an origin is named, or one label before a name that begins with `*.`."""
         name = folded(origin)
         return name is not None and (name in self._folded or _FIRST_LABEL.sub("*", name, count=1) in self._folded)
 
@@ -55,7 +55,7 @@ def _without_default_port(origin: str) -> str:
 
 
 def can_be_named(text: str) -> bool:
-    """Tell whether a setting may have this: an origin as a browser writes it, or `https://*.example.com`."""
+    """Return whether a setting may have this: an origin as a browser writes it, or `https://*.example.com`."""
     if _WILDCARD.fullmatch(text) is not None:
         return _without_default_port(text) == text
     return folded(text) == text

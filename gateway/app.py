@@ -88,7 +88,7 @@ def create_app(
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
 
     `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
-    Raises `StartError` if no settings are given and those of the environment are wrong, and `TypeError` if something in
+    Raises `StartError` if no settings are given and the environment's are wrong, and `TypeError` if something in
     the table is no handler.
     """
     if settings is None:

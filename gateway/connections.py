@@ -24,7 +24,7 @@ MAX_RECONNECT_SPREAD_MS = 30_000
 ABUSE_CONNECTIONS = 10
 """What a connection that ends with `rate_abuse` counts as: so its user comes back once a second, not ten times."""
 STRANGERS_FRAMES_PER_SECOND = 100
-"""Pings, pongs, fragments and binary messages of all from an address that have not logged in, who need none."""
+"""Pings, pongs, fragments and binary messages of all connections of an address before the log-in, which need none."""
 STRANGERS = "of strangers"
 WRITE_BURST_SECONDS = 10
 """A user may write at once what may be written in so many seconds."""

@@ -37,7 +37,7 @@ def of_text(text: str) -> float:
 
 
 def of_bytes(size: int) -> float:
-    """Return what so many bytes cost that come from a client, or that all who hear a room are sent."""
+    """Return what so many bytes cost that come from a client, or that go to all listeners of a room."""
     return size / MESSAGE_BYTES
 
 

@@ -1,4 +1,4 @@
-"""The URL of the database: which server, as whom, and how; every parameter means what it means to libpq."""
+"""The URL of the database: which server, which user, and how; every parameter means what it means to libpq."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -95,7 +95,7 @@ class PostgresqlUrl:
 
     @property
     def needs_certificate(self) -> bool:
-        """Whether the server must prove who it is.
+        """Whether the server must prove its name.
 
         The driver has no channel binding. Where the URL requires it, checking the certificate keeps others out of the
         middle just as well.

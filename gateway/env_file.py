@@ -45,7 +45,7 @@ def _read() -> str:
 def _parse(text: str) -> Iterable[Binding]:
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            # The line may hold a secret, so only its number is told.
+            # The line may hold a secret, so the error has only its number.
             raise StartError(f".env, line {_line(binding)}: expected NAME=value, or a comment behind #")
         yield binding
 

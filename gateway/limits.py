@@ -38,7 +38,7 @@ class TokenBucket:
         return (1 - tokens) / self.rate
 
     def spend(self, now: float, cost: float) -> None:
-        """Take `cost` tokens, also those that are not there, which are owed then. Less than 0 gives some back."""
+        """Take `cost` tokens; missing ones are owed. Less than 0 puts some back."""
         tokens = min(self._burst, self._tokens + (now - self._updated) * self.rate)
         self._updated = now
         self._tokens = tokens - cost
@@ -115,7 +115,7 @@ class Allowance:
             bucket.spend(now, cost)
 
     def _undo(self, empty: TokenBucket, now: float, cost: float) -> None:
-        """Give back to the buckets before the empty one."""
+        """Put back what was taken from the buckets before the empty one."""
         for bucket, _ in self._buckets:
             if bucket is empty:
                 return

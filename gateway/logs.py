@@ -141,7 +141,7 @@ def _redact_argument(argument: object) -> object:
 class FoldingHandler(logging.StreamHandler[TextIO]):
     """Writes to standard error. What one client causes again and again is written a few times a minute, then counted.
 
-    DEBUG and TRACE, and uvicorn's access log, are written whole: an operator asks for those lines.
+    DEBUG and TRACE, and uvicorn's access log, are written whole: an operator asks for them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -151,7 +151,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self._tracebacks = Folding(TRACEBACKS_A_MINUTE)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, after what is to be said of those that were left out; or leave it out."""
+        """Write a record, after the numbers of what was left out; or leave it out."""
         now = self._clock()
         for folding in (self._lines, self._tracebacks):
             self._say_left_out(folding.left_out(now))
@@ -198,8 +198,8 @@ class NoVersionComplaint(logging.Filter):
 class NoFloods(logging.Filter):
     """Drops what another line says better, and most lines about clients that do not speak the protocol.
 
-    Of the latter, one of a kind is let through in a second, without its traceback. uvicorn warns of each: whoever wants
-    to could fill the disk.
+    Of the latter, one of a kind is let through in a second, without its traceback. uvicorn warns of each: a
+    client could fill the disk.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Which proxies the gateway believes, and what they say of a client: its address, and whether it uses TLS.
 
 A proxy appends the address that it sees to `X-Forwarded-For`. So the list is read from the right, for as long as the
-addresses are those of trusted proxies: what stands further left is the client's own word. `X-Forwarded-Proto` is read
+addresses are trusted proxies': what stands further left is the client's own word. `X-Forwarded-Proto` is read
 at the same place. This is the application's own business and not its server's, so that it is the same under every one.
 """
 
@@ -28,7 +28,7 @@ MAX_ADDRESS = 64
 
 EXPECTED = (
     "expected addresses or networks of proxies, separated by commas, such as 10.0.0.5 or 10.0.0.0/8, or"
-    f" {UNIX} for those that come over a Unix socket"
+    f" {UNIX} for proxies at a Unix socket"
 )
 
 _MAPPED_BITS = 96
@@ -47,7 +47,7 @@ class TrustedProxies:
         self._warned: set[str] = set()
 
     def trusts(self, host: str) -> bool:
-        """Tell whether connections from an address are those of a proxy, and so of many clients."""
+        """Return whether an address is a proxy's, so that its connections are of many clients."""
         return self._is_trusted(_address(host))
 
     def apply(self, scope: Scope) -> None:

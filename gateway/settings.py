@@ -341,5 +341,5 @@ def warn_of_unknown_names() -> None:
 
 @cache
 def _warn(name: str, nearest: str | None) -> None:
-    hint = f"did you mean {nearest}?" if nearest else "`gateway settings` lists those that are"
+    hint = f"did you mean {nearest}?" if nearest else "`gateway settings` lists all of them"
     logger.warning("%s is not a setting of this version; %s", name, hint)

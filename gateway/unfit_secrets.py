@@ -22,7 +22,7 @@ MAX_WRAPPINGS = 3
 
 
 def is_key_material(secret: bytes) -> bool:
-    """Tell whether this is a public or private key or a certificate, in any of the forms in which keys are passed on.
+    """Return whether this is a public or private key or a certificate, in any of the forms in which keys are passed on.
 
     The bare 32 bytes of an Ed25519 key look like random ones and pass.
     """
@@ -30,7 +30,7 @@ def is_key_material(secret: bytes) -> bool:
 
 
 def is_guessable(secret: str) -> bool:
-    """Tell whether a secret is a sample that many have copied, or is made of few letters, words or repetitions."""
+    """Return whether a secret is a sample that many have copied, or is made of few letters, words or repetitions."""
     folded = secret.strip().lower()
     return (
         folded in _KNOWN

@@ -220,7 +220,7 @@ class GatewayWebSocket(WebSocket):
             return None
         if not isinstance(item, str):
             if item["type"] == "websocket.disconnect":
-                # Servers give a reason with the code of a close frame. Not to be logged: it may be the client's words.
+                # Servers pass a reason with the code of a close frame. Not to be logged: it may be the client's words.
                 self._left = (item["code"], "closed") if "reason" in item else _GONE
                 return None
             if item.get("bytes"):

@@ -45,12 +45,12 @@ class RoomVerbs(Protocol):
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation; to have neither is fine.
 
-        A room whose last owner leaves belongs to the moderator, or else the member, who has been in it for longest. A
+        A room whose last owner leaves belongs to the moderator, or else the member, of longest standing. A
         private room ends with its last member.
         """
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms, and of those that the user is in or invited to."""
+        """Read a page of the public rooms, the user's own and its invitations."""
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Read a page of a room's members."""
@@ -194,7 +194,7 @@ class MsgHandler(ABC, Generic[In, Out]):
     async def run(self) -> None:
         """Answer the message: one reply or one error if it has an id, and errors also if not.
 
-        Nothing is raised but what ends the connection. This is the one place that catches whatever a handler did not
+        Nothing is raised but what ends the connection. This is the one place that catches what a handler did not
         expect: a mistake in one message, in its reply or in its error must not end a connection.
         """
         try:

@@ -88,7 +88,7 @@ class MessageError(Exception):
         return int(HTTPStatus.BAD_REQUEST) if _is_own(self.status) else Status(self.status).http
 
     def body(self) -> ErrorBody:
-        """Return what the client is told; raises `ValueError` for what no client can be told."""
+        """Return the error as it goes to the client; raises `ValueError` for what cannot be sent."""
         return ErrorBody(
             status=int(self.status),
             name=self.name,
@@ -103,7 +103,7 @@ class AppError(MessageError):
     """The base of an application's own errors.
 
     `class SoldOut(AppError): status = 60001` is all that one needs. After `raise SoldOut("no tickets are left")` the
-    client is told 60001, `sold_out`, and the text.
+    client gets 60001, `sold_out`, and the text.
     """
 
     status = OWN_STATUSES.start

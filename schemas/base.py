@@ -15,7 +15,7 @@ MAX_TYPE_LENGTH = 64
 class Wire(BaseModel):
     """Whatever is sent or received: immutable, without implicit conversions, refusing unknown keys."""
 
-    # No NaN becomes a null unnoticed: whoever encodes a model as a frame refuses it.
+    # No NaN becomes a null unnoticed: the encoder of frames refuses it.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
@@ -62,7 +62,7 @@ class Event(Wire):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Raise `TypeError` for a `type` that no client could tell events by."""
+        """Raise `TypeError` for a `type` that no client could know events by."""
         super().__pydantic_init_subclass__(**options)
         kind = getattr(cls, "type", "an_event_without_one")
         if not isinstance(kind, str) or not re.fullmatch(_EVENT_TYPE, kind) or kind in _ANSWERS:

@@ -45,7 +45,7 @@ def own_origin(connection: HTTPConnection) -> str | None:
 
 
 def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: FoldedLog) -> None:
-    """Tell the operator which page was refused, and the line that would let it in."""
+    """Log which page was refused, and the line that would let it in."""
     line = allowed.line_to_add(origin)
     log.write(
         "refused a page of the origin %.200a; the gateway's own is %s; %s",

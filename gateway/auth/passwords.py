@@ -32,7 +32,7 @@ _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 
 
 def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
-    """Say why a hash cannot be brought along, or None; it is not told back, as it may be a password.
+    """Return why a hash cannot be imported, or None. The reason never quotes it, as it may be a password.
 
     One that costs more than ours would show by its time that there is such a user.
     """
@@ -45,7 +45,7 @@ def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
 
 
 def may_be_password(password: str) -> bool:
-    """Tell whether any user can have this password: only then a stored hash can be of it."""
+    """Return whether any user can have this password: only then a stored hash can be of it."""
     return password_problem(password, least=0) is None
 
 
@@ -53,7 +53,7 @@ class Passwords:
     """Hashes and verifies passwords.
 
     New hashes are `bcrypt_sha256`, which has no cut at 72 bytes. Plain `bcrypt` hashes, brought along from
-    elsewhere, are accepted, and `verify` gives a new hash to store in their place, as for one of another cost.
+    elsewhere, are accepted, and `verify` returns a new hash to store in their place, as for one of another cost.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -119,7 +119,7 @@ class Passwords:
         return right, new_hash
 
     def _make_up_for(self, hashed: str) -> None:
-        """Take the time that a hash of our own cost would have taken: a quick no tells that there is such a user.
+        """Take the time that a hash of our own cost would have taken: a quick no shows that there is such a user.
 
         Each step of the cost doubles the work, so what is missing is one hash of each cost from there on.
         """

@@ -119,7 +119,7 @@ class PublishedKeys:
 def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
     """Return the keys that we can use, or raise `NoAnswer` for a document that has no list of keys.
 
-    The others are passed over (RFC 7517 §5): weak ones, secrets, those for encryption, and kinds that jose lacks. None
+    The others are passed over (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds that jose lacks. None
     that we can use is an answer as well: an issuer that has been broken into withdraws all that it had.
     """
     published = document.get("keys")

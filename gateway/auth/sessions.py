@@ -123,7 +123,7 @@ class Sessions:
 
         The access token allows what the session does, or `asked` of it. Raises `InvalidScope` if that is more or
         nothing, and `RateLimited` for too many refreshes of this session, in which cases nothing is spent. Raises
-        `AuthenticationFailed` for whatever else is wrong.
+        `AuthenticationFailed` for anything else that is wrong.
         """
         token = refresh_tokens.parse(text)
         login = await self._of(token)

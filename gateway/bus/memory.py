@@ -26,7 +26,7 @@ class MemoryBus:
         return False
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Begin to give events to `receive`, revocations to `revoke`, and to `missed` what `receive` has failed at."""
+        """Begin to pass events to `receive`, revocations to `revoke`, and to `missed` what `receive` has failed at."""
         self._receive = receive
         self._revoke = revoke
         self._missed = missed

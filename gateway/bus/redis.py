@@ -355,7 +355,7 @@ class RedisBus:
                 self._reject(rejected.reason, room)
 
     def _give(self, said: BusEvent | Revoked) -> int:
-        """Give something to this node, and return how many got it. The bus outlives whatever one message does."""
+        """Deliver something on this node, and return how many got it. No message can end the bus."""
         try:
             if isinstance(said, Revoked):
                 if self._revoke is not None:

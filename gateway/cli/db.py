@@ -84,7 +84,7 @@ def restore(
     typer.echo(f" {renewed.sessions} sessions have ended")
     if kept is not None:
         typer.echo(f"the database that was there before is {kept}")
-    typer.echo("passwords, disabled users and scopes are those of the backup; audit.log has what has changed since")
+    typer.echo("passwords, disabled users and scopes are the backup's; audit.log has what has changed since")
 
 
 _DUMP = "use pg_dump, or PITR, for a backup of PostgreSQL, and `gateway db restore` without a file after restoring it"

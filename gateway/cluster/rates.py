@@ -71,7 +71,7 @@ class _SharedBucket(TokenBucket):
         return wait
 
     def spend(self, now: float, cost: float) -> None:
-        """Take `cost` tokens, also those that are not there."""
+        """Take `cost` tokens; missing ones are owed."""
         super().spend(now, cost)
         self._note(cost)
 

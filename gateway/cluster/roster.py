@@ -21,7 +21,7 @@ There = Literal["online", "away"]
 """How a user looks who is there."""
 
 News = Callable[[str, str, There | Literal["offline"]], None]
-"""Takes the news for a room, of a user, that the user now looks so there. It raises nothing, as many may be told."""
+"""Takes the news for a room, of a user, that the user now looks so there. It never raises, as other rooms wait."""
 
 _USER = re.compile(r"([0-9]{1,9}) (online|away)")
 

@@ -192,7 +192,7 @@ async function comeBack(why) {
   }
 }
 
-/** Get a new access token for all that follows; gives what is wrong, or nothing. */
+/** Get a new access token for all that follows; returns the refusal, or nothing. */
 async function renewToken() {
   const token = await credential.renew().catch(asRefusal);
   if (token instanceof Refusal) return token;

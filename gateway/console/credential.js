@@ -35,7 +35,7 @@ export class Credential {
     if (token) this.#known.add(token);
   }
 
-  /** Get a new access token; whoever asks meanwhile gets the same. Throws `Refusal` if there is no way to one. */
+  /** Get a new access token; calls made meanwhile get the same. Throws `Refusal` if there is no way to one. */
   renew() {
     this.#renewal ??= this.#renew(this.#login).finally(() => (this.#renewal = null));
     return this.#renewal;
@@ -84,7 +84,7 @@ export class Credential {
   }
 }
 
-/** Post something, and give the answer. A failure that may pass is `retryable`. */
+/** Post something, and return the answer. A failure that may pass is `retryable`. */
 export async function post(path, body, headers, options = {}) {
   const response = await fetch(path, { method: "POST", headers, body, ...options }).catch(() => {
     throw new Refusal({ message: "the gateway cannot be reached", retryable: true });
@@ -98,7 +98,7 @@ export async function post(path, body, headers, options = {}) {
   return answer;
 }
 
-/** Wait; the return of the network ends it, as one who wakes a laptop up does not like to wait. */
+/** Wait; the return of the network ends it, as a user that wakes a laptop up does not like to wait. */
 function pause(milliseconds) {
   if (milliseconds <= 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -18,7 +18,7 @@ export class Members {
     this.#list = list;
   }
 
-  /** How many are known to be there; null where not everybody is listed. */
+  /** How many are known to be there; null where not all are listed. */
   get here() {
     return this.#isWhole ? this.#here : null;
   }

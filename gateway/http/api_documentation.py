@@ -1,6 +1,6 @@
 """The API's documentation at `/docs` and `/redoc`, which needs nothing from the internet.
 
-The scripts are those of the package fastapi-offline; the pages are our own, since FastAPI's have a script within them,
+The scripts come from the package fastapi-offline; the pages are our own, since FastAPI's have a script within them,
 which a strict policy forbids.
 """
 

@@ -1,4 +1,4 @@
-"""Which pages may read the answers of the HTTP API (CORS): those that may open a WebSocket, by the same list."""
+"""Which pages may read the answers of the HTTP API (CORS): the same as may open a WebSocket."""
 
 from collections.abc import Awaitable
 
@@ -35,7 +35,7 @@ class PageAccess(CORSMiddleware):
         return super().__call__(scope, receive, send)
 
     def is_allowed_origin(self, origin: str) -> bool:
-        """Tell whether a page of this origin may read the answer."""
+        """Return whether a page of this origin may read the answer."""
         return self._origins.allows(origin)
 
     def _note(self, request: HTTPConnection) -> None:
@@ -43,7 +43,7 @@ class PageAccess(CORSMiddleware):
         if origin is None or self._origins.allows(origin):
             return
         own = own_origin(request)
-        # Of the gateway's own page, whatever ends TLS: that needs no CORS.
+        # The gateway's own page needs no CORS, wherever TLS ends.
         if own is None or _place(folded(origin)) != _place(own):
             log_refusal(origin, own, self._origins, self._log)
 

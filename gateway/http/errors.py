@@ -65,7 +65,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     """
     close = close_of(error)
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
-    with suppress(WebSocketDisconnect):  # there may be nobody to be told any more
+    with suppress(WebSocketDisconnect):  # the client may be gone
         await _refuse_handshake(ws, error, close)
 
 
@@ -116,7 +116,7 @@ async def http_exception(connection: HTTPConnection, error: Exception) -> Respon
 
 
 def _methods_of(request: Request) -> list[str]:
-    """List the methods of a path, which may be those of several routes (RFC 9110 §10.2.1); Starlette lists one's."""
+    """List the methods of a path, of all its routes (RFC 9110 §10.2.1); Starlette lists those of one."""
     scope = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
     routes: list[BaseRoute] = request.app.routes
     return [
@@ -144,7 +144,7 @@ async def _unexpected(_: HTTPConnection, error: Exception) -> Response:
 
 
 async def _gone(_: HTTPConnection, __: Exception) -> Response:
-    """Answer nobody: the client went away before its body had come, which is no error of ours."""
+    """Return no answer: the client went away before its body had come, which is no error of ours."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 

@@ -18,7 +18,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 class FormRequest(Request):
-    """A request whose urlencoded form is read as UTF-8, whatever `charset` its content type has (URL standard)."""
+    """A request whose urlencoded form is read as UTF-8, and never by its `charset` (URL standard)."""
 
     async def form(self, **limits: Any) -> FormData:  # type: ignore[override]  # awaited by FastAPI, and nothing else
         """Read the form. Raises `HTTPException` for one that is no text, or has too many fields."""

@@ -18,9 +18,9 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 class RequestContext:
     """Gives each request and each WebSocket an id, in its log lines and its answer, and the path of the proxy.
 
-    A request keeps the `X-Request-ID` that it came with if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that nobody writes
-    into our log with it. The id of a WebSocket is always our own, as it is an address of the connection: no client may
-    choose that of another. Log lines have both.
+    A request keeps the `X-Request-ID` that it came with if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that no client
+    writes into our log with it. The id of a WebSocket is always our own, as it is an address of the connection: no
+    client may choose another's. Log lines have both.
     """
 
     def __init__(self, app: ASGIApp, root_path: str = "") -> None:

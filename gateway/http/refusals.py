@@ -24,7 +24,7 @@ _OAUTH = frozenset({400, 401, 415, 422})
 
 
 def refusals(*statuses: int, oauth: bool = False) -> Responses:
-    """Describe refusals; with `oauth`, those that RFC 6749 has words for may have these as well."""
+    """Describe refusals; with `oauth`, some have the words of RFC 6749 as well."""
     return {status: _described(status, oauth=oauth and status in _OAUTH) for status in statuses}
 
 

@@ -14,7 +14,7 @@ from gateway.services import services_of
 from handlers.errors import RateLimited
 
 ALWAYS_ANSWERED = "/healthz"
-"""Whoever watches the process must not take it for dead, since others at the same address ask too much."""
+"""A monitor must not take the process for dead because other clients at its address ask too much."""
 
 MAX_HELD = 64
 """Refusals for one address that are held back at a time."""

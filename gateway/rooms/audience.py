@@ -232,7 +232,7 @@ def give_one(event: BusEvent, hearer: Hearer) -> None:
 
 
 def give_frame(frame: Frame, hearer: Hearer) -> None:
-    """Give a frame to one of many. If that raises, the hearer is cut off."""
+    """Deliver a frame to one of many. If that raises, the hearer is cut off."""
     try:
         hearer.deliver(frame)
     except Exception as fault:

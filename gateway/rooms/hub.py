@@ -324,7 +324,7 @@ class Hub:
                 names, self._missed = self._missed, set()
                 try:
                     await self.look(names)
-                except Exception as fault:  # the next look must come, whatever this one met
+                except Exception as fault:  # the next look must come all the same
                     if not isinstance(fault, Unavailable):
                         faults.note("rooms", fault)
                     self._missed |= names

@@ -81,6 +81,6 @@ class LastSeen:
                 self._waiting = gathered | self._waiting
                 self._more.set()
                 return False
-            except Exception as fault:  # the writer must outlive whatever some users do to it
+            except Exception as fault:  # the writer must outlive what some users do to it
                 faults.note("last_seen", fault)
         return True

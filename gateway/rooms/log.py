@@ -80,7 +80,7 @@ class Log:
     async def _commit_some(self, batch: list[Waiting]) -> None:
         try:
             await self._commit(batch)
-        except Exception as fault:  # the writer must outlive it, and nobody must wait for ever
+        except Exception as fault:  # the writer must outlive it, and no sender must wait for ever
             faults.note("writes", fault)
             for _, future in batch:
                 _settle(future, fault)

@@ -25,7 +25,7 @@ async def missed_since(
     limit: int | None = None,
     max_bytes: int | None = None,
 ) -> list[MessageRow] | Reason:
-    """Read what changed in a room's log after a position, in order; or say why that cannot be told.
+    """Read what changed in a room's log after a position, in order; or return the reason why that is not possible.
 
     After messages that say `max_bytes` together, no more are read: the caller must not take that for all of them.
     """

@@ -1,4 +1,4 @@
-"""Removing what deleted rooms leave behind, a little at a time: nobody waits for a huge room to go."""
+"""Removing what deleted rooms leave behind, a little at a time: no other room waits for a huge one to go."""
 
 import asyncio
 import time

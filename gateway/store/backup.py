@@ -35,7 +35,7 @@ def back_up(database: Path, file: Path, *, replace: bool) -> None:
 
 
 def restore(backup: Path, database: Path, change: Callable[[Path], Result]) -> tuple[Result, Path | None]:
-    """Put a copy of a backup in the place of a database that nobody uses, after `change` was made to it.
+    """Put a copy of a backup in the place of a database that is not in use, after `change` was made to it.
 
     Returns what `change` does, and where the database is that was there before. Raises `StartError`, and has then
     changed nothing.
@@ -132,7 +132,7 @@ def _take_in_log(database: Path) -> None:
 
 
 def _link(file: Path, name: Path) -> None:
-    """Give a file a further name, which must be free."""
+    """Link a file to a further name, which must be free."""
     try:
         os.link(file, name)
     except FileExistsError:

@@ -39,7 +39,7 @@ class SqliteWriter:
     """Transactions of SQLite in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
 
     def __init__(self, engine: Engine, files: OpenFiles) -> None:
-        """`engine` gives the same connection every time, to `files`."""
+        """`engine` returns the same connection every time, to `files`."""
         self._engine = engine
         self._files = files
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")

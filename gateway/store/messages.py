@@ -106,7 +106,7 @@ async def page(
 async def changed_since(
     connection: AsyncConnection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
 ) -> list[MessageRow]:
-    """Read the messages whose last event came after an offset, in the order of those events; `max_bytes` as `page`."""
+    """Read the messages whose last event came after an offset, in the order of these events; `max_bytes` as `page`."""
     where = [messages.c.room_id == room_id, messages.c.changed > offset]
     return await _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
 

@@ -24,7 +24,7 @@ class OpenFiles:
         self._opened = {name: _identity(name) for name in names if os.path.exists(name)}
 
     def check(self) -> None:
-        """Raise `sqlite3.OperationalError` if the files that are open are not those at their paths."""
+        """Raise `sqlite3.OperationalError` if other files are at the paths of the open ones."""
         for name, opened in self._opened.items():
             try:
                 found = _identity(name)

@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: which host, over which TLS, directly or through a pooler; and when to open them anew.
 
-A pooler such as PgBouncer refuses start-up parameters that it does not know. In transaction mode it also gives each
-transaction another connection to the server. So nothing may be left on one: no setting, and no prepared statement.
+A pooler such as PgBouncer refuses start-up parameters that it does not know. In transaction mode, each
+transaction may have another connection to the server. So nothing may be left on one, neither a setting nor a prepared
+statement.
 """
 
 import os
@@ -73,7 +74,7 @@ class Postgresql:
     def renew(self, *, at_once: bool = False, after_write: bool = False) -> None:
         """Have all connections of now be replaced before they are used again, unless that was done just before.
 
-        After a failover the old ones may lead to a server that takes no writes any more, or to nobody. `after_write`
+        After a failover the old ones may lead to a server that takes no writes any more, or to none. `after_write`
         says that a write has failed: the next one gets a new connection in any case.
         """
         now = time.monotonic()

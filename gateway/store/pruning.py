@@ -21,7 +21,7 @@ def rooms_after(connection: Connection, room_id: int, limit: int) -> list[int]:
 
 
 def too_many(connection: Connection, room_id: int, keep: int | None) -> int:
-    """Return the highest `changed` of those that are more than `keep`; 0 if none are. Later on it is no lower."""
+    """Return the highest `changed` of the messages beyond `keep`; 0 if there are none. Later on it is no lower."""
     if keep is None:
         return 0
     query = select(messages.c.changed).where(messages.c.room_id == room_id).order_by(messages.c.changed.desc())
@@ -54,7 +54,7 @@ def prune(connection: Connection, room_id: int, *, before: int | None, too_many:
 
 
 KEYS: tuple[Column[Any], ...] = (invitations.c.user_id, memberships.c.user_id, messages.c.offset)
-"""What tells the rows of one room apart, in each table where a deleted one leaves some."""
+"""The key of the rows of one room, in each table where a deleted one leaves some."""
 
 
 def removed_rooms(connection: Connection) -> list[int]:
@@ -64,7 +64,7 @@ def removed_rooms(connection: Connection) -> list[int]:
 
 
 def remove_rows(room_id: int, key: Column[Any], after: Any, connection: Connection, limit: int) -> Any:
-    """Remove up to `limit` rows of a deleted room, those after a key; returns the last key, or None at the end."""
+    """Remove up to `limit` rows of a deleted room after a key; returns the last key, or None at the end."""
     # The lock keeps another node away that removes the same.
     locked = select(rooms.c.id).where(rooms.c.id == room_id, rooms.c.removed_at.is_not(None)).with_for_update()
     if connection.execute(locked).one_or_none() is None:

@@ -1,7 +1,7 @@
-"""What a database needs that has been set back to an earlier state: all that it has given out since is of another time.
+"""What a database needs that was set back to an earlier state: clients know a later one.
 
-Offsets that it gives out from now on have been given out before. So each room's log goes on under another epoch: a
-client that resumes is told `epoch_changed`, and no `id` stands for two messages. Sessions that were ended after that
+The next offsets have been used before. So each room's log goes on under another epoch: a client that resumes gets
+`epoch_changed`, and no `id` stands for two messages. Sessions that were ended after that
 state would live again, so all of them end.
 """
 
@@ -22,7 +22,7 @@ class Renewed:
 
 
 def renew(connection: Connection, now: int, *, keep_sessions: bool) -> Renewed:
-    """Give every room a new epoch, and end all sessions unless they are to be kept. The caller owns the transaction."""
+    """Set a new epoch for every room, and end all sessions unless these are kept. The caller owns the transaction."""
     # Random, as the epoch of a new room, and with the number of the room no other's.
     epoch = literal(f"{secrets.token_urlsafe(6)}-") + cast(rooms.c.id, Text())
     renewed = connection.execute(update(rooms).values(epoch=epoch)).rowcount

@@ -41,7 +41,7 @@ REMOVED = "~"
 """How the names of rooms begin that have been deleted; no name on the wire does."""
 
 MAX_UNREAD = 1000
-"""In so many of a log's newest offsets, unread messages are counted: with more of them, nobody reads the number."""
+"""In so many of a log's newest offsets, unread messages are counted: with more of them, no person reads the number."""
 
 
 _ME, _CURSOR, _MOST = (
@@ -79,7 +79,7 @@ class RoomRow:
     stored_bytes: int = 0
     """What its messages take up."""
     left_by: str | None = None
-    """The id of the user who left it without members, and for whom it counts as owned until another user joins."""
+    """The id of the user that left it without members; it counts as this user's own until another joins."""
     removed_at: int | None = None
     role: Role | None = None
     invited: bool = False
@@ -109,7 +109,7 @@ class RoomRow:
 
     @property
     def hidden(self) -> bool:
-        """Whether the asking user may not use it: a private room does not exist for those who are not in it."""
+        """Whether the asking user may not use it: a private room does not exist for users outside it."""
         return self.private and self.role is None
 
     @property
@@ -118,7 +118,7 @@ class RoomRow:
         return self.hidden and not self.invited
 
     def offered(self) -> Room:
-        """Return what a user is shown who is invited."""
+        """Return what an invited user sees of it."""
         return replace(self, role=None, invited=True, unread=None).shown()
 
 
@@ -219,7 +219,7 @@ async def of_member(connection: AsyncConnection, name: str, user_id: str, *, loc
 async def page(
     connection: AsyncConnection, user_id: str, *, cursor: str | None, limit: int
 ) -> tuple[list[RoomRow], str | None]:
-    """List public rooms and those that the user is in or invited to by name, after `cursor`.
+    """List public rooms, the user's own and its invitations by name, after `cursor`.
 
     Returns the cursor of the next page, too.
     """
@@ -231,7 +231,7 @@ async def page(
 
 @cache
 def _page(database: str) -> Select[Any]:
-    """Read the first rooms of each kind along its index, whatever other rooms there are, and the first of all these."""
+    """Read the first rooms of each kind along its index, and no others, and return the first of all these."""
     # In the words of the index's condition, or the index is not used.
     public = select(rooms.c.id, rooms.c.name).where(text("NOT rooms.private"), rooms.c.name > _CURSOR)
     # Of rooms that have been deleted, memberships and invitations stay for a while.
@@ -274,7 +274,7 @@ def _is_deleted(database: str) -> ColumnElement[bool]:
 
 
 async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
-    """Make a user a member, for whom all that was said so far is read. An invitation has come to its end by that."""
+    """Make a user a member, with all that was said so far read. This ends an invitation."""
     await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {
         "room_id": room.id,
@@ -357,7 +357,7 @@ async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, r
 
 
 async def count_owned(connection: AsyncConnection, user_id: str, limit: int) -> int:
-    """Count the rooms that a user owns, and those that the user left without members, up to a limit."""
+    """Count the rooms that a user owns or has left without members, up to a limit."""
     left = select(rooms.c.id).where(rooms.c.left_by == user_id).limit(limit).subquery()
     abandoned: int = (await connection.execute(select(func.count()).select_from(left))).scalar_one()
     return min(limit, abandoned + await count_of_user(connection, user_id, limit, "owner"))
@@ -369,9 +369,9 @@ async def note_left_by(connection: AsyncConnection, room_id: int, user_id: str |
 
 
 async def heir(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
-    """Return the id and name of the member who is to own a room without an owner; None if it has no members.
+    """Return the id and name of the member that is to own a room without an owner; None if it has no members.
 
-    The longest-standing moderator comes first, then the longest-standing member, and those who are disabled last.
+    The longest-standing moderator comes first, then the longest-standing member, and disabled users last.
     """
     for disabled in (False, True):
         for role in ("moderator", "member"):
@@ -417,10 +417,10 @@ async def change(connection: AsyncConnection, room: RoomRow, *, title: str | Non
 
 
 async def remove(connection: AsyncConnection, room_id: int, now: int) -> None:
-    """End a room: nobody finds it any more, and its name is free.
+    """End a room: it cannot be found any more, and its name is free.
 
     Its memberships, invitations and messages stay until `pruning` has removed them, bit by bit. So a query that does
-    not find its rooms by name must leave out those that have `removed_at`.
+    not find its rooms by name must leave out rooms with `removed_at`.
     """
     values = {"name": f"{REMOVED}{room_id}", "private": True, "left_by": None, "removed_at": now}
     await connection.execute(update(rooms).where(rooms.c.id == room_id).values(values))

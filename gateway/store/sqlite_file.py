@@ -1,4 +1,4 @@
-"""The file of a SQLite database: where it is, who may read it, and whether it is the gateway's.
+"""The file of a SQLite database: where it is, which accounts may read it, and whether it is the gateway's.
 
 The file is never opened but by SQLite. POSIX locks belong to a process and a file: closing any other descriptor of the
 file would take the locks of SQLite away (https://sqlite.org/howtocorrupt.html, section 2.2).

@@ -97,7 +97,7 @@ rooms = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("departures", BigInteger, nullable=False, server_default="0"),  # how many memberships have ended
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the room's messages take up
-    Column("left_by", ForeignKey("users.id")),  # the user who was its last member
+    Column("left_by", ForeignKey("users.id")),  # the user that was its last member
     Column("removed_at", BigInteger),  # of one that has been deleted, until the last of what was said in it is gone
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),

@@ -143,7 +143,7 @@ def _columns(connection: Connection) -> Columns:
 _COLUMNS = {
     "sqlite": """
         SELECT lower(kept.name), info.name FROM sqlite_master AS kept JOIN pragma_table_info(kept.name) AS info
-        WHERE lower(kept.name) IN :names""",  # SQLite does not tell `Rooms` from `rooms`
+        WHERE lower(kept.name) IN :names""",  # for SQLite, `Rooms` is `rooms`
     "postgresql": """
         SELECT kept.relname, info.attname FROM pg_class AS kept JOIN pg_attribute AS info ON info.attrelid = kept.oid
         WHERE kept.relname IN :names AND pg_table_is_visible(kept.oid) AND info.attnum > 0 AND NOT info.attisdropped""",

@@ -8,7 +8,7 @@ PROBE_SECONDS = 2
 """How long a probe may take before the store counts as down. It goes on, and another one waits for its end."""
 
 FRESH_SECONDS = 1
-"""For how long an answer holds: however often anybody asks, there is at most one probe in this time."""
+"""For how long an answer holds: there is at most one probe in this time."""
 
 
 class WriteHealth:
@@ -39,7 +39,7 @@ class WriteHealth:
         return self.takes_writes
 
     async def close(self) -> None:
-        """Give a probe up that still runs."""
+        """Cancel a probe that still runs."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait({self._probing})

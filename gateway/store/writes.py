@@ -122,7 +122,7 @@ Outcome = Written | MessageError
 
 
 def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Plan[list[Outcome]]:
-    """Make changes in the order given, and give the outcome of each. Nothing is durable before the commit.
+    """Make changes in the order given, and return the outcome of each. Nothing is durable before the commit.
 
     Raises `QuotaExceeded` if another node has used up what a user had left meanwhile: then no change is made.
     """

@@ -2,7 +2,7 @@
 
 Control frames, fragments and binary messages cost ten times what a whole text costs, and uvicorn takes any number of
 them, as fast as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far
-more than any client needs; whoever sends more is told `rate_abuse` and closed. The application may add limits that many
+more than any client needs; one that sends more is closed with `rate_abuse`. The application may add limits that many
 connections share: the scope's `extensions` offer the `Allowance` as `gateway.frames`.
 
 What the library answers to a bad handshake quotes it, tokens included; here it is told what is wrong in other words.

@@ -91,7 +91,7 @@ def _bounds(wire: bytes, start: int) -> tuple[int, int]:
 
 
 def json(value: object) -> bytes:
-    """Encode what a frame carries. Raises `ValueError` for None and whatever is no JSON, such as NaN."""
+    """Encode what a frame carries. Raises `ValueError` for None and for what is no JSON, such as NaN."""
     if value is None:
         raise ValueError("expected data to encode, got None; `Empty()` stands for none")
     encoded = to_json(value, exclude_none=True)

@@ -7,9 +7,9 @@ seconds after the connection was made, or after its first byte on a connection t
 
 A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
 
-Where a message ends is a matter of security: whatever a proxy takes for a body must never be parsed as a request, or
+Where a message ends is a matter of security: what a proxy takes for a body must never be parsed as a request, or
 the answers that follow go to other clients. httptools takes each request with `Connection: Upgrade` to end at its head,
-whatever body it has. Here a request that offers anything but a WebSocket is parsed again without its offer, which
+and not after its body. Here a request that offers anything but a WebSocket is parsed again without its offer, which
 a server may ignore (RFC 9110 §7.8). What cannot be framed without doubt is refused, and the connection closed.
 """
 
@@ -76,7 +76,7 @@ class Deadlines:
     """
 
     def __init__(self, seconds: float, close: "Callable[[GuardedHttpProtocol], bool]", what: str) -> None:
-        """`close` closes one that is late, and tells whether it had to; `what` words in the log what was not done."""
+        """`close` closes one that is late, and returns whether it had to; `what` words in the log what was not done."""
         self._seconds = seconds
         self._close = close
         self._what = what
@@ -126,7 +126,7 @@ class Handshakes:
         *,
         is_proxy: Callable[[str], bool] | None = None,
     ) -> None:
-        """`max_per_address` bounds those of one address; 0 for any number, as a proxy may have in any case.
+        """`max_per_address` bounds the connections of one address; 0 for any number, as a proxy may have in any case.
 
         `max_connections` bounds all, for good.
         """
@@ -138,7 +138,7 @@ class Handshakes:
         self._of_address: Counter[str] = Counter()
 
     def admit(self, protocol: "GuardedHttpProtocol") -> bool:
-        """Count a connection until `release`; tells whether its address may have one more."""
+        """Count a connection until `release`; returns whether its address may have one more."""
         address = protocol.address
         if 0 < self._max_per_address <= self._of_address[address] and not self._is_of_proxy(protocol):
             return False
@@ -164,7 +164,7 @@ def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
 
 def _cut_off(protocol: "GuardedHttpProtocol") -> bool:
     if not protocol.transport.get_write_buffer_size():
-        return False  # it has read all meanwhile, which nothing tells us of
+        return False  # it has read all meanwhile, which no event shows
     protocol.transport.abort()
     return True
 
@@ -203,7 +203,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End. An answer that is under way, and those that wait for it, go nowhere.
+        """End. The answer that is under way is dropped, and so are the ones that wait for it.
 
         uvicorn 0.54 only knows of the last request, and would write the answer to one before it into a dead socket.
         """
@@ -280,7 +280,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
-        """Tell whether a request that offers an upgrade offers a WebSocket, and nothing else."""
+        """Return whether a request that offers an upgrade offers a WebSocket, and nothing else."""
         # An offer in HTTP/1.0 is to be ignored (RFC 9110 §7.8).
         return self.parser.get_http_version() == "1.1" and _upgrades(self.headers) == [b"websocket"]
 
@@ -368,7 +368,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()  # who does not read would keep it open
 
     def _may_answer(self) -> bool:
-        """Tell whether the next answer is due to the request that is being read."""
+        """Return whether the next answer is due to the request that is being read."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
             return True
@@ -380,7 +380,7 @@ def _upgrades(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
 
 
 def _has_unknown_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a body is in a coding that we cannot undo, although the parser knows where it ends."""
+    """Return whether a body is in a coding that we cannot undo, although the parser knows where it ends."""
     return any(name == b"transfer-encoding" and value.strip(b" \t").lower() != b"chunked" for name, value in headers)
 
 

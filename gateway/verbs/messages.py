@@ -87,7 +87,7 @@ class SessionMessages:
     def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
         """Return a body as it will be read again, and how many bytes are said.
 
-        Raises `ValueError` for what would break whoever reads it.
+        Raises `ValueError` for what would break its readers.
         What comes from a client has been checked. A handler of an application's own may say anything.
         """
         if (text is None) == (body is None) or len(text or "") > MAX_TEXT:

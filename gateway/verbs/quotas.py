@@ -1,6 +1,6 @@
 """How many rooms and invitations one user, and one room, may have.
 
-They are counted in the transaction that adds one, with the users locked whom it concerns: so none can be added between.
+They are counted in the transaction that adds one, with its users locked: so none can be added between.
 No count goes further than the quota.
 """
 
@@ -55,7 +55,7 @@ async def check_inviting(
 
 
 def _worded(invitation: tuple[str, str] | None) -> str:
-    """Word which invitation to take back, and how: a direct room is left, as nobody is kicked there."""
+    """Return which invitation to take back, and how: a direct room is left, as it has no kicks."""
     user, room = invitation or ("", "")
     how = "`room.leave`" if room.startswith(DIRECT) else "`room.kick`"
     return f"that of `{user}` to `{room}` with {how}"

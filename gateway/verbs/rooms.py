@@ -67,7 +67,7 @@ class SessionRooms:
             await self._tell(room, RoomRole(room=room, user=heir, role="owner"))
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms, and of those that the user is in or invited to."""
+        """Read a page of the public rooms, the user's own and its invitations."""
         async with self._services.database.read() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
@@ -205,7 +205,7 @@ class SessionRooms:
         return user
 
     async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, users.UserRow | None]:
-        """Find or make the direct room with another, and enter it; returns it as it was, and who was invited."""
+        """Find or make the direct room with another, and enter it; returns it as it was, and the invited user."""
         now = milliseconds(self._services.clock)
         async with self._services.database.write() as connection:
             other = await self._other(connection, name, "a direct room is for two; name another user")
@@ -235,7 +235,7 @@ class SessionRooms:
     async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None]:
         """Make the user a member no more, and invited no more.
 
-        Returns how many memberships of the room have ended by now, and the name of the member who owns it from now on,
+        Returns how many memberships of the room have ended by now, and the name of the member that owns it from now on,
         if that is another.
         """
         if room.role is None:
@@ -248,9 +248,9 @@ class SessionRooms:
         return departures, await self._pass_on(connection, room) if room.role == "owner" else None
 
     async def _leave_empty(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
-        """Remove a room that nobody is in any more, or keep it for the user who joins or opens it next."""
+        """Remove a room without members, or keep it for the user that joins or opens it next."""
         if room.offset == 0 or (room.private and not room.direct):
-            # Nothing has been said, or nobody is left to let anybody in: only the name would be lost to all.
+            # Nothing has been said, or no member is left to invite others: only the name would be lost to all.
             await rooms.remove(connection, room.id, milliseconds(self._services.clock))
         elif room.direct:
             # The other finds the room with `direct.open`, and what was asked is taken back by leaving.

@@ -16,9 +16,9 @@ class RoomJoined(Event):
 
 
 class RoomLeft(Event):
-    """A user's membership of a room ended; `by` somebody, if it was not the user's own doing.
+    """A user's membership of a room ended, by the user's own doing or `by` another user's.
 
-    Of an invitation that ended, the invited user's connections are told in the same way.
+    Of an invitation that ended, the invited user's connections get the same event.
     """
 
     type: ClassVar[str] = "room.left"
@@ -29,7 +29,7 @@ class RoomLeft(Event):
 
 
 class RoomInvited(Event):
-    """Another user asks this one to join a room; told on all the user's connections."""
+    """Another user asks this one to join a room; sent to all the user's connections."""
 
     type: ClassVar[str] = "room.invited"
 

@@ -16,7 +16,7 @@ Role = Literal["owner", "moderator", "member"]
 class Room(Wire):
     """A room. Its log has an `epoch`, made with it, and has reached `offset`.
 
-    `role` and `unread` are for its members, `invited` is for a user who is invited to it.
+    `role` and `unread` are for its members, `invited` is for an invited user.
     """
 
     name: str
@@ -106,7 +106,7 @@ class LeaveRoom(Wire):
 
 
 class ListRooms(Wire):
-    """Public rooms, and those that the user is in or invited to, by name.
+    """Public rooms, the user's own and its invitations, by name.
 
     `cursor` is the `next_cursor` of the page before.
     """

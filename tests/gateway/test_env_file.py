@@ -68,7 +68,7 @@ def test_a_slip_in_the_file_is_named_with_what_was_meant(tmp_path: Path, caplog:
     said = warnings(caplog)
     assert said == [
         "GATEWAY_ENVIROMENT is not a setting of this version; did you mean GATEWAY_ENVIRONMENT?",
-        "GATEWAY_X is not a setting of this version; `gateway settings` lists those that are",
+        "GATEWAY_X is not a setting of this version; `gateway settings` lists all of them",
         "GATWAY_JOIN_RATE is not a setting of this version; did you mean GATEWAY_JOIN_RATE?",
     ]
     assert load_settings().join_rate == 2
