@@ -1,16 +1,59 @@
 """The command `gateway`."""
 
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from typing import Annotated
+from pkgutil import resolve_name
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from gateway.cli import chat, db, keys, run, settings, token, users
 from gateway.startup import StartError
+
+COMMANDS = {
+    "serve": "gateway.cli.run:serve",
+    "dev": "gateway.cli.run:dev",
+    "settings": "gateway.cli.settings:settings",
+    "token": "gateway.cli.token:token",
+    "chat": "gateway.cli.chat:chat",
+    "users": "gateway.cli.users:app",
+    "keys": "gateway.cli.keys:app",
+    "db": "gateway.cli.db:app",
+}
+"""The commands in the order of the help, and where each one is: a function, or a group of commands."""
+
+
+class _Commands(Mapping[str, Any]):
+    """Import each command when it is asked for, since importing all of them takes longer than most commands."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = resolve_name(COMMANDS[name])
+        holder = typer.Typer()
+        if isinstance(found, typer.Typer):
+            holder.add_typer(found, name=name)
+        else:
+            holder.command(name)(found)
+        return get_group(holder).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Gateway(TyperGroup):
+    """Hold the commands of the table above."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"commands": _Commands()})
+
 
 app = typer.Typer(
     name="gateway",
+    cls=_Gateway,
     help="A JWT-secured JSON gateway. Settings are GATEWAY_… variables or lines of .env; see .env.example.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -30,16 +73,6 @@ def gateway(
     ] = False,
 ) -> None:
     """Hold the options of the command itself."""
-
-
-app.command("serve")(run.serve)
-app.command("dev")(run.dev)
-app.command("settings")(settings.settings)
-app.command("token")(token.token)
-app.command("chat")(chat.chat)
-app.add_typer(users.app, name="users")
-app.add_typer(keys.app, name="keys")
-app.add_typer(db.app, name="db")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from gateway.store.open_files import OpenFiles
 from gateway.store.postgresql import Postgresql
 from gateway.store.prepared import Plan, Rows, Statement
 from gateway.store.sqlite_file import SqliteFile
+from gateway.store.tables import VERSION_TABLE
 from gateway.store.write_health import WriteHealth
 from handlers.errors import Unavailable
 
@@ -65,6 +66,7 @@ class Database:
         self._file: SqliteFile | None = None
         self._open_files: OpenFiles | None = None
         self._engine: AsyncEngine
+        self._failures = FAILURES
         self._finder: Finder
         self._transactions: Transactions
         if SQLITE.match(url):
@@ -86,6 +88,7 @@ class Database:
 
     def _use_postgresql(self, url: str) -> None:
         self._postgresql = Postgresql(url, BUSY_SECONDS)
+        self._failures += self._postgresql.errors
         self._engine = self._postgresql.engine(**_OPTIONS)
         # Of SQLite, every transaction sees one state anyway.
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
@@ -185,7 +188,7 @@ class Database:
     async def _available(self, *, writes: bool = False) -> AsyncIterator[None]:
         try:
             yield
-        except FAILURES as error:
+        except self._failures as error:
             if is_mistake(error):
                 raise
             self._note_failure(error, writes=writes)
@@ -236,7 +239,7 @@ _MIGRATING = threading.Lock()
 """Alembic keeps in globals what it works on, so one process migrates one database at a time."""
 
 
-_VERSIONS = table(versions.VERSION_TABLE, column("version_num"))
+_VERSIONS = table(VERSION_TABLE, column("version_num"))
 _CHANGE_NOTHING = update(_VERSIONS).values(version_num=_VERSIONS.c.version_num)
 """A write like any other, to the disk, which leaves everything as it is."""
 

@@ -5,18 +5,9 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-
-def _asyncpg_errors() -> tuple[type[Exception], ...]:
-    try:
-        import asyncpg  # type: ignore[import-untyped] # it brings no types
-    except ModuleNotFoundError:
-        return ()
-    return asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
-
-
 # OSError, because asyncpg reports a server that is not there, or does not answer, as the system does.
-FAILURES: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, sqlite3.Error, *_asyncpg_errors())
-"""What is raised when a database does not do what it is asked."""
+FAILURES: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, OSError, sqlite3.Error)
+"""What is raised when a database does not do what it is asked; a driver of PostgreSQL has errors of its own besides."""
 
 _SQLITE_MISTAKES = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 _MISTAKE_CLASSES = frozenset({"22", "23", "42"})

@@ -41,6 +41,11 @@ class Postgresql:
         except ValueError as error:
             raise StartError(f"the database's URL: {error}") from None
         self._driver = asyncpg
+        self.errors: tuple[type[Exception], ...] = (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        )
         self._seconds = self._url.connect_seconds or seconds
         self._hosts: list[tuple[str | None, int | None]] = [*self._url.hosts] or [(None, None)]
         self._arguments = _arguments(self._url)

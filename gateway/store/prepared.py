@@ -4,11 +4,11 @@ SQLAlchemy takes longer for a statement than the databases do for one of these.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import JSON, ColumnElement, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.dialects import registry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.type_api import TypeEngine
 
@@ -54,11 +54,15 @@ class Statement:
 
     def __init__(self, write: Callable[[str], Sql]) -> None:
         """`write` is given "sqlite" or "postgresql"."""
-        self._prepared = {dialect.name: Prepared(write(dialect.name), dialect) for dialect in _DIALECTS}
+        self._write = write
+        self._prepared: dict[str, Prepared] = {}
 
     def on(self, database: str) -> Prepared:
-        """Give the statement for a database."""
-        return self._prepared[database]
+        """Return the statement for a database, compiled with its first use: a process uses one database."""
+        prepared = self._prepared.get(database)
+        if prepared is None:
+            prepared = self._prepared[database] = Prepared(self._write(database), _dialect(database))
+        return prepared
 
 
 def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
@@ -74,7 +78,13 @@ def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
     return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
 
 
-_DIALECTS: tuple[Dialect, ...] = (SQLiteDialect_pysqlite(), PGDialect_asyncpg())  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+@cache
+def _dialect(database: str) -> Dialect:
+    dialect: Dialect = registry.load(_DIALECTS[database])()
+    return dialect
+
+
+_DIALECTS = {"sqlite": "sqlite.pysqlite", "postgresql": "postgresql.asyncpg"}
 
 Step = tuple[Statement, dict[str, Any]]
 """A statement and its parameters."""

@@ -22,6 +22,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+VERSION_TABLE = "json_gateway_version"
+"""Where the revision of these tables stands."""
+
 
 def where(condition: str) -> dict[str, Any]:
     """Keep an index to the rows of which this holds."""

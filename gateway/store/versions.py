@@ -3,22 +3,20 @@
 The version stands in a table of the gateway's own. Alembic's default, `alembic_version`, belongs to any application
 that uses Alembic. Up to revision 0005 the gateway's version stood there as well, and it is taken over once. Nothing is
 changed before it is certain that the tables are the gateway's.
+
+`revisions`, which brings Alembic, is imported only where tables are not the newest: most starts find nothing to do.
 """
 
 import sqlite3
-from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, bindparam, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.startup import StartError
-from gateway.store.tables import metadata
+from gateway.store.tables import VERSION_TABLE, metadata
 
-VERSION_TABLE = "json_gateway_version"
+NEWEST = "gateway_0008"
+"""The revision of the newest script."""
 
 FORMER_TABLE = "alembic_version"
 FORMER_REVISIONS = {number: f"gateway_{number}" for number in ("0001", "0002", "0003", "0004", "0005")}
@@ -57,8 +55,10 @@ def _upgrade(connection: Connection) -> None:
     revision = check(connection)
     if revision is not None and _version(connection, VERSION_TABLE) is None:
         _take_over(connection, revision)
-    if revision != _scripts().get_current_head():
-        command.upgrade(_config(connection), "head")
+    if revision != NEWEST:
+        from gateway.store import revisions
+
+        revisions.upgrade(connection, NEWEST)
 
 
 def _is_refusal(error: DBAPIError) -> bool:
@@ -99,7 +99,7 @@ def _check_encoding(connection: Connection) -> None:
 
 
 def _check_shape(found: Columns, revision: str) -> None:
-    if revision not in {script.revision for script in _scripts().walk_revisions()}:
+    if not _is_known(revision):
         raise StartError(
             f"a newer gateway has written the database (its version is {revision});"
             " install that version again, or restore a backup of before"
@@ -111,6 +111,14 @@ def _check_shape(found: Columns, revision: str) -> None:
         )
 
 
+def _is_known(revision: str) -> bool:
+    if revision == NEWEST:
+        return True
+    from gateway.store import revisions
+
+    return revision in revisions.known()
+
+
 def _lacking(found: Columns, revision: str) -> list[str]:
     """Return what the tables of a revision have and these do not. Columns and tables of others do no harm."""
     shape = _shape(revision)
@@ -119,12 +127,14 @@ def _lacking(found: Columns, revision: str) -> list[str]:
 
 def _shape(revision: str) -> Columns:
     """Return the columns of a revision. The migrations say so themselves, made in memory."""
-    if revision == _scripts().get_current_head():
+    if revision == NEWEST:
         return {table.name: set(table.columns.keys()) for table in metadata.sorted_tables}
+    from gateway.store import revisions
+
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection:
-            command.upgrade(_config(connection), revision)
+            revisions.upgrade(connection, revision)
             return {name: columns for name, columns in _columns(connection).items() if name != VERSION_TABLE}
     finally:
         engine.dispose()
@@ -160,19 +170,7 @@ def _version(connection: Connection, table: str) -> str | None:
 
 def _take_over(connection: Connection, revision: str) -> None:
     """Write the version where it stands from now on, and remove the table that is of no use any more."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    context.stamp(_scripts(), revision)
+    from gateway.store import revisions
+
+    revisions.stamp(connection, revision)
     connection.exec_driver_sql(f"DROP TABLE {FORMER_TABLE}")
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", "gateway:store/migrations")
-    config.set_main_option("path_separator", "os")
-    attributes: dict[str, Any] = config.attributes
-    attributes["connection"] = connection
-    return config

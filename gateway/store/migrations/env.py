@@ -1,9 +1,8 @@
-"""Runs the migrations on the connection that `gateway.store.versions` hands over."""
+"""Runs the migrations on the connection that `gateway.store.revisions` hands over."""
 
 from alembic import context
 
-from gateway.store.tables import metadata
-from gateway.store.versions import VERSION_TABLE
+from gateway.store.tables import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gateway.store.versions import FORMER_TABLE, VERSION_TABLE
+from gateway.store.tables import VERSION_TABLE
+from gateway.store.versions import FORMER_TABLE
 from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Result
 from tests.gateway.cli.conftest import RunHere

@@ -12,8 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.startup import StartError
 from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
-from gateway.store.tables import metadata
-from gateway.store.versions import VERSION_TABLE
+from gateway.store.tables import VERSION_TABLE, metadata
 from handlers.errors import Conflict
 
 

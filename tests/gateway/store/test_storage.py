@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store import invitations, pruning, rooms, users, versions, writes
+from gateway.store import invitations, pruning, revisions, rooms, users, writes
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
 from gateway.store.storage import MESSAGE_BYTES, size_of
@@ -155,7 +155,7 @@ async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one
 
 async def test_an_upgrade_counts_what_is_there(database: Database) -> None:
     async with database.write() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(versions._config(sync), "gateway_0005"))
+        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "gateway_0005"))
         for name in ("alice", "bob"):
             values = {"id": name, "hash": "x", "scopes": "", "no": False}
             await connection.execute(

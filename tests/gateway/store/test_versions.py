@@ -11,9 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from gateway.startup import StartError
-from gateway.store import users, versions
+from gateway.store import revisions, users
 from gateway.store.engine import Database
-from gateway.store.versions import FORMER_TABLE, VERSION_TABLE
+from gateway.store.tables import VERSION_TABLE
+from gateway.store.versions import FORMER_TABLE, NEWEST
 from tests.postgres import fresh_database, query
 
 OTHERS = """
@@ -69,10 +70,14 @@ async def version(database: Database) -> str:
 
 def make_former(connection: Connection, revision: str) -> None:
     """Leave a store as a gateway of before left it."""
-    command.upgrade(versions._config(connection), f"gateway_{revision}")
+    command.upgrade(revisions.config(connection), f"gateway_{revision}")
     connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
     connection.exec_driver_sql(f"CREATE TABLE {FORMER_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
     connection.exec_driver_sql(f"INSERT INTO {FORMER_TABLE} VALUES ('{revision}')")
+
+
+def test_the_newest_version_is_the_one_of_the_newest_script() -> None:
+    assert revisions.scripts().get_current_head() == NEWEST
 
 
 async def test_another_application_s_tables_stay_as_they_are_and_are_named(bare: Database) -> None:
@@ -112,7 +117,7 @@ async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_sta
     async with bare.read() as connection:
         assert [user.name for user in await users.everyone(connection)] == ["alice"]
     assert FORMER_TABLE not in await everything(bare)
-    assert await version(bare) == versions._scripts().get_current_head()
+    assert await version(bare) == NEWEST
 
 
 async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(

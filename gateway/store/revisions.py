@@ -1,0 +1,45 @@
+"""Every use of Alembic: the scripts of the migrations, and what it does with them.
+
+It is a module of its own because a start with nothing to upgrade does without it: importing Alembic takes longer.
+"""
+
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from gateway.store.tables import VERSION_TABLE
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    """Bring the tables to a revision."""
+    command.upgrade(config(connection), revision)
+
+
+def stamp(connection: Connection, revision: str) -> None:
+    """Write the version of the tables where it belongs."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    context.stamp(scripts(), revision)
+
+
+def known() -> set[str]:
+    """Return every revision that there is a script for."""
+    return {script.revision for script in scripts().walk_revisions()}
+
+
+def scripts() -> ScriptDirectory:
+    """Return the scripts."""
+    return ScriptDirectory.from_config(config())
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Return what Alembic is told, with the connection that it works on."""
+    config = Config()
+    config.set_main_option("script_location", "gateway:store/migrations")
+    config.set_main_option("path_separator", "os")
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    return config

@@ -1,0 +1,68 @@
+"""The command itself: what it offers, and that each command starts quickly because it imports only what it needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import COMMANDS
+from tests.gateway.cli.command import WAIT_SECONDS, environment
+from tests.gateway.cli.conftest import RunHere
+
+PROGRAM = """
+import sys
+from gateway.cli import main
+try:
+    main()
+except SystemExit as exit:
+    assert not exit.code, exit.code
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def imports(folder: Path, *arguments: str) -> set[str]:
+    """Return the packages that a command imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(folder),
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    return set(done.stdout.rpartition("imported: ")[2].split())
+
+
+def test_the_help_lists_every_command(tmp_path: Path, run_here: RunHere) -> None:
+    listed = run_here(tmp_path, "--help")
+    assert listed.status == 0
+    for name in COMMANDS:
+        assert f"│ {name} " in listed.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, tmp_path: Path, run_here: RunHere) -> None:
+    explained = run_here(tmp_path, name, "--help")
+    assert explained.status == 0
+    assert f"Usage: gateway {name} " in explained.out
+
+
+def test_a_command_that_is_misspelt_is_suggested(tmp_path: Path, run_here: RunHere) -> None:
+    refused = run_here(tmp_path, "user", "list")
+    assert refused.status == 2
+    assert "No such command 'user'. Did you mean 'users'" in refused.err
+
+
+def test_the_version_needs_no_other_package_than_the_command_line_s(tmp_path: Path) -> None:
+    assert not imports(tmp_path, "--version") & {"alembic", "cryptography", "fastapi", "sqlalchemy", "uvicorn"}
+
+
+def test_a_command_on_a_store_that_is_up_to_date_brings_neither_the_server_nor_the_migrations(
+    tmp_path: Path, run_here: RunHere
+) -> None:
+    assert run_here(tmp_path, "db", "upgrade").status == 0
+    found = imports(tmp_path, "users", "list")
+    assert "sqlalchemy" in found
+    assert not found & {"alembic", "asyncpg", "fastapi", "httpx2", "redis", "uvicorn"}
