@@ -8,19 +8,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import GeneralName
 from cryptography.x509.oid import NameOID
 
 
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate for localhost that signs itself: its file, and a server's side of TLS with it."""
+def certificate(folder: Path, name: GeneralName | None = None) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate that signs itself, for localhost or another name, with its `key.pem` beside it.
+
+    Returns its file, and a server's side of TLS with it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.now(UTC)
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([name or x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     files = folder / "certificate.pem", folder / "key.pem"

@@ -3,16 +3,15 @@
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from tests.child import Child
 from tests.lacking import lacking
-from tests.postgres import AS_ROOT, WAIT_SECONDS, as_nobody
-from tests.valkey import free_port
+from tests.postgres import AS_ROOT, as_nobody
 
 CONFIGURATION = """
 [databases]
@@ -30,43 +29,28 @@ auth_file = {folder}/users
 """
 
 
-class PgBouncer:
-    """A pooler of our own, on a free port of this machine."""
+class PgBouncer(Child):
+    """A pooler of our own."""
 
     def __init__(self, folder: Path, server: int, mode: str, size: int, auth: str) -> None:
         self._folder = folder
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder / "log")
         (folder / "users").write_text('"postgres" "a password"\n')
         (folder / "pgbouncer.ini").write_text(
             CONFIGURATION.format(server=server, port=self.port, mode=mode, size=size, auth=auth, folder=folder)
         )
 
-    def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+    def _command(self) -> list[str | Path]:
         # Debian has it where only root looks.
         program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             lacking("needs PgBouncer: apt-get install pgbouncer")
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [program, self._folder / "pgbouncer.ini"], stdout=log, stderr=log, **as_nobody()
-            )
-        until = time.monotonic() + WAIT_SECONDS
-        while not self._takes_connections():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"PgBouncer did not start:\n{(self._folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.01)
+        return [program, self._folder / "pgbouncer.ini"]
 
-    def stop(self) -> None:
-        """End it on the spot."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            process.wait(WAIT_SECONDS)
+    def _options(self) -> dict[str, Any]:
+        return as_nobody()
 
-    def _takes_connections(self) -> bool:
+    def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False

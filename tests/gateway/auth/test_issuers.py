@@ -4,20 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509 import IPAddress
 
 from gateway.store import users
+from tests.certificate import certificate
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, encode, hmac_signer, rsa_signer
@@ -270,30 +267,11 @@ async def test_a_gateway_starts_while_the_issuer_is_down(own_gateway: OwnGateway
             await welcomed(app, issuer.token(first))
 
 
-def _self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1, and its key, which nobody has any reason to trust."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(
-        certificate.public_bytes(Encoding.PEM)
-        + private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return path
-
-
 async def test_an_issuer_with_a_certificate_that_nobody_vouches_for_is_not_believed(
     own_gateway: OwnGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running_service(ssl_certfile=str(_self_signed(tmp_path))) as issuer:
+    file, _ = certificate(tmp_path, IPAddress(IPv4Address("127.0.0.1")))
+    with running_service(ssl_certfile=str(file), ssl_keyfile=str(tmp_path / "key.pem")) as issuer:
         issuer.keys = [first.jwk()]
         url = issuer.url.replace("http:", "https:")
         gateway = own_gateway(issuers={"acme": {"issuer": issuer.url, "audience": "chat", "jwks_url": f"{url}/keys"}})

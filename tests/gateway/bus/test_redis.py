@@ -17,9 +17,10 @@ from gateway.cluster.client import connect
 from gateway.startup import StartError
 from gateway.transport.frames import text_frame
 from tests.certificate import certificate
+from tests.child import free_port
 from tests.proxy import Proxy
 from tests.server import settings_for_tests
-from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
+from tests.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 from tests.waiting import until
 
 WAIT_SECONDS = 5

@@ -11,8 +11,9 @@ import pytest
 from gateway.cluster import client as cluster_client
 from gateway.cluster.client import check, close, connect
 from gateway.startup import StartError
+from tests.child import free_port
 from tests.server import settings_for_tests
-from tests.valkey import Valkey, free_port, running_cluster, running_sentinel, running_valkey
+from tests.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,64 @@
+"""A real server as a child process: started, waited for, and stopped on the spot."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+WAIT_SECONDS = 20
+
+
+class Child:
+    """A server of our own, on a port of this machine."""
+
+    ends_with = signal.SIGKILL
+
+    def __init__(self, log: Path, port: int | None = None) -> None:
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port or free_port()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, on the same port as before, and wait until it takes connections."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, **self._options())
+        until = time.monotonic() + WAIT_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"{type(self).__name__} did not start:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it on the spot, as a crash would: it says nothing to its clients, and writes nothing any more."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.send_signal(self.ends_with)
+            process.wait(WAIT_SECONDS)
+
+    def _command(self) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def _options(self) -> dict[str, Any]:
+        """Return what `Popen` needs besides."""
+        return {}
+
+    def _answers(self) -> bool:
+        """Return whether it takes connections."""
+        raise NotImplementedError
+
+
+def free_port() -> int:
+    """Return a port of this machine that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
