@@ -10,7 +10,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from gateway.cli import main
+from gateway.cli import main, run  # noqa: F401 - the command would import `run` in each life
 
 
 def serve_lives() -> None:
