@@ -20,7 +20,7 @@ NOBODY = pwd.getpwnam("nobody")
 # One process imports everything, perhaps from where only root may look, and becomes nobody in a child for each folder.
 AS_NOBODY = f"""
 import encodings.idna, os, pathlib, sys
-from gateway.cli import main
+from gateway.cli import main, run
 for data in map(pathlib.Path, sys.argv[1:]):
     if child := os.fork():
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
