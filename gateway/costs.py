@@ -13,6 +13,15 @@ MESSAGE_BYTES = 8192
 ANSWER_BYTES = 16384
 """Of an answer. They are read from the store, made into objects, and written as JSON."""
 
+READ = 2.0
+"""A transaction that reads the store, whatever it finds."""
+
+WRITE = 3.0
+"""A transaction that writes to it. What the log of a room writes, many in one transaction, costs less."""
+
+PAGE = 1.0
+"""A page of messages, besides its transaction: it takes more statements than most."""
+
 ROWS = 100
 """Rows that are read: members, users and rooms."""
 

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import costs
 from gateway.auth.authorizers import AuthResult
@@ -106,6 +107,16 @@ class ChatSession:
     def charge(self, cost: float) -> None:
         """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
         self.ws.charge(cost)
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a transaction that reads the store, and charge it."""
+        self.charge(costs.READ)
+        return self.services.database.read()
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a transaction that writes to the store, and charge it."""
+        self.charge(costs.WRITE)
+        return self.services.database.write()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Answer a message with an error."""

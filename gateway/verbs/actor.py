@@ -1,6 +1,9 @@
 """Who does what the verbs say."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.limits import Allowance
 from gateway.rooms.heard import Listener
@@ -18,6 +21,12 @@ class Actor(Listener, Protocol):
 
     def charge(self, cost: float) -> None:
         """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a transaction that reads the store, and charge it."""
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a transaction that writes to the store, and charge it."""
 
     def tell_held(self) -> None:
         """Send the events that wait for the reply to this message, ahead of it."""

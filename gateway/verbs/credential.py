@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from gateway import costs
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.services import Services
 from handlers.errors import Forbidden
@@ -14,6 +15,9 @@ class Holder(Protocol):
     services: Services
     service: str
     user_id: str
+
+    def charge(self, cost: float) -> None:
+        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
 
     def renew(self, auth: AuthResult) -> None:
         """Go on with another credential of the same user."""
@@ -28,6 +32,7 @@ class SessionCredential:
     async def refresh(self, token: str) -> AuthReply:
         """Go on with another token of the same user, which the same service checks as the first one."""
         holder = self._holder
+        holder.charge(costs.READ)
         auth = await authorize(holder.services.authorizers, holder.service, token)
         if auth.user_id != holder.user_id:
             raise Forbidden("this token is another user's; open a connection of its own for it")

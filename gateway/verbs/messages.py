@@ -49,7 +49,8 @@ class SessionMessages:
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Read a page of a room's log, oldest first."""
-        async with self._services.database.read() as connection:
+        self._session.charge(costs.PAGE)
+        async with self._session.reading() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             # One more than was asked for, to know whether there are more.
             rows = await messages.page(
@@ -61,7 +62,7 @@ class SessionMessages:
 
     async def mark_read(self, room: str, offset: int) -> None:
         """Note and tell up to which offset the user has read; going back is ignored."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             if offset > found.offset:
                 raise PositionLost(

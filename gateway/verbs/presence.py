@@ -16,13 +16,13 @@ class SessionPresence:
     async def of(self, names: list[str]) -> tuple[UserPresence, ...]:
         """Tell of each user whether it is there, in the order asked."""
         self._session.charge(costs.of_rows(len(names)))
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             last_seen = await users.last_seen(connection, names)
         told = {user.user: user for user in await self._services.presence.of({n: last_seen.get(n) for n in names})}
         return tuple(told[name] for name in names)
 
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing; it ends by itself after 6 seconds."""
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
         await self._services.typing.begin(room, self._session.user, self._session.user_id)

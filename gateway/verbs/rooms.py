@@ -36,7 +36,7 @@ class SessionRooms:
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
         now = milliseconds(self._services.clock)
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
             await quotas.check_entering(connection, self._services.settings, self._session.user_id, "owner")
             await rooms.enter(connection, made, self._session.user_id, "owner", now)
@@ -51,7 +51,7 @@ class SessionRooms:
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation; to have neither is fine."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await rooms.find(connection, room, self._session.user_id, lock=True)
             if found is None or found.closed:
                 raise NotFound(f"there is no room `{room}`")
@@ -68,14 +68,14 @@ class SessionRooms:
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Read a page of the public rooms, the user's own and its invitations."""
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
         return RoomsReply(rooms=tuple(row.shown() for row in page), next_cursor=next_cursor)
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Read a page of a room's members, or raise `NotAMember`."""
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page)))
@@ -85,7 +85,7 @@ class SessionRooms:
 
     async def invite(self, room: str, user: str) -> None:
         """Ask another user to join; for owners and moderators."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             invited = await self._other(connection, user, "you are a member already")
             if invited.disabled:
@@ -102,7 +102,7 @@ class SessionRooms:
 
         For owners; and for moderators where that is no owner and no moderator.
         """
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             kicked = await self._other(connection, user, "nobody can kick themselves; send `room.leave`")
             role = await rooms.role_of(connection, found.id, kicked.id)
@@ -119,7 +119,7 @@ class SessionRooms:
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Give a member another role; for owners. One owner must remain."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             member = await users.by_name(connection, user)
             had = None if member is None else await rooms.role_of(connection, found.id, member.id)
@@ -135,7 +135,7 @@ class SessionRooms:
 
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
         """Change what is given; for owners."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             changed = await rooms.change(connection, found, title=title, private=private)
         if changed != found:
@@ -144,7 +144,7 @@ class SessionRooms:
 
     async def delete(self, room: str) -> None:
         """End a room, with all that was said in it; for owners."""
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             await rooms.remove(connection, found.id, milliseconds(self._services.clock))
         self._services.removal.wake()
@@ -163,7 +163,7 @@ class SessionRooms:
         """Send an event to everyone who hears the room; for members."""
         most = self._services.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
         await self._publish(BusEvent(frame, room=room))
 
@@ -207,7 +207,7 @@ class SessionRooms:
     async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, users.UserRow | None]:
         """Find or make the direct room with another, and enter it; returns it as it was, and the invited user."""
         now = milliseconds(self._services.clock)
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             other = await self._other(connection, name, "a direct room is for two; name another user")
             me = await users.by_id(connection, self._session.user_id)
             if me is None or other.disabled:
@@ -281,7 +281,7 @@ class SessionRooms:
 
     async def _enter(self, name: str, since: Position | None) -> bool:
         """Make the user a member where that is allowed; tells whether it is new."""
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             room = await rooms.find(connection, name, self._session.user_id)
         if room is not None and not room.closed:
             # Before anything changes: who is refused is what they were, and hears what they heard.
@@ -289,7 +289,7 @@ class SessionRooms:
             if room.role is not None:
                 return False
         now = milliseconds(self._services.clock)
-        async with self._services.database.write() as connection:
+        async with self._session.writing() as connection:
             # Once more, now that nobody else writes: it may have been made or entered a moment ago.
             room = await rooms.find(connection, name, self._session.user_id, lock=True)
             if room is None and self._services.settings.rooms_open:
@@ -323,10 +323,10 @@ class SessionRooms:
         return await self._hear(name, since, limit)
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
-        async with self._services.database.read() as connection:
+        async with self._session.reading() as connection:
             room = await rooms.of_member(connection, name, self._session.user_id)
             members = await rooms.count_members(connection, room.id)
-            self._session.charge(costs.of_rows(0, counted=members))
+            self._session.charge(costs.PAGE + costs.of_rows(0, counted=members))
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
             return room.position, reply.model_copy(update=await self._read_log(connection, room, since, limit))
 

@@ -58,9 +58,9 @@ def test_a_plain_message_costs_one_and_a_long_one_by_its_bytes() -> None:
 
 
 async def test_as_many_plain_messages_as_ever_are_let_through(own_gateway: OwnGateway) -> None:
-    async with at_default_limits(own_gateway) as (_, app), app.in_room("alice", "lobby") as client:
-        # The join was one.
-        assert (await let_through(client, "chat.send", room="lobby", text="hello"))[0] == BURST - 1
+    async with at_default_limits(own_gateway) as (gateway, app), app.in_room("alice", "lobby") as client:
+        gateway.clock.ahead += 10  # what the join has cost is there again
+        assert (await let_through(client, "chat.send", room="lobby", text="hello"))[0] == BURST
 
 
 async def test_long_messages_count_as_many_and_say_when_the_next_may_come(own_gateway: OwnGateway) -> None:
@@ -110,19 +110,20 @@ async def test_pages_cost_what_is_read_for_them(own_gateway: OwnGateway) -> None
             assert len(page["data"]["messages"]) == 4
             gateway.clock.ahead += 10
             pages, _ = await let_through(ben, "chat.history", room="lobby", limit=100)
-            assert pages == most(240_000 / costs.ANSWER_BYTES)
+            assert pages == most(240_000 / costs.ANSWER_BYTES + costs.READ + costs.PAGE)
             gateway.clock.ahead += 10
             lists, _ = await let_through(ben, "presence.get", users=[f"user-{number}" for number in range(100)])
-            assert lists == BURST  # a hundred are what a message includes
+            assert lists == most(costs.READ + 1)
 
 
 async def test_what_goes_to_many_costs_more(own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "DELIVERIES", 0.5)
-    async with at_default_limits(own_gateway) as (_, app), app.in_room("alice", "lobby") as ann:
+    async with at_default_limits(own_gateway) as (gateway, app), app.in_room("alice", "lobby") as ann:
         async with app.in_room("bob", "lobby"):
             await ann.expect("room.joined")
-            # Two hear it, so it takes four tokens, of which one is the message's own, and one was the join's.
-            assert (await let_through(ann, "chat.send", room="lobby", text="hi"))[0] == -(-(BURST - 1) // 4)
+            gateway.clock.ahead += 10
+            # Two hear it, so it takes four tokens, of which one is the message's own.
+            assert (await let_through(ann, "chat.send", room="lobby", text="hi"))[0] == most(4)
 
 
 async def test_a_user_writes_so_many_bytes_on_all_connections_and_all_that_was_accepted_is_there(
@@ -231,6 +232,20 @@ async def test_details_of_an_error_are_bounded_in_number_and_size(own_gateway: O
         assert len(json.dumps(error)) < 12_000
 
 
-async def test_a_page_of_one_member_costs_what_a_ping_does(own_gateway: OwnGateway) -> None:
-    async with at_default_limits(own_gateway) as (_, app), app.in_room("alice", "lobby") as client:
-        assert (await let_through(client, "room.members", room="lobby", limit=1))[0] == BURST - 1
+async def test_each_transaction_costs_what_it_takes_whatever_it_finds(own_gateway: OwnGateway) -> None:
+    async with at_default_limits(own_gateway) as (gateway, app), app.in_room("alice", "lobby") as client:
+        for type, data, each in (
+            ("room.members", {"room": "lobby", "limit": 1}, costs.READ),
+            ("room.list", {"limit": 1}, costs.READ),
+            ("presence.get", {"users": ["alice"]}, costs.READ),
+            ("chat.typing", {"room": "lobby"}, costs.READ),
+            ("chat.history", {"room": "lobby", "limit": 1}, costs.READ + costs.PAGE),
+            ("chat.read", {"room": "lobby", "offset": 0}, costs.WRITE),
+            ("direct.open", {"user": "nobody"}, costs.WRITE),
+            ("room.create", {"room": "lobby"}, costs.WRITE),
+            ("room.leave", {"room": "nowhere"}, costs.WRITE),
+            ("auth.refresh", {"token": "x"}, costs.READ),
+        ):
+            gateway.clock.ahead += 10
+            answered, _ = await let_through(client, type, **data)
+            assert abs(answered - most(each)) <= 1, type

@@ -5,11 +5,12 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.app import running_services
 from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
@@ -154,6 +155,12 @@ class Ear:
 
     def charge(self, cost: float) -> None:
         """Cost nothing."""
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.services.database.read()
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.services.database.write()
 
     async def join(self, room: str, **since: Any) -> JoinReply:
         """Join a room."""
