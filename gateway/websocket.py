@@ -199,8 +199,11 @@ class GatewayWebSocket(WebSocket):
     def charge(self, cost: float) -> None:
         """Take what is done for the message that is being handled, beyond what every message includes.
 
-        What is not there is owed: the messages that come next are refused until it is paid.
+        What is not there is owed: the messages that come next are refused until it is paid. Raises `ValueError` for
+        what is no such number: it would stay in the bucket of the user for good.
         """
+        if not 0 <= cost < math.inf:
+            raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
         self._included -= cost
         if self._included < 0:
             self.allowance.spend(self.clock.steady(), -self._included)

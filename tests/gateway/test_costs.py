@@ -202,6 +202,31 @@ async def test_a_handler_of_ones_own_says_what_it_costs(own_gateway: OwnGateway)
         assert (await let_through(client, "slow"))[0] == BURST / 10
 
 
+class Charged(Wire):
+    """What a message is said to cost."""
+
+    cost: str
+
+
+class Mistaken(MsgHandler[Charged, Empty]):
+    """Charges what is no cost."""
+
+    schema = Charged
+
+    async def handle(self, data: Charged) -> Empty:
+        self.session.charge(float(data.cost))
+        return Empty()
+
+
+@pytest.mark.parametrize("cost", ["inf", "nan", "-inf", "-1000"])
+async def test_a_handler_that_charges_no_number_of_tokens_fails_alone(own_gateway: OwnGateway, cost: str) -> None:
+    gateway = own_gateway(handlers={**HANDLERS, "mistaken": Mistaken}, **LIMITS)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect("alice") as client:
+        assert (await client.refused("mistaken", cost=cost))["status"] == 50000
+        assert (await let_through(client, "ping"))[0] == BURST - 1
+
+
 class Quoting(Wire):
     """Quotes what came, as an application's own schema may."""
 
