@@ -55,7 +55,7 @@ def prune() -> None:
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to write the backup.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that exists.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a backup that exists.")] = False,
 ) -> None:
     """Copy a SQLite database to a file, while the gateway may run."""
     settings = load_settings()

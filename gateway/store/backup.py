@@ -80,8 +80,8 @@ def _draft_of(file: Path) -> Iterator[Path]:
     except sqlite3.Error as error:
         raise StartError(f"cannot write a copy beside {file}: {error}") from None
     finally:
-        for ending in ("", LOCK, *COMPANIONS):
-            draft.with_name(draft.name + ending).unlink(missing_ok=True)
+        for each in (draft, *_beside(draft)):
+            each.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -142,9 +142,30 @@ def _link(file: Path, name: Path) -> None:
 def _check_target(database: Path, file: Path, *, replace: bool) -> None:
     if sqlite_file.check(_existing(database)) is None:
         raise StartError(f"{database} has no tables of the gateway yet")
-    if file.exists() and (not replace or file.is_dir() or file.samefile(database)):
+    live = Path(os.path.realpath(database))
+    if Path(os.path.realpath(file)) in [live, *_beside(live)]:
+        raise StartError(f"{file} belongs to the database itself; name another file")
+    if file.exists() and not replace:
         raise _exists(file)
+    if file.exists() and not _may_be_replaced(file):
+        raise StartError(f"{file} is no SQLite database; name a backup to replace, or another file")
     check_writable(file)
+
+
+def _beside(database: Path) -> list[Path]:
+    """Return what belongs to a database: a backup in one of these places would be taken for its log."""
+    return [database.with_name(database.name + ending) for ending in (LOCK, *COMPANIONS)]
+
+
+def _may_be_replaced(file: Path) -> bool:
+    """Return whether a file is a backup, or empty: a slip in its name costs no log and no key."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(_HEADER)) in (b"", _HEADER)
+
+
+_HEADER = b"SQLite format 3\0"
 
 
 def _exists(file: Path) -> StartError:

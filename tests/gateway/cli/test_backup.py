@@ -105,13 +105,31 @@ def test_a_backup_is_not_written_over_unless_that_is_asked_for(tmp_path: Path, g
     file = tmp_path / "backup.db"
     file.write_text("precious")
     assert gateway_db("backup", str(file)).problem.startswith(f"{file} exists already; name another file")
+    assert "is no SQLite database" in gateway_db("backup", "--replace", str(file)).problem
     assert file.read_text() == "precious"
-    assert gateway_db("backup", "--replace", str(file)).status == 0
-    assert rows(file, f"SELECT count(*) FROM {VERSION_TABLE}") == [(1,)]
-    live = tmp_path / "data" / "gateway.db"
-    assert "exists already" in gateway_db("backup", "--replace", str(live)).problem
+    for start in ("", "an older backup"):
+        file.unlink()
+        file.touch() if not start else gateway_db("backup", str(file))
+        assert gateway_db("backup", "--replace", str(file)).status == 0
+        assert rows(file, f"SELECT count(*) FROM {VERSION_TABLE}") == [(1,)]
     assert "no folder" in gateway_db("backup", str(tmp_path / "no" / "such" / "backup.db")).problem
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "data"]
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
+def test_no_backup_takes_the_place_of_what_belongs_to_the_database(
+    tmp_path: Path, gateway_db: Run, ending: str
+) -> None:
+    gateway_db("upgrade")
+    live = tmp_path / "data" / "gateway.db"
+    shortcut = tmp_path / "shortcut"
+    shortcut.symlink_to(live.parent)
+    before = live.read_bytes()
+    for folder in (live.parent, shortcut):
+        refused = gateway_db("backup", "--replace", str(folder / (live.name + ending)))
+        assert "belongs to the database itself; name another file" in refused.problem
+    assert live.read_bytes() == before
+    assert gateway_db("upgrade").status == 0
 
 
 def test_there_is_no_backup_of_nothing(tmp_path: Path, gateway_db: Run) -> None:
