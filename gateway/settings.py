@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -332,14 +333,26 @@ def _explain(error: ValidationError) -> list[str]:
 def warn_of_unknown_names() -> None:
     """Log each name that looks like a setting and is none, of the environment and of `.env`: a slip, most of the time.
 
-    The same slip is logged once in a process.
+    In the file, that is also a setting's name without its beginning, and a name that stands there twice. The same slip
+    is logged once in a process.
     """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {"GATEWAY_CHAT_PASSWORD"}
-    for name, nearest in unknown_names([*os.environ, *names_in_file()], known, PREFIX).items():
+    in_file = names_in_file()
+    bare = {name: whole for name in in_file if (whole := f"{PREFIX}{name}".upper()) in known}
+    for name, nearest in (unknown_names([*os.environ, *in_file], known, PREFIX) | bare).items():
         _warn(name, nearest)
+    for name, lines in Counter(name.upper() for name in in_file).items():
+        if lines > 1 and name in known:
+            _warn_of_lines(name)
 
 
 @cache
 def _warn(name: str, nearest: str | None) -> None:
     hint = f"did you mean {nearest}?" if nearest else "`gateway settings` lists all of them"
-    logger.warning("%s is not a setting of this version; %s", name, hint)
+    shown = name if name.isprintable() else ascii(name)[1:-1]  # an invisible character would look right
+    logger.warning("%s is not a setting of this version; %s", shown, hint)
+
+
+@cache
+def _warn_of_lines(name: str) -> None:
+    logger.warning("%s stands in more than one line of .env; the last one counts", name)

@@ -24,6 +24,7 @@ NOT_A_FILE_OF_SETTINGS = {
 def an_empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings._warn.cache_clear()
+    settings._warn_of_lines.cache_clear()
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -73,6 +74,23 @@ def test_a_slip_in_the_file_is_named_with_what_was_meant(tmp_path: Path, caplog:
     ]
     assert load_settings().join_rate == 2
     assert warnings(caplog) == said  # each slip is named once
+
+
+def test_a_name_without_its_beginning_or_with_what_cannot_be_seen_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "another program's")
+    (tmp_path / ".env").write_text("environment=production\n\u200bGATEWAY_JOIN_RATE=3\nHOST=0.0.0.0\n")
+    assert warnings(caplog) == [
+        "\\u200bGATEWAY_JOIN_RATE is not a setting of this version; did you mean GATEWAY_JOIN_RATE?",
+        "environment is not a setting of this version; did you mean GATEWAY_ENVIRONMENT?",
+    ]
+
+
+def test_a_setting_that_stands_twice_in_the_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_JOIN_RATE=3\nA=1\nA=2\ngateway_join_rate=4\n")
+    assert warnings(caplog) == ["GATEWAY_JOIN_RATE stands in more than one line of .env; the last one counts"]
+    assert load_settings().join_rate == 4
 
 
 def test_a_slip_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
