@@ -267,6 +267,8 @@ def configure_logs(level: str, form: str) -> None:
                 "alembic": {"level": "WARNING"},
                 # At INFO it writes a line for each question to an outside service.
                 "httpx2": {"level": "WARNING"},
+                # At INFO it writes a line for each change of any file, such as the database; uvicorn names the code's.
+                "watchfiles": {"level": "WARNING"},
             },
         }
     )

@@ -392,4 +392,6 @@ async def test_an_own_module_is_found_in_the_folder_where_the_command_starts(
                 assert (await app.http.get("/mine")).json() == 2
                 # The process that serves writes its log as the settings say.
                 assert re.search(r"^\S+ \S+ INFO .*Application startup complete", served.output.text, re.MULTILINE)
+                # The database in that folder has changed more than once, and that is no news.
+                assert "watchfiles" not in served.output.text
         assert served.stop(signal.SIGINT) == 0
