@@ -169,10 +169,10 @@ class _Shadow:
 
 
 class Backoff:
-    """Makes those who fail wait: not after the first failure, then 1 s, 2 s, 4 s and so on, up to `longest`.
+    """Makes keys that fail wait: not after the first failure, then 1 s, 2 s, 4 s and so on, up to `longest`.
 
-    It remembers failures for a day: exactly of the `capacity` keys that have failed last, and in a shadow of what went
-    before them, so that a flood of other keys washes no wait away. 0 for `longest` lets all through. It counts attempts
+    It remembers failures for a day. The `capacity` keys that have failed last are kept exactly. Earlier ones are in a
+    shadow, so that a flood of other keys washes no wait away. 0 for `longest` lets all through. It counts attempts
     before their outcome is known, so that many at once are no way around it.
     """
 

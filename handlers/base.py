@@ -238,8 +238,8 @@ class Refusal(MsgHandler[BaseModel, BaseModel]):
 def ends_connection(error: BaseException) -> bool:
     """Return whether an error is none of a handler's making: the connection or the process is being stopped.
 
-    A handler may raise `CancelledError` too, as when it waits for a task that another has cancelled, and a library
-    that it calls `SystemExit`, which asyncio would let end the whole process.
+    A handler may raise `CancelledError` too, as when it waits for a task that another has cancelled. A library that it
+    calls may raise `SystemExit`, which asyncio would let end the whole process.
     """
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():

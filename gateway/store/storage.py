@@ -1,7 +1,7 @@
 """How much messages take up: of each user, and in each room.
 
-Both sums are kept beside the user and the room, in the transaction that changes the messages, so that nothing has to
-be added up to know them.
+Both sums are kept beside the user and the room, and change in the transaction that changes the messages. So nothing
+has to be added up to know them.
 """
 
 from collections.abc import Iterable

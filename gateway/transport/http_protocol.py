@@ -1,9 +1,10 @@
-"""uvicorn's HTTP protocol, with a deadline: nobody holds a socket by not finishing what it has begun to say.
+"""uvicorn's HTTP protocol, with a deadline: no client holds a socket by not finishing what it has begun to say.
 
-uvicorn waits for ever for a request, and for each of its parts, WebSocket handshakes included, and takes a head of any
+uvicorn waits for ever for a request and for each of its parts, WebSocket handshakes included. It takes a head of any
 size, and any number of requests before it has answered one. Here a request has to be there, body and all, so many
-seconds after the connection was made, or after its first byte on a connection that is kept alive; then `408` (RFC 9110
-§15.5.9), or nothing where nothing came, and the end. A client that does not read its answer for as long is cut off.
+seconds after the connection was made. On a connection that is kept alive, they count from its first byte. A late one
+is answered with `408` (RFC 9110 §15.5.9), or with nothing where nothing came, and the connection ends. A client that
+does not read its answer for as long is cut off.
 
 A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
 
