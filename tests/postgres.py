@@ -74,7 +74,7 @@ class Postgres(Child):
             _signal(pid, signal.SIGCONT)
 
     async def use_tls(self, certificate: Path) -> None:
-        """Have it speak TLS with those who want to, with a certificate and the `key.pem` beside it."""
+        """Have it speak TLS with clients that want to, with a certificate and the `key.pem` beside it."""
         for source, name in ((certificate, "server.crt"), (certificate.with_name("key.pem"), "server.key")):
             shutil.copy(source, self._data / name)
             (self._data / name).chmod(0o600)
@@ -138,7 +138,7 @@ def running_postgres(*, sync: bool = False, primary: Postgres | None = None) -> 
 
 @contextmanager
 def any_postgres() -> Iterator[str]:
-    """Give the URL of a server to make databases on: the one of the environment, or one of our own."""
+    """Return the URL of a server to make databases on: the one of the environment, or one of our own."""
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return

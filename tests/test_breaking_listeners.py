@@ -51,7 +51,7 @@ async def break_again_and_again(gateway: Gateway, token: str, chance: random.Ran
 
 
 async def talk(client: ChatClient, done: asyncio.Event) -> list[str]:
-    """Say something in each room, and to everybody, again and again; returns what was announced."""
+    """Say something in each room, and to all connections, again and again; returns what was announced."""
     announced: list[str] = []
     while not done.is_set():
         for room in ROOMS:
@@ -107,7 +107,7 @@ async def test_all_who_stay_hear_every_message_while_others_break_in_the_middle_
         )
         done.set()
         announced = await talking
-        async with app.connect("newcomer") as newcomer:  # as one who comes back hears what follows
+        async with app.connect("newcomer") as newcomer:  # as a client that comes back hears what follows
             newcomer.ignored |= {"room.joined"}
             for room in ROOMS:
                 await newcomer.ask("room.join", room=room)

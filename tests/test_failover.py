@@ -18,7 +18,7 @@ from tests.waiting import until
 
 READ_ONLY = "SET default_transaction_read_only = on"
 WRITABLE = "RESET default_transaction_read_only"
-"""How sessions are from now on: those that are open stay as they are for as long as they live."""
+"""How new sessions are from now on; open ones stay as they are for as long as they live."""
 
 
 async def readiness(app: App) -> tuple[int, str]:

@@ -131,7 +131,7 @@ async def test_statement_mode_which_has_no_transactions_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("credentials", ["postgres:sWoRdFiSh", "sWoRdFiSh:sWoRdFiSh", "sWoRdFiSh"])
-async def test_who_is_not_let_in_reads_why_and_no_part_of_the_credentials(
+async def test_a_gateway_that_is_not_let_in_says_why_and_no_part_of_the_credentials(
     server: Postgres, database: str, credentials: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running_pgbouncer(server.port, "session", auth="md5") as pooler:

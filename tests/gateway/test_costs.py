@@ -48,7 +48,7 @@ async def let_through(client: ChatClient, type: str, at_most: int = 150, **data:
 
 
 def most(each: float) -> int:
-    """Tell how many of a cost are let through at once: as long as one token is left, which the last one owes."""
+    """Return how many of a cost are let through at once: as long as one token is left, which the last one owes."""
     return int((BURST - 1) / each) + 1
 
 
@@ -167,7 +167,7 @@ async def test_a_flood_of_long_messages_ends_sooner_than_one_of_short_ones(own_g
         assert refused[-1]["id"] is None
 
 
-async def test_who_was_sent_away_for_a_flood_comes_back_once_a_second(own_gateway: OwnGateway) -> None:
+async def test_a_user_sent_away_for_a_flood_comes_back_once_a_second(own_gateway: OwnGateway) -> None:
     async with at_default_limits(own_gateway) as (gateway, app):
         token = await app.token("alice")
         for _ in range(2):

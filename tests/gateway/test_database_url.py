@@ -57,7 +57,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_url_says_which_servers_and_as_whom_and_shows_no_secret(text: str) -> None:
+def test_a_url_says_which_servers_and_which_user_and_shows_no_secret(text: str) -> None:
     assert parse(text) == GOOD[text]
     for output in (repr(parse(text)), parse(text).place, shown(text)):
         assert "secret" not in output

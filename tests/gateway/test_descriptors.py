@@ -56,7 +56,7 @@ def test_connections_beyond_the_limit_are_told_counted_and_logged_and_later_ones
         assert {answer.partition(b"\r\n")[0] for answer in told} == {b"HTTP/1.1 503 Service Unavailable"}
         assert all(b"no room for one more connection" in answer for answer in told)
         assert f"refused a connection: {FITTING} are open" in output.expect("refused a connection")
-        for client in clients[:FITTING]:  # they have been taken, and nobody has told them anything
+        for client in clients[:FITTING]:  # they have been taken, and got nothing so far
             client.setblocking(False)
             assert _is_silent(client)
             client.close()

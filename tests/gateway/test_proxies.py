@@ -1,4 +1,4 @@
-"""Whose word the gateway takes for where a client is: the proxies of `GATEWAY_TRUSTED_PROXIES`, and nobody else's."""
+"""Which proxies the gateway believes about where a client is: only the ones of `GATEWAY_TRUSTED_PROXIES`."""
 
 import json
 import logging

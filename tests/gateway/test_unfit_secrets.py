@@ -1,4 +1,4 @@
-"""Secrets that are none: public keys in whatever form, and what every attacker tries first."""
+"""Secrets that are none: public keys in every form, and what every attacker tries first."""
 
 import base64
 import json

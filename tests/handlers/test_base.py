@@ -407,7 +407,7 @@ async def _says_nothing_half(client: ChatClient, listeners: list[ChatClient], ty
         await listener.expect_nothing()
 
 
-async def test_an_event_that_cannot_be_sent_is_the_senders_error_and_nobody_hears_half_of_it(
+async def test_an_event_that_cannot_be_sent_is_the_senders_error_and_no_listener_hears_half_of_it(
     own_gateway: OwnGateway,
 ) -> None:
     async def tell_here(own: MsgHandler[Any, Any]) -> Any:

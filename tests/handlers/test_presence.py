@@ -143,7 +143,7 @@ async def test_a_crowded_room_is_told_neither_who_is_there_nor_who_types_until_i
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_a_room_that_cannot_be_told_keeps_no_other_from_being_told_who_comes(
+async def test_a_room_that_cannot_be_reached_keeps_no_presence_from_other_rooms(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change_or_fault(presence: Presence, room: str, name: str, state: Any) -> BusEvent:

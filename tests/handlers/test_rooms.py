@@ -323,7 +323,7 @@ async def test_an_invited_user_may_join_decline_and_nothing_else(
         assert private or "invited" not in listed[room]
 
 
-async def test_an_invitation_is_taken_back_by_those_who_may_invite(
+async def test_an_invitation_is_taken_back_by_users_that_may_invite(
     app: App, alice: str, bob: str, carol: str, dave: str, room: str
 ) -> None:
     roles = {alice: "owner", bob: "moderator", carol: "member"}
@@ -552,9 +552,7 @@ async def test_a_room_goes_to_no_user_who_is_disabled_while_there_is_another(
             assert await roles_in(back, room) == {bob: "owner", alice: "member"}
 
 
-async def test_nobody_is_left_as_an_owner_who_cannot_leave(
-    app: App, alice: str, bob: str, carol: str, room: str
-) -> None:
+async def test_no_owner_is_kept_from_leaving(app: App, alice: str, bob: str, carol: str, room: str) -> None:
     async with app.gather(room, {alice: "owner", bob: "member", carol: "member"}, private=True) as (ann, ben, cat):
         await ann.ask("room.role", room=room, user=bob, role="owner")
         await ann.heard()

@@ -276,7 +276,7 @@ MISPLACED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("options", "right"), MISPLACED.values(), ids=MISPLACED)
-async def test_a_credential_at_a_place_that_nobody_reads_is_told_the_right_one_at_once(
+async def test_a_credential_at_a_place_that_is_not_read_is_refused_at_once_with_the_right_one(
     app: App, alice: str, options: dict[str, Any], right: str
 ) -> None:
     token = await app.token(alice)

@@ -40,7 +40,7 @@ async def history(client: ChatClient) -> list[Frame]:
     return found
 
 
-async def test_who_resumes_after_a_restore_is_told_so_and_no_id_stands_for_two_messages(
+async def test_a_client_that_resumes_after_a_restore_learns_of_it_and_no_id_stands_for_two_messages(
     tmp_path: Path, gateway_db: Run
 ) -> None:
     settings, file = settings_for_tests(tmp_path / "data"), tmp_path / "backup.db"

@@ -290,7 +290,7 @@ class Script:
 
 
 class Silent(Script):
-    """A screen of somebody who listens and says nothing."""
+    """A screen of a user that listens and says nothing."""
 
     async def next_line(self) -> Line | None:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""No part of a URL's user name or password is in any output, whatever they are, and whatever is wrong with the URL."""
+"""No part of a URL's user name or password is in any output, of any URL, right or wrong."""
 
 import asyncio
 import io
@@ -203,7 +203,7 @@ def test_of_a_server_that_does_not_start(tmp_path: Path) -> None:
         expect_one_line(result, middle)
 
 
-async def test_of_a_user_whom_the_server_does_not_know(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_of_a_user_that_the_server_does_not_know(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
     database = Database(f"postgresql://{USER}:{FIRST}@{postgres.partition('@')[2]}")
     with pytest.raises(StoreUnavailable) as refused:
         await database.upgrade()

@@ -296,7 +296,7 @@ async def states(client: ChatClient, *names: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_one_user_of_whom_nothing_can_be_written_keeps_no_other_from_being_told_of(
+async def test_one_user_whose_state_cannot_be_written_keeps_back_no_other_users(
     run_node: RunNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def update_or_fault(ledger: Ledger, change: Change, node: str) -> Command:

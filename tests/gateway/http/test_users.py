@@ -49,7 +49,9 @@ def as_typed(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("how", as_typed("alice"))
-async def test_whoever_may_register_may_log_in_with_the_name_as_it_was_typed(app: App, alice: str, how: str) -> None:
+async def test_a_user_that_may_register_may_log_in_with_the_name_as_it_was_typed(
+    app: App, alice: str, how: str
+) -> None:
     typed = as_typed(alice)[how]
     registered = await app.register(typed)
     assert (registered.status_code, registered.json()["username"]) == (201, alice)

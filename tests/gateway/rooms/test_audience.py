@@ -206,7 +206,7 @@ async def test_of_a_listener_that_raises_once_the_others_and_a_newcomer_hear_all
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_harms_nobody() -> None:
+async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_harms_no_other() -> None:
     crowd = [Ear(f"user-{number}") for number in range(4)]
     audience = Audience(lambda user: [ear for ear in crowd if ear.user_id == user])
     for ear in crowd:
@@ -222,7 +222,7 @@ async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_ha
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_a_listener_that_cannot_even_be_cut_off_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listener_that_cannot_even_be_cut_off_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     audience, crowd = a_crowd()
 
     def fail() -> None:

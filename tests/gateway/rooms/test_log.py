@@ -309,7 +309,7 @@ async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_the_writer_goes_on_whatever_a_commit_comes_to_and_nobody_waits_for_ever(
+async def test_the_writer_goes_on_after_any_end_of_a_commit_and_no_sender_waits_for_ever(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def answer_too_few(database: Database, plan: Plan[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Pages cost what is on them, whatever else is in the store."""
+"""Pages cost what is on them, and not what else is in the store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

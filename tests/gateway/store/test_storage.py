@@ -1,4 +1,4 @@
-"""What messages take up: the sums of users and rooms are what adding up would give, whatever happens at once."""
+"""What messages take up: the sums of users and rooms are what adding up would come to, after any changes at once."""
 
 import asyncio
 from collections import Counter
@@ -30,7 +30,7 @@ SAYINGS = [
 
 
 async def sums(connection: AsyncConnection, table: str) -> dict[str, int]:
-    """Give what is kept of users or rooms, by name, where it is anything."""
+    """Return what is kept of users or rooms, by name, where it is anything."""
     found = await connection.execute(text(f"SELECT name, stored_bytes FROM {table} WHERE stored_bytes != 0"))
     return {row.name: row.stored_bytes for row in found}
 
@@ -142,7 +142,7 @@ async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one
 
     taken = await asyncio.gather(*(send(nodes[number % 2], name, alice) for number, name in enumerate(names)))
     assert sum(sum(each) for each in taken) == 10
-    # The users of a batch are changed in one order, whatever the order of its messages: nobody waits for a deadlock.
+    # The users of a batch are changed in one order, in any order of its messages: there is no deadlock.
     async with asyncio.timeout(10):
         mixed = [(bob, alice) if number % 2 else (alice, bob) for number in range(len(names))]
         await asyncio.gather(

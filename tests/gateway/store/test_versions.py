@@ -33,7 +33,7 @@ ALICE = """
 
 @pytest.fixture
 async def bare(store_url: str) -> AsyncIterator[Database]:
-    """A store in which nobody has done anything yet."""
+    """A store without any data yet."""
     database = Database(store_url)
     yield database
     await database.close()

@@ -43,7 +43,7 @@ async def test_however_many_ask_there_is_one_write_a_second() -> None:
     assert store.tries == 1  # what the last write came to is known
 
 
-async def test_a_write_of_somebody_s_own_is_as_good_as_one_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_of_a_client_is_as_good_as_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store()
     store.health.note(made=True)
     assert await store.health.check() is True
@@ -67,7 +67,7 @@ async def test_a_store_that_does_not_answer_is_down_in_time_and_is_asked_once(mo
     await store.health.close()
 
 
-async def test_who_stops_waits_for_no_answer() -> None:
+async def test_a_store_that_closes_waits_for_no_answer() -> None:
     store = Store()
     store.goes_on.clear()
     asking = asyncio.create_task(store.health.check())

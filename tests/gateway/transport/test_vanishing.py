@@ -1,4 +1,4 @@
-"""Clients that vanish, by a reset or a plain end, in every state of a request or a connection: nobody else notices."""
+"""Clients that vanish, by a reset or a plain end, in every state of a request or connection: no other notices."""
 
 import asyncio
 import io
@@ -76,7 +76,7 @@ def vanish(port: int, parts: list[bytes], *, reset: bool, after: float) -> None:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_whoever_vanishes_in_whatever_state_leaves_no_error_in_the_log(
+async def test_a_client_that_vanishes_in_any_state_leaves_no_error_in_the_log(
     own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -122,7 +122,7 @@ async def test_one_client_cannot_flood_the_log_whatever_it_does_again_and_again(
                 await asyncio.to_thread(vanish, gateway.port, sent[what], reset=bool(number % 2), after=0)
         await until(lambda: not gateway.services.connections.count)
     lines = log_of_the_command.getvalue().splitlines()
-    # Of who is gone before it is looked at, the address is not known.
+    # Where a client is gone before it is looked at, its address is not known.
     assert len(lines) <= 8 * LINES_A_MINUTE, lines[::20]
     ends = [line for line in lines if "a connection ended" in line]
     assert LINES_A_MINUTE / 2 < len(ends) <= 2 * LINES_A_MINUTE

@@ -92,7 +92,7 @@ async def test_a_room_that_a_user_leaves_without_members_counts_until_another_jo
         assert "you own 2 rooms" in await refused(ann, "room.create", room="e")
 
 
-async def test_nobody_is_made_the_owner_of_more_rooms_than_a_user_may_own(own_gateway: OwnGateway) -> None:
+async def test_no_user_is_made_the_owner_of_more_rooms_than_a_user_may_own(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(max_rooms_owned=1)) as app, app.connect("bob") as ben:
         await ben.ask("room.create", room="bobs")
         async with app.gather("alices", {"alice": "owner", "carol": "member"}) as (ann, cat):
