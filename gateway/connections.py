@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from gateway import faults
+from gateway import costs, faults
 from gateway.bus.base import BusEvent, Revoked
 from gateway.clock import Clock
 from gateway.cluster.rates import MakeBuckets, own_buckets
 from gateway.cluster.roster import Roster
 from gateway.faults import contained
 from gateway.limits import Allowance, TokenBuckets
+from gateway.places import Places
 from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
 from gateway.settings import Settings
 from gateway.transport.bounded_protocol import FRAMES_PER_SECOND
@@ -26,6 +27,10 @@ ABUSE_CONNECTIONS = 10
 STRANGERS_FRAMES_PER_SECOND = 100
 """Pings, pongs, fragments and binary messages of all connections of an address before the log-in, which need none."""
 STRANGERS = "of strangers"
+MAX_HELD = 64
+"""Refusals for one address that are held back at a time."""
+HELD_SECONDS = 1.0
+"""No more than `Retry-After` says, in whole seconds."""
 WRITE_BURST_SECONDS = 10
 """A user may write at once what may be written in so many seconds."""
 
@@ -65,6 +70,7 @@ class Connections:
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
         self._strangers: set[Stranger] = set()
+        self._held = Places(MAX_HELD)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -96,6 +102,22 @@ class Connections:
         """Note a request of the HTTP API; raises `RateLimited`."""
         if wait := self._requests_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("requests from this address", int(wait * 1000) + 1)
+
+    def charge_request(self, user_id: str) -> None:
+        """Take what a request of a user costs from what its messages may cost; raises `RateLimited`."""
+        now = self._clock.steady()
+        if wait := self._messages_of_users.of(user_id, now).take(now, costs.REQUEST):
+            raise RateLimited("requests and messages of this user", int(wait * 1000) + 1)
+
+    async def hold_back(self, address: str) -> bool:
+        """Wait a second before a refusal for a rate, which slows down a client that repeats at once.
+
+        A refusal takes nearly as long as a small answer. Beyond `MAX_HELD` of an address, returns False at once.
+        """
+        with self._held.take(address) as may_wait:
+            if may_wait:
+                await asyncio.sleep(HELD_SECONDS)
+            return may_wait
 
     @contextmanager
     def stranger(self, stranger: Stranger, address: str, frames: Allowance) -> Iterator[None]:

@@ -19,6 +19,9 @@ READ = 2.0
 WRITE = 3.0
 """A transaction that writes to it. What the log of a room writes, many in one transaction, costs less."""
 
+REQUEST = 3.0
+"""A request to the HTTP API with a user's token: two transactions, of which the first checks the token."""
+
 PAGE = 1.0
 """A page of messages, besides its transaction: it takes more statements than most."""
 

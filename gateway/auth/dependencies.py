@@ -60,6 +60,14 @@ async def http_authentication(
     return await authorize(services.authorizers, OWN, _bearer(connection))
 
 
+async def user_authentication(
+    services: ServicesDep, auth: Annotated[AuthResult, Depends(http_authentication)]
+) -> AuthResult:
+    """Check the credential of a user, whose requests cost what messages do."""
+    services.connections.charge_request(auth.user_id)
+    return auth
+
+
 async def buyer_authentication(
     connection: HTTPConnection,
     services: ServicesDep,
@@ -71,7 +79,9 @@ async def buyer_authentication(
     It counts as a connection does: an outside service may have to be asked.
     """
     services.connections.count_attempt(address_of(connection))
-    return await authorize(services.authorizers, service, _bearer(connection))
+    auth = await authorize(services.authorizers, service, _bearer(connection))
+    services.connections.charge_request(auth.user_id)
+    return auth
 
 
 def _bearer(connection: HTTPConnection) -> str:
@@ -81,5 +91,6 @@ def _bearer(connection: HTTPConnection) -> str:
     return token
 
 
-CurrentUser = Annotated[AuthResult, Depends(http_authentication)]
+CurrentUser = Annotated[AuthResult, Depends(user_authentication)]
+Service = Annotated[AuthResult, Depends(http_authentication)]
 Buyer = Annotated[AuthResult, Depends(buyer_authentication)]

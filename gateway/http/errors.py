@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.auth.carriers import subprotocol_of_refusal
 from gateway.auth.refusals import close_of
+from gateway.caller import address_of
 from gateway.logs import request_id
 from gateway.services import services_of
 from gateway.transport import frames
@@ -26,6 +27,7 @@ from handlers.errors import (
     InternalError,
     MessageError,
     NotFound,
+    RateLimited,
     ValidationFailed,
     field_path,
 )
@@ -70,6 +72,8 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
 
 
 async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
+    if isinstance(error, RateLimited):
+        await services_of(ws).connections.hold_back(address_of(ws))
     is_connecting = ws.application_state is WebSocketState.CONNECTING
     if is_connecting and services_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from gateway.auth import refresh_tokens
 from gateway.auth.authorizers import standing_of
-from gateway.auth.dependencies import CurrentUser
+from gateway.auth.dependencies import Service
 from gateway.http.bodies import FORM_BODY
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
@@ -25,7 +25,7 @@ SCOPE = "server"
     dependencies=[FORM_BODY],
 )
 async def introspect(
-    auth: CurrentUser,
+    auth: Service,
     services: ServicesDep,
     token: TokenField,
     token_type_hint: HintField = "",

@@ -1,6 +1,5 @@
 """How many requests an address may make in a second."""
 
-import asyncio
 from collections.abc import Awaitable
 
 from starlette.requests import HTTPConnection
@@ -9,30 +8,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.caller import address_of
 from gateway.http.errors import error_response
 from gateway.http.framing import closing
-from gateway.places import Places
 from gateway.services import services_of
 from handlers.errors import RateLimited
 
 ALWAYS_ANSWERED = "/healthz"
 """A monitor must not take the process for dead because other clients at its address ask too much."""
 
-MAX_HELD = 64
-"""Refusals for one address that are held back at a time."""
-
-HELD_SECONDS = 1.0
-"""No more than `Retry-After` says, in whole seconds."""
-
 
 class RequestRate:
     """Refuses requests of an address that makes too many.
 
-    A refusal takes nearly as long as a small answer. So it is held back, which slows down a client that repeats at
-    once. Beyond `MAX_HELD` it goes out at once, and closes its connection.
+    A refusal is held back; where too many are, it goes out at once and closes its connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._held = Places(MAX_HELD)
 
     # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -48,7 +38,5 @@ class RequestRate:
         return self.app(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, address: str, error: RateLimited) -> None:
-        with self._held.take(address) as may_wait:
-            if may_wait:
-                await asyncio.sleep(HELD_SECONDS)
-        await error_response(error)(scope, receive, send if may_wait else closing(send))
+        has_waited = await services_of(HTTPConnection(scope)).connections.hold_back(address)
+        await error_response(error)(scope, receive, send if has_waited else closing(send))

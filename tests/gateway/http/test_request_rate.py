@@ -2,7 +2,11 @@
 
 import time
 
-from tests.client import App
+import pytest
+from websockets.asyncio.client import connect
+
+from gateway import costs
+from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 
 RATE = 5
@@ -57,3 +61,32 @@ async def test_a_handshake_is_no_request(own_gateway: OwnGateway, alice: str) ->
         for _ in range(2 * RATE):
             async with app.socket(f"?token={token}") as client:
                 await client.expect("welcome", user=alice)
+
+
+@pytest.mark.parametrize("path", ["/ws/chat?token=x", "/ws/elsewhere"])
+async def test_a_client_that_repeats_refused_handshakes_is_slowed_down(own_gateway: OwnGateway, path: str) -> None:
+    gateway = own_gateway(connection_rate=RATE)
+    gateway.clock.stop()
+    statuses = []
+    for _ in range(RATE + 1):
+        began = time.monotonic()
+        async with connect(f"{gateway.ws_url}{path}") as ws:
+            statuses.append((await ChatClient(ws).expect("error"))["status"])
+    assert time.monotonic() - began > 0.9
+    assert [status == 42900 for status in statuses] == [False] * RATE + [True]
+
+
+async def test_requests_of_a_user_cost_what_messages_do(own_gateway: OwnGateway, alice: str, bob: str) -> None:
+    gateway = own_gateway(message_rate_per_user=30, message_burst=30)
+    gateway.clock.stop()
+    async with App(gateway) as app, app.connect(alice) as client:
+        mine, others = await app.token(alice), await app.token(bob)
+        asked = [("GET", "/users/me/sessions"), ("GET", "/users/me"), ("DELETE", "/users/me/sessions/x")]
+        answers = [await app.ask(*asked[number % 3], mine) for number in range(int(30 / costs.REQUEST) + 1)]
+        assert [answer.status_code == 429 for answer in answers] == [False] * (len(answers) - 1) + [True]
+        assert answers[-1].headers["Retry-After"] == "1"
+        assert (await app.ask("POST", "/ws/ticket", mine)).status_code == 429
+        assert (await client.refused("ping"))["status"] == 42900
+        assert (await app.ask("GET", "/users/me", others)).status_code == 200
+        gateway.clock.ahead += 1
+        assert (await app.ask("POST", "/ws/ticket", mine)).status_code == 200
