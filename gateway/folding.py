@@ -93,7 +93,7 @@ class FoldedLog:
         self._write_left_out(now)
         # The line takes the place of an address, since their number is bounded: a client may choose its words.
         if self._same.admits(text, text % values, now) and self._all.admits(text, None, now):
-            self._logger.log(self._level, text, *values, exc_info=error)
+            self._logger.log(self._level, text, *values, exc_info=error, stacklevel=2)
 
     def _write_left_out(self, now: float) -> None:
         left_out: Counter[Hashable] = Counter()
