@@ -66,13 +66,14 @@ def path_of(url: str) -> Path:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         parsed = None
-    if parsed is None or not parsed.database or parsed.query or parsed.database.startswith((":memory:", "file:")):
+    path = "" if parsed is None or parsed.query else parsed.database or ""
+    if not Path(path).name or path.startswith((":memory:", "file:")):
         # In memory, each connection would have a database of its own.
         raise StartError(
             "GATEWAY_DATABASE_URL: expected the path of a file and nothing after it, such as"
             " sqlite:////var/lib/gateway/gateway.db; a database in memory is not possible"
         )
-    return Path(parsed.database)
+    return Path(path)
 
 
 def prepare(path: Path) -> None:

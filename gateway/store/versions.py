@@ -27,7 +27,9 @@ UPGRADE_LOCK = 4501
 
 SYNTAX_OR_ACCESS = "42"
 INSUFFICIENT_PRIVILEGE = "42501"
-"""PostgreSQL's class of errors about names and rights, and its number for a right that is missing."""
+INVALID_SCHEMA_NAME = "3F000"
+"""PostgreSQL's class of errors about names and rights, and its numbers for a right that is missing and for no schema
+that the user may look into."""
 
 _GRANT = "; let the owner of the database run: GRANT USAGE, CREATE ON SCHEMA public TO the user of the URL"
 
@@ -44,7 +46,8 @@ def upgrade(connection: Connection) -> None:
     except DBAPIError as error:
         if not _is_refusal(error):
             raise
-        hint = _GRANT if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE else ""
+        state = getattr(error.orig, "sqlstate", None)
+        hint = _GRANT if state in {INSUFFICIENT_PRIVILEGE, INVALID_SCHEMA_NAME} else ""
         raise StartError(f"cannot make the tables in the database: {error.orig}{hint}") from None
 
 
@@ -65,7 +68,7 @@ def _is_refusal(error: DBAPIError) -> bool:
     """Whether the database will say the same the next time: a table is in the way, or a right is missing."""
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
-    return str(getattr(error.orig, "sqlstate", None)).startswith(SYNTAX_OR_ACCESS)
+    return str(getattr(error.orig, "sqlstate", None)).startswith((SYNTAX_OR_ACCESS, INVALID_SCHEMA_NAME))
 
 
 def check(connection: Connection) -> str | None:

@@ -58,9 +58,11 @@ def test_an_existing_database_that_others_may_read_becomes_private(tmp_path: Pat
         "sqlite:///file::memory:?cache=shared&uri=true",
         "sqlite:///file:gateway?mode=memory&uri=true",
         "sqlite:///gateway.db?mode=memory",
+        "sqlite:////",
+        "sqlite:///.",
     ],
 )
-def test_a_database_in_memory_is_refused_in_one_line(url: str) -> None:
+def test_a_database_in_memory_or_without_a_name_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(
         StartError, match=r"expected the path of a file and nothing after it, .* not possible"
     ) as refused:

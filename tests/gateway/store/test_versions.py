@@ -199,6 +199,9 @@ async def test_a_postgresql_user_who_may_not_make_tables_is_told_what_to_grant(p
                 StartError, match=r"permission denied for schema public; .* GRANT USAGE, CREATE"
             ) as refused:
                 await database.upgrade()
+            await query(url, "REVOKE USAGE ON SCHEMA public FROM public")
+            with pytest.raises(StartError, match=r"no schema has been selected .*; .* GRANT USAGE, CREATE"):
+                await database.upgrade()
             assert len(str(refused.value).splitlines()) == 1
             await query(url, "GRANT USAGE, CREATE ON SCHEMA public TO tenant")
             await database.upgrade()
