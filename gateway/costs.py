@@ -14,7 +14,7 @@ ANSWER_BYTES = 16384
 """Of an answer. They are read from the store, made into objects, and written as JSON."""
 
 READ = 2.0
-"""A transaction that reads the store, whatever it finds."""
+"""A transaction that reads the store, found or not."""
 
 WRITE = 3.0
 """A transaction that writes to it. What the log of a room writes, many in one transaction, costs less."""
