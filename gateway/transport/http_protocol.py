@@ -372,7 +372,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Return whether the next answer is due to the request that is being read."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
-            return True
+            return self._in_head  # or this is the rest of a body, whose request has been answered
         return not (self._in_head or self.pipeline or cycle.response_started)
 
 

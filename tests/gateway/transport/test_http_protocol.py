@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -75,6 +76,29 @@ async def test_whatever_does_not_come_whole_in_time_is_answered_and_closed(
         await app.token("bob")
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}], caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rest_of_head", "body", "status"),
+    [
+        (b"Content-Length: 100\r\n\r\n", b"half", 404),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhel", 404),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"no size\r\n", 404),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * MAX_HEAD_BYTES, 404),
+        (b"Content-Length: 100000\r\n\r\n", b"half", 413),
+    ],
+    ids=["half a body", "half a chunk", "no chunk", "a chunk with a long extension", "a body that is too long"],
+)
+async def test_a_request_that_was_answered_before_its_body_gets_no_second_answer(
+    own_gateway: OwnGateway, hasty_options: dict[str, Any], rest_of_head: bytes, body: bytes, status: int
+) -> None:
+    gateway = own_gateway(**hasty_options)
+    path = b"/nowhere" if status == 404 else b"/token"
+    async with opened(gateway, HEAD.replace(b"/token", path) + rest_of_head) as (reader, writer):
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_SECONDS)
+        writer.write(body)
+        answer += await rest(reader)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"%d" % status]
 
 
 async def test_the_time_begins_anew_with_each_request_of_a_connection(
