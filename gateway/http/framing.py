@@ -19,7 +19,8 @@ class Framing:
     """Refuses requests without one `Host`, and ends connections of which the next request may be a body.
 
     A request that still offers an upgrade when it comes to an application was not upgraded. uvicorn with httptools
-    takes its body for the next request, which is never answered if the connection ends with this one. One that expects
+    takes its body for the next request, which is never answered if the connection ends with this one. A WebSocket
+    handshake in there may still be opened before that: SECURITY.md names this gap. A request that expects
     `100 Continue` and is answered before its body has come may be followed by that body, or by another request.
     """
 
