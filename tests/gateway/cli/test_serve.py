@@ -81,8 +81,9 @@ def test_production_needs_a_good_key(tmp_path: Path, run_here: RunHere, key: str
     assert key not in refused.err
 
 
-def test_production_does_not_start_without_a_key(tmp_path: Path) -> None:
-    assert run(tmp_path, "serve", **PRODUCTION).problem.startswith("GATEWAY_SECRET_KEY: production needs one; make it")
+def test_production_does_not_start_without_a_key(tmp_path: Path, run_here: RunHere) -> None:
+    refused = run_here(tmp_path, "serve", **PRODUCTION)
+    assert refused.problem.startswith("GATEWAY_SECRET_KEY: production needs one; make it")
 
 
 def test_production_does_not_listen_on_a_network_without_tls_before_it(tmp_path: Path) -> None:
