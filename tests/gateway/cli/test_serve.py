@@ -38,15 +38,15 @@ def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served)
     assert httpx2.get(f"{served.url}/docs").status_code == 200
 
 
-def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path) -> None:
+def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path, run_here: RunHere) -> None:
     (tmp_path / "file").touch()
     bus = f"redis://:hunter2@127.0.0.1:{free_port()}"
-    taken, below_a_file, read_only, no_bus = run_all(
+    taken, no_bus = run_all(
         command(tmp_path, "serve", "--port", str(served.port)),
-        command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR=str(tmp_path / "file" / "data")),
-        command(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR="/proc/gateway"),
         command(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL=bus),
     )
+    below_a_file = run_here(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR=str(tmp_path / "file" / "data"))
+    read_only = run_here(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR="/proc/gateway")
     assert f"port {served.port}" in taken.problem
     assert "--port" in taken.problem
     assert "GATEWAY_DATA_DIR" in below_a_file.problem
