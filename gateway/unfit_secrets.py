@@ -6,6 +6,7 @@ tutorial or of jwt.io is on every attacker's list.
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -51,6 +52,9 @@ def _readings(raw: bytes, depth: int) -> Iterator[bytes]:
     found = {plain, unquote_to_bytes(plain), *_decoded(dense)} - {raw}
     # What stands in the middle of PEM whose first or last line has been cut off.
     found |= {decoded for line in plain.splitlines() if len(line) > 64 for decoded in _decoded(line.strip())}
+    # What follows a name, as in `KEY=…`, in DKIM's `p=…` or in a `data:` URL.
+    found |= {decoded for value in _VALUE.findall(plain) if value != dense for decoded in _decoded(value)}
+    found |= {_listed(plain), raw.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")} - {raw, b""}
     for each in found:
         yield from _readings(each, depth - 1)
 
@@ -62,10 +66,40 @@ def _decoded(text: bytes) -> Iterator[bytes]:
             yield base64.b64decode(text.rstrip(b"=") + padding, alphabet, validate=True)
     with suppress(ValueError):
         yield bytes.fromhex(text.decode("ascii").removeprefix("0x").replace(":", ""))
+    with suppress(binascii.Error):
+        yield base64.b32decode(text, casefold=True)
+    if text.isdigit() and 300 < len(text) < 2000:
+        yield (number := int(text)).to_bytes((number.bit_length() + 7) // 8)
+
+
+_VALUE = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
+_BYTE = re.compile(rb"\\x([0-9a-fA-F]{2})|0x([0-9a-fA-F]{2})\b|(?<![\w-])(-?[0-9]{1,3})(?!\w)")
+
+
+def _listed(text: bytes) -> bytes:
+    """Return the bytes that a source lists, in hexadecimal, escapes or decimals; none if it lists none."""
+    found = _BYTE.findall(text)
+    if len(found) < 32:
+        return b""
+    return bytes(
+        (int(escaped or hexadecimal, 16) if escaped or hexadecimal else int(number)) % 256
+        for escaped, hexadecimal, number in found
+    )
 
 
 def _is_key(raw: bytes) -> bool:
-    return _NAMED.search(raw) is not None or any(_loads(load, raw) for load in _LOADERS)
+    return _NAMED.search(raw) is not None or _is_modulus(raw) or any(_loads(load, raw) for load in _LOADERS)
+
+
+def _is_modulus(raw: bytes) -> bool:
+    """Return whether this may be an RSA modulus alone, such as `n` of a JWK. Of random bytes as long, 3 % may."""
+    bare = raw.lstrip(b"\0")
+    return len(bare) in _MODULUS_BYTES and bare[0] >= 0x80 and math.gcd(int.from_bytes(bare), _SMALL_PRIMES) == 1
+
+
+_MODULUS_BYTES = (256, 384, 512)
+# Their product; a modulus can be divided by none of them.
+_SMALL_PRIMES = math.prod(n for n in range(2, 10_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
 
 
 # PEM and its kin, OpenSSH in one line and in its blob, JSON (RFC 7517), PuTTY, XML, OpenSSL's text, minisign, age.
@@ -78,8 +112,8 @@ _NAMED = re.compile(
 )
 
 
-def _point_on(curve: SECP256R1 | SECP384R1 | SECP521R1 | SECP256K1) -> Callable[[bytes], object]:
-    return lambda raw: PublicPoint.from_encoded_point(curve, raw)
+def _point_on(curve: SECP256R1 | SECP384R1 | SECP521R1 | SECP256K1, before: bytes = b"") -> Callable[[bytes], object]:
+    return lambda raw: PublicPoint.from_encoded_point(curve, before + raw)
 
 
 _LOADERS: tuple[Callable[[bytes], object], ...] = (
@@ -88,6 +122,7 @@ _LOADERS: tuple[Callable[[bytes], object], ...] = (
     load_der_x509_csr,
     lambda der: load_der_private_key(der, password=None),
     *(_point_on(curve) for curve in (SECP256R1(), SECP384R1(), SECP521R1(), SECP256K1())),
+    *(_point_on(curve, b"\x04") for curve in (SECP256R1(), SECP384R1(), SECP521R1(), SECP256K1())),
 )
 
 
@@ -102,7 +137,8 @@ def _loads(load: Callable[[bytes], object], der: bytes) -> bool:
 
 
 _WORDS = re.compile(
-    r"s[e3]cr[e3]t|chang[e3][-_ ]?(?:me|this|it)|p[a@4][s$5][s$5]w[o0]rd|passphrase|example|default|replace"
+    r"^eyj[a-z0-9]|lorem ipsum|bezkoder"
+    r"|s[e3]cr[e3]t|chang[e3][-_ ]?(?:me|this|it)|p[a@4][s$5][s$5]w[o0]rd|passphrase|example|default|replace"
     r"|your[-_ ](?:own|256|384|512|jwt|key|token)|signing[-_ ]?key|insecure|qwerty|[-_ ]bits?[-_ ]|random[-_ ]string"
 )
 _SEQUENCE = re.compile(r"0123456789|1234567890|abcdefghij|qwertyuiop|9876543210")
@@ -123,5 +159,10 @@ _KNOWN = frozenset(
         "357638792f423f4428472b4b6250655368566d597133743677397a2443264629",
         "462d4a614e645267556b58703273357638792f423f4528482b4d625165546857",
         "5367566b59703373367639792f423f4528482b4d6251655468576d5a71347437",
+        "daf66e01593f61a15b857cf433aae03a005812b31234e149036bcc8dee755dbb",
+        "9a4f2c8d3b7a1e6f45c8a0b3f267d8b1d4e6f3c8a9d2b5f8e3a9c8b5f6v8a3d9",
+        "-kapdsgvkxp2s5v8y/b?e(h+mbqethwmzq3t6w9z$c&f)j@ncrfujxn2r5u7x!a%",
+        "byym000ollmqg6vvvp1oh7xzyr7ghuw1qvuc5dcgt3snm",
+        "dd5f3089-40c3-403d-af14-d0c228b05cb4",
     }
 )

@@ -43,9 +43,12 @@ def of_one(private: Private) -> Iterator[tuple[str, bytes]]:
     if isinstance(public, rsa.RSAPublicKey):
         yield "PKCS#1", public.public_bytes(Encoding.DER, PublicFormat.PKCS1)
         yield "OpenSSL's modulus", f"Modulus={public.public_numbers().n:X}\n".encode()
+        yield "the modulus alone", public.public_numbers().n.to_bytes(256)
+        yield "the modulus in decimals", str(public.public_numbers().n).encode()
         yield "XML", b"<RSAKeyValue><Modulus>4bbs</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>"
     if isinstance(public, ec.EllipticCurvePublicKey):
         yield "point", public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        yield "point without its mark", public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
         yield "compressed point", public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     if isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         document = Key.of_private("mine", private).public_jwk()
@@ -71,7 +74,14 @@ def wrapped(raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield "hex", raw.hex().encode()
     yield "hex with colons", raw.hex(":").upper().encode()
     yield "base64 twice", base64.b64encode(base64.b64encode(raw))
+    yield "base32", base64.b32encode(raw)
+    yield "the value of a variable", b"JWT_KEY=" + base64.b64encode(raw)
+    yield "a data URL", b"data:application/octet-stream;base64," + base64.b64encode(raw)
+    yield "bytes of C", ", ".join(f"0x{byte:02x}" for byte in raw).encode()
+    yield "bytes of Java", ", ".join(str(byte - 256 if byte > 127 else byte) for byte in raw).encode()
+    yield "escapes", "".join(f"\\x{byte:02x}" for byte in raw).encode()
     if raw.isascii():
+        yield "UTF-16", raw.decode().encode("utf-16")
         yield "in one line", raw.replace(b"\n", b"\\n")
         yield "in quotes", b'"' + raw.strip() + b'"'
         yield "percent-encoded", quote(raw.decode(), safe="").encode()
@@ -131,6 +141,11 @@ SAMPLES = [
     "01234567890abcde01234567890abcde",
     "abcdefghijklmnopqrstuvwxyzABCDEF",
     "QWERTYUIOPASDFGHJKLZXCVBNM1234567",
+    "daf66e01593f61a15b857cf433aae03a005812b31234e149036bcc8dee755dbb",
+    "-KaPdSgVkXp2s5v8y/B?E(H+MbQeThWmZq3t6w9z$C&F)J@NcRfUjXn2r5u7x!A%",
+    "========================bezKoder=Spring===========================",
+    "lorem ipsum dolor sit amet consectetur",
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.x",
 ]
 
 
