@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.allowed_origins import AllowedOrigins, folded
 from gateway.auth.origins import log_refusal, own_origin
 from gateway.folding import FoldedLog
+from gateway.http.request_rate import RequestRate
 
 
 class PageAccess(CORSMiddleware):
@@ -23,6 +24,7 @@ class PageAccess(CORSMiddleware):
         )
         self._origins = origins
         self._log = log
+        self._preflights = RequestRate(super().__call__)  # these are answered here, and come to no other count
 
     # No coroutine around a WebSocket: it would go through it whenever it is woken up.
     def __call__(  # type: ignore[override] # an awaitable is all that an ASGI server asks for
@@ -31,7 +33,10 @@ class PageAccess(CORSMiddleware):
         """Serve one request; a WebSocket checks its own origin."""
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        self._note(HTTPConnection(scope))
+        request = HTTPConnection(scope)
+        self._note(request)
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in request.headers:
+            return self._preflights(scope, receive, send)
         return super().__call__(scope, receive, send)
 
     def is_allowed_origin(self, origin: str) -> bool:

@@ -35,6 +35,15 @@ async def test_an_address_that_asks_too_much_is_told_when_to_come_again(own_gate
         assert (await app.http.get("/readyz", headers=of("198.51.100.1"))).status_code == 200
 
 
+async def test_a_preflight_is_a_request(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(request_rate=RATE, allowed_origins="https://app.example.com")
+    gateway.clock.stop()
+    preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
+    async with App(gateway) as app:
+        answers = [await app.http.options("/token", headers=preflight) for _ in range(RATE + 1)]
+    assert [answer.status_code for answer in answers] == [200] * RATE + [429]
+
+
 async def test_of_ipv6_a_network_is_one_address(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(request_rate=RATE, trusted_proxies="127.0.0.1")
     gateway.clock.stop()
