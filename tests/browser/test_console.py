@@ -310,6 +310,22 @@ async def test_a_name_as_a_phone_types_it_is_ones_own(open_tab: OpenTab, alice: 
     await tab.change("Mine.", "Edit")
 
 
+@pytest.mark.parametrize("width", [375, 320])
+async def test_on_a_phone_the_bars_take_a_line_each(open_tab: OpenTab, alice: str, width: int) -> None:
+    tab = await open_tab()
+    await tab.page.set_viewport_size({"width": width, "height": 700})
+    await tab.register(alice)
+    for first, *others in (("json-gateway", "Disconnect", "Log out"), ("Frames", "Clear")):
+        title = await tab.page.get_by_role("heading", name=first).bounding_box()
+        assert title is not None
+        assert title["height"] < 30  # of one line
+        for other in others:
+            box = await tab.page.get_by_role("button", name=other, exact=True).bounding_box()
+            assert box is not None
+            assert abs(box["y"] + box["height"] / 2 - title["y"] - title["height"] / 2) < 2
+    assert await tab.page.evaluate("document.documentElement.scrollWidth") == width
+
+
 async def test_the_members_are_a_list_that_follows_who_comes_and_goes(
     open_tab: OpenTab, app: App, alice: str, bob: str, room: str
 ) -> None:
