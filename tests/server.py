@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -97,11 +98,17 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn without its handlers of signals."""
+    """uvicorn without its handlers of signals, and with a quick end: hundreds of tests wait for one."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # signals belong to pytest
+
+    async def main_loop(self) -> None:
+        for tick in itertools.count():
+            if await self.on_tick(tick % 100):
+                return
+            await asyncio.sleep(0.01)
 
 
 @contextmanager
