@@ -221,6 +221,7 @@ def announce(settings: Settings, sock: socket.socket) -> None:
     host, port = sock.getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = settings.root_path
+    register = " --register" if settings.registration_open else ""
     lines = [
         f"  The gateway runs: {settings.environment}, data in {settings.data_dir.absolute()}",
         "",
@@ -231,7 +232,7 @@ def announce(settings: Settings, sock: socket.socket) -> None:
         lines.append(f"  Postman   POST http://{place}{path}/token, form: username, password")
     lines += [
         f"            WebSocket ws://{place}{path}/ws/chat?token=<access_token>",
-        f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby --register",
+        f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby{register}",
         "",
     ]
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("\n" + "\n".join(lines))

@@ -34,8 +34,13 @@ def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served)
     assert f"http://{place}/docs" in served.output.expect("Browser")
     assert f"POST http://{place}/token" in served.output.expect("Postman")
     assert f"ws://{place}/ws/chat?token=" in served.output.expect("WebSocket ws")
-    assert f"gateway chat ws://{place}" in served.output.expect("Terminal")
+    assert re.search(f"gateway chat ws://{place} .* --register$", served.output.expect("Terminal"))
     assert httpx2.get(f"{served.url}/docs").status_code == 200
+
+
+def test_where_registration_is_closed_it_points_nobody_there(tmp_path: Path) -> None:
+    with serving(tmp_path, GATEWAY_REGISTRATION="closed") as served:
+        assert served.output.expect("Terminal").endswith("--room lobby\n")
 
 
 def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path, run_here: RunHere) -> None:
