@@ -40,8 +40,7 @@ def restore(backup: Path, database: Path, change: Callable[[Path], Result]) -> t
     Returns what `change` does, and where the database is that was there before. Raises `StartError`, and has then
     changed nothing.
     """
-    if sqlite_file.check(_existing(backup)) is None:
-        raise StartError(f"{backup} has no tables of the gateway; name a file of: gateway db backup FILE")
+    _check_backup(backup)
     with _in_use(database, shared=False), _draft_of(database) as draft:
         _copy(backup, draft)
         changed = change(draft)
@@ -50,6 +49,15 @@ def restore(backup: Path, database: Path, change: Callable[[Path], Result]) -> t
         draft.replace(database)
         _sync(database.parent)
     return changed, kept
+
+
+def _check_backup(file: Path) -> None:
+    try:
+        problem = "" if sqlite_file.check(_existing(file)) is not None else "it has no tables of the gateway"
+    except StartError as error:
+        problem = str(error).partition("; ")[0]  # what to do about it would be about a store
+    if problem:
+        raise StartError(f"cannot restore {file}: {problem}; name a file of: gateway db backup FILE")
 
 
 @contextmanager

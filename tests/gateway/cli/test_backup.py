@@ -160,7 +160,10 @@ def test_what_is_no_sound_backup_of_a_gateway_is_refused_and_changes_nothing(tmp
         (newer, "a newer gateway has written"),
         (tmp_path / "missing.db", "there is no database"),
     ):
-        assert problem in gateway_db("restore", str(file)).problem
+        refused = gateway_db("restore", str(file)).problem
+        assert refused.startswith(f"cannot restore {file}: ")
+        assert problem in refused
+        assert refused.endswith("; name a file of: gateway db backup FILE")  # and not another store
     assert live.read_bytes() == before
     assert [path.name for path in live.parent.iterdir() if path.name.startswith((".", "gateway.db.before"))] == []
 
