@@ -81,6 +81,8 @@ async def hear(line: Wire, heard: list[int]) -> None:
         assert event["type"] != "bye", event
         if event["type"] == "chat.message":
             heard.append(event["data"]["offset"])
+        elif event["type"] == "reply":  # to the join, which has what was said before it
+            heard.extend(message["offset"] for message in event["data"]["messages"])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ async def test_a_listener_at_8_mbit_hears_all_that_one_sender_may_send(own_gatew
     gateway = own_gateway(**LIMITS)
     async with App(gateway) as app, app.in_room("alice", "lobby") as ann:
         async with behind_a_slow_link(gateway, await app.token("bob")) as ben:
-            await ben.write(frame('{"type":"room.join","data":{"room":"lobby"}}'))
+            await ben.write(frame('{"type":"room.join","id":1,"data":{"room":"lobby"}}'))
             await ann.expect("room.joined", user="bob")
             heard: list[int] = []
             hearing = asyncio.create_task(hear(ben, heard))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -76,7 +76,11 @@ async def test_workers_over_one_sqlite_file_are_one_gateway_and_outlive_each_oth
                 heard.append(frame["data"]["offset"])
         return heard
 
-    with running_valkey() as valkey, serving(tmp_path, "--workers", "2", GATEWAY_BUS_URL=valkey.url) as served:
+    at_once: dict[str, Any] = {"GATEWAY_MESSAGE_BURST": "500"}
+    with (
+        running_valkey() as valkey,
+        serving(tmp_path, "--workers", "2", GATEWAY_BUS_URL=valkey.url, **at_once) as served,
+    ):
         async with on_both(served) as (alice, bob):
             for heard in await asyncio.gather(talk(alice, "alice"), talk(bob, "bob")):
                 assert heard == list(range(1, 201))
