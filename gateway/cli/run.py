@@ -132,6 +132,7 @@ def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket
 
 def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket]) -> None:
     """Serve in the process that the next change ends."""
+    several.end_with_parent()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
     AnnouncedServer(server_config(settings, app, log_level=log_level), settings).run(sockets=sockets)

@@ -175,7 +175,7 @@ def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) 
     """Be a worker."""
     # Ctrl-C goes to everybody at the terminal, and would be a second signal after the parent's.
     os.setsid()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
     server = _Server(settings, app, log_level, tell)
@@ -184,7 +184,12 @@ def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) 
         sys.exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Have this process end in order when its parent does, in whatever way that ends."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
