@@ -26,10 +26,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "GATEWAY_"
 MIN_KEY_BYTES = 32
 
-SAMPLE_KEY = "change-me-change-me-change-me-change-me"
-"""The key printed in `.env.example`; whoever deploys it has published it."""
-
-SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - likewise
+SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - printed in `.env.example`, so it is no secret
 
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import PREFIX, SAMPLE_KEY, Settings, load_settings
+from gateway.settings import PREFIX, Settings, load_settings
 from gateway.startup import StartError
 
+SAMPLE_KEY = "change-me-change-me-change-me-change-me"  # as .env.example has it
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
 WRONG = {

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.signatures import Key
-from gateway.settings import SAMPLE_KEY
 from gateway.unfit_secrets import is_guessable, is_key_material
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -121,7 +120,7 @@ def test_what_is_random_is_a_secret(length: int) -> None:
 
 
 SAMPLES = [
-    SAMPLE_KEY,
+    "change-me-change-me-change-me-change-me",  # of .env.example
     "your-256-bit-secret-your-256-bit",
     "a-string-secret-at-least-256-bits-long",
     "a-valid-string-at-least-512-bits-long-which-is-longer-than-others",
