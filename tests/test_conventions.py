@@ -18,7 +18,8 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
 def table(number: int) -> list[list[str]]:
     """The rows of the table in a section of docs/protocol.md."""
-    section = re.split(r"^## ", PROTOCOL, flags=re.MULTILINE)[number]
+    sections = re.split(r"^## ", PROTOCOL, flags=re.MULTILINE)
+    [section] = [section for section in sections if section.startswith(f"{number}. ")]
     rows = [line.strip("| \n").split("|") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
@@ -83,9 +84,17 @@ def test_every_handler_says_what_it_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "SECURITY.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
+    "document", ["README.md", "SECURITY.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 )
-def test_every_path_that_a_document_links_to_exists(document: str) -> None:
+def test_every_place_that_a_document_links_to_exists(document: str) -> None:
     text = (ROOT / document).read_text()
-    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", text):
-        assert ((ROOT / document).parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#:]*)(?:#([^)]*))?\)", text):
+        linked = (ROOT / document).parent / target if target else ROOT / document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked.read_text()), f"{target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that a forge gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -20,7 +20,6 @@ UNFINISHED = {
     "docs/credentials.md": (4.2, 20, 30),
     "docs/operations.md": (7.1, 20, 57),
     "docs/performance.md": (4.1, 23, 30),
-    "docs/protocol.md": (4.6, 20, 52),
     "docs/scaling.md": (3.2, 20, 30),
     "docs/tokens.md": (9.3, 20, 30),
 }

@@ -1,0 +1,48 @@
+"""The example session of docs/protocol.md goes as printed."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.client import App, ChatClient
+from tests.conftest import OwnGateway
+
+PROTOCOL = (Path(__file__).parents[1] / "docs/protocol.md").read_text()
+EPOCH = "yj4XTlDc"
+VARIES = {"connection", "server_time", "token_expires_at", "sent_at"}
+
+
+async def test_the_example_session_goes_as_printed(own_gateway: OwnGateway) -> None:
+    welcome, first, second = re.findall(r"^```json\n(.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
+    async with App(own_gateway()) as app:
+        async with app.connect("carol") as carol:
+            assert fixed({"type": "welcome", "data": carol.welcome}) == fixed(json.loads(welcome))
+            epoch = await play(carol, first, EPOCH)
+        async with app.in_room("bobby", "lobby") as bobby:
+            await bobby.say("lobby", "Hi Carol", reply_to=f"{epoch}.1")
+        async with app.connect("carol") as carol:
+            assert await play(carol, second, epoch) == epoch
+
+
+async def play(client: ChatClient, conversation: str, epoch: str) -> str:
+    """Send the lines of the client and expect those of the gateway; return the epoch of the room."""
+    for line in conversation.splitlines():
+        frame = json.loads(line.replace(EPOCH, epoch))
+        if "id" in frame and "status" not in frame:
+            await client.send(frame)
+            continue
+        seen = await client.next()
+        if epoch == EPOCH:
+            epoch = seen["data"]["epoch"]
+            frame = json.loads(line.replace(EPOCH, epoch))
+        assert fixed(seen) == fixed(frame)
+    return epoch
+
+
+def fixed(value: object) -> object:
+    """Return a frame without the values that differ each time."""
+    if isinstance(value, list):
+        return [fixed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: None if key in VARIES else fixed(item) for key, item in value.items()}
+    return value
