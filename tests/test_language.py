@@ -17,11 +17,7 @@ UNFINISHED = {
     "README.md": (3.8, 20, 30),
     "SECURITY.md": (4.4, 20, 30),
     "docs/architecture.md": (7.5, 20, 96),
-    "docs/credentials.md": (4.2, 20, 30),
-    "docs/operations.md": (7.1, 20, 57),
-    "docs/performance.md": (4.1, 23, 30),
     "docs/scaling.md": (3.2, 20, 30),
-    "docs/tokens.md": (9.3, 20, 30),
 }
 """Documents that are yet to be rewritten: what they have reached. This may only shrink."""
 MAX_AVOIDED_IN_CODE = 9.0
