@@ -1,4 +1,4 @@
-# Two commands are enough on a machine with Python 3.11 and make: `make run` and `make test`.
+# A machine with Python 3.11 and make needs two commands: `make run` and `make test`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-bench ## measure what it costs next to peers, kill it under load, and several nodes; ten minutes or more
+bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on several nodes; this takes ten minutes or more
 	@mkdir -p data/benchmarks
 	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000 \
 	  --json data/benchmarks/transport.json
@@ -32,11 +32,11 @@ bench: $(VENV)/.installed-bench ## measure what it costs next to peers, kill it 
 	$(BIN)/python -m benchmarks.nodes --seconds 2 --json data/benchmarks/nodes.json
 	$(BIN)/python -m benchmarks.cluster
 
-format: $(VENV)/.installed-dev ## format the code and mend what the linter can
+format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## remove what the commands above have made, except ./data
+clean: ## remove everything that these commands have made, except ./data
 	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     audit_log: str = ""
     metrics_token: SecretStr | None = None
 
-    # Who may come in
+    # Access
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     secret_key: SecretStr | None = None
     keys_dir: Path | None = None
