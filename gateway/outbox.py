@@ -104,7 +104,6 @@ class Outbox:
         self._closed = True
         self._waiting.clear()
         self._held = None
-        self._count = self._bytes = 0
 
     def let_go(self) -> None:
         """Forget also who is to be told: nothing comes any more, and nothing goes."""

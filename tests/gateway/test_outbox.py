@@ -1,13 +1,19 @@
 """The outbox: bounded, in order, and its policy where it overflows."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 
 import pytest
 
 from gateway.outbox import Outbox
-from gateway.transport.frames import Frame, text_frame
-from gateway.transport.writers import AsgiWriter
+from gateway.transport.frames import Frame, joined, text_frame
+from gateway.transport.writers import AsgiWriter, nothing
+
+MAX_FRAMES = 8
+MAX_BYTES = 1000
+QUARTER = MAX_BYTES // 4 - len(text_frame(b"x" * 200).wire) + 200
+"""The length of a text whose frame, header included, takes a quarter of the bytes."""
 
 
 class Socket:
@@ -55,7 +61,7 @@ def socket() -> Socket:
 
 @pytest.fixture
 def outbox(socket: Socket) -> Outbox:
-    return Outbox(socket, socket.overflow, max_frames=8, max_bytes=1000)
+    return Outbox(socket, socket.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
 
 
 def test_frames_go_out_in_the_order_they_came_and_at_once(outbox: Outbox, socket: Socket) -> None:
@@ -108,21 +114,60 @@ def test_half_full_it_drops_what_may_be_dropped_and_nothing_else(outbox: Outbox,
     assert [each for each in socket.sent if each.startswith("typing")] == ["typing 0", "typing 1"]
 
 
-@pytest.mark.parametrize("size", [1, 300], ids=["in frames", "in bytes"])
-def test_full_it_gives_up_once_and_forgets_what_was_owed(outbox: Outbox, socket: Socket, size: int) -> None:
+@pytest.mark.parametrize("half", [[1] * 4, [QUARTER] * 2], ids=["in frames", "in bytes"])
+def test_what_may_be_dropped_is_taken_until_it_is_half_full(outbox: Outbox, socket: Socket, half: list[int]) -> None:
     socket.stop_reading()
-    for _ in range(20):
+    for size in half[1:]:
         outbox.deliver(text("x" * size))
-        outbox.answer(text("x" * size))
+    outbox.deliver(text("y" * half[0], droppable=True))
+    assert outbox.dropped == 0
+    outbox.deliver(text("y", droppable=True))
+    outbox.deliver(joined([text("y", droppable=True), text("y", droppable=True)]))
+    assert (outbox.dropped, socket.overflows) == (3, 0)
+
+
+@pytest.mark.parametrize(("size", "fit"), [(1, 8), (QUARTER, 4)], ids=["in frames", "in bytes"])
+def test_full_it_gives_up_once_and_forgets_what_was_owed(outbox: Outbox, socket: Socket, size: int, fit: int) -> None:
+    socket.stop_reading()
+    for _ in range(fit):
+        outbox.deliver(text("x" * size))
+    assert socket.overflows == 0
+    outbox.deliver(text("x"))
+    outbox.answer(text("x"))
     assert socket.overflows == 1
     socket.read_on()
     assert socket.sent == []
 
 
-def test_held_events_count_too(outbox: Outbox, socket: Socket) -> None:
+@pytest.mark.parametrize(("size", "fit"), [(1, 8), (QUARTER, 4)], ids=["in frames", "in bytes"])
+def test_held_events_count_too_and_are_forgotten_too(outbox: Outbox, socket: Socket, size: int, fit: int) -> None:
     outbox.hold()
-    for _ in range(9):
-        outbox.deliver(text("x"))
+    for _ in range(fit):
+        outbox.deliver(text("x" * size))
+    assert (outbox.holding, socket.overflows) == (True, 0)
+    outbox.deliver(text("x"))
+    assert (outbox.holding, socket.overflows) == (False, 1)
+    outbox.release()
+    assert socket.sent == []
+
+
+def test_several_frames_that_came_as_one_count_as_several(outbox: Outbox, socket: Socket) -> None:
+    socket.stop_reading()
+    outbox.deliver(joined([text("x")] * 8))
+    outbox.deliver(text("x"))
+    assert socket.overflows == 1
+
+
+def test_what_is_still_held_counts_after_the_rest_has_gone(outbox: Outbox, socket: Socket) -> None:
+    socket.stop_reading()
+    outbox.answer(text("x" * QUARTER))
+    outbox.hold()
+    outbox.deliver(text("x" * QUARTER))
+    socket.read_on()
+    for _ in range(3):
+        outbox.deliver(text("x" * QUARTER))
+    assert socket.overflows == 0
+    outbox.deliver(text("x"))
     assert socket.overflows == 1
 
 
@@ -160,7 +205,7 @@ async def test_an_idle_outbox_has_no_task(socket: Socket) -> None:
         await asyncio.sleep(0)
         socket.writes.append([each])
 
-    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=8, max_bytes=1000)
+    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
     before = len(asyncio.all_tasks())
     for number in range(3):
         outbox.deliver(text(str(number)))
@@ -176,7 +221,7 @@ async def test_a_client_that_is_gone_ends_it_quietly(socket: Socket, error: Exce
     async def send(_: str) -> None:
         raise error
 
-    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=8, max_bytes=1000)
+    outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
     for _ in range(5):
         outbox.deliver(text("x"))
     outbox.finish(text("bye"), socket.close)
@@ -195,3 +240,32 @@ async def test_who_gives_up_waiting_for_the_end_may_still_see_it_come(outbox: Ou
     socket.read_on()
     await outbox.flushed()
     assert (socket.sent, socket.closed) == (["owed", "bye"], True)
+
+
+class Owner:
+    """What an outbox calls when it is full, and to close."""
+
+    def overflow(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def test_what_has_been_let_go_keeps_nobody_in_memory_and_waits_for_nothing(socket: Socket) -> None:
+    owner = Owner()
+    outbox = Outbox(socket, owner.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
+    socket.stop_reading()
+    outbox.finish(text("bye"), owner.close)
+    outbox.let_go()
+    await outbox.flushed()
+    gone = weakref.ref(owner)
+    del owner
+    assert gone() is None
+    assert socket.on_ready is nothing
+
+
+def test_a_lost_client_that_was_let_go_is_sent_nothing_more(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.let_go()
+    outbox.deliver(text("too late"))
+    outbox.answer(text("too late"))
+    assert (outbox.holding, socket.sent) == (False, [])
