@@ -1,6 +1,8 @@
 """The database: durable, migrated, consistent, and unavailable in words. On both stores, but for what only one has."""
 
 import asyncio
+import multiprocessing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
 from gateway.store.tables import VERSION_TABLE, metadata
 from handlers.errors import Conflict
+from tests.waiting import WAIT_SECONDS
 
 
 async def add(database: Database, name: str) -> None:
@@ -32,12 +35,30 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
     assert differences == []
 
 
-async def test_processes_that_start_at_once_all_find_the_tables(store_url: str) -> None:
-    databases = [Database(store_url) for _ in range(4)]
-    await asyncio.gather(*(database.upgrade() for database in databases))
-    for database in databases:
+def start_on(store_url: str, at_once: Barrier) -> None:
+    """What a process does with the store when it starts, as soon as all have come this far."""
+
+    async def start() -> None:
+        database = Database(store_url)
+        at_once.wait(WAIT_SECONDS)
+        await database.upgrade()
         await database.ping()
         await database.close()
+
+    asyncio.run(start())
+
+
+def test_processes_that_start_at_once_all_find_the_tables(store_url: str) -> None:
+    # A process that imports this module once and is then copied: the one of the tests has threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "gateway.store.revisions"])
+    at_once = context.Barrier(4)
+    processes = [context.Process(target=start_on, args=(store_url, at_once), daemon=True) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(WAIT_SECONDS)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
 
 
 async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
