@@ -15,7 +15,6 @@ MAX_CELL = 30
 
 UNFINISHED = {
     "docs/architecture.md": (7.5, 20, 96),
-    "docs/scaling.md": (3.2, 20, 30),
 }
 """Documents that are yet to be rewritten: what they have reached. This may only shrink."""
 MAX_AVOIDED_IN_CODE = 9.0
