@@ -10,11 +10,13 @@ from tests.support.language import documents, hidden_actions, measure, read, rep
 MAX_AVOIDED = 0.5
 """Words such as `who` in 1,000."""
 MAX_MEAN_SENTENCE = 20
+MAX_SENTENCE = 35
+"""The words of the longest sentence."""
 MAX_CELL = 30
 """A table's cell holds a phrase, not a paragraph."""
 
 UNFINISHED = {
-    "docs/architecture.md": (7.5, 20, 96),
+    "docs/architecture.md": (7.5, 20, 79, 96),
 }
 """Documents that are yet to be rewritten: what they have reached. This may only shrink."""
 MAX_AVOIDED_IN_CODE = 9.0
@@ -24,11 +26,15 @@ MAX_HIDDEN_ACTIONS = 140
 
 @pytest.mark.parametrize("document", documents())
 def test_a_document_is_plain_english(document: str) -> None:
-    avoided, mean, cell = UNFINISHED.get(document, (MAX_AVOIDED, MAX_MEAN_SENTENCE, MAX_CELL))
     measured = measure(read(document))
-    is_plain = (
-        measured.avoided_per_thousand <= avoided and measured.mean_sentence <= mean and measured.longest_cell <= cell
+    reached = (
+        measured.avoided_per_thousand,
+        measured.mean_sentence,
+        measured.longest_sentence,
+        measured.longest_cell,
     )
+    allowed = UNFINISHED.get(document, (MAX_AVOIDED, MAX_MEAN_SENTENCE, MAX_SENTENCE, MAX_CELL))
+    is_plain = all(figure <= bound for figure, bound in zip(reached, allowed, strict=True))
     assert is_plain, report([document])
 
 
@@ -66,7 +72,7 @@ def test_what_is_measured_in_a_document(folder: Path) -> None:
         "another",
     ]
     measured = measure(places)
-    assert (measured.avoided, measured.sentences, measured.longest_cell) == (2, 4, 4)
+    assert (measured.avoided, measured.sentences, measured.longest_sentence, measured.longest_cell) == (2, 4, 6, 4)
     assert measured.words == 3 + 6 + 6 + 4 + 1 + 1 + 1 + 2 + 4
     assert measured.mean_sentence == (6 + 6 + 4 + 1) / 4
 

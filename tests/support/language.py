@@ -74,6 +74,7 @@ class Measured:
     avoided: int
     sentences: int
     mean_sentence: float
+    longest_sentence: int
     longest_cell: int
 
     @property
@@ -91,6 +92,7 @@ def measure(places: Iterable[Place]) -> Measured:
         avoided=sum(len(place.avoided) for place in places),
         sentences=len(lengths),
         mean_sentence=sum(lengths) / max(len(lengths), 1),
+        longest_sentence=max(lengths, default=0),
         longest_cell=max((words(place.prose) for place in places if place.kind == "cell"), default=0),
     )
 
@@ -224,7 +226,7 @@ def _figures(name: str, measured: Measured) -> str:
     return (
         f"{name}: {measured.words} words, {measured.avoided_per_thousand:.2f} hidden subjects per 1,000 words, "
         f"{measured.mean_sentence:.1f} words a sentence ({measured.sentences}), "
-        f"the longest cell {measured.longest_cell} words"
+        f"the longest sentence {measured.longest_sentence} and the longest cell {measured.longest_cell} words"
     )
 
 
