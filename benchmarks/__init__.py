@@ -1,1 +1,1 @@
-"""Programs that load a real gateway and report figures, or break it and count what is left."""
+"""Programs that load a real gateway and report figures, or kill parts of it and count what is lost."""

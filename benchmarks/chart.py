@@ -19,7 +19,7 @@ LINE = 22
 HEAD = 40
 MARGIN = 24
 LONGEST = 10
-"""How many times the gateway's a bar may be: longer ones are cut, so that the others can be told from one another."""
+"""The longest bar, as a multiple of the gateway's. The chart cuts longer ones, so that the others stay legible."""
 GAP = 14
 
 STYLE = """
@@ -44,19 +44,19 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """Bars that may be held against one another."""
+    """Bars with one scale, so that they can be compared."""
 
     title: str
     bars: Sequence[Bar]
 
     @property
     def height(self) -> int:
-        """How much room it takes, in pixels."""
+        """Return its height in pixels."""
         return HEAD + LINE * len(self.bars) + GAP
 
     @property
     def scale(self) -> float:
-        """What a bar of full length stands for."""
+        """Return the value of a bar of full length."""
         most = max(bar.value for bar in self.bars)
         limit = LONGEST * max((bar.value for bar in self.bars if bar.ours), default=most)
         return max(bar.value for bar in self.bars if bar.value <= limit)
@@ -67,7 +67,7 @@ Medians = dict[str, dict[str, float]]
 
 
 def columns_of(medians: Medians) -> list[list[Panel]]:
-    """Say what is drawn, of what has been measured: what a server costs on the left, and how it bears load last."""
+    """Choose the panels: the cost of a server on the left, its behaviour under load on the right."""
     left = [_servers(medians, figure) for figure in (costs.ROUND_TRIP, costs.ONE_AT_A_TIME, costs.TEN_SENDERS)]
     right = [_servers(medians, figure) for figure in (costs.CONNECTION, costs.IDLE)]
     right += [_round_trips(medians), _deliveries(medians)]
@@ -121,7 +121,7 @@ def draw(columns: Sequence[Sequence[Panel]], notes: Sequence[str]) -> str:
 
 
 def _summary(columns: Sequence[Sequence[Panel]]) -> str:
-    """Put the chart into words, for who does not see it."""
+    """Put the chart into words, for a reader that does not see it."""
     return "; ".join(
         f"{panel.title}: " + ", ".join(f"{bar.label} {shown(bar.value)}" for bar in panel.bars)
         for column in columns
@@ -162,7 +162,7 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
 
 
 def medians_of(figures: dict[str, Any]) -> Medians:
-    """Take the medians from what `benchmarks.transport --json` writes."""
+    """Read the medians from the output of `benchmarks.transport --json`."""
     return {result["figure"]: result["medians"] for result in figures["results"]}
 
 
@@ -170,7 +170,7 @@ def main(
     figures: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What the benchmark wrote.")],
     chart: Annotated[Path, typer.Argument(dir_okay=False, help="Where to draw it.")],
 ) -> None:
-    """Draw the figures of the transport, readable on light paper and on dark."""
+    """Draw the figures of the transport, readable on a light and on a dark page."""
     run = json.loads(figures.read_text(encoding="utf-8"))
     notes = [
         "Less is better. A bar with a gap is cut. The gateway also checks, validates and stores; its peers do not.",

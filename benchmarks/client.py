@@ -9,7 +9,7 @@ from picows.url import WSParsedURL
 
 
 class Client(WSListener):
-    """A connection: first up to the welcome, if there is one, and into the room; then `take` gets what comes."""
+    """A connection: first it waits for the welcome, if there is one, and joins the room; then `take` gets each text."""
 
     def __init__(self) -> None:
         self._transport: WSTransport | None = None
@@ -24,7 +24,7 @@ class Client(WSListener):
             raise ConnectionError("a connection was lost")
 
     def make_socket(self, url: WSParsedURL) -> socket.socket | None:
-        """Make the socket; none for one like any other."""
+        """Return the socket to use, or None for an ordinary one."""
         return None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -32,10 +32,10 @@ class Client(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take what comes."""
+        """Handle a frame."""
         if frame.msg_type is WSMsgType.TEXT:
             text = frame.get_payload_as_bytes()
-            if text == b"2":  # Engine.IO's ping; nobody else says so little
+            if text == b"2":  # Engine.IO's ping; no other server sends so short a text
                 self.send(b"3")
             else:
                 self._heed(text)
@@ -54,7 +54,7 @@ class Client(WSListener):
             self._transport.disconnect()
 
     def closed(self, code: int) -> None:
-        """Take the code with which the server closes."""
+        """Take the code of the server's close frame."""
 
     def send(self, text: bytes) -> None:
         """Send a text."""
@@ -62,13 +62,13 @@ class Client(WSListener):
         self._transport.send(WSMsgType.TEXT, text)
 
     async def wait_for(self, beginning: bytes) -> None:
-        """Wait for a text that begins so."""
+        """Wait for a text with this beginning."""
         self._begins_with = beginning
         self._waiting = asyncio.get_running_loop().create_future()
         await self._waiting
 
     def listen(self) -> None:
-        """From now on `take` gets what comes."""
+        """Pass each text to `take` from now on."""
         self._heed = self.take
 
     def take(self, text: bytes) -> None:

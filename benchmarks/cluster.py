@@ -1,9 +1,9 @@
-"""People talk over several nodes while the bus, the store and a node fail: `python -m benchmarks.cluster`.
+"""Users talk over several nodes while the bus, the store and a node fail: `python -m benchmarks.cluster`.
 
-Each person is in a few of the rooms, on any node, and says something now and then. Meanwhile the bus is killed and
-started again, then the store, then a node, whose people go on at the others. Whoever loses a connection comes back and
-resumes; whatever was not answered is asked again with the same `client_id`. At the end everybody must have heard each
-room's log as the store has it: every message, in order, once.
+Each user is in a few of the rooms, on any node, and sends a message now and then. Meanwhile the benchmark kills and
+restarts the bus, then the store, then kills a node. The users of that node go on at the others. A client that loses
+its connection comes back and resumes. It repeats an unanswered request with the same `client_id`. At the end, each
+client must have received each room's log as the store has it: every message, in order, once.
 """
 
 import asyncio
@@ -44,42 +44,42 @@ ROOMS_EACH = 3
 RETRY_SECONDS = 0.3
 LAST_WORDS_SECONDS = 60
 DOWN_SECONDS = 2.0
-"""For how long the bus and the store are gone."""
+"""Seconds that the bus and the store are down."""
 
 
 @dataclass
 class Ear:
-    """What somebody has heard of a room."""
+    """What a user has received of a room."""
 
     epoch: str | None = None
     position: int = 0
     offsets: list[int] = field(default_factory=list)
     kept: list[int] | None = None
-    """What comes while the history is read, if it is."""
+    """Events that arrive during a read of the history; None without one."""
     joined_at: int = 0
-    """Up to where the history is read: what is after it comes as events."""
+    """The offset where the history ends. Later messages arrive as events."""
 
 
 @dataclass
 class Story:
-    """What happened to everybody."""
+    """What happened to all users."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    """From sending to hearing, of what was not heard by resuming."""
+    """Seconds from sending to receiving, without what a resume has returned."""
     acknowledged: dict[str, set[int]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
 
 class Line(Asker):
-    """A connection of somebody who listens."""
+    """A connection of a listener."""
 
     def __init__(self, talker: "Talker") -> None:
         super().__init__()
         self._talker = talker
 
     def take(self, message: Frame) -> None:
-        """Take what is said; a reply to joining before anything that comes after it."""
+        """Take an event. The reply to a join comes before the events that follow it."""
         data = message.get("data", {})
         if message["type"] == "chat.message":
             self._talker.hear(data)
@@ -90,13 +90,13 @@ class Line(Asker):
             self.reset()
 
     def reset(self) -> None:
-        """Begin anew, as one does who has lost the connection."""
+        """Begin anew, as after a lost connection."""
         if self._transport is not None:
             self._transport.disconnect()
 
 
 class Talker:
-    """A person who comes back whatever happens, and keeps talking."""
+    """A user that comes back after every failure, and keeps talking."""
 
     def __init__(self, person: Person, names: Sequence[str], nodes: "Nodes", story: Story, pause: float) -> None:
         self.person = person
@@ -111,7 +111,7 @@ class Talker:
         self.stopped = False
 
     async def stay(self) -> None:
-        """Be connected, again and again."""
+        """Connect, again and again."""
         while not self.stopped:
             line = Line(self)
             try:
@@ -140,7 +140,7 @@ class Talker:
             await self._read_history(line, name, ear)
 
     async def _read_history(self, line: Line, name: str, ear: Ear) -> None:
-        """Read what was too much for resuming."""
+        """Read the history that was too long for a resume."""
         more = True
         while more:
             answer = await line.ask("chat.history", room=name, after=ear.position, limit=100)
@@ -157,7 +157,7 @@ class Talker:
                 self._add(name, ear, offset)
 
     def joined(self, reply: Frame) -> None:
-        """Take what the reply to joining has of the log."""
+        """Take the part of the log in the reply to a join."""
         name, ear = reply["room"], self.ears[reply["room"]]
         ear.joined_at = reply["offset"]
         if ear.epoch is None:
@@ -194,7 +194,7 @@ class Talker:
         ear.position = max(offset, ear.position)
 
     async def talk(self, until: float) -> None:
-        """Say something now and then."""
+        """Send a message now and then."""
         await asyncio.sleep(self._chance.uniform(0, self._pause))
         while time.monotonic() < until:
             await self._say(self._chance.choice(list(self.ears)), f"{self.person.name}-{next(self._numbers)}")
@@ -204,7 +204,7 @@ class Talker:
         text = f"{time.time()} {client_id}"
         while True:
             await self._back.wait()
-            assert self._line is not None  # noqa: S101 - that is what `_back` says
+            assert self._line is not None  # noqa: S101 - `_back` is set
             try:
                 answer = await self._line.ask("chat.send", room=name, text=text, client_id=client_id)
             except ConnectionError:
@@ -225,27 +225,27 @@ class Talker:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def leave(self) -> None:
-        """Hang up for good."""
+        """Close the connection for good."""
         self.stopped = True
         if self._line is not None:
             await self._line.close()
 
 
 class Nodes:
-    """The gateways, and which of them live."""
+    """The gateways, and which of them are alive."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = servers
         self.alive = set(range(len(servers)))
 
     def any(self, chance: random.Random) -> Server:
-        """Give one of those that live."""
+        """Return a live one."""
         return self.servers[chance.choice(sorted(self.alive))]
 
 
 @dataclass
 class Run:
-    """A cluster, its people, and what happens to them."""
+    """A cluster, its users, and what happens to them."""
 
     seconds: float
     valkey: Valkey
@@ -257,7 +257,7 @@ class Run:
     report: Callable[[str], None]
 
     async def run(self) -> None:
-        """Have them talk while things fail, then let everybody hear the rest."""
+        """Let users talk while parts fail, then let each receive the rest."""
         for lives in self.lives:
             await lives.start()
         for server, lives in zip(self.nodes.servers, self.lives, strict=True):
@@ -318,7 +318,7 @@ class Run:
 
 
 async def compare(database: Database, talkers: Sequence[Talker], story: Story) -> None:
-    """Compare what everybody has heard with what the store has."""
+    """Compare the messages that each user has received with the store."""
     query = select(rooms.c.name, messages.c.offset).where(rooms.c.id == messages.c.room_id)
     stored: dict[str, list[int]] = {name: [] for name in story.acknowledged}
     async with database.read() as connection:
@@ -337,7 +337,7 @@ async def compare(database: Database, talkers: Sequence[Talker], story: Story) -
 
 
 def table_of(story: Story, seconds: float) -> Table:
-    """Lay the counts out."""
+    """Build the table of the counts."""
     lines = (
         ("sends acknowledged", "acknowledged"),
         ("of these, answered 50300 before", "answered: try again"),
@@ -369,7 +369,7 @@ def table_of(story: Story, seconds: float) -> Table:
 async def cluster(
     *, clients: int, nodes: int, room_count: int, seconds: float, pause: float, report: Callable[[str], None]
 ) -> Story:
-    """Run it all, on a bus and a store of its own."""
+    """Run the benchmark on its own bus and store."""
     names = [f"room-{number}" for number in range(room_count)]
     story = Story(acknowledged={name: set() for name in names})
     people = [Person(f"talker-{number}") for number in range(clients)]
@@ -402,7 +402,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=4, max=600, help="For how long.")] = 30,
     pause: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds between two messages of a person.")] = 1,
 ) -> None:
-    """Have people talk over several nodes while things fail; exit with 1 if anybody has not heard everything, once."""
+    """Let users talk over several nodes while parts fail; exit with 1 unless each has received every message once."""
     console = Console(highlight=False)
     began = time.monotonic()
     with interruptible():

@@ -1,4 +1,4 @@
-"""What a round trip, a delivery and a connection cost a server: its CPU, with all its threads, and its memory."""
+"""Measures the cost of a round trip, a delivery and a connection: the server's CPU in all threads, and its memory."""
 
 import asyncio
 import time
@@ -12,16 +12,16 @@ from benchmarks.talk import Echoing, Listening, Talk
 from benchmarks.visit import WARM_CONNECTIONS, Figures, Sizes, Visit
 
 SETTLING_SECONDS = 0.5
-"""For what the gateway tells of those who have come."""
+"""Seconds for the presence events of new connections."""
 
 REST_SECONDS = 60
-"""How long a server is given to answer what it has been asked."""
+"""Seconds in which a server must answer all requests."""
 
 RESTING_SECONDS = 0.5
-"""A server that has taken no CPU for so long is at rest."""
+"""A server that uses no CPU for so many seconds is at rest."""
 
 TURNS = 4
-"""So many in a round, for each server."""
+"""Turns of each server in a round."""
 
 ROUND_TRIP = "µs of CPU a round trip"
 ONE_AT_A_TIME = "µs of CPU a delivery, one message at a time"
@@ -33,17 +33,17 @@ IDLE = "KB of RSS an idle connection"
 
 
 Tally = dict[str, tuple[float, float]]
-"""For each figure an amount, and of how many that is."""
+"""An amount for each figure, and the number of items that it covers."""
 
 
 class Alternating(Protocol):
-    """What is measured on one server, a bit at a time, in turn with others that run as well."""
+    """A measurement of one server, in short turns that alternate with those of other servers."""
 
     async def open(self) -> None:
         """Connect."""
 
     async def turn(self, seconds: float) -> Tally:
-        """Measure for so long, and leave the server at rest."""
+        """Measure for so many seconds, and leave the server at rest."""
 
 
 class Echoes:
@@ -60,7 +60,7 @@ class Echoes:
             client.listen()
 
     async def turn(self, seconds: float) -> Tally:
-        """Measure for so long, and leave the server at rest."""
+        """Measure for so many seconds, and leave the server at rest."""
         for client in self._clients:
             client.begin()
         await asyncio.sleep(seconds / 3)
@@ -80,7 +80,7 @@ class Echoes:
 
 
 class Deliveries:
-    """What goes to everyone in a room, one message at a time and by ten at once."""
+    """Deliveries to all members of a room, of one message at a time and of ten senders at once."""
 
     def __init__(self, visit: Visit, sizes: Sizes) -> None:
         self._visit = visit
@@ -95,7 +95,7 @@ class Deliveries:
             client.listen()
 
     async def turn(self, seconds: float) -> Tally:
-        """Measure for so long, and leave the server at rest."""
+        """Measure for so many seconds, and leave the server at rest."""
         first = self._clients[0]
         self._talk.stopped, self._talk.on_all_heard = False, first.say
         first.say()
@@ -111,7 +111,7 @@ class Deliveries:
         return {ONE_AT_A_TIME: alone, TEN_SENDERS: together, PER_SECOND: per_second}
 
     async def _overhear(self, seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Give the microseconds of CPU and deliveries; and deliveries and seconds."""
+        """Return the microseconds of CPU with the deliveries, and the deliveries with the seconds."""
         await asyncio.sleep(seconds / 3)
         talk, pid = self._talk, self._visit.pid
         heard, cpu, began = talk.heard, cpu_seconds(pid), time.perf_counter()
@@ -120,7 +120,7 @@ class Deliveries:
         return (1e6 * cpu, heard), (heard, took)
 
     async def _all_heard(self) -> None:
-        """Stop, and see that what was said has been heard by all, once."""
+        """Stop, and check that each member has received each message once."""
         talk = self._talk
         talk.stopped = True
         if talk.heard < talk.said * talk.size:
@@ -133,7 +133,7 @@ class Deliveries:
 
 
 class Connections:
-    """Connections, up to and with the welcome, and their ends."""
+    """Connections up to the welcome, and their ends."""
 
     def __init__(self, visit: Visit, sizes: Sizes) -> None:
         self._visit = visit
@@ -141,11 +141,11 @@ class Connections:
         self._warm = [Client() for _ in range(min(WARM_CONNECTIONS, sizes.connecting))]
 
     async def open(self) -> None:
-        """Connect some that stay."""
+        """Open some connections that stay."""
         await self._visit.open(self._warm, ECHO)
 
     async def turn(self, seconds: float) -> Tally:
-        """Open so many connections, however long that takes, and leave the server at rest."""
+        """Open a fixed number of connections, and leave the server at rest."""
         cpu = cpu_seconds(self._visit.pid)
         clients = await self._visit.open([Client() for _ in range(self._each)], ECHO)
         opened = cpu_seconds(self._visit.pid)
@@ -156,31 +156,31 @@ class Connections:
         return {CONNECTION: (1e6 * (opened - cpu), self._each), END: (1e6 * (ended - opened), self._each)}
 
     async def _rest(self) -> None:
-        """Wait until the server has seen them off."""
+        """Wait until the server has removed them."""
         async with asyncio.timeout(REST_SECONDS):
             used = -1.0
-            while used != (used := cpu_seconds(self._visit.pid)):  # noqa: ASYNC110 - it tells nobody
+            while used != (used := cpu_seconds(self._visit.pid)):  # noqa: ASYNC110 - the server sends no event
                 await asyncio.sleep(RESTING_SECONDS)
 
 
 def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:
-    """Put the turns of a server together."""
+    """Sum the turns of a server."""
     figures: Figures = {}
     for figure in tallies[0]:
         amount, count = (sum(part) for part in zip(*(tally[figure] for tally in tallies), strict=True))
         if not count:
-            raise RuntimeError(f"nobody hears anything from {name}")
+            raise RuntimeError(f"no client receives anything from {name}")
         figures[figure] = {name: amount / count}
     return figures
 
 
 async def idle(visit: Visit, sizes: Sizes) -> Figures:
-    """Measure what a connection in a room holds while nothing happens."""
+    """Measure the memory of an idle connection in a room."""
     warm = await visit.open([Client() for _ in range(WARM_CONNECTIONS)], ROOM)
     await asyncio.sleep(2 * SETTLING_SECONDS)
     before = memory_kb(visit.pid)
     rest = await visit.open([Client() for _ in range(sizes.idle)], ROOM)
     await asyncio.sleep(4 * SETTLING_SECONDS)
     held = memory_kb(visit.pid) - before
-    assert len(warm) + len(rest) == WARM_CONNECTIONS + sizes.idle  # noqa: S101 - held until here, so all are open
+    assert len(warm) + len(rest) == WARM_CONNECTIONS + sizes.idle  # noqa: S101 - the references keep all of them open
     return {IDLE: {visit.name: held / sizes.idle}}

@@ -1,13 +1,13 @@
 """Kills the gateway at random moments under load, and counts what is left: `python -m benchmarks.crash`.
 
-People send, edit and delete, each in every room and with a few messages on their way. Each life of the gateway ends by
-SIGKILL, some of them before it listens. In the next one everybody comes back and asks again for what was not
-answered, a send with the same `client_id`. At the end all of it has been answered, and the logs are read through the
-protocol and from the database: every acknowledged change is there, every offset from 1 to the top was taken by exactly
-one change, and no `client_id` is stored twice.
+Users send, edit and delete messages, each in every room and with a few requests on their way. SIGKILL ends each life
+of the gateway, sometimes before it listens. In the next life, each user comes back and repeats its unanswered
+requests, a send with the same `client_id`. At the end, every request has an answer. The benchmark then reads the logs
+through the protocol and from the database. It checks that every acknowledged change is there. Exactly one change must
+have taken each offset from 1 to the top. No `client_id` may be stored twice.
 
-A killed process loses what it had not given to the system, which is what this is about. A power cut loses what the
-system had not given to the disk; that takes another machine to try.
+A killed process loses what it had not yet passed to the system. A power cut also loses what the system had not yet
+written to the disk; a test of that needs another machine.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ from gateway.store.engine import Database
 from gateway.store.tables import messages, rooms, users
 
 ON_THE_WAY = 4
-"""How many messages a person has unanswered at most."""
+"""The most unanswered requests of a user."""
 
 STARTING = 0.1
-"""The part of the lives that ends while the gateway starts."""
+"""The share of lives that end while the gateway starts."""
 
 START_SECONDS = 0.3
 MEAN_LIFE_SECONDS = 0.6
@@ -58,7 +58,7 @@ PAGE = 100
 
 @dataclass
 class Wish:
-    """What somebody asks for: a message, an edit or a deletion."""
+    """A request of a user: a message, an edit or a deletion."""
 
     kind: str
     room: str
@@ -67,13 +67,13 @@ class Wish:
     message_id: str | None = None
 
     def data(self) -> Frame:
-        """Give it as the data of a message."""
+        """Return it as the data of a message."""
         return {name: value for name, value in vars(self).items() if name != "kind" and value is not None}
 
 
 @dataclass(frozen=True)
 class Said:
-    """A message as a room's log should have it."""
+    """A message in the form that a room's log should have."""
 
     sender: str
     client_id: str | None
@@ -83,21 +83,21 @@ class Said:
 
 
 Logs = dict[str, dict[int, Said]]
-"""For each room its messages, by offset."""
+"""The messages of each room, by offset."""
 
 
 @dataclass
 class Story:
-    """All that was acknowledged, and what was wrong in passing."""
+    """All acknowledged changes, and the faults seen on the way."""
 
     logs: Logs
     taken: dict[str, Counter[int]]
-    """For each room the offsets that acknowledged changes have taken."""
+    """The offsets that acknowledged changes have taken, by room."""
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def note(self, who: str, wish: Wish, message: Frame) -> None:
-        """Note that a wish was fulfilled, with this message as its outcome."""
+        """Record that a request was acknowledged, with this message as its outcome."""
         self.counts[wish.kind] += 1
         log, offset, changed = self.logs[wish.room], message["offset"], message["changed"]
         self.taken[wish.room][changed] += 1
@@ -109,7 +109,7 @@ class Story:
             self.wrong.append(f"{who}'s {wish} was answered with {message}")
 
     def count_offsets(self, room: str, top: int) -> None:
-        """Count the offsets up to the top of a log that not exactly one change has taken."""
+        """Count the offsets of a log that no change, or more than one, has taken."""
         taken = self.taken[room]
         self.counts["holes"] += sum(1 for offset in range(1, top + 1) if offset not in taken)
         self.counts["doubles"] += sum(times - 1 for times in taken.values())
@@ -118,7 +118,7 @@ class Story:
 
 
 class Talker:
-    """A person who keeps talking, over all lives of the gateway."""
+    """A user that keeps talking, over all lives of the gateway."""
 
     def __init__(self, person: Person, names: Sequence[str], story: Story, chance: random.Random) -> None:
         self.person = person
@@ -127,10 +127,10 @@ class Talker:
         self._story = story
         self._chance = chance
         self._numbers = itertools.count(1)
-        self._settled: list[tuple[str, str]] = []  # room and id of messages with no wish about them on its way
+        self._settled: list[tuple[str, str]] = []  # room and id of messages without a request on its way
 
     async def live(self, server: Server, stop: asyncio.Event) -> None:
-        """Ask again for what was not answered, then talk until told to stop or until the connection is lost."""
+        """Repeat the unanswered requests, then talk until `stop` is set or the connection is lost."""
         try:
             asker = await connect(server, self.person)
             await asker.ask("room.join", room=self._chance.choice(self._names))
@@ -149,7 +149,7 @@ class Talker:
             await self._ask(asker, wish)
 
     async def _edited(self, asker: Asker, wish: Wish) -> Frame | None:
-        """Look whether an edit has been done: to do it again would take another offset."""
+        """Check whether an edit was stored, since a second one would take another offset."""
         offset = int(str(wish.message_id).rpartition(".")[2])
         answer = await self._answer(asker, wish, "chat.history", room=wish.room, after=offset - 1, limit=1)
         found: Frame = answer["data"]["messages"][0]
@@ -178,7 +178,7 @@ class Talker:
         self._fulfilled(wish, answer["data"]["message"])
 
     async def _answer(self, asker: Asker, wish: Wish, type: str, **data: object) -> Frame:
-        """Ask, and remember the wish if the answer does not come."""
+        """Ask, and remember the request if no answer comes."""
         try:
             return await asker.ask(type, **data)
         except ConnectionError:
@@ -192,7 +192,7 @@ class Talker:
 
 
 async def _all(work: Sequence[object]) -> None:
-    """Do things side by side, each to its end, which a lost connection may be."""
+    """Run coroutines side by side, each to its end; a lost connection ends one too."""
     for outcome in await asyncio.gather(*work, return_exceptions=True):  # type: ignore[call-overload]
         if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionError):
             raise outcome
@@ -200,7 +200,7 @@ async def _all(work: Sequence[object]) -> None:
 
 @dataclass
 class Run:
-    """A gateway, those who talk, and how often it is killed."""
+    """A gateway, its users, and the number of kills."""
 
     kills: int
     seconds: float
@@ -210,7 +210,7 @@ class Run:
     chance: random.Random
 
     async def run(self, report: Callable[[str], None]) -> None:
-        """Kill, as often as wanted or as there is time for; then let everybody finish."""
+        """Kill the gateway until the count or the time is reached, then let all users finish."""
         until = time.monotonic() + self.seconds
         async with Lives(self.server) as lives:
             while self.story.counts["kills"] < self.kills and time.monotonic() < until:
@@ -252,14 +252,14 @@ class Run:
         for room, log in self.story.logs.items():
             joined = (await reader.ask("room.join", room=room))["data"]
             told = await read_log(reader, room)
-            # Only its sender is shown a message's `client_id`, so it is compared in the database.
+            # Only the sender sees a message's `client_id`, so the database is compared for that.
             compare(self.story, room, {offset: replace(said, client_id=None) for offset, said in log.items()}, told)
             self.story.count_offsets(room, joined["offset"])
         await reader.close()
 
 
 def compare(story: Story, room: str, expected: dict[int, Said], found: dict[int, Said]) -> None:
-    """Count what is missing or otherwise than acknowledged, and what nobody was told of."""
+    """Count messages that are missing, that differ from what was acknowledged, and that no user was told of."""
     for offset, said in expected.items():
         if found.get(offset) != said:
             story.counts["lost"] += 1
@@ -282,7 +282,7 @@ async def read_log(reader: Asker, room: str) -> dict[int, Said]:
 
 
 async def compare_database(database: Database, story: Story) -> None:
-    """Compare the tables with what was acknowledged."""
+    """Compare the tables with the acknowledged changes."""
     query = select(messages, rooms.c.name.label("room"), users.c.name.label("sender")).where(
         rooms.c.id == messages.c.room_id, users.c.id == messages.c.sender_id
     )
@@ -303,7 +303,7 @@ async def compare_database(database: Database, story: Story) -> None:
 
 
 def table_of(story: Story, seconds: float) -> Table:
-    """Lay the counts out."""
+    """Build the table of the counts."""
     lines = (
         ("kills", "kills"),
         ("sends acknowledged", "chat.send"),
@@ -332,7 +332,7 @@ async def crash(
     store: StoreKind,
     report: Callable[[str], None],
 ) -> Story:
-    """Run it all, on a store of its own."""
+    """Run the benchmark on its own store."""
     chance = random.Random(seed)  # noqa: S311 - chance, not secrets
     people = [Person(f"talker-{number}") for number in range(clients)]
     names = [f"room-{number}" for number in range(rooms)]

@@ -1,7 +1,7 @@
-"""A crowd in a process of its own, so that whoever measures the server meanwhile does not have to read all it hears.
+"""A crowd of users in its own process, so that the measuring process need not read all of their events.
 
-It is told on its standard input, a line of JSON each: first who it is (`Crowd` sends that), then by turns what load to
-make and to rest. Each line is answered with one, after a rest with what has been done.
+It reads its orders from standard input, a line of JSON each. The first describes the users (`Crowd` sends it). The
+next ones, by turns, start a load and stop it. The crowd answers each line with one line, and a stop with its counts.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from benchmarks.talk import Listening, Talk
 ROOT = Path(__file__).parents[1]
 
 SETTLING_SECONDS = 0.5
-"""For what the gateway tells of those who have come."""
+"""Seconds for the presence events of new connections."""
 
 ANSWER_SECONDS = 60
 FOREVER = 3600.0
 POLITENESS = 10
-"""The crowd gives way to who measures, and to the server, as if it had a machine of its own."""
+"""The crowd yields to the measuring process and the server, as if it had its own machine."""
 
 TALKERS = 10
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a crowd does, so many times a second."""
+    """The actions of a crowd, in times a second."""
 
     messages: int
     log_ins: int
@@ -45,18 +45,18 @@ class Load:
 
 @dataclass(frozen=True)
 class Done:
-    """What a crowd has done."""
+    """The finished actions of a crowd."""
 
     said: int
     heard: int
     welcome: int
-    """Log-ins that were answered with a token."""
+    """Log-ins that got a token."""
     refused: int
-    """Log-ins that were answered with 503: more than the machine can hash."""
+    """Log-ins that got 503, because the machine cannot hash so many."""
 
 
 class Crowd:
-    """The crowd, as seen from the process that measures: `async with`, then `begin` and `rest` by turns."""
+    """The crowd, as the measuring process sees it: `async with`, then `begin` and `rest` by turns."""
 
     def __init__(self, port: int, tokens: list[str], size: int, name: str, password: str) -> None:
         who = {"port": port, "tokens": tokens, "size": size, "name": name, "password": password}
@@ -82,7 +82,7 @@ class Crowd:
     async def __aexit__(self, *_: object) -> None:
         assert self._process is not None  # noqa: S101 - entered
         if self._process.returncode is None:
-            self._process.kill()  # it keeps nothing
+            self._process.kill()  # it stores nothing
         await self._process.wait()
 
     async def begin(self, load: Load) -> None:
@@ -90,7 +90,7 @@ class Crowd:
         await self._ask(json.dumps(asdict(load)).encode())
 
     async def rest(self) -> Done:
-        """Make none, once all that was said has been heard and every log-in has been answered."""
+        """Stop the load, once all messages have arrived and every log-in has its answer."""
         return Done(**json.loads(await self._ask(b"null")))
 
     async def _ask(self, line: bytes) -> bytes:
@@ -107,7 +107,7 @@ class Crowd:
 
 
 class People:
-    """The crowd itself."""
+    """The users of the crowd, in its own process."""
 
     def __init__(self, who: dict[str, Any]) -> None:
         self._port: int = who["port"]
@@ -136,7 +136,7 @@ class People:
         self._tasks = [asyncio.create_task(Pace(rate, act).run(FOREVER)) for rate, act in wanted if rate]
 
     async def rest(self) -> Done:
-        """Make none, and tell what has been done."""
+        """Stop the load, and return the counts."""
         for task in self._tasks:
             if task.done():
                 task.result()
@@ -176,7 +176,7 @@ class People:
 
 
 def _give_way() -> None:
-    """Run only when nobody else wants to, where the system knows that; elsewhere after all others."""
+    """Run only while no other process wants the core, or after all others if the system lacks that."""
     os.nice(POLITENESS)
     if sys.platform == "linux":
         with suppress(OSError):  # a container may forbid it
@@ -185,7 +185,7 @@ def _give_way() -> None:
 
 async def _serve() -> None:
     _give_way()
-    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # the tokens of all of them are one line
+    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # one line has the tokens of all users
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     people = People(json.loads(await lines.readline()))
     await people.come()

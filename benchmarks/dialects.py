@@ -1,7 +1,7 @@
-"""How the load speaks with a server: into a conversation, and what is said there.
+"""How the load talks to each server: the connect, and the messages.
 
-The messages are the same for all, those of the gateway. A peer that sends back what it got takes them as they are; over
-Socket.IO they are the one argument of its events.
+All servers get the gateway's messages. A peer that sends back what it got takes them unchanged. Over Socket.IO, a
+message is the one argument of an event.
 """
 
 import asyncio
@@ -12,36 +12,36 @@ from benchmarks.client import Client
 
 ECHO = "/echo"
 ROOM = "/room"
-"""The two places of a server: where everything is said back, and where everything is said to all."""
+"""The two paths of a server: one echoes each message, the other sends it to all."""
 
 ROOM_NAME = "everyone"
 
 OPENING = 50
-"""How many connections are opened at a time."""
+"""Connections that the load opens at a time."""
 
 
 class Dialect(Protocol):
-    """How one server is spoken to."""
+    """How the load talks to one server."""
 
     async def enter(self, client: Client, place: str, number: int) -> None:
-        """Connect, up to the welcome, and for the room into it. The number says who it is, where there are people."""
+        """Connect up to the welcome, and join a place that is a room. `number` chooses the user, if there are any."""
 
     def echo(self, number: int, message: bytes) -> bytes:
-        """Give the text that asks for a message to be said back."""
+        """Return the text that asks for an echo of a message."""
 
     def say(self, message: bytes) -> bytes:
-        """Give the text that says a message to all."""
+        """Return the text that sends a message to all."""
 
 
 async def enter_all(dialect: Dialect, clients: Sequence[Client], place: str) -> None:
-    """Connect all of them, some at a time, each as somebody else."""
+    """Connect all clients, some at a time, each as another user."""
     for start in range(0, len(clients), OPENING):
         some = enumerate(clients[start : start + OPENING], start)
         await asyncio.gather(*(dialect.enter(client, place, number) for number, client in some))
 
 
 class Plain:
-    """Messages as they are, to a server that knows nobody."""
+    """Unchanged messages to a server without users."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -51,16 +51,16 @@ class Plain:
         await client.connect(self._address + place)
 
     def echo(self, number: int, message: bytes) -> bytes:
-        """Give the message."""
+        """Return the message."""
         return message
 
     def say(self, message: bytes) -> bytes:
-        """Give the message."""
+        """Return the message."""
         return message
 
 
 class Authenticated(Plain):
-    """The gateway's own: a token, a welcome, and rooms that one joins."""
+    """The gateway's own protocol: a token, a welcome, and a join of the room."""
 
     def __init__(self, port: int, tokens: list[str]) -> None:
         super().__init__(f"ws://127.0.0.1:{port}")
@@ -81,7 +81,7 @@ class Authenticated(Plain):
 class SocketIO(Plain):
     """Socket.IO 5 over Engine.IO 4, over a WebSocket from the start.
 
-    Of Engine.IO, 0 opens and 4 is a message; of Socket.IO within it, 0 connects, 2 is an event and 3 acknowledges one.
+    In Engine.IO, 0 opens and 4 is a message. In Socket.IO within it, 0 connects, 2 is an event and 3 acknowledges one.
     """
 
     async def enter(self, client: Client, place: str, number: int) -> None:
@@ -97,9 +97,9 @@ class SocketIO(Plain):
             await client.wait_for(b"430")
 
     def echo(self, number: int, message: bytes) -> bytes:
-        """Make it an event to be acknowledged."""
+        """Return an event that asks for an acknowledgement."""
         return b'42%d["echo",%b]' % (number, message)
 
     def say(self, message: bytes) -> bytes:
-        """Make it an event."""
+        """Return an event."""
         return b'42["say",%b]' % message

@@ -1,8 +1,8 @@
-"""How many messages a second the gateway acknowledges, each on disk by then: `python -m benchmarks.durable`.
+"""Counts the messages a second that the gateway acknowledges, each on disk by then: `python -m benchmarks.durable`.
 
-Each sender has one message on its way and sends the next when that is answered. Senders are members of their rooms and
-do not hear them: what a delivery costs is another question. Beside it stands what one would write first: each
-sender's message in a transaction of its own, through the same engine, without a gateway before it.
+Each sender has one message on its way and sends the next after the answer. Senders are members of their rooms but do
+not hear them, since the cost of a delivery is another question. The table also has the plain program for comparison:
+each message is its own transaction, through the same engine, without a gateway.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.tables import messages, rooms
 
 WIDTH = 110
-"""Of the table, also where it goes into a file."""
+"""The width of the table, also in a file."""
 
 STALLED_SECONDS = 60
-"""How long nothing may be answered before the measurement is given up."""
+"""Seconds without an answer that end the measurement."""
 
 TEXT = "The quick brown fox jumps over the lazy dog, and back again before anybody looks."
 
 Places = list[list[str]]
-"""For each sender the rooms that it sends to, in turns."""
+"""The rooms that each sender uses, in turns."""
 
 
 class Sample:
-    """Answers, counted while they count."""
+    """A count of the answers in the measured time."""
 
     def __init__(self) -> None:
         self.counting = False
@@ -59,24 +59,24 @@ class Sample:
         self._some = asyncio.Event()
 
     def add(self, began: float) -> None:
-        """Count an answer to what was asked at `began`."""
+        """Count an answer to a request of the time `began`."""
         if self.counting:
             self.seconds.append(time.perf_counter() - began)
             self._some.set()
 
     async def take(self, warm_up: float, seconds: float) -> float:
-        """Count for a while, and at least until one is counted; gives how long that was."""
+        """Count for a while, at least until the first answer, and return the seconds."""
         await asyncio.sleep(warm_up)
         self.counting, began = True, time.perf_counter()
         await asyncio.sleep(seconds)
         async with asyncio.timeout(STALLED_SECONDS):
-            # A disk that is shared may stall for longer than a short measurement takes.
+            # A shared disk may stall for longer than a short measurement takes.
             await self._some.wait()
         self.counting = False
         return time.perf_counter() - began
 
     def latency(self, percentile: int) -> float:
-        """Give a percentile, in milliseconds."""
+        """Return a percentile, in milliseconds."""
         return 1000 * sorted(self.seconds)[len(self.seconds) * percentile // 100]
 
 
@@ -96,12 +96,12 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """How many times as many as plain commits."""
+        """Return the rate divided by that of plain commits."""
         return self.per_second / self.plain_per_second
 
 
 class Sender(WSListener):
-    """A connection that sends, and sends again as soon as it is answered."""
+    """A connection that sends, and sends again after each answer."""
 
     def __init__(self, places: Sequence[str], sample: Sample, client_ids: bool) -> None:
         self._places = places
@@ -118,7 +118,7 @@ class Sender(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take an answer, and send the next message."""
+        """Count an answer, and send the next message."""
         if frame.msg_type is not WSMsgType.TEXT:
             return
         payload = frame.get_payload_as_bytes()
@@ -148,7 +148,7 @@ class Sender(WSListener):
 
 @dataclass
 class Bench:
-    """What is measured, and for how long."""
+    """The combinations to measure, and the seconds for each."""
 
     store: StoreKind
     senders: Sequence[int]
@@ -236,7 +236,7 @@ class Bench:
         ]
         seconds = await sample.take(self.warm_up / 2, self.seconds)
         sample.over = True
-        # Not cancelled: a transaction that is cut short keeps the file locked until its connection is tidied up.
+        # Not cancelled: a cancelled transaction locks the file until its connection is cleaned up.
         await asyncio.gather(*writers)
         return sample, seconds
 
@@ -247,7 +247,7 @@ async def _connect(server: Server, person: Person, sender: Sender) -> Sender:
 
 
 def places(senders: int, count: int) -> Places:
-    """Share the rooms out: everybody has at least one, and each room has somebody."""
+    """Share the rooms out: each sender gets at least one, and each room gets a sender."""
     if count == 1:
         return [["everyone"]] * senders
     return [
@@ -264,7 +264,7 @@ async def _write_plainly(database: Database, person: Person, names: Sequence[str
         try:
             await _commit_one(database, person, names[turn % len(names)], milliseconds(clock))
         except StoreUnavailable:
-            continue  # a thousand who take turns on a slow disk wait for longer than the store has patience
+            continue  # a thousand writers on a slow disk wait for longer than the store allows
         sample.add(began)
 
 
@@ -285,7 +285,7 @@ async def _commit_one(database: Database, person: Person, name: str, now: int) -
 
 
 def sync_milliseconds(folder: Path) -> float:
-    """Measure what one fdatasync costs on the disk of a folder: the median of a hundred, each after 4 KiB."""
+    """Measure an fdatasync on the disk of a folder: the median of a hundred, each after 4 KiB."""
     with (folder / "sync").open("wb") as file:
         taken = []
         for _ in range(100):
@@ -298,14 +298,14 @@ def sync_milliseconds(folder: Path) -> float:
 
 
 def machine_and_disk() -> str:
-    """Describe this machine in a line, and how long its disk takes."""
+    """Describe this machine and the speed of its disk in a line."""
     with temporary_folder() as folder:
         sync = sync_milliseconds(folder)
     return f"{machine()}, fdatasync {sync:.2f} ms"
 
 
 def table_of(results: Sequence[Result]) -> Table:
-    """Lay the results out."""
+    """Build the table of the results."""
     table = Table(title="Durable sends", caption=machine_and_disk())
     for heading in ("store", "rooms", "senders", "sends/s", "p50 ms", "p99 ms", "server µs", "plain/s", "plain p50 ms"):
         table.add_column(heading, justify="left" if heading == "store" else "right")

@@ -1,7 +1,7 @@
-"""Whether the time of a refused log-in tells if there is such a user: `python -m benchmarks.enumeration`.
+"""Measures whether the time of a refused log-in reveals that a user exists: `python -m benchmarks.enumeration`.
 
-Wrong passwords of six kinds are tried at users who exist and at names that do not, in turn, one at a time. What
-is shown is the median of each, and how far the two are apart.
+It tries six kinds of wrong passwords, one at a time, alternately for existing and for unknown users. The table shows
+the median of each, and their difference.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import Server, temporary_folder
 
 CONSOLE = Console(stderr=True)
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of users who live as long as this program
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of users that exist as long as this program
 
 KINDS = {
     "wrong": "a wrong password",
@@ -40,11 +40,11 @@ class Result:
     known: float
     unknown: float
     apart: float
-    """The median of what the two tries of one turn differ by: a machine that is busy for a while is so for both."""
+    """The median difference of the two attempts of one turn: a busy moment of the machine affects both."""
 
 
 async def measure(log_ins: int, rounds: int) -> list[Result]:
-    """Try so many log-ins in all, against a gateway whose hashes have so many rounds."""
+    """Try `log_ins` log-ins in all, against a gateway with hashes of `rounds` rounds."""
     with temporary_folder() as folder:
         server = Server(folder, None)
         server.environment["GATEWAY_PASSWORD_ROUNDS"] = str(rounds)
@@ -60,7 +60,7 @@ async def _measure_kind(http: httpx2.AsyncClient, kind: str, each: int) -> Resul
     seconds: dict[str, list[float]] = {"known": [], "other": []}
     answers = set()
     for number in range(each):
-        # The order is turned round each time, so that neither is always the second one.
+        # Reverse the order each time, so that neither is always the second one.
         for who in sorted(seconds, reverse=number % 2 == 1):
             began = time.perf_counter()
             form = {"username": f"{who}-{number}", "password": KINDS[kind]}
@@ -75,7 +75,7 @@ async def _measure_kind(http: httpx2.AsyncClient, kind: str, each: int) -> Resul
 
 
 def table_of(results: Sequence[Result]) -> Table:
-    """Lay the results out."""
+    """Build the table of the results."""
     table = Table(title="Refused log-ins", caption=machine())
     for heading in ("password", "user exists, ms", "unknown, ms", "apart, ms"):
         table.add_column(heading, justify="left" if heading == "password" else "right")
@@ -89,7 +89,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=4, max=16, help="The cost of a hash.")] = 12,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure what a refused log-in takes, for users who exist and for those who do not."""
+    """Measure the time of a refused log-in, for existing and for unknown users."""
     CONSOLE.print(f"{log_ins} log-ins, one at a time")
     results = asyncio.run(measure(log_ins, rounds))
     Console().print(table_of(results))

@@ -1,7 +1,7 @@
-"""What the system takes for itself: `python -m benchmarks.floor`.
+"""Measures the system's own share of the cost: `python -m benchmarks.floor`.
 
-Bytes of the size of a frame go out to a thousand sockets, and to and fro over fifty, with no protocol and next to no
-Python between: no server on this machine can be cheaper that writes to each socket by itself.
+Bytes of the size of a frame go to a thousand sockets, and to and fro over fifty. There is no protocol and almost no
+Python in between. No server on this machine that writes to each socket separately can cost less.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 
 READ_BYTES = 65536
 REST_SECONDS = 0.01
-"""Between two rounds of sends, so that each is read by itself, as one message at a time is."""
+"""Seconds between two rounds of sends, so that the other end reads each one separately."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """Microseconds of CPU, of the process that sends."""
+    """Microseconds of CPU of the sending process."""
 
     send: float
     """A send to one of many sockets."""
     round_trip: float
-    """A wait for whoever speaks next, a read and a send."""
+    """A wait for the next socket, a read and a send."""
 
 
 class _Peer(asyncio.Protocol):
-    """The other end: reads, and if it is to echo says something first, and each time that it has read."""
+    """The other end: it reads. If it has a question, it sends that at first and after each read."""
 
     def __init__(self, question: bytes) -> None:
         self._question = question
@@ -55,7 +55,7 @@ class _Peer(asyncio.Protocol):
 
 
 def measure(listening: int, echoing: int, size: int, seconds: float) -> Floor:
-    """Measure both, each for so long, with frames of `size` bytes."""
+    """Measure both, each for `seconds`, with frames of `size` bytes."""
     with _connected(listening, b"") as sockets:
         send = _sends(sockets, bytes(size), seconds)
     with _connected(echoing, bytes(size)) as sockets:
@@ -93,7 +93,7 @@ def _round_trips(sockets: list[socket.socket], frame: bytes, seconds: float) -> 
 
 @contextmanager
 def _connected(count: int, question: bytes) -> Iterator[list[socket.socket]]:
-    """Give sockets whose other ends are in another process."""
+    """Yield sockets with their other ends in another process."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=count))
         peers = multiprocessing.get_context("spawn").Process(
@@ -119,7 +119,7 @@ def _run_peers(port: int, count: int, question: bytes) -> None:
 
 
 def table_of(floor: Floor, size: int) -> Table:
-    """Lay the figures out."""
+    """Build the table of the figures."""
     return table_of_costs(
         f"What the system takes for {size} bytes",
         [("a send to one of many", f"{floor.send:.2f}"), ("a round trip", f"{floor.round_trip:.2f}")],
@@ -133,7 +133,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.1, max=30, help="How long to measure each.")] = 5,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure what the system takes for a send and for a round trip."""
+    """Measure the system's cost of a send and of a round trip."""
     floor = measure(listening, echoing, size, seconds)
     Console().print(table_of(floor, size))
     if json_file is not None:

@@ -1,8 +1,8 @@
-"""What the gateway's own code takes, with no system around it: `python -m benchmarks.inside`.
+"""Measures the cost of the gateway's own code, without the system: `python -m benchmarks.inside`.
 
-Handshakes, messages and events go through the server's own protocols, to and from sockets that only count. What the
-system takes besides, `benchmarks.floor` shows. Without it, figures differ less from run to run, so that a change of
-the code can be seen here that is lost elsewhere.
+Handshakes, messages and events go through the server's own protocols, to and from sockets that only count.
+`benchmarks.floor` measures the system's share. Without the system, figures differ less from run to run, so this
+benchmark shows changes of the code that others cannot.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from gateway.transport.frames import text_frame
 
 MESSAGES = 40
 CACHES = 64 * 1024 * 1024
-"""Bytes, more than any of a processor's caches has."""
+"""Bytes, more than any cache of a processor holds."""
 ROUND_SECONDS = 10
 HANDSHAKE = (
     b"HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -47,25 +47,25 @@ EVENT = text_frame(b'{"type":"chat.message","data":{"text":"%b"}}' % (b"x" * 280
 
 @dataclass(frozen=True)
 class Inside:
-    """Microseconds of CPU: of the quickest of several rounds, and of the garbage collector on average."""
+    """Microseconds of CPU: the fastest of several rounds, and the average of the garbage collector."""
 
     connection: float
     """A handshake with a token, up to the welcome."""
     message: float
     """An `echo`, from bytes to bytes."""
     delivery: float
-    """An event for one of all who hear it, of whom nothing is in the processor's caches."""
+    """An event for one listener of many, with nothing of it in the processor's caches."""
     collector: float
-    """Of the garbage collector, for one of as many connections that come, with the thresholds of Python."""
+    """The garbage collector's share of one new connection, with Python's thresholds."""
     calm_collector: float
-    """The same, with those of `gateway serve`."""
+    """The same with the thresholds of `gateway serve`."""
 
 
 class Line(asyncio.Transport):
-    """A socket to nobody: counts what is written to it, and has the protocol that reads from it."""
+    """A socket without another end: it counts writes, and feeds the protocol that reads from it."""
 
     written = 0
-    """To all of them together."""
+    """Writes to all lines together."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
@@ -74,9 +74,9 @@ class Line(asyncio.Transport):
 
     @classmethod
     def open(cls, config: Config, server: ServerState, services: Services, person: Person) -> Self:
-        """Let a person connect."""
+        """Connect a user."""
         line = cls()
-        # uvicorn's HTTP protocol, which puts that of WebSockets in its place.
+        # uvicorn's HTTP protocol, which the WebSocket protocol replaces after the handshake.
         line._protocol = config.http_protocol_class(  # type: ignore[call-arg]
             config=config, server_state=server, app_state={"services": services}
         )
@@ -85,7 +85,7 @@ class Line(asyncio.Transport):
         return line
 
     def hear(self, data: bytes) -> None:
-        """Read what a client has sent."""
+        """Pass a client's bytes to the protocol."""
         self._protocol.data_received(data)
 
     def hang_up(self) -> None:
@@ -94,7 +94,7 @@ class Line(asyncio.Transport):
 
     @property
     def is_welcome(self) -> bool:
-        """Whether the welcome has been written."""
+        """Return whether the welcome has been written."""
         return b'"welcome"' in self.last
 
     def write(self, data: Any) -> None:
@@ -103,39 +103,39 @@ class Line(asyncio.Transport):
         self.last = data
 
     def get_protocol(self) -> Any:
-        """Give who reads."""
+        """Return the protocol that reads."""
         return self._protocol
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let another read."""
+        """Let another protocol read."""
         self._protocol = protocol
 
     def is_closing(self) -> bool:
-        """Never."""
+        """Return False: it never closes."""
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits."""
+        """Return 0: nothing waits."""
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Take any."""
+        """Ignore the limits."""
 
     def pause_reading(self) -> None:
-        """Nothing comes by itself."""
+        """Do nothing: no bytes come by themselves."""
 
     def resume_reading(self) -> None:
-        """Nothing comes by itself."""
+        """Do nothing: no bytes come by themselves."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def abort(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 async def measure(listening: int, echoing: int, rounds: int) -> Inside:
-    """Measure all of it."""
+    """Measure all figures."""
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         people = [Person(f"person-{number}") for number in range(listening)]
         async with _gateway(folder, url, people) as (services, server, open_line):
@@ -177,7 +177,7 @@ async def _connect(people: Sequence[Person], open_line: Callable[[Person], Line]
     for start in range(0, len(people), OPENING):
         began = time.process_time()
         some = [open_line(person) for person in people[start : start + OPENING]]
-        await _wait(lambda: all(line.is_welcome for line in some))  # noqa: B023 - is over before the next round
+        await _wait(lambda: all(line.is_welcome for line in some))  # noqa: B023 - awaited within its round
         taken.append(1e6 * (time.process_time() - began) / len(some))
         lines += some
     return lines, taken
@@ -185,7 +185,7 @@ async def _connect(people: Sequence[Person], open_line: Callable[[Person], Line]
 
 @contextmanager
 def _collecting() -> Iterator[list[float]]:
-    """Give the seconds that each collection takes from now on."""
+    """Yield a list of the seconds of each collection from now on."""
     taken: list[float] = []
     began = 0.0
 
@@ -214,35 +214,35 @@ async def _echoes(lines: Sequence[Line]) -> float:
 
 
 async def _events(lines: Sequence[Line], services: Services) -> float:
-    # What a delivery costs is what has to be fetched for it: between two, the system has had the caches for itself.
-    assert len(b"x" * CACHES) == CACHES  # noqa: S101 - and so has been written
+    # A delivery costs what it has to fetch from memory. Between two, other work fills the processor's caches.
+    assert len(b"x" * CACHES) == CACHES  # noqa: S101 - the comparison writes them
     began = _Taken()
     services.connections.deliver(EVENT)
     return await began.until(len(lines))
 
 
 class _Taken:
-    """What is taken from now on."""
+    """CPU time and writes from now on."""
 
     def __init__(self) -> None:
         self._written = Line.written
         self._began = time.process_time()
 
     async def until(self, writes: int) -> float:
-        """Wait for so many writes; gives the microseconds of each."""
+        """Wait for `writes` writes, and return the microseconds of each."""
         await _wait(lambda: Line.written >= self._written + writes)
         return 1e6 * (time.process_time() - self._began) / writes
 
 
 async def _wait(done: Callable[[], bool]) -> None:
-    """Let the gateway work until something is so."""
+    """Let the gateway work until `done()` is true."""
     async with asyncio.timeout(ROUND_SECONDS):
-        while not done():  # noqa: ASYNC110 - an event would add to what is measured
+        while not done():  # noqa: ASYNC110 - an event would add to the measured cost
             await asyncio.sleep(0)
 
 
 def table_of(inside: Inside) -> Table:
-    """Lay the figures out."""
+    """Build the table of the figures."""
     return table_of_costs(
         "What the gateway's own code takes",
         [
@@ -261,7 +261,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of how many rounds to take the quickest.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure what a connection, a message and a delivery take of the gateway's own code."""
+    """Measure the cost of a connection, a message and a delivery in the gateway's own code."""
     inside = uvloop.run(measure(listening, echoing, rounds))
     Console(highlight=False).print(table_of(inside))
     if json_file is not None:

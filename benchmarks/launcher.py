@@ -1,8 +1,8 @@
 """Starts gateways quickly: imports once, then forks a process for each life.
 
-Each life is the command `gateway serve` with the arguments of this program, in a process of its own. A line `start` on
-standard input begins one, answered by its pid; a line `wait` is answered once it has ended. When the input ends,
-so does everything: nothing outlives whoever started this.
+Each life is the command `gateway serve` with the arguments of this program, in its own process. A line `start` on
+standard input begins one, and the answer is its pid. The answer to a line `wait` comes after its end. The end of the
+input ends everything, so no process outlives the benchmark.
 """
 
 import os
@@ -14,7 +14,7 @@ from gateway.cli import main, run  # noqa: F401 - the command would import `run`
 
 
 def serve_lives() -> None:
-    """Do as the lines of the input say."""
+    """Start and await lives as the input's lines say."""
     pid = 0
     try:
         for line in sys.stdin:
@@ -35,7 +35,7 @@ def serve_lives() -> None:
 
 
 def _live() -> None:
-    # The pipes are the launcher's: what the gateway prints is none of its answers.
+    # The pipes belong to the launcher: the gateway's output must not mix with its answers.
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(2, 1)

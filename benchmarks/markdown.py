@@ -12,7 +12,7 @@ from benchmarks.results import OURS, Result
 
 
 def tables(results: Iterable[Result]) -> str:
-    """Give a table for each run of figures that are of the same servers, with the gateway's ratio to each."""
+    """Return a table for each run of figures of the same servers, with the gateway's ratio to each."""
     return "\n\n".join(_table(list(some)) for _, some in groupby(results, lambda result: list(result.medians)))
 
 

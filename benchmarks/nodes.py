@@ -1,8 +1,8 @@
-"""What a room costs whose listeners are spread over several nodes: `python -m benchmarks.nodes`.
+"""Measures a room with listeners on several nodes: `python -m benchmarks.nodes`.
 
-One gateway with its bus in memory, then one, two and three that share a bus and a store, each with the same room and
-as many listeners. First ten of them talk as fast as they hear themselves; then one says something 50 times a
-second, for the times; then ten talk in a room that only the first node hears, for what that costs the others.
+It starts one gateway with its bus in memory, then one, two and three that share a bus and a store. Each has the same
+room and as many listeners. First, ten of them send as fast as they receive their own messages. Then one sends 50
+messages a second, for the times. Then ten send in a room that only the first node hears, for the cost to the others.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ ALL_HEARD_SECONDS = 30
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table: microseconds of CPU for each delivery, and milliseconds from saying to hearing."""
+    """One line of the table: microseconds of CPU for each delivery, and milliseconds from sending to receiving."""
 
     nodes: int
     shared: bool
@@ -43,16 +43,16 @@ class Result:
     p50: float
     p99: float
     idle_cpu: float | None
-    """What a node that hears nothing of it uses, in percent of a core, more than it does when nobody talks."""
+    """The extra CPU of a node without listeners, in percent of a core."""
 
     @property
     def bus_share(self) -> float:
-        """Which part of all the CPU the bus uses."""
+        """Return the bus's share of all CPU."""
         return self.bus_cpu / (self.cpu + self.bus_cpu)
 
 
 class Timing(Listening):
-    """Somebody who also notes when what was said at `said_at` came."""
+    """A listener that also notes when the message sent at `said_at` arrives."""
 
     def __init__(self, dialect: Authenticated, talk: Talk, number: int, said_at: dict[int, float]) -> None:
         super().__init__(dialect, talk, number)
@@ -60,7 +60,7 @@ class Timing(Listening):
         self.seconds: list[float] = []
 
     def take(self, text: bytes) -> None:
-        """Note it."""
+        """Note the time of arrival."""
         if self._said_at and TEXT in text and text.startswith(b'{"type":"chat.message"'):
             number = int(json.loads(text)["data"]["text"].partition(" ")[0])
             self.seconds.append(time.perf_counter() - self._said_at[number])
@@ -70,7 +70,7 @@ class Timing(Listening):
 
 @dataclass
 class Cluster:
-    """Nodes, and those who are connected to them."""
+    """Nodes and their connected clients."""
 
     servers: Sequence[Server]
     pids: Sequence[int]
@@ -78,15 +78,15 @@ class Cluster:
     people: Sequence[Person]
 
     def cpu(self) -> float:
-        """How much CPU all nodes have used."""
+        """Return the CPU seconds of all nodes."""
         return sum(map(cpu_seconds, self.pids))
 
     def bus_cpu(self) -> float:
-        """How much CPU the bus has used."""
+        """Return the CPU seconds of the bus."""
         return 0.0 if self.bus_pid is None else cpu_seconds(self.bus_pid)
 
     async def measure(self, size: int, seconds: float) -> Result:
-        """Measure it all."""
+        """Measure all figures."""
         talk, said_at = Talk(size), dict[int, float]()
         listening = await self._come(size, talk, said_at, self.servers)
         before, bus_before, began = self.cpu(), self.bus_cpu(), time.perf_counter()
@@ -116,14 +116,14 @@ class Cluster:
             await enter_all(dialect, here, ROOM)
             everyone.append(here)
         await asyncio.sleep(SETTLING_SECONDS)
-        # The talkers come first, and from every node.
+        # The talkers come first, and are on every node.
         listening = [here[each] for each in range(size) for here in everyone if each < len(here)]
         for one in listening:
             one.listen()
         return listening
 
     async def _elsewhere(self, seconds: float) -> float:
-        """Measure what it costs the other nodes when only the first one hears a room."""
+        """Measure the cost to the other nodes of a room that only the first one hears."""
         talk = Talk(TALKERS)
         listening = await self._come(TALKERS, talk, {}, self.servers[:1])
         others = self.pids[1:]
@@ -154,7 +154,7 @@ async def _time(listening: Sequence[Timing], said_at: dict[int, float], seconds:
         listening[0].send(room_message(number, b"%d %b" % (number, TEXT)))
         await asyncio.sleep(1 / EACH_SECOND)
     await asyncio.sleep(SETTLING_SECONDS)
-    # Of who is on the last node: not the one of who talks, where there are several.
+    # Listeners on the last node; with several nodes, not the talker's.
     return sorted(listening[-1].seconds)
 
 
@@ -164,7 +164,7 @@ def _hang_up(listening: Sequence[Listening]) -> None:
 
 
 async def measure(nodes: int, *, shared: bool, size: int, seconds: float) -> Result:
-    """Measure one number of nodes, on a store and a bus of its own."""
+    """Measure a number of nodes, on their own store and bus."""
     people = [Person(f"listener-{number}") for number in range(size)]
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
@@ -183,7 +183,7 @@ async def measure(nodes: int, *, shared: bool, size: int, seconds: float) -> Res
 
 
 def table_of(results: Sequence[Result], size: int) -> Table:
-    """Lay the figures out."""
+    """Build the table of the figures."""
     table = Table(title=f"A room of {size}, over several nodes")
     for title in (
         *("nodes", "bus", "deliveries/s", "µs of CPU a delivery, nodes", "bus", "share of the bus"),
@@ -220,7 +220,7 @@ def main(
     most: Annotated[int, typer.Option(min=1, max=10, help="Up to how many nodes.")] = 3,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure deliveries over several nodes, and what the bus costs."""
+    """Measure deliveries over several nodes, and the cost of the bus."""
     console = Console(highlight=False, width=130)
     results = uvloop.run(nodes(size, seconds, most, console.print))
     console.print(table_of(results, size))

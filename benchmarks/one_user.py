@@ -1,7 +1,7 @@
-"""What one user can take of the server within the default limits: `python -m benchmarks.one_user`.
+"""Measures the share of a core that one user can take within the default limits: `python -m benchmarks.one_user`.
 
-Each load is played by one user on two connections, as fast as the gateway lets it, against a gateway of its own.
-A share is that of one core, of all the server's threads together, once what may come at once is used up.
+One user plays each load on two connections, as fast as the limits allow, against its own gateway. A share counts all
+of the server's threads, after the user has spent its burst.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from gateway.store.tables import memberships, messages, rooms, users
 
 CONNECTIONS = 2
 IN_FLIGHT = 4
-"""Messages that each connection has under way."""
+"""Unanswered messages of each connection."""
 STRANGERS = 100
 LIMITS = (
     *("message_rate", "message_rate_per_user", "message_rate_per_address", "write_bytes_per_user"),
@@ -51,7 +51,7 @@ CHUNK = 10_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much there is in the store."""
+    """The amount of data in the store."""
 
     members: int
     private_rooms: int
@@ -62,7 +62,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Load:
-    """What a user asks for, again and again."""
+    """A request that a user repeats."""
 
     name: str
     prepare: Callable[["Store"], Awaitable[None]]
@@ -79,7 +79,7 @@ class Store:
         self.sizes = sizes
 
     async def rooms(self, names: Sequence[str], *, private: bool = False, owner: Person | None = None) -> None:
-        """Make rooms, and their one member."""
+        """Add rooms with one member."""
         owner = owner or self.user
         rows = [
             {"id": number, "name": name, "private": private, "epoch": "epoch", "offset": 0, "created_at": 0}
@@ -90,7 +90,7 @@ class Store:
             await self.members([(row["id"], row["name"], owner.id, owner.name) for row in some])
 
     async def members(self, rows: Sequence[tuple[int, str, str, str]]) -> None:
-        """Make memberships: of a room's number and name, and a user's id and name."""
+        """Add memberships, each of a room's number and name and a user's id and name."""
         await self.connection.execute(
             insert(memberships),
             [
@@ -107,14 +107,14 @@ class Store:
         )
 
     async def crowd(self, room_id: int, room: str) -> None:
-        """Make many users, all in one room."""
+        """Add many users to one room."""
         people = [{**_NOBODY, "id": f"{number:032x}", "name": f"m{number:06d}"} for number in range(self.sizes.members)]
         for some in _chunks(people):
             await self.connection.execute(insert(users), some)
             await self.members([(room_id, room, person["id"], person["name"]) for person in some])
 
     async def say(self, room_id: int, count: int, **content: Any) -> None:
-        """Have the other user say something so many times."""
+        """Add `count` messages of the other user."""
         said = {"room_id": room_id, "sender_id": self.other.id, "sent_at": 0, **content}
         await self.connection.execute(
             insert(messages), [{**said, "offset": offset, "changed": offset} for offset in range(1, count + 1)]
@@ -187,21 +187,21 @@ LOADS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What a load took of the server."""
+    """The cost of a load to the server."""
 
     name: str
     share: float
-    """Of a core."""
+    """The share of a core."""
     answered: float
-    """Messages a second that were not refused for their rate."""
+    """Messages a second within the rate."""
     each: float
-    """Milliseconds of CPU of each of these."""
+    """Milliseconds of CPU for each of them."""
     stored: float
-    """Bytes a second by which the store has grown."""
+    """Bytes a second that the store grows."""
 
 
 async def measure(load: Load, sizes: Sizes, warm: float, seconds: float) -> Found:
-    """Play a load, and measure what it takes."""
+    """Play a load, and measure its cost."""
     user, other = Person("user"), Person("other")
 
     async def prepare(folder: Path, url: str) -> None:
@@ -214,7 +214,7 @@ async def measure(load: Load, sizes: Sizes, warm: float, seconds: float) -> Foun
     async with _server(prepare) as (server, pid):
         players = [Player(load.text) for _ in range(CONNECTIONS)]
         for player in players:
-            await ws_connect(lambda: player, server.url(user.token))  # noqa: B023 - is over before the next
+            await ws_connect(lambda: player, server.url(user.token))  # noqa: B023 - awaited before the next one
         return await _watch(load.name, pid, server.folder, players, warm, seconds)
 
 
@@ -245,7 +245,7 @@ def _size(folder: Path) -> int:
 
 
 class Player(WSListener):
-    """Asks for the same again and again, and waits as long as a refusal says."""
+    """A connection that repeats a request, and waits as long as a refusal says."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
@@ -259,11 +259,11 @@ class Player(WSListener):
             self._ask()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Ask again, once it is answered."""
+        """Ask again after an answer."""
         text = frame.get_payload_as_bytes() if frame.msg_type is WSMsgType.TEXT else b""
         error = json.loads(text) if text.startswith(b'{"type":"error"') else {}
         if error.get("status") == RATE_LIMITED:
-            # Each of those under way waits its turn: a user that only tries again is sent away.
+            # Each waits its turn: the gateway closes a connection that only tries again.
             asyncio.get_running_loop().call_later(IN_FLIGHT * error["retry_after_ms"] / 1000, self._ask)
         elif error or text.startswith(b'{"type":"reply"'):
             self.answered += 1
@@ -279,7 +279,7 @@ class Player(WSListener):
 
 
 class Stranger(WSListener):
-    """A connection without a credential, which pings as fast as it may."""
+    """A connection without a credential that pings as fast as it may."""
 
     transport: WSTransport
     answered = 0
@@ -306,7 +306,7 @@ class Stranger(WSListener):
 
 
 async def measure_strangers(warm: float, seconds: float) -> Found:
-    """Have strangers ping, each close to a thousand times a second, and come again when they are closed."""
+    """Let unauthenticated connections ping, each close to a thousand times a second, and reconnect when closed."""
 
     async def prepare(folder: Path, url: str) -> None:
         database = database_for(url)
@@ -332,13 +332,13 @@ async def _keep_pinging(server: Server, strangers: list[Stranger]) -> None:
         if len(there) < STRANGERS:
             stranger = Stranger()
             with suppress(OSError):
-                await ws_connect(lambda: stranger, url)  # noqa: B023 - is over before the next
+                await ws_connect(lambda: stranger, url)  # noqa: B023 - awaited before the next one
                 strangers.append(stranger)
         await asyncio.sleep(max(0, 0.009 - (time.perf_counter() - began)))
 
 
 def table_of(found: Sequence[Found]) -> Table:
-    """Lay the figures out."""
+    """Build the table of the figures."""
     table = Table(title="What one user takes within the default limits", caption=machine())
     table.add_column("load")
     for column in ("share of a core", "answered/s", "ms each", "KB stored/s"):
@@ -351,7 +351,7 @@ def table_of(found: Sequence[Found]) -> Table:
 
 
 async def measure_all(sizes: Sizes, warm: float, seconds: float, only: str) -> list[Found]:
-    """Play each load whose name has `only` in it."""
+    """Play each load with `only` in its name."""
     chosen = [load for load in LOADS if only in load.name]
     found = [await measure(load, sizes, warm, seconds) for load in track(chosen, "loads")]
     if only in "strangers that ping":
@@ -367,10 +367,10 @@ def main(
     long_messages: Annotated[int, typer.Option(min=1, help="Messages of 64 KB in the room.")] = 280,
     warm: Annotated[float, typer.Option(help="Seconds before it is measured.")] = 4,
     seconds: Annotated[float, typer.Option(help="Seconds for which it is measured.")] = 4,
-    only: Annotated[str, typer.Option(help="Play the loads whose names have this in them.")] = "",
+    only: Annotated[str, typer.Option(help="Play the loads with this in their names.")] = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Measure what one user takes of the server, within the default limits."""
+    """Measure the share of the server that one user takes within the default limits."""
     sizes = Sizes(members, private_rooms, unread_rooms, unread, long_messages)
     found = uvloop.run(measure_all(sizes, warm, seconds, only))
     Console(highlight=False).print(table_of(found))

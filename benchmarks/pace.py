@@ -1,4 +1,4 @@
-"""Doing something at a pace, by the clock and not by the answers, and how long the answers took."""
+"""Runs an action at a pace, by the clock and not by the answers, and measures the answers."""
 
 import asyncio
 import os
@@ -9,10 +9,9 @@ from contextlib import contextmanager, suppress
 
 
 class Pace:
-    """Does something so many times a second, whether or not what was done before has been answered.
+    """Runs an action so many times a second, with or without an answer to the one before.
 
-    What could not be done in time is made up for at once, so that a stall of the server, or of this process, makes
-    nobody ask less.
+    After a stall of the server, or of this process, the missed actions run at once. So a stall never lowers the load.
     """
 
     def __init__(self, per_second: float, act: Callable[[int], None]) -> None:
@@ -20,10 +19,10 @@ class Pace:
         self._act = act
         self.done = 0
         self.late: list[float] = []
-        """By how many seconds each came after its time: so much may be this machine's doing, and not the server's."""
+        """Seconds by which each action was late: this machine may be the cause, and not the server."""
 
     async def run(self, seconds: float) -> None:
-        """Go on for so long, and then until as much has been done as that takes."""
+        """Run for so many seconds, and then until the due number of actions is done."""
         wanted = max(1, round(seconds * self._per_second))
         began = time.perf_counter()
         while self.done < wanted:
@@ -37,15 +36,15 @@ class Pace:
 
 @contextmanager
 def woken_first() -> Iterator[None]:
-    """Have this process run before all others whenever it has something to do, where the system allows that.
+    """Run this process at SCHED_FIFO, before all others, if the system allows that.
 
-    Else the time until it gets its turn would be taken for the server's. For who does little; what it starts meanwhile
-    runs like any other.
+    Otherwise its own wait for a core would count as the server's time. A process that uses this must do little. Its
+    child processes run at the ordinary priority.
     """
     if sys.platform != "linux":
         yield
         return
-    with suppress(OSError):  # only root may, as a rule
+    with suppress(OSError):  # usually only root may
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     try:
         yield
@@ -55,7 +54,7 @@ def woken_first() -> Iterator[None]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Give the smallest value that so many in a hundred do not exceed."""
+    """Return the smallest value that `percent` of the values do not exceed."""
     if not values:
         raise RuntimeError("nothing was answered")
     return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common in telling what they found."""
+"""The output that all benchmarks share."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 MOST_LINES = 20
-"""Of what is wrong, so many lines are told."""
+"""The most lines about faults in a report."""
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Where to write the figures, too.")]
 """The option of a benchmark for `write_figures`."""
@@ -33,7 +33,7 @@ def write_figures(path: Path, figures: Any) -> None:
 
 
 def table_of_counts(title: str, lines: Iterable[tuple[str, int]]) -> Table:
-    """Lay counts out, a line each."""
+    """Build a table of counts, a line each."""
     table = Table(title=title, show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -43,7 +43,7 @@ def table_of_counts(title: str, lines: Iterable[tuple[str, int]]) -> Table:
 
 
 def table_of_costs(title: str, lines: Iterable[tuple[str, str]]) -> Table:
-    """Lay microseconds of CPU out, a line each."""
+    """Build a table of microseconds of CPU, a line each."""
     table = Table(title=title, caption=machine())
     table.add_column("what")
     table.add_column("µs of CPU", justify="right")
@@ -62,7 +62,7 @@ def interruptible() -> Iterator[None]:
 
 
 def conclude(console: Console, wrong: Sequence[str], *, failed: bool) -> None:
-    """Tell what is wrong, and end the command with 1 if anything is."""
+    """Print the faults, and end the command with 1 if there are any."""
     for line in wrong[:MOST_LINES]:
         console.print(line, markup=False)
     if wrong or failed:

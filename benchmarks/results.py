@@ -1,4 +1,4 @@
-"""The table of all figures, and the same as JSON."""
+"""Builds the table of all figures, and their JSON."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,35 +27,35 @@ AIMS = {
     (slow_reader.P99, slow_reader.ALL_READ): "≤ 1.10×",
     (slow_reader.CLOSE_CODE, OURS): "4508",
 }
-"""What the gateway should reach: a ratio to another server, or to itself under other circumstances, or a figure."""
+"""The gateway's aims: a ratio to another server, a ratio to itself in another situation, or a figure."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A figure: the median of each server, by its name, or of what else the gateway's is held against."""
+    """A figure: the median of each server by its name, or of the gateway in another situation."""
 
     figure: str
     medians: dict[str, float]
 
     @property
     def ratios(self) -> dict[str, float]:
-        """How many times the other's figure the gateway's is; none where a toy was too small to measure."""
+        """Return the gateway's figure divided by each other one, without those too small to measure."""
         ours = self.medians[OURS]
         return {name: ours / value for name, value in self.medians.items() if name != OURS and value}
 
     def shown(self, name: str) -> str:
-        """Write the figure of a server, by its name."""
+        """Format the figure of a server, by its name."""
         value = self.medians[name]
         return f"{value:.0f}" if self.figure == slow_reader.CLOSE_CODE else shown(value)
 
     def as_json(self) -> dict[str, Any]:
-        """Give it with its ratios and aims."""
+        """Return the figure with its ratios and aims."""
         aims = {name: aim for (figure, name), aim in AIMS.items() if figure == self.figure}
         return asdict(self) | {"ratios": self.ratios, "aims": aims}
 
 
 def medians(visits: Iterable[Figures]) -> list[Result]:
-    """Put the figures of several visits together."""
+    """Combine the figures of several visits."""
     taken: dict[str, dict[str, list[float]]] = {}
     for figures in visits:
         for figure, values in figures.items():
@@ -67,7 +67,7 @@ def medians(visits: Iterable[Figures]) -> list[Result]:
 
 
 def table_of(results: Sequence[Result]) -> Table:
-    """Lay the results out: a line for each server."""
+    """Build the table of the results, a line for each server."""
     table = Table(title="The transport")
     table.add_column("figure")
     table.add_column("")
@@ -83,7 +83,7 @@ def table_of(results: Sequence[Result]) -> Table:
 
 
 def shown(value: float) -> str:
-    """Write a figure with as many digits as it has meaning."""
+    """Format a figure with its significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 5 else f"{value:.2f}"

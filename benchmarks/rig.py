@@ -1,4 +1,4 @@
-"""What the programs stand on: a gateway in a process of its own, people in its store, and fast connections."""
+"""The benchmarks' foundation: a gateway in its own process, users in its store, and fast connections."""
 
 import asyncio
 import json
@@ -34,20 +34,20 @@ STOP_SECONDS = 20
 ANSWER_SECONDS = 20
 
 KEY = secrets.token_urlsafe(48)
-"""Signs this run's tokens, so that nobody needs to log in."""
+"""The key of this run's tokens, so that no user needs to log in."""
 
 Frame = dict[str, Any]
 
 
 class StoreKind(StrEnum):
-    """Where messages are kept."""
+    """The kind of store that holds the messages."""
 
     SQLITE = "sqlite"
     POSTGRES = "postgres"
 
 
 def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
-    """Give settings, as variables: cheap hashes, and no limit that a load would hit."""
+    """Return settings as variables: cheap hashes, and no limit that a load would reach."""
     values = {
         "data_dir": str(folder),
         "secret_key": KEY,
@@ -78,10 +78,10 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
 
 
 class Server:
-    """`gateway serve` on the loopback interface. Its folder is also where it runs, so it reads no `.env`."""
+    """`gateway serve` on the loopback interface. It runs in its own folder, so it reads no `.env`."""
 
     def __init__(self, folder: Path, database_url: str | None, *, log_level: str = "warning", **settings: str) -> None:
-        """Take more variables as `settings`; they go before those of `settings_for`."""
+        """Take more variables as `settings`; they override those of `settings_for`."""
         self.port = free_port()
         self.folder = folder
         others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
@@ -91,7 +91,7 @@ class Server:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
-        """Start it, and stop it at the end; gives its pid."""
+        """Start the server, yield its pid, and stop it at the end."""
         command = [sys.executable, "-m", "gateway", *self.arguments]
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; starting takes no time
@@ -109,7 +109,7 @@ class Server:
                 process.wait()
 
     async def answers(self, lives: Callable[[], bool]) -> None:
-        """Wait until it takes connections."""
+        """Wait until the server takes connections."""
         async with asyncio.timeout(START_SECONDS):
             while True:
                 if not lives():
@@ -123,12 +123,12 @@ class Server:
                     return
 
     def url(self, token: str) -> str:
-        """Give the address of the chat socket, for whom a token stands for."""
+        """Return the URL of the chat socket with a token."""
         return f"ws://127.0.0.1:{self.port}/ws/chat?token={token}"
 
 
 class Lives:
-    """A server that can be killed and started again, many times over, each in a process of its own."""
+    """A server that can be killed and started many times, each life in its own process."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -153,7 +153,7 @@ class Lives:
     async def __aexit__(self, *_: object) -> None:
         launcher = self._launcher
         if launcher is not None and launcher.stdin is not None:
-            launcher.stdin.close()  # which ends the life, too
+            launcher.stdin.close()  # which ends the life too
             try:
                 await asyncio.wait_for(launcher.wait(), STOP_SECONDS)
             except TimeoutError:
@@ -161,16 +161,16 @@ class Lives:
                 await launcher.wait()
 
     async def start(self) -> None:
-        """Begin a life, without waiting until it takes connections."""
+        """Begin a life, without a wait until it takes connections."""
         self.pid = int(await self._ask("start"))
 
     def goes_on(self) -> bool:
-        """Tell whether the life has not ended by itself."""
-        # Until it is waited for, a process that has ended is a zombie: state Z.
+        """Return whether the life still runs."""
+        # An ended process is a zombie, in state Z, until its parent waits for it.
         return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
 
     async def kill(self) -> None:
-        """End it with SIGKILL, from which no process gets to tidy up."""
+        """End the life with SIGKILL, which leaves a process no time to clean up."""
         os.kill(self.pid, signal.SIGKILL)
         status = int(await self._ask("wait"))
         if status != -signal.SIGKILL:
@@ -191,7 +191,7 @@ class Lives:
 class Person:
     """A user of the gateway, with a token for a day."""
 
-    def __init__(self, name: str, password_hash: str = "!") -> None:  # noqa: S107 - the hash that no password has
+    def __init__(self, name: str, password_hash: str = "!") -> None:  # noqa: S107 - no password has this hash
         self.id = secrets.token_hex(16)
         self.name = name
         self.password_hash = password_hash
@@ -202,7 +202,7 @@ class Person:
 
 
 async def populate(database: Database, people: Sequence[Person], membership: Mapping[str, Sequence[Person]]) -> None:
-    """Make the tables, people, and rooms with their members, as if all of them had registered and joined."""
+    """Add tables, users, and rooms with their members, as if all had registered and joined."""
     now = milliseconds(SystemClock())
     await database.upgrade()
     async with database.write() as connection:
@@ -259,7 +259,7 @@ def _room(id: int, name: str, now: int) -> Frame:
 
 
 class Asker(WSListener):
-    """A connection that asks one thing or several at a time, and waits for the answers; `take` may look at all else."""
+    """A connection that sends one request or several at a time and awaits the answers; `take` sees every message."""
 
     def __init__(self) -> None:
         self._transport: WSTransport | None = None
@@ -273,7 +273,7 @@ class Asker(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take an answer."""
+        """Handle an answer or an event."""
         if frame.msg_type is not WSMsgType.TEXT:
             return
         message = json.loads(frame.get_payload_as_bytes())
@@ -285,10 +285,10 @@ class Asker(WSListener):
             answer.set_result(message)
 
     def take(self, message: Frame) -> None:
-        """Take any message as it comes, before whoever waits for it."""
+        """Take any message on its arrival, before the request that awaits it."""
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """End: what has not been answered never will be."""
+        """End all requests that have no answer yet."""
         self.lost.set()
         _break(self.welcomed)
         for answer in self._answers.values():
@@ -296,7 +296,7 @@ class Asker(WSListener):
         self._answers.clear()
 
     async def ask(self, type: str, **data: Any) -> Frame:
-        """Send a message and give its reply or error, or raise `ConnectionError`."""
+        """Send a message and return its reply or error, or raise `ConnectionError`."""
         if self._transport is None or self.lost.is_set():
             raise ConnectionError("the connection was lost")
         self._last_id += 1
@@ -318,11 +318,11 @@ class Asker(WSListener):
 def _break(waiting: "asyncio.Future[Any]") -> None:
     if not waiting.done():
         waiting.set_exception(ConnectionError("the connection was lost"))
-        waiting.exception()  # so that nobody complains where nobody waits any more
+        waiting.exception()  # asyncio complains about an exception that no task retrieves
 
 
 async def connect(server: Server, person: Person, asker: Asker | None = None) -> Asker:
-    """Connect as somebody, up to the welcome, or raise `OSError`."""
+    """Connect as a user, up to the welcome, or raise `OSError`."""
     asker = asker or Asker()
     if (await ws_connect(lambda: asker, server.url(person.token)))[1] is not asker:
         # picows 2.3 raises nothing for a connection that is lost before it is one.
@@ -334,7 +334,7 @@ async def connect(server: Server, person: Person, asker: Asker | None = None) ->
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a folder, and remove it with all that is in it."""
+    """Make a folder, and remove it with its content at the end."""
     folder = Path(tempfile.mkdtemp(prefix="json-gateway-"))
     try:
         yield folder
@@ -344,11 +344,11 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def store_url(kind: StoreKind, folder: Path) -> Iterator[str]:
-    """Give the URL of an empty store, which ends with this context."""
+    """Yield the URL of an empty store, which ends with this context."""
     if kind is StoreKind.SQLITE:
         yield f"sqlite:///{folder / 'gateway.db'}"
         return
-    # Only here: what needs no PostgreSQL also runs where its packages are missing.
+    # Imported here, so that SQLite works without PostgreSQL's packages.
     from tests.postgres import fresh_database, running_postgres
 
     with running_postgres(sync=True) as server, fresh_database(server.url("postgres")) as url:
@@ -356,24 +356,24 @@ def store_url(kind: StoreKind, folder: Path) -> Iterator[str]:
 
 
 def database_for(url: str) -> Database:
-    """Open a store from this process, as durably as the gateway does."""
+    """Open a store from this process, with the gateway's durability."""
     return Database(url, synchronous=Settings.model_fields["sqlite_synchronous"].default)
 
 
 def cpu_seconds(pid: int) -> float:
-    """How much of the processors a process has used, all its threads together. Linux only."""
+    """Return the CPU seconds of a process, in all of its threads. Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_kb(pid: int) -> int:
-    """How much memory a process holds, in KB of 1,024 bytes. Linux only."""
+    """Return the memory of a process, in KB of 1,024 bytes. Linux only."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Return a port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -1,8 +1,8 @@
-"""What it is to others that one of those who hear a room stops reading, and what it is to the gateway's memory.
+"""Measures what a listener that stops reading costs the other listeners and the gateway's memory.
 
-Some talk at a pace. First everybody reads; then one does not, until the gateway gives it up; what the others are
-given meanwhile is held against what they were given before. A time is from when something was said until it was heard,
-over all who hear it.
+Some users talk at a pace. First all listeners read. Then one stops, until the gateway closes its connection. The
+deliveries to the others in that time are compared with those before. A time runs from sending to receiving, over all
+listeners.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ HEARD_SECONDS = 60
 WATCH_SECONDS = 0.05
 FOREVER = 3600.0
 TALKERS = 10
-"""More than one: a message waits for the one before it on its connection, and that one for the disk."""
+"""More than one, because a connection's next message waits for the one before, and that one for the disk."""
 
 GIVEN_UP_SECONDS = 60
-"""The most that the gateway may take to give the one up who does not read."""
+"""The most seconds until the gateway must close the slow reader."""
 
 GIVEN_UP = "closing a slow consumer"
-"""What it writes into its log then."""
+"""The line that the gateway then logs."""
 
 ETHERNET_SEGMENT = 1448
 RECEIVE_BUFFER = 16 * 1024
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 85
-"""Long enough that an outbox fills within seconds, and hardly shorter than a message may be."""
+"""A text so long that an outbox fills within seconds; a message may hardly be longer."""
 
 P99 = "ms p99 of a delivery, while one does not read"
 ALL_READ = "all read"
@@ -52,39 +52,39 @@ OUTBOX_KB = Settings.model_fields["outbox_bytes"].default / 1024
 
 
 class Times:
-    """How long deliveries took, in seconds."""
+    """The seconds that deliveries took."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
 
     def say(self, talker: Client, number: int) -> None:
-        """Say when it is."""
+        """Send a message with the current time."""
         talker.send(room_message(number, b"%d %b" % (time.perf_counter_ns(), TEXT)))
 
     def hear(self, text: bytes) -> None:
-        """Note how long ago that was."""
+        """Record the time since a message was sent."""
         start = text.index(b'"text":"') + len(b'"text":"')
         self.taken.append((time.perf_counter_ns() - int(text[start : text.index(b" ", start)])) / 1e9)
 
 
 class Reader(Client):
-    """One who hears the room."""
+    """A listener of the room."""
 
     def __init__(self, times: Times) -> None:
         super().__init__()
         self._times = times
 
     def take(self, text: bytes) -> None:
-        """Note a delivery."""
+        """Record a delivery."""
         if text.startswith(b'{"type":"chat.message"'):
             self._times.hear(text)
 
 
 class NonReader(Client):
-    """One who hears the room, and stops to read.
+    """A listener of the room that stops reading.
 
-    Its connection is as over Ethernet: on the loopback interface, segments of 64 KB make the kernel alone keep
-    megabytes, and the outbox would hardly be needed.
+    Its connection is as over Ethernet. On the loopback interface, with segments of 64 KB, the kernel alone would keep
+    megabytes, and the outbox would hardly fill.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class NonReader(Client):
         self.lost = asyncio.Event()
 
     def make_socket(self, url: WSParsedURL) -> socket.socket:
-        """Make a socket that keeps little."""
+        """Return a socket with small buffers."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
@@ -101,7 +101,7 @@ class NonReader(Client):
         return sock
 
     def stop_reading(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._underlying().pause_reading()
 
     def read_on(self) -> None:
@@ -109,7 +109,7 @@ class NonReader(Client):
         self._underlying().resume_reading()
 
     def closed(self, code: int) -> None:
-        """Take the code with which the gateway closes."""
+        """Take the code of the gateway's close frame."""
         self.code = code
 
     def on_ws_disconnected(self, transport: object) -> None:
@@ -122,7 +122,7 @@ class NonReader(Client):
 
 
 async def slow_reader(visit: Visit, sizes: Sizes) -> Figures:
-    """Measure deliveries while everybody reads, and then while one does not."""
+    """Measure deliveries while all listeners read, and then while one does not."""
     times = Times()
     readers = [Reader(times) for _ in range(max(1, sizes.listening - TALKERS - 1))]
     talkers, one = [Client() for _ in range(TALKERS)], NonReader()
@@ -146,31 +146,31 @@ async def slow_reader(visit: Visit, sizes: Sizes) -> Figures:
         MEMORY: {visit.name: float(gained_unread), ALL_READ: float(gained), OUTBOX: OUTBOX_KB},
         OWED: {visit.name: float(unread.said)},
     }
-    if one.code is not None:  # else it was cut: this machine let it read on too late
+    if one.code is not None:  # None: this machine let it read on too late, and the gateway cut it
         figures[CLOSE_CODE] = {visit.name: float(one.code)}
     return figures
 
 
 async def _given_up(one: NonReader, log: "Log") -> None:
-    """Wait until the one is given up, and have it read on: for a second the gateway's last words are to be had."""
+    """Wait until the gateway closes the slow reader, then let it read: the close frame stays for a second."""
     try:
         async with asyncio.timeout(GIVEN_UP_SECONDS):
             await log.says(GIVEN_UP)
     except TimeoutError:
-        raise RuntimeError(f"the one who does not read was not given up within {GIVEN_UP_SECONDS} s") from None
+        raise RuntimeError(f"the gateway did not close the slow reader within {GIVEN_UP_SECONDS} s") from None
     one.read_on()
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said for a while, and how long deliveries took: a p99, in milliseconds."""
+    """The messages of a while, and the p99 of their deliveries in milliseconds."""
 
     said: int
     p99: float
 
 
 class Room:
-    """Some talk in turns, and others hear them."""
+    """Some users that talk in turns, and their listeners."""
 
     def __init__(self, talkers: Sequence[Client], times: Times, readers: int, per_second: int) -> None:
         self._talkers = talkers
@@ -179,7 +179,7 @@ class Room:
         self._per_second = per_second
 
     async def talk_until(self, end: Coroutine[None, None, None]) -> Heard:
-        """Talk until that is done, and see that all of it is heard, once."""
+        """Talk until `end` is done, and check that each listener receives each message once."""
         taken = self._times.taken = []
         pace = Pace(self._per_second, self._say)
         talking = asyncio.create_task(pace.run(FOREVER))
@@ -199,13 +199,13 @@ class Room:
 
 
 class Memory:
-    """What a process holds, watched for its most."""
+    """The memory of a process, and its maximum."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
 
     async def watch(self, waiting: Coroutine[None, None, Heard]) -> tuple[Heard, int]:
-        """Wait for something; gives also the most that was held meanwhile over what was held before, in KB."""
+        """Await something; return its result, and the most KB that the process gained meanwhile."""
         before = most = memory_kb(self._pid)
         task = asyncio.create_task(waiting)
         while not task.done():
@@ -215,13 +215,13 @@ class Memory:
 
 
 class Log:
-    """What a server writes into its log from now on."""
+    """The lines that a server logs from now on."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._start = file.stat().st_size
 
     async def says(self, words: str) -> None:
-        """Wait until it does."""
-        while words.encode() not in self._file.read_bytes()[self._start :]:  # noqa: ASYNC110 - it is another process's
+        """Wait until the log contains these words."""
+        while words.encode() not in self._file.read_bytes()[self._start :]:  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(WATCH_SECONDS)

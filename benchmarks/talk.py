@@ -1,4 +1,4 @@
-"""Those who say something again and again, and those who hear it and count."""
+"""Clients that send again and again, and listeners that count."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ TEXT = b"The quick brown fox jumps over the lazy dog."
 
 
 class Echoing(Client):
-    """Says something, and something new when it has come back."""
+    """A client that sends a message, and the next one after the echo."""
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__()
@@ -18,22 +18,22 @@ class Echoing(Client):
         self.answers = 0
         self.stopped = False
         self.rests = asyncio.Event()
-        """Set when nothing is on its way, after `stopped`."""
+        """Set after `stopped`, when no message is on its way."""
 
     def begin(self) -> None:
-        """Say something, and go on."""
+        """Send a message, and go on."""
         self.stopped = False
         self.rests.clear()
         self.say()
 
     def say(self) -> None:
-        """Send a message of about 120 bytes, with a number of its own."""
+        """Send a message of about 120 bytes with its own number."""
         self.send(self._dialect.echo(self.answers, echo_message(self.answers)))
 
     def take(self, text: bytes) -> None:
         """Count the answer."""
         if self.rests.is_set():
-            return  # a good-bye
+            return  # the server says good-bye
         if b'"%d: %b"' % (self.answers, TEXT) not in text:
             raise RuntimeError(f"not what was sent: {text.decode()}")
         self.answers += 1
@@ -44,17 +44,17 @@ class Echoing(Client):
 
 
 def echo_message(number: int) -> bytes:
-    """Make a message that is to be said back."""
+    """Return a message that asks for an echo."""
     return b'{"type":"echo","id":%d,"data":{"text":"%d: %b","n":[1,2,3],"flag":true}}' % (number, number, TEXT)
 
 
 def room_message(number: int, text: bytes) -> bytes:
-    """Make a message that is to be said to all."""
+    """Return a message to all."""
     return b'{"type":"chat.send","id":%d,"data":{"room":"%b","text":"%b"}}' % (number, ROOM_NAME.encode(), text)
 
 
 class Talk:
-    """What is said in a room, counted where it is heard."""
+    """The messages of a room, counted at its listeners."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -64,14 +64,14 @@ class Talk:
         self.stopped = False
 
     def hear(self) -> None:
-        """Count."""
+        """Count a delivery."""
         self.heard += 1
         if self.heard == self.said * self.size:
             self.on_all_heard()
 
 
 class Listening(Client):
-    """One of those who hear a room; some of them also talk."""
+    """A listener of a room; some also talk."""
 
     def __init__(self, dialect: Dialect, talk: Talk, number: int) -> None:
         super().__init__()
@@ -82,22 +82,22 @@ class Listening(Client):
         self._insists = False
 
     def say(self) -> None:
-        """Say something to all."""
+        """Send a message to all."""
         if not self._talk.stopped:
             self._talk.said += 1
             self.send(self._dialect.say(room_message(self._talk.said, self._mark)))
 
     def keep_talking(self) -> None:
-        """Say something, and again whenever that has been heard here."""
+        """Send a message, and the next one whenever this listener has received it."""
         self._insists = True
         self.say()
 
     def talk_no_more(self) -> None:
-        """Only hear."""
+        """Stop talking, and only listen."""
         self._insists = False
 
     def take(self, text: bytes) -> None:
-        """Count what was said. A reply, which has it as well, is not a delivery."""
+        """Count a message. A reply, which contains it too, is no delivery."""
         if TEXT in text and not text.startswith(b'{"type":"reply"'):
             self._talk.hear()
             if self._insists and self._own in text:

@@ -1,12 +1,12 @@
-"""What the transport costs, next to other servers, and how it bears load: `python -m benchmarks.transport`.
+"""Measures the transport next to other servers, and under load: `python -m benchmarks.transport`.
 
-Each server is a process of its own; this process is the load, the same for all of them. For what a round
-trip, a delivery and a connection take, all servers run, and are measured in turn, a bit at a time: a machine that
-becomes slower does so for all of them. For all else they are started one after the other, in every round anew. A
-figure is the median of the rounds. CPU is that of the server's process, with all its threads.
+Each server is its own process. This process is the load, the same for all servers. For a round trip, a delivery and a
+connection, all servers run, and the benchmark measures them in short turns. So a slow moment of the machine affects
+all of them. For all other figures, it starts one server after the other in each round. A figure is the median of the
+rounds. CPU is that of the server's process, in all of its threads.
 
-The gateway does more than its peers: it has checked a token, validates each message, answers it by its id, and stores
-what is said in a room durably. A peer sends on what it got.
+The gateway does more than its peers. It has checked a token, validates each message, answers it by its id, and stores
+the messages of a room durably. A peer sends on what it got.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ from gateway.logs import guard_logs
 from gateway.settings import Settings
 
 WIDTH = 110
-"""Of the table, also where it goes into a file."""
+"""The width of the table, also in a file."""
 
 
 class Topic(StrEnum):
-    """A group of figures that are measured together."""
+    """A group of figures with one measurement."""
 
     ECHO = "echo"
     DELIVERY = "delivery"
@@ -59,11 +59,11 @@ ALTERNATING: dict[Topic, Callable[[Visit, Sizes], Alternating]] = {
     Topic.DELIVERY: costs.Deliveries,
     Topic.CONNECTION: costs.Connections,
 }
-"""What all servers are measured on in turn."""
+"""The topics that alternate between all servers."""
 
 
 class Bench:
-    """The people, their store, and the servers that are measured."""
+    """The users, their store, and the measured servers."""
 
     def __init__(self, url: str, folder: Path, people: Sequence[Person], log_in: LogIn, sizes: Sizes) -> None:
         self._url = url
@@ -117,10 +117,10 @@ class Bench:
         return figures
 
     def subjects(self, topic: Topic) -> list[Subject]:
-        """Tell on which servers a topic is measured."""
-        # Each person who comes into a room is told to everybody in it; of an idle crowd that would be the whole time.
+        """Return the servers of a topic."""
+        # All members of a room learn of each new one. With an idle crowd, that would take the whole time.
         people = self._people[:WARM_CONNECTIONS] if topic is Topic.IDLE else self._people
-        # The log says when the one who does not read is given up.
+        # The log says when the gateway closes the slow reader.
         log_level = "info" if topic is Topic.SLOW_READER else "warning"
         gateway = Gateway(self._url, people, self._sizes.password_rounds, log_level)
         match topic:
@@ -153,7 +153,7 @@ async def measure(topics: Iterable[Topic], sizes: Sizes, report: Callable[[str],
 
 
 async def _known(log_in: LogIn, rounds: int) -> Person:
-    """Make somebody who has that password."""
+    """Return a user with that password."""
     guard_logs()  # passlib complains about the version of every bcrypt
     passwords = Passwords(rounds)
     try:
@@ -199,7 +199,7 @@ def main(
     idle: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many idle connections.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure what a message, a delivery and a connection cost the gateway, and others; and how it bears load."""
+    """Measure a message, a delivery and a connection, of the gateway and of others, and the gateway under load."""
     base = QUICK if quick else FULL
     wanted = replace(
         base,

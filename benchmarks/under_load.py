@@ -1,7 +1,7 @@
-"""What a round trip takes while the gateway has much else to do, next to what it takes when it has not.
+"""Measures round trips while the gateway is busy, next to round trips while it is idle.
 
-Some people ask by the clock, whether or not they have been answered; the rest is a crowd in another process. A time is
-from when a message was sent until its answer was here.
+Some clients ask by the clock, with or without an answer to the question before. The rest is a crowd in another
+process. A time runs from the sending of a message until its answer arrives.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ REFUSED = "log-ins a second refused with 503, while both"
 
 @dataclass(frozen=True)
 class LogIn:
-    """Whose name and password the crowd logs in with."""
+    """The name and password that the crowd logs in with."""
 
     name: str
     password: str
 
 
 class Asking(Client):
-    """One who asks, and notes how long each answer took, in seconds."""
+    """A client that asks, and records the seconds until each answer."""
 
     def __init__(self, taken: list[float]) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class Asking(Client):
 
     @property
     def answered(self) -> bool:
-        """Whether everything has been."""
+        """Return whether all questions have an answer."""
         return not self._sent
 
     def ask(self, number: int) -> None:
-        """Ask."""
+        """Send a question."""
         self._sent.append(time.perf_counter())
         self.send(echo_message(number))
 
@@ -72,7 +72,7 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
     """Measure round trips without a load, and with each."""
     dialect = visit.dialect
     if not isinstance(dialect, Authenticated):
-        raise TypeError(f"expected the gateway, got {visit.name}: only there does anybody log in")
+        raise TypeError(f"expected the gateway, got {visit.name}: the peers have no log-in")
     taken: list[float] = []
     asking = await visit.open([Asking(taken) for _ in range(ASKING)], ECHO)
     for client in asking:
@@ -101,11 +101,11 @@ async def under_load(visit: Visit, sizes: Sizes, log_in: LogIn) -> Figures:
 
 
 async def _ask(asking: Sequence[Asking], seconds: float) -> float:
-    """Ask for so long, in turns, and wait for the answers; gives by how many ms questions were late, as a p99."""
+    """Ask in turns for so many seconds and await the answers; return the p99 of the ms by which questions were late."""
     pace = Pace(ASKED_PER_SECOND, lambda number: asking[number % len(asking)].ask(number))
     with woken_first():
         await pace.run(seconds)
         async with asyncio.timeout(ANSWER_SECONDS):
-            while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of them
+            while not all(client.answered for client in asking):  # noqa: ASYNC110 - there are hundreds of clients
                 await asyncio.sleep(0.01)
     return 1000 * percentile(pace.late, 99)

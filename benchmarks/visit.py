@@ -1,4 +1,4 @@
-"""A server that runs, as the load sees it, and how much load there is."""
+"""A running server, as the load sees it, and the amount of the load."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,38 +12,38 @@ from benchmarks.rig import Person, Server
 from gateway.settings import PREFIX
 
 VISIT_SECONDS = 120
-"""The most that the figures of one topic and server may take in one round, besides the time that is measured."""
+"""The most seconds for one topic and server in a round, besides the measured time."""
 
 SPARE_FILES = 1000
 WARM_CONNECTIONS = 200
 
 Figures = dict[str, dict[str, float]]
-"""For each figure what it is of whom: of the server, and where a figure is held against another of its own, of that."""
+"""Each figure by the name of its server, or of the situation that it is compared with."""
 
 AnyClient = TypeVar("AnyClient", bound=Client)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of it, and for how long."""
+    """The amounts of load, and for how long."""
 
     echoing: int
     listening: int
     connecting: int
     idle: int
     steady: int
-    """Messages a second in a room where one does not read."""
+    """Messages a second in the room of the slow reader."""
     password_rounds: int
-    """The cost of the hashes that are made at log-ins."""
+    """The cost of a hash at a log-in."""
     seconds: float
     lasting: float
-    """Seconds that a p99 is taken over: it needs many answers."""
+    """Seconds for a p99, which needs many answers."""
     rounds: int
 
     def within(self, files: int, servers: int = 1) -> "Sizes":
-        """Make it fit into a process's limit of open files: a connection takes one here, and one in its server.
+        """Fit the load into a process's limit of open files: a connection takes one here, and one in its server.
 
-        Those who echo, listen and connect do so with so many servers at a time.
+        The clients of `servers` servers are open at a time.
         """
         most = max(1, files - SPARE_FILES)
         return replace(
@@ -60,14 +60,14 @@ class Subject(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in the table."""
+        """Return its name in the table."""
 
     def running(self, folder: Path) -> AbstractAsyncContextManager[tuple[int, Dialect]]:
-        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+        """Start the server, yield its pid and its dialect, and stop it at the end."""
 
 
 class Gateway:
-    """The gateway, with its store and its people in a folder."""
+    """The gateway, with its store and its users in a folder."""
 
     name = "gateway"
 
@@ -79,7 +79,7 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
-        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+        """Start the server, yield its pid and its dialect, and stop it at the end."""
         server = Server(folder, self._url, log_level=self._log_level, **self._settings)
         async with server.running() as pid:
             yield pid, Authenticated(server.port, self._tokens)
@@ -87,15 +87,15 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Visit:
-    """A server that runs."""
+    """A running server."""
 
     name: str
     pid: int
     dialect: Dialect
     folder: Path
-    """Where its log is."""
+    """The folder of its log."""
 
     async def open(self, clients: Sequence[AnyClient], place: str) -> Sequence[AnyClient]:
-        """Connect all of them, some at a time: up to the welcome, and for a room into it."""
+        """Connect all clients, some at a time, up to the welcome, and into the room if the place is one."""
         await enter_all(self.dialect, clients, place)
         return clients

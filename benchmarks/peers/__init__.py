@@ -1,5 +1,5 @@
-"""What the gateway is measured against, each as its own documentation would write it.
+"""The servers that the gateway is compared with, each in the form of its own documentation.
 
-They do less than the gateway: no token is checked, nothing is validated and nothing is stored. What is said comes back,
-and what is said in a room goes to everyone in it.
+They do less than the gateway: they check no token, validate nothing and store nothing. A message comes back, and a
+message in a room goes to all of its members.
 """

@@ -7,7 +7,7 @@ from typing import Any
 async def app(
     scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Callable[[Any], Awaitable[None]]
 ) -> None:
-    """Say every text back."""
+    """Send every text back."""
     if scope["type"] != "websocket":
         return
     await receive()

@@ -20,33 +20,33 @@ settings.configure(
 django.setup()
 
 
-class Echo(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # its types are not looked at: it may be absent
-    """Says everything back."""
+class Echo(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # mypy skips its types: the package may be absent
+    """Sends everything back."""
 
     async def receive_json(self, content: object, **_: Any) -> None:
-        """Say it."""
+        """Send it back."""
         await self.send_json(content)
 
 
 class Room(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Says everything to all."""
+    """Sends everything to all."""
 
     async def connect(self) -> None:
-        """Let one in."""
+        """Add a client to the group."""
         await self.channel_layer.group_add(GROUP, self.channel_name)
         await self.accept()
 
     async def disconnect(self, code: int) -> None:
-        """Let one out."""
+        """Remove a client from the group."""
         await self.channel_layer.group_discard(GROUP, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Take what is said, and give it to the group."""
+        """Send a message to the group."""
         assert text_data is not None  # noqa: S101 - the load sends no bytes
         await self.channel_layer.group_send(GROUP, {"type": "chat.message", "message": json.loads(text_data)})
 
     async def chat_message(self, event: dict[str, Any]) -> None:
-        """Take what the group is given, and send it."""
+        """Send a message of the group to the client."""
         await self.send(text_data=json.dumps(event["message"]))
 
 

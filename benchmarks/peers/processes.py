@@ -1,4 +1,4 @@
-"""Peers as processes: how each is started and spoken to, and which of them this machine has."""
+"""Peers as processes: how each starts, its dialect, and which of them this machine has."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent
 
 NODE_PACKAGES = ROOT / "data/peers/node_modules"
-"""Where npm puts Node's packages, as the words about missing ones say; those on NODE_PATH go first."""
+"""The folder for npm's packages, which the text about missing peers names; NODE_PATH goes first."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Peer:
 
     name: str
     arguments: tuple[str, ...]
-    """How it is started; the port comes last."""
+    """The command that starts it; the port comes last."""
     dialect: Callable[[str], Dialect] = Plain
     environment: dict[str, str] = field(default_factory=dict)
 
     @asynccontextmanager
     async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
-        """Start it, and stop it at the end; gives its pid, and how it is spoken to."""
+        """Start the server, yield its pid and its dialect, and stop it at the end."""
         port = free_port()
         log = folder / "peer.log"
         with log.open("wb") as file:
@@ -50,7 +50,7 @@ class Peer:
             await _answers(port, process, log)
             yield process.pid, self.dialect(f"ws://127.0.0.1:{port}")
         finally:
-            process.kill()  # nobody is owed a good-bye
+            process.kill()  # a peer needs no good-bye
             await asyncio.to_thread(process.wait, STOP_SECONDS)
 
 
@@ -84,7 +84,7 @@ CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"))
 
 
 def peers() -> tuple[list[Peer], list[str]]:
-    """Give the peers that are installed here, and in words which versions they are, and why others are left out."""
+    """Return the installed peers, and a text with their versions and the reasons for the missing ones."""
     found, words = [BARE, TUTORIAL], []
     for package, peer in (("python-socketio", PYTHON_SOCKETIO), ("channels", CHANNELS)):
         try:

@@ -8,17 +8,17 @@ server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
 
 
 async def echo(sid: str, data: object) -> object:
-    """Say everything back, as the acknowledgement."""
+    """Send everything back, as the acknowledgement."""
     return data
 
 
 async def join(sid: str) -> None:
-    """Let one into the room."""
+    """Add a client to the room."""
     await server.enter_room(sid, ROOM)
 
 
 async def say(sid: str, data: object) -> None:
-    """Say everything to all."""
+    """Send everything to all."""
     await server.emit("said", data, room=ROOM)
 
 

@@ -12,16 +12,16 @@ class ConnectionManager:
         self.active_connections: list[WebSocket] = []
 
     async def connect(self, websocket: WebSocket) -> None:
-        """Let one in."""
+        """Add a client."""
         await websocket.accept()
         self.active_connections.append(websocket)
 
     def disconnect(self, websocket: WebSocket) -> None:
-        """Let one out."""
+        """Remove a client."""
         self.active_connections.remove(websocket)
 
     async def broadcast(self, message: str) -> None:
-        """Tell all."""
+        """Send a message to all."""
         for connection in self.active_connections:
             await connection.send_text(message)
 
@@ -31,7 +31,7 @@ manager = ConnectionManager()
 
 @app.websocket("/echo")
 async def echo(websocket: WebSocket) -> None:
-    """Say everything back."""
+    """Send everything back."""
     await websocket.accept()
     async for data in websocket.iter_json():
         await websocket.send_json(data)
@@ -39,7 +39,7 @@ async def echo(websocket: WebSocket) -> None:
 
 @app.websocket("/room")
 async def room(websocket: WebSocket) -> None:
-    """Say everything to all."""
+    """Send everything to all."""
     await manager.connect(websocket)
     try:
         while True:

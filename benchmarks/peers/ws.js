@@ -1,4 +1,4 @@
-// Node's ws: an echo at any path, and everyone hears everyone at /room. The port is the one argument.
+// Node's ws: an echo at any path, and a broadcast to all clients at /room. The port is the one argument.
 const { WebSocket, WebSocketServer } = require('ws');
 
 const server = new WebSocketServer({ host: '127.0.0.1', port: Number(process.argv[2]), perMessageDeflate: false });
