@@ -33,7 +33,7 @@ from benchmarks.rig import (
     store_url,
     temporary_folder,
 )
-from gateway.clock import SystemClock, milliseconds
+from gateway.core.clock import SystemClock, milliseconds
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.tables import messages, rooms
 

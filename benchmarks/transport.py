@@ -36,7 +36,7 @@ from benchmarks.slow_reader import slow_reader
 from benchmarks.under_load import ASKING, LogIn, under_load
 from benchmarks.visit import VISIT_SECONDS, WARM_CONNECTIONS, Figures, Gateway, Sizes, Subject, Visit
 from gateway.auth.passwords import Passwords
-from gateway.logs import guard_logs
+from gateway.core.logs import guard_logs
 from gateway.settings import Settings
 
 WIDTH = 110

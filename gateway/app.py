@@ -9,8 +9,6 @@ from fastapi import APIRouter, FastAPI
 
 from gateway import chat
 from gateway.allowed_origins import AllowedOrigins
-from gateway.alone import alone
-from gateway.audit import Audit
 from gateway.auth import keys
 from gateway.auth.authorizers import Authorizer, OwnTokens
 from gateway.auth.introspection import IntrospectedTokens
@@ -27,12 +25,18 @@ from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
-from gateway.clock import Clock, SystemClock
 from gateway.cluster.together import together
 from gateway.cluster.url import MEMORY
 from gateway.connections import Connections
-from gateway.counts import Counts
-from gateway.folding import client_log
+from gateway.core.audit import Audit
+from gateway.core.clock import Clock, SystemClock
+from gateway.core.concurrency import Places
+from gateway.core.counters import Counts
+from gateway.core.data_dir_lock import alone
+from gateway.core.folding import client_log
+from gateway.core.logs import guard_logs
+from gateway.core.start_error import StartError, make_data_dir
+from gateway.core.timers import Wheel
 from gateway.http import (
     api_documentation,
     console,
@@ -54,9 +58,7 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
-from gateway.logs import guard_logs
 from gateway.outside import OWN
-from gateway.places import Places
 from gateway.proxies import TrustedProxies
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
@@ -70,10 +72,8 @@ from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.short_way import ShortWay
-from gateway.startup import StartError, make_data_dir
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas
-from gateway.wheel import Wheel
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
 
 MAX_BODY_BYTES = 16 * 1024

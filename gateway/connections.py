@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from gateway import costs, faults
 from gateway.bus.base import BusEvent, Revoked
-from gateway.clock import Clock
 from gateway.cluster.rates import MakeBuckets, own_buckets
 from gateway.cluster.roster import Roster
-from gateway.faults import contained
-from gateway.limits import Allowance, TokenBuckets
-from gateway.places import Places
+from gateway.core import costs, faults
+from gateway.core.clock import Clock
+from gateway.core.concurrency import Places
+from gateway.core.faults import contained
+from gateway.core.rate_limits import Allowance, TokenBuckets
 from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
 from gateway.settings import Settings
 from gateway.transport.bounded_protocol import FRAMES_PER_SECOND

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 
 ENV_FILE = Path(".env")
 ENCODING = "utf-8-sig"

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway import descriptors, faults
+from gateway.core import descriptors, faults
 from gateway.services import Services
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]

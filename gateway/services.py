@@ -14,12 +14,13 @@ from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
-from gateway.clock import Clock
 from gateway.cluster.together import Together
 from gateway.connections import Connections
-from gateway.counts import Counts
-from gateway.folding import FoldedLog
-from gateway.places import Places
+from gateway.core.clock import Clock
+from gateway.core.concurrency import Places
+from gateway.core.counters import Counts
+from gateway.core.folding import FoldedLog
+from gateway.core.timers import Wheel
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
@@ -28,7 +29,6 @@ from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.settings import Settings
 from gateway.store.engine import Database
-from gateway.wheel import Wheel
 from handlers.factory import MsgHandlerFactory
 
 

@@ -7,14 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import costs
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
-from gateway.caller import address_of
-from gateway.clock import milliseconds
-from gateway.faults import contained
-from gateway.limits import Allowance, TokenBucket
-from gateway.logs import request_id
+from gateway.core import costs
+from gateway.core.client_info import address_of
+from gateway.core.clock import milliseconds
+from gateway.core.faults import contained
+from gateway.core.logs import request_id
+from gateway.core.rate_limits import Allowance, TokenBucket
+from gateway.core.timers import Timer
 from gateway.services import Services, services_of
 from gateway.transport import frames
 from gateway.transport.frames import Frame
@@ -23,7 +24,6 @@ from gateway.verbs.messages import SessionMessages
 from gateway.verbs.presence import SessionPresence
 from gateway.verbs.rooms import SessionRooms
 from gateway.websocket import GatewayWebSocket
-from gateway.wheel import Timer
 from handlers.errors import InternalError, MessageError
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp

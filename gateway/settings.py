@@ -15,10 +15,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gateway import database_url
 from gateway.allowed_origins import can_be_named
 from gateway.cluster.url import MEMORY, parse
+from gateway.core.start_error import StartError
 from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.outside import ByName, Introspection, Issuer, parse_services
 from gateway.proxies import TrustedProxies
-from gateway.startup import StartError
 from gateway.unfit_secrets import is_guessable, is_key_material
 
 logger = logging.getLogger(__name__)

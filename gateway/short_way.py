@@ -21,11 +21,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from gateway.core.logs import request_id
+from gateway.core.start_error import StartError
 from gateway.http.errors import http_exception, refuse_handshake
-from gateway.logs import request_id
 from gateway.proxies import TrustedProxies
 from gateway.services import Services
-from gateway.startup import StartError
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
 from schemas.codes import Close

@@ -11,10 +11,10 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gateway import costs, strict_json
 from gateway.auth.carriers import chosen_subprotocol
-from gateway.clock import Clock
-from gateway.limits import Allowance, TokenBucket
+from gateway.core import costs, strict_json
+from gateway.core.clock import Clock
+from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.transport import frames

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from gateway import faults
 from gateway.bus import redis as redis_bus
-from gateway.folding import FoldedLog
+from gateway.core import faults
+from gateway.core.folding import FoldedLog
 from gateway.store.engine import Database
 from tests.client import App
 from tests.postgres import any_postgres, fresh_database

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
-from gateway.clock import SystemClock
+from gateway.core.clock import SystemClock
 from gateway.services import Services
 from gateway.settings import Settings
 from handlers.factory import HANDLERS, Handlers

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway import faults
+from gateway.core import faults
 from gateway.outbox import Outbox
 from gateway.store import messages, rooms
 from gateway.transport.frames import Frame as OutFrame

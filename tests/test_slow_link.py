@@ -11,7 +11,7 @@ import pytest
 
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.gateway.test_costs import LIMITS
+from tests.gateway.core.test_costs import LIMITS
 from tests.server import Gateway
 from tests.waiting import until
 from tests.wire import TEXT, Wire, frame, handshake

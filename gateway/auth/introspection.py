@@ -14,7 +14,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
 from gateway.auth.tokens import LEEWAY_SECONDS
-from gateway.clock import Clock
+from gateway.core.clock import Clock
 from gateway.outside import Introspection
 from gateway.settings import Settings
 from handlers.errors import TokenExpired

@@ -11,7 +11,7 @@ from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.published_keys import PublishedKeys
 from gateway.auth.signatures import MAX_KID_LENGTH, BadToken, Key
 from gateway.auth.tokens import LEEWAY_SECONDS
-from gateway.clock import Clock
+from gateway.core.clock import Clock
 from gateway.outside import Issuer
 from handlers.errors import TokenExpired
 

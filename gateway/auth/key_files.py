@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.signatures import Key, UnfitKey
+from gateway.core.start_error import StartError, make_data_dir
 from gateway.settings import MIN_KEY_BYTES, Settings
-from gateway.startup import StartError, make_data_dir
 from gateway.unfit_secrets import is_guessable, is_key_material
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a name

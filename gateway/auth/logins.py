@@ -6,13 +6,13 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from gateway.audit import Audit
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords, may_be_password
 from gateway.auth.throttle import LoginThrottle
 from gateway.bus.base import Bus, Revoked
-from gateway.caller import Caller
-from gateway.clock import Clock, milliseconds
+from gateway.core.audit import Audit
+from gateway.core.client_info import Caller
+from gateway.core.clock import Clock, milliseconds
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow

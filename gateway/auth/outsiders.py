@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.clock import Clock, milliseconds
+from gateway.core.clock import Clock, milliseconds
 from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database

@@ -9,11 +9,11 @@ import httpx2
 
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
 from gateway.auth.signatures import Key, UnfitKey
-from gateway.clock import Clock
-from gateway.faults import contained
+from gateway.core.clock import Clock
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.outside import Issuer
 from gateway.settings import Settings
-from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from gateway import strict_json
+from gateway.core import strict_json
 from handlers.errors import Unavailable
 
 MAX_DOCUMENT_BYTES = 64 * 1024

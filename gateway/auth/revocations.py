@@ -11,15 +11,15 @@ import logging
 from contextlib import suppress
 from functools import partial
 
-from gateway import faults
-from gateway.batches import batches
 from gateway.bus.base import Revoked
-from gateway.clock import Clock, milliseconds
 from gateway.connections import Connections
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.batches import batches
+from gateway.core.clock import Clock, milliseconds
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.store import logins, users
 from gateway.store.engine import Database
-from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)

@@ -12,15 +12,15 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from gateway.audit import Audit
 from gateway.auth import refresh_tokens
 from gateway.auth.refresh_tokens import RefreshToken
 from gateway.auth.throttle import raise_if
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
-from gateway.caller import Caller
-from gateway.clock import Clock, milliseconds
-from gateway.limits import TokenBuckets
+from gateway.core.audit import Audit
+from gateway.core.client_info import Caller
+from gateway.core.clock import Clock, milliseconds
+from gateway.core.rate_limits import TokenBuckets
 from gateway.settings import Settings
 from gateway.store import logins, users
 from gateway.store.engine import Database

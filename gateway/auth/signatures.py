@@ -20,7 +20,7 @@ from jose import jwk, jws
 from jose.backends.base import Key as JoseKey
 from jose.exceptions import JOSEError
 
-from gateway import strict_json
+from gateway.core import strict_json
 from schemas.messages.auth import MAX_TOKEN_LENGTH
 
 MAX_PAYLOAD_DEPTH = 16

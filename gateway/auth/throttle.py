@@ -9,9 +9,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.caller import Caller
-from gateway.clock import Clock
-from gateway.limits import Backoff, TokenBuckets
+from gateway.core.client_info import Caller
+from gateway.core.clock import Clock
+from gateway.core.rate_limits import Backoff, TokenBuckets
 from gateway.settings import Settings
 from handlers.errors import RateLimited
 

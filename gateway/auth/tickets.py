@@ -10,7 +10,7 @@ import secrets
 from functools import partial
 
 from gateway.auth.authorizers import AuthResult, standing
-from gateway.clock import Clock, milliseconds
+from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
 from gateway.store.engine import Database
 from gateway.store.tickets import TicketRow

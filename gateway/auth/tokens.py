@@ -10,7 +10,7 @@ from gateway.auth import signatures
 from gateway.auth.key_files import SECRET_KID
 from gateway.auth.keys import KeyRing
 from gateway.auth.signatures import BadToken
-from gateway.clock import Clock
+from gateway.core.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
 from schemas.names import MAX_SCOPES_LENGTH
 

@@ -19,8 +19,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.batches import batches
 from gateway.cluster.client import ANSWER_SECONDS, CHANGED, CLOSED, Client, version
+from gateway.core.batches import batches
 
 CHANNELS = 200
 """Channels of one command to subscribe; the answers to more would make others wait."""

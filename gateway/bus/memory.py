@@ -1,8 +1,8 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
-from gateway import faults
 from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.faults import contained
 
 
 class MemoryBus:

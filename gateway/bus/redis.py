@@ -14,15 +14,15 @@ import random
 from collections import deque
 from contextlib import suppress
 
-from gateway import faults
 from gateway.bus import codec
 from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.cluster.client import FAILURES, Client, check, close, explain
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.settings import Settings
-from gateway.tasks import stop
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 
 COMMANDS = {
     "serve": "gateway.cli.run:serve",

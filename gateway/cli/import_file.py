@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from gateway.auth.passwords import bcrypt_problem
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store import users
 from gateway.store.users import UserRow
 from schemas.names import MAX_SCOPES_LENGTH, ScopeName, TypedUserName

@@ -6,15 +6,15 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from gateway.audit import Audit
 from gateway.auth import key_files
 from gateway.auth.key_files import SECRET_KID, KeyFile
 from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
-from gateway.caller import operator
-from gateway.clock import SystemClock
+from gateway.core.audit import Audit
+from gateway.core.client_info import operator
+from gateway.core.clock import SystemClock
+from gateway.core.start_error import StartError, make_data_dir
 from gateway.settings import Settings, load_settings
-from gateway.startup import StartError, make_data_dir
 from schemas.base import timestamp
 
 app = typer.Typer(help="Make, list and retire the keys that sign tokens.", no_args_is_help=True)

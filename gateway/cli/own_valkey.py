@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 
 logger = logging.getLogger(__name__)
 

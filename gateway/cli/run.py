@@ -13,8 +13,6 @@ import typer
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from gateway import descriptors
-from gateway.alone import LOCK_NAME
 from gateway.app import check_bus
 from gateway.auth import keys
 from gateway.cli import workers as several
@@ -30,9 +28,11 @@ from gateway.cli.serve import (
 )
 from gateway.cli.store import with_database
 from gateway.cluster.url import MEMORY
-from gateway.logs import configure_logs
+from gateway.core import descriptors
+from gateway.core.data_dir_lock import LOCK_NAME
+from gateway.core.logs import configure_logs
+from gateway.core.start_error import StartError, check_writable, make_data_dir
 from gateway.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
-from gateway.startup import StartError, check_writable, make_data_dir
 from gateway.store.engine import Database
 
 logger = logging.getLogger(__name__)

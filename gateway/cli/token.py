@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
-from gateway.audit import Audit
 from gateway.auth import keys
 from gateway.auth.sessions import new_id
 from gateway.auth.tokens import Tokens
-from gateway.caller import operator
 from gateway.cli.store import with_database
 from gateway.cli.users import Name
-from gateway.clock import SystemClock, milliseconds
+from gateway.core.audit import Audit
+from gateway.core.client_info import operator
+from gateway.core.clock import SystemClock, milliseconds
+from gateway.core.start_error import StartError
 from gateway.settings import Settings
-from gateway.startup import StartError
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.logins import LoginRow

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from gateway.audit import Audit
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
-from gateway.caller import operator
 from gateway.cli.import_file import complain, read_users
 from gateway.cli.store import with_database
-from gateway.clock import SystemClock, milliseconds
+from gateway.core.audit import Audit
+from gateway.core.client_info import operator
+from gateway.core.clock import SystemClock, milliseconds
+from gateway.core.start_error import StartError
 from gateway.settings import Settings, load_settings
-from gateway.startup import StartError
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.factory import HANDLERS

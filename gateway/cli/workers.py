@@ -19,9 +19,9 @@ from types import FrameType
 
 from gateway.cli.serve import AnnouncingServer, LogLevel, announce, server_config
 from gateway.cluster.url import MEMORY
-from gateway.logs import configure_logs
+from gateway.core.logs import configure_logs
+from gateway.core.start_error import StartError
 from gateway.settings import Settings, load_settings
-from gateway.startup import StartError
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from gateway.clock import Clock, milliseconds
 from gateway.cluster.ledger import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
 from gateway.cluster.link import Command, Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
-from gateway.faults import contained
+from gateway.core.clock import Clock, milliseconds
+from gateway.core.faults import contained
 from gateway.store import users
 from gateway.store.engine import Database
 from schemas.names import ROOM_NAME, USER_NAME

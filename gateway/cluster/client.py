@@ -16,8 +16,8 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnec
 from redis.backoff import ExponentialWithJitterBackoff
 
 from gateway.cluster.url import BusUrl, parse
+from gateway.core.start_error import StartError
 from gateway.settings import Settings
-from gateway.startup import StartError
 
 ANSWER_SECONDS = 2.0
 """How long the server may take to connect, to take a command and to answer one."""

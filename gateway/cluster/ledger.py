@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TypeAlias
 
-from gateway import faults
 from gateway.cluster.link import Command, Link, Lost
 from gateway.cluster.nodes import ID_LENGTH, Nodes
-from gateway.faults import contained
-from gateway.tasks import stop
+from gateway.core import faults
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 
 BATCH = 200
 """Hashes that are written in one round trip: some milliseconds of work."""

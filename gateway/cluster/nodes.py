@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway import faults
-from gateway.clock import Clock
 from gateway.cluster.link import Command, Link, Lost
-from gateway.faults import contained
-from gateway.tasks import stop
+from gateway.core import faults
+from gateway.core.clock import Clock
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ through, another knows within about a second; what both let through meanwhile is
 import asyncio
 from typing import Protocol
 
-from gateway.batches import batches
 from gateway.cluster.link import Command, Link, Lost
-from gateway.faults import contained
-from gateway.limits import TokenBucket, TokenBuckets
-from gateway.tasks import stop
+from gateway.core.batches import batches
+from gateway.core.faults import contained
+from gateway.core.rate_limits import TokenBucket, TokenBuckets
+from gateway.core.tasks import stop
 
 SETTLE_SECONDS = 1.0
 NOTABLE = 0.1

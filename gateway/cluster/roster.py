@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, Protocol
 
-from gateway.batches import batches
 from gateway.cluster.ledger import Change, Entry, Ledger, Subject
 from gateway.cluster.link import Lost
+from gateway.core.batches import batches
 
 READ_BATCH = 200
 """Users that are asked about in one round trip: some milliseconds of work."""

@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
-from gateway.caller import Caller
 from gateway.cluster.link import Link, Lost, Part
-from gateway.limits import FORGET_SECONDS
+from gateway.core.client_info import Caller
+from gateway.core.rate_limits import FORGET_SECONDS
 from gateway.settings import Settings
 
 KNOWN_SECONDS = 90 * 24 * 3600

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.auth.throttle import LoginThrottle, Throttle
-from gateway.clock import Clock
 from gateway.cluster.burial import Burial
 from gateway.cluster.ledger import Ledger
 from gateway.cluster.link import Link
@@ -14,6 +13,7 @@ from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
 from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
 from gateway.cluster.throttle import SharedThrottle
 from gateway.cluster.url import MEMORY
+from gateway.core.clock import Clock
 from gateway.settings import Settings
 from gateway.store.engine import Database
 

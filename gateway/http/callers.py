@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from gateway.caller import Caller, caller_of
+from gateway.core.client_info import Caller, caller_of
 
 
 async def caller(connection: HTTPConnection) -> Caller:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.allowed_origins import AllowedOrigins, folded
 from gateway.auth.origins import log_refusal, own_origin
-from gateway.folding import FoldedLog
+from gateway.core.folding import FoldedLog
 from gateway.http.request_rate import RequestRate
 
 

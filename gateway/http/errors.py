@@ -18,8 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.auth.carriers import subprotocol_of_refusal
 from gateway.auth.refusals import close_of
-from gateway.caller import address_of
-from gateway.logs import request_id
+from gateway.core.client_info import address_of
+from gateway.core.logs import request_id
 from gateway.services import services_of
 from gateway.transport import frames
 from handlers.errors import (

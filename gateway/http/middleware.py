@@ -9,8 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.caller import address_of
-from gateway.logs import client_address, client_request_id, request_id
+from gateway.core.client_info import address_of
+from gateway.core.logs import client_address, client_request_id, request_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 

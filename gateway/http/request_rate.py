@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.caller import address_of
+from gateway.core.client_info import address_of
 from gateway.http.errors import error_response
 from gateway.http.framing import closing
 from gateway.services import services_of

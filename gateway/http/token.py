@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Response
 
 from gateway.auth.sessions import Grant, InvalidScope
-from gateway.caller import Caller
+from gateway.core.client_info import Caller
 from gateway.http.bodies import FORM_BODY
 from gateway.http.callers import CallerDep
 from gateway.http.forms import FormRoute

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from gateway.caller import address_of
+from gateway.core.client_info import address_of
 from gateway.http.errors import error_response, http_exception, refuse_handshake
 from gateway.services import services_of
 from handlers.errors import MessageError, NotFound

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from gateway import faults
 from gateway.bus.base import BusEvent
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.faults import contained
 from gateway.transport.frames import Frame, joined
 
 CHUNK = 16

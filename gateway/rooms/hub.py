@@ -17,11 +17,11 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeVar, cast
 
-from gateway import faults
-from gateway.batches import batches
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections import Connections
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.batches import batches
+from gateway.core.faults import contained
 from gateway.rooms.audience import give_one
 from gateway.rooms.events import bus_event
 from gateway.rooms.heard import HeardRoom, Joining, Listener, ends_membership, is_news

@@ -8,9 +8,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from gateway import faults
-from gateway.batches import batches
-from gateway.clock import Clock, milliseconds
+from gateway.core import faults
+from gateway.core.batches import batches
+from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
 from handlers.errors import Unavailable

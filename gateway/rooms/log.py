@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections import deque
 
-from gateway import faults
 from gateway.bus.base import Bus
-from gateway.clock import Clock, milliseconds
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.clock import Clock, milliseconds
+from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
 from gateway.store import writes
 from gateway.store.engine import Database, StoreUnavailable

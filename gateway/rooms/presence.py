@@ -13,12 +13,12 @@ from functools import partial
 from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
-from gateway.clock import Clock
 from gateway.cluster.roster import Roster, There
-from gateway.faults import contained
+from gateway.core.clock import Clock
+from gateway.core.faults import contained
+from gateway.core.timers import Timer, Wheel
 from gateway.rooms.last_seen import LastSeen
 from gateway.transport import frames
-from gateway.wheel import Timer, Wheel
 from schemas.base import timestamp
 from schemas.events.presence import PresenceChanged
 from schemas.messages.presence import State, UserPresence

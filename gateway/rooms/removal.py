@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from gateway.faults import contained
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.store import pruning
 from gateway.store.engine import Database
-from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 Result = TypeVar("Result")

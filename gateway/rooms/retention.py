@@ -7,13 +7,13 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from gateway.clock import Clock, milliseconds
-from gateway.faults import contained
+from gateway.core.clock import Clock, milliseconds
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.rooms.removal import Pace
 from gateway.settings import Settings
 from gateway.store import pruning
 from gateway.store.engine import Database
-from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ with the store now and then; and every second while the bus is down, when the st
 import asyncio
 from contextlib import suppress
 
-from gateway.batches import batches
 from gateway.bus.base import Bus
-from gateway.faults import contained
+from gateway.core.batches import batches
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
 from gateway.rooms.hub import BATCH, Hub
-from gateway.tasks import stop
 from handlers.errors import Unavailable
 
 DOWN_SECONDS = 1.0

@@ -4,10 +4,10 @@ import asyncio
 from functools import partial
 
 from gateway.bus.base import Bus, BusEvent
-from gateway.clock import Clock
-from gateway.faults import contained
+from gateway.core.clock import Clock
+from gateway.core.faults import contained
+from gateway.core.timers import Timer, Wheel
 from gateway.transport import frames
-from gateway.wheel import Timer, Wheel
 from schemas.events.chat import ChatTyping
 
 TYPING_SECONDS = 6

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.file_lock import FileLock
-from gateway.startup import StartError, check_writable
+from gateway.core.file_lock import FileLock
+from gateway.core.start_error import StartError, check_writable
 from gateway.store import sqlite_file
 from gateway.store.sqlite_file import COMPANIONS, LOCK
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway import database_url
+from gateway.core.start_error import StartError
 from gateway.database_url import PostgresqlUrl
-from gateway.startup import StartError
 from gateway.store.failures import is_conflict, is_mistake
 
 POOL_SIZE = 8

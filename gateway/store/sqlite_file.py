@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from gateway.file_lock import FileLock
-from gateway.startup import StartError, check_writable
+from gateway.core.file_lock import FileLock
+from gateway.core.start_error import StartError, check_writable
 from gateway.store import versions
 
 PRIVATE = 0o600

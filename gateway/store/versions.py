@@ -12,7 +12,7 @@ import sqlite3
 from sqlalchemy import Connection, bindparam, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store.tables import VERSION_TABLE, metadata
 
 NEWEST = "gateway_0008"

@@ -20,7 +20,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
-from gateway.limits import Allowance, TokenBucket
+from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.transport import frames
 from gateway.transport.answers import plain_answer
 from schemas.codes import Close

@@ -24,9 +24,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from websockets.http11 import Request
 
-from gateway.caller import network_of
-from gateway.descriptors import MOST, note_refusal
-from gateway.faults import contained
+from gateway.core.client_info import network_of
+from gateway.core.descriptors import MOST, note_refusal
+from gateway.core.faults import contained
 from gateway.transport.answers import plain_answer
 from gateway.transport.handover import plain_request
 from gateway.transport.lost import LOST

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.limits import Allowance
+from gateway.core.rate_limits import Allowance
 from gateway.rooms.heard import Listener
 from gateway.services import Services
 

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from gateway import costs
 from gateway.auth.authorizers import AuthResult, authorize
+from gateway.core import costs
 from gateway.services import Services
 from handlers.errors import Forbidden
 from schemas.messages.auth import AuthReply

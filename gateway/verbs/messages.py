@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway import costs, strict_json
 from gateway.bus.base import BusEvent
+from gateway.core import costs, strict_json
 from gateway.store import messages, rooms
 from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import costs
 from gateway.bus.base import BusEvent
-from gateway.clock import milliseconds
+from gateway.core import costs
+from gateway.core.clock import milliseconds
 from gateway.rooms.events import log_event
 from gateway.rooms.missed import missed_since
 from gateway.store import invitations, messages, rooms, users

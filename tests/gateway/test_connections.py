@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway import faults
 from gateway.bus.base import Revoked
-from gateway.clock import SystemClock
 from gateway.cluster.roster import AloneRoster
 from gateway.connections import Connections
+from gateway.core import faults
+from gateway.core.clock import SystemClock
 from gateway.rooms.audience import CHUNK
 from gateway.transport.frames import Frame, text_frame
 from schemas.codes import Close

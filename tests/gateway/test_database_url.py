@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.core.start_error import StartError
 from gateway.database_url import EXPECTED, PostgresqlUrl, check, parse, shown
 from gateway.settings import load_settings
-from gateway.startup import StartError
 from gateway.url_parts import ENCODE
 
 GOOD = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway import faults
 from gateway.bus.base import BusEvent
+from gateway.core import faults
 from gateway.rooms.presence import Presence
 from tests.client import App
 from tests.conftest import OwnGateway

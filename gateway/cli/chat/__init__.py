@@ -24,7 +24,7 @@ from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.link import Lost
 from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Screen
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 
 PASSWORD_VARIABLE = "GATEWAY_CHAT_PASSWORD"  # noqa: S105 - a name
 LAST_ON_A_TERMINAL = 20

@@ -9,7 +9,7 @@ import httpx2
 
 from gateway.cli.chat.link import Lost
 from gateway.cli.chat.wording import clean, explain
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from schemas.codes import Reconnect
 
 ANSWER_SECONDS = 15

@@ -17,7 +17,7 @@ from gateway.cli.chat.account import Account
 from gateway.cli.chat.link import Frame, Link, Lost, Refused, open_link
 from gateway.cli.chat.screen import Line, Screen
 from gateway.cli.chat.wording import clean, line_of
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from schemas.codes import Reconnect, Status
 
 FIRST_DELAY_SECONDS = 0.5

@@ -25,7 +25,7 @@ from gateway.auth import keys
 from gateway.auth.key_files import make_file, retire_file
 from gateway.auth.keys import KeyWatch, load
 from gateway.auth.signatures import Key
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, rsa_signer, signer_of

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.allowed_origins import AllowedOrigins
 from gateway.auth.origins import ForbiddenOrigin, check_origin
-from gateway.folding import client_log
+from gateway.core.folding import client_log
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 from gateway.auth.revocations import Revocations
 from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
-from gateway.clock import milliseconds
+from gateway.core.clock import milliseconds
 from gateway.store import logins, users
 from gateway.store.tables import logins as logins_table
 from gateway.store.tables import users as users_table

@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import text
 
-from gateway.caller import Caller
+from gateway.core.client_info import Caller
 from handlers.errors import AuthenticationFailed
 from tests.client import PASSWORD, App, Frame
 from tests.conftest import OwnGateway

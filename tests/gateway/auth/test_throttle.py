@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from gateway.auth.passwords import HashingBusy
-from gateway.caller import Caller
+from gateway.core.client_info import Caller
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway import faults
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
 from gateway.bus.redis import RedisBus
 from gateway.cluster.client import connect
-from gateway.startup import StartError
+from gateway.core import faults
+from gateway.core.start_error import StartError
 from gateway.transport.frames import text_frame
 from tests.certificate import certificate
 from tests.child import free_port

@@ -20,7 +20,7 @@ from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.screen import Line
 from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import SystemClock
 from gateway.cluster import client
 from gateway.cluster.ledger import Ledger
 from gateway.cluster.link import Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
+from gateway.core.clock import SystemClock
 from tests.nodes import running_nodes
 from tests.server import Gateway, settings_for_tests
 from tests.valkey import Valkey, running_valkey

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from gateway.clock import SystemClock
 from gateway.cluster.burial import BATCH, Burial
+from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from tests.gateway.cluster.conftest import RunNode
 from tests.waiting import until

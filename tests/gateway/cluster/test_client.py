@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cluster import client as cluster_client
 from gateway.cluster.client import check, close, connect
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from tests.child import free_port
 from tests.server import settings_for_tests
 from tests.valkey import Valkey, running_cluster, running_sentinel, running_valkey

@@ -9,7 +9,7 @@ import pytest
 from gateway.cluster import client
 from gateway.cluster.link import Link
 from gateway.cluster.rates import SharedRates
-from gateway.limits import TokenBuckets
+from gateway.core.rate_limits import TokenBuckets
 from tests.client import App
 from tests.gateway.cluster.conftest import RunNodes
 from tests.gateway.test_connections import pings

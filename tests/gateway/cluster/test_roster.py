@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway import faults
 from gateway.cluster.ledger import Change, Ledger
 from gateway.cluster.link import Command
+from gateway.core import faults
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.handlers.test_system import add_admin

@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.cluster.url import BusUrl, parse
+from gateway.core.start_error import StartError
 from gateway.settings import load_settings
-from gateway.startup import StartError
 
 GOOD = {
     "redis://cache": BusUrl("single", False, (("cache", 6379),)),

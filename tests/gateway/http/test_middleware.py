@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from gateway.logs import JsonFormatter, TextFormatter
+from gateway.core.logs import JsonFormatter, TextFormatter
 from tests.client import App
 
 

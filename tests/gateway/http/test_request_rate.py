@@ -5,7 +5,7 @@ import time
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway import costs
+from gateway.core import costs
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 

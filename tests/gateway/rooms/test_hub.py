@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway import faults
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
+from gateway.core import faults
 from gateway.rooms.heard import HeardRoom
 from gateway.rooms.missed import Gaps
 from tests.client import App, ChatClient, Frame

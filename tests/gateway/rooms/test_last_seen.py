@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import milliseconds
+from gateway.core.clock import milliseconds
 from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable

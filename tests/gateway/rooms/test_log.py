@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import faults
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
+from gateway.core import faults
 from gateway.rooms.events import bus_event
 from gateway.rooms.log import Log
 from gateway.rooms.missed import missed_since

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway import faults
+from gateway.core import faults
 from gateway.rooms.retention import Retention
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway

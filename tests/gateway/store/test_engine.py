@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
 from gateway.store.tables import VERSION_TABLE, metadata

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.auth.outsiders import NoUserName, Outsiders, outsider_id
-from gateway.clock import SystemClock
+from gateway.core.clock import SystemClock
 from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store import engine
 from gateway.store.engine import Database, StoreUnavailable
 from tests.certificate import certificate

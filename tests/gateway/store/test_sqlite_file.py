@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store.engine import Database
 from gateway.store.sqlite_file import SqliteFile
 from tests.server import running_gateway, settings_for_tests

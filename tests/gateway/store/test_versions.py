@@ -10,7 +10,7 @@ from alembic import command
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 from gateway.store import revisions, users
 from gateway.store.engine import Database
 from gateway.store.tables import VERSION_TABLE

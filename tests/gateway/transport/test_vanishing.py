@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gateway import faults
-from gateway.folding import LINES_A_MINUTE
-from gateway.logs import FoldingHandler, TextFormatter, configure_logs
+from gateway.core import faults
+from gateway.core.folding import LINES_A_MINUTE
+from gateway.core.logs import FoldingHandler, TextFormatter, configure_logs
 from gateway.transport.http_protocol import GuardedHttpProtocol
 from gateway.transport.lost import LOST
 from tests.client import PASSWORD, App

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.file_lock import FileLock
+from gateway.core.file_lock import FileLock
 
 logger = logging.getLogger(__name__)
 

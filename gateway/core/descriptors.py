@@ -9,7 +9,7 @@ import logging
 import resource
 from collections import Counter
 
-from gateway.folding import FoldedLog
+from gateway.core.folding import FoldedLog
 
 logger = logging.getLogger(__name__)
 

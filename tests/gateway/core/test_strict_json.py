@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import strict_json
-from gateway.strict_json import NotStrictJson
+from gateway.core import strict_json
+from gateway.core.strict_json import NotStrictJson
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(

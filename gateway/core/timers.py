@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from gateway.faults import contained
+from gateway.core.faults import contained
 
 CHUNK = 256
 """Timers that are called before the loop has its turn: many fall due at once when many have gone at once."""

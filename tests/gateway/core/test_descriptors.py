@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2
 
-from gateway.descriptors import RESERVED
+from gateway.core.descriptors import RESERVED
 from tests.gateway.cli.command import WAIT_SECONDS, Output, environment, words
 
 LIMIT = 200

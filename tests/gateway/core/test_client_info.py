@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import HTTPConnection
 
-from gateway.caller import address_of
+from gateway.core.client_info import address_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pydantic import field_validator
 from websockets.exceptions import ConnectionClosed
 
-from gateway import costs
+from gateway.core import costs
 from gateway.settings import Settings
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from uvicorn.logging import AccessFormatter
 
-from gateway.folding import LINES_A_MINUTE
-from gateway.logs import (
+from gateway.core.folding import LINES_A_MINUTE
+from gateway.core.logs import (
     TRACEBACKS_A_MINUTE,
     FoldingHandler,
     JsonFormatter,

@@ -5,8 +5,8 @@ import gc
 
 import pytest
 
-from gateway import faults
-from gateway.wheel import CHUNK, Timer, Wheel
+from gateway.core import faults
+from gateway.core.timers import CHUNK, Timer, Wheel
 
 TICK = 0.01
 

@@ -1,6 +1,6 @@
 """Token buckets, and waits that grow."""
 
-from gateway.limits import Allowance, Backoff, TokenBucket, TokenBuckets
+from gateway.core.rate_limits import Allowance, Backoff, TokenBucket, TokenBuckets
 
 
 def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:

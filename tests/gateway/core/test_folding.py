@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from gateway import folding
-from gateway.folding import SECONDS, FoldedLog, Folding, LeftOut, client_log
+from gateway.core import folding
+from gateway.core.folding import SECONDS, FoldedLog, Folding, LeftOut, client_log
 
 MINUTE = 60.0
 

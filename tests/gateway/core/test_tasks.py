@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.tasks import AGAIN_SECONDS, stop
+from gateway.core.tasks import AGAIN_SECONDS, stop
 
 
 async def stubborn(cancellations: int) -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway import faults
-from gateway.faults import contained
+from gateway.core import faults
+from gateway.core.faults import contained
 
 pytestmark = pytest.mark.usefixtures("fresh_faults")
 

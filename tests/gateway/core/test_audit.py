@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import LINES_A_MINUTE, Audit
-from gateway.caller import Caller
-from gateway.clock import SystemClock
-from gateway.startup import StartError
+from gateway.core.audit import LINES_A_MINUTE, Audit
+from gateway.core.client_info import Caller
+from gateway.core.clock import SystemClock
+from gateway.core.start_error import StartError
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway

@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from types import TracebackType
 
-from gateway.folding import FoldedLog
+from gateway.core.folding import FoldedLog
 
 logger = logging.getLogger(__name__)
 

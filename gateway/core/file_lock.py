@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from gateway.startup import StartError
+from gateway.core.start_error import StartError
 
 if sys.platform != "win32":
     import fcntl

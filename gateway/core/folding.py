@@ -3,7 +3,7 @@
 A client that makes the gateway write the same line again and again must not fill the disk. A line has a kind and an
 address. Of each pair, the first few lines of a minute are written; one line after that minute says how many were not.
 `Folding` counts. `FoldedLog` writes what one place in the code has to say; every line of the gateway passes
-`gateway.logs.FoldingHandler` besides, where `gateway serve` runs it.
+`gateway.core.logs.FoldingHandler` besides, where `gateway serve` runs it.
 """
 
 import logging

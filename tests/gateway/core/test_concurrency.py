@@ -1,6 +1,6 @@
 """Places at a time."""
 
-from gateway.places import Places
+from gateway.core.concurrency import Places
 
 
 def test_places_are_counted_by_name_and_given_back() -> None:

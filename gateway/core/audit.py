@@ -16,11 +16,11 @@ from logging.handlers import QueueListener, WatchedFileHandler
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from gateway.caller import Caller
-from gateway.clock import Clock
-from gateway.folding import Folding, LeftOut
-from gateway.logs import client_request_id, request_id
-from gateway.startup import StartError
+from gateway.core.client_info import Caller
+from gateway.core.clock import Clock
+from gateway.core.folding import Folding, LeftOut
+from gateway.core.logs import client_request_id, request_id
+from gateway.core.start_error import StartError
 
 logger = logging.getLogger(__name__)
 

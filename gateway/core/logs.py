@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TextIO
 from urllib.parse import unquote_plus
 
-from gateway.folding import LINES_A_MINUTE, Folding, LeftOut
+from gateway.core.folding import LINES_A_MINUTE, Folding, LeftOut
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the HTTP request or WebSocket connection that is being served."""
