@@ -30,8 +30,8 @@ from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url,
 from benchmarks.talk import echo_message
 from gateway.app import create_app
 from gateway.cli.serve import calm_the_collector, server_config
+from gateway.config.settings import PREFIX, Settings
 from gateway.services import Services
-from gateway.settings import PREFIX, Settings
 from gateway.transport.frames import text_frame
 
 MESSAGES = 40

@@ -33,7 +33,7 @@ from benchmarks.rig import (
     store_url,
     temporary_folder,
 )
-from gateway.settings import PREFIX, Settings
+from gateway.config.settings import PREFIX, Settings
 from gateway.store.tables import memberships, messages, rooms, users
 
 CONNECTIONS = 2

@@ -23,8 +23,8 @@ from gateway.auth.key_files import SECRET_KID
 from gateway.auth.keys import KeyRing
 from gateway.auth.signatures import Key
 from gateway.auth.tokens import Tokens
+from gateway.config.settings import PREFIX, Settings
 from gateway.core.clock import SystemClock, milliseconds
-from gateway.settings import PREFIX, Settings
 from gateway.store.engine import Database
 from gateway.store.tables import logins, memberships, rooms, users
 from gateway.store.users import DEFAULT_SCOPES

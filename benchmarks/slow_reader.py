@@ -20,7 +20,7 @@ from benchmarks.pace import Pace, percentile
 from benchmarks.rig import memory_kb
 from benchmarks.talk import room_message
 from benchmarks.visit import Figures, Sizes, Visit
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 
 SETTLING_SECONDS = 1.0
 HEARD_SECONDS = 60

@@ -36,8 +36,8 @@ from benchmarks.slow_reader import slow_reader
 from benchmarks.under_load import ASKING, LogIn, under_load
 from benchmarks.visit import VISIT_SECONDS, WARM_CONNECTIONS, Figures, Gateway, Sizes, Subject, Visit
 from gateway.auth.passwords import Passwords
+from gateway.config.settings import Settings
 from gateway.core.logs import guard_logs
-from gateway.settings import Settings
 
 WIDTH = 110
 """The width of the table, also in a file."""

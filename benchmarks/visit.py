@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from benchmarks.client import Client
 from benchmarks.dialects import Authenticated, Dialect, enter_all
 from benchmarks.rig import Person, Server
-from gateway.settings import PREFIX
+from gateway.config.settings import PREFIX
 
 VISIT_SECONDS = 120
 """The most seconds for one topic and server in a round, besides the measured time."""

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from gateway import chat
-from gateway.allowed_origins import AllowedOrigins
 from gateway.auth import keys
 from gateway.auth.authorizers import Authorizer, OwnTokens
 from gateway.auth.introspection import IntrospectedTokens
@@ -26,7 +25,11 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.cluster.together import together
-from gateway.cluster.url import MEMORY
+from gateway.config.allowed_origins import AllowedOrigins
+from gateway.config.bus_url import MEMORY
+from gateway.config.external_services import OWN
+from gateway.config.proxies import TrustedProxies
+from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.connections import Connections
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, SystemClock
@@ -58,8 +61,6 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
-from gateway.outside import OWN
-from gateway.proxies import TrustedProxies
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
@@ -70,7 +71,6 @@ from gateway.rooms.retention import Retention
 from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
-from gateway.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.short_way import ShortWay
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas

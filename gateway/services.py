@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from gateway.allowed_origins import AllowedOrigins
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.logins import Logins
 from gateway.auth.passwords import Passwords
@@ -15,6 +14,8 @@ from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.cluster.together import Together
+from gateway.config.allowed_origins import AllowedOrigins
+from gateway.config.settings import Settings
 from gateway.connections import Connections
 from gateway.core.clock import Clock
 from gateway.core.concurrency import Places
@@ -27,7 +28,6 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.removal import Removal
 from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
-from gateway.settings import Settings
 from gateway.store.engine import Database
 from handlers.factory import MsgHandlerFactory
 

@@ -12,11 +12,11 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.auth.carriers import chosen_subprotocol
+from gateway.config.settings import Settings
 from gateway.core import costs, strict_json
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.outbox import Outbox
-from gateway.settings import Settings
 from gateway.transport import frames
 from gateway.transport.bounded_protocol import FRAMES_EXTENSION
 from gateway.transport.readers import AsgiReader, Reader

@@ -15,9 +15,9 @@ from fastapi import FastAPI
 
 from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
+from gateway.config.settings import Settings
 from gateway.core.clock import SystemClock
 from gateway.services import Services
-from gateway.settings import Settings
 from handlers.factory import HANDLERS, Handlers
 
 START_SECONDS = 20

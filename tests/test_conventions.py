@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.outside import Introspection, Issuer
-from gateway.settings import PREFIX, Settings
+from gateway.config.external_services import Introspection, Issuer
+from gateway.config.settings import PREFIX, Settings
 from handlers.factory import HANDLERS
 from schemas.base import Event
 from schemas.codes import Close, Status

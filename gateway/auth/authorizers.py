@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from gateway.auth.tokens import Claims, Tokens
-from gateway.outside import OWN
+from gateway.config.external_services import OWN
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow

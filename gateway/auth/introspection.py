@@ -14,9 +14,9 @@ from gateway.auth.authorizers import AuthResult
 from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
 from gateway.auth.tokens import LEEWAY_SECONDS
+from gateway.config.external_services import Introspection
+from gateway.config.settings import Settings
 from gateway.core.clock import Clock
-from gateway.outside import Introspection
-from gateway.settings import Settings
 from handlers.errors import TokenExpired
 from schemas.messages.auth import MAX_TOKEN_LENGTH
 

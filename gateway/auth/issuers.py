@@ -11,8 +11,8 @@ from gateway.auth.outsiders import Outsiders, Text, bad_token
 from gateway.auth.published_keys import PublishedKeys
 from gateway.auth.signatures import MAX_KID_LENGTH, BadToken, Key
 from gateway.auth.tokens import LEEWAY_SECONDS
+from gateway.config.external_services import Issuer
 from gateway.core.clock import Clock
-from gateway.outside import Issuer
 from handlers.errors import TokenExpired
 
 # RFC 7515 §4.1.11 and RFC 7797: each changes what is signed or what it means. All other parameters that others use,

@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.signatures import Key, UnfitKey
+from gateway.config.settings import MIN_KEY_BYTES, Settings
+from gateway.config.unfit_secrets import is_guessable, is_key_material
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.settings import MIN_KEY_BYTES, Settings
-from gateway.unfit_secrets import is_guessable, is_key_material
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a name
 SECRET_KID = "secret"  # noqa: S105 - a name

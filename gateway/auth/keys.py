@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from gateway.auth.key_files import SECRET_KID, KeyFile, can_sign, contents, read_folder, read_secret
 from gateway.auth.signatures import Key
+from gateway.config.settings import Settings
 from gateway.core.faults import contained
 from gateway.core.start_error import StartError
 from gateway.core.tasks import stop
-from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 

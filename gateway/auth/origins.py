@@ -7,7 +7,7 @@ looks at could speak in that user's name (CWE-1385). Programs that are no browse
 
 from starlette.requests import HTTPConnection
 
-from gateway.allowed_origins import AllowedOrigins, folded
+from gateway.config.allowed_origins import AllowedOrigins, folded
 from gateway.core.folding import FoldedLog
 from handlers.errors import Forbidden
 

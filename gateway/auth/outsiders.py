@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
+from gateway.config.external_services import OutsideService
 from gateway.core.clock import Clock, milliseconds
-from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.users import DEFAULT_SCOPES, UserRow

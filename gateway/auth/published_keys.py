@@ -9,11 +9,11 @@ import httpx2
 
 from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
 from gateway.auth.signatures import Key, UnfitKey
+from gateway.config.external_services import Issuer
+from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.tasks import stop
-from gateway.outside import Issuer
-from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from gateway.auth.refresh_tokens import RefreshToken
 from gateway.auth.throttle import raise_if
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
+from gateway.config.settings import Settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import Caller
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.rate_limits import TokenBuckets
-from gateway.settings import Settings
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.logins import LoginRow

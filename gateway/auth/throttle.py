@@ -9,10 +9,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.config.settings import Settings
 from gateway.core.client_info import Caller
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Backoff, TokenBuckets
-from gateway.settings import Settings
 from handlers.errors import RateLimited
 
 HOUR_SECONDS = 3600

@@ -19,10 +19,10 @@ from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revok
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.cluster.client import FAILURES, Client, check, close, explain
+from gateway.config.settings import Settings
 from gateway.core import faults
 from gateway.core.faults import contained
 from gateway.core.tasks import stop
-from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from gateway.cli.store import shown_url, with_database
+from gateway.config.database_url import SQLITE
+from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.database_url import SQLITE
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
-from gateway.settings import Settings, load_settings
 from gateway.store import backup as copies
 from gateway.store.engine import Database
 from gateway.store.renewal import Renewed, renew

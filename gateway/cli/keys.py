@@ -10,11 +10,11 @@ from gateway.auth import key_files
 from gateway.auth.key_files import SECRET_KID, KeyFile
 from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
+from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.settings import Settings, load_settings
 from schemas.base import timestamp
 
 app = typer.Typer(help="Make, list and retire the keys that sign tokens.", no_args_is_help=True)

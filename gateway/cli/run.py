@@ -27,12 +27,12 @@ from gateway.cli.serve import (
     server_config,
 )
 from gateway.cli.store import with_database
-from gateway.cluster.url import MEMORY
+from gateway.config.bus_url import MEMORY
+from gateway.config.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
 from gateway.core import descriptors
 from gateway.core.data_dir_lock import LOCK_NAME
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError, check_writable, make_data_dir
-from gateway.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
 from gateway.store.engine import Database
 
 logger = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 
+from gateway.config.proxies import TrustedProxies
+from gateway.config.settings import Settings
 from gateway.core.descriptors import connections_that_fit
 from gateway.core.start_error import StartError
-from gateway.proxies import TrustedProxies
 from gateway.services import Services
-from gateway.settings import Settings
 from gateway.transport import http_protocol, uvicorn_protocol
 from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn_protocol import GatewayProtocol

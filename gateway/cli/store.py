@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway import database_url
+from gateway.config import database_url
+from gateway.config.settings import Settings, load_settings
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.settings import Settings, load_settings
 from gateway.store.engine import Database
 from handlers.errors import MessageError, Unavailable
 

@@ -10,11 +10,11 @@ from gateway.auth.sessions import new_id
 from gateway.auth.tokens import Tokens
 from gateway.cli.store import with_database
 from gateway.cli.users import Name
+from gateway.config.settings import Settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
-from gateway.settings import Settings
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.logins import LoginRow

@@ -16,11 +16,11 @@ from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
 from gateway.cli.import_file import complain, read_users
 from gateway.cli.store import with_database
+from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
-from gateway.settings import Settings, load_settings
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from handlers.factory import HANDLERS

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 
 from gateway.cli.serve import AnnouncingServer, LogLevel, announce, server_config
-from gateway.cluster.url import MEMORY
+from gateway.config.bus_url import MEMORY
+from gateway.config.settings import Settings, load_settings
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError
-from gateway.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 

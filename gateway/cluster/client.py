@@ -15,9 +15,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff
 
-from gateway.cluster.url import BusUrl, parse
+from gateway.config.bus_url import BusUrl, parse
+from gateway.config.settings import Settings
 from gateway.core.start_error import StartError
-from gateway.settings import Settings
 
 ANSWER_SECONDS = 2.0
 """How long the server may take to connect, to take a command and to answer one."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
 from gateway.cluster.link import Link, Lost, Part
+from gateway.config.settings import Settings
 from gateway.core.client_info import Caller
 from gateway.core.rate_limits import FORGET_SECONDS
-from gateway.settings import Settings
 
 KNOWN_SECONDS = 90 * 24 * 3600
 """For how long an address is known from which a name has logged in."""

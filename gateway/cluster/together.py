@@ -12,9 +12,9 @@ from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
 from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
 from gateway.cluster.throttle import SharedThrottle
-from gateway.cluster.url import MEMORY
+from gateway.config.bus_url import MEMORY
+from gateway.config.settings import Settings
 from gateway.core.clock import Clock
-from gateway.settings import Settings
 from gateway.store.engine import Database
 
 

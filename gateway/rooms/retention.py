@@ -7,11 +7,11 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from gateway.config.settings import Settings
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
 from gateway.core.tasks import stop
 from gateway.rooms.removal import Pace
-from gateway.settings import Settings
 from gateway.store import pruning
 from gateway.store.engine import Database
 from handlers.errors import Unavailable

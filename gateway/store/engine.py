@@ -19,8 +19,8 @@ from sqlalchemy import Connection, column, create_engine, event, make_url, table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
+from gateway.config.database_url import SQLITE
 from gateway.core.folding import FoldedLog
-from gateway.database_url import SQLITE
 from gateway.store import versions
 from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake

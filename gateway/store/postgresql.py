@@ -15,9 +15,9 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway import database_url
+from gateway.config import database_url
+from gateway.config.database_url import PostgresqlUrl
 from gateway.core.start_error import StartError
-from gateway.database_url import PostgresqlUrl
 from gateway.store.failures import is_conflict, is_mistake
 
 POOL_SIZE = 8

@@ -6,7 +6,7 @@ No count goes further than the quota.
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 from gateway.store import invitations, rooms, users
 from gateway.store.rooms import DIRECT
 from gateway.store.users import UserRow

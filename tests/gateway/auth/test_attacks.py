@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.sync.client import connect as connect_in_step
 
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 from tests.client import ChatClient
 from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, claims_of, signer_of
 from tests.server import Gateway, running_gateway, settings_for_tests

@@ -7,8 +7,8 @@ import pytest
 from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
-from gateway.allowed_origins import AllowedOrigins
 from gateway.auth.origins import ForbiddenOrigin, check_origin
+from gateway.config.allowed_origins import AllowedOrigins
 from gateway.core.folding import client_log
 from tests.client import App
 from tests.conftest import OwnGateway

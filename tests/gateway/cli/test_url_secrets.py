@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from gateway.app import check_bus
 from gateway.cli.store import shown_url
+from gateway.config.settings import Settings, load_settings
 from gateway.core.start_error import StartError
-from gateway.settings import Settings, load_settings
 from gateway.store.engine import Database, StoreUnavailable
 from tests.gateway.cli.command import Result, command, run_all
 from tests.gateway.cli.conftest import RunHere

@@ -9,8 +9,8 @@ import pytest
 from pydantic import field_validator
 from websockets.exceptions import ConnectionClosed
 
+from gateway.config.settings import Settings
 from gateway.core import costs
-from gateway.settings import Settings
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty, Wire

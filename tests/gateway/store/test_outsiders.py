@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.auth.outsiders import NoUserName, Outsiders, outsider_id
+from gateway.config.external_services import OutsideService
 from gateway.core.clock import SystemClock
-from gateway.outside import OutsideService
 from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.tables import users as users_table

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from typing import Any
 
+from gateway.config.settings import Settings
 from gateway.rooms.retention import Retention
-from gateway.settings import Settings
 from gateway.store.storage import MESSAGE_BYTES
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import uvicorn
 
+from gateway.config.proxies import MAX_WARNINGS, TrustedProxies
+from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
-from gateway.proxies import MAX_WARNINGS, TrustedProxies
-from gateway.settings import load_settings
 from tests.client import App
 from tests.conftest import OwnGateway
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.settings import PREFIX, Settings, load_settings
 from gateway.core.start_error import StartError
-from gateway.settings import PREFIX, Settings, load_settings
 
 SAMPLE_KEY = "change-me-change-me-change-me-change-me"  # as .env.example has it
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"

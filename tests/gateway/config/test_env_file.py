@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import settings
+from gateway.config import settings
+from gateway.config.settings import load_settings, warn_of_unknown_names
 from gateway.core.start_error import StartError
-from gateway.settings import load_settings, warn_of_unknown_names
 from tests.gateway.cli.command import run
 
 NOT_A_FILE_OF_SETTINGS = {

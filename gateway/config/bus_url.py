@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.url_parts import decoded, host_and_port, split
+from gateway.config.url_parts import decoded, host_and_port, split
 
 MEMORY = "memory://"
 EXPECTED = (

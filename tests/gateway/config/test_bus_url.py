@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.cluster.url import BusUrl, parse
+from gateway.config.bus_url import BusUrl, parse
+from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
-from gateway.settings import load_settings
 
 GOOD = {
     "redis://cache": BusUrl("single", False, (("cache", 6379),)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.allowed_origins import AllowedOrigins, can_be_named, folded
+from gateway.config.allowed_origins import AllowedOrigins, can_be_named, folded
 
 NAMED = (
     "https://app.example.com",

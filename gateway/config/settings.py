@@ -12,14 +12,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway import database_url
-from gateway.allowed_origins import can_be_named
-from gateway.cluster.url import MEMORY, parse
+from gateway.config import database_url
+from gateway.config.allowed_origins import can_be_named
+from gateway.config.bus_url import MEMORY, parse
+from gateway.config.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
+from gateway.config.external_services import ByName, Introspection, Issuer, parse_services
+from gateway.config.proxies import TrustedProxies
+from gateway.config.unfit_secrets import is_guessable, is_key_material
 from gateway.core.start_error import StartError
-from gateway.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
-from gateway.outside import ByName, Introspection, Issuer, parse_services
-from gateway.proxies import TrustedProxies
-from gateway.unfit_secrets import is_guessable, is_key_material
 
 logger = logging.getLogger(__name__)
 

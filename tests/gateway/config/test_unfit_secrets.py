@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.signatures import Key
-from gateway.unfit_secrets import is_guessable, is_key_material
+from gateway.config.unfit_secrets import is_guessable, is_key_material
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())

@@ -2,10 +2,10 @@
 
 import pytest
 
+from gateway.config.database_url import EXPECTED, PostgresqlUrl, check, parse, shown
+from gateway.config.settings import load_settings
+from gateway.config.url_parts import ENCODE
 from gateway.core.start_error import StartError
-from gateway.database_url import EXPECTED, PostgresqlUrl, check, parse, shown
-from gateway.settings import load_settings
-from gateway.url_parts import ENCODE
 
 GOOD = {
     "postgresql://host/name": PostgresqlUrl((("host", 5432),), "name"),

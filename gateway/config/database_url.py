@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from gateway.url_parts import UrlParts, decoded, host_and_port, split
+from gateway.config.url_parts import UrlParts, decoded, host_and_port, split
 
 EXPECTED = (
     "expected a URL such as sqlite:////var/lib/gateway/gateway.db or postgresql://user:password@host:5432/name,"
