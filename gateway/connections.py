@@ -16,8 +16,8 @@ from gateway.core.concurrency import Places
 from gateway.core.faults import contained
 from gateway.core.rate_limits import Allowance, TokenBuckets
 from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
-from gateway.transport.bounded_protocol import FRAMES_PER_SECOND
 from gateway.transport.frames import Frame
+from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from handlers.errors import RateLimited
 from schemas.codes import Close
 

@@ -16,11 +16,11 @@ from gateway.config.settings import Settings
 from gateway.core import costs, strict_json
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Allowance, TokenBucket
-from gateway.outbox import Outbox
 from gateway.transport import frames
-from gateway.transport.bounded_protocol import FRAMES_EXTENSION
+from gateway.transport.outbox import Outbox
 from gateway.transport.readers import AsgiReader, Reader
-from gateway.transport.uvicorn_protocol import EXTENSION, Direct
+from gateway.transport.uvicorn.bounds import FRAMES_EXTENSION
+from gateway.transport.uvicorn.websocket import EXTENSION, Direct
 from gateway.transport.writers import AsgiWriter, Writer
 from handlers.errors import BadFrame, MessageError, RateLimited, TooLarge
 from handlers.factory import readable_id

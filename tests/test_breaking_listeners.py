@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gateway.core import faults
-from gateway.outbox import Outbox
 from gateway.store import messages, rooms
 from gateway.transport.frames import Frame as OutFrame
+from gateway.transport.outbox import Outbox
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 from tests.handlers.test_system import add_admin

@@ -25,9 +25,9 @@ from gateway.config.settings import Settings
 from gateway.core.descriptors import connections_that_fit
 from gateway.core.start_error import StartError
 from gateway.services import Services
-from gateway.transport import http_protocol, uvicorn_protocol
-from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
-from gateway.transport.uvicorn_protocol import GatewayProtocol
+from gateway.transport.uvicorn import http, websocket
+from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
+from gateway.transport.uvicorn.websocket import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
 
 
 def _websocket_protocol() -> object:
-    if uvicorn_protocol.supported():
+    if websocket.supported():
         return GatewayProtocol
     logger.warning(
         "uvicorn %s with websockets %s is not what the direct way to sockets was made for: uvicorn's own protocol is"
@@ -84,7 +84,7 @@ def _websocket_protocol() -> object:
 
 
 def _http_protocol(settings: Settings) -> object:
-    if not http_protocol.supported():
+    if not http.supported():
         logger.warning(
             "uvicorn %s is not what the deadline for requests was made for: GATEWAY_HANDSHAKE_SECONDS is not kept;"
             " have a proxy in front that has one",

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from gateway.outbox import Outbox
-from gateway.transport.bounded_protocol import FRAMES_PER_SECOND
-from gateway.transport.uvicorn_protocol import GatewayProtocol
+from gateway.transport.outbox import Outbox
+from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
+from gateway.transport.uvicorn.websocket import GatewayProtocol
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests

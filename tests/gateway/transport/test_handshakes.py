@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from gateway.transport.http_protocol import GuardedHttpProtocol
+from gateway.transport.uvicorn.http import GuardedHttpProtocol
 from tests.client import WAIT_SECONDS, App
 from tests.wire import opened, rest
 

@@ -23,8 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.cli.serve import listen
 from gateway.http.framing import Framing
-from gateway.transport.http_protocol import GuardedHttpProtocol, Handshakes
-from gateway.transport.uvicorn_protocol import GatewayProtocol
+from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
+from gateway.transport.uvicorn.websocket import GatewayProtocol
 from tests.client import WAIT_SECONDS
 
 QUIET_SECONDS = 0.3

@@ -16,8 +16,8 @@ import pytest
 from gateway.core import faults
 from gateway.core.folding import LINES_A_MINUTE
 from gateway.core.logs import FoldingHandler, TextFormatter, configure_logs
-from gateway.transport.http_protocol import GuardedHttpProtocol
-from gateway.transport.lost import LOST
+from gateway.transport.uvicorn.http import GuardedHttpProtocol
+from gateway.transport.uvicorn.lost_transport import LOST
 from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 from tests.waiting import until

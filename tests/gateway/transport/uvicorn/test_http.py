@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.cli.serve import listen, server_config
-from gateway.transport.http_protocol import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
+from gateway.transport.uvicorn.http import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
 from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
 from tests.server import QuietServer, settings_for_tests

@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.transport import frames
-from gateway.transport.answers import plain_answer
+from gateway.transport.uvicorn.plain_answers import plain_answer
 from schemas.codes import Close
 
 FRAMES_EXTENSION = "gateway.frames"

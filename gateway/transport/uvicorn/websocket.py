@@ -27,11 +27,11 @@ try:
 except ImportError:
     from websockets.utils import apply_mask
 
-from gateway.transport.bounded_protocol import BoundedProtocol
 from gateway.transport.frames import Frame
-from gateway.transport.handover import plain_request, skip_request
-from gateway.transport.lost import LOST
 from gateway.transport.readers import DISCONNECT, Event
+from gateway.transport.uvicorn.bounds import BoundedProtocol
+from gateway.transport.uvicorn.handover import plain_request, skip_request
+from gateway.transport.uvicorn.lost_transport import LOST
 from gateway.transport.writers import nothing
 
 logger = logging.getLogger(__name__)

@@ -27,10 +27,10 @@ from websockets.http11 import Request
 from gateway.core.client_info import network_of
 from gateway.core.descriptors import MOST, note_refusal
 from gateway.core.faults import contained
-from gateway.transport.answers import plain_answer
-from gateway.transport.handover import plain_request
-from gateway.transport.lost import LOST
-from gateway.transport.uvicorn_protocol import GatewayProtocol
+from gateway.transport.uvicorn.handover import plain_request
+from gateway.transport.uvicorn.lost_transport import LOST
+from gateway.transport.uvicorn.plain_answers import plain_answer
+from gateway.transport.uvicorn.websocket import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 

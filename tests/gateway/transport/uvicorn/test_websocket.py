@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.serve import server_config
-from gateway.transport.uvicorn_protocol import MAX_QUEUED, GatewayProtocol, supported
+from gateway.transport.uvicorn.websocket import MAX_QUEUED, GatewayProtocol, supported
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import settings_for_tests
