@@ -230,7 +230,7 @@ def make_bus(settings: Settings) -> Bus:
         return MemoryBus()
     try:
         from gateway.bus.redis import RedisBus
-        from gateway.cluster.client import connect
+        from gateway.bus.redis_client import connect
     except ImportError:
         raise StartError("GATEWAY_BUS_URL: this needs redis-py; pip install 'json-gateway[redis]'") from None
     return RedisBus(connect(settings), settings, secrets.token_hex(8))

@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.cluster.client import ANSWER_SECONDS, CHANGED, CLOSED, Client, version
+from gateway.bus.redis_client import ANSWER_SECONDS, CHANGED, CLOSED, Client, version
 from gateway.core.batches import batches
 
 CHANNELS = 200
@@ -172,7 +172,7 @@ class Links:
 
 @asynccontextmanager
 async def open_links(client: Client) -> AsyncIterator[Links]:
-    """Connect, and disconnect at the end; raises what `gateway.cluster.client.FAILURES` lists."""
+    """Connect, and disconnect at the end; raises what `gateway.bus.redis_client.FAILURES` lists."""
     makers, sharded = await _servers(client)
     links = {name: Link(make(), make(), sharded=sharded) for name, make in makers.items()}
     try:

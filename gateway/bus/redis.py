@@ -18,7 +18,7 @@ from gateway.bus import codec
 from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
-from gateway.cluster.client import FAILURES, Client, check, close, explain
+from gateway.bus.redis_client import FAILURES, Client, check, close, explain
 from gateway.config.settings import Settings
 from gateway.core import faults
 from gateway.core.faults import contained

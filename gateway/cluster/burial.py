@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from gateway.bus.redis_commands import Command, Link
 from gateway.cluster.ledger import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
-from gateway.cluster.link import Command, Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
 from gateway.core.clock import Clock, milliseconds

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TypeAlias
 
-from gateway.cluster.link import Command, Link, Lost
+from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.cluster.nodes import ID_LENGTH, Nodes
 from gateway.core import faults
 from gateway.core.faults import contained

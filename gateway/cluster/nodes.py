@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.cluster.link import Command, Link, Lost
+from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.core import faults
 from gateway.core.clock import Clock
 from gateway.core.faults import contained

@@ -8,7 +8,7 @@ through, another knows within about a second; what both let through meanwhile is
 import asyncio
 from typing import Protocol
 
-from gateway.cluster.link import Command, Link, Lost
+from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.core.rate_limits import TokenBucket, TokenBuckets

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, Protocol
 
+from gateway.bus.redis_commands import Lost
 from gateway.cluster.ledger import Change, Entry, Ledger, Subject
-from gateway.cluster.link import Lost
 from gateway.core.batches import batches
 
 READ_BATCH = 200

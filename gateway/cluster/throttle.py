@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
-from gateway.cluster.link import Link, Lost, Part
+from gateway.bus.redis_commands import Link, Lost, Part
 from gateway.config.settings import Settings
 from gateway.core.client_info import Caller
 from gateway.core.rate_limits import FORGET_SECONDS

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.auth.throttle import LoginThrottle, Throttle
+from gateway.bus.redis_commands import Link
 from gateway.cluster.burial import Burial
 from gateway.cluster.ledger import Ledger
-from gateway.cluster.link import Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
 from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
@@ -61,10 +61,10 @@ async def together(settings: Settings, database: Database, clock: Clock) -> Asyn
 
 @asynccontextmanager
 async def _shared(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Together]:
-    from gateway.cluster import client  # what this needs is there only where there is such a bus
+    from gateway.bus import redis_client  # what this needs is there only where there is such a bus
 
-    connected = client.connect(settings)
-    link = Link(connected, client.FAILURES)
+    connected = redis_client.connect(settings)
+    link = Link(connected, redis_client.FAILURES)
     prefix = settings.bus_prefix
     nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
     ledger = Ledger(link, nodes, prefix)
@@ -73,7 +73,7 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     rates = SharedRates(link, prefix)
     throttle = SharedThrottle(link, prefix, settings, Throttle(settings, clock))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(client.close, connected)
+        stack.push_async_callback(redis_client.close, connected)
         ledger.start(roster.changed)
         stack.push_async_callback(ledger.close)
         await nodes.start(ledger.begin_life, burial.go_on)

@@ -12,7 +12,7 @@ import pytest
 from gateway.bus import redis as redis_bus
 from gateway.bus.base import BusEvent, Revoked
 from gateway.bus.redis import RedisBus
-from gateway.cluster.client import connect
+from gateway.bus.redis_client import connect
 from gateway.core import faults
 from gateway.core.start_error import StartError
 from gateway.transport.frames import text_frame

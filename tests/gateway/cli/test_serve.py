@@ -62,7 +62,7 @@ def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_pat
 def test_without_the_extra_a_bus_says_what_to_install(
     tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(("gateway.bus.redis", "gateway.cluster.client"))]:
+    for name in [name for name in sys.modules if name.startswith(("gateway.bus.redis", "gateway.bus.redis_client"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "redis", None)
     problem = run_here(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL="redis://127.0.0.1:1").problem

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cluster import client
+from gateway.bus import redis_client
+from gateway.bus.redis_commands import Link
 from gateway.cluster.ledger import Ledger
-from gateway.cluster.link import Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
 from gateway.core.clock import SystemClock
@@ -90,14 +90,14 @@ def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
         valkey: Valkey | str = shared_valkey, *, prefix: str = prefix, max_per_user: int = 0
     ) -> AsyncIterator[Node]:
         url = valkey if isinstance(valkey, str) else valkey.url
-        connected = client.connect(settings_for_tests(tmp_path, bus_url=url))
-        node = Node(Link(connected, client.FAILURES), prefix, max_per_user)
+        connected = redis_client.connect(settings_for_tests(tmp_path, bus_url=url))
+        node = Node(Link(connected, redis_client.FAILURES), prefix, max_per_user)
         await node.start()
         try:
             yield node
         finally:
             await node.close()
-            await client.close(connected)
+            await redis_client.close(connected)
 
     return run
 

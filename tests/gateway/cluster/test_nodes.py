@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.cluster.link import Command
+from gateway.bus.redis_commands import Command
 from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Served, serving
 from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cluster import client
-from gateway.cluster.link import Link
+from gateway.bus import redis_client
+from gateway.bus.redis_commands import Link
 from gateway.cluster.rates import SharedRates
 from gateway.core.rate_limits import TokenBuckets
 from tests.client import App
@@ -19,9 +19,9 @@ from tests.valkey import Valkey
 
 @pytest.fixture
 async def link(tmp_path: Path, shared_valkey: Valkey) -> AsyncIterator[Link]:
-    connected = client.connect(settings_for_tests(tmp_path, bus_url=shared_valkey.url))
-    yield Link(connected, client.FAILURES)
-    await client.close(connected)
+    connected = redis_client.connect(settings_for_tests(tmp_path, bus_url=shared_valkey.url))
+    yield Link(connected, redis_client.FAILURES)
+    await redis_client.close(connected)
 
 
 def taken(buckets: TokenBuckets, at_most: int, now: float) -> int:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.bus.redis_commands import Command
 from gateway.cluster.ledger import Change, Ledger
-from gateway.cluster.link import Command
 from gateway.core import faults
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cluster import client as cluster_client
-from gateway.cluster.client import check, close, connect
+from gateway.bus import redis_client as cluster_client
+from gateway.bus.redis_client import check, close, connect
 from gateway.core.start_error import StartError
 from tests.child import free_port
 from tests.server import settings_for_tests
