@@ -19,9 +19,9 @@ from typing import Any, Self
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from sqlalchemy import insert
 
-from gateway.auth.key_files import SECRET_KID
-from gateway.auth.keys import KeyRing
-from gateway.auth.signatures import Key
+from gateway.auth.keys.key_files import SECRET_KID
+from gateway.auth.keys.key_ring import KeyRing
+from gateway.auth.keys.signatures import Key
 from gateway.auth.tokens import Tokens
 from gateway.config.settings import PREFIX, Settings
 from gateway.core.clock import SystemClock, milliseconds

@@ -8,16 +8,16 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from gateway import chat
-from gateway.auth import keys
 from gateway.auth.authorizers import Authorizer, OwnTokens
-from gateway.auth.introspection import IntrospectedTokens
-from gateway.auth.issuers import IssuerTokens
-from gateway.auth.keys import KeyWatch
-from gateway.auth.logins import Logins
-from gateway.auth.outsiders import Outsiders
+from gateway.auth.external.identity_provider_client import make_client
+from gateway.auth.external.introspection import IntrospectedTokens
+from gateway.auth.external.issuers import IssuerTokens
+from gateway.auth.external.published_keys import PublishedKeys
+from gateway.auth.external.users import Outsiders
+from gateway.auth.keys import key_ring
+from gateway.auth.keys.key_ring import KeyWatch
+from gateway.auth.password_login import Logins
 from gateway.auth.passwords import Passwords
-from gateway.auth.published_keys import PublishedKeys
-from gateway.auth.questions import make_client
 from gateway.auth.revocations import Revocations
 from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
@@ -144,7 +144,7 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
-    ring = keys.load(settings)
+    ring = key_ring.load(settings)
     async with AsyncExitStack() as stack:
         audit = stack.enter_context(Audit(settings.audit_path, clock))
         database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)

@@ -7,7 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import Authorizer
-from gateway.auth.logins import Logins
+from gateway.auth.password_login import Logins
 from gateway.auth.passwords import Passwords
 from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.auth import signatures
-from gateway.auth.key_files import SECRET_KID
-from gateway.auth.keys import KeyRing
-from gateway.auth.signatures import BadToken
+from gateway.auth.keys import signatures
+from gateway.auth.keys.key_files import SECRET_KID
+from gateway.auth.keys.key_ring import KeyRing
+from gateway.auth.keys.signatures import BadToken
 from gateway.core.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
 from schemas.names import MAX_SCOPES_LENGTH

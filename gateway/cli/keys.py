@@ -6,9 +6,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from gateway.auth import key_files
-from gateway.auth.key_files import SECRET_KID, KeyFile
-from gateway.auth.keys import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
+from gateway.auth.keys import key_files
+from gateway.auth.keys.key_files import SECRET_KID, KeyFile
+from gateway.auth.keys.key_ring import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit

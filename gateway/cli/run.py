@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from gateway.app import check_bus
-from gateway.auth import keys
+from gateway.auth.keys import key_ring
 from gateway.cli import workers as several
 from gateway.cli.own_valkey import own_valkey
 from gateway.cli.serve import (
@@ -93,7 +93,7 @@ def _serve(
     descriptors.raise_limit()
     make_data_dir(settings.data_dir)
     _check_files(settings)
-    keys.load(settings)
+    key_ring.load(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
         with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.auth import keys
+from gateway.auth.keys import key_ring
 from gateway.auth.sessions import new_id
 from gateway.auth.tokens import Tokens
 from gateway.cli.store import with_database
@@ -39,7 +39,7 @@ def token(
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.write("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
         tokens = Tokens(
-            keys=keys.load(settings),
+            keys=key_ring.load(settings),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             lifetime_seconds=lifetime_seconds,

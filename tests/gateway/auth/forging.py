@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gateway.auth.key_files import SECRET_KID, KeyFile
-from gateway.auth.keys import KeyRing
-from gateway.auth.signatures import Key, PrivateKey
+from gateway.auth.keys.key_files import SECRET_KID, KeyFile
+from gateway.auth.keys.key_ring import KeyRing
+from gateway.auth.keys.signatures import Key, PrivateKey
 from gateway.auth.tokens import Claims
 
 SECRET = "k" * 40 + "0123456789"

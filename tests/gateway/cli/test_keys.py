@@ -102,7 +102,7 @@ def test_production_can_make_its_first_key_and_needs_no_secret_then(tmp_path: Pa
 async def test_a_running_gateway_takes_up_a_key_and_so_does_the_command_that_prints_tokens(
     tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.auth.keys.REREAD_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.auth.keys.key_ring.REREAD_SECONDS", 0.02)
     (tmp_path / "data").mkdir()
     with running_gateway(settings_for_tests(tmp_path / "data")) as gateway:
         async with App(gateway) as app:

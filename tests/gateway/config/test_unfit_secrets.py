@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from gateway.auth.signatures import Key
+from gateway.auth.keys.signatures import Key
 from gateway.config.unfit_secrets import is_guessable, is_key_material
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jose import jws
 
-from gateway.auth.key_files import make_file, retire_file
+from gateway.auth.keys.key_files import make_file, retire_file
 from tests.client import App
 from tests.conftest import OwnGateway
 

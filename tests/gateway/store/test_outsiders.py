@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.auth.outsiders import NoUserName, Outsiders, outsider_id
+from gateway.auth.external.users import NoUserName, Outsiders, outsider_id
 from gateway.config.external_services import OutsideService
 from gateway.core.clock import SystemClock
 from gateway.store import users

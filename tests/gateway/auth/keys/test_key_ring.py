@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import ValidationError
 
-from gateway.auth import keys
-from gateway.auth.key_files import make_file, retire_file
-from gateway.auth.keys import KeyWatch, load
-from gateway.auth.signatures import Key
+from gateway.auth.keys import key_ring
+from gateway.auth.keys.key_files import make_file, retire_file
+from gateway.auth.keys.key_ring import KeyWatch, load
+from gateway.auth.keys.signatures import Key
 from gateway.core.start_error import StartError
 from tests.client import App
 from tests.conftest import OwnGateway
@@ -235,7 +235,7 @@ async def test_a_token_survives_a_restart_with_a_new_key(own_gateway: OwnGateway
 async def test_a_running_gateway_looks_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keys, "REREAD_SECONDS", 0.01)
+    monkeypatch.setattr(key_ring, "REREAD_SECONDS", 0.01)
     caplog.set_level(logging.INFO)
     settings = settings_for_tests(tmp_path)
     ring = load(settings)
@@ -271,7 +271,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from gateway.app import create_app
-from gateway.auth.key_files import make_file
+from gateway.auth.keys.key_files import make_file
 for algorithm in ("HS256", "ES256", "RS256"):
     key = make_file(Path("keys"), algorithm, 1e9).key
     assert key.verify(key.sign({"a": 1}, "at+jwt")) == {"a": 1}

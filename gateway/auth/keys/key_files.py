@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from gateway.auth.signatures import Key, UnfitKey
+from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.settings import MIN_KEY_BYTES, Settings
 from gateway.config.unfit_secrets import is_guessable, is_key_material
 from gateway.core.start_error import StartError, make_data_dir

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
-from gateway.auth.signatures import Key, UnfitKey
+from gateway.auth.external.identity_provider_client import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from gateway.auth.key_files import SECRET_KID, KeyFile, can_sign, contents, read_folder, read_secret
-from gateway.auth.signatures import Key
+from gateway.auth.keys.key_files import SECRET_KID, KeyFile, can_sign, contents, read_folder, read_secret
+from gateway.auth.keys.signatures import Key
 from gateway.config.settings import Settings
 from gateway.core.faults import contained
 from gateway.core.start_error import StartError

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.auth import signatures
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.outsiders import Outsiders, Text, bad_token
-from gateway.auth.published_keys import PublishedKeys
-from gateway.auth.signatures import MAX_KID_LENGTH, BadToken, Key
+from gateway.auth.external.published_keys import PublishedKeys
+from gateway.auth.external.users import Outsiders, Text, bad_token
+from gateway.auth.keys import signatures
+from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken, Key
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Issuer
 from gateway.core.clock import Clock

@@ -11,8 +11,8 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.outsiders import Outsiders, Text, bad_token
-from gateway.auth.questions import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.external.identity_provider_client import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.external.users import Outsiders, Text, bad_token
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Introspection
 from gateway.config.settings import Settings
