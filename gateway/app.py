@@ -24,7 +24,7 @@ from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
-from gateway.cluster.together import together
+from gateway.cluster.build import together
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
 from gateway.config.external_services import OWN

@@ -13,7 +13,7 @@ from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
-from gateway.cluster.together import Together
+from gateway.cluster.build import Together
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
 from gateway.connections import Connections

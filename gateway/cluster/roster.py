@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, Protocol
 
 from gateway.bus.redis_commands import Lost
-from gateway.cluster.ledger import Change, Entry, Ledger, Subject
+from gateway.cluster.shared_state import Change, Entry, Ledger, Subject
 from gateway.core.batches import batches
 
 READ_BATCH = 200

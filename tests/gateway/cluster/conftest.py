@@ -10,9 +10,9 @@ import pytest
 
 from gateway.bus import redis_client
 from gateway.bus.redis_commands import Link
-from gateway.cluster.ledger import Ledger
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
+from gateway.cluster.shared_state import Ledger
 from gateway.core.clock import SystemClock
 from tests.nodes import running_nodes
 from tests.server import Gateway, settings_for_tests

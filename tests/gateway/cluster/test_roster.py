@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.bus.redis_commands import Command
-from gateway.cluster.ledger import Change, Ledger
+from gateway.cluster.shared_state import Change, Ledger
 from gateway.core import faults
 from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes

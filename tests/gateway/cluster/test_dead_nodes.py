@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from gateway.cluster.burial import BATCH, Burial
+from gateway.cluster.dead_nodes import BATCH, Burial
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from tests.gateway.cluster.conftest import RunNode

@@ -9,9 +9,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from gateway.bus.redis_commands import Command, Link
-from gateway.cluster.ledger import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
+from gateway.cluster.shared_state import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
 from gateway.store import users

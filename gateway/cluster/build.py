@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from gateway.auth.throttle import LoginThrottle, Throttle
 from gateway.bus.redis_commands import Link
-from gateway.cluster.burial import Burial
-from gateway.cluster.ledger import Ledger
+from gateway.cluster.dead_nodes import Burial
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
 from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
+from gateway.cluster.shared_state import Ledger
 from gateway.cluster.throttle import SharedThrottle
 from gateway.config.bus_url import MEMORY
 from gateway.config.settings import Settings
