@@ -18,7 +18,6 @@ from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyWatch
 from gateway.auth.password_login import Logins
 from gateway.auth.passwords import Passwords
-from gateway.auth.revocations import Revocations
 from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
@@ -30,7 +29,8 @@ from gateway.config.bus_url import MEMORY
 from gateway.config.external_services import OWN
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
-from gateway.connections import Connections
+from gateway.connections.registry import Connections
+from gateway.connections.revocations import Revocations
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.concurrency import Places

@@ -16,7 +16,7 @@ from gateway.bus.base import Bus
 from gateway.cluster.build import Together
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
-from gateway.connections import Connections
+from gateway.connections.registry import Connections
 from gateway.core.clock import Clock
 from gateway.core.concurrency import Places
 from gateway.core.counters import Counts

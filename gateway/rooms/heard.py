@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 from gateway.bus.base import BusEvent
-from gateway.rooms.audience import Audience, Hearer, OfUser, give_one
+from gateway.connections.fanout import Audience, Hearer, OfUser, give_one
 from gateway.rooms.presence import Visitor
 from gateway.store.rooms import RoomPosition
 

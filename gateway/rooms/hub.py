@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeVar, cast
 
 from gateway.bus.base import Bus, BusEvent
-from gateway.connections import Connections
+from gateway.connections.fanout import give_one
+from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.faults import contained
-from gateway.rooms.audience import give_one
 from gateway.rooms.events import bus_event
 from gateway.rooms.heard import HeardRoom, Joining, Listener, ends_membership, is_news
 from gateway.rooms.missed import Departed, Gap, Gaps

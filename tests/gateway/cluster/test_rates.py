@@ -12,7 +12,7 @@ from gateway.cluster.rates import SharedRates
 from gateway.core.rate_limits import TokenBuckets
 from tests.client import App
 from tests.gateway.cluster.conftest import RunNodes
-from tests.gateway.test_connections import pings
+from tests.gateway.connections.test_registry import pings
 from tests.server import settings_for_tests
 from tests.valkey import Valkey
 

@@ -10,10 +10,10 @@ from websockets.asyncio.client import connect
 
 from gateway.bus.base import Revoked
 from gateway.cluster.roster import AloneRoster
-from gateway.connections import Connections
+from gateway.connections.fanout import CHUNK
+from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.clock import SystemClock
-from gateway.rooms.audience import CHUNK
 from gateway.transport.frames import Frame, text_frame
 from schemas.codes import Close
 from tests.client import App, ChatClient

@@ -10,12 +10,12 @@ from gateway.bus.base import BusEvent, Revoked
 from gateway.cluster.rates import MakeBuckets, own_buckets
 from gateway.cluster.roster import Roster
 from gateway.config.settings import Settings
+from gateway.connections.fanout import CHUNK, Audience, Hearer, give_frame
 from gateway.core import costs, faults
 from gateway.core.clock import Clock
 from gateway.core.concurrency import Places
 from gateway.core.faults import contained
 from gateway.core.rate_limits import Allowance, TokenBuckets
-from gateway.rooms.audience import CHUNK, Audience, Hearer, give_frame
 from gateway.transport.frames import Frame
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from handlers.errors import RateLimited

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.bus.base import BusEvent
+from gateway.connections.fanout import CHUNK, Audience
 from gateway.core import faults
-from gateway.rooms.audience import CHUNK, Audience
 from gateway.transport.frames import Frame, text_frame
 from tests.waiting import until
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from gateway.auth.revocations import Revocations
 from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
+from gateway.connections.revocations import Revocations
 from gateway.core.clock import milliseconds
 from gateway.store import logins, users
 from gateway.store.tables import logins as logins_table

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.bus.base import Revoked
-from gateway.connections import Connections
+from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.clock import Clock, milliseconds
