@@ -61,14 +61,14 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
+from gateway.rooms.history_reader import Gaps
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
-from gateway.rooms.missed import Gaps
 from gateway.rooms.presence import Presence
+from gateway.rooms.reconciler import Sweep
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
-from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.services import Services
 from gateway.short_way import ShortWay

@@ -25,8 +25,8 @@ from gateway.core.timers import Wheel
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
+from gateway.rooms.reconciler import Sweep
 from gateway.rooms.removal import Removal
-from gateway.rooms.sweep import Sweep
 from gateway.rooms.typing import Typing
 from gateway.store.engine import Database
 from handlers.factory import MsgHandlerFactory

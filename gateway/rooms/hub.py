@@ -24,9 +24,9 @@ from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
-from gateway.rooms.heard import HeardRoom, Joining, Listener, ends_membership, is_news
-from gateway.rooms.missed import Departed, Gap, Gaps
+from gateway.rooms.history_reader import Departed, Gap, Gaps
 from gateway.rooms.presence import Presence
+from gateway.rooms.room import HeardRoom, Joining, Listener, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
 from gateway.store.rooms import RoomPosition
 from gateway.transport import frames

@@ -6,7 +6,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.rate_limits import Allowance
-from gateway.rooms.heard import Listener
+from gateway.rooms.room import Listener
 from gateway.services import Services
 
 

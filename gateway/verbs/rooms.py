@@ -9,7 +9,7 @@ from gateway.bus.base import BusEvent
 from gateway.core import costs
 from gateway.core.clock import milliseconds
 from gateway.rooms.events import log_event
-from gateway.rooms.missed import missed_since
+from gateway.rooms.history_reader import missed_since
 from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
 from gateway.verbs import quotas

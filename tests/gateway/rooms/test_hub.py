@@ -8,8 +8,8 @@ import pytest
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
-from gateway.rooms.heard import HeardRoom
-from gateway.rooms.missed import Gaps
+from gateway.rooms.history_reader import Gaps
+from gateway.rooms.room import HeardRoom
 from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 

@@ -17,8 +17,8 @@ from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.events import bus_event
+from gateway.rooms.history_reader import missed_since
 from gateway.rooms.log import Log
-from gateway.rooms.missed import missed_since
 from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.bus.memory import MemoryBus
-from gateway.rooms.missed import Gaps
-from gateway.rooms.sweep import Sweep
+from gateway.rooms.history_reader import Gaps
+from gateway.rooms.reconciler import Sweep
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.rooms import RoomPosition
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
@@ -126,7 +126,7 @@ async def test_what_is_lost_while_the_first_one_joins_is_looked_for_after_that(n
 
 
 async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rooms.missed.MAX_MISSED", 1)
+    monkeypatch.setattr("gateway.rooms.history_reader.MAX_MISSED", 1)
     ann, ben = await hearing(nodes, "red")
     tab = nodes.ear(1, "ben")
     await tab.join("red")
@@ -158,7 +158,7 @@ async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> Non
 async def test_while_the_bus_is_down_the_store_is_asked_every_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.rooms.sweep.DOWN_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.rooms.reconciler.DOWN_SECONDS", 0.05)
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:  # which sweep once an hour
         ann, ben = await hearing(nodes, "red")
@@ -173,7 +173,7 @@ async def test_while_the_bus_is_down_the_store_is_asked_every_second(
 async def test_rooms_are_swept_in_batches_over_the_time_that_a_sweep_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: list[Sequence[str]]
 ) -> None:
-    monkeypatch.setattr("gateway.rooms.sweep.BATCH", 2)
+    monkeypatch.setattr("gateway.rooms.reconciler.BATCH", 2)
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:
         await hearing(nodes, "a", "b", "c", "d", "e")
