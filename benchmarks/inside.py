@@ -31,7 +31,7 @@ from benchmarks.talk import echo_message
 from gateway.app import create_app
 from gateway.cli.serve import calm_the_collector, server_config
 from gateway.config.settings import PREFIX, Settings
-from gateway.services import Services
+from gateway.state import Services
 from gateway.transport.frames import text_frame
 
 MESSAGES = 40

@@ -70,8 +70,8 @@ from gateway.rooms.reconciler import Sweep
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
-from gateway.services import Services
 from gateway.short_way import ShortWay
+from gateway.state import Services
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends
 
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.dependencies import websocket_authentication
-from gateway.services import services_of
 from gateway.session import open_session
+from gateway.state import services_of
 from gateway.websocket import GatewayWebSocket
 
 router = APIRouter()

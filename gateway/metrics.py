@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.core import descriptors, faults
-from gateway.services import Services
+from gateway.state import Services
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
 

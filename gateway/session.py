@@ -16,7 +16,7 @@ from gateway.core.faults import contained
 from gateway.core.logs import request_id
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.core.timers import Timer
-from gateway.services import Services, services_of
+from gateway.state import Services, services_of
 from gateway.transport import frames
 from gateway.transport.frames import Frame
 from gateway.verbs.credential import SessionCredential

@@ -25,7 +25,7 @@ from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
 from gateway.core.start_error import StartError
 from gateway.http.errors import http_exception, refuse_handshake
-from gateway.services import Services
+from gateway.state import Services
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
 from schemas.codes import Close

@@ -17,7 +17,7 @@ from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
 from gateway.config.settings import Settings
 from gateway.core.clock import SystemClock
-from gateway.services import Services
+from gateway.state import Services
 from handlers.factory import HANDLERS, Handlers
 
 START_SECONDS = 20

@@ -12,7 +12,7 @@ from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
 from gateway.config.external_services import OWN
 from gateway.core.client_info import address_of
-from gateway.services import ServicesDep, services_of
+from gateway.state import ServicesDep, services_of
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed
 

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.auth.refusals import close_of
 from gateway.core.client_info import address_of
-from gateway.services import Services
+from gateway.state import Services
 from gateway.transport import frames
 from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed

@@ -24,7 +24,7 @@ from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
 from gateway.core.descriptors import connections_that_fit
 from gateway.core.start_error import StartError
-from gateway.services import Services
+from gateway.state import Services
 from gateway.transport.uvicorn import http, websocket
 from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn.websocket import GatewayProtocol

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import FileResponse, JSONResponse
 
 from gateway.http.examples import examples
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 
 router = APIRouter(include_in_schema=False)
 

@@ -20,7 +20,7 @@ from gateway.auth.carriers import subprotocol_of_refusal
 from gateway.auth.refusals import close_of
 from gateway.core.client_info import address_of
 from gateway.core.logs import request_id
-from gateway.services import services_of
+from gateway.state import services_of
 from gateway.transport import frames
 from handlers.errors import (
     AuthenticationFailed,

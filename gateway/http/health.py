@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 from schemas.base import Wire
 
 router = APIRouter(tags=["health"])

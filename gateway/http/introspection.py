@@ -9,7 +9,7 @@ from gateway.http.bodies import FORM_BODY
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
 from gateway.http.refusals import BODY, refusals
-from gateway.services import Services, ServicesDep
+from gateway.state import Services, ServicesDep
 from handlers.errors import AuthenticationFailed, MissingScope
 from schemas.token import Introspection
 

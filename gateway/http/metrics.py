@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from gateway.auth import carriers
 from gateway.metrics import CONTENT_TYPE_LATEST, render
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 from handlers.errors import AuthenticationFailed, NotFound
 
 router = APIRouter(tags=["health"])

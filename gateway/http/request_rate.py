@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.core.client_info import address_of
 from gateway.http.errors import error_response
 from gateway.http.framing import closing
-from gateway.services import services_of
+from gateway.state import services_of
 from handlers.errors import RateLimited
 
 ALWAYS_ANSWERED = "/healthz"

@@ -7,7 +7,7 @@ from gateway.http.callers import CallerDep
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
 from gateway.http.refusals import BODY, refusals
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 

@@ -8,7 +8,7 @@ from gateway.auth.dependencies import CurrentUser
 from gateway.http.bodies import JSON_BODY
 from gateway.http.callers import CallerDep
 from gateway.http.refusals import BODY, refusals
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 from handlers.errors import NotFound
 from schemas.sessions import LoginSessions
 from schemas.users import PasswordChange

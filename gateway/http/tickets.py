@@ -7,7 +7,7 @@ from gateway.auth.dependencies import Buyer
 from gateway.auth.tickets import TICKET_SECONDS
 from gateway.http.oauth import NO_STORE
 from gateway.http.refusals import refusals
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 from schemas.token import Ticket
 
 router = APIRouter(tags=["log in"])

@@ -11,7 +11,7 @@ from gateway.http.callers import CallerDep
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
 from gateway.http.refusals import BODY, refusals
-from gateway.services import Services, ServicesDep
+from gateway.state import Services, ServicesDep
 from handlers.errors import AuthenticationFailed
 from schemas.token import Token
 

@@ -6,7 +6,7 @@ from gateway.auth.dependencies import CurrentUser
 from gateway.http.bodies import JSON_BODY
 from gateway.http.callers import CallerDep
 from gateway.http.refusals import BODY, refusals
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
 from schemas.codes import Status

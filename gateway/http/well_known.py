@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from gateway.services import ServicesDep
+from gateway.state import ServicesDep
 
 router = APIRouter(prefix="/.well-known", tags=["log in"])
 metadata_router = APIRouter(prefix="/.well-known", tags=["log in"])

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from gateway.core.client_info import address_of
 from gateway.http.errors import error_response, http_exception, refuse_handshake
-from gateway.services import services_of
+from gateway.state import services_of
 from handlers.errors import MessageError, NotFound
 
 CHAT_PATH = "/ws/chat"

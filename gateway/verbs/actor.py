@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.rate_limits import Allowance
 from gateway.rooms.room import Listener
-from gateway.services import Services
+from gateway.state import Services
 
 
 class Actor(Listener, Protocol):

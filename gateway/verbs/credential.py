@@ -4,7 +4,7 @@ from typing import Protocol
 
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.core import costs
-from gateway.services import Services
+from gateway.state import Services
 from handlers.errors import Forbidden
 from schemas.messages.auth import AuthReply
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.app import running_services
 from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.core.rate_limits import Allowance
-from gateway.services import Services
+from gateway.state import Services
 from gateway.store import rooms, users
 from gateway.transport.frames import Frame
 from gateway.verbs.messages import SessionMessages
