@@ -7,7 +7,6 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
-from gateway import chat
 from gateway.auth.authorizers import Authorizer, OwnTokens
 from gateway.auth.external.identity_provider_client import make_client
 from gateway.auth.external.introspection import IntrospectedTokens
@@ -23,6 +22,8 @@ from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
+from gateway.chat import endpoint
+from gateway.chat.fast_route import ShortWay
 from gateway.cluster.build import together
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
@@ -70,7 +71,6 @@ from gateway.rooms.reconciler import Sweep
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
-from gateway.short_way import ShortWay
 from gateway.state import Services
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas
@@ -103,7 +103,7 @@ def create_app(
             yield {"services": services}
 
     app = ShortWay(
-        chat.router,
+        endpoint.router,
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
         title="json-gateway",

@@ -8,12 +8,12 @@ from starlette.requests import HTTPConnection
 
 from gateway.auth import carriers
 from gateway.auth.authorizers import AuthResult, authorize
-from gateway.auth.first_message import first_message
 from gateway.auth.origins import check_origin
+from gateway.chat.first_message import first_message
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.config.external_services import OWN
 from gateway.core.client_info import address_of
 from gateway.state import ServicesDep, services_of
-from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed
 
 # `auto_error` off: a refusal is ours to word, and the same for a missing and a wrong token.

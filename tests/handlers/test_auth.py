@@ -115,7 +115,7 @@ async def test_a_refresh_after_the_grace_comes_too_late(own_gateway: OwnGateway)
 async def test_after_a_refresh_the_end_of_the_first_token_does_nothing(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.session.EXPIRY_GRACE_SECONDS", 0)
+    monkeypatch.setattr("gateway.chat.session.EXPIRY_GRACE_SECONDS", 0)
     async with App(own_gateway()) as patient, App(own_gateway(token_minutes=3 / MINUTE)) as app:
         token = await patient.token("alice")
         async with app.connect("alice") as client:

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.app import running_services
 from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.chat.verbs.messages import SessionMessages
+from gateway.chat.verbs.rooms import SessionRooms
 from gateway.core.rate_limits import Allowance
 from gateway.state import Services
 from gateway.store import rooms, users
 from gateway.transport.frames import Frame
-from gateway.verbs.messages import SessionMessages
-from gateway.verbs.rooms import SessionRooms
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
 from schemas.messages.rooms import JoinReply

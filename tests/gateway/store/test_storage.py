@@ -9,13 +9,13 @@ from alembic import command
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.chat.verbs import quotas
 from gateway.store import invitations, pruning, revisions, rooms, users, writes
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
 from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import messages
 from gateway.store.writes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas
-from gateway.verbs import quotas
 from handlers.errors import QuotaExceeded
 from tests.server import settings_for_tests
 

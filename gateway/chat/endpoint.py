@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends
 
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.dependencies import websocket_authentication
-from gateway.session import open_session
+from gateway.chat.session import open_session
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.state import services_of
-from gateway.websocket import GatewayWebSocket
 
 router = APIRouter()
 

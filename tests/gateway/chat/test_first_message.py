@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.websocket import MAX_FIRST_EMPTY
+from gateway.chat.websocket import MAX_FIRST_EMPTY
 from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests

@@ -3,12 +3,12 @@
 from typing import Any
 
 from gateway.bus.base import BusEvent
+from gateway.chat.verbs.actor import Actor
+from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
 from gateway.core import costs, strict_json
 from gateway.store import messages, rooms
 from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames
-from gateway.verbs.actor import Actor
-from gateway.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
 from handlers.errors import PositionLost, RateLimited
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply

@@ -21,12 +21,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
 from gateway.core.start_error import StartError
 from gateway.http.errors import http_exception, refuse_handshake
 from gateway.state import Services
-from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
 from schemas.codes import Close
 

@@ -13,10 +13,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.auth.refusals import close_of
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
 from gateway.state import Services
 from gateway.transport import frames
-from gateway.websocket import GatewayWebSocket
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed
 from handlers.factory import readable_id
 from schemas.base import ClientMessage

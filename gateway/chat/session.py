@@ -9,6 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent
+from gateway.chat.verbs.credential import SessionCredential
+from gateway.chat.verbs.messages import SessionMessages
+from gateway.chat.verbs.presence import SessionPresence
+from gateway.chat.verbs.rooms import SessionRooms
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.core import costs
 from gateway.core.client_info import address_of
 from gateway.core.clock import milliseconds
@@ -19,11 +24,6 @@ from gateway.core.timers import Timer
 from gateway.state import Services, services_of
 from gateway.transport import frames
 from gateway.transport.frames import Frame
-from gateway.verbs.credential import SessionCredential
-from gateway.verbs.messages import SessionMessages
-from gateway.verbs.presence import SessionPresence
-from gateway.verbs.rooms import SessionRooms
-from gateway.websocket import GatewayWebSocket
 from handlers.errors import InternalError, MessageError
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp

@@ -90,7 +90,7 @@ async def test_a_token_that_is_about_to_end_is_told_and_then_the_connection_ends
 async def test_the_connection_of_an_expired_token_ends_after_the_grace(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.session.EXPIRY_GRACE_SECONDS", 0)
+    monkeypatch.setattr("gateway.chat.session.EXPIRY_GRACE_SECONDS", 0)
     gateway = own_gateway(token_minutes=0.02)
     async with App(gateway) as app, app.connect("alice") as client:
         await client.expect("token.expiring")

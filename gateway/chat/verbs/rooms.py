@@ -6,15 +6,15 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bus.base import BusEvent
+from gateway.chat.verbs import quotas
+from gateway.chat.verbs.actor import Actor
+from gateway.chat.verbs.pages import READ_BYTES, fitting
 from gateway.core import costs
 from gateway.core.clock import milliseconds
 from gateway.rooms.events import log_event
 from gateway.rooms.history_reader import missed_since
 from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
-from gateway.verbs import quotas
-from gateway.verbs.actor import Actor
-from gateway.verbs.pages import READ_BYTES, fitting
 from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated

@@ -1,8 +1,8 @@
 """What a session can know and show of who is there."""
 
+from gateway.chat.verbs.actor import Actor
 from gateway.core import costs
 from gateway.store import rooms, users
-from gateway.verbs.actor import Actor
 from schemas.messages.presence import UserPresence
 
 

@@ -189,7 +189,7 @@ async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_fo
 
 def ends(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The lines about connections that have ended, without the seconds."""
-    lines = [record.getMessage() for record in caplog.records if record.name == "gateway.websocket"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "gateway.chat.websocket"]
     return [line.partition(", after ")[0] for line in lines if line.startswith("a connection ended: ")]
 
 
