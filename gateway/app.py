@@ -55,11 +55,11 @@ from gateway.http import (
     well_known,
 )
 from gateway.http.cors import PageAccess
+from gateway.http.documented_errors import refusals
 from gateway.http.errors import add_error_handlers
 from gateway.http.framing import Framing
 from gateway.http.middleware import RequestContext
 from gateway.http.oauth import InvalidRequest, invalid_request
-from gateway.http.refusals import refusals
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.rooms.history_reader import Gaps

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.dependencies import websocket_authentication
+from gateway.chat.authentication import websocket_authentication
 from gateway.chat.session import open_session
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.state import services_of

@@ -25,7 +25,8 @@ from gateway.chat.websocket import GatewayWebSocket
 from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
 from gateway.core.start_error import StartError
-from gateway.http.errors import http_exception, refuse_handshake
+from gateway.http.errors import http_exception
+from gateway.http.handshake_refusals import refuse_handshake
 from gateway.state import Services
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
 from schemas.codes import Close

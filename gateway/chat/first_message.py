@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.auth.authorizers import AuthResult, authorize
-from gateway.auth.refusals import close_of
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
+from gateway.http.handshake_refusals import close_of
 from gateway.state import Services
 from gateway.transport import frames
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed

@@ -11,11 +11,11 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gateway.auth.carriers import chosen_subprotocol
 from gateway.config.settings import Settings
 from gateway.core import costs, strict_json
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Allowance, TokenBucket
+from gateway.http.credentials import chosen_subprotocol
 from gateway.transport import frames
 from gateway.transport.outbox import Outbox
 from gateway.transport.readers import AsgiReader, Reader

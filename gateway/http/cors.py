@@ -6,9 +6,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.auth.origins import log_refusal, own_origin
 from gateway.config.allowed_origins import AllowedOrigins, folded
 from gateway.core.folding import FoldedLog
+from gateway.http.origins import log_refusal, own_origin
 from gateway.http.request_rate import RequestRate
 
 

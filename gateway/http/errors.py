@@ -1,8 +1,7 @@
-"""How an error becomes an answer: a JSON body over HTTP, and a told refusal for a WebSocket."""
+"""How an error becomes an answer of the HTTP API: a JSON body with the words of the protocol."""
 
 import logging
 import math
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -14,25 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gateway.auth.carriers import subprotocol_of_refusal
-from gateway.auth.refusals import close_of
-from gateway.core.client_info import address_of
 from gateway.core.logs import request_id
-from gateway.state import services_of
-from gateway.transport import frames
 from handlers.errors import (
     AuthenticationFailed,
     InternalError,
     MessageError,
     NotFound,
-    RateLimited,
     ValidationFailed,
     field_path,
 )
 from schemas.base import FieldError
-from schemas.codes import Close, Status
+from schemas.codes import Status
 from schemas.errors import ErrorBody
 
 logger = logging.getLogger(__name__)
@@ -58,31 +50,6 @@ def error_response(error: MessageError, body: ErrorBody | None = None) -> JSONRe
 async def _message_error(_: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, MessageError)  # noqa: S101 - as registered
     return error_response(error)
-
-
-async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
-    """Refuse a WebSocket so that its client learns why.
-
-    A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
-    """
-    close = close_of(error)
-    logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
-    with suppress(WebSocketDisconnect):  # the client may be gone
-        await _refuse_handshake(ws, error, close)
-
-
-async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
-    if isinstance(error, RateLimited):
-        await services_of(ws).connections.hold_back(address_of(ws))
-    is_connecting = ws.application_state is WebSocketState.CONNECTING
-    if is_connecting and services_of(ws).settings.handshake_rejection == "http":
-        await ws.send_denial_response(error_response(error))
-        return
-    if is_connecting:
-        await ws.accept(subprotocol_of_refusal(ws))
-    await ws.send_text(frames.error(None, error.body()).text)
-    await ws.send_text(frames.bye(close).text)
-    await ws.close(close.code, close.reason)
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

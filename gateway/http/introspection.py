@@ -4,11 +4,11 @@ from fastapi import APIRouter, Response
 
 from gateway.auth import refresh_tokens
 from gateway.auth.authorizers import standing_of
-from gateway.auth.dependencies import Service
+from gateway.http.authentication import Service
 from gateway.http.bodies import FORM_BODY
+from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
-from gateway.http.refusals import BODY, refusals
 from gateway.state import Services, ServicesDep
 from handlers.errors import AuthenticationFailed, MissingScope
 from schemas.token import Introspection

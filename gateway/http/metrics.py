@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import carriers
-from gateway.metrics import CONTENT_TYPE_LATEST, render
+from gateway.http import credentials
+from gateway.http.prometheus import CONTENT_TYPE_LATEST, render
 from gateway.state import ServicesDep
 from handlers.errors import AuthenticationFailed, NotFound
 
@@ -21,7 +21,7 @@ async def metrics(request: Request, services: ServicesDep) -> Response:
     if not settings.development:
         if settings.metrics_token is None:
             raise NotFound("there is nothing at this path")
-        given = carriers.bearer(request) or ""
+        given = credentials.bearer(request) or ""
         if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
             raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
     await services.database.health.check()

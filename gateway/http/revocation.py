@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 
 from gateway.http.bodies import FORM_BODY
-from gateway.http.callers import CallerDep
+from gateway.http.client_info import CallerDep
+from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
-from gateway.http.refusals import BODY, refusals
 from gateway.state import ServicesDep
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from gateway.auth.dependencies import Buyer
 from gateway.auth.tickets import TICKET_SECONDS
+from gateway.http.authentication import Buyer
+from gateway.http.documented_errors import refusals
 from gateway.http.oauth import NO_STORE
-from gateway.http.refusals import refusals
 from gateway.state import ServicesDep
 from schemas.token import Ticket
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Form, Response
 from gateway.auth.sessions import Grant, InvalidScope
 from gateway.core.client_info import Caller
 from gateway.http.bodies import FORM_BODY
-from gateway.http.callers import CallerDep
+from gateway.http.client_info import CallerDep
+from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
-from gateway.http.refusals import BODY, refusals
 from gateway.state import Services, ServicesDep
 from handlers.errors import AuthenticationFailed
 from schemas.token import Token

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from gateway.auth.dependencies import CurrentUser
+from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
-from gateway.http.callers import CallerDep
-from gateway.http.refusals import BODY, refusals
+from gateway.http.client_info import CallerDep
+from gateway.http.documented_errors import BODY, refusals
 from gateway.state import ServicesDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked

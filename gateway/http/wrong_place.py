@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway.core.client_info import address_of
-from gateway.http.errors import error_response, http_exception, refuse_handshake
+from gateway.http.errors import error_response, http_exception
+from gateway.http.handshake_refusals import refuse_handshake
 from gateway.state import services_of
 from handlers.errors import MessageError, NotFound
 

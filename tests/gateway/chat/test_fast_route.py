@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.app import create_app
-from gateway.auth.dependencies import websocket_authentication
+from gateway.chat.authentication import websocket_authentication
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway

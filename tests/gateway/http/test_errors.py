@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.auth.dependencies import websocket_authentication
+from gateway.chat.authentication import websocket_authentication
 from handlers.errors import AppError
 from tests.client import App
 from tests.conftest import OwnGateway

@@ -7,9 +7,9 @@ import pytest
 from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
-from gateway.auth.origins import ForbiddenOrigin, check_origin
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.core.folding import client_log
+from gateway.http.origins import ForbiddenOrigin, check_origin
 from tests.client import App
 from tests.conftest import OwnGateway
 from tests.server import Gateway, running_gateway, settings_for_tests

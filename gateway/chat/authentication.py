@@ -1,0 +1,48 @@
+"""The FastAPI dependency that authenticates a WebSocket."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from gateway.auth.authorizers import AuthResult, authorize
+from gateway.chat.first_message import first_message
+from gateway.chat.websocket import GatewayWebSocket
+from gateway.config.external_services import OWN
+from gateway.core.client_info import address_of
+from gateway.http import credentials
+from gateway.http.origins import check_origin
+from gateway.state import services_of
+from handlers.errors import AuthenticationFailed
+
+
+# Of the query, FastAPI is told of the token alone: three parameters take it half as long again as one.
+async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | None, Query()] = None) -> AuthResult:
+    """Check the origin and the credential of a WebSocket.
+
+    Of several credentials the first counts, good or bad: the header `Authorization`, a subprotocol, the query
+    parameters `ticket` and `token`, the cookie. A connection without any of them is accepted, and its first message
+    must have one. `service` picks the authorizer of tokens.
+
+    Raises `ForbiddenOrigin` for a page that is not allowed, unless the header has the credential; `RateLimited` if too
+    many come from its address; `AuthenticationFailed` or one of its kind, which becomes the refusal of the handshake;
+    and `WebSocketDisconnect` if the connection has ended without a credential.
+    """
+    services = services_of(ws)
+    services.connections.count_attempt(address_of(ws))
+    found = credentials.bearer(ws)
+    if found is None:
+        # No page can set that header on a WebSocket, so the origin matters with every other carrier alone.
+        check_origin(ws, services.origins, services.client_log)
+        found = credentials.bearer_subprotocol(ws)
+    if found is None and (ticket := credentials.ticket(ws)) is not None:
+        return await services.tickets.redeem(ticket)
+    if found is None:
+        found = token
+    if found is None:
+        found = credentials.cookie(ws, services.settings.session_cookie)
+    service = ws.query_params.get("service", OWN)
+    if found is None and (elsewhere := credentials.misplaced(ws)) is not None:
+        raise AuthenticationFailed(f"a credential came in {elsewhere}")
+    if found is None:
+        return await first_message(ws, services, service)
+    return await authorize(services.authorizers, service, found)

@@ -1,0 +1,60 @@
+"""FastAPI dependencies that authenticate an HTTP request."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+from fastapi.security import OAuth2PasswordBearer
+from starlette.requests import HTTPConnection
+
+from gateway.auth.authorizers import AuthResult, authorize
+from gateway.config.external_services import OWN
+from gateway.core.client_info import address_of
+from gateway.http import credentials
+from gateway.state import ServicesDep
+from handlers.errors import AuthenticationFailed
+
+# `auto_error` off: a refusal is ours to word, and the same for a missing and a wrong token.
+password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
+
+
+async def http_authentication(
+    connection: HTTPConnection, services: ServicesDep, _: Annotated[str | None, Depends(password_flow)]
+) -> AuthResult:
+    """Check the credential of an HTTP request, which is an `Authorization` header and nothing else."""
+    return await authorize(services.authorizers, OWN, _bearer(connection))
+
+
+async def user_authentication(
+    services: ServicesDep, auth: Annotated[AuthResult, Depends(http_authentication)]
+) -> AuthResult:
+    """Check the credential of a user, whose requests cost what messages do."""
+    services.connections.charge_request(auth.user_id)
+    return auth
+
+
+async def buyer_authentication(
+    connection: HTTPConnection,
+    services: ServicesDep,
+    _: Annotated[str | None, Depends(password_flow)],
+    service: Annotated[str, Query()] = OWN,
+) -> AuthResult:
+    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named.
+
+    It counts as a connection does: an outside service may have to be asked.
+    """
+    services.connections.count_attempt(address_of(connection))
+    auth = await authorize(services.authorizers, service, _bearer(connection))
+    services.connections.charge_request(auth.user_id)
+    return auth
+
+
+def _bearer(connection: HTTPConnection) -> str:
+    token = credentials.bearer(connection)
+    if token is None:
+        raise AuthenticationFailed("no credential; send the header Authorization: Bearer with a token of POST /token")
+    return token
+
+
+CurrentUser = Annotated[AuthResult, Depends(user_authentication)]
+Service = Annotated[AuthResult, Depends(http_authentication)]
+Buyer = Annotated[AuthResult, Depends(buyer_authentication)]

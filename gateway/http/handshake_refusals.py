@@ -1,0 +1,58 @@
+"""How a refused WebSocket ends: the error and the close that its client learns of."""
+
+import logging
+from contextlib import suppress
+from http import HTTPStatus
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from gateway.core.client_info import address_of
+from gateway.http.credentials import subprotocol_of_refusal
+from gateway.http.errors import error_response
+from gateway.http.origins import ForbiddenOrigin
+from gateway.state import services_of
+from gateway.transport import frames
+from handlers.errors import MessageError, NotFound, RateLimited, TokenExpired, TokenRevoked
+from schemas.codes import Close
+
+logger = logging.getLogger(__name__)
+
+
+def close_of(error: MessageError) -> Close:
+    """Find the close that goes with the error of a handshake."""
+    if isinstance(error, TokenExpired):
+        return Close.REFUSED_EXPIRED
+    if isinstance(error, TokenRevoked):
+        return Close.REFUSED_REVOKED
+    if isinstance(error, ForbiddenOrigin):
+        return Close.FORBIDDEN_ORIGIN
+    if isinstance(error, NotFound):
+        return Close.NOT_FOUND
+    if error.retryable:
+        return Close.OVERLOADED
+    return Close.AUTHENTICATION_FAILED if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR else Close.INTERNAL_ERROR
+
+
+async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
+    """Refuse a WebSocket so that its client learns why.
+
+    A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
+    """
+    close = close_of(error)
+    logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
+    with suppress(WebSocketDisconnect):  # the client may be gone
+        await _refuse_handshake(ws, error, close)
+
+
+async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
+    if isinstance(error, RateLimited):
+        await services_of(ws).connections.hold_back(address_of(ws))
+    is_connecting = ws.application_state is WebSocketState.CONNECTING
+    if is_connecting and services_of(ws).settings.handshake_rejection == "http":
+        await ws.send_denial_response(error_response(error))
+        return
+    if is_connecting:
+        await ws.accept(subprotocol_of_refusal(ws))
+    await ws.send_text(frames.error(None, error.body()).text)
+    await ws.send_text(frames.bye(close).text)
+    await ws.close(close.code, close.reason)
