@@ -20,8 +20,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.chat.account import Account, gateway_at
+from gateway.cli.chat.client import Lost
 from gateway.cli.chat.conversation import Conversation
-from gateway.cli.chat.link import Lost
 from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Screen
 from gateway.core.start_error import StartError

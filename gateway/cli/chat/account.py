@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from gateway.cli.chat.link import Lost
+from gateway.cli.chat.client import Lost
 from gateway.cli.chat.wording import clean, explain
 from gateway.core.start_error import StartError
 from schemas.codes import Reconnect

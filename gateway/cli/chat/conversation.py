@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.cli.chat.account import Account
-from gateway.cli.chat.link import Frame, Link, Lost, Refused, open_link
+from gateway.cli.chat.client import Frame, Link, Lost, Refused, open_link
 from gateway.cli.chat.screen import Line, Screen
 from gateway.cli.chat.wording import clean, line_of
 from gateway.core.start_error import StartError
