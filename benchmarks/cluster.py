@@ -37,8 +37,8 @@ from benchmarks.rig import (
 )
 from gateway.store.engine import Database
 from gateway.store.tables import messages, rooms
-from tests.postgres import Postgres, fresh_database, running_postgres
-from tests.valkey import Valkey, running_valkey
+from tests.support.postgres import Postgres, fresh_database, running_postgres
+from tests.support.valkey import Valkey, running_valkey
 
 ROOMS_EACH = 3
 RETRY_SECONDS = 0.3

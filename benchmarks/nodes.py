@@ -22,8 +22,8 @@ from benchmarks.dialects import ROOM, ROOM_NAME, Authenticated, enter_all
 from benchmarks.report import JsonFile, write_figures
 from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
 from benchmarks.talk import TEXT, Listening, Talk, room_message
-from tests.postgres import fresh_database, running_postgres
-from tests.valkey import running_valkey
+from tests.support.postgres import fresh_database, running_postgres
+from tests.support.valkey import running_valkey
 
 TALKERS = 10
 SETTLING_SECONDS = 1.0

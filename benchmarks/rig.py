@@ -349,7 +349,7 @@ def store_url(kind: StoreKind, folder: Path) -> Iterator[str]:
         yield f"sqlite:///{folder / 'gateway.db'}"
         return
     # Imported here, so that SQLite works without PostgreSQL's packages.
-    from tests.postgres import fresh_database, running_postgres
+    from tests.support.postgres import fresh_database, running_postgres
 
     with running_postgres(sync=True) as server, fresh_database(server.url("postgres")) as url:
         yield url

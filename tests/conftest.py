@@ -18,10 +18,10 @@ from gateway.bus import redis as redis_bus
 from gateway.core import faults
 from gateway.core.folding import FoldedLog
 from gateway.store.engine import Database
-from tests.client import App
-from tests.postgres import any_postgres, fresh_database
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.valkey import Valkey, running_valkey
+from tests.support.client import App
+from tests.support.postgres import any_postgres, fresh_database
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.valkey import Valkey, running_valkey
 
 _numbers = itertools.count(1)
 

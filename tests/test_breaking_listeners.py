@@ -14,13 +14,13 @@ from gateway.core import faults
 from gateway.store import messages, rooms
 from gateway.transport.frames import Frame as OutFrame
 from gateway.transport.outbox import Outbox
-from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
 from tests.handlers.test_system import add_admin
-from tests.metrics import metrics_of
-from tests.server import Gateway
-from tests.waiting import until
-from tests.wire import frame, handshake, opened
+from tests.support.client import App, ChatClient, Frame
+from tests.support.metrics import metrics_of
+from tests.support.server import Gateway
+from tests.support.waiting import until
+from tests.support.wire import frame, handshake, opened
 
 SECONDS = float(os.environ.get("BREAK_SECONDS", "5"))
 """For how long listeners break; `BREAK_SECONDS=60` for a thorough run."""

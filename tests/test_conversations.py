@@ -1,6 +1,6 @@
 """Whole stories: what two people with two phones live through."""
 
-from tests.client import App
+from tests.support.client import App
 
 
 async def test_two_users_talk_in_a_room(app: App, alice: str, bob: str, room: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from gateway.store.tables import users
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 OTHER_PASSWORD = "another battery staple"
 WRONG_PASSWORD = "a wrong password of mine"

@@ -10,11 +10,11 @@ import asyncpg  # type: ignore[import-untyped] # it brings no types
 import pytest
 
 from gateway.store import postgresql, write_health
-from tests.client import App
-from tests.metrics import metrics_of
-from tests.postgres import Postgres, fresh_database, query, running_postgres
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.metrics import metrics_of
+from tests.support.postgres import Postgres, fresh_database, query, running_postgres
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.waiting import until
 
 READ_ONLY = "SET default_transaction_read_only = on"
 WRITABLE = "RESET default_transaction_read_only"

@@ -10,11 +10,11 @@ import pytest
 
 from gateway.store import engine
 from gateway.store.engine import Database, StoreUnavailable
-from tests.client import App
-from tests.pgbouncer import PgBouncer, running_pgbouncer
-from tests.postgres import Postgres, fresh_database, running_postgres
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.pgbouncer import PgBouncer, running_pgbouncer
+from tests.support.postgres import Postgres, fresh_database, running_postgres
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.waiting import until
 
 PEOPLE = ["alice", "bob", "carol", "dave"]
 

@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
-from tests.child import free_port
-from tests.client import PASSWORD, WAIT_SECONDS, ChatClient
-from tests.lacking import program
-from tests.proxy import Proxy as Relay
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.waiting import until
+from tests.support.child import free_port
+from tests.support.client import PASSWORD, WAIT_SECONDS, ChatClient
+from tests.support.lacking import program
+from tests.support.proxy import Proxy as Relay
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.waiting import until
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 START_SECONDS = 20

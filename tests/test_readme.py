@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from handlers.factory import HANDLERS
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
 from tests.gateway.core.test_costs import LIMITS
-from tests.server import Gateway
-from tests.waiting import until
-from tests.wire import TEXT, Wire, frame, handshake
+from tests.support.client import App, ChatClient
+from tests.support.server import Gateway
+from tests.support.waiting import until
+from tests.support.wire import TEXT, Wire, frame, handshake
 
 LINK_BYTES = 1_000_000
 """A second: 8 Mbit."""

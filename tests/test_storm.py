@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
+from tests.support.client import App, ChatClient, Frame
 
 LISTENERS = 50
 SENDERS = 4

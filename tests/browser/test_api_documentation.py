@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import WAIT_MS
-from tests.client import PASSWORD, App
+from tests.support.client import PASSWORD, App
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import Browser
 
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # one browser for all, and it belongs to one loop
 

@@ -11,8 +11,8 @@ from handlers.factory import HANDLERS
 from schemas.base import Wire
 from schemas.names import RoomName
 from tests.browser.conftest import OpenTab
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # one browser for all, and it belongs to one loop
 

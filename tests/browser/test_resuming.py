@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenTab
-from tests.client import App
+from tests.support.client import App
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # one browser for all, and it belongs to one loop
 

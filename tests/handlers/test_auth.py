@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.store import users
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 MINUTE = 60
 

@@ -14,9 +14,9 @@ from handlers.base import MsgHandler
 from handlers.errors import AppError, MessageError, NotFound
 from handlers.factory import HANDLERS
 from schemas.base import Empty, Event, FieldError, Wire
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import settings_for_tests
+from tests.support.client import App, ChatClient
+from tests.support.server import settings_for_tests
 
 
 class Anything(BaseModel):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from handlers.factory import HANDLERS
-from tests.client import App
+from tests.support.client import App
 
 WRONG_ENVELOPES: dict[str, tuple[dict[str, Any], str]] = {
     "no type": ({"id": 1}, "type"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from handlers.factory import HANDLERS
-from tests.client import App, ChatClient
+from tests.support.client import App, ChatClient
 
 WITHOUT_A_ROOM = {
     *("ping", "echo", "bye", "announce", "auth", "auth.refresh"),

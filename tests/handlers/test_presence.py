@@ -9,9 +9,9 @@ import pytest
 from gateway.bus.base import BusEvent
 from gateway.core import faults
 from gateway.rooms.presence import Presence
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.waiting import until
 
 
 async def test_users_are_online_while_they_are_connected(app: App, alice: str, bob: str) -> None:

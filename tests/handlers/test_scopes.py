@@ -3,9 +3,9 @@
 from contextlib import AsyncExitStack
 
 from handlers.factory import HANDLERS
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
 from tests.handlers.test_system import add_admin
+from tests.support.client import PASSWORD, App
 
 NEEDED = {name: handler.scope for name, handler in HANDLERS.items()}
 SCOPES = {"chat:read", "chat:write", "rooms:manage", "admin"}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.store import users
-from tests.client import PASSWORD, App, Frame
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.support.client import PASSWORD, App, Frame
+from tests.support.server import Gateway
 
 ANYTHING: dict[str, Any] = {
     "an object": {"a": {"b": [1, 2.5, None, True]}},

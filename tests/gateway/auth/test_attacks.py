@@ -17,9 +17,9 @@ from websockets.asyncio.client import connect
 from websockets.sync.client import connect as connect_in_step
 
 from gateway.config.settings import Settings
-from tests.client import ChatClient
 from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, claims_of, signer_of
-from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.support.client import ChatClient
+from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 MUTATIONS = int(os.environ.get("TOKEN_MUTATIONS", "100"))
 """How many mutated tokens each gateway is sent; `TOKEN_MUTATIONS=20000` for a thorough night."""

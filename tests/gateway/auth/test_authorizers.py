@@ -1,6 +1,6 @@
 """Who checks a credential."""
 
-from tests.client import App
+from tests.support.client import App
 
 
 async def test_the_gateways_own_service_can_be_named(app: App, alice: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.auth.common_passwords import common_problem
-from tests.client import App
+from tests.support.client import App
 
 
 @pytest.mark.parametrize("password", ["password", "PassWord", "12345678", "qwertyuiop", "iloveyou", "trustno1"])

@@ -11,7 +11,7 @@ from passlib.hash import bcrypt
 
 from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords
 from gateway.store import users
-from tests.client import PASSWORD, App
+from tests.support.client import PASSWORD, App
 
 RIGHT = {
     "8 bytes": "8 bytes!",

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from gateway.core.client_info import Caller
 from handlers.errors import AuthenticationFailed
-from tests.client import PASSWORD, App, Frame
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App, Frame
 
 
 def claims(token: str) -> Frame:

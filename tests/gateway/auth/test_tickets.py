@@ -14,9 +14,9 @@ from gateway.auth.authorizers import AuthResult
 from gateway.store import users
 from gateway.store.tables import tickets
 from handlers.errors import AuthenticationFailed
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.support.client import App
+from tests.support.server import Gateway
 
 
 async def buy(app: App, token: str) -> httpx2.Response:

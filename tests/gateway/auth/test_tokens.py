@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from gateway.auth.tokens import Claims, Tokens
 from gateway.store.tables import users as users_table
 from handlers.errors import AuthenticationFailed
-from tests.client import App
 from tests.gateway.auth.forging import ALGORITHMS, attacks, claims_of, good_claims, signer_of
-from tests.server import AdjustableClock, Gateway
+from tests.support.client import App
+from tests.support.server import AdjustableClock, Gateway
 
 
 @pytest.fixture(params=ALGORITHMS)

@@ -16,12 +16,12 @@ from gateway.bus.redis_client import connect
 from gateway.core import faults
 from gateway.core.start_error import StartError
 from gateway.transport.frames import text_frame
-from tests.certificate import certificate
-from tests.child import free_port
-from tests.proxy import Proxy
-from tests.server import settings_for_tests
-from tests.valkey import Valkey, running_cluster, running_sentinel, running_valkey
-from tests.waiting import until
+from tests.support.certificate import certificate
+from tests.support.child import free_port
+from tests.support.proxy import Proxy
+from tests.support.server import settings_for_tests
+from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
+from tests.support.waiting import until
 
 WAIT_SECONDS = 5
 

@@ -11,9 +11,9 @@ import pytest
 from gateway.bus import redis_client as cluster_client
 from gateway.bus.redis_client import check, close, connect
 from gateway.core.start_error import StartError
-from tests.child import free_port
-from tests.server import settings_for_tests
-from tests.valkey import Valkey, running_cluster, running_sentinel, running_valkey
+from tests.support.child import free_port
+from tests.support.server import settings_for_tests
+from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 
 
 @pytest.fixture(scope="module")

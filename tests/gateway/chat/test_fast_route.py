@@ -8,9 +8,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from gateway.app import create_app
 from gateway.chat.authentication import websocket_authentication
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.support.client import App
+from tests.support.server import Gateway
 
 MOST_COROUTINES = 8
 """Of uvicorn, of the short way, and of our own around the wait for a message. FastAPI and Starlette alone have 20."""

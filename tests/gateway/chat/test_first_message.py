@@ -11,10 +11,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.chat.websocket import MAX_FIRST_EMPTY
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.waiting import until
+from tests.support.client import App, ChatClient
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.waiting import until
 
 TOLD_OR_CUT = {4429, 1006}
 """How a connection ends that pings too often: a client that goes on when it is told is cut off."""

@@ -8,8 +8,8 @@ import pytest
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 
 async def test_the_first_frame_is_a_welcome_that_says_all_a_client_needs(app: App, alice: str) -> None:

@@ -7,11 +7,11 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.metrics import metrics_of
-from tests.waiting import until
-from tests.wire import frame, wire
+from tests.support.client import App, ChatClient
+from tests.support.metrics import metrics_of
+from tests.support.waiting import until
+from tests.support.wire import frame, wire
 
 BAD_FRAMES = {
     "not JSON": "hello",

@@ -21,11 +21,11 @@ from gateway.cli.chat.screen import Line
 from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
 from gateway.core.start_error import StartError
-from tests.client import App
 from tests.conftest import OwnGateway
 from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 Frame = dict[str, Any]
 Result = TypeVar("Result")

@@ -7,9 +7,9 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.client import PASSWORD, App
 from tests.gateway.cli.command import Result, Served
 from tests.gateway.cli.conftest import RunHere
+from tests.support.client import PASSWORD, App
 
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 HEADER = "username,password_hash,full_name,email,scopes,disabled\n"

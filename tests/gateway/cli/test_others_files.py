@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.cli.command import WAIT_SECONDS, Result, environment
-from tests.postgres import AS_ROOT
+from tests.support.postgres import AS_ROOT
 
 NOBODY = pwd.getpwnam("nobody")
 

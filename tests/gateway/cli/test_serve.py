@@ -19,12 +19,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS
-from tests.child import free_port
-from tests.client import App, ChatClient
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.child import free_port
+from tests.support.client import App, ChatClient
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 

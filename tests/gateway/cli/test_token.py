@@ -5,9 +5,9 @@ import base64
 import json
 from pathlib import Path
 
-from tests.client import App
 from tests.gateway.cli.command import Served, run
 from tests.gateway.cli.conftest import RunHere
+from tests.support.client import App
 
 
 async def test_it_prints_a_token_that_opens_the_socket(served: Served, app: App, alice: str) -> None:

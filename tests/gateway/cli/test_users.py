@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import App
 from tests.gateway.cli.command import PASSWORD, Result, Served, Terminal, run
 from tests.gateway.cli.conftest import RunHere
+from tests.support.client import App
 
 OTHER_PASSWORD = "another battery staple"
 

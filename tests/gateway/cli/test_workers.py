@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import pytest
 
-from tests.client import App, ChatClient
 from tests.gateway.cli.command import WAIT_SECONDS, Served, serving
 from tests.gateway.cli.conftest import RunHere
-from tests.lacking import lacking
-from tests.server import Gateway
-from tests.valkey import running_valkey
+from tests.support.client import App, ChatClient
+from tests.support.lacking import lacking
+from tests.support.server import Gateway
+from tests.support.valkey import running_valkey
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
 from gateway.cluster.shared_state import Ledger
 from gateway.core.clock import SystemClock
-from tests.nodes import running_nodes
-from tests.server import Gateway, settings_for_tests
-from tests.valkey import Valkey, running_valkey
-from tests.waiting import until
+from tests.support.nodes import running_nodes
+from tests.support.server import Gateway, settings_for_tests
+from tests.support.valkey import Valkey, running_valkey
+from tests.support.waiting import until
 
 LEASE_SECONDS = 1.0
 

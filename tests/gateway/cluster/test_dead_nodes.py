@@ -7,7 +7,7 @@ from gateway.cluster.dead_nodes import BATCH, Burial
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from tests.gateway.cluster.conftest import RunNode
-from tests.waiting import until
+from tests.support.waiting import until
 
 USERS = 10 * BATCH
 """So many that some are not written anew when the first are looked at."""

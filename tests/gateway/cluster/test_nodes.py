@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 
 from gateway.bus.redis_commands import Command
-from tests.client import App, ChatClient, Frame
 from tests.gateway.cli.command import Served, serving
 from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes
-from tests.nodes import SECRET
-from tests.server import Gateway
-from tests.valkey import Valkey
-from tests.waiting import until
+from tests.support.client import App, ChatClient, Frame
+from tests.support.nodes import SECRET
+from tests.support.server import Gateway
+from tests.support.valkey import Valkey
+from tests.support.waiting import until
 
 SOON = 6 * LEASE_SECONDS
 """Within which others notice that a node is gone; it takes two leases, and a busy machine takes its time."""

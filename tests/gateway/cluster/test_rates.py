@@ -10,11 +10,11 @@ from gateway.bus import redis_client
 from gateway.bus.redis_commands import Link
 from gateway.cluster.rates import SharedRates
 from gateway.core.rate_limits import TokenBuckets
-from tests.client import App
 from tests.gateway.cluster.conftest import RunNodes
 from tests.gateway.connections.test_registry import pings
-from tests.server import settings_for_tests
-from tests.valkey import Valkey
+from tests.support.client import App
+from tests.support.server import settings_for_tests
+from tests.support.valkey import Valkey
 
 
 @pytest.fixture

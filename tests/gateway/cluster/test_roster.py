@@ -9,12 +9,12 @@ import pytest
 from gateway.bus.redis_commands import Command
 from gateway.cluster.shared_state import Change, Ledger
 from gateway.core import faults
-from tests.client import App, ChatClient
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.handlers.test_system import add_admin
-from tests.metrics import metrics_of
-from tests.valkey import Valkey, running_cluster
-from tests.waiting import until
+from tests.support.client import App, ChatClient
+from tests.support.metrics import metrics_of
+from tests.support.valkey import Valkey, running_cluster
+from tests.support.waiting import until
 
 
 async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_that_all_are_left(

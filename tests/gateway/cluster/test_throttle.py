@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from tests.client import PASSWORD, App
 from tests.gateway.auth.test_throttle import guess
 from tests.gateway.cluster.conftest import RunNode, RunNodes
-from tests.server import Gateway
-from tests.valkey import Valkey, running_cluster
+from tests.support.client import PASSWORD, App
+from tests.support.server import Gateway
+from tests.support.valkey import Valkey, running_cluster
 
 LIMITS = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff_seconds": 900}
 

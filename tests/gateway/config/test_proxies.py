@@ -10,8 +10,8 @@ import uvicorn
 from gateway.config.proxies import MAX_WARNINGS, TrustedProxies
 from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 WRONG = {
     "nginx": "a name is not looked up",

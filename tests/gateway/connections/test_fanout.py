@@ -8,7 +8,7 @@ from gateway.bus.base import BusEvent
 from gateway.connections.fanout import CHUNK, Audience
 from gateway.core import faults
 from gateway.transport.frames import Frame, text_frame
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class Ear:

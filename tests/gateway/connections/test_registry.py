@@ -16,9 +16,9 @@ from gateway.core import faults
 from gateway.core.clock import SystemClock
 from gateway.transport.frames import Frame, text_frame
 from schemas.codes import Close
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import settings_for_tests
+from tests.support.client import App, ChatClient
+from tests.support.server import settings_for_tests
 
 
 async def pings(client: ChatClient, count: int) -> int:

@@ -18,10 +18,10 @@ from gateway.transport.frames import text_frame
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 BY_A_LOOK = 3
 """Seconds. It takes half a second at most, on a machine that has nothing else to do."""

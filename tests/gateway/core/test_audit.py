@@ -13,9 +13,9 @@ from gateway.core.audit import LINES_A_MINUTE, Audit
 from gateway.core.client_info import Caller
 from gateway.core.clock import SystemClock
 from gateway.core.start_error import StartError
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.support.client import PASSWORD, App
+from tests.support.server import Gateway
 
 CALLER = Caller("10.0.0.1", "Phone/1.0")
 

@@ -14,9 +14,9 @@ from gateway.core import costs
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Empty, Wire
-from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
-from tests.server import Gateway
+from tests.support.client import App, ChatClient, Frame
+from tests.support.server import Gateway
 
 LIMITS = {
     name: Settings.model_fields[name].default

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import running_gateway, settings_for_tests
+from tests.support.server import running_gateway, settings_for_tests
 
 WARNING = "another gateway serves from"
 

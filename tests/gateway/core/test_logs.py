@@ -20,8 +20,8 @@ from gateway.core.logs import (
     client_address,
     redact,
 )
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIjoiMSJ9.c2lnbmF0dXJlLW9mLTMyLWJ5dGVz"
 

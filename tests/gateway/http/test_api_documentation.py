@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.client import App
+from tests.support.client import App
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

@@ -3,8 +3,8 @@
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 
 async def test_a_refused_handshake_can_be_a_plain_401_with_the_error_as_its_body(

@@ -8,8 +8,8 @@ import pytest
 from fastapi import APIRouter, Request
 
 from gateway.app import MAX_BODY_BYTES
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 FORM = "expected a form (application/x-www-form-urlencoded), got "
 JSON = "expected JSON (application/json), got "

@@ -13,9 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from gateway.store import users
-from tests.client import PASSWORD, App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import Gateway, running_gateway, settings_for_tests
+from tests.support.client import PASSWORD, App, ChatClient
+from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 PAGE = "https://app.example.com"
 CARRIERS = ("header", "subprotocol", "ticket", "query", "cookie", "first message")

@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.chat.authentication import websocket_authentication
 from handlers.errors import AppError
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.waiting import until
 
 
 async def test_a_path_with_nothing_at_it_is_not_found(app: App) -> None:

@@ -9,8 +9,8 @@ from gateway.http.examples import example_of, examples
 from handlers.base import MsgHandler
 from handlers.factory import HANDLERS
 from schemas.base import Wire
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 
 @pytest.mark.parametrize("example", examples(HANDLERS), ids=lambda example: example.type)

@@ -5,9 +5,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.lacking import program
+from tests.support.client import App
+from tests.support.lacking import program
 
 PASSWORD = "Müller-Straße-17 + 5 €?&="
 LATIN = "Müller-Straße-17"

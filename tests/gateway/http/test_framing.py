@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import PASSWORD, App
-from tests.lacking import program
-from tests.wire import handshake, opened, rest
+from tests.support.client import PASSWORD, App
+from tests.support.lacking import program
+from tests.support.wire import handshake, opened, rest
 
 JAVA = """
 import java.net.URI;

@@ -1,6 +1,6 @@
 """`/healthz` and `/readyz`; what they say while something is down is in `tests/test_two_nodes.py`."""
 
-from tests.client import App
+from tests.support.client import App
 
 
 async def test_a_gateway_that_runs_is_healthy_and_ready(app: App) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from gateway.store.tables import users
-from tests.client import App
+from tests.support.client import App
 
 
 @pytest.fixture

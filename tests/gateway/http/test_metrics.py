@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.metrics import metrics_of
+from tests.support.client import App
+from tests.support.metrics import metrics_of
 
 TOKEN = "0123456789abcdef-ghij"
 PRODUCTION = {"environment": "production", "secret_key": "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE", "password_rounds": 10}

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from gateway.core.logs import JsonFormatter, TextFormatter
-from tests.client import App
+from tests.support.client import App
 
 
 async def test_every_answer_has_an_id_and_the_time_it_took(app: App) -> None:

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 SECONDS = 120
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")

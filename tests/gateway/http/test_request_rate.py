@@ -6,8 +6,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from gateway.core import costs
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
+from tests.support.client import App, ChatClient
 
 RATE = 5
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.client import App
+from tests.support.client import App
 
 
 @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])

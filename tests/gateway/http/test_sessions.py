@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 NEW_PASSWORD = "another battery staple"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 
 async def test_a_log_in_answers_as_rfc_6749_says(app: App, alice: str) -> None:

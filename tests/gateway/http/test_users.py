@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
+from tests.support.client import PASSWORD, App
 
 
 async def test_a_user_registers_and_sees_itself(app: App, alice: str) -> None:

@@ -7,8 +7,8 @@ import pytest
 from jose import jws
 
 from gateway.auth.keys.key_files import make_file, retire_file
-from tests.client import App
 from tests.conftest import OwnGateway
+from tests.support.client import App
 
 
 async def test_of_a_secret_nothing_is_published(app: App) -> None:

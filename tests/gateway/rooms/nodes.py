@@ -23,7 +23,7 @@ from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
-from tests.server import AdjustableClock, settings_for_tests
+from tests.support.server import AdjustableClock, settings_for_tests
 
 
 class Air:

@@ -8,7 +8,7 @@ import pytest
 from gateway.bus.base import BusEvent
 from handlers.errors import NotAMember
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

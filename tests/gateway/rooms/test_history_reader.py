@@ -12,7 +12,7 @@ from gateway.rooms.reconciler import Sweep
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.rooms import RoomPosition
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

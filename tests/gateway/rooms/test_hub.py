@@ -10,8 +10,8 @@ from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.history_reader import Gaps
 from gateway.rooms.room import HeardRoom
-from tests.client import App, ChatClient, Frame
 from tests.conftest import OwnGateway
+from tests.support.client import App, ChatClient, Frame
 
 
 class BadBus:

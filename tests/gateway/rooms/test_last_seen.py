@@ -10,7 +10,7 @@ from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.prepared import Plan
-from tests.server import AdjustableClock
+from tests.support.server import AdjustableClock
 
 CROWD = 2 * MAX_BATCH + 10
 

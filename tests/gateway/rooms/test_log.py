@@ -26,10 +26,10 @@ from gateway.store.prepared import Plan
 from gateway.store.writes import Change, Delete, Edit, Send, Written
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
 from schemas.messages.chat import Message
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import AdjustableClock
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.server import AdjustableClock
+from tests.support.waiting import until
 
 ROOM = "lobby"
 USERS = ("alice", "bob")

@@ -9,7 +9,7 @@ import pytest
 from gateway.rooms import hub
 from handlers.errors import NotAMember, NotFound
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
-from tests.waiting import until
+from tests.support.waiting import until
 
 ROOMS = ("red", "blue")
 PEOPLE = ("ann", "ben", "cat", "dan")

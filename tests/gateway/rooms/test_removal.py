@@ -9,10 +9,10 @@ from sqlalchemy import text
 from gateway.rooms import removal
 from gateway.store import pruning
 from gateway.store.engine import Database
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 MANY = 6000
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.client import App, ChatClient, Frame
+from tests.support.client import App, ChatClient, Frame
 
 
 @pytest.fixture

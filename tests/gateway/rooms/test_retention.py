@@ -6,10 +6,10 @@ import pytest
 
 from gateway.core import faults
 from gateway.rooms.retention import Retention
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App, ChatClient
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 DAY = 24 * 3600
 

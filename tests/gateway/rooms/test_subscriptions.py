@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from gateway.core.start_error import StartError
 from gateway.store import engine
 from gateway.store.engine import Database, StoreUnavailable
-from tests.certificate import certificate
-from tests.postgres import Postgres, running_postgres
-from tests.proxy import Proxy
+from tests.support.certificate import certificate
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import messages
 from gateway.store.writes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas
 from handlers.errors import QuotaExceeded
-from tests.server import settings_for_tests
+from tests.support.server import settings_for_tests
 
 SAYINGS = [
     ("hi", None),

@@ -15,7 +15,7 @@ from gateway.store import revisions, users
 from gateway.store.engine import Database
 from gateway.store.tables import VERSION_TABLE
 from gateway.store.versions import FORMER_TABLE, NEWEST
-from tests.postgres import fresh_database, query
+from tests.support.postgres import fresh_database, query
 
 OTHERS = """
     CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);

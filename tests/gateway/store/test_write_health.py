@@ -7,7 +7,7 @@ import pytest
 
 from gateway.store import write_health
 from gateway.store.write_health import WriteHealth
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class Store:

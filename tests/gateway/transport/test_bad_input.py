@@ -18,11 +18,11 @@ import pytest
 from gateway.transport.outbox import Outbox
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from gateway.transport.uvicorn.websocket import GatewayProtocol
-from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.waiting import until
-from tests.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
+from tests.support.client import WAIT_SECONDS, App
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.waiting import until
+from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 
 MOMENT = 2.0
 """How long somebody else may wait for an answer during the worst of it, on a machine that does other things, too."""

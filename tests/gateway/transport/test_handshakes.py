@@ -6,8 +6,8 @@ import gc
 import pytest
 
 from gateway.transport.uvicorn.http import GuardedHttpProtocol
-from tests.client import WAIT_SECONDS, App
-from tests.wire import opened, rest
+from tests.support.client import WAIT_SECONDS, App
+from tests.support.wire import opened, rest
 
 SECRET = "not-even-a-jwt-but-a-secret"
 HANDSHAKE = (

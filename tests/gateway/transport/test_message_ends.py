@@ -25,7 +25,7 @@ from gateway.cli.serve import listen
 from gateway.http.framing import Framing
 from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn.websocket import GatewayProtocol
-from tests.client import WAIT_SECONDS
+from tests.support.client import WAIT_SECONDS
 
 QUIET_SECONDS = 0.3
 

@@ -18,10 +18,10 @@ from gateway.core.folding import LINES_A_MINUTE
 from gateway.core.logs import FoldingHandler, TextFormatter, configure_logs
 from gateway.transport.uvicorn.http import GuardedHttpProtocol
 from gateway.transport.uvicorn.lost_transport import LOST
-from tests.client import PASSWORD, App
 from tests.conftest import OwnGateway
-from tests.waiting import until
-from tests.wire import BINARY, CLOSE, PING, frame, handshake, opened, rest
+from tests.support.client import PASSWORD, App
+from tests.support.waiting import until
+from tests.support.wire import BINARY, CLOSE, PING, frame, handshake, opened, rest
 
 TIMES = 6
 """How often each of them vanishes in each way."""

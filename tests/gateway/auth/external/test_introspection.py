@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.issuer import FakeService, basic, running_service
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App
+from tests.support.issuer import FakeService, basic, running_service
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 TOKEN = "opaque.Token~of+20/characters=="
 SECRET = "s3cret & the rest"

@@ -10,10 +10,10 @@ from typing import Any
 from gateway.config.settings import Settings
 from gateway.rooms.retention import Retention
 from gateway.store.storage import MESSAGE_BYTES
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
-from tests.server import Gateway
-from tests.waiting import until
+from tests.support.client import App, ChatClient
+from tests.support.server import Gateway
+from tests.support.waiting import until
 
 AT_ONCE = 6
 

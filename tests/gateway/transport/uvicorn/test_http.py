@@ -15,11 +15,11 @@ from uvicorn.server import ServerState
 
 from gateway.cli.serve import listen, server_config
 from gateway.transport.uvicorn.http import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
-from tests.client import WAIT_SECONDS, App
 from tests.conftest import OwnGateway
-from tests.server import QuietServer, settings_for_tests
-from tests.waiting import until
-from tests.wire import handshake, opened, rest, wire
+from tests.support.client import WAIT_SECONDS, App
+from tests.support.server import QuietServer, settings_for_tests
+from tests.support.waiting import until
+from tests.support.wire import handshake, opened, rest, wire
 
 SECONDS = 0.4
 

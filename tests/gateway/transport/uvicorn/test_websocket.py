@@ -9,10 +9,10 @@ import pytest
 
 from gateway.cli.serve import server_config
 from gateway.transport.uvicorn.websocket import MAX_QUEUED, GatewayProtocol, supported
-from tests.client import App
 from tests.conftest import OwnGateway
-from tests.server import settings_for_tests
-from tests.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
+from tests.support.client import App
+from tests.support.server import settings_for_tests
+from tests.support.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
 
 @pytest.fixture

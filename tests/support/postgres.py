@@ -21,8 +21,8 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped] # it brings no types
 
-from tests.child import WAIT_SECONDS, Child
-from tests.lacking import lacking, program
+from tests.support.child import WAIT_SECONDS, Child
+from tests.support.lacking import lacking, program
 
 URL_VARIABLE = "TEST_POSTGRES_URL"
 """Names a server that is running, as a user who may create databases."""

