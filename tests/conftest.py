@@ -32,12 +32,12 @@ ROOT = Path(__file__).parent
 ON_BOTH = tuple(
     ROOT / place
     for place in (
-        "gateway/auth/test_revocations.py",
+        "gateway/connections/test_revocations.py",
         "gateway/auth/test_sessions.py",
         "gateway/auth/test_tickets.py",
         "gateway/store",
         "gateway/rooms",
-        "gateway/verbs",
+        "gateway/chat/verbs",
         "handlers/test_chat.py",
         "handlers/test_direct.py",
         "handlers/test_presence.py",
@@ -63,6 +63,13 @@ def fresh_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no faults counted and none logged, as a process does."""
     monkeypatch.setattr(faults, "counts", Counter())
     monkeypatch.setattr(faults, "_log", FoldedLog(faults.logger, logging.ERROR, same=faults.LINES_A_MINUTE))
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey of the test's own."""
+    with running_valkey() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

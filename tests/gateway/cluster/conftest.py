@@ -69,13 +69,6 @@ def shared_valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    """A Valkey of the test's own."""
-    with running_valkey() as running:
-        yield running
-
-
-@pytest.fixture
 def prefix() -> str:
     """A prefix of the test's own."""
     return f"test-{next(_numbers)}"

@@ -157,7 +157,7 @@ def test_a_cookie_cannot_be_named_anything(monkeypatch: pytest.MonkeyPatch, name
         load_settings()
 
 
-EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
+EXAMPLE = (Path(__file__).parents[3] / ".env.example").read_text()
 
 
 def test_the_example_file_lists_every_setting_with_its_default() -> None:
