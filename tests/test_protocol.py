@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from tests.client import App, ChatClient
 from tests.conftest import OwnGateway
+from tests.support.client import App, ChatClient
 
 PROTOCOL = (Path(__file__).parents[1] / "docs/protocol.md").read_text()
 EPOCH = "yj4XTlDc"

@@ -16,7 +16,7 @@ from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
 from gateway.store.tables import VERSION_TABLE, metadata
 from handlers.errors import Conflict
-from tests.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS
 
 
 async def add(database: Database, name: str) -> None:

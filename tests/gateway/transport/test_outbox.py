@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.outbox import Outbox
 from gateway.transport.frames import Frame, joined, text_frame
+from gateway.transport.outbox import Outbox
 from gateway.transport.writers import AsgiWriter, nothing
 
 MAX_FRAMES = 8
