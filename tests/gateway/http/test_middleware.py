@@ -48,7 +48,7 @@ async def test_the_id_that_a_proxy_gave_a_connection_is_in_its_log_lines(app: Ap
     lines = io.StringIO()
     handler = logging.StreamHandler(lines)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    logger = logging.getLogger("gateway.http.errors")
+    logger = logging.getLogger("gateway.http.handshake_refusals")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -61,7 +61,7 @@ async def test_the_id_that_a_proxy_gave_a_connection_is_in_its_log_lines(app: Ap
         logger.removeHandler(handler)
         logger.setLevel(level)
     if form == "text":
-        assert f" {own}/from-the-proxy.3 gateway.http.errors: refused" in lines.getvalue()
+        assert f" {own}/from-the-proxy.3 gateway.http.handshake_refusals: refused" in lines.getvalue()
     else:
         entry = json.loads(lines.getvalue())
         assert (entry["request_id"], entry["client_request_id"]) == (own, "from-the-proxy.3")
