@@ -3,10 +3,10 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
+from gateway import __version__
 from gateway.auth.authorizers import Authorizer, OwnTokens
 from gateway.auth.external.identity_provider_client import make_client
 from gateway.auth.external.introspection import IntrospectedTokens
@@ -109,7 +109,7 @@ def create_app(
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
-        version=version("json-gateway"),
+        version=__version__,
         lifespan=lifespan,
         # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
         redirect_slashes=False,

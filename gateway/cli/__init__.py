@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from gateway import __version__
 from gateway.core.start_error import StartError
 
 COMMANDS = {
@@ -62,7 +62,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"json-gateway {version('json-gateway')}")
+        typer.echo(f"json-gateway {__version__}")
         raise typer.Exit
 
 

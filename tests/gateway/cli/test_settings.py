@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
 
+from gateway import __version__
 from gateway.cli.settings import Sample, read_sample
 from tests.gateway.cli.command import WAIT_SECONDS, run
 from tests.gateway.cli.conftest import RunHere
@@ -30,6 +30,7 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=WAIT_SECONDS)
     [wheel] = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"json_gateway-{__version__}-")
     with ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     samples = tmp_path / "installed/gateway/samples"
@@ -39,4 +40,4 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
 
 
 def test_the_version_is_the_one_that_is_installed(run_here: RunHere, tmp_path: Path) -> None:
-    assert run_here(tmp_path, "--version").out == f"json-gateway {version('json-gateway')}\n"
+    assert run_here(tmp_path, "--version").out == f"json-gateway {__version__}\n"
