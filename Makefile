@@ -3,9 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The versions of constraints.txt, also of what builds the package. The pip of Python 3.11 knows no dependency groups, so
+# a newer one is installed first.
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format clean
+.PHONY: help run test check bench format lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +40,17 @@ format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; needs the oldest Python that is supported
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "constraints.txt is for all versions from 3.11 on; name that one: make lock PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/lock/bin/python -m pip install --quiet --editable '.[postgres,redis,bench]' --group dev
+	{ sed -n '/^#/p' constraints.txt; $(VENV)/lock/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } \
+	  > $(VENV)/lock/constraints.txt
+	mv $(VENV)/lock/constraints.txt constraints.txt
+	rm -rf $(VENV)/lock
+
 clean: ## remove everything that these commands have made, except ./data
 	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -45,14 +60,15 @@ $(BIN)/pip:
 	  || { echo "json-gateway needs Python 3.11 or newer; name one with: make PYTHON=python3.11 …" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable .
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev]'
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) 'pip>=25.1'
+	$(INSTALL) --editable '.[postgres,redis]' --group dev
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-bench: pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install --quiet --editable '.[dev,bench]'
-	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[postgres,redis,bench]'
+	@touch $@
