@@ -1,0 +1,58 @@
+"""What CONTRIBUTING.md and the forge's files say is so."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WAIT_SECONDS = 60
+
+
+def commands() -> list[str]:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()]
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, timeout=WAIT_SECONDS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dry(command: str) -> list[str]:
+    """What to run in place of a command, to learn whether it would work."""
+    program, *arguments = command.split()
+    if program == "make":
+        return ["make", "--dry-run", *arguments]
+    name = program.removeprefix(".venv/bin/")
+    assert name != program, f"expected a target of make or a tool in .venv/bin, got {command}"
+    tool = str(Path(sys.executable).with_name(name))
+    return [tool, *arguments, "--collect-only" if name == "pytest" else "--help"]
+
+
+def test_there_are_commands_to_follow() -> None:
+    assert {"make check", "make test", "make lock"} <= set(commands())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_guide_can_be_run(command: str) -> None:
+    assert run(*dry(command))
+
+
+def test_hooks_before_a_commit_are_the_checks_of_make() -> None:
+    hooks = re.findall(r"^ +entry: (.+)$", (ROOT / ".pre-commit-config.yaml").read_text(), re.M)
+    assert hooks == [line for line in run("make", "--dry-run", "check").splitlines() if line.startswith(".venv/bin/")]
+
+
+def test_ci_runs_its_script_on_each_python_that_is_supported() -> None:
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    named = re.search(r"python: \[(.*)\]", workflow)
+    assert named is not None
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    supported = [found[1] for line in classifiers if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", line))]
+    assert re.findall(r"[\d.]+", named[1]) == supported
+    assert "run: bash .ci/run" in workflow
