@@ -1,4 +1,4 @@
-"""The meaning of messages: one small class for each type. `docs/protocol.md` says what they do."""
+"""The meaning of messages: one small class for each type. `docs/protocol.md` describes each."""
 
 from handlers.base import MsgHandler, Session
 from handlers.errors import MessageError

@@ -1,4 +1,4 @@
-"""Logging a connection in, and keeping it logged in."""
+"""Handlers that log a connection in and keep it logged in."""
 
 from handlers.base import MsgHandler
 from handlers.errors import Conflict
@@ -6,12 +6,12 @@ from schemas.messages.auth import Authenticate, AuthReply, RefreshAuth
 
 
 class AuthHandler(MsgHandler[Authenticate, AuthReply]):
-    """Answers those who log in twice. The first message of a connection without a credential does not come here."""
+    """Refuses a second log-in. A first message `auth` never reaches this handler: the handshake reads it."""
 
     schema = Authenticate
 
     async def handle(self, data: Authenticate) -> AuthReply:
-        """Refuse: the connection stays as it is."""
+        """Raise `Conflict`; the connection stays as it is."""
         raise Conflict("this connection is logged in already; send `auth.refresh` to go on with another token")
 
 
@@ -21,5 +21,5 @@ class RefreshHandler(MsgHandler[RefreshAuth, AuthReply]):
     schema = RefreshAuth
 
     async def handle(self, data: RefreshAuth) -> AuthReply:
-        """Answer with what the new token allows; a refused one leaves everything as it was."""
+        """Return the scopes and the end of the new token. A refused token changes nothing."""
         return await self.session.credential.refresh(data.token)

@@ -1,7 +1,7 @@
-"""What a handler is, and all that it can do.
+"""The base class of handlers, and the `Session` with everything that they can do.
 
-A handler is made for one message, gets its `data` validated, and returns the reply. It reaches the rest of
-the gateway through the verbs of its `Session`, and never sees a socket, a database or another process.
+The gateway makes one handler for each message. The handler gets validated `data` and returns the reply. It reaches the
+rest of the gateway through the verbs of its `Session`, and never sees a socket, a database or another process.
 """
 
 import asyncio
@@ -23,104 +23,104 @@ Out = TypeVar("Out", bound=BaseModel)
 
 
 class RoomVerbs(Protocol):
-    """What a session can do with rooms.
+    """The verbs of a session for rooms.
 
-    Each raises `NotFound` for a room that does not exist, or that is private and not the user's; `NotAMember` where
-    only members may; `Forbidden` where a member's role does not allow it; and `QuotaExceeded` where there are as many
-    of something as there may be.
+    Each raises `NotFound` for a room that does not exist, and for another user's private room. It raises `NotAMember`
+    if only members may do this, and `Forbidden` if the member's role does not allow it. It raises `QuotaExceeded` if
+    one more would exceed a quota.
     """
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
-        """Make the user a member and this connection a listener; make a public room where that is open.
+        """Make the user a member and this connection a listener. Make a missing public room if the settings allow it.
 
-        This is how an invitation is accepted. The reply carries at most `limit` messages; None stands for the 50
-        newest, or for 300 that were missed.
+        A join also accepts an invitation. The reply carries at most `limit` messages. None stands for the 50 newest, or
+        with `since` for up to 300 missed ones.
 
-        A position beyond the end of the log changes nothing: raises `PositionLost`.
+        Raises `PositionLost` for a position beyond the end of the log, and then changes nothing.
         """
 
     async def leave(self, room: str) -> None:
-        """End the user's membership on all connections, or decline an invitation; to have neither is fine.
+        """End the user's membership on all connections, or decline an invitation. Without either, do nothing.
 
-        A room whose last owner leaves belongs to the moderator, or else the member, of longest standing. A
-        private room ends with its last member.
+        After its last owner, a room belongs to the moderator, or else the member, of longest standing. A private room
+        ends with its last member.
         """
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms, the user's own and its invitations."""
+        """Return a page of the public rooms, the user's own and its invitations."""
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
-        """Read a page of a room's members."""
+        """Return a page of a room's members."""
 
     async def invite(self, room: str, user: str) -> None:
-        """Ask another user to join; for owners and moderators."""
+        """Invite another user; for owners and moderators."""
 
     async def kick(self, room: str, user: str) -> None:
         """End another user's membership, or take an invitation back.
 
-        For owners; and for moderators where that is no owner and no moderator.
+        Owners may do this to any member, moderators only to plain members.
         """
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
-        """Give a member another role; for owners. One owner must remain: raises `Conflict`."""
+        """Change a member's role; for owners. Raises `Conflict` if no owner would remain."""
 
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
-        """Change what is given; for owners."""
+        """Change the title, the privacy, or both; for owners. None leaves a value as it is."""
 
     async def delete(self, room: str) -> None:
-        """End a room, with all that was said in it; for owners."""
+        """Delete a room with all of its messages; for owners."""
 
     async def open_direct(self, user: str) -> Room:
-        """Find or make the room that this user and another have for themselves, and invite the other to it."""
+        """Return the private room of this user and another. Make it and invite the other user if needed."""
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
-        """Send an event to everyone who hears the room; for members.
+        """Send an event to all listeners of the room; for members.
 
-        It is not kept: who is away misses it. A droppable one is the first to go when a reader is slow.
+        The gateway does not store it, so a disconnected client misses it. A slow reader loses droppable events first.
         """
 
 
 class MessageVerbs(Protocol):
-    """What a session can do with messages. Those that write return once that is durable."""
+    """The verbs of a session for messages. A verb that writes returns after the change is durable."""
 
     async def send(
         self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
     ) -> SendReply:
-        """Store a message and give it to the room; for a `client_id` used before, give that message."""
+        """Store a message and send it to the room. For a `client_id` used before, return the first message."""
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
-        """Change what a message says; for its author."""
+        """Change the content of a message; for its author."""
 
     async def delete(self, room: str, message_id: str) -> Message:
-        """Take a message back; for its author, moderators and owners."""
+        """Delete a message; for its author, moderators and owners."""
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
-        """Read a page of a room's log, oldest first."""
+        """Return a page of a room's log, oldest first."""
 
     async def mark_read(self, room: str, offset: int) -> None:
-        """Note and tell up to which offset the user has read; going back is ignored."""
+        """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
 
 
 class PresenceVerbs(Protocol):
-    """What a session can know and show of who is there."""
+    """The verbs of a session for presence."""
 
     async def of(self, users: list[str]) -> tuple[UserPresence, ...]:
-        """Tell of each user whether it is there, in the order asked."""
+        """Return the presence of each user, in the given order."""
 
     async def typing(self, room: str) -> None:
-        """Show the room that the user is typing; it ends by itself after 6 seconds."""
+        """Show the room that the user is typing. The display ends by itself after 6 seconds."""
 
 
 class CredentialVerbs(Protocol):
-    """What a session can do with the credential that it was opened with."""
+    """The verbs of a session for its credential."""
 
     async def refresh(self, token: str) -> AuthReply:
-        """Go on with another token of the same user: its scopes and its end are the connection's from now on.
+        """Replace the token by another of the same user. The connection takes over its scopes and its end.
 
-        Raises `AuthenticationFailed` or one of its kind for a bad token, and `Forbidden` for another user's.
+        Raises `AuthenticationFailed` or a subclass for a bad token, and `Forbidden` for another user's.
         """
 
 
@@ -133,46 +133,46 @@ class Session(Protocol):
 
     @property
     def rooms(self) -> RoomVerbs:
-        """Verbs for rooms."""
+        """Return the verbs for rooms."""
 
     @property
     def messages(self) -> MessageVerbs:
-        """Verbs for messages."""
+        """Return the verbs for messages."""
 
     @property
     def presence(self) -> PresenceVerbs:
-        """Verbs for presence."""
+        """Return the verbs for presence."""
 
     @property
     def credential(self) -> CredentialVerbs:
-        """Verbs for the credential."""
+        """Return the verbs for the credential."""
 
     def now(self) -> str:
-        """Give the gateway's time, as the protocol writes it."""
+        """Return the gateway's time in the protocol's form."""
 
     def reply(self, id: int | str, data: BaseModel) -> None:
-        """Answer a message."""
+        """Send the reply to a message."""
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
-        """Answer a message with an error."""
+        """Send an error as the answer to a message."""
 
     def charge(self, cost: float) -> None:
-        """Have this message count as so many more: for a handler that makes the gateway work for milliseconds.
+        """Add to the cost of this message, for a handler that works for milliseconds.
 
-        One token stands for two milliseconds of a core; what the built-in verbs do is charged already.
+        One rate token stands for two milliseconds of a core. The built-in verbs charge their own cost.
         """
 
     def fail(self, id: int | str | None) -> None:
-        """Log the exception that is being handled, and answer with a reference to it."""
+        """Log the current exception, and answer with a reference to it."""
 
     def tell(self, event: Event) -> None:
         """Send an event to this connection alone."""
 
     async def tell_everyone(self, event: Event) -> int:
-        """Send an event to every connection, on all nodes; returns how many that were."""
+        """Send an event to every connection on all nodes, and return their number."""
 
     def hang_up(self, close: Close) -> None:
-        """Say `bye` and close, once the message that is being handled has been answered."""
+        """Send `bye` and close, after the answer to the current message."""
 
 
 class MsgHandler(ABC, Generic[In, Out]):
@@ -180,7 +180,7 @@ class MsgHandler(ABC, Generic[In, Out]):
 
     schema: type[In]
     scope: ClassVar[str | None] = None
-    """The scope that a token needs for this message; None lets every user send it."""
+    """The scope that a token needs for this message. None lets every user send it."""
 
     def __init__(self, session: Session, id: int | str | None, data: object) -> None:
         self.session = session
@@ -189,13 +189,13 @@ class MsgHandler(ABC, Generic[In, Out]):
 
     @abstractmethod
     async def handle(self, data: In) -> Out:
-        """Do what the message asks and return the reply's data, or raise a `MessageError`."""
+        """Do the work of the message and return the reply's data, or raise a `MessageError`."""
 
     async def run(self) -> None:
-        """Answer the message: one reply or one error if it has an id, and errors also if not.
+        """Answer the message: one reply or one error if it has an id, and only errors if not.
 
-        Nothing is raised but what ends the connection. This is the one place that catches what a handler did not
-        expect: a mistake in one message, in its reply or in its error must not end a connection.
+        Raises only what ends the connection. This is the one place that catches unexpected exceptions of a handler. A
+        mistake in one message, in its reply or in its error must not end a connection.
         """
         try:
             try:
@@ -213,7 +213,7 @@ class MsgHandler(ABC, Generic[In, Out]):
         if self.scope is not None and self.scope not in self.session.scopes:
             raise MissingScope(self.scope)
         try:
-            # What `model_validate` does, without its questions about modes: this runs for every message.
+            # As `model_validate` does, without its options, because this runs for every message.
             validated: In = self.schema.__pydantic_validator__.validate_python(self.data)
         except ValidationError as error:
             raise ValidationFailed.of(error, "data") from None
@@ -221,7 +221,7 @@ class MsgHandler(ABC, Generic[In, Out]):
 
 
 class Refusal(MsgHandler[BaseModel, BaseModel]):
-    """Stands in for a handler when a message has none: runs like one, and answers with the error."""
+    """Takes the place of a handler for a wrong message: it runs like one, and answers with the error."""
 
     def __init__(self, session: Session, id: int | str | None, error: BaseException) -> None:
         super().__init__(session, id, None)
@@ -236,17 +236,17 @@ class Refusal(MsgHandler[BaseModel, BaseModel]):
 
 
 def ends_connection(error: BaseException) -> bool:
-    """Return whether an error is none of a handler's making: the connection or the process is being stopped.
+    """Return whether the connection or the process is stopping, so that the error is not the handler's own.
 
-    A handler may raise `CancelledError` too, as when it waits for a task that another has cancelled. A library that it
-    calls may raise `SystemExit`, which asyncio would let end the whole process.
+    A handler may raise `CancelledError` too, for example when it awaits a cancelled task. A library that it calls may
+    raise `SystemExit`, and asyncio would let that end the whole process.
     """
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         return True
     if isinstance(error, KeyboardInterrupt | GeneratorExit):
         return True
-    # A failed `TaskGroup` of Python 3.11 leaves a request behind, which would be taken for one of the next message.
+    # A failed `TaskGroup` of Python 3.11 leaves a cancellation request behind, which must not reach the next message.
     while task is not None and task.cancelling():
         task.uncancel()
     return False

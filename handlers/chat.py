@@ -1,4 +1,4 @@
-"""Sending and reading messages."""
+"""Handlers that send, change and read messages."""
 
 from handlers.base import MsgHandler
 from schemas.base import Empty
@@ -16,50 +16,50 @@ from schemas.messages.chat import (
 
 
 class SendHandler(MsgHandler[SendMessage, SendReply]):
-    """Says something in a room."""
+    """Sends a message to a room."""
 
     schema = SendMessage
     scope = "chat:write"
 
     async def handle(self, data: SendMessage) -> SendReply:
-        """Answer once the message is on disk."""
+        """Return the message after it is on disk."""
         return await self.session.messages.send(
             data.room, text=data.text, body=data.body, reply_to=data.reply_to, client_id=data.client_id
         )
 
 
 class EditHandler(MsgHandler[EditMessage, MessageReply]):
-    """Says something else instead."""
+    """Changes the content of a message."""
 
     schema = EditMessage
     scope = "chat:write"
 
     async def handle(self, data: EditMessage) -> MessageReply:
-        """Answer once the change is on disk."""
+        """Return the message after the change is on disk."""
         return MessageReply(
             message=await self.session.messages.edit(data.room, data.message_id, text=data.text, body=data.body)
         )
 
 
 class DeleteHandler(MsgHandler[DeleteMessage, MessageReply]):
-    """Takes a message back."""
+    """Deletes a message."""
 
     schema = DeleteMessage
     scope = "chat:write"
 
     async def handle(self, data: DeleteMessage) -> MessageReply:
-        """Answer once the change is on disk."""
+        """Return the message after the change is on disk."""
         return MessageReply(message=await self.session.messages.delete(data.room, data.message_id))
 
 
 class ReadHandler(MsgHandler[MarkRead, Empty]):
-    """Tells a room up to where one has read."""
+    """Marks the messages of a room as read, up to an offset."""
 
     schema = MarkRead
     scope = "chat:read"
 
     async def handle(self, data: MarkRead) -> Empty:
-        """Answer once it is noted."""
+        """Return after the mark is stored."""
         await self.session.messages.mark_read(data.room, data.offset)
         return Empty()
 
@@ -71,7 +71,7 @@ class HistoryHandler(MsgHandler[GetHistory, HistoryReply]):
     scope = "chat:read"
 
     async def handle(self, data: GetHistory) -> HistoryReply:
-        """Answer with messages, oldest first."""
+        """Return messages, oldest first."""
         return await self.session.messages.history(data.room, before=data.before, after=data.after, limit=data.limit)
 
 
@@ -82,6 +82,6 @@ class TypingHandler(MsgHandler[StartTyping, Empty]):
     scope = "chat:write"
 
     async def handle(self, data: StartTyping) -> Empty:
-        """Answer at once; the others are told."""
+        """Return at once; the other listeners get an event."""
         await self.session.presence.typing(data.room)
         return Empty()

@@ -1,7 +1,7 @@
-"""What can be wrong with a message.
+"""The errors that answer a message.
 
     MessageError
-        BadFrame                40000  not a JSON object, or one that we will not take
+        BadFrame                40000  not a JSON object, or one that the gateway does not take
         AuthenticationFailed    40001  no credential, or a bad one
             TokenExpired        40101
             TokenRevoked        40102
@@ -9,18 +9,18 @@
         Forbidden               40300  not for this user
             MissingScope               not with this token
         NotAMember              40301
-        QuotaExceeded           40302  as many as there may be; time does not help
+        QuotaExceeded           40302  a quota is used up; time does not help
         NotFound                40400
-        Conflict                40900  exists already, or changed meanwhile
+        Conflict                40900  it exists already, or has changed meanwhile
         PositionLost            41000
         TooLarge                41300
         ValidationFailed        42200  fields are wrong
         RateLimited             42900
-        InternalError           50000  our fault
-        Unavailable             50300  store or bus is down; nothing was accepted
+        InternalError           50000  the gateway's fault
+        Unavailable             50300  the store or the bus is down; nothing was accepted
         AppError         60000–69999  an application's own
 
-All but `InternalError` and `Unavailable` are the client's mistakes. Each carries its data and words itself.
+All but `InternalError` and `Unavailable` are the client's mistakes. Each carries its data and writes its own text.
 """
 
 import difflib
@@ -37,24 +37,24 @@ from schemas.errors import ErrorBody
 
 MAX_DETAILS = 20
 MAX_FIELD = 256
-"""Characters of a detail's path, of which a client may have made up all names."""
+"""Characters of a detail's path. A client may have made up all of its names."""
 MAX_FINDING = 256
-"""Characters of what a detail says: a schema of an application's own may quote what came."""
+"""Characters of a detail's message. An application's own schema may quote the input."""
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def _is_own(status: object) -> bool:
-    """Whether a status is an application's own."""
-    # A range is searched from its start for a number that is of an enumeration: half a millisecond, for each error.
+    """Return whether a status is an application's own."""
+    # `int()`, because a range searches from its start for an enumeration's number: half a millisecond an error.
     return isinstance(status, int) and int(status) in OWN_STATUSES
 
 
 class MessageError(Exception):
-    """A message that is answered with an error; the connection lives on.
+    """An error that answers a message; the connection lives on.
 
-    `status` is one of the table, or an application's own of 60000 to 69999. The class may say how that one is called
-    (`name`), whether the same message may succeed later (`retryable`), and what it is over HTTP (`http_status`).
+    `status` is one of the table, or an application's own of 60000 to 69999. A class with its own status may set its
+    `name`, whether the same message may succeed later (`retryable`), and its status over HTTP (`http_status`).
     """
 
     status: int = Status.INTERNAL_ERROR
@@ -72,23 +72,23 @@ class MessageError(Exception):
 
     @property
     def name(self) -> str:
-        """The name of the status: as in the table, or else the name of the class, in lower case."""
+        """Return the name of the status: that of the table, or else that of the class in lower case."""
         if _is_own(self.status):
             return _WORD_BEGINS.sub("_", type(self).__name__).lower()
         return Status(self.status).name.lower()
 
     @property
     def retryable(self) -> bool:
-        """Whether the same message may succeed later."""
+        """Return whether the same message may succeed later."""
         return not _is_own(self.status) and Status(self.status).retryable
 
     @property
     def http_status(self) -> int:
-        """The status of an HTTP answer that is this error."""
+        """Return the status of this error over HTTP."""
         return int(HTTPStatus.BAD_REQUEST) if _is_own(self.status) else Status(self.status).http
 
     def body(self) -> ErrorBody:
-        """Return the error as it goes to the client; raises `ValueError` for what cannot be sent."""
+        """Return the error in its wire form, or raise `ValueError` if it has none."""
         return ErrorBody(
             status=int(self.status),
             name=self.name,
@@ -102,7 +102,7 @@ class MessageError(Exception):
 class AppError(MessageError):
     """The base of an application's own errors.
 
-    `class SoldOut(AppError): status = 60001` is all that one needs. After `raise SoldOut("no tickets are left")` the
+    `class SoldOut(AppError): status = 60001` is a complete error. After `raise SoldOut("no tickets are left")` the
     client gets 60001, `sold_out`, and the text.
     """
 
@@ -110,31 +110,31 @@ class AppError(MessageError):
 
 
 class BadFrame(MessageError):
-    """A frame that is not a JSON object, or one that no parser should have to take."""
+    """A frame that is no JSON object, or one that no parser should have to read."""
 
     status = Status.BAD_FRAME
 
 
 class AuthenticationFailed(MessageError):
-    """No credential, or one that does not hold. Which of the two reasons is for the log alone."""
+    """No credential, or a bad one. Only the log has the reason."""
 
     status = Status.AUTHENTICATION_FAILED
 
 
 class TokenExpired(AuthenticationFailed):
-    """A credential that held until recently."""
+    """A good credential that has expired."""
 
     status = Status.TOKEN_EXPIRED
 
 
 class TokenRevoked(AuthenticationFailed):
-    """A credential that was taken back, or whose user was."""
+    """A revoked credential, or the credential of a disabled user."""
 
     status = Status.TOKEN_REVOKED
 
 
 class UnknownType(MessageError):
-    """A message whose type has no handler; names the nearest ones that have."""
+    """A message type without a handler. The text names the nearest types that have one."""
 
     status = Status.UNKNOWN_TYPE
 
@@ -142,30 +142,30 @@ class UnknownType(MessageError):
         self.nearest = difflib.get_close_matches(type, known, n=3)
 
     def __str__(self) -> str:
-        # The type itself is the sender's input and is not sent back.
+        # The text does not repeat the type, which is the sender's input.
         if not self.nearest:
             return "no handler for this type"
         return "no handler for this type; did you mean " + " or ".join(f"`{name}`" for name in self.nearest)
 
 
 class Forbidden(MessageError):
-    """Something that this user may not do."""
+    """An action that this user may not do."""
 
     status = Status.FORBIDDEN
 
 
 class MissingScope(Forbidden):
-    """A message that needs a scope which the token lacks."""
+    """A message that needs a scope that the token lacks."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
 
     def __str__(self) -> str:
-        return f"this needs the scope `{self.scope}`, which the token does not have"
+        return f"this message needs the scope `{self.scope}`, and the token does not have it"
 
 
 class NotAMember(MessageError):
-    """A room that exists, used by one who is not in it."""
+    """A room that the user is not a member of."""
 
     status = Status.NOT_A_MEMBER
 
@@ -177,31 +177,31 @@ class NotAMember(MessageError):
 
 
 class QuotaExceeded(MessageError):
-    """One more of what a user or a room may have so many of; the message says of what, and how many."""
+    """One more than a user or a room may have. The text says of what, and how many."""
 
     status = Status.QUOTA_EXCEEDED
 
 
 class NotFound(MessageError):
-    """A room, message or user that does not exist, or that one may not know of."""
+    """A room, message or user that does not exist, or that is hidden from this user."""
 
     status = Status.NOT_FOUND
 
 
 class Conflict(MessageError):
-    """Something that exists already, or that changed meanwhile."""
+    """A name or state that exists already, or that has changed meanwhile."""
 
     status = Status.CONFLICT
 
 
 class PositionLost(MessageError):
-    """A position that the log of a room does not have, so that nothing can be resumed from it."""
+    """A position that the room's log does not have, so that the client cannot resume from it."""
 
     status = Status.POSITION_LOST
 
 
 class TooLarge(MessageError):
-    """A message over the limit. Sizes are bytes of UTF-8."""
+    """A message over the limit. Sizes are in bytes of UTF-8."""
 
     status = Status.TOO_LARGE
 
@@ -210,7 +210,7 @@ class TooLarge(MessageError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"the message has {self.size} bytes and the limit is {self.limit}"
+        return f"expected a message of at most {self.limit} bytes, got {self.size}"
 
 
 class ValidationFailed(MessageError):
@@ -227,7 +227,7 @@ class ValidationFailed(MessageError):
 
     @classmethod
     def of(cls, error: ValidationError, *prefix: str) -> "ValidationFailed":
-        """Word pydantic's findings; `prefix` is where the validated part sits in the message."""
+        """Return the error for pydantic's findings. `prefix` is the path of the validated part in the message."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return cls(
             tuple(
@@ -238,7 +238,7 @@ class ValidationFailed(MessageError):
 
 
 class RateLimited(MessageError):
-    """Too many of something. Try again after `retry_after_ms`."""
+    """More than a rate allows. The client may try again after `retry_after_ms`."""
 
     status = Status.RATE_LIMITED
 
@@ -251,7 +251,7 @@ class RateLimited(MessageError):
 
 
 class InternalError(MessageError):
-    """Our fault. `reference` is what to quote; the log has the rest."""
+    """A fault of the gateway. The log has the rest under `reference`."""
 
     status = Status.INTERNAL_ERROR
 
@@ -259,7 +259,7 @@ class InternalError(MessageError):
         self.reference = reference
 
     def __str__(self) -> str:
-        return f"something went wrong here; the request id to quote is {self.reference}"
+        return f"the gateway failed; quote the request id {self.reference} to its operator"
 
 
 class Unavailable(MessageError):
@@ -276,5 +276,5 @@ class Unavailable(MessageError):
 
 
 def field_path(location: tuple[str | int, ...]) -> str:
-    """Write where a field is, `data.users.3`; a name that a client made up is cut at 64 characters."""
+    """Return the path of a field, such as `data.users.3`. Cut a name at 64 characters, since a client may invent it."""
     return ".".join(str(part)[:64] for part in location)[:MAX_FIELD] or "data"

@@ -61,19 +61,19 @@ _KEYS = frozenset(ClientMessage.model_fields)
 
 
 class MsgHandlerFactory:
-    """Finds the handler of a message. An application passes its own table to add to this one."""
+    """Finds the handler of a message. An application passes its own table to add handlers."""
 
     def __init__(self, handlers: Handlers = HANDLERS) -> None:
-        """Raise `TypeError` if something in the table is no handler."""
+        """Raise `TypeError` if a value of the table is no handler."""
         for type_, handler in handlers.items():
             _check_handler(type_, handler)
         self.handlers = handlers
 
     def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
-        """Make the handler for one decoded message; for a wrong one, a handler that answers so."""
+        """Return the handler of a decoded message, or for a wrong one a handler that answers with the error."""
         kind, given_id = request_data.get("type"), request_data.get("id")
         handler = self.handlers.get(kind) if isinstance(kind, str) else None
-        # What nearly every message looks like is seen at a glance; what is wrong with the others, pydantic tells.
+        # This check is quick and passes nearly every message. pydantic finds what is wrong with the others.
         if handler is not None and (given_id is None or is_correlation_id(given_id)) and request_data.keys() <= _KEYS:
             try:
                 return handler(session, given_id, request_data.get("data"))
@@ -85,12 +85,12 @@ class MsgHandlerFactory:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:
             return Refusal(session, readable_id(request_data), ValidationFailed.of(error))
-        # Right in all else: with a handler it would have been given to it above.
+        # The message is right in all else, so only its handler is missing.
         return Refusal(session, message.id, UnknownType(message.type, self.handlers))
 
 
 def readable_id(request_data: Mapping[str, object]) -> int | str | None:
-    """Find the id of a message that is wrong elsewhere, so that its sender can tell which one it was."""
+    """Return the id of a message that is wrong elsewhere, so that its sender can recognise it."""
     try:
         return ClientMessage.model_validate({"type": "unknown", "id": request_data.get("id")}).id
     except ValidationError:

@@ -1,15 +1,15 @@
-"""Who is there."""
+"""The handler of presence."""
 
 from handlers.base import MsgHandler
 from schemas.messages.presence import GetPresence, PresenceReply
 
 
 class GetPresenceHandler(MsgHandler[GetPresence, PresenceReply]):
-    """Tells whether users are there."""
+    """Returns the presence of users."""
 
     schema = GetPresence
     scope = "chat:read"
 
     async def handle(self, data: GetPresence) -> PresenceReply:
-        """Answer with one entry per user, in the order asked."""
+        """Return one entry per user, in the given order."""
         return PresenceReply(users=await self.session.presence.of(data.users))

@@ -1,4 +1,4 @@
-"""Making, finding, entering and leaving rooms."""
+"""Handlers that make, list, join, change and leave rooms."""
 
 from handlers.base import MsgHandler
 from schemas.base import Empty
@@ -28,30 +28,30 @@ class CreateRoomHandler(MsgHandler[CreateRoom, RoomReply]):
     scope = "rooms:manage"
 
     async def handle(self, data: CreateRoom) -> RoomReply:
-        """Answer with the room."""
+        """Return the room."""
         room = await self.session.rooms.create(data.room, title=data.title, private=data.private)
         return RoomReply(room=room)
 
 
 class JoinRoomHandler(MsgHandler[JoinRoom, JoinReply]):
-    """Makes the user a member of a room, and this connection hear it."""
+    """Makes the user a member of a room, and this connection a listener."""
 
     schema = JoinRoom
     scope = "chat:read"
 
     async def handle(self, data: JoinRoom) -> JoinReply:
-        """Answer with where the room's log stands."""
+        """Return the position of the room's log, and its newest or missed messages."""
         return await self.session.rooms.join(data.room, since=data.since, limit=data.limit)
 
 
 class LeaveRoomHandler(MsgHandler[LeaveRoom, Empty]):
-    """Ends a membership, on all the user's connections; or declines an invitation."""
+    """Ends a membership on all of the user's connections, or declines an invitation."""
 
     schema = LeaveRoom
     scope = "chat:read"
 
     async def handle(self, data: LeaveRoom) -> Empty:
-        """Answer once the membership has ended."""
+        """Return after the membership has ended."""
         await self.session.rooms.leave(data.room)
         return Empty()
 
@@ -63,29 +63,29 @@ class ListRoomsHandler(MsgHandler[ListRooms, RoomsReply]):
     scope = "chat:read"
 
     async def handle(self, data: ListRooms) -> RoomsReply:
-        """Answer with a page of rooms."""
+        """Return a page of rooms."""
         return await self.session.rooms.list(cursor=data.cursor, limit=data.limit)
 
 
 class ListMembersHandler(MsgHandler[ListMembers, MembersReply]):
-    """Lists who is in a room."""
+    """Lists the members of a room."""
 
     schema = ListMembers
     scope = "chat:read"
 
     async def handle(self, data: ListMembers) -> MembersReply:
-        """Answer with a page of members."""
+        """Return a page of members."""
         return await self.session.rooms.members(data.room, cursor=data.cursor, limit=data.limit)
 
 
 class InviteHandler(MsgHandler[InviteUser, Empty]):
-    """Asks another user to join."""
+    """Invites another user to a room."""
 
     schema = InviteUser
     scope = "rooms:manage"
 
     async def handle(self, data: InviteUser) -> Empty:
-        """Answer once the invitation is there."""
+        """Return after the invitation is stored."""
         await self.session.rooms.invite(data.room, data.user)
         return Empty()
 
@@ -97,19 +97,19 @@ class KickHandler(MsgHandler[KickUser, Empty]):
     scope = "rooms:manage"
 
     async def handle(self, data: KickUser) -> Empty:
-        """Answer once the membership, or the invitation, has ended."""
+        """Return after the membership, or the invitation, has ended."""
         await self.session.rooms.kick(data.room, data.user)
         return Empty()
 
 
 class SetRoleHandler(MsgHandler[SetRole, Empty]):
-    """Gives a member another role."""
+    """Changes a member's role."""
 
     schema = SetRole
     scope = "rooms:manage"
 
     async def handle(self, data: SetRole) -> Empty:
-        """Answer once the role is given."""
+        """Return after the role is stored."""
         await self.session.rooms.set_role(data.room, data.user, data.role)
         return Empty()
 
@@ -121,18 +121,18 @@ class UpdateRoomHandler(MsgHandler[UpdateRoom, RoomReply]):
     scope = "rooms:manage"
 
     async def handle(self, data: UpdateRoom) -> RoomReply:
-        """Answer with the room as it is now."""
+        """Return the room in its new state."""
         return RoomReply(room=await self.session.rooms.update(data.room, title=data.title, private=data.private))
 
 
 class DeleteRoomHandler(MsgHandler[DeleteRoom, Empty]):
-    """Ends a room, with all that was said in it."""
+    """Deletes a room with all of its messages."""
 
     schema = DeleteRoom
     scope = "rooms:manage"
 
     async def handle(self, data: DeleteRoom) -> Empty:
-        """Answer once it is gone."""
+        """Return after the room is deleted."""
         await self.session.rooms.delete(data.room)
         return Empty()
 
@@ -144,5 +144,5 @@ class OpenDirectHandler(MsgHandler[OpenDirect, RoomReply]):
     scope = "chat:write"
 
     async def handle(self, data: OpenDirect) -> RoomReply:
-        """Answer with the room; it is joined like any other."""
+        """Return the room. A client joins it like any other."""
         return RoomReply(room=await self.session.rooms.open_direct(data.user))

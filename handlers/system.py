@@ -8,44 +8,44 @@ from schemas.messages.system import Announce, AnnounceReply, Echo, PingReply
 
 
 class PingHandler(MsgHandler[Empty, PingReply]):
-    """Tells the time."""
+    """Returns the gateway's time."""
 
     schema = Empty
 
     async def handle(self, data: Empty) -> PingReply:
-        """Answer with the gateway's clock."""
+        """Return the gateway's time."""
         return PingReply(server_time=self.session.now())
 
 
 class EchoHandler(MsgHandler[Echo, Echo]):
-    """Sends back what came."""
+    """Sends the data back."""
 
     schema = Echo
 
     async def handle(self, data: Echo) -> Echo:
-        """Answer with the same data."""
+        """Return the same data."""
         return data
 
 
 class ByeHandler(MsgHandler[Empty, Empty]):
-    """Ends the connection, politely."""
+    """Closes the connection in order."""
 
     schema = Empty
 
     async def handle(self, data: Empty) -> Empty:
-        """Close with 1000 after the reply."""
+        """Close the connection with 1000 after the reply."""
         self.session.hang_up(Close.BYE)
         return Empty()
 
 
 class AnnounceHandler(MsgHandler[Announce, AnnounceReply]):
-    """Tells every connection something."""
+    """Sends an announcement to every connection."""
 
     schema = Announce
     scope = "admin"
 
     async def handle(self, data: Announce) -> AnnounceReply:
-        """Answer with the number of connections that were told."""
+        """Return the number of connections that get it."""
         announcement = Announcement(
             sender=self.session.user, text=data.text, body=data.body, sent_at=self.session.now()
         )

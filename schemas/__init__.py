@@ -1,4 +1,4 @@
-"""The wire: what goes over the socket and the HTTP API, and nothing else.
+"""The wire: the data of the socket and of the HTTP API, and nothing else.
 
-Only pydantic is imported here. `handlers` builds on it, and `gateway` on both.
+This package imports only pydantic. `handlers` builds on it, and `gateway` on both.
 """

@@ -9,22 +9,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 MAX_TYPE_LENGTH = 64
-"""Characters of the `type` of a message or event."""
+"""The most characters in the `type` of a message or event."""
 
 
 class Wire(BaseModel):
-    """Whatever is sent or received: immutable, without implicit conversions, refusing unknown keys."""
+    """The base of all wire data: immutable, without implicit conversions or unknown keys."""
 
-    # No NaN becomes a null unnoticed: the encoder of frames refuses it.
+    # A NaN must not become a null unnoticed: the encoder of frames refuses it.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 class Empty(Wire):
-    """No data, where a message needs none or a reply has nothing to add."""
+    """No data, for a message that needs none or a reply that has none."""
 
 
 def is_correlation_id(value: object) -> TypeGuard[int | str]:
-    """Tell whether a value may be the id of a message: a string of 1 to 64 characters, or an integer."""
+    """Return whether a value may be the id of a message: a string of 1 to 64 characters, or an integer."""
     if isinstance(value, str):
         return 1 <= len(value) <= 64
     # bool is an int to Python, but not to a client.
@@ -41,7 +41,7 @@ CorrelationId = Annotated[int | str, BeforeValidator(_check_id)]
 
 
 class ClientMessage(Wire):
-    """A message from a client. Its `type` says which handler; its `id`, if any, asks for a reply."""
+    """A message from a client. Its `type` chooses the handler; its `id`, if any, asks for a reply."""
 
     type: str = Field(min_length=1, max_length=MAX_TYPE_LENGTH)
     id: CorrelationId | None = None
@@ -49,20 +49,20 @@ class ClientMessage(Wire):
 
 
 class FieldError(Wire):
-    """One wrong field of a message: a path such as `data.text`, and what was expected there."""
+    """One wrong field of a message: a path such as `data.text`, and what the gateway expected there."""
 
     field: str
     message: str
 
 
 class Event(Wire):
-    """Something that happened: the `data` of a frame that nobody asked for, so without an `id`."""
+    """An event: the `data` of a frame that answers no message, so without an `id`."""
 
     type: ClassVar[str]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Raise `TypeError` for a `type` that no client could know events by."""
+        """Raise `TypeError` for a `type` that the protocol cannot carry."""
         super().__pydantic_init_subclass__(**options)
         kind = getattr(cls, "type", "an_event_without_one")
         if not isinstance(kind, str) or not re.fullmatch(_EVENT_TYPE, kind) or kind in _ANSWERS:
@@ -80,12 +80,12 @@ Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 def timestamp(milliseconds: int) -> str:
-    """Milliseconds since 1970 as the protocol writes them: RFC 3339, UTC, with milliseconds."""
+    """Return milliseconds since 1970 in the protocol's form: RFC 3339, UTC, with milliseconds."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 
 
 @lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    # What is said now and what is read again mostly lies in the same seconds.
+    # Messages of the moment, and messages of one page, mostly lie in the same seconds.
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

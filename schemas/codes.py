@@ -1,10 +1,10 @@
-"""Two tables: status codes keep the connection, close codes end it and say whether to come back."""
+"""Two tables: a status code keeps the connection; a close code ends it and says whether to come back."""
 
 from enum import Enum, IntEnum, StrEnum
 
 
 class Status(IntEnum):
-    """What became of a message: an HTTP status times 100, plus a number of our own."""
+    """The outcome of a message: an HTTP status times 100, plus a number of the gateway's own."""
 
     OK = 20000
     BAD_FRAME = 40000
@@ -28,12 +28,12 @@ class Status(IntEnum):
 
     @property
     def http(self) -> int:
-        """The HTTP status: the first three digits, but 401 for a failed authentication (RFC 9110 §15.5.2)."""
+        """Return the HTTP status: the first three digits, but 401 for a failed authentication (RFC 9110 §15.5.2)."""
         return 401 if self is Status.AUTHENTICATION_FAILED else self // 100
 
     @property
     def retryable(self) -> bool:
-        """Whether the same message may succeed later."""
+        """Return whether the same message may succeed later."""
         return self in _RETRYABLE
 
 
@@ -41,11 +41,11 @@ _RETRYABLE = frozenset({Status.RATE_LIMITED, Status.UNAVAILABLE, Status.UPSTREAM
 
 
 OWN_STATUSES = range(60000, 70000)
-"""Free for an application's own errors."""
+"""The statuses for an application's own errors."""
 
 
 class Reconnect(StrEnum):
-    """What a client should do after a close."""
+    """The client's next step after a close."""
 
     NEVER = "never"
     NEW_CREDENTIAL = "new_credential"
@@ -54,9 +54,9 @@ class Reconnect(StrEnum):
 
 
 class Close(Enum):
-    """Why a connection ends: its code (RFC 6455 §7.4), its reason on the wire, and what to do next.
+    """The reason of a close: its code (RFC 6455 §7.4), its reason on the wire, and the client's next step.
 
-    Codes are registered ones where one fits and 4000 to 4999 where none does.
+    A code is a registered one if one fits, and otherwise one of 4000 to 4999.
     """
 
     BYE = (1000, "bye", Reconnect.NEVER)

@@ -6,7 +6,7 @@ from schemas.base import FieldError, Wire
 
 
 class ErrorBody(Wire):
-    """What went wrong: the `status` and its `name` for programs, the `message` for people."""
+    """An error: the `status` and its `name` for programs, the `message` for people."""
 
     status: int
     name: str
@@ -17,6 +17,6 @@ class ErrorBody(Wire):
 
 
 class HttpErrorBody(ErrorBody):
-    """The error over HTTP; `detail` is where FastAPI's clients look for what a route said."""
+    """The error over HTTP; `detail` repeats the text for FastAPI's clients."""
 
     detail: Any = None

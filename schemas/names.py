@@ -1,4 +1,4 @@
-"""Names of rooms and users: lower case, so that no two look alike, and safe in a URL and a log. And of scopes."""
+"""The names of rooms, users and scopes. Rooms and users have lower-case names that are safe in a URL and a log."""
 
 import re
 from typing import Annotated
@@ -9,23 +9,23 @@ from pydantic_core import PydanticCustomError
 ROOM_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 USER_NAME = r"^[a-z0-9][a-z0-9._-]{2,31}$"
 SCOPE_NAME = r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$"
-"""RFC 6749 §3.3: what may stand in the list of a token, which spaces separate."""
+"""The form of a scope in a token's list, which spaces separate (RFC 6749 §3.3)."""
 
 MAX_SCOPES_LENGTH = 1024
-"""Characters that all scopes of a user, and of a token, may have together."""
+"""The most characters of all scopes of a user, or of a token, together."""
 
 
 def folded(name: str) -> str:
-    """Return a user name as it is stored, however a person has typed it: phones add capitals, spaces and wide letters.
+    """Return the stored form of a typed user name. Phones add capitals, spaces and wide letters.
 
-    Registering and logging in go through this, so that what may register may log in, and no two users differ by case or
-    width only (RFC 8265 §3.3, UsernameCaseMapped).
+    Registration and log-in both use this. So a registered user can log in, and no two users differ only by case or
+    width (RFC 8265 §3.3, UsernameCaseMapped).
     """
     return _WIDE.sub(_narrow, name.strip(_SPACES)).lower()
 
 
 _SPACES = " \u00a0\u3000"
-_WIDE = re.compile("[\uff01-\uff5e]")  # no others are of a letter, digit or sign that a name may have
+_WIDE = re.compile("[\uff01-\uff5e]")  # only these have the letters, digits and signs of a name
 
 
 def _narrow(found: re.Match[str]) -> str:
@@ -61,6 +61,6 @@ UserName = Annotated[
     str, AfterValidator(_user_name), Field(examples=["alice"], json_schema_extra={"pattern": USER_NAME})
 ]
 TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
-"""A user name as a person types it."""
+"""A user name in any typed form."""
 
 ScopeName = Annotated[str, AfterValidator(_scope_name), Field(json_schema_extra={"pattern": SCOPE_NAME})]

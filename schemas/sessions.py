@@ -1,10 +1,10 @@
-"""The sessions of a user: what each log-in began, as `/users/me/sessions` shows it."""
+"""The sessions of a user, one for each log-in, as `/users/me/sessions` shows them."""
 
 from schemas.base import Timestamp, Wire
 
 
 class LoginSession(Wire):
-    """What one log-in began. It lives until `expires_at`, or until it is ended or left unused for too long."""
+    """The session of one log-in. It lasts until `expires_at`, its end by the user, or too long a time without use."""
 
     id: str
     current: bool
@@ -17,6 +17,6 @@ class LoginSession(Wire):
 
 
 class LoginSessions(Wire):
-    """The sessions of a user that live, the one used last first."""
+    """The live sessions of a user, the last used first."""
 
     sessions: tuple[LoginSession, ...]

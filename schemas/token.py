@@ -9,7 +9,7 @@ from schemas.errors import ErrorBody
 
 
 class Token(Wire):
-    """An access token, how many seconds it lasts, what it allows, and the refresh token for the next one."""
+    """An access token, its seconds and scopes, and the refresh token for the next one."""
 
     access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a type of token, not a secret
@@ -19,14 +19,14 @@ class Token(Wire):
 
 
 class Ticket(Wire):
-    """What opens one WebSocket, within `expires_in` seconds."""
+    """A ticket that opens one WebSocket within `expires_in` seconds."""
 
     ticket: str = Field(repr=False)
     expires_in: int
 
 
 class TokenError(ErrorBody):
-    """A refused log-in, in our words and in those of RFC 6749 §5.2; `detail` is FastAPI's."""
+    """A refused log-in, in the gateway's form and in that of RFC 6749 §5.2. `detail` is for FastAPI's clients."""
 
     error: str
     error_description: str
@@ -34,7 +34,7 @@ class TokenError(ErrorBody):
 
 
 class Introspection(Wire):
-    """What a token stands for; of one that does not hold, only that."""
+    """The user and rights of a token; for a bad token, only that it is inactive."""
 
     active: bool
     token_type: Literal["bearer", "refresh_token"] | None = None

@@ -1,4 +1,4 @@
-"""Users, as the HTTP API takes and shows them."""
+"""Users, in the form of the HTTP API."""
 
 import unicodedata
 from typing import Annotated
@@ -15,9 +15,9 @@ MAX_PASSWORD_BYTES = 1024
 
 
 def password_problem(password: str, *, least: int = MIN_PASSWORD_BYTES) -> str | None:
-    """Say what is wrong with a password, or None; its length counts in bytes of UTF-8.
+    """Return the fault of a password, or None. Its length counts in bytes of UTF-8.
 
-    `least` is 0 for passwords that may have been chosen elsewhere, under other rules.
+    `least` is 0 for passwords from elsewhere, which may follow other rules.
     """
     try:
         length = len(password.encode())
@@ -31,9 +31,9 @@ def password_problem(password: str, *, least: int = MIN_PASSWORD_BYTES) -> str |
 
 
 def prepared(password: str) -> str:
-    """Return the one form of a password that keyboards write in several: RFC 8265 §4.2 (OpaqueString).
+    """Return the one form of a password that keyboards write in several (RFC 8265 §4.2, OpaqueString).
 
-    Its rules are two: every other space is the ASCII one, and all of it is NFC. Case and width count.
+    Every other space becomes the ASCII one, and the text becomes NFC. Case and width stay.
     """
     spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in password)
     return unicodedata.normalize("NFC", spaced)
@@ -47,13 +47,13 @@ def _password(value: str) -> str:
 
 
 def _no_nul(value: str) -> str:
-    # PostgreSQL cannot store it, and no name or address has it.
+    # PostgreSQL cannot store a NUL, and no name or address has one.
     if "\0" in value:
         raise PydanticCustomError("nul", "expected no NUL character")
     return value
 
 
-# A schema counts characters, and the rule bytes: what the schema takes is taken, if its characters are ASCII.
+# The schema counts characters, the rule counts bytes. They agree for ASCII passwords.
 _PASSWORD_SCHEMA: JsonDict = {
     "format": "password",
     "minLength": MIN_PASSWORD_BYTES,

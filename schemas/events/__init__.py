@@ -1,1 +1,1 @@
-"""What the gateway tells without being asked, one module per topic."""
+"""The events that the gateway sends by itself, one module per topic."""

@@ -1,4 +1,4 @@
-"""What is said in rooms."""
+"""Events about the messages of a room."""
 
 from typing import ClassVar
 
@@ -7,19 +7,19 @@ from schemas.messages.chat import Message
 
 
 class ChatMessage(Event, Message):
-    """A message was sent; everyone in the room gets it, in the order of offsets."""
+    """A user sent a message. All listeners of the room get it, in the order of offsets."""
 
     type: ClassVar[str] = "chat.message"
 
 
 class ChatEdited(Event, Message):
-    """A message was edited; the event has the whole of it."""
+    """A user edited a message. The event has the whole message."""
 
     type: ClassVar[str] = "chat.edited"
 
 
 class ChatDeleted(Event, Message):
-    """A message was taken back; what it said is gone."""
+    """A user deleted a message. Its content is gone."""
 
     type: ClassVar[str] = "chat.deleted"
 
@@ -35,7 +35,7 @@ class ChatRead(Event):
 
 
 class ChatTyping(Event):
-    """A user began (`typing` is true) or ended to type."""
+    """A user started (`typing` is true) or stopped typing."""
 
     type: ClassVar[str] = "chat.typing"
 

@@ -1,4 +1,4 @@
-"""Who comes and goes."""
+"""Events about presence."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from schemas.messages.presence import State
 
 
 class PresenceChanged(Event):
-    """A member of a room came, idled or went."""
+    """A member of a room is now online, away or offline."""
 
     type: ClassVar[str] = "presence.changed"
 

@@ -1,4 +1,4 @@
-"""Who came and who went."""
+"""Events about rooms and their members."""
 
 from typing import ClassVar
 
@@ -16,9 +16,9 @@ class RoomJoined(Event):
 
 
 class RoomLeft(Event):
-    """A user's membership of a room ended, by the user's own doing or `by` another user's.
+    """A user's membership of a room ended. `by` names another user that has ended it.
 
-    Of an invitation that ended, the invited user's connections get the same event.
+    If an invitation ends, the invited user's connections get the same event.
     """
 
     type: ClassVar[str] = "room.left"
@@ -29,7 +29,7 @@ class RoomLeft(Event):
 
 
 class RoomInvited(Event):
-    """Another user asks this one to join a room; sent to all the user's connections."""
+    """Another user invites this one to a room. All connections of the invited user get it."""
 
     type: ClassVar[str] = "room.invited"
 
@@ -48,7 +48,7 @@ class RoomRole(Event):
 
 
 class RoomUpdated(Event):
-    """A room has another title or is private now, or no more."""
+    """A room has another title, or its privacy has changed."""
 
     type: ClassVar[str] = "room.updated"
 
@@ -56,7 +56,7 @@ class RoomUpdated(Event):
 
 
 class RoomDeleted(Event):
-    """A room has ended, with all that was said in it."""
+    """A room was deleted with all of its messages."""
 
     type: ClassVar[str] = "room.deleted"
 
@@ -64,7 +64,7 @@ class RoomDeleted(Event):
 
 
 class Resync(Event):
-    """What was said in a room could not be delivered without a gap; join it anew, from its `epoch` and `offset`."""
+    """The gateway cannot deliver a room's messages without a gap. Join it anew, from its `epoch` and `offset`."""
 
     type: ClassVar[str] = "resync"
 

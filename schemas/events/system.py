@@ -1,4 +1,4 @@
-"""The life of a connection, and announcements."""
+"""Events about the connection, and announcements."""
 
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ class Welcome(Event):
 
 
 class TokenExpiring(Event):
-    """The token ends at `token_expires_at`; the connection is closed a little after."""
+    """The token ends at `token_expires_at`. The gateway closes the connection a little later."""
 
     type: ClassVar[str] = "token.expiring"
 
@@ -32,7 +32,7 @@ class TokenExpiring(Event):
 
 
 class Bye(Event):
-    """The last frame before a close: why, and whether and when (`after_ms`) to come back."""
+    """The last frame before a close: its reason, and whether and when (`after_ms`) to come back."""
 
     type: ClassVar[str] = "bye"
 
@@ -43,7 +43,7 @@ class Bye(Event):
 
 
 class Announcement(Event):
-    """An administrator told every connection something."""
+    """An administrator's announcement to every connection."""
 
     type: ClassVar[str] = "announcement"
 

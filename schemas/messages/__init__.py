@@ -1,1 +1,1 @@
-"""What a client may ask and what it is answered, one module per topic."""
+"""The messages of a client and their replies, one module per topic."""

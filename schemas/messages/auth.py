@@ -5,23 +5,23 @@ from pydantic import Field
 from schemas.base import Timestamp, Wire
 
 MAX_TOKEN_LENGTH = 4096
-"""Of a token in any place: longer than any that is issued here, and no work to refuse."""
+"""The most characters of a token in any place. The gateway issues no longer ones, and refuses these at no cost."""
 
 
 class Authenticate(Wire):
-    """Log a connection in that came without a credential; it must be the first message."""
+    """Log in a connection without a credential. It must be the first message."""
 
     token: str = Field(min_length=1, max_length=MAX_TOKEN_LENGTH, repr=False)
 
 
 class RefreshAuth(Wire):
-    """Go on with a newer token of the same user."""
+    """Replace the token by a newer one of the same user."""
 
     token: str = Field(min_length=1, max_length=MAX_TOKEN_LENGTH, repr=False)
 
 
 class AuthReply(Wire):
-    """What the connection may do from now on, and until when."""
+    """The scopes of the connection from now on, and their end."""
 
     token_expires_at: Timestamp
     scopes: tuple[str, ...]

@@ -9,7 +9,7 @@ from schemas.base import Timestamp, Wire
 from schemas.messages.system import Content
 from schemas.names import RoomName
 
-MAX_OFFSET = 2**53  # every JSON reader holds it exactly
+MAX_OFFSET = 2**53  # every JSON reader represents it exactly
 
 
 MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["epoch.1"])]
@@ -17,11 +17,10 @@ ClientId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Message(Wire):
-    """A message as everyone in the room sees it.
+    """A message, as all listeners of the room see it.
 
-    `offset` is where in the room's log it was sent and `changed` the offset of its last event; they are
-    equal until it is edited or deleted. All but the content is the gateway's, whatever a client sent.
-    Only its sender sees `client_id`.
+    `offset` is its place in the room's log, and `changed` is the offset of its last event. They are equal until an edit
+    or a deletion. The gateway sets everything but the content. Only the sender sees `client_id`.
     """
 
     id: str
@@ -40,7 +39,7 @@ class Message(Wire):
 
 
 class SendMessage(Content):
-    """Say something in a room. The same `client_id` again, within 24 hours, stores nothing new."""
+    """Send a message to a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "body": {"any": "JSON"}}]})
 
@@ -50,14 +49,14 @@ class SendMessage(Content):
 
 
 class SendReply(Wire):
-    """The message, which is on disk by now; `duplicate` if an earlier send has stored it."""
+    """The message, which is now on disk. `duplicate` says that an earlier send has stored it."""
 
     message: Message
     duplicate: bool = False
 
 
 class EditMessage(Content):
-    """Say something else instead."""
+    """Change the content of a message."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"room": "lobby", "message_id": "epoch.1", "text": "Something else"}]}
@@ -68,27 +67,27 @@ class EditMessage(Content):
 
 
 class DeleteMessage(Wire):
-    """Take a message back."""
+    """Delete a message."""
 
     room: RoomName
     message_id: MessageId
 
 
 class MessageReply(Wire):
-    """The message in its new state, which is on disk by now."""
+    """The message in its new state, which is now on disk."""
 
     message: Message
 
 
 class MarkRead(Wire):
-    """Tell the room up to which offset one has read."""
+    """Mark the messages of a room as read, up to an offset."""
 
     room: RoomName
     offset: int = Field(ge=0, le=MAX_OFFSET)
 
 
 class GetHistory(Wire):
-    """Read a page of a room's log: what came `before` or `after` an offset, or the newest."""
+    """Read a page of a room's log: the messages `before` or `after` an offset, or the newest."""
 
     room: RoomName
     before: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
@@ -103,13 +102,13 @@ class GetHistory(Wire):
 
 
 class HistoryReply(Wire):
-    """Messages, oldest first, and whether there are more in the direction asked for."""
+    """Messages, oldest first, and whether there are more in the requested direction."""
 
     messages: tuple[Message, ...]
     has_more: bool
 
 
 class StartTyping(Wire):
-    """Show the others that one is typing; it ends by itself."""
+    """Show the other listeners that the user is typing. The display ends by itself."""
 
     room: RoomName

@@ -1,4 +1,4 @@
-"""Who is there."""
+"""Presence of users."""
 
 from typing import Literal
 
@@ -11,13 +11,13 @@ State = Literal["online", "away", "offline"]
 
 
 class GetPresence(Wire):
-    """Ask whether users are there."""
+    """Ask for the presence of users."""
 
     users: list[UserName] = Field(min_length=1, max_length=100)
 
 
 class UserPresence(Wire):
-    """Whether one user is there; an unknown one is offline and was never seen."""
+    """The presence of one user. An unknown user is offline and has no `last_seen`."""
 
     user: str
     state: State
@@ -25,6 +25,6 @@ class UserPresence(Wire):
 
 
 class PresenceReply(Wire):
-    """One entry per user, in the order asked."""
+    """One entry per user, in the requested order."""
 
     users: tuple[UserPresence, ...]

@@ -14,9 +14,9 @@ Role = Literal["owner", "moderator", "member"]
 
 
 class Room(Wire):
-    """A room. Its log has an `epoch`, made with it, and has reached `offset`.
+    """A room. Its log has an `epoch` of its own, and has reached `offset`.
 
-    `role` and `unread` are for its members, `invited` is for an invited user.
+    Members see `role` and `unread`; an invited user sees `invited`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Room(Wire):
 
 
 class Member(Wire):
-    """A member of a room and whether it is there; `last_seen` for one that was connected before."""
+    """A member of a room with its presence, and `last_seen` if it was connected before."""
 
     user: str
     role: Role
@@ -49,22 +49,22 @@ class CreateRoom(Wire):
 
 
 class RoomReply(Wire):
-    """The room that was asked about."""
+    """The room of the request."""
 
     room: Room
 
 
 class Position(Wire):
-    """Where a client stands in a room's log: the highest `changed` that it has seen, and of which epoch."""
+    """A client's position in a room's log: the highest `changed` that it has seen, and its epoch."""
 
     epoch: str = Field(min_length=1, max_length=64)
     offset: int = Field(ge=0, le=MAX_OFFSET)
 
 
 class JoinRoom(Wire):
-    """Become a member, and hear the room on this connection; `since` resumes where one stood.
+    """Become a member, and listen to the room on this connection. `since` resumes from a position.
 
-    The reply carries at most `limit` messages: for clients that take no long frames.
+    The reply carries at most `limit` messages, for clients that take no long frames.
     """
 
     room: RoomName
@@ -73,7 +73,7 @@ class JoinRoom(Wire):
 
 
 class LogEvent(Wire):
-    """What happened in a room, as the event it would have come in live."""
+    """A missed event of a room, in its live form."""
 
     type: Literal["chat.message", "chat.edited", "chat.deleted"]
     data: Message
@@ -83,10 +83,10 @@ Reason = Literal["epoch_changed", "too_old", "too_many"]
 
 
 class JoinReply(Wire):
-    """Where the room's log stands, and what was asked for of it.
+    """The position of the room's log, and its missed or newest messages.
 
-    With `since`, and `recovered` true: in `events` what changed since, each message once, ordered by `changed`.
-    Otherwise the newest messages, oldest first; `reason` says why it could not be resumed.
+    If `since` was given and `recovered` is true, `events` has each message that has changed since, once, ordered by
+    `changed`. Otherwise the reply has the newest messages, oldest first. `reason` says why the client cannot resume.
     """
 
     room: str
@@ -100,13 +100,13 @@ class JoinReply(Wire):
 
 
 class LeaveRoom(Wire):
-    """End the membership, on all the user's connections; or decline an invitation."""
+    """End the membership on all of the user's connections, or decline an invitation."""
 
     room: RoomName
 
 
 class ListRooms(Wire):
-    """Public rooms, the user's own and its invitations, by name.
+    """List the public rooms, the user's own and its invitations, by name.
 
     `cursor` is the `next_cursor` of the page before.
     """
@@ -116,14 +116,14 @@ class ListRooms(Wire):
 
 
 class RoomsReply(Wire):
-    """A page of rooms; `next_cursor` is left out on the last one."""
+    """A page of rooms. The last one has no `next_cursor`."""
 
     rooms: tuple[Room, ...]
     next_cursor: str | None = None
 
 
 class ListMembers(Wire):
-    """Who is in a room, by name; `cursor` is the `next_cursor` of the page before."""
+    """List the members of a room, by name. `cursor` is the `next_cursor` of the page before."""
 
     room: RoomName
     cursor: str | None = Field(default=None, max_length=32)
@@ -131,14 +131,14 @@ class ListMembers(Wire):
 
 
 class MembersReply(Wire):
-    """A page of members; `next_cursor` is left out on the last one."""
+    """A page of members. The last one has no `next_cursor`."""
 
     members: tuple[Member, ...]
     next_cursor: str | None = None
 
 
 class InviteUser(Wire):
-    """Ask another user to join."""
+    """Invite another user to a room."""
 
     room: RoomName
     user: UserName
@@ -152,7 +152,7 @@ class KickUser(Wire):
 
 
 class SetRole(Wire):
-    """Give a member another role."""
+    """Change a member's role."""
 
     room: RoomName
     user: UserName
@@ -160,7 +160,7 @@ class SetRole(Wire):
 
 
 class UpdateRoom(Wire):
-    """Change a room's title, or whether it is private; what is left out stays."""
+    """Change a room's title, its privacy, or both."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "title": "The lobby"}]})
 
@@ -176,12 +176,12 @@ class UpdateRoom(Wire):
 
 
 class DeleteRoom(Wire):
-    """End a room, with all that was said in it."""
+    """Delete a room with all of its messages."""
 
     room: RoomName
 
 
 class OpenDirect(Wire):
-    """Talk with one other user, in a private room of two."""
+    """Open a private room with one other user."""
 
     user: UserName

@@ -11,19 +11,19 @@ MAX_TEXT = 4000
 
 
 class Echo(RootModel[Any]):
-    """Anything; it comes back as it was sent."""
+    """Any JSON; it comes back unchanged."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"anything": [1, "two", None]}]})
 
 
 class PingReply(Wire):
-    """The gateway's clock, for a client that wants to know how far its own is off."""
+    """The gateway's time, so that a client can correct its own clock."""
 
     server_time: Timestamp
 
 
 class Content(Wire):
-    """What a person or a program says: a text, or a body of any JSON; exactly one of the two."""
+    """The content of a message: a text for people, or a body of any JSON for programs; exactly one of the two."""
 
     text: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT)
     body: Any = None
@@ -36,12 +36,12 @@ class Content(Wire):
 
 
 class Announce(Content):
-    """Tell every connection something."""
+    """Send an announcement to every connection."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Coffee!"}]})
 
 
 class AnnounceReply(Wire):
-    """How many connections were told."""
+    """The number of connections that get the announcement."""
 
     reached: int

@@ -110,7 +110,7 @@ class Link:
         # Far over the limit the gateway closes the connection, and the same would happen on the next one.
         size = len(text.encode())
         if 0 < self._max_bytes < size:
-            raise Refused({"message": f"the message has {size} bytes and the limit is {self._max_bytes}"})
+            raise Refused({"message": f"expected a message of at most {self._max_bytes} bytes, got {size}"})
 
     async def _read(self) -> None:
         try:

@@ -81,7 +81,7 @@ async def test_a_frame_of_65_kib_is_refused_with_both_sizes(app: App, alice: str
     async with app.connect(alice) as client:
         await client.send('{"type":"echo","id":1,"data":"' + "x" * (65 * 1024 - 32) + '"}')
         error = await client.expect("error", status=41300, name="too_large", retryable=False)
-        assert error["message"] == "the message has 66560 bytes and the limit is 65536"
+        assert error["message"] == "expected a message of at most 65536 bytes, got 66560"
         await client.expect_nothing()
 
 

@@ -50,7 +50,7 @@ async def test_each_piped_line_is_said_and_what_cannot_be_is_reported(
     assert [line.split(f"{bob}: ")[1] for line in result.out.splitlines()] == said
     too_long, too_large, not_text = result.err.splitlines()
     assert too_long == "gateway: line 3 was not sent: text: String should have at most 4000 characters"
-    assert too_large.startswith("gateway: line 6 was not sent: the message has 70")
+    assert too_large.startswith("gateway: line 6 was not sent: expected a message of at most 65536 bytes, got 70")
     assert not_text == "gateway: line 9 was not sent: it is not UTF-8"
     assert result.status == 1
 
