@@ -22,6 +22,7 @@ from gateway.cli.serve import (
     AnnouncingServer,
     LogLevel,
     announce,
+    check_protocols,
     check_transport,
     listen,
     server_config,
@@ -90,6 +91,7 @@ def _serve(
     # process which is started from this one finds it as well.
     sys.path.insert(0, os.getcwd())
     several.check(settings, workers)
+    check_protocols(settings)
     descriptors.raise_limit()
     make_data_dir(settings.data_dir)
     _check_files(settings)

@@ -132,6 +132,18 @@ def check_transport(settings: Settings, sock: socket.socket) -> None:
     )
 
 
+def check_protocols(settings: Settings) -> None:
+    """Raise `StartError` in production where uvicorn's own protocols would stand in for the gateway's."""
+    if settings.development or settings.allow_uvicorn_protocol or (http.supported() and websocket.supported()):
+        return
+    raise StartError(
+        "expected uvicorn and websockets in the versions that json-gateway names,"
+        f" got uvicorn {uvicorn.__version__} and websockets {version('websockets')},"
+        " on which its limits for bad clients cannot build; install the former,"
+        " or write GATEWAY_ALLOW_UVICORN_PROTOCOL=true if a proxy in front has such limits"
+    )
+
+
 class AnnouncingServer(uvicorn.Server):
     """uvicorn, which says where to go once it is there, and says good-bye before it hangs up."""
 

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     root_path: str = ""
     trusted_proxies: str = ""
     plain_http: bool = False
+    allow_uvicorn_protocol: bool = False
     log_format: Literal["text", "json"] = "text"
     audit_log: str = ""
     metrics_token: SecretStr | None = None

@@ -18,12 +18,12 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS
+from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS, check_protocols
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.child import free_port
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway
+from tests.support.server import Gateway, settings_for_tests
 from tests.support.waiting import until
 
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
@@ -98,6 +98,27 @@ def test_production_does_not_listen_on_a_network_without_tls_before_it(tmp_path:
     for name, value in (("GATEWAY_TRUSTED_PROXIES", "10.0.0.1"), ("GATEWAY_PLAIN_HTTP", "true")):
         with serving(tmp_path, "--host", "0.0.0.0", **(good | {name: value})) as served:
             assert served.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "http.httptools_impl.HttpToolsProtocol.on_message_begin",
+        "websockets.websockets_sansio_impl.WebSocketsSansIOProtocol.handle_ping",
+    ],
+)
+def test_production_does_not_start_on_uvicorns_own_protocols_unless_it_may(
+    tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    monkeypatch.delattr(f"uvicorn.protocols.{moved}")
+    good = PRODUCTION | {"GATEWAY_SECRET_KEY": GOOD_KEY}
+    refused = run_here(tmp_path, "serve", "--port", "0", **good)
+    assert refused.problem.startswith("expected uvicorn and websockets in the versions that json-gateway names, got")
+    assert "GATEWAY_ALLOW_UVICORN_PROTOCOL=true" in refused.problem
+
+    production: dict[str, Any] = {"environment": "production", "secret_key": GOOD_KEY, "password_rounds": 10}
+    check_protocols(settings_for_tests(tmp_path, **production, allow_uvicorn_protocol=True))
+    check_protocols(settings_for_tests(tmp_path))
 
 
 def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
