@@ -1,8 +1,8 @@
-"""The audit log: who came in, who was refused, and what was taken back. JSON lines in a file of their own.
+"""The audit log: JSON lines about log-ins, refusals and revocations, in a file of their own.
 
-A line has the time, the event, whom it is about, the address, and the request's id; never a password or a token, and
-never a name that is no user's: people type passwords into the wrong field. Lines are written by a thread, and the
-file is opened again when it has been moved away, as logrotate does. What one client repeats is folded.
+A line has the time, the event, its user, the address and the request's id. It never has a password or a token. It
+never has a name without a user either, because people type passwords into the wrong field. A thread writes the lines,
+and opens the file again when logrotate has moved it away. Lines that one client repeats are folded.
 """
 
 import json
@@ -28,7 +28,7 @@ MAX_WAITING = 10_000
 """Lines that may wait for the disk."""
 
 LINES_A_MINUTE = 20
-"""Lines of one event, user and address: more than people cause, and as many as an address has log-ins by default."""
+"""Lines of one event, user and address: more than people cause, and the default rate of log-ins of an address."""
 
 REPEATABLE = frozenset(
     {
@@ -36,7 +36,7 @@ REPEATABLE = frozenset(
         *("refreshed", "refresh_repeated", "refresh_refused"),
     }
 )
-"""What a client can cause as often as it likes. Of it, so many lines are written, and what is left out is counted."""
+"""Events that a client can repeat at will. The log gets the first lines of a minute, and counts the others."""
 
 
 class _Kind(NamedTuple):
@@ -45,10 +45,10 @@ class _Kind(NamedTuple):
 
 
 class Audit:
-    """Writes down what an auditor would ask for."""
+    """Record the events that an auditor asks for."""
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
-        """`path` is None for no audit log. Raises `StartError` if the file cannot be written."""
+        """Open the file, or raise `StartError` if it is not writable. Without a `path` nothing is recorded."""
         self._clock = clock
         self._folding = Folding(LINES_A_MINUTE)
         self._lines: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING)
@@ -59,7 +59,7 @@ class Audit:
             except OSError as error:
                 raise StartError(
                     f"cannot write the audit log {path} ({error.strerror});"
-                    " make it writable, or name another file, or off, with GATEWAY_AUDIT_LOG"
+                    " make it writable, or set GATEWAY_AUDIT_LOG to another file or to off"
                 ) from None
             self._listener = QueueListener(self._lines, self._file)
             self._listener.start()
@@ -71,12 +71,12 @@ class Audit:
         self.close()
 
     def close(self) -> None:
-        """Write what is waiting, and let the file go."""
+        """Write the waiting lines, and close the file."""
         if self._listener is not None:
             self._say_left_out(self._folding.left_out())
             self._listener.stop()
             self._listener = None
-            with suppress(OSError):  # what could not be written has been told
+            with suppress(OSError):  # the log has named the lines that could not be written
                 self._file.close()
 
     def write(
@@ -89,7 +89,7 @@ class Audit:
         session: str | None = None,
         **more: str | int | None,
     ) -> None:
-        """Note an event. Never waits, and never raises."""
+        """Record an event. This never waits and never raises."""
         if self._listener is None:
             return
         now = self._clock.steady()
@@ -119,11 +119,11 @@ class Audit:
         try:
             self._lines.put_nowait(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
         except queue.Full:
-            logger.error("the audit log is too slow to take this: %s", line)  # noqa: TRY400 - the reason is said
+            logger.error("the audit log cannot keep up, and misses: %s", line)  # noqa: TRY400 - it gives the reason
 
 
 class _PrivateFile(WatchedFileHandler):
-    """A file that only its owner reads."""
+    """A file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
@@ -135,5 +135,5 @@ class _PrivateFile(WatchedFileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=opener)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Tell the operator, with the line itself, which is nowhere else now."""
+        """Log the error with the line itself, which would be lost otherwise."""
         logger.exception("cannot write to the audit log: %s", record.getMessage())

@@ -1,4 +1,4 @@
-"""A few at a time."""
+"""Splits a sequence into lists of a limited size."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut into lists of at most so many."""
+    """Yield the items in lists of at most `size`."""
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""What the network shows of a request's sender: its address and its user agent."""
 
 import getpass
 import ipaddress
@@ -14,20 +14,23 @@ MAX_USER_AGENT = 200
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is on the other end, as far as the network tells."""
+    """What is known of the client that has sent a request."""
 
     address: str
     user_agent: str | None = None
 
     @property
     def network(self) -> str:
-        """The address as limits count it."""
+        """Return the address, grouped as the limits count it."""
         return network_of(self.address)
 
 
 @lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """Give an address as limits count it: of IPv6, one machine has as many as it likes of the same /64 (RFC 6177)."""
+    """Return an address as the limits count it: an IPv6 address counts as its /64.
+
+    One machine can have any number of addresses in its /64 (RFC 6177).
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -38,21 +41,21 @@ def network_of(address: str) -> str:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Give the address that a connection is counted for."""
+    """Return the address under which the limits count a connection."""
     return network_of(connection.client.host[:MAX_ADDRESS]) if connection.client else "unknown"
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Tell where a request comes from: the address is a proxy's word only for proxies that a setting names."""
-    # What a proxy passes on may be anything.
+    """Return where a request comes from. A proxy's word for it counts only if a setting names the proxy."""
+    # A proxy may pass on any text, so both are cut.
     address = connection.client.host[:MAX_ADDRESS] if connection.client else "unknown"
     user_agent = connection.headers.get("user-agent", "")[:MAX_USER_AGENT]
     return Caller(address, "".join(filter(str.isprintable, user_agent)) or None)
 
 
 def operator() -> Caller:
-    """Tell who runs a command on this machine."""
+    """Return the entry for an operator that runs a command on this machine."""
     try:
         return Caller("command", f"gateway, run by {getpass.getuser()}")
-    except (KeyError, OSError):  # an account without a name, as containers have them
+    except (KeyError, OSError):  # accounts in containers may have no name
         return Caller("command", "gateway")

@@ -1,27 +1,27 @@
-"""Time, as something that a test can set."""
+"""The clock, as an object that a test can replace."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """The two kinds of time that the gateway needs."""
 
     def wall(self) -> float:
-        """Seconds since 1970; may jump when the machine's clock is set."""
+        """Return the seconds since 1970. They may jump when the machine's clock is set."""
 
     def steady(self) -> float:
-        """Seconds that only grow, for durations."""
+        """Return seconds that only grow, to measure durations."""
 
 
 class SystemClock:
     """The machine's time."""
 
-    # Not methods around these: the time is asked for several times for each message.
+    # Not wrapped in methods: each message reads the time several times.
     wall = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
 
 
 def milliseconds(clock: Clock) -> int:
-    """Wall time as whole milliseconds since 1970, as the store keeps it."""
+    """Return the wall time in whole milliseconds since 1970, as the store keeps it."""
     return int(clock.wall() * 1000)

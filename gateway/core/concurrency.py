@@ -1,4 +1,4 @@
-"""Places: how many of something there may be at a time."""
+"""A limit on how many operations of one kind run at the same time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Places:
-    """So many places at a time for each name or address; 0 stands for any number."""
+    """Allow a limited number of uses at a time for each name or address. 0 means no limit."""
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -14,7 +14,7 @@ class Places:
 
     @contextmanager
     def take(self, key: str) -> Iterator[bool]:
-        """Tell whether there was a place for `key`, which is taken until the context is left."""
+        """Yield whether `key` is below its limit. If it is, it counts as in use until the context ends."""
         if 0 < self._places <= self._taken[key]:
             yield False
             return

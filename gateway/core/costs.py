@@ -1,68 +1,68 @@
-"""What a message costs, in tokens of the buckets that limit how many messages come.
+"""The cost of a message, in tokens of the rate limits' buckets.
 
-A plain message takes one token. One that is long, or that makes the gateway read, count, write or send much, takes
-more. The weights are such that a token stands for two milliseconds of a core at most: a hundred a second are a fifth.
+A plain message takes one token. A long message takes more, and so does one that makes the gateway read, count, write
+or send much. One token stands for at most two milliseconds of a core, so a hundred a second are a fifth of a core.
 
-They are declared and not measured. So what a message costs is the same on every machine, under every load and on both
-stores; a client can foresee it, and a test can count it.
+The costs are declared, not measured. So a message costs the same on every machine, under every load and on both
+stores. A client can predict its cost, and a test can count it.
 """
 
 MESSAGE_BYTES = 8192
-"""Of what comes. The worst that JSON can be takes 0.2 ms a KiB."""
+"""Bytes of a message for one token. The worst JSON takes 0.2 ms per KiB."""
 
 ANSWER_BYTES = 16384
-"""Of an answer. They are read from the store, made into objects, and written as JSON."""
+"""Bytes of a reply for one token. They are read from the store, made into objects and written as JSON."""
 
 READ = 2.0
-"""A transaction that reads the store, found or not."""
+"""A transaction that reads the store, whether it finds a row or not."""
 
 WRITE = 3.0
-"""A transaction that writes to it. What the log of a room writes, many in one transaction, costs less."""
+"""A transaction that writes to the store. Appending to a room's log costs less: many share one transaction."""
 
 REQUEST = 3.0
-"""A request to the HTTP API with a user's token: two transactions, of which the first checks the token."""
+"""A request to the HTTP API with a user's token: two transactions, the first of which checks the token."""
 
 PAGE = 1.0
-"""A page of messages, besides its transaction: it takes more statements than most."""
+"""A page of messages, in addition to its transaction: it needs more statements than most."""
 
 ROWS = 100
-"""Rows that are read: members, users and rooms."""
+"""Rows read for one token: members, users and rooms."""
 
 COUNTED = 5000
-"""Entries of an index that are counted: unread messages and members."""
+"""Index entries counted for one token: unread messages and members."""
 
 DELIVERIES = 250
-"""Connections on this node that one event is written to."""
+"""Deliveries of one event to connections of this node for one token."""
 
 DELIVERED_BYTES = 16384
-"""Of such an event, before each delivery counts as two."""
+"""The size of an event at which a delivery costs twice as much."""
 
 INCLUDED = 1.0
-"""What may be done for a message before that costs anything more."""
+"""Work that a message may cause without extra cost."""
 
 
 def of_text(text: str) -> float:
-    """Return what a message of this text takes before anything is done for it."""
+    """Return the cost of a message with this text, before any work for it."""
     if len(text) * 4 <= MESSAGE_BYTES:  # a character has at most four bytes
         return 1
     return max(1.0, of_bytes(len(text) if text.isascii() else len(text.encode())))
 
 
 def of_bytes(size: int) -> float:
-    """Return what so many bytes cost that come from a client, or that go to all listeners of a room."""
+    """Return the cost of bytes that a client sends, or that go to all subscribers of a room."""
     return size / MESSAGE_BYTES
 
 
 def of_answer(size: int) -> float:
-    """Return what an answer of so many bytes costs."""
+    """Return the cost of a reply of this size."""
     return size / ANSWER_BYTES
 
 
 def of_rows(rows: int, counted: int = 0) -> float:
-    """Return what it costs to read so many rows, and to count so many entries of an index."""
+    """Return the cost of reading rows, and of counting entries of an index."""
     return rows / ROWS + counted / COUNTED
 
 
 def of_deliveries(deliveries: int, size: int) -> float:
-    """Return what it costs to write an event of so many bytes to so many connections."""
+    """Return the cost of writing one event to many connections."""
     return deliveries / DELIVERIES * (1 + size / DELIVERED_BYTES)

@@ -1,4 +1,4 @@
-"""What is counted where it happens, for nobody but the metrics: plain numbers, so that counting costs nothing."""
+"""Counters for the metrics: plain numbers that the code increases in place, so that counting is cheap."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from schemas.codes import Close
 
 @dataclass(slots=True)
 class Counts:
-    """Since the start of this process."""
+    """What has happened since the start of this process."""
 
     handled: Counter[type] = field(default_factory=Counter)
     """Messages, by the class of their handler."""
     ended: Counter[Close | None] = field(default_factory=Counter)
-    """Connections, by how the gateway ended them; None for those that went by themselves."""
+    """Ended connections, by the gateway's close code. None stands for those that the gateway has not closed."""

@@ -1,4 +1,7 @@
-"""Noticing two gateways that should know of each other and do not, such as uvicorn's workers without a bus."""
+"""Warns when two gateways share a data folder without a bus, as uvicorn's workers would.
+
+Without a bus, each gateway serves its own connections only, and neither knows of the other.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -14,11 +17,11 @@ LOCK_NAME = "alone.lock"
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a data folder, and warn if another gateway does so already."""
+    """Lock a data folder, and warn if another gateway has locked it."""
     with FileLock(folder / LOCK_NAME) as lock:
         if not lock.take(shared=False):
             logger.warning(
-                "another gateway serves from %s as well; without a bus, what is said on one is not heard on the other:"
+                "another gateway serves from %s as well; without a bus, users of one miss the messages of the other:"
                 " add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379",
                 folder,
             )

@@ -1,8 +1,8 @@
-"""File descriptors: each connection takes one, and the system lets a process have only so many.
+"""File descriptors: each connection needs one, and the system limits their number for each process.
 
-At that limit, uvloop takes each further connection and closes it without a word. So the gateway raises the limit at the
-start as far as it may, and refuses connections in words while there are descriptors left to do so. Refusals are counted
-for the whole process, whose limit it is.
+At that limit, uvloop accepts each further connection and closes it at once, without an answer. So the gateway raises
+the limit at its start as far as the system allows. It refuses connections with an answer while descriptors remain for
+that. Refusals are counted for the whole process, because the limit is the process's.
 """
 
 import logging
@@ -14,10 +14,10 @@ from gateway.core.folding import FoldedLog
 logger = logging.getLogger(__name__)
 
 RESERVED = 100
-"""Descriptors for the store, the bus, files of logs and keys, and for connections that are being refused."""
+"""Descriptors for the store, the bus, log and key files, and for connections that are about to be refused."""
 
 MOST = 1_048_576
-"""No process needs more, and some systems have no hard limit that could be taken."""
+"""No process needs more. Some systems have no hard limit that could be used instead."""
 
 counts: Counter[str] = Counter()
 """Refused connections since the start of this process, by reason."""
@@ -34,21 +34,21 @@ def raise_limit() -> None:
 
 
 def limit() -> int:
-    """Return how many descriptors this process may have."""
+    """Return how many descriptors this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
 def connections_that_fit() -> int:
-    """Return how many connections this process can have at a time."""
+    """Return how many connections this process can hold at the same time."""
     return limit() - min(RESERVED, limit() // 2)
 
 
 def note_refusal() -> None:
-    """Count a connection for which no descriptor was left, and log it once a minute."""
+    """Count a connection that found no free descriptor, and log it once a minute."""
     counts["descriptors"] += 1
     _log.write(
-        "refused a connection: %d are open, and this process may have %d files; raise the limit (ulimit -n,"
+        "refused a connection: %d are open, and this process may open %d files; raise the limit (ulimit -n,"
         " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",
         connections_that_fit(),
         limit(),

@@ -1,13 +1,13 @@
-"""Faults that a loop which serves many contains.
+"""Contains faults, so that one failing member does not stop a loop that serves many.
 
-Such a loop must not end, and must not skip the others, because of what one of them raises. It notes the fault here and
-goes on. Faults are counted for the whole process, as its log lines are written: any loop, however deep, can note one.
+The loop records the fault here and continues with the next member. Faults are counted for the whole process, like its
+log lines, so that any loop can record one, however deep in the code it is.
 
     for connection in connections:
         with contained("revocations"):
-            connection.end(Close.TOKEN_REVOKED)
+            connection.close(Close.TOKEN_REVOKED)
 
-A loop that serves thousands has its `try` around itself, and resumes after `note`: that costs nothing for each.
+A loop over thousands puts one `try` around itself, calls `record` and resumes. That costs nothing for each member.
 """
 
 import logging
@@ -19,7 +19,7 @@ from gateway.core.folding import FoldedLog
 logger = logging.getLogger(__name__)
 
 LINES_A_MINUTE = 5
-"""Tracebacks that the log gets of one loop in a minute."""
+"""Tracebacks of one loop that the log gets in a minute."""
 
 counts: Counter[str] = Counter()
 """Faults since the start of this process, by loop."""
@@ -28,13 +28,13 @@ _log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
 
 def note(loop: str, error: BaseException) -> None:
-    """Count what a member of a loop has raised, and log it, a few times a minute."""
+    """Count an exception of a loop's member, and log it a few times a minute."""
     counts[loop] += 1
-    _log.write("a fault was contained, and the loop %s goes on", loop, error=error)
+    _log.write("a fault was contained, and the loop %s continues", loop, error=error)
 
 
-class contained:  # noqa: N801 - reads as a word of the language, as contextlib's do
-    """Note what is raised inside, and go on after it. Cancellation and the end of the process pass through."""
+class contained:  # noqa: N801 - reads as a keyword, like the names of contextlib
+    """Record an exception that the body raises, and continue. Cancellation and process exit pass through."""
 
     __slots__ = ("_loop",)
 

@@ -1,4 +1,4 @@
-"""A lock on a file, which the system takes back also when the process that holds it is killed."""
+"""A lock on a file. The system releases it even when its process is killed."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ if sys.platform != "win32":
 
 
 class FileLock:
-    """A lock that one process holds alone, or several share. Nothing is ever written into its file."""
+    """A lock that one process holds alone, or that several share. The file stays empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def take(self, *, shared: bool) -> bool:
-        """Take the lock; returns whether no other holds it. Raises `StartError` if its file cannot be made."""
+        """Acquire the lock, and return whether it was free. Raise `StartError` if its file cannot be made."""
         if sys.platform == "win32":
             return True
         try:
@@ -35,7 +35,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let the lock go, if it is held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,9 +1,9 @@
-"""Folding: what repeats in a log is written a few times a minute, and then only counted.
+"""Folding: the log gets a repeated line a few times a minute, and after that only its count.
 
-A client that makes the gateway write the same line again and again must not fill the disk. A line has a kind and an
-address. Of each pair, the first few lines of a minute are written; one line after that minute says how many were not.
-`Folding` counts. `FoldedLog` writes what one place in the code has to say; every line of the gateway passes
-`gateway.core.logs.FoldingHandler` besides, where `gateway serve` runs it.
+So a client that makes the gateway write the same line again and again cannot fill the disk. A line has a kind and an
+address. For each pair, the first few lines of a minute are written. After that minute, one line says how many were
+left out. `Folding` counts. `FoldedLog` writes the lines of one place in the code. In `gateway serve`, every line of
+the gateway passes `gateway.core.logs.FoldingHandler` as well.
 """
 
 import logging
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 SECONDS = 60.0
 
 LINES_A_MINUTE = 60
-"""Lines of one kind that are written in a minute, where nothing else is said."""
+"""Lines of one kind that are written in a minute, unless a caller sets another number."""
 
 MAX_PAIRS = 10_000
-"""Pairs of kind and address that are counted apart. With more, all further addresses share one count for each kind."""
+"""Pairs of kind and address that are counted separately. Beyond it, further addresses share one count per kind."""
 
 
 class LeftOut(NamedTuple):
-    """How many lines of a kind and address were not written in a minute."""
+    """How many lines of a kind and address were left out in a minute."""
 
     kind: Hashable
     address: str | None
@@ -32,18 +32,18 @@ class LeftOut(NamedTuple):
 
 
 class Folding:
-    """Counts lines by kind and address. `now` is in seconds, on a steady clock. One thread at a time may use it."""
+    """Count lines by kind and address. `now` is in seconds, on a steady clock. Only one thread at a time may use it."""
 
     def __init__(self, most: int, seconds: float = SECONDS) -> None:
         """Admit at most `most` lines of one kind and address in `seconds`."""
         self._most = most
         self._seconds = seconds
-        # When each minute began, and how many lines came in it. All are equally long, so the first begun ends first.
+        # For each pair, the start of its minute and its lines so far. All last equally long, so the oldest ends first.
         self._minutes: dict[tuple[Hashable, str | None], tuple[float, int]] = {}
         self._left_out: list[LeftOut] = []
 
     def admits(self, kind: Hashable, address: str | None, now: float) -> bool:
-        """Count a line, and return whether it is to be written."""
+        """Count a line, and return whether to write it."""
         self._end_minutes(now)
         pair = (kind, address)
         if pair not in self._minutes and len(self._minutes) >= MAX_PAIRS:
@@ -53,7 +53,7 @@ class Folding:
         return count < self._most
 
     def left_out(self, now: float = float("inf")) -> list[LeftOut]:
-        """Return what was not written in the minutes that are over by now, each once; without `now`, in all of them."""
+        """Return what was left out in the minutes that have ended, each once. Without `now`, all have ended."""
         self._end_minutes(now)
         left_out, self._left_out = self._left_out, []
         return left_out
@@ -69,7 +69,7 @@ class Folding:
 
 
 class FoldedLog:
-    """Writes lines that may come again and again: each a few times a minute, and then how many more there were."""
+    """Write lines that may repeat: each a few times a minute, and after that the number of the others."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class FoldedLog:
         most: int = LINES_A_MINUTE,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write the very same line at most `same` times a minute, and at most `most` lines of one text."""
+        """Write an identical line at most `same` times a minute, and at most `most` lines of one template."""
         self._logger = logger
         self._level = level
         self._now = now
@@ -88,10 +88,10 @@ class FoldedLog:
         self._all = Folding(most)
 
     def write(self, text: str, *values: object, error: BaseException | None = None) -> None:
-        """Write a line, with the traceback of the error, unless it is one too many."""
+        """Write a line, with the error's traceback, unless it has reached a limit."""
         now = self._now()
         self._write_left_out(now)
-        # The line takes the place of an address, since their number is bounded: a client may choose its words.
+        # Folding counts this line as an address, since addresses are bounded: a client may choose the line's words.
         if self._same.admits(text, text % values, now) and self._all.admits(text, None, now):
             self._logger.log(self._level, text, *values, exc_info=error, stacklevel=2)
 
@@ -104,5 +104,5 @@ class FoldedLog:
 
 
 def client_log(now: Callable[[], float] = time.monotonic) -> FoldedLog:
-    """Return a log of warnings with words of clients in them: each line once a minute, and ten lines of one text."""
+    """Return a log for warnings with words of clients: an identical line once a minute, ten lines per template."""
     return FoldedLog(logger, logging.WARNING, same=1, most=10, now=now)

@@ -1,4 +1,4 @@
-"""Log lines: one event each, with the request's id, and never a credential."""
+"""Log lines: one line for each event, with the request's id, and never with a credential."""
 
 import json
 import logging
@@ -14,19 +14,19 @@ from urllib.parse import unquote_plus
 from gateway.core.folding import LINES_A_MINUTE, Folding, LeftOut
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""The id of the HTTP request or WebSocket connection that is being served."""
+"""The id of the current HTTP request or WebSocket connection."""
 
 client_request_id: ContextVar[str | None] = ContextVar("client_request_id", default=None)
-"""The id that a WebSocket's client or proxy gave it, which is in the log beside our own."""
+"""The id that the client or its proxy has chosen for a WebSocket. The log has it beside the gateway's own id."""
 
 client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
-"""The address, as limits count it, of the client that is being served; None while no client is."""
+"""The current client's address, as the limits count it. None outside a client's request."""
 
 TRACEBACKS_A_MINUTE = 5
-"""Lines with a traceback, which is some kilobytes long, of one kind and address. A kind is one place in the code."""
+"""Tracebacks of one kind and address in a minute; each has some kilobytes. A kind is one place in the code."""
 
 _CREDENTIALS = re.compile(
-    # A JWT, also one that was cut short: its header is JSON, so it starts with {" in base64.
+    # A JWT, even one that was cut short: its header is JSON, so it starts with {" in base64.
     r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_\-.=]*"
     # A refresh token.
     r"|gwr_[A-Za-z0-9_\-]*"
@@ -34,7 +34,7 @@ _CREDENTIALS = re.compile(
     r"|(?<=token=)[^&\s\"]+"
     r"|(?<=ticket=)[^&\s\"]+"
     r"|(?<=password=)[^&\s\"]+"
-    # Places where none is looked for, and some clients put theirs.
+    # The gateway looks for no credential here, but some clients send theirs here.
     r"|(?<=jwt=)[^&\s\"]+"
     r"|(?<=auth=)[^&\s\"]+"
     r"|(?<=key=)[^&\s\"]+"
@@ -43,20 +43,20 @@ _CREDENTIALS = re.compile(
     r"|(?<=authorization=)[^&\s\"]+"
     r"|(?<=-token: ).+"
     r"|(?<=-key: ).+"
-    # Also Basic, or a token with no scheme.
+    # Also with the scheme Basic, or a token without a scheme.
     r"|(?<=authorization: )(?!bearer ).+"
     r"|(?<=sec-websocket-protocol: )(?!gateway\.v1(?:, bearer\.\S*)?$).+"
     r"|(?<='subprotocols': \[)(?!'gateway\.v1'(?:, 'bearer\.[^']*')?\])[^\]]+"
-    # All of it: what is no token may be a password with spaces, in the wrong place.
+    # The whole rest: a value that is no token may be a password with spaces in the wrong place.
     r"|(?<=bearer )[^\r\n\"',]+"
     r"|(?<=\bbearer\.)[^\s\"',]+"
     r"|(?<=cookie: ).+"
-    # What a client has said: the library that parses frames logs their beginnings and ends.
+    # Words of a client: the library that parses frames logs the beginning and the end of each.
     r"|(?<=\b(?-i:TEXT|CONT) )['\"].+",
     re.IGNORECASE,
 )
 
-# A word with something percent-encoded in it. It is looked for where words begin, so that a long one is read once.
+# A word with a percent-encoded character. The search starts at the start of words, so that it reads a long one once.
 _ENCODED = re.compile(r"(?:^|(?<=[\s\"'?]))[^\s\"'?]*%[0-9a-f]{2}[^\s\"]*", re.IGNORECASE)
 _REDACTED = "[redacted]"
 
@@ -64,35 +64,35 @@ TRACE = 5
 
 
 def redact(text: str) -> str:
-    """Put `[redacted]` in the place of every credential."""
+    """Replace every credential with `[redacted]`."""
     text = _CREDENTIALS.sub(_REDACTED, text)
     return _ENCODED.sub(_redact_encoded, text) if "%" in text else text
 
 
 def _redact_encoded(found: re.Match[str]) -> str:
-    # Whoever writes `%74oken=` for `token=` is understood as well.
+    # This recognises `%74oken=` as `token=`.
     decoded = unquote_plus(found[0]).replace(_REDACTED, "")
     return _REDACTED if _CREDENTIALS.search(decoded) else found[0]
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person: time, level, request, logger, message."""
+    """Format a record as a line for people: time, level, request, logger, message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(request_id)s %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
-        """Write the local time with its offset, so that the lines of machines in several zones can be compared."""
+        """Return the local time with its offset, so that lines from several time zones can be compared."""
         return datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record, redacted as a whole: a traceback may quote what the message does not."""
+        """Format the record, and redact the whole line: a traceback may quote more than the message."""
         given = client_request_id.get()
         record.request_id = request_id.get() if given is None else f"{request_id.get()}/{given}"
         return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Write the message on one line, so that no sender can forge another."""
+        """Format the message on one line, so that no sender can forge a second line."""
         # uvicorn passes the traceback of a failed start as the message.
         if not record.message.startswith("Traceback"):
             record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
@@ -100,10 +100,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A line for a machine: one JSON object."""
+    """Format a record as a line for machines: one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record, redacted field by field."""
+        """Format the record, and redact each field."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -118,17 +118,17 @@ class JsonFormatter(logging.Formatter):
 
 
 class RedactingFilter(logging.Filter):
-    """Redacts records on their way to handlers that are not ours, such as those of another ASGI server."""
+    """Redact the records for handlers of other software, such as another ASGI server."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, without its credentials."""
-        # Part by part: uvicorn's formatter for access lines takes the arguments apart again.
+        """Let every record pass, without its credentials."""
+        # Each part on its own: uvicorn's formatter for access lines needs the arguments separately.
         record.msg = redact(str(record.msg))
         if isinstance(record.args, tuple):
             record.args = tuple(_redact_argument(argument) for argument in record.args)
         elif record.args:
             record.args = {name: _redact_argument(argument) for name, argument in record.args.items()}
-        # And as a whole, where it takes two parts to see what one of them is: `< Cookie: …`.
+        # And the whole line, since some credentials show only across two parts: `< Cookie: …`.
         if (line := redact(record.getMessage())) != record.getMessage():
             record.msg, record.args = line, ()
         return True
@@ -139,9 +139,9 @@ def _redact_argument(argument: object) -> object:
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):
-    """Writes to standard error. What one client causes again and again is written a few times a minute, then counted.
+    """Write to standard error. Lines that one client repeats are written a few times a minute, and then only counted.
 
-    DEBUG and TRACE, and uvicorn's access log, are written whole: an operator asks for them.
+    DEBUG and TRACE lines and uvicorn's access log are written in full: an operator has asked for them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -151,7 +151,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self._tracebacks = Folding(TRACEBACKS_A_MINUTE)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, after the numbers of what was left out; or leave it out."""
+        """Write a record, after the counts of the lines that were left out; or leave it out too."""
         now = self._clock()
         for folding in (self._lines, self._tracebacks):
             self._say_left_out(folding.left_out(now))
@@ -163,7 +163,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def close(self) -> None:
-        """Write what is still to be said, and close."""
+        """Write the remaining counts, and close."""
         self._say_left_out([*self._lines.left_out(), *self._tracebacks.left_out()])
         super().close()
 
@@ -182,24 +182,24 @@ class _Kind(NamedTuple):
 
 
 def _kind_of(record: logging.LogRecord) -> _Kind:
-    """Return the kind of a line: its template, or its place in the code where it may be written together already."""
+    """Return the kind of a line: its template, or its place in the code if the message has no arguments."""
     like = str(record.msg) if record.args else f"{record.filename}:{record.lineno}"
     return _Kind(record.name, record.levelno, like)
 
 
 class NoVersionComplaint(logging.Filter):
-    """Drops the one warning that passlib 1.7.4 gives about every bcrypt since 4.1, which it works with."""
+    """Drop the one warning that passlib 1.7.4 logs about every bcrypt since 4.1, although it works with it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is anything else."""
+        """Return whether the record is anything else."""
         return "error reading bcrypt version" not in record.getMessage()
 
 
 class NoFloods(logging.Filter):
-    """Drops what another line says better, and most lines about clients that do not speak the protocol.
+    """Drop lines that another line replaces, and most lines about clients that do not speak the protocol.
 
-    Of the latter, one of a kind is let through in a second, without its traceback. uvicorn warns of each: a
-    client could fill the disk.
+    uvicorn warns about each such client, so that one client could fill the disk. One line of a kind passes in each
+    second, without its traceback.
     """
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class NoFloods(logging.Filter):
         self._last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is about something else, or the first in this second."""
+        """Return whether to write the record: about something else, or the first of its kind in this second."""
         message = str(record.msg)
         if message in _SAID_OTHERWISE:
             return False
@@ -220,7 +220,7 @@ class NoFloods(logging.Filter):
         return True
 
 
-# Of each handshake, by `websockets`: uvicorn has a line about it too, which names the client and the path.
+# `websockets` logs these at each handshake. uvicorn's own line names the client and the path as well.
 _SAID_OTHERWISE = {"connection open", "connection rejected (%d %s)"}
 
 _ABOUT_BAD_CLIENTS = (
@@ -232,11 +232,11 @@ _ABOUT_BAD_CLIENTS = (
 
 
 def guard_logs() -> None:
-    """Keep credentials out of the logs, and floods, whichever server runs the application.
+    """Keep credentials and floods of lines out of the logs, whichever server runs the application.
 
-    uvicorn writes the whole path of a WebSocket, `?token=` included, on the logger `uvicorn.error`.
+    The logger `uvicorn.error` writes the whole path of a WebSocket, including `?token=`.
     """
-    # It warns of each form that is none.
+    # The library warns about every malformed form.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     uvicorn = logging.getLogger("uvicorn.error")
     if not any(isinstance(each, NoFloods) for each in uvicorn.filters):
@@ -251,7 +251,7 @@ def guard_logs() -> None:
 
 
 def configure_logs(level: str, form: str) -> None:
-    """Send every log line to standard error, as `text` or `json`. For the command; a library never does this."""
+    """Send every log line to standard error, as `text` or `json`. Only the command does this, never the library."""
     logging.addLevelName(TRACE, "TRACE")
     formatter = JsonFormatter if form == "json" else TextFormatter
     logging.config.dictConfig(
@@ -262,12 +262,12 @@ def configure_logs(level: str, form: str) -> None:
             "handlers": {"stderr": {"()": FoldingHandler, "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
-                # At DEBUG the first two write a line per statement or frame, which drowns everything else.
+                # At DEBUG the first two write a line for each statement or frame, which would hide all other lines.
                 "aiosqlite": {"level": "INFO"},
                 "alembic": {"level": "WARNING"},
-                # At INFO it writes a line for each question to an outside service.
+                # At INFO it writes a line for each request to an external service.
                 "httpx2": {"level": "WARNING"},
-                # At INFO it writes a line for each change of any file, such as the database; uvicorn names the code's.
+                # At INFO it logs each change of any file, even the database. uvicorn itself logs changes of code.
                 "watchfiles": {"level": "WARNING"},
             },
         }

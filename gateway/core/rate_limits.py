@@ -1,4 +1,4 @@
-"""Token buckets, and waits that grow."""
+"""Rate limits: token buckets, and waits that grow with each failure."""
 
 import secrets
 from array import array
@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 
 class TokenBucket:
-    """Lets `burst` things through at once and `rate` a second from then on. A rate of 0 lets all through."""
+    """Allow `burst` uses at once, and `rate` a second from then on. A rate of 0 means no limit."""
 
     __slots__ = ("__weakref__", "_burst", "_tokens", "_updated", "rate")
 
@@ -21,9 +21,9 @@ class TokenBucket:
         self._updated = now
 
     def take(self, now: float, cost: float = 1) -> float:
-        """Take `cost` tokens and return 0; if there is not even one, take none and return the seconds until there is.
+        """Take `cost` tokens and return 0. Below one token, take none and return the seconds until there is one.
 
-        What costs more than there is may still pass, and the rest is owed: no cost is too high to pass at all.
+        A use that costs more than the tokens left still passes, and the bucket owes the rest. So no cost is too high.
         """
         if not self.rate:
             return 0
@@ -38,25 +38,25 @@ class TokenBucket:
         return (1 - tokens) / self.rate
 
     def spend(self, now: float, cost: float) -> None:
-        """Take `cost` tokens; missing ones are owed. Less than 0 puts some back."""
+        """Take `cost` tokens, and owe those that are missing. A negative cost puts tokens back."""
         tokens = min(self._burst, self._tokens + (now - self._updated) * self.rate)
         self._updated = now
         self._tokens = tokens - cost
 
     def lower(self, tokens: float) -> None:
-        """Have no more than so many tokens; fewer than none are owed."""
+        """Reduce the tokens to at most `tokens`. A negative number is owed."""
         self._tokens = min(self._tokens, tokens)
 
 
 MakeBucket = Callable[[str, float], TokenBucket]
-"""Makes the bucket of a name or address, at a time on the steady clock."""
+"""A function that makes the bucket of a name or address, given the time on the steady clock."""
 
 
 class TokenBuckets:
     """A bucket for each name or address.
 
-    It remembers the `capacity` used last, so that whoever goes and comes again finds the bucket as empty as it was,
-    and all those that somebody holds.
+    It keeps the `capacity` buckets that were used last, so that a client that leaves and returns finds its bucket as
+    empty as it was. It also keeps every bucket that a caller still holds.
     """
 
     def __init__(self, rate: float, burst: float, capacity: int = 10_000, make: MakeBucket | None = None) -> None:
@@ -67,7 +67,7 @@ class TokenBuckets:
         self._all: WeakValueDictionary[str, TokenBucket] = WeakValueDictionary()
 
     def of(self, key: str, now: float) -> TokenBucket:
-        """Give the bucket of a name or address, to hold and take from without looking for it again."""
+        """Return the bucket of a name or address. A caller may keep it, and take from it without another look-up."""
         if not self._rate:
             return TokenBucket(0, 1, now)
         bucket = self._all.get(key)
@@ -80,12 +80,12 @@ class TokenBuckets:
         return bucket
 
     def take(self, key: str, now: float) -> float:
-        """Take one token of `key`'s bucket and give 0; if there is none, give the seconds until there is."""
+        """Take one token of the key's bucket and return 0, or return the seconds until there is one."""
         return self.of(key, now).take(now)
 
 
 class Allowance:
-    """What one connection may do of something: as much as each of several buckets lets through."""
+    """What one connection may use: as much as each of several buckets allows."""
 
     __slots__ = ("_buckets",)
 
@@ -93,16 +93,19 @@ class Allowance:
         self._buckets: list[tuple[TokenBucket, str]] = []
 
     def limit(self, bucket: TokenBucket, whose: str) -> None:
-        """Add a bucket; `whose` words it, as in "on this connection"."""
+        """Add a bucket. `whose` describes it in error messages, as in "on this connection"."""
         if bucket.rate:
             self._buckets.append((bucket, whose))
 
     def unlimit(self, whose: str) -> None:
-        """Forget the buckets that `limit` added with these words."""
+        """Remove the buckets that were added with this description."""
         self._buckets = [(bucket, words) for bucket, words in self._buckets if words != whose]
 
     def take(self, now: float, cost: float = 1) -> tuple[float, str] | None:
-        """Take `cost` of each bucket; if one is empty, take none, and return the seconds until it is not, and whose."""
+        """Take `cost` tokens from each bucket and return None.
+
+        If one is empty, take none, and return the seconds until it has a token, and its description.
+        """
         for bucket, whose in self._buckets:
             if wait := bucket.take(now, cost):
                 self._undo(bucket, now, cost)
@@ -110,12 +113,12 @@ class Allowance:
         return None
 
     def spend(self, now: float, cost: float) -> None:
-        """Take `cost` of each bucket, also what is not there."""
+        """Take `cost` tokens from each bucket, and owe those that are missing."""
         for bucket, _ in self._buckets:
             bucket.spend(now, cost)
 
     def _undo(self, empty: TokenBucket, now: float, cost: float) -> None:
-        """Put back what was taken from the buckets before the empty one."""
+        """Put back the tokens of the buckets before the empty one."""
         for bucket, _ in self._buckets:
             if bucket is empty:
                 return
@@ -129,15 +132,15 @@ class _Failures:
 
 
 FORGET_SECONDS = 24 * 3600
-"""For how long failures are remembered."""
+"""Seconds after which failures are forgotten."""
 
 
 class _Shadow:
-    """What is left of failures that are no longer kept by their key.
+    """An approximate memory of the failures that no longer have an entry of their own.
 
-    Each key has a place in each of two rows; of keys that share a place, it holds the worst. So a key that has not
-    failed is taken for another one only if both of its places are. The places depend on a secret, so that no sender
-    can find keys that share them.
+    Each key has a place in each of two rows. A place holds the worst of the keys that share it. So a key without
+    failures seems to have some only if both of its places are taken. The places depend on a secret, so that no sender
+    can look for keys that share them.
     """
 
     ROW = 65_536
@@ -148,7 +151,7 @@ class _Shadow:
         self._until = array("d", bytes(2 * self.ROW * array("d").itemsize))
 
     def keep(self, key: str, failures: _Failures) -> None:
-        """Keep what had a wait; a single failure has none, and is what a flood of made-up keys leaves."""
+        """Remember failures that cause a wait. A single failure causes none; a flood of invented keys has one each."""
         if failures.count < 2:
             return
         for place in self._places(key):
@@ -156,7 +159,7 @@ class _Shadow:
                 self._counts[place], self._until[place] = failures.count, failures.until
 
     def recall(self, key: str, now: float) -> _Failures:
-        """Return what is known of a key, which is at least what it has done."""
+        """Return the failures of a key: at least as many as it had."""
         place = min(self._places(key), key=self._counts.__getitem__)
         if not self._counts[place] or self._until[place] < now - FORGET_SECONDS:
             return _Failures()
@@ -169,11 +172,11 @@ class _Shadow:
 
 
 class Backoff:
-    """Makes keys that fail wait: not after the first failure, then 1 s, 2 s, 4 s and so on, up to `longest`.
+    """Make a key wait after failures: not after the first, then 1 s, 2 s, 4 s and so on, up to `longest`.
 
-    It remembers failures for a day. The `capacity` keys that have failed last are kept exactly. Earlier ones are in a
-    shadow, so that a flood of other keys washes no wait away. 0 for `longest` lets all through. It counts attempts
-    before their outcome is known, so that many at once are no way around it.
+    Failures count for a day. The `capacity` keys that failed last have exact entries. Older ones move to an approximate
+    memory, so that a flood of other keys ends no key's wait. A `longest` of 0 means no waits. An attempt counts before
+    its outcome is known, so that many attempts at once do not get around the wait.
     """
 
     def __init__(self, longest: float, capacity: int = 10_000) -> None:
@@ -183,25 +186,25 @@ class Backoff:
         self._shadow = _Shadow()
 
     def begin(self, key: str, now: float) -> float:
-        """Count an attempt and give 0; if it is too early for one, give the seconds until it is not."""
+        """Count an attempt and return 0. If the key must still wait, return the remaining seconds."""
         if not self._longest:
             return 0
         failures = self._of(key, now)
         if now < failures.until:
             return failures.until - now
         failures.count += 1
-        # Beyond 2 ** 40 s the power would only grow.
+        # Beyond 2 ** 40 s, a higher power changes nothing.
         failures.until = now + (min(self._longest, 2.0 ** min(failures.count - 2, 40)) if failures.count > 1 else 0)
         self._failures.move_to_end(key)
         return 0
 
     def succeed(self, key: str) -> None:
-        """Forget a key's failures."""
+        """Forget the failures of a key."""
         if key in self._failures:
-            self._failures[key] = _Failures()  # and not nothing, in whose place the shadow would come
+            self._failures[key] = _Failures()  # an empty entry: without one, the approximate memory would answer
 
     def undo(self, key: str, now: float) -> None:
-        """Take an attempt back that came to no outcome."""
+        """Take back an attempt that had no outcome."""
         failures = self._failures.get(key)
         if failures is not None:
             failures.count -= 1

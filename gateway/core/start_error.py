@@ -1,18 +1,18 @@
-"""What can go wrong before the gateway runs."""
+"""The error that stops a start, and checks of files and folders that raise it."""
 
 import os
 from pathlib import Path
 
 _NEEDED = os.R_OK | os.W_OK | os.X_OK
-"""What has to be allowed in a folder."""
+"""The permissions that the gateway needs in a folder."""
 
 
 class StartError(Exception):
-    """The gateway cannot start. The text is for the operator: what is wrong, and what to do about it."""
+    """The gateway cannot start. The text tells the operator what is wrong and what to do."""
 
 
 def make_data_dir(path: Path) -> None:
-    """Make the data folder, for its owner alone, or raise `StartError`."""
+    """Make the data folder, readable by its owner only, or raise `StartError`."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -23,8 +23,8 @@ def make_data_dir(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Make sure that a file can be written, or made where there is none, or raise `StartError`."""
-    # Not `Path.exists`, which raises where a folder may not be looked into.
+    """Check that a file can be written, or created if it is missing, or raise `StartError`."""
+    # Not `Path.exists`: it raises in a folder without permission to look.
     place = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
     if not os.access(place, _NEEDED if place.is_dir() else os.R_OK | os.W_OK):
         raise StartError(

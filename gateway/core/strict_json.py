@@ -1,11 +1,11 @@
-"""JSON from strangers: decoded strictly, or refused with one kind of exception.
+"""Decodes JSON of untrusted clients strictly, or refuses it with one exception.
 
-orjson already refuses NaN, numbers beyond a double, lone surrogates and more than 1,024 levels. It lets through
-what two readers could understand differently, or what PostgreSQL's text cannot hold: duplicate keys, deep
-nesting and U+0000. Those are refused here, at little cost for the messages that have none of them.
+orjson already refuses NaN, numbers beyond a double, lone surrogates and more than 1,024 levels. It accepts duplicate
+keys and deep nesting, which two readers could understand differently, and U+0000, which PostgreSQL's text cannot hold.
+This module refuses those, at little cost for ordinary messages.
 
-Most clients write JSON as orjson does, without spaces. A text that comes out again as it came in has lost nothing in
-reading, so it is known at once that no key was there twice; in the others the keys are counted.
+Most clients write JSON without spaces, as orjson does. If the decoded value encodes to the same text again, decoding
+lost nothing, so no key was there twice. For other texts, this module counts the keys.
 """
 
 import json
@@ -16,21 +16,21 @@ from typing import Any
 import orjson
 
 WRITABLE_LEVELS = 254
-"""What orjson writes; it reads more."""
+"""The levels that orjson can write. It reads more."""
 
 
 class NotStrictJson(ValueError):
-    """The text is not JSON, or is JSON that we do not take. Says which, without the text."""
+    """The text is not JSON, or is JSON that the gateway refuses. The message says which, without the text."""
 
 
 def loads(text: str, *, max_depth: int) -> Any:
-    """Decode a JSON text of at most `max_depth` levels of arrays and objects."""
+    """Return the value of a JSON text with at most `max_depth` levels of arrays and objects."""
     try:
         value = orjson.loads(text)
     except ValueError as error:
-        # orjson names what is wrong and where, without a word of the text.
+        # orjson's message names the problem and its position, and quotes none of the text.
         raise NotStrictJson(f"this is not JSON: {error}") from None
-    # There are at least as many brackets as levels.
+    # A text has at least as many brackets as levels.
     brackets = text.count("{") + text.count("[")
     if brackets > max_depth or brackets > WRITABLE_LEVELS or orjson.dumps(value) != text.encode():
         _refuse_the_ambiguous(text, value, max_depth)
@@ -40,7 +40,7 @@ def loads(text: str, *, max_depth: int) -> Any:
 
 
 def peek(text: str) -> Any:
-    """Decode a text of which no more is wanted than to say what is refused; None if it is no JSON."""
+    """Return the value of a text, only to describe what is refused, or None if it is not JSON."""
     try:
         return orjson.loads(text)
     except ValueError:
@@ -51,16 +51,16 @@ def _refuse_the_ambiguous(text: str, value: Any, max_depth: int) -> None:
     try:
         if not _has_each_key_once(text, _keys(value, max_depth)):
             json.loads(text, object_pairs_hook=_refuse_duplicates)
-    except RecursionError:  # also of what a second value of the same key has hidden from us
+    except RecursionError:  # also of a value that a later value of the same key has hidden
         raise NotStrictJson(f"it is nested more than {max_depth} levels deep") from None
 
 
 def _has_each_key_once(text: str, keys: int) -> bool:
-    """Tell whether there are no duplicates for sure, as most of the time there are none."""
-    # Each key has a colon of its own: as many colons as there are keys leave none for a duplicate.
+    """Return whether the text certainly has no duplicate key, as most texts have none."""
+    # Each key has its own colon. With as many colons as keys in the value, none is left for a duplicate.
     if text.count(":") == keys:
         return True
-    # Some are in strings, as in 12:30. A key's comes right after a quotation mark, unless there is space between.
+    # Some colons are in strings, as in 12:30. A key's colon follows a quotation mark, unless there is a space.
     return text.count('":') == keys and _SPACE_BEFORE_COLON.search(text) is None
 
 
@@ -68,8 +68,8 @@ _SPACE_BEFORE_COLON = re.compile(r'"[ \t\n\r]+:')
 
 
 def _keys(value: Any, levels: int) -> int:
-    """Count the keys on all levels; raises `RecursionError` if there are more levels than that."""
-    # Spelt out, for every message with spaces passes here: a generator for each level takes three times as long.
+    """Count the keys on all levels, or raise `RecursionError` if there are more levels than allowed."""
+    # Not a generator for each level, which takes three times as long: every message with spaces passes here.
     count = 0
     items: Iterable[Any] = ()
     if type(value) is dict:
@@ -87,7 +87,7 @@ def _keys(value: Any, levels: int) -> int:
 def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise NotStrictJson("a key is there twice in one object")
+        raise NotStrictJson("an object has the same key twice")
     return result
 
 

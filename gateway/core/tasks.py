@@ -1,4 +1,4 @@
-"""Ending tasks."""
+"""Stops tasks."""
 
 import asyncio
 
@@ -6,10 +6,10 @@ AGAIN_SECONDS = 0.1
 
 
 async def stop(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel tasks, and return when all of them have ended; how they did is nobody's business any more.
+    """Cancel tasks, return when all of them have ended, and ignore their results.
 
-    Once is not always enough: before Python 3.12, `asyncio.wait_for`, which redis-py uses, may lose a cancellation.
-    Whoever is cancelled while it waits here leaves no task running either: it is cancelled when they have ended.
+    One cancellation is not always enough: before Python 3.12, `asyncio.wait_for`, which redis-py uses, may lose it. A
+    cancellation of the caller takes effect only when all tasks have ended, so that none keeps running.
     """
     running = set(tasks)
     cancelled: asyncio.CancelledError | None = None

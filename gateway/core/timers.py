@@ -1,4 +1,4 @@
-"""Timers for many: one tick a second serves every connection's."""
+"""Timers for many connections: one tick a second serves them all."""
 
 import asyncio
 import math
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from gateway.core.faults import contained
 
 CHUNK = 256
-"""Timers that are called before the loop has its turn: many fall due at once when many have gone at once."""
+"""Timers to call before the event loop gets its turn. Many connections that close at once make many timers due."""
 
 
 class Wheel:
-    """Calls back after a while, up to one tick late. Nothing runs while nothing is due."""
+    """Calls functions after a delay, up to one tick late. It costs nothing while no timer is due."""
 
     def __init__(self, tick_seconds: float = 1.0) -> None:
         self._tick = tick_seconds
@@ -21,7 +21,7 @@ class Wheel:
         self._handle: asyncio.TimerHandle | None = None
 
     def after(self, seconds: float, call: Callable[[], None]) -> "Timer":
-        """Have `call` called after `seconds`, unless the timer is cancelled."""
+        """Call `call` after `seconds`, unless the timer is cancelled."""
         timer = Timer(self, self._now + max(1, math.ceil(seconds / self._tick)), call)
         self._due.setdefault(timer.slot, set()).add(timer)
         if self._handle is None:
@@ -29,7 +29,7 @@ class Wheel:
         return timer
 
     def close(self) -> None:
-        """Forget every timer."""
+        """Drop all timers."""
         self._due.clear()
         self._late.clear()
         if self._handle is not None:
@@ -61,7 +61,7 @@ class Wheel:
 
 
 class Timer:
-    """One callback on a wheel."""
+    """One callback on a timer wheel."""
 
     __slots__ = ("_call", "_wheel", "slot")
 
@@ -71,12 +71,12 @@ class Timer:
         self._call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """Take the timer off the wheel; once is enough, and after the call it does nothing."""
-        self._call = None  # whoever is called may have the timer
+        """Cancel the call. Cancelling again, or after the call, does nothing."""
+        self._call = None  # the callback may hold a reference to its timer
         self._wheel._cancel(self)
 
     def call_now(self) -> None:
-        """Call now, and not later; nothing, if that has been done or the timer was cancelled."""
+        """Call now instead of later. Do nothing if the call has been made or cancelled."""
         call = self._call
         self.cancel()
         if call is not None:

@@ -17,7 +17,7 @@ def test_what_one_raises_is_counted_and_logged_and_the_others_have_their_turn(ca
             done.append(10 / (number - 1))
     assert done == [-10, 10, 5]
     assert faults.counts == {"numbers": 1}
-    assert "the loop numbers goes on" in caplog.text
+    assert "the loop numbers continues" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
