@@ -99,7 +99,7 @@ def measure(places: Iterable[Place]) -> Measured:
 
 def documents() -> list[str]:
     """Return the paths of the documents."""
-    found = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+    found = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     found += sorted(ROOT.glob("docs/**/*.md"))
     return [str(path.relative_to(ROOT)) for path in found if path.exists()]
 
