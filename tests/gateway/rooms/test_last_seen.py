@@ -11,6 +11,7 @@ from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.prepared import Plan
 from tests.support.server import AdjustableClock
+from tests.support.users import add_users
 
 CROWD = 2 * MAX_BATCH + 10
 
@@ -46,7 +47,7 @@ async def stored(database: Database, *names: str) -> dict[str, int]:
 async def ids(database: Database) -> dict[str, str]:
     """The ids of a crowd, by name."""
     async with database.write() as connection:
-        rows = [await users.add(connection, name=f"user-{number}", password_hash="x", now=0) for number in range(CROWD)]
+        rows = await add_users(connection, [f"user-{number}" for number in range(CROWD)])
     return {row.name: row.id for row in rows}
 
 

@@ -1,5 +1,6 @@
 """Pages cost what is on them, and not what else is in the store."""
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,20 +10,20 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store import messages, rooms, users
+from gateway.store import messages, rooms
 from gateway.store.engine import Database
 from gateway.store.rooms import RoomRow
 from gateway.store.tables import messages as messages_table
 from gateway.store.tables import rooms as rooms_table
 from gateway.store.users import UserRow
+from tests.support.users import add_users
 
 
 @asynccontextmanager
 async def people(database: Database, *names: str) -> AsyncIterator[tuple[AsyncConnection, list[UserRow]]]:
     """Open a transaction in which there are users of these names."""
     async with database.write() as connection:
-        added = [await users.add(connection, name=name, password_hash="x", now=0) for name in names]
-        yield connection, added
+        yield connection, await add_users(connection, names)
 
 
 async def say(connection: AsyncConnection, room: RoomRow, sender: UserRow, contents: list[dict[str, Any]]) -> RoomRow:
@@ -31,8 +32,8 @@ async def say(connection: AsyncConnection, room: RoomRow, sender: UserRow, conte
         {"room_id": room.id, "sender_id": sender.id, "sent_at": 0, "offset": offset, "changed": offset, **content}
         for offset, content in enumerate(contents, 1)
     ]
-    for row in rows:
-        await connection.execute(insert(messages_table), row)
+    for _, alike in itertools.groupby(rows, dict.keys):
+        await connection.execute(insert(messages_table), list(alike))
     await connection.execute(update(rooms_table).where(rooms_table.c.id == room.id).values(offset=len(rows)))
     found = await rooms.by_name(connection, room.name)
     assert found is not None

@@ -132,7 +132,7 @@ async def silent(plain: Postgres) -> AsyncIterator[Proxy]:
 async def test_a_host_that_says_nothing_leaves_time_for_the_next_and_is_asked_last_from_then_on(
     plain: Postgres, silent: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 2)
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 4)
     silent.swallows = True
     database = Database(f"postgresql://postgres@127.0.0.1:{silent.port},127.0.0.1:{plain.port}/postgres")
     try:

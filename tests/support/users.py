@@ -1,0 +1,18 @@
+"""Users by the thousand, stored in one statement: the store gives a whole transaction five seconds."""
+
+from collections.abc import Iterable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.store import users
+from gateway.store.users import UserRow
+
+
+async def add_users(connection: AsyncConnection, names: Iterable[str]) -> list[UserRow]:
+    """Store users of these names, without passwords, and return their rows."""
+    rows = [
+        users.new(name=name, password_hash="x", full_name=None, email=None, scopes=(), disabled=False, now=0)
+        for name in names
+    ]
+    await users.add_all(connection, rows)
+    return rows
