@@ -6,6 +6,7 @@ a `store_url`. All other tests run on SQLite.
 
 import itertools
 import logging
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from gateway.core import faults
 from gateway.core.folding import FoldedLog
 from gateway.store.engine import Database
 from tests.support.client import App
-from tests.support.postgres import any_postgres, fresh_database
+from tests.support.postgres import any_postgres, fresh_database, in_thread
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.valkey import Valkey, running_valkey
 
@@ -44,6 +45,13 @@ ON_BOTH = tuple(
         "handlers/test_rooms.py",
     )
 )
+
+
+async def make_tables(url: str) -> None:
+    """Make all tables in an empty database."""
+    database = Database(url)
+    await database.upgrade()
+    await database.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,8 +88,8 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of this test's own."""
+def empty_store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database of this test's own with nothing in it, not even tables."""
     if store == "sqlite":
         yield f"sqlite:///{tmp_path / 'gateway.db'}"
         return
@@ -89,9 +97,36 @@ def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
         yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables, to be copied: the migrations take longer than most tests."""
+    file = tmp_path_factory.mktemp("tables") / "gateway.db"
+    in_thread(make_tables(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgresql_tables(postgres: str) -> Iterator[str]:
+    """The name of a database with all tables, to be copied."""
+    with fresh_database(postgres) as url:
+        in_thread(make_tables(url))
+        yield url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture
+def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A store of this test's own, with all tables and nothing in them."""
+    tables = request.getfixturevalue(f"{store}_tables")
+    if store == "sqlite":
+        yield f"sqlite:///{shutil.copy(tables, tmp_path)}"
+        return
+    with fresh_database(request.getfixturevalue("postgres"), template=tables) as url:
+        yield url
+
+
 @pytest.fixture
 async def database(store_url: str) -> AsyncIterator[Database]:
-    """An empty store, up to date."""
+    """A store of this test's own, open."""
     database = Database(store_url)
     await database.upgrade()
     yield database

@@ -48,12 +48,12 @@ def start_on(store_url: str, at_once: Barrier) -> None:
     asyncio.run(start())
 
 
-def test_processes_that_start_at_once_all_find_the_tables(store_url: str) -> None:
+def test_processes_that_start_at_once_all_find_the_tables(empty_store_url: str) -> None:
     # A process that imports this module once and is then copied: the one of the tests has threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "gateway.store.revisions"])
     at_once = context.Barrier(4)
-    processes = [context.Process(target=start_on, args=(store_url, at_once), daemon=True) for _ in range(4)]
+    processes = [context.Process(target=start_on, args=(empty_store_url, at_once), daemon=True) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

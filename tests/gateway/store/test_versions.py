@@ -32,9 +32,9 @@ ALICE = """
 
 
 @pytest.fixture
-async def bare(store_url: str) -> AsyncIterator[Database]:
+async def bare(empty_store_url: str) -> AsyncIterator[Database]:
     """A store without any data yet."""
-    database = Database(store_url)
+    database = Database(empty_store_url)
     yield database
     await database.close()
 
@@ -105,12 +105,12 @@ async def test_another_alembic_application_whose_tables_are_not_in_the_way_share
 
 @pytest.mark.parametrize("revision", ["0001", "0003", "0005"])
 async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_start_at_once(
-    bare: Database, store_url: str, revision: str
+    bare: Database, empty_store_url: str, revision: str
 ) -> None:
     async with bare.write() as connection:
         await connection.run_sync(make_former, revision)
     await execute(bare, ALICE)
-    nodes = [Database(store_url) for _ in range(3)]
+    nodes = [Database(empty_store_url) for _ in range(3)]
     await asyncio.gather(*(node.upgrade() for node in nodes))
     for node in nodes:
         await node.close()
