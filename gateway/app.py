@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from fastapi import APIRouter, FastAPI
 
@@ -62,6 +63,7 @@ from gateway.http.middleware import RequestContext
 from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
+from gateway.lifespan import Lifespan, own_lifespan, request_state
 from gateway.rooms.history_reader import Gaps
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
@@ -83,24 +85,35 @@ _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessio
 
 
 def create_app(
-    settings: Settings | None = None, *, handlers: Handlers = HANDLERS, clock: Clock | None = None
+    settings: Settings | None = None,
+    *,
+    handlers: Handlers = HANDLERS,
+    lifespan: Lifespan | None = None,
+    state: object = None,
+    clock: Clock | None = None,
 ) -> FastAPI:
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
 
     `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
+    `lifespan` runs while the gateway runs, within the gateway's own; handlers find what it yields as
+    `self.session.state`, and routes as `request.state.app_state`. `state` is the same without a lifespan.
     Raises `StartError` if no settings are given and the environment's are wrong, and `TypeError` if something in
-    the table is no handler.
+    the table is no handler, or `lifespan` is none.
     """
     if settings is None:
         settings = load_settings()
         warn_of_unknown_names()
     factory = MsgHandlerFactory(handlers)
+    own = own_lifespan(lifespan, state)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
-        async with running_services(settings, factory, clock or SystemClock()) as services:
+    async def running(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with (
+            running_services(settings, factory, clock or SystemClock()) as services,
+            own(app) as app_state,
+        ):
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
-            yield {"services": services}
+            yield request_state(replace(services, app_state=app_state), app_state)
 
     app = ShortWay(
         endpoint.router,
@@ -110,7 +123,7 @@ def create_app(
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=running,
         # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,

@@ -66,6 +66,8 @@ class Services:
     wheel: Wheel
     factory: MsgHandlerFactory
     counts: Counts
+    app_state: object = None
+    """What the handlers of an application share: their `session.state`."""
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -6,9 +6,10 @@ rest of the gateway through the verbs of its `Session`, and never sees a socket,
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import TypeVar
 
 from handlers.errors import MessageError, MissingScope, ValidationFailed
 from schemas.base import Empty, Event
@@ -20,6 +21,10 @@ from schemas.messages.rooms import JoinReply, MembersReply, Position, Role, Room
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
+State = TypeVar("State", default=Any)
+"""What the handlers of an application share: its lifespan yields it, or `create_app(state=…)` names it."""
+
+StateCo = TypeVar("StateCo", default=Any, covariant=True)
 
 
 class RoomVerbs(Protocol):
@@ -124,12 +129,16 @@ class CredentialVerbs(Protocol):
         """
 
 
-class Session(Protocol):
+class Session(Protocol[StateCo]):
     """One connection of one user."""
 
     connection: str
     user: str
     scopes: frozenset[str]
+
+    @property
+    def state(self) -> StateCo:
+        """What the application's lifespan has yielded; `MsgHandler[In, Out, State]` names its type."""
 
     @property
     def rooms(self) -> RoomVerbs:
@@ -175,14 +184,17 @@ class Session(Protocol):
         """Send `bye` and close, after the answer to the current message."""
 
 
-class MsgHandler(ABC, Generic[In, Out]):
-    """Handles one type of message. Subclass it, set `schema`, write `handle`."""
+class MsgHandler(ABC, Generic[In, Out, State]):
+    """Handles one type of message. Subclass it, set `schema`, write `handle`.
+
+    The third parameter is the type of `self.session.state`; a handler that needs no state leaves it out.
+    """
 
     schema: type[In]
     scope: ClassVar[str | None] = None
     """The scope that a token needs for this message. None lets every user send it."""
 
-    def __init__(self, session: Session, id: int | str | None, data: object) -> None:
+    def __init__(self, session: Session[State], id: int | str | None, data: object) -> None:
         self.session = session
         self.id = id
         self.data = {} if data is None else data

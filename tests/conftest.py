@@ -28,6 +28,9 @@ _numbers = itertools.count(1)
 
 OwnGateway = Callable[..., Gateway]
 
+NO_SETTINGS = frozenset({"handlers", "options", "extend", "lifespan", "state", "authorizers"})
+"""What `own_gateway` takes besides settings."""
+
 
 ROOT = Path(__file__).parent
 ON_BOTH = tuple(
@@ -164,15 +167,16 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 @pytest.fixture
 def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
-    """Start gateways of this test's own: `own_gateway(handlers=…, options=…, extend=…, any_setting=…)`."""
+    """Start gateways of this test's own: `own_gateway(handlers=…, options=…, any_setting=…)`.
+
+    It takes what `running_gateway` and `create_app` take, and settings.
+    """
     with ExitStack() as stack:
 
-        def start(
-            *, handlers: Any = None, options: dict[str, Any] | None = None, extend: Any = None, **changes: Any
-        ) -> Gateway:
-            extra: dict[str, Any] = {"extend": extend} | ({} if handlers is None else {"handlers": handlers})
+        def start(**changes: Any) -> Gateway:
+            extra = {name: changes.pop(name) for name in NO_SETTINGS & changes.keys()}
             settings = settings_for_tests(tmp_path, **({"database_url": store_url} | changes))
-            return stack.enter_context(running_gateway(settings, options=options, **extra))
+            return stack.enter_context(running_gateway(settings, **extra))
 
         yield start
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -58,6 +59,11 @@ class ChatSession:
         self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
+
+    @property
+    def state(self) -> Any:
+        """What the application's lifespan has yielded."""
+        return self.services.app_state
 
     @property
     def rooms(self) -> SessionRooms:

@@ -118,13 +118,14 @@ def running_gateway(
     handlers: Handlers = HANDLERS,
     options: dict[str, Any] | None = None,
     extend: Callable[[FastAPI], None] | None = None,
+    **built_with: Any,
 ) -> Iterator[Gateway]:
     """Start a gateway, and stop it at the end.
 
-    `options` change uvicorn's configuration, and `extend` adds to the application.
+    `options` change uvicorn's configuration, `extend` adds to the application, and `create_app` takes the rest.
     """
     clock = AdjustableClock()
-    app = create_app(settings, handlers=handlers, clock=clock)
+    app = create_app(settings, handlers=handlers, clock=clock, **built_with)
     if extend is not None:
         extend(app)
     sock = listen("127.0.0.1", 0)
