@@ -1,1 +1,1 @@
-"""Who is there: passwords, tokens, and where a connection carries them."""
+"""Authentication: passwords, tokens, sessions, tickets and keys."""

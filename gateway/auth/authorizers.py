@@ -1,4 +1,4 @@
-"""Who checks a credential, by the name that `?service=` gives."""
+"""The checks of credentials, by the name of `?service=`."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,19 +16,19 @@ from schemas.messages.auth import AuthReply
 
 @dataclass(frozen=True)
 class AuthResult:
-    """Who a credential stands for, and until when. Times are seconds since 1970."""
+    """The user of a credential, and its end. Times are seconds since 1970."""
 
     user_id: str
     user: str
     scopes: frozenset[str]
     expires_at: float
     sid: str | None = None
-    """Our own session that the credential is of, if it is of one."""
+    """The session of the credential, if it belongs to one of ours."""
     service: str = OWN
-    """Who has checked it."""
+    """The service that has checked it."""
 
     def granted(self) -> AuthReply:
-        """Give what the client is told of it."""
+        """Return the part that the client gets."""
         return AuthReply(
             token_expires_at=timestamp(int(self.expires_at * 1000)),
             scopes=tuple(sorted(self.scopes)),
@@ -39,9 +39,9 @@ class Authorizer(Protocol):
     """Checks credentials of one kind."""
 
     async def authorize(self, token: str) -> AuthResult:
-        """Tell whom the token stands for, or raise `AuthenticationFailed` or one of its kind.
+        """Return the user of the token, or raise `AuthenticationFailed` or a subclass.
 
-        Raises `Unavailable` where that cannot be known for now.
+        Raises `Unavailable` if the check is not possible for now.
         """
 
 
@@ -53,12 +53,12 @@ class OwnTokens:
         self._database = database
 
     async def authorize(self, token: str) -> AuthResult:
-        """Verify the token and find its user; since it was issued, its session may have ended, or its user."""
+        """Verify the token and find its user. The session or the user may have ended since its issue."""
         return await standing_of(self._database, self._tokens.verify(token))
 
 
 async def standing_of(database: Database, claims: Claims) -> AuthResult:
-    """Tell whom the claims of a verified token of ours stand for by now, or raise `TokenRevoked`."""
+    """Return the current rights of a verified token of ours, or raise `TokenRevoked`."""
     return await standing(
         database, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
     )
@@ -67,7 +67,7 @@ async def standing_of(database: Database, claims: Claims) -> AuthResult:
 async def standing(
     database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str | None, service: str = OWN
 ) -> AuthResult:
-    """Tell whom a credential that was good once stands for by now, or raise `TokenRevoked`."""
+    """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
     if service == OWN:
         found = await database.find(logins.USER_OF, login_id=sid, user_id=user_id)
     else:
@@ -76,19 +76,19 @@ async def standing(
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == OWN:
-        # What a user may do can shrink while a token lives. What an outside service allows is not ours to take.
+        # A user's scopes can shrink while a token lives. The scopes of an external service stay.
         scopes = _allowed(scopes, user.scopes)
     return AuthResult(user.id, user.name, scopes, expires_at, sid, service)
 
 
 @lru_cache(maxsize=1024)
 def _allowed(scopes: frozenset[str], of_user: str) -> frozenset[str]:
-    # Most users may do the same, so most connections share one set.
+    # Most users have the same scopes, so most connections share one set.
     return scopes & frozenset(of_user.split())
 
 
 async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
-    """Check a credential with the service named, or raise `AuthenticationFailed` or one of its kind."""
+    """Check a credential with the named service, or raise `AuthenticationFailed` or a subclass."""
     authorizer = authorizers.get(service)
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)

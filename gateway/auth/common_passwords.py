@@ -1,11 +1,11 @@
-"""Passwords that are guessed first, whatever rules they pass (ASVS 6.2.4)."""
+"""Passwords that attackers guess first, whatever rules they pass (ASVS 6.2.4)."""
 
 from functools import cache
 from importlib import resources
 
 
 def common_problem(password: str, user_name: str) -> str | None:
-    """Say why a new password would be guessed soon, or None."""
+    """Return why a new password is easy to guess, or None."""
     folded = password.lower()
     if folded in _common():
         return "expected a password that is not among the most common ones; a few words that do not belong together do"

@@ -1,4 +1,4 @@
-"""Logging in, registering, and changing a password: whatever a password is checked or hashed for."""
+"""Log-in, registration and change of password: everything that checks or hashes a password."""
 
 import re
 from dataclasses import replace
@@ -25,7 +25,7 @@ WRONG = "wrong user name or password"
 
 
 class Logins:
-    """Checks user names and passwords, at a bounded rate and in the same time whether a user exists or not."""
+    """Checks user names and passwords, at a limited rate. An unknown user takes as long as a known one."""
 
     def __init__(
         self, database: Database, passwords: Passwords, throttle: LoginThrottle, bus: Bus, audit: Audit, clock: Clock
@@ -38,14 +38,14 @@ class Logins:
         self._clock = clock
 
     async def check(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
-        """Give the user of this name and password, or raise `AuthenticationFailed`.
+        """Return the user of this name and password, or raise `AuthenticationFailed`.
 
-        Raises `RateLimited` after too many of either, and `HashingBusy` when all are trying at once. `event` is what a
-        failure is called in the audit log, before `_failed`.
+        Raises `RateLimited` for too many attempts, and `HashingBusy` for too many at once. The audit log names a
+        failure by `event` with `_failed` behind it.
         """
         name = folded(name)
         if not may_be_password(password):
-            # It costs no hash, so it must not cost a name its memory of failures either: a flood of them is cheap.
+            # It costs no hash, so it must not push the failures of other names out of memory: a flood of them is cheap.
             await self._throttle.take(caller, "log-ins")
             self._note_failure(event, None, caller, right=False)
             raise AuthenticationFailed(WRONG)
@@ -63,9 +63,9 @@ class Logins:
         return user if new_hash is None else await self._upgrade(user, new_hash)
 
     async def register(self, new: NewUser, caller: Caller) -> UserRow:
-        """Add a user, or raise `Conflict`, or `ValidationFailed` for a password that is easily guessed.
+        """Add a user, or raise `Conflict`, or `ValidationFailed` for a password that is easy to guess.
 
-        Each costs a hash, so it is bounded as log-ins are.
+        A registration costs a hash, so it has a rate like a log-in.
         """
         _check_guessable("password", new.password, new.username)
         await self._throttle.register(caller)
@@ -85,8 +85,8 @@ class Logins:
     async def change_password(self, name: str, old: str, new: str, session: str | None, caller: Caller) -> None:
         """Change a user's password and end all sessions but this one.
 
-        Raises `Forbidden` if the old one is wrong, `ValidationFailed` if the new one is easily guessed, and what
-        `check` raises for too many of such tries.
+        Raises `Forbidden` if the old one is wrong, and `ValidationFailed` if the new one is easy to guess. Raises the
+        errors of `check` for too many attempts.
         """
         _check_guessable("new_password", new, name)
         try:
@@ -106,17 +106,17 @@ class Logins:
 
     async def _find(self, name: str) -> UserRow | None:
         if re.fullmatch(USER_NAME, name) is None:
-            return None  # also what a database would not take, such as NUL
+            return None  # including names that a database does not take, such as NUL
         async with self._database.read() as connection:
             return await users.by_name(connection, name)
 
     async def _upgrade(self, user: UserRow, new_hash: str) -> UserRow:
-        # Only in the place of the one that was checked: another may have been set meanwhile.
+        # Replace only the checked hash: the user may have set another password meanwhile.
         change = partial(users.replace_password, user_id=user.id, old_hash=user.password_hash, new_hash=new_hash)
         return replace(user, password_hash=new_hash) if await self._database.transact(change) else user
 
     def _note_failure(self, event: str, user: UserRow | None, caller: Caller, *, right: bool) -> None:
-        # A name that is no user's is not written down: it may be a password, typed into the wrong field.
+        # Do not log an unknown name: it may be a password in the wrong field.
         reason = "unknown_user" if user is None else "disabled" if right else "wrong_password"
         name, user_id = (None, None) if user is None else (user.name, user.id)
         self._audit.write(f"{event}_failed", caller, user=name, user_id=user_id, reason=reason)

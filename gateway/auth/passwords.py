@@ -1,4 +1,4 @@
-"""Password hashes, off the event loop and bounded. The one module that knows passlib."""
+"""Password hashes, off the event loop and limited in number. The one module that knows passlib."""
 
 import asyncio
 import os
@@ -17,11 +17,11 @@ from schemas.users import password_problem, prepared
 Result = TypeVar("Result")
 
 MAX_WAITING = 8
-"""How many hashes may wait for a thread: at about 0.2 s each, more would only make everybody wait for longer."""
+"""Hashes that may wait for a thread. At about 0.2 s each, more would only make all users wait for longer."""
 
 
 class HashingBusy(Unavailable):
-    """More log-ins at once than the machine can hash."""
+    """There are more log-ins at once than the machine can hash."""
 
     def __str__(self) -> str:
         return "too many log-ins at this moment; try again shortly"
@@ -32,9 +32,9 @@ _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 
 
 def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
-    """Return why a hash cannot be imported, or None. The reason never quotes it, as it may be a password.
+    """Return why a hash cannot be imported, or None. The reason never quotes it, since it may be a password.
 
-    One that costs more than ours would show by its time that there is such a user.
+    A hash that costs more than ours would reveal by its time that the user exists.
     """
     found = _BCRYPT.fullmatch(hashed)
     if found is None:
@@ -45,15 +45,15 @@ def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
 
 
 def may_be_password(password: str) -> bool:
-    """Return whether any user can have this password: only then a stored hash can be of it."""
+    """Return whether any user can have this password, so that a stored hash may match it."""
     return password_problem(password, least=0) is None
 
 
 class Passwords:
     """Hashes and verifies passwords.
 
-    New hashes are `bcrypt_sha256`, which has no cut at 72 bytes. Plain `bcrypt` hashes, brought along from
-    elsewhere, are accepted, and `verify` returns a new hash to store in their place, as for one of another cost.
+    New hashes are `bcrypt_sha256`, which does not cut at 72 bytes. Imported plain `bcrypt` hashes count too. For them,
+    and for hashes of another cost, `verify` returns a new hash to store in their place.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -66,18 +66,18 @@ class Passwords:
             bcrypt_sha256__max_rounds=rounds,
             bcrypt__rounds=rounds,
         )
-        # bcrypt lets go of the interpreter lock, so threads do run side by side; one core is left to the loop.
+        # bcrypt releases the interpreter lock, so threads run side by side. One core stays free for the loop.
         threads = max(1, min(4, (os.cpu_count() or 2) - 1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self.capacity = threads + MAX_WAITING
         self._under_way = 0
 
     async def start(self) -> None:
-        """Prepare the hash that unknown users are checked against, so that the first costs no more."""
+        """Prepare the hash for unknown users, so that the first one takes no longer."""
         await self._run(self._context.dummy_verify)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
@@ -85,19 +85,19 @@ class Passwords:
         return await self._run(partial(self._context.hash, prepared(password)))
 
     async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        """Tell whether the password is right, and give a new hash where the stored one is outdated.
+        """Return whether the password is right, and a new hash if the stored one is outdated.
 
-        `hashed` is None for an unknown user: this takes as long as for a known one, and the answer is no.
+        `hashed` is None for an unknown user. That takes as long as for a known one, and the answer is no.
         """
         if not may_be_password(password):
-            # No stored hash can be of such a password, so nothing is learnt from the haste.
+            # No stored hash matches such a password, so the quick answer reveals nothing.
             return False, None
         return await self._run(partial(self._verify, password, hashed))
 
     def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        """Try the prepared form, and then what was typed, if that is another: older hashes may be of it.
+        """Try the prepared form, and then the typed form if it differs: older hashes may be of it.
 
-        Only what was typed decides how many tries there are, and nothing of the user.
+        Only the typed password decides the number of attempts, never the user.
         """
         right, new_hash = self._try(prepared(password), hashed)
         if right or prepared(password) == password:
@@ -111,7 +111,7 @@ class Passwords:
             return False, None
         try:
             right, new_hash = self._context.verify_and_update(password, hashed)
-        except ValueError:  # a hash that is none, and a password that passlib does not take, are both of this kind
+        except ValueError:  # passlib raises it for a malformed hash and for a password that it does not take
             self._context.dummy_verify()
             return False, None
         if not right:
@@ -119,9 +119,9 @@ class Passwords:
         return right, new_hash
 
     def _make_up_for(self, hashed: str) -> None:
-        """Take the time that a hash of our own cost would have taken: a quick no shows that there is such a user.
+        """Take the rest of the time of a hash of our own cost: a quick refusal reveals that the user exists.
 
-        Each step of the cost doubles the work, so what is missing is one hash of each cost from there on.
+        Each step of the cost doubles the work. So the missing work is one hash of each cost from there on.
         """
         found = _ROUNDS.search(hashed)
         for rounds in range(int(found[1] or found[2]) if found else self._rounds, self._rounds):

@@ -1,8 +1,8 @@
-"""Sessions of users: what a log-in begins, and refresh tokens prolong, until it ends.
+"""Sessions of users: a log-in begins one, and refresh tokens prolong it.
 
-A refresh token is spent at its use and has one successor. If it comes a second time, either its owner did not get the
-answer or somebody else has it too. Soon after the first time it is taken for the former, and answered with the same
-successor; later for the latter, and the whole session ends (RFC 9700 §4.14.2).
+A use spends a refresh token and gives it one successor. A second use has one of two causes: the client lost the
+answer, or an attacker has the token too. Soon after the first use, the gateway assumes the former and returns the same
+successor. Later, it assumes the latter and ends the whole session (RFC 9700 §4.14.2).
 """
 
 import secrets
@@ -30,20 +30,20 @@ from handlers.errors import AuthenticationFailed, MessageError
 from schemas.codes import Status
 
 GRACE_MILLISECONDS = 10_000
-"""How long a spent refresh token may come again because its answer was lost."""
+"""Milliseconds in which a spent refresh token may come again after a lost answer."""
 
 DAY_MILLISECONDS = 24 * 3600 * 1000
 
 
 class InvalidScope(MessageError):
-    """Scopes that may not be given (RFC 6749 §5.2, `invalid_scope`)."""
+    """Scopes that the user cannot get (RFC 6749 §5.2, `invalid_scope`)."""
 
     status = Status.FORBIDDEN
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What a client is given: an access token with its scopes and its life in seconds, and a refresh token."""
+    """The tokens of a client: an access token with its scopes and seconds of life, and a refresh token."""
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -53,7 +53,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class _Use:
-    """What came of a refresh token, as the audit log calls it; without a successor, there is nothing to give."""
+    """The outcome of a refresh token, as the audit log names it. Without a successor, the refresh failed."""
 
     event: Literal["refreshed", "refresh_repeated", "refresh_reused", "refresh_refused"]
     login: LoginRow
@@ -62,7 +62,7 @@ class _Use:
 
 
 class Sessions:
-    """Begins, prolongs, lists and ends the sessions of users. Whatever ends is told to every node."""
+    """Begins, prolongs, lists and ends the sessions of users. Every node learns of an end."""
 
     def __init__(
         self,
@@ -85,15 +85,15 @@ class Sessions:
         self._clock = clock
 
     async def begin(self, user: UserRow, asked: frozenset[str], caller: Caller) -> Grant:
-        """Begin a session for a user whose password was right a moment ago.
+        """Begin a session for a user that has just given the right password.
 
-        It allows what of `asked` the user may do, or all of that if nothing was asked for. Raises `InvalidScope` if
-        that is nothing, and `AuthenticationFailed` if the user has been disabled or given another password meanwhile.
+        It allows the scopes of `asked` that the user has, or all of the user's without `asked`. Raises `InvalidScope`
+        if none is left. Raises `AuthenticationFailed` if the user was disabled or got another password meanwhile.
         """
         allowed = frozenset(user.scopes.split())
         scopes = allowed & asked if asked else allowed
         if not scopes:
-            # The password was right: whoever tries passwords out like this leaves a line as well.
+            # The password was right, so an attacker that tests passwords this way must leave a line as well.
             self._audit.write("log_in_failed", caller, user=user.name, user_id=user.id, reason="invalid_scope")
             raise InvalidScope(
                 "none of these scopes is allowed to this user; without `scope` the token has all that are"
@@ -121,9 +121,9 @@ class Sessions:
     async def refresh(self, text: str, asked: frozenset[str], caller: Caller) -> Grant:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
 
-        The access token allows what the session does, or `asked` of it. Raises `InvalidScope` if that is more or
-        nothing, and `RateLimited` for too many refreshes of this session, in which cases nothing is spent. Raises
-        `AuthenticationFailed` for anything else that is wrong.
+        The access token has the session's scopes, or those of `asked`. Raises `InvalidScope` if `asked` has more, or if
+        none is left, and `RateLimited` for too many refreshes of this session. Neither spends the token. Raises
+        `AuthenticationFailed` for any other fault.
         """
         token = refresh_tokens.parse(text)
         login = await self._of(token)
@@ -139,7 +139,7 @@ class Sessions:
         return self._grant(use.login, use.scopes, use.successor)
 
     async def holder(self, text: str) -> tuple[LoginRow, UserRow] | None:
-        """Tell whose refresh token this is, and of which session, if it holds; it is not spent."""
+        """Return the session and the user of a good refresh token, or None. Do not spend it."""
         token = refresh_tokens.parse(text)
         login = await self._of(token)
         if token is None or login is None or login.refresh_hash != token.hash or not self._lives(login):
@@ -148,7 +148,7 @@ class Sessions:
         return None if user is None or user.disabled else (login, user)
 
     async def of_user(self, user_id: str) -> list[LoginRow]:
-        """List a user's sessions that live, the one used last first."""
+        """Return a user's live sessions, the last used first."""
         now = milliseconds(self._clock)
         query = partial(logins.of_user, user_id=user_id, now=now, idle_since=now - self._idle_life)
         return await self._database.look_up(query)
@@ -158,7 +158,7 @@ class Sessions:
     ) -> list[str]:
         """End a user's sessions, `only` one or all `but` one, under this name in the audit log.
 
-        Gives the ids of those that had not ended yet.
+        Return the ids of those that had not ended yet.
         """
         now = milliseconds(self._clock)
         ended = await self._database.transact(partial(logins.end, user_id=user_id, now=now, only=only, but=but))
@@ -168,7 +168,7 @@ class Sessions:
         return ended
 
     async def log_out(self, text: str, caller: Caller) -> None:
-        """End the session of a refresh token or an access token (RFC 7009); of what is no such token, nothing."""
+        """End the session of a refresh token or an access token (RFC 7009). Ignore any other text."""
         login = await self._of(refresh_tokens.parse(text))
         if login is not None:
             await self.end(login.user_id, caller, "log_out", only=login.id)
@@ -199,9 +199,9 @@ class Sessions:
         return login.ended_at is None and now < login.expires_at and now - login.last_used_at < self._idle_life
 
     def _add(self, user: UserRow, login: LoginRow, connection: Connection) -> list[str]:
-        """Store a login, and end those that are too many; gives the ids of these."""
-        # Whoever changes the password or disables the user waits for this lock and ends the login then, or has been
-        # here before and is seen now.
+        """Store a session, end those over the limit, and return the ids of the ended ones."""
+        # A change of the password, or of the user's state, waits for this lock and then ends the session. If it came
+        # first, this transaction sees it.
         found = users.locked(connection, user.id)
         if found is None or found.disabled or found.password_hash != user.password_hash:
             raise AuthenticationFailed("wrong user name or password")
@@ -212,7 +212,7 @@ class Sessions:
         return logins.end_beyond(connection, user.id, now, now - self._idle_life, self._most)
 
     def _use(self, login_id: str, token: RefreshToken, asked: frozenset[str], connection: Connection) -> _Use:
-        # With the row locked, of many uses at once the first spends the token and the others find it spent.
+        # The lock of the row lets the first of many simultaneous uses spend the token. The others find it spent.
         login = logins.locked(connection, login_id)
         user = None if login is None else logins.user_of(connection, login.id, login.user_id)
         if login is None:
@@ -233,7 +233,7 @@ class Sessions:
 
 
 def new_id() -> str:
-    """Make the id of a session: the `sid` of its access tokens, which is no secret."""
+    """Return the id of a new session: the `sid` of its access tokens, which is no secret."""
     return secrets.token_urlsafe(16)
 
 
@@ -241,7 +241,7 @@ def _narrowed(login: LoginRow, user: UserRow, asked: frozenset[str]) -> frozense
     granted = frozenset(login.scopes.split())
     if not asked <= granted:
         raise InvalidScope("expected none but the scopes that the log-in was given; log in again for others")
-    # What a user may do can shrink while a session lives.
+    # A user's scopes can shrink while a session lives.
     scopes = (asked or granted) & frozenset(user.scopes.split())
     if not scopes:
         raise InvalidScope("none of these scopes is allowed any more")

@@ -1,8 +1,8 @@
-"""How often passwords may be tried.
+"""Limits the attempts at passwords.
 
-Each address has a rate. Each user name has a rate and, after failures, a wait that doubles; whether there is such a
-user makes no difference. Nobody is ever locked out for good, and nobody can lock the rightful user out of where that
-user has been before: an address from which a name has logged in is counted apart from all others.
+Each address has a rate. Each user name has a rate and, after failures, a wait that doubles, even if there is no such
+user. No user is ever locked out for good. An attacker cannot lock a user out of an address that the user has logged in
+from: such an address has a count of its own.
 """
 
 from collections import OrderedDict
@@ -18,38 +18,38 @@ from handlers.errors import RateLimited
 HOUR_SECONDS = 3600
 
 MAX_KNOWN = 10_000
-"""Pairs of an address and a name that has logged in from there."""
+"""The most pairs of an address and a name that has logged in from it."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A try at a user's password that has been counted."""
+    """A counted attempt at a user's password."""
 
     key: str
-    """What it was counted for."""
+    """The key of its count."""
     name: str
     caller: Caller
     shared: bool = False
-    """Whether it was counted for all nodes."""
+    """Whether all nodes share its count."""
 
 
 class LoginThrottle(Protocol):
     """Counts log-ins."""
 
     async def take(self, caller: Caller, what: str) -> None:
-        """Count something that costs a hash against the address alone, or raise `RateLimited`."""
+        """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
 
     async def register(self, caller: Caller) -> None:
-        """Count a registration against the address, or raise `RateLimited`."""
+        """Count a registration for the address, or raise `RateLimited`."""
 
     async def begin(self, name: str, caller: Caller) -> Attempt:
-        """Count a try at a user's password, or raise `RateLimited`."""
+        """Count an attempt at a user's password, or raise `RateLimited`."""
 
     async def succeed(self, attempt: Attempt) -> None:
-        """Forget the failures, and know the name by this address from now on."""
+        """Forget the failures, and remember the address of the name."""
 
     async def undo(self, attempt: Attempt) -> None:
-        """Take a try back that came to no outcome."""
+        """Take back an attempt without an outcome."""
 
 
 class Throttle:
@@ -66,19 +66,19 @@ class Throttle:
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def take(self, caller: Caller, what: str) -> None:
-        """Count something that costs a hash against the address alone, or raise `RateLimited`."""
+        """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
         raise_if(self._of_address.take(caller.network, self._clock.steady()), f"{what} from this address")
 
     async def register(self, caller: Caller) -> None:
-        """Count a registration against the address, or raise `RateLimited`."""
+        """Count a registration for the address, or raise `RateLimited`."""
         await self.take(caller, "registrations")
         raise_if(self._registrations.take(caller.network, self._clock.steady()), registrations(self._per_hour))
 
     async def begin(self, name: str, caller: Caller) -> Attempt:
-        """Count a try at a user's password, or raise `RateLimited`."""
+        """Count an attempt at a user's password, or raise `RateLimited`."""
         await self.take(caller, "log-ins")
         now, key = self._clock.steady(), self._key(name, caller)
-        # In this order: who comes too early takes nothing from the rate of those who come in time.
+        # In this order, because an attempt that comes too early must not use up the rate.
         raise_if(self._backoff.begin(key, now), "failed log-ins of this user")
         if wait := self._of_user.take(key, now):
             self._backoff.undo(key, now)
@@ -86,7 +86,7 @@ class Throttle:
         return Attempt(key, name, caller)
 
     async def succeed(self, attempt: Attempt) -> None:
-        """Forget the failures, and know the name by this address from now on."""
+        """Forget the failures, and remember the address of the name."""
         self._backoff.succeed(attempt.key)
         pair = _pair(attempt.name, attempt.caller)
         self._known[pair] = None
@@ -95,7 +95,7 @@ class Throttle:
             self._known.popitem(last=False)
 
     async def undo(self, attempt: Attempt) -> None:
-        """Take a try back that came to no outcome."""
+        """Take back an attempt without an outcome."""
         self._backoff.undo(attempt.key, self._clock.steady())
 
     def _key(self, name: str, caller: Caller) -> str:
@@ -104,16 +104,16 @@ class Throttle:
 
 
 def _pair(name: str, caller: Caller) -> str:
-    # The address first: it has no space, while a name that somebody made up may have anything.
+    # The address comes first, because it has no space. A made-up name may have any character.
     return f"{caller.network} {name}"
 
 
 def registrations(per_hour: int) -> str:
-    """Word what there are too many of."""
+    """Return the text for too many registrations."""
     return f"registrations from this address, the limit is {per_hour} an hour"
 
 
 def raise_if(wait: float, what: str) -> None:
-    """Raise `RateLimited` if there are seconds to wait."""
+    """Raise `RateLimited` if there is a wait."""
     if wait:
         raise RateLimited(what, int(wait * 1000) + 1)

@@ -1,7 +1,7 @@
 """Tickets: credentials that open one WebSocket, within 30 seconds.
 
-A URL ends up in logs, histories and `Referer` headers, and a browser can give a WebSocket nothing but a URL and
-subprotocols. A ticket in a URL is worth nothing to whoever finds it there: it has been used, or has run out.
+A URL ends up in logs, histories and `Referer` headers, and a browser can set only the URL and the subprotocols of a
+WebSocket. A ticket that an attacker finds in a URL is worthless: it is used up, or has expired.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits, base64url
 
 
 class Tickets:
-    """Sells tickets to those who have a token, and takes them back from their connections.
+    """Issues tickets for tokens, and redeems them for connections.
 
-    They lie in the store, so that a ticket bought from one node opens a connection to another.
+    The store holds them, so that a ticket of one node opens a connection to another.
     """
 
     def __init__(self, database: Database, clock: Clock, max_per_user: int) -> None:
@@ -33,7 +33,7 @@ class Tickets:
         self._max_per_user = max_per_user
 
     async def issue(self, auth: AuthResult) -> str:
-        """Make a ticket for a user, or raise `RateLimited` if that user holds too many unused ones."""
+        """Return a new ticket for a user, or raise `RateLimited` if the user holds too many unused ones."""
         ticket, now = secrets.token_urlsafe(32), milliseconds(self._clock)
         row = TicketRow(
             hash=_hash(ticket),
@@ -50,9 +50,9 @@ class Tickets:
         return ticket
 
     async def redeem(self, ticket: str) -> AuthResult:
-        """Use a ticket up and tell whom it stands for, or raise `AuthenticationFailed` or one of its kind.
+        """Use up a ticket and return its user, or raise `AuthenticationFailed` or a subclass.
 
-        It gives what the token gave that it was bought with: the same scopes, until the same time.
+        The result has the scopes and the end of the token that bought the ticket.
         """
         found = await self._take(ticket)
         now = milliseconds(self._clock)
@@ -76,12 +76,12 @@ class Tickets:
         if _FORM.fullmatch(ticket) is None:
             return None
         key = _hash(ticket)
-        # Guesses are looked up and no more: they must not take turns from those who write.
+        # A read comes first: guesses must not queue with the writers.
         if not await self._database.find(tickets.EXISTING, wanted=key):
             return None
         return await self._database.transact(partial(tickets.take, hash=key))
 
 
 def _hash(ticket: str) -> str:
-    # No salt and no stretching: nobody guesses 256 random bits. And found by its hash, none is compared in Python.
+    # No salt and no stretching: 256 random bits cannot be guessed. The database compares the hashes.
     return hashlib.sha256(ticket.encode()).hexdigest()

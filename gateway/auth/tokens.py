@@ -1,4 +1,4 @@
-"""Access tokens: JSON Web Tokens (RFC 7519) that are signed with one of our keys."""
+"""Access tokens: JSON Web Tokens (RFC 7519) with a signature of one of our keys."""
 
 import secrets
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ NumericDate = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Claims(BaseModel):
-    """What an access token says (RFC 9068 §2.2). Every claim is required, and of exactly its type."""
+    """The claims of an access token (RFC 9068 §2.2). Every claim is required, and of exactly its type."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -39,7 +39,7 @@ class Claims(BaseModel):
 
     @property
     def scopes(self) -> frozenset[str]:
-        """The scopes, of which the claim has one string (RFC 8693 §4.2)."""
+        """Return the scopes, which the claim holds as one string (RFC 8693 §4.2)."""
         return frozenset(self.scope.split())
 
 
@@ -56,7 +56,7 @@ class Tokens:
     def issue(
         self, user_id: str, scopes: frozenset[str], *, session_id: str, lifetime_seconds: int | None = None
     ) -> str:
-        """Sign a token for a user, who is named by an id that never changes, and a session of that user."""
+        """Return a signed token for a user, by the id that never changes, and a session of that user."""
         now = int(self.clock.wall())
         claims = Claims(
             iss=self.issuer,
@@ -72,9 +72,9 @@ class Tokens:
         return self.keys.signing(now).sign(claims.model_dump(), TOKEN_TYPE)
 
     def verify(self, token: str) -> Claims:
-        """Give the claims of a good token, or raise `AuthenticationFailed` or `TokenExpired`.
+        """Return the claims of a good token, or raise `AuthenticationFailed` or `TokenExpired`.
 
-        What exactly is wrong is not told: it would help only one who tries tokens out.
+        The error does not say what is wrong, since that would only help an attacker.
         """
         try:
             claims = Claims.model_validate(self._key_of(token).verify(token))
@@ -85,10 +85,10 @@ class Tokens:
 
     def _key_of(self, token: str) -> signatures.Key:
         header = signatures.header_of(token)
-        # Of services that sign with the secret, few give it a name.
+        # Few services that sign with the secret give it a name.
         kid = header.pop("kid", SECRET_KID)
         key = self.keys.find(kid, self.clock.wall()) if isinstance(kid, str) else None
-        # Exactly ours: so no `crit`, `jwk`, `jku`, `x5u`, `zip` or `b64`, and no algorithm of the sender's choice.
+        # Accept only our own header: no `crit`, `jwk`, `jku`, `x5u`, `zip` or `b64`, and no algorithm of the sender's.
         if key is None or header != {"alg": key.algorithm, "typ": TOKEN_TYPE}:
             raise BadToken
         return key

@@ -1,4 +1,4 @@
-"""Questions to outside services over HTTP: bounded in time and in size, asked of the address in the settings alone."""
+"""HTTP requests to external services: limited in time and size, and only to the address in the settings."""
 
 import asyncio
 from typing import Any
@@ -9,43 +9,43 @@ from gateway.core import strict_json
 from handlers.errors import Unavailable
 
 MAX_DOCUMENT_BYTES = 64 * 1024
-"""Far above any real answer: the keys of large providers fill some 15 kB."""
+"""The limit of an answer, far above real ones: the keys of large providers fill some 15 kB."""
 
 MAX_CONNECTIONS = 20
-"""How many questions to one service are under way at a time; more wait, within the time for an answer."""
+"""Simultaneous requests to one service. More wait, within the time for an answer."""
 
 
 KEEP_ALIVE_SECONDS = 2
-"""How long an idle connection is kept: less than servers do, so that no question goes into one that is being closed."""
+"""Seconds that an idle connection stays open: fewer than at servers, so that no request meets a closing connection."""
 
 
 class NoAnswer(Exception):
-    """An outside service did not answer in time, or not as it should. Says which, for the log."""
+    """An external service gave no answer in time, or a wrong one. The text says which, for the log."""
 
 
 class ServiceUnavailable(Unavailable):
-    """Whether a credential is good cannot be known for now."""
+    """The gateway cannot check a credential for now."""
 
     def __str__(self) -> str:
         return f"the service `{self.part}` cannot be asked for now; try again"
 
 
 def make_client() -> httpx2.AsyncClient:
-    """Make the client for the questions to one service."""
+    """Return the HTTP client for one service."""
     return httpx2.AsyncClient(
-        # A redirect would have the answer come from an address that nobody has set.
+        # After a redirect, the answer would come from an address outside the settings.
         follow_redirects=False,
-        # Nor does a proxy of the environment see the tokens that are asked about.
+        # A proxy of the environment must not see the tokens.
         trust_env=False,
         timeout=None,
         limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
-        # What is not compressed cannot grow when it is unpacked.
+        # An uncompressed answer cannot grow on unpacking.
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "json-gateway"},
     )
 
 
 async def ask(client: httpx2.AsyncClient, method: str, url: str, seconds: float, **options: Any) -> dict[str, Any]:
-    """Give the JSON object that a service answers with status 200, or raise `NoAnswer`."""
+    """Return the JSON object of an answer with status 200, or raise `NoAnswer`."""
     try:
         async with asyncio.timeout(seconds), client.stream(method, url, **options) as response:
             if response.status_code != 200:

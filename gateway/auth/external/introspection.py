@@ -1,4 +1,4 @@
-"""Tokens that only the service which made them can read: it is asked about each (RFC 7662)."""
+"""Tokens that only their service can read: the gateway asks it about each one (RFC 7662)."""
 
 import hashlib
 import logging
@@ -23,7 +23,7 @@ from schemas.messages.auth import MAX_TOKEN_LENGTH
 logger = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 10_000
-"""How many answers are kept, for the few seconds that they are."""
+"""The most answers in the memory of the last few seconds."""
 
 # RFC 6750 §2.1, b64token
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
@@ -34,7 +34,7 @@ Answer = dict[str, Any]
 
 
 class ActiveToken(BaseModel):
-    """What we check of a token that its service calls active (RFC 7662 §2.2)."""
+    """The checked claims of a token that its service calls active (RFC 7662 §2.2)."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -47,7 +47,7 @@ class ActiveToken(BaseModel):
 
 
 class IntrospectedTokens:
-    """Asks an outside service about tokens, and remembers its answers for a few seconds."""
+    """Asks an external service about tokens, and remembers its answers for a few seconds."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class IntrospectedTokens:
         self._remembered: OrderedDict[bytes, tuple[float, Answer]] = OrderedDict()
 
     async def authorize(self, token: str) -> AuthResult:
-        """Ask about the token and find its user, who is added when first seen.
+        """Ask about the token and find its user, or add it at first sight.
 
-        Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if there is no answer.
+        Raises `AuthenticationFailed` or a subclass, and `ServiceUnavailable` if there is no answer.
         """
         if len(token) > MAX_TOKEN_LENGTH or _TOKEN.fullmatch(token) is None:
             raise bad_token()
@@ -82,10 +82,10 @@ class IntrospectedTokens:
         try:
             claims = ActiveToken.model_validate(answer)
         except ValidationError:
-            logger.warning("the service %s calls a token active without saying whose it is", self._service)
+            logger.warning("the service %s calls a token active but names no user", self._service)
             raise bad_token() from None
         self._check(claims)
-        # Of a token without an end nobody can tell how long it is good, so it is asked about again after a while.
+        # A token without an end may be good for any time, so it counts no longer than one of ours.
         expires_at = self._clock.wall() + self._lifetime_seconds if claims.exp is None else claims.exp
         return await self._outsiders.admit(claims.sub, answer, expires_at)
 
@@ -96,7 +96,7 @@ class IntrospectedTokens:
             raise bad_token()
         if self._described.audience is not None and self._described.audience not in audiences:
             raise bad_token()
-        # A refresh token is active, too, and some services say so; it is no credential for us.
+        # Some services call a refresh token active too. It is no credential here.
         if claims.token_type is not None and claims.token_type.lower() != "bearer":
             raise bad_token()
         if claims.nbf > now + LEEWAY_SECONDS:
@@ -105,7 +105,7 @@ class IntrospectedTokens:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
 
     async def _ask_once(self, token: str) -> Answer:
-        # Of the token only a hash is kept: it must not be found in the memory of a process that fell over.
+        # Keep only a hash of the token: the memory dump of a crashed process must not contain it.
         key = hashlib.sha256(token.encode()).digest()
         until, answer = self._remembered.get(key, (float("-inf"), {}))
         if self._clock.steady() < until:
@@ -126,11 +126,11 @@ class IntrospectedTokens:
                 self._described.url,
                 self._timeout,
                 data={"token": token, "token_type_hint": "access_token"},
-                # RFC 6749 §2.3.1: both are encoded as in a form before they are joined.
+                # RFC 6749 §2.3.1: form-encode both before they are joined.
                 auth=httpx2.BasicAuth(quote_plus(self._described.client_id), quote_plus(secret)),
             )
         except NoAnswer as error:
-            # Once, and not for each of the thousand connections that come meanwhile.
+            # Log once, and not for each of a thousand connections.
             if self._answers:
                 logger.warning("the service %s cannot be asked about tokens: %s", self._service, error)
             self._answers = False

@@ -1,4 +1,4 @@
-"""Tokens of outside issuers, checked with the public keys that they publish."""
+"""Tokens of external issuers, checked with their published keys."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -15,15 +15,15 @@ from gateway.config.external_services import Issuer
 from gateway.core.clock import Clock
 from handlers.errors import TokenExpired
 
-# RFC 7515 §4.1.11 and RFC 7797: each changes what is signed or what it means. All other parameters that others use,
-# such as `x5t` and `jku`, are hints that we do not follow.
+# RFC 7515 §4.1.11 and RFC 7797: each changes the signed bytes or their meaning. All other parameters, such as `x5t`
+# and `jku`, are hints that the gateway does not follow.
 REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "cty"})
 
 Time = Annotated[int, Field(ge=0, le=2**53)] | Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
 
 
 class OutsideClaims(BaseModel):
-    """What we check in the token of an outside issuer (RFC 7519 §4.1). `aud` may be one or several."""
+    """The checked claims of an external issuer's token (RFC 7519 §4.1). `aud` may be one value or several."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -36,7 +36,7 @@ class OutsideClaims(BaseModel):
 
 
 class IssuerTokens:
-    """Checks the tokens of one outside issuer."""
+    """Checks the tokens of one external issuer."""
 
     def __init__(self, described: Issuer, keys: PublishedKeys, outsiders: Outsiders, clock: Clock) -> None:
         self._described = described
@@ -46,10 +46,10 @@ class IssuerTokens:
         self._clock = clock
 
     async def authorize(self, token: str) -> AuthResult:
-        """Verify the token and find its user, who is added when first seen.
+        """Verify the token and find its user, or add it at first sight.
 
-        Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if the issuer's keys are unknown
-        because it does not answer.
+        Raises `AuthenticationFailed` or a subclass. Raises `ServiceUnavailable` if the issuer does not answer, so that
+        its keys are unknown.
         """
         try:
             key = await self._key_of(token)
@@ -76,7 +76,7 @@ class IssuerTokens:
         token_type = header.get("typ", "JWT")
         if not isinstance(token_type, str):
             return False
-        # RFC 7515 §4.1.9: a media type, of which `application/` may be left out.
+        # RFC 7515 §4.1.9: a media type with or without `application/`.
         return token_type.lower().removeprefix("application/") in self._types
 
     def _check_claims(self, claims: OutsideClaims) -> None:

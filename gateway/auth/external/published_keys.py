@@ -1,4 +1,4 @@
-"""The public keys of an outside issuer, as it publishes them (RFC 7517 §5)."""
+"""The published keys of an external issuer (RFC 7517 §5)."""
 
 import asyncio
 import logging
@@ -18,23 +18,23 @@ from gateway.core.tasks import stop
 logger = logging.getLogger(__name__)
 
 REFETCH_SECONDS = 30
-"""How long after an attempt a key that nobody knows may cause the next: strangers can name as many as they like."""
+"""Seconds between two fetches for unknown keys, since a client can name any number of them."""
 
 FIRST_RETRY_SECONDS = 5
-"""The same while there is no key at all, and so nobody can come in."""
+"""The same while there is no key at all, so that no user can log in."""
 
 STALE_SECONDS = 24 * 3600
-"""How long the keys are good while the issuer is down."""
+"""Seconds that the keys stay good while the issuer is down."""
 
 MAX_KEYS = 100
 
 
 class PublishedKeys:
-    """Fetches the keys of one issuer, before they are needed where it can.
+    """Fetches the keys of one issuer, if possible before a token needs them.
 
-    A known key is found without waiting. For an unknown one the keys are fetched again, once for all who ask, and at
-    most every `REFETCH_SECONDS`. Those that the issuer has withdrawn are gone with the next fetch, which is made every
-    `GATEWAY_ISSUER_KEYS_MINUTES`.
+    A lookup of a known key never waits. An unknown key causes one more fetch for all waiting tokens, at most every
+    `REFETCH_SECONDS`. The regular fetch every `GATEWAY_ISSUER_KEYS_MINUTES` drops the keys that the issuer has
+    withdrawn.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class PublishedKeys:
         self._refreshing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Fetch the keys now and then, beginning now."""
+        """Fetch the keys now and at intervals."""
         self._refreshing = asyncio.create_task(self._refresh())
 
     async def close(self) -> None:
-        """Fetch no more."""
+        """Stop fetching."""
         await stop(*(task for task in (self._refreshing, self._fetching) if task is not None))
 
     async def find(self, kid: str) -> Key | None:
-        """Give the key of this name, or None if the issuer has none; raises `ServiceUnavailable` if it does not say."""
+        """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`."""
         if key := self._known(kid):
             return key
         await self._fetch_if_due()
@@ -90,7 +90,7 @@ class PublishedKeys:
             self._attempted_at = self._clock.steady()
             self._fetching = asyncio.create_task(self._fetch())
             self._fetching.add_done_callback(self._fetched)
-        # Whoever stops waiting does not stop the fetch for the others.
+        # A cancelled waiter must not cancel the fetch of the others.
         await asyncio.shield(self._fetching)
 
     def _fetched(self, _: asyncio.Task[None]) -> None:
@@ -117,10 +117,10 @@ class PublishedKeys:
 
 
 def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
-    """Return the keys that we can use, or raise `NoAnswer` for a document that has no list of keys.
+    """Return the usable keys, or raise `NoAnswer` for a document without a list of keys.
 
-    The others are passed over (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds that jose lacks. None
-    that we can use is an answer as well: an issuer that has been broken into withdraws all that it had.
+    Skip the others (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds that jose lacks. A list without
+    usable keys is an answer too: after a break-in, an issuer withdraws all of its keys.
     """
     published = document.get("keys")
     if not isinstance(published, list) or len(published) > MAX_KEYS:
@@ -134,6 +134,6 @@ def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, 
         except UnfitKey as error:
             logger.debug("passed over a key: %s", error)
             continue
-        # Of two with one name, the first: which one a token means must not depend on the token.
+        # Of two keys with one name, take the first: the token must not choose.
         keys.setdefault(key.kid, key)
     return keys

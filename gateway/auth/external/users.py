@@ -1,8 +1,8 @@
-"""Users whom an outside service vouches for.
+"""Users of external services.
 
-Such a user gets a row of ours when first seen, so that rooms and messages can point at it. Its id is made of the name
-of the service and of what the service calls the user (`sub`, which never changes), and has a colon, which no id of
-our own users has: nobody becomes another by what a service says. The name is taken once, if it is free, and stays.
+Such a user gets a row at first sight, so that rooms and messages can point to it. Its id is made of the name of the
+service and its `sub` there, which never changes. The id has a colon, and no id of our own users has one: so no service
+can turn one user into another. The user gets its name once, if the name is free, and keeps it.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from handlers.errors import AuthenticationFailed, Conflict, TokenRevoked
 from schemas.names import UserName
 
 MAX_CONNECTION_SECONDS = 24 * 3600
-"""How long a connection may last on one outside token: some are good for years."""
+"""Seconds that a connection may last on one external token: some tokens are good for years."""
 
 _user_name: TypeAdapter[str] = TypeAdapter(UserName)
 
 Claims = Mapping[str, Any]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-"""A claim of theirs that is a name: of an issuer, a user, an audience."""
+"""A claim that names an issuer, a user or an audience."""
 
 
 class NoUserName(AuthenticationFailed):
-    """A good token whose user cannot be named here."""
+    """A good token without a usable user name."""
 
 
 class Outsiders:
-    """Finds the user of a token that an outside service has made, and adds it when first seen."""
+    """Finds the user of an external service's token, and adds it at first sight."""
 
     def __init__(self, service: str, described: OutsideService, database: Database, clock: Clock) -> None:
         self._service = service
@@ -44,9 +44,9 @@ class Outsiders:
         self._clock = clock
 
     async def admit(self, subject: str, claims: Claims, expires_at: float) -> AuthResult:
-        """Give the user of verified claims.
+        """Return the user of verified claims.
 
-        Raises `TokenRevoked` for one who is disabled here, and `NoUserName` for a new one whose name is taken, or none.
+        Raises `TokenRevoked` for a disabled user, and `NoUserName` for a new user with a taken name or none.
         """
         user_id = outsider_id(self._service, subject)
         user = await self._find(user_id) or await self._add(user_id, claims)
@@ -69,7 +69,7 @@ class Outsiders:
             async with self._database.write() as connection:
                 return await users.add_outsider(connection, user_id=user_id, name=name, now=milliseconds(self._clock))
         except Conflict:
-            # Two first connections at once are the same user; anybody else has the name already.
+            # Two first connections at once are the same user. Otherwise another user has the name.
             if found := await self._find(user_id):
                 return found
             raise NoUserName(
@@ -90,18 +90,18 @@ class Outsiders:
 
 
 def bad_token() -> AuthenticationFailed:
-    """Refuse a token of an outside service, whatever is wrong with it."""
+    """Return the one refusal for every bad token of an external service."""
     return AuthenticationFailed("the token is not valid for this service; log in there for a new one")
 
 
 def outsider_id(service: str, subject: str) -> str:
-    """Make the id of a user of an outside service: the same each time, and that of nobody else."""
+    """Return the id of an external service's user: always the same, and no other user's."""
     digest = hashlib.sha256(f"{service}\n{subject}".encode()).hexdigest()
     return f"{service}:{digest[:32]}"
 
 
 def scopes_of(described: OutsideService, claims: Claims) -> frozenset[str]:
-    """Tell what claims allow here, as the settings of their service map it."""
+    """Return the scopes of the claims, as the settings of their service map them."""
     if described.scopes is None:
         return DEFAULT_SCOPES
     path = (described.scope_claim,) if isinstance(described.scope_claim, str) else described.scope_claim

@@ -1,13 +1,13 @@
-"""The files that keys are kept in, and what makes one unfit: a secret, and a folder with a file for each other key.
+"""The files of the keys, and the checks of them: a secret, and a folder with a file for each other key.
 
-The secret is `GATEWAY_SECRET_KEY`; in development one is made and kept in the data folder. The folder has a file for
-each key, and its name is all that there is to say about it:
+The secret is `GATEWAY_SECRET_KEY`; in development, the gateway makes one and keeps it in the data folder. The folder
+has a file for each key, and the file's name holds all of its data:
 
     20261121T101500Z-x7f3q9.pem                          an ES256 or RS256 key, made at that time
     20261121T101500Z-x7f3q9.secret                       an HS256 key
     20261121T101500Z-x7f3q9.until-20261122T120000Z.pem   one that has been retired
 
-What stands before the first dot is the `kid`. What the keys are for is the business of `auth.keys`.
+The `kid` is the part before the first dot. `key_ring` decides what each key is for.
 """
 
 import os
@@ -36,7 +36,7 @@ from gateway.core.start_error import StartError, make_data_dir
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a name
 SECRET_KID = "secret"  # noqa: S105 - a name
-"""What tokens call the secret. A token without `kid` means the secret, too."""
+"""The `kid` of the secret. A token without `kid` means the secret too."""
 
 RSA_BITS = 3072
 
@@ -63,19 +63,19 @@ def read_folder(settings: Settings) -> list[KeyFile]:
         if not folder.exists():
             return []
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        # One that has gone meanwhile is an error as well: it may have been renamed, and is then no key the less.
+        # A file that disappears meanwhile is an error as well: it may be a renamed key, which still counts.
         return [_read_file(path, check=not settings.development) for path in paths]
     except OSError as error:
         raise StartError(f"cannot read the keys in {folder} ({error.strerror}); make it readable") from None
 
 
 def can_sign(files: Iterable[KeyFile]) -> bool:
-    """Tell whether there is a key among them that has not been retired."""
+    """Return whether one of the keys has not been retired."""
     return any(file.until is None for file in files)
 
 
 def read_secret(settings: Settings, *, make: bool) -> Key | None:
-    """Give the secret as a key, or None; in development one is made on demand. Raises `StartError`."""
+    """Return the secret as a key, or None. In development, make one on demand. Raises `StartError`."""
     if settings.secret_key is not None:
         return Key.of_secret(SECRET_KID, settings.secret_key.get_secret_value().encode())
     if not settings.development:
@@ -106,7 +106,7 @@ def make_file(folder: Path, algorithm: Algorithm, now: float) -> KeyFile:
 
 
 def retire_file(file: KeyFile, until: float) -> KeyFile:
-    """Have a key verify until then, and sign no more."""
+    """Let a key verify until then, and sign no more."""
     path = file.path.with_name(f"{file.key.kid}.until-{_stamp(until)}{file.path.suffix}")
     try:
         file.path.rename(path)
@@ -116,7 +116,7 @@ def retire_file(file: KeyFile, until: float) -> KeyFile:
 
 
 def contents(folder: Path) -> list[tuple[str, int]]:
-    """Tell what is in the folder, and when it was last written: enough to see a change."""
+    """Return the names and times of the folder's files, which show every change."""
     try:
         return sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir() if path.name[0] != ".")
     except OSError:
@@ -157,7 +157,7 @@ def _private(kid: str, pem: bytes) -> Key:
 
 
 def _checked(secret: bytes, *, strictly: bool) -> bytes:
-    """Return the secret, or raise `UnfitKey` if others know it or, where it is checked `strictly`, could guess it."""
+    """Return the secret, or raise `UnfitKey` if it is public or short, or `strictly` if it is easy to guess."""
     if is_key_material(secret):
         raise UnfitKey("expected a random string, got a key or a certificate; make one with: openssl rand -base64 48")
     if strictly and is_guessable(secret.decode(errors="replace")):
@@ -180,7 +180,7 @@ def _read_secret(path: Path) -> bytes | None:
 
 
 def _make_secret(path: Path) -> bytes:
-    # Of two processes that start at once, both use the first one's.
+    # Two processes that start at once both use the first one's secret.
     with suppress(FileExistsError):
         _write_new(path, _new_secret())
     secret = _read_secret(path)
@@ -189,7 +189,7 @@ def _make_secret(path: Path) -> bytes:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    # Written whole beside its place and linked there: another process either sees no key or all of it.
+    # Write a draft and link it into place, so that another process sees either no key or the whole key.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

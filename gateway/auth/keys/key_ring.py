@@ -1,8 +1,8 @@
-"""The keys of our own tokens: which of them signs, and which verify.
+"""The keys of our own tokens: one signs, and all verify.
 
-The newest key of the folder signs, once it is old enough for every process to have read it; all of them verify, a
-retired one until its last token has ended. The secret verifies as well, and signs where there is no other key. How
-keys are kept is the business of `auth.key_files`.
+The newest key of the folder signs, as soon as every process must have read it. All keys verify, a retired one until
+its last token has ended. The secret verifies as well, and signs if there is no other key. `key_files` reads and
+writes the files.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from gateway.core.tasks import stop
 logger = logging.getLogger(__name__)
 
 REREAD_SECONDS = 10
-"""How often a running gateway looks whether the folder has changed."""
+"""Seconds between two checks of the folder by a running gateway."""
 
 SIGNS_AFTER_SECONDS = 60
-"""How old a key must be to sign, so that no token is signed by a key that another process has not read yet."""
+"""The age in seconds at which a key signs, so that every other process has read it."""
 
 
 class KeyRing:
-    """The keys by their names, which are looked up here and nowhere else."""
+    """The keys by name. No other place looks a key up."""
 
     def __init__(self, secret: Key | None, files: Iterable[KeyFile] = ()) -> None:
         self.secret = secret
@@ -34,35 +34,35 @@ class KeyRing:
         self.replace(files)
 
     def replace(self, files: Iterable[KeyFile]) -> bool:
-        """Have these files from now on; tells whether they are others than before."""
+        """Use these files from now on, and return whether they differ from those before."""
         before = {(file.path, file.until) for file in self._files.values()}
         self._files = {file.key.kid: file for file in files}
         return before != {(file.path, file.until) for file in self._files.values()}
 
     def signing(self, now: float) -> Key:
-        """Give the key that signs at this time."""
+        """Return the key that signs at this time."""
         active = sorted((file for file in self._files.values() if file.until is None), key=lambda file: file.made_at)
         ready = [file for file in active if file.made_at + SIGNS_AFTER_SECONDS <= now]
         if ready:
             return ready[-1].key
         key = self.secret or (active[0].key if active else None)
-        assert key is not None  # noqa: S101 - `load` and `KeyWatch` see to it
+        assert key is not None  # noqa: S101 - `load` and `KeyWatch` ensure it
         return key
 
     def find(self, kid: str, now: float) -> Key | None:
-        """Give the key of this name, unless its last token has ended by now."""
+        """Return the key of this name, or None after the end of its last token."""
         if kid == SECRET_KID:
             return self.secret
         file = self._files.get(kid)
         return file.key if file is not None and (file.until is None or now < file.until) else None
 
     def verifying(self, now: float) -> list[Key]:
-        """List the keys of the folder whose tokens are good."""
+        """Return the keys of the folder that still verify."""
         return [file.key for file in self._files.values() if file.until is None or now < file.until]
 
 
 def load(settings: Settings) -> KeyRing:
-    """Read the secret and the folder, or raise `StartError`; in development a secret is made if there is no key."""
+    """Read the secret and the folder, or raise `StartError`. In development, make a secret if there is no key."""
     files = read_folder(settings)
     secret = read_secret(settings, make=not can_sign(files))
     if secret is None and not can_sign(files):
@@ -74,26 +74,26 @@ def load(settings: Settings) -> KeyRing:
 
 
 class KeyWatch:
-    """Takes up what changes in the folder, so that keys are rotated without a restart."""
+    """Follows changes of the folder, so that keys rotate without a restart."""
 
     def __init__(self, settings: Settings, ring: KeyRing) -> None:
         self._settings = settings
         self._ring = ring
-        # Nothing yet: what changed since the ring was made is found at the first look.
+        # Unknown at first, so that the first check reads the folder again.
         self._seen: list[tuple[str, int]] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Look now and then."""
+        """Check the folder at intervals."""
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         if self._watching is not None:
             await stop(self._watching)
 
     async def look(self) -> None:
-        """Read the folder again if it has changed. What is wrong with it is logged, and the keys stay as they are."""
+        """Read the folder again if it has changed. If it is wrong, log that and keep the keys."""
         seen = await asyncio.to_thread(contents, self._settings.key_folder)
         if seen == self._seen:
             return
@@ -101,7 +101,7 @@ class KeyWatch:
         try:
             files = await asyncio.to_thread(read_folder, self._settings)
         except StartError as error:
-            logger.error("the keys stay as they were: %s", error)  # noqa: TRY400 - it is for the operator
+            logger.error("the keys stay as they were: %s", error)  # noqa: TRY400 - the line is for the operator
             return
         if self._ring.secret is None and not can_sign(files):
             logger.error("the keys stay as they were: %s has none that signs", self._settings.key_folder)

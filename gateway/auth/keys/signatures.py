@@ -1,10 +1,10 @@
 """Signed tokens in the compact form (RFC 7515 §7.1), and the keys for them. The one module that knows jose.
 
-Before jose sees a token, a gate checks its length, alphabet, encoding and header. jose alone takes several writings
-of the same token, ignores `crit`, and lets hostile ones raise what no caller expects.
+Before jose sees a token, a gate checks its length, alphabet, encoding and header. jose alone accepts several forms of
+the same token, ignores `crit`, and raises unexpected exceptions for hostile tokens.
 
-A key has one name and one algorithm, both its own (RFC 8725 §3.1): what a token says of either is looked up and
-compared, and never followed.
+A key has one name and one algorithm of its own (RFC 8725 §3.1). The gateway compares those of the token with them, and
+never follows the token.
 """
 
 import base64
@@ -29,9 +29,9 @@ MAX_KID_LENGTH = 256
 
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 MAX_RSA_BITS = 8192
-"""Verifying with a longer one costs more than anybody needs, and its length is the issuer's choice, not ours."""
+"""The longest key. A longer one costs too much to verify with, and the issuer chooses the length."""
 
-# Without a shared secret, jose can do these; it has neither PS256 nor EdDSA.
+# jose's algorithms without a shared secret; it has neither PS256 nor EdDSA.
 # RFC 7518 §3.4
 CURVES: dict[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 RSA_ALGORITHMS = ("RS256", "RS384", "RS512")
@@ -44,11 +44,11 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class BadToken(ValueError):
-    """The token is not of the one form that we take, or its signature is not right. Which, is not told."""
+    """The token has another form than the accepted one, or a wrong signature. The error does not say which."""
 
 
 class UnfitKey(ValueError):
-    """The key is too weak, or not for this algorithm. Says why, without the key."""
+    """The key is too weak, or not for this algorithm. The text says why, without the key."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Key:
 
     @classmethod
     def of_secret(cls, kid: str, secret: bytes) -> "Key":
-        """Make an HS256 key. Whether the secret is one is the caller's to know."""
+        """Return an HS256 key. The caller has checked the secret."""
         both = jwk.construct(secret, "HS256")
         return cls(kid, "HS256", both, both)
 
     @classmethod
     def of_private(cls, kid: str, private: PrivateKey) -> "Key":
-        """Make a key that signs with ES256 or RS256, as its kind says, or raise `UnfitKey`."""
+        """Return a key that signs with ES256 or RS256, by its kind, or raise `UnfitKey`."""
         public = private.public_key()
         algorithm = "RS256" if isinstance(public, rsa.RSAPublicKey) else "ES256"
         verifier = cls.of_public(kid, algorithm, public)._verifier
@@ -76,15 +76,15 @@ class Key:
 
     @classmethod
     def of_public(cls, kid: str, algorithm: str, public: PublicKey) -> "Key":
-        """Make a key that verifies alone, or raise `UnfitKey`."""
+        """Return a key that only verifies, or raise `UnfitKey`."""
         _check_fitness(public, algorithm)
         return cls(kid, algorithm, jwk.construct(public, algorithm), None)  # type: ignore[arg-type]
 
     @classmethod
     def of_jwk(cls, published: Mapping[str, Any], algorithms: Sequence[str]) -> "Key":
-        """Make a key of one that somebody has published (RFC 7517 §4), or raise `UnfitKey`.
+        """Return the key of a published one (RFC 7517 §4), or raise `UnfitKey`.
 
-        Its algorithm is the one that it names, and otherwise the first of `algorithms` that it fits.
+        Its algorithm is the one that it names, or else the first of `algorithms` that it fits.
         """
         kid = published.get("kid")
         if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KID_LENGTH:
@@ -99,13 +99,13 @@ class Key:
         raise UnfitKey(f"expected a key for one of {', '.join(algorithms)}")
 
     def sign(self, claims: dict[str, Any], token_type: str) -> str:
-        """Write a token of this type (the header `typ`)."""
-        assert self._signer is not None  # noqa: S101 - whoever signs has chosen a key that can
+        """Return a signed token of this type (the header `typ`)."""
+        assert self._signer is not None  # noqa: S101 - the caller has chosen a key that signs
         headers = {"typ": token_type, "kid": self.kid}
         return str(jws.sign(claims, self._signer, headers=headers, algorithm=self.algorithm))
 
     def verify(self, token: str) -> dict[str, Any]:
-        """Give what a token that has passed `header_of` says, or raise `BadToken`."""
+        """Return the claims of a token that has passed `header_of`, or raise `BadToken`."""
         try:
             payload = jws.verify(token, self._verifier, [self.algorithm])
             claims = strict_json.loads(payload.decode(), max_depth=MAX_PAYLOAD_DEPTH)
@@ -116,14 +116,14 @@ class Key:
         return claims
 
     def public_jwk(self) -> dict[str, Any] | None:
-        """Give the public key as RFC 7517 has it; None for a secret, which has nothing to show."""
+        """Return the public key in the form of RFC 7517, or None for a secret."""
         if self.algorithm == "HS256":
             return None
         return {**self._verifier.to_dict(), "kid": self.kid, "use": "sig"}
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """Give the header of a token in the one form that we take, or raise `BadToken`. Nothing in it is verified yet."""
+    """Return the header of a token in the one accepted form, or raise `BadToken`. The header is not verified yet."""
     if len(token) > MAX_TOKEN_LENGTH or _COMPACT.fullmatch(token) is None:
         raise BadToken
     try:
@@ -138,7 +138,7 @@ def header_of(token: str) -> dict[str, Any]:
 
 
 def _decode(part: str) -> bytes:
-    """Decode base64url, refusing any but the one canonical writing, so that a token has one form only."""
+    """Decode base64url in its canonical form alone, so that a token has only one form."""
     try:
         raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except binascii.Error as error:
@@ -149,7 +149,7 @@ def _decode(part: str) -> bytes:
 
 
 def _public_key(published: Mapping[str, Any]) -> PublicKey:
-    """Read the numbers of a key (RFC 7518 §6.2.1 and §6.3.1), of which those of a private one are never looked at."""
+    """Read the public numbers of a key (RFC 7518 §6.2.1 and §6.3.1). Never read the private ones."""
     try:
         if published.get("kty") == "RSA":
             return rsa.RSAPublicNumbers(_number(published["e"]), _number(published["n"])).public_key()
