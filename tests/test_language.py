@@ -19,8 +19,8 @@ UNFINISHED = {
     "docs/architecture.md": (7.5, 20, 79, 96),
 }
 """Documents that are yet to be rewritten: what they have reached. This may only shrink."""
-MAX_AVOIDED_IN_CODE = 8.5
-MAX_HIDDEN_ACTIONS = 135
+MAX_AVOIDED_IN_CODE = 7.3
+MAX_HIDDEN_ACTIONS = 110
 """Likewise of docstrings and comments, until it is 0.5 and none."""
 
 
