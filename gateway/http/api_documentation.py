@@ -1,7 +1,7 @@
 """The API's documentation at `/docs` and `/redoc`, which needs nothing from the internet.
 
-The scripts come from the package fastapi-offline; the pages are our own, since FastAPI's have a script within them,
-which a strict policy forbids.
+The scripts come from the package fastapi-offline. The pages are our own, since FastAPI's contain a script, which a
+strict policy forbids.
 """
 
 from importlib.resources import files
@@ -15,8 +15,8 @@ router = APIRouter(include_in_schema=False)
 
 PAGES = Path(__file__).parent / "api_pages"
 SCRIPTS = Path(str(files("fastapi_offline"))) / "static"
-# Redoc makes an empty style element and fills it by script: the first hash is that of nothing. The second is that of
-# its scroll bars; without it they are the browser's. The logo that it asks another host for is not loaded.
+# Redoc makes an empty style element and fills it by script: the first hash is that of an empty text. The second is
+# that of its scroll bars; without it they are the browser's. The policy blocks the logo, which is on another host.
 _STYLES = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
 HEADERS = {
     "Content-Security-Policy": (
@@ -32,23 +32,23 @@ Script = Literal["swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js"
 
 @router.get("/docs")
 async def swagger_page() -> FileResponse:
-    """Show the page on which the API can be tried."""
+    """Return the page that tries the API."""
     return FileResponse(PAGES / "docs.html", headers=HEADERS)
 
 
 @router.get("/docs/docs.js")
 async def swagger_start() -> FileResponse:
-    """Send what starts that page."""
+    """Return the script that starts that page."""
     return FileResponse(PAGES / "docs.js", media_type="text/javascript", headers=HEADERS)
 
 
 @router.get("/docs/{name}")
 async def script(name: Script) -> FileResponse:
-    """Send a script or a style sheet of the two pages."""
+    """Return a script or a style sheet of the two pages."""
     return FileResponse(SCRIPTS / name, headers=HEADERS)
 
 
 @router.get("/redoc")
 async def redoc_page() -> FileResponse:
-    """Show the page on which the API can be read."""
+    """Return the page that describes the API."""
     return FileResponse(PAGES / "redoc.html", headers=HEADERS)

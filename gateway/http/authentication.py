@@ -13,21 +13,21 @@ from gateway.http import credentials
 from gateway.state import ServicesDep
 from handlers.errors import AuthenticationFailed
 
-# `auto_error` off: a refusal is ours to word, and the same for a missing and a wrong token.
+# `auto_error` off: the gateway writes the refusal, the same for a missing and a wrong token.
 password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
 async def http_authentication(
     connection: HTTPConnection, services: ServicesDep, _: Annotated[str | None, Depends(password_flow)]
 ) -> AuthResult:
-    """Check the credential of an HTTP request, which is an `Authorization` header and nothing else."""
+    """Check the credential of an HTTP request. Only the `Authorization` header counts."""
     return await authorize(services.authorizers, OWN, _bearer(connection))
 
 
 async def user_authentication(
     services: ServicesDep, auth: Annotated[AuthResult, Depends(http_authentication)]
 ) -> AuthResult:
-    """Check the credential of a user, whose requests cost what messages do."""
+    """Check the credential of a user, and charge the request like a message."""
     services.connections.charge_request(auth.user_id)
     return auth
 
@@ -38,9 +38,9 @@ async def buyer_authentication(
     _: Annotated[str | None, Depends(password_flow)],
     service: Annotated[str, Query()] = OWN,
 ) -> AuthResult:
-    """Check the credential of one who wants a ticket, as `http_authentication` does, with the service named.
+    """Check the credential for a ticket like `http_authentication`, with the named service.
 
-    It counts as a connection does: an outside service may have to be asked.
+    It counts like a connection, since an external service may have to answer.
     """
     services.connections.count_attempt(address_of(connection))
     auth = await authorize(services.authorizers, service, _bearer(connection))

@@ -1,4 +1,4 @@
-"""What a body has to be, as dependencies of routes: a form, or JSON. FastAPI takes any other kind for an empty one."""
+"""Dependencies that require a form or JSON as a body. FastAPI takes any other kind for an empty body."""
 
 from collections import Counter
 from http import HTTPStatus
@@ -15,7 +15,7 @@ MAX_MEDIA_TYPE = 100
 
 
 async def _form(request: Request) -> None:
-    """Raise `InvalidRequest` for what is no form, and for a field that comes twice (RFC 6749 §3.2)."""
+    """Raise `InvalidRequest` for a body that is no form, and for a repeated field (RFC 6749 §3.2)."""
     got = _media_type(request)
     if got not in _FORMS and (got or await request.body()):
         raise InvalidRequest(wrong_media_type(_expected(f"a form ({URLENCODED})", got)))
@@ -39,7 +39,7 @@ def _media_type(request: HTTPConnection) -> str:
 
 
 def _expected(what: str, got: str) -> str:
-    # A client's own text, so no more of it than a media type has, and nothing that a terminal obeys.
+    # The client's own text: keep the length of a media type, and nothing that a terminal obeys.
     shown = "".join(filter(str.isprintable, got[:MAX_MEDIA_TYPE]))
     return f"expected {what}, got {shown or 'no Content-Type'}"
 

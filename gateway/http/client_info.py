@@ -1,4 +1,4 @@
-"""Where a request comes from, as a dependency."""
+"""The origin of a request, as a dependency."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from gateway.core.client_info import Caller, caller_of
 
 
 async def caller(connection: HTTPConnection) -> Caller:
-    """Do what `caller_of` does. Not async, FastAPI would call it in a thread."""
+    """Return what `caller_of` returns. FastAPI would call a plain function in a thread."""
     return caller_of(connection)
 
 

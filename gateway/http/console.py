@@ -22,25 +22,25 @@ HEADERS = {
 
 @router.get("/")
 async def page() -> FileResponse:
-    """Show the page."""
+    """Return the page."""
     return FileResponse(FILES / "index.html", headers=HEADERS)
 
 
 @router.get("/console.js")
 async def console() -> FileResponse:
-    """Give the page its module."""
+    """Return the page's module."""
     return _module("console.js")
 
 
 @router.get("/connection.js")
 async def connection() -> FileResponse:
-    """Give that module the connection."""
+    """Return the module of the connection."""
     return _module("connection.js")
 
 
 @router.get("/messages.js")
 async def messages() -> FileResponse:
-    """Give it the messages of a room."""
+    """Return the module of a room's messages."""
     return _module("messages.js")
 
 
@@ -58,14 +58,14 @@ async def members() -> FileResponse:
 
 @router.get("/examples.json")
 async def message_examples(services: ServicesDep) -> JSONResponse:
-    """Return an example of each type of message that this gateway handles, an application's own types too."""
+    """Return an example of each message type of this gateway, an application's own types too."""
     found = examples(services.factory.handlers)
     return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
 
 
 @router.get("/console.css")
 async def style() -> FileResponse:
-    """Give the page its style sheet."""
+    """Return the page's style sheet."""
     return FileResponse(FILES / "console.css", headers=HEADERS)
 
 

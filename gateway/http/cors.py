@@ -1,4 +1,4 @@
-"""Which pages may read the answers of the HTTP API (CORS): the same as may open a WebSocket."""
+"""The pages that may read the answers of the HTTP API (CORS): those that may open a WebSocket."""
 
 from collections.abc import Awaitable
 
@@ -13,7 +13,7 @@ from gateway.http.request_rate import RequestRate
 
 
 class PageAccess(CORSMiddleware):
-    """Starlette's CORS with the gateway's list, and a line in the log where a page cannot read what it asked for."""
+    """Starlette's CORS with the gateway's list, and a log line for each page that cannot read its answer."""
 
     def __init__(self, app: ASGIApp, origins: AllowedOrigins, log: FoldedLog) -> None:
         super().__init__(
@@ -24,10 +24,10 @@ class PageAccess(CORSMiddleware):
         )
         self._origins = origins
         self._log = log
-        self._preflights = RequestRate(super().__call__)  # these are answered here, and come to no other count
+        self._preflights = RequestRate(super().__call__)  # this class answers them, so no other count sees them
 
-    # No coroutine around a WebSocket: it would go through it whenever it is woken up.
-    def __call__(  # type: ignore[override] # an awaitable is all that an ASGI server asks for
+    # No coroutine around a WebSocket: each wake-up would pass through it.
+    def __call__(  # type: ignore[override] # an ASGI server needs only an awaitable
         self, scope: Scope, receive: Receive, send: Send
     ) -> Awaitable[None]:
         """Serve one request; a WebSocket checks its own origin."""
@@ -48,7 +48,7 @@ class PageAccess(CORSMiddleware):
         if origin is None or self._origins.allows(origin):
             return
         own = own_origin(request)
-        # The gateway's own page needs no CORS, wherever TLS ends.
+        # The gateway's own page needs no CORS, even if a proxy ends TLS.
         if own is None or _place(folded(origin)) != _place(own):
             log_refusal(origin, own, self._origins, self._log)
 

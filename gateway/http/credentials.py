@@ -1,7 +1,7 @@
-"""Where a connection carries its credential.
+"""The places of a connection's credential.
 
-Each function looks in one place and gives what it finds there: None if nothing, and an empty text if the place is
-there and empty, which no authorizer takes. `websocket_authentication` has the order.
+Each function looks in one place and returns the credential there: None without the place, and an empty text if the
+place is empty, which no authorizer takes. `websocket_authentication` has the order.
 """
 
 import re
@@ -14,7 +14,7 @@ SUBPROTOCOL = "gateway.v1"
 _BEARER_SUBPROTOCOL = "bearer."
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.")
-# What other servers call the place of a credential.
+# Other servers' names for the place of a credential.
 _CREDENTIALS = frozenset(
     {"accesstoken", "authorization", "authtoken", "bearer", "bearertoken", "idtoken", "jwt", "ticket", "token"}
 )
@@ -23,40 +23,40 @@ _LONGEST_NAME = 64
 
 
 def bearer(connection: HTTPConnection) -> str | None:
-    """Find the token of an `Authorization: Bearer` header (RFC 6750 §2.1)."""
+    """Return the token of an `Authorization: Bearer` header (RFC 6750 §2.1)."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def bearer_subprotocol(connection: HTTPConnection) -> str | None:
-    """Find the token of an offered subprotocol `bearer.<token>`: the one header that a browser's page can choose."""
+    """Return the token of an offered subprotocol `bearer.<token>`: the one header that a page can set."""
     offered = [name for name in connection.scope["subprotocols"] if name.startswith(_BEARER_SUBPROTOCOL)]
     return offered[0].removeprefix(_BEARER_SUBPROTOCOL) if offered else None
 
 
 def chosen_subprotocol(connection: HTTPConnection) -> str | None:
-    """Choose among the offered subprotocols (RFC 6455 §4.2.2): ours or none, and never the one that is a secret."""
+    """Return the gateway's subprotocol if the client offers it (RFC 6455 §4.2.2), and never the secret one."""
     return SUBPROTOCOL if SUBPROTOCOL in connection.scope["subprotocols"] else None
 
 
 def subprotocol_of_refusal(connection: HTTPConnection) -> str | None:
-    """Choose as `chosen_subprotocol` does, or else a word that is known to be no secret.
+    """Return the same as `chosen_subprotocol`, or else an offered word that is certainly no secret.
 
-    A browser drops a connection unless one of what it offered is answered, and so would never hear why.
+    A browser drops a connection if the server answers none of its subprotocols, and then never learns the reason.
     """
     known = (name for name in connection.scope["subprotocols"] if _plain(name) in _CREDENTIALS and "." not in name)
     return chosen_subprotocol(connection) or next(known, None)
 
 
 def ticket(connection: HTTPConnection) -> str | None:
-    """Find the ticket of the query."""
+    """Return the ticket of the query."""
     return connection.query_params.get("ticket")
 
 
 def misplaced(connection: HTTPConnection) -> str | None:
-    """Find a credential at a place that other servers know and this one does not, and say which place is the right one.
+    """Return a text about a credential in a place that only other servers read, with the right place, or None.
 
-    Only what can be nothing else counts: a client may well have other parameters, headers and subprotocols.
+    Only certain cases count: a client may have other parameters, headers and subprotocols.
     """
     if any(_plain(name) in _CREDENTIALS for name in connection.query_params):
         return "a parameter of the query that is not read; the parameter is `token`, or `ticket` for a ticket"
@@ -75,15 +75,15 @@ def _is_bare_token(connection: HTTPConnection) -> bool:
 
 
 def _plain(name: str) -> str:
-    # `accessToken`, `access_token` and `Access-Token`; of `bearer.…` in capitals, what comes before the dot.
+    # One form for `accessToken`, `access_token` and `Access-Token`; for `bearer.…`, the part before the dot.
     return name[:_LONGEST_NAME].partition(".")[0].replace("_", "").replace("-", "").lower()
 
 
 def cookie(connection: HTTPConnection, name: str) -> str | None:
-    """Find the token of a cookie. Without an `Origin`, which has been checked, no cookie counts.
+    """Return the token of a cookie. Without an `Origin`, which the caller has checked, no cookie counts.
 
-    Raises `AuthenticationFailed` for two of the same name: a neighbouring site of the same domain may have set one,
-    and nothing tells which (RFC 6265 §8.6).
+    Raises `AuthenticationFailed` for two of the same name. A neighbouring site of the same domain may have set one,
+    and nothing shows which (RFC 6265 §8.6).
     """
     if not name or "origin" not in connection.headers:
         return None

@@ -1,4 +1,4 @@
-"""What the API's description says of refusals: which statuses come, and with which body."""
+"""The refusals in the API's description: their statuses and bodies."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ _WORDS = {
     429: "Too many; `Retry-After` says how many seconds to wait.",
     503: "The store is down, or too much waits; nothing was done. `Retry-After` says how many seconds to wait.",
 }
-# In RFC 6749's words, unless FastAPI or a limit came before the endpoint.
+# The form of RFC 6749, unless FastAPI or a limit refuses before the endpoint.
 _OAUTH = frozenset({400, 401, 415, 422})
 
 
 def refusals(*statuses: int, oauth: bool = False) -> Responses:
-    """Describe refusals; with `oauth`, some have the words of RFC 6749 as well."""
+    """Return the description of refusals. With `oauth`, some have the form of RFC 6749 as well."""
     return {status: _described(status, oauth=oauth and status in _OAUTH) for status in statuses}
 
 
@@ -37,4 +37,4 @@ def _described(status: int, *, oauth: bool) -> dict[str, Any]:
 
 
 BODY = (400, 413, 415, 422)
-"""What can be wrong with a body, be it a form or JSON."""
+"""The refusals of a body, a form or JSON."""

@@ -1,4 +1,4 @@
-"""How an error becomes an answer of the HTTP API: a JSON body with the words of the protocol."""
+"""Turns an error into an answer of the HTTP API: a JSON body in the protocol's form."""
 
 import logging
 import math
@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the HTTP API and of the handshake in the words of the protocol."""
+    """Answer every error of the HTTP API and of the handshake in the protocol's form."""
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
 
 
 def error_response(error: MessageError, body: ErrorBody | None = None) -> JSONResponse:
-    """Answer an HTTP request with an error."""
+    """Return an HTTP answer with an error."""
     headers = {}
     if isinstance(error, AuthenticationFailed):
         headers["WWW-Authenticate"] = "Bearer"
@@ -56,19 +56,19 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
     details = []
     for item in error.errors()[:20]:
-        # The first part says where it was, such as `body`; a form and a JSON body have fields of their own.
+        # The first part is the place, such as `body`; the fields of a form and of a JSON body follow it.
         location = item["loc"][1:] if len(item["loc"]) > 1 else item["loc"]
         details.append(FieldError(field=field_path(tuple(location)), message=item["msg"]))
     return error_response(ValidationFailed(tuple(details)))
 
 
 async def http_exception(connection: HTTPConnection, error: Exception) -> Response:
-    """Answer in the words of the protocol, with the `detail` and the headers that an application's own route gave."""
+    """Answer in the protocol's form, with the `detail` and the headers of an application's own route."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
     if not is_body_allowed_for_status_code(error.status_code):
         return Response(status_code=error.status_code, headers=error.headers)
     phrase = _phrase(error.status_code)
-    detail: Any = error.detail  # an application puts any JSON there, as FastAPI lets it
+    detail: Any = error.detail  # FastAPI lets an application put any JSON there
     has_words = detail not in (phrase, "", None)
     if error.status_code == HTTPStatus.NOT_FOUND and not has_words:
         return error_response(NotFound("there is nothing at this path"))
@@ -79,7 +79,7 @@ async def http_exception(connection: HTTPConnection, error: Exception) -> Respon
     body = ErrorBody(status=status, name=name, message=message, retryable=known is not None and known.retryable)
     content: dict[str, Any] = body.model_dump(exclude_none=True)
     if has_words:
-        content["detail"] = jsonable_encoder(detail)  # where FastAPI's clients look for it
+        content["detail"] = jsonable_encoder(detail)  # FastAPI's clients read it there
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(connection, Request):
         headers["Allow"] = ", ".join(_methods_of(connection)) or headers.get("Allow", "")
@@ -87,7 +87,7 @@ async def http_exception(connection: HTTPConnection, error: Exception) -> Respon
 
 
 def _methods_of(request: Request) -> list[str]:
-    """List the methods of a path, of all its routes (RFC 9110 §10.2.1); Starlette lists those of one."""
+    """Return the methods of all routes of a path (RFC 9110 §10.2.1); Starlette has those of one route."""
     scope = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
     routes: list[BaseRoute] = request.app.routes
     return [
@@ -108,18 +108,18 @@ def _phrase(status_code: int) -> str:
 
 
 async def _unexpected(_: HTTPConnection, error: Exception) -> Response:
-    # Starlette raises the error once more after this answer, and the server logs it with its traceback.
+    # Starlette raises the error again after this answer, and the server logs it with its traceback.
     response = error_response(InternalError(request_id.get()))
-    response.headers["X-Request-ID"] = request_id.get()  # it goes past our middleware
+    response.headers["X-Request-ID"] = request_id.get()  # this answer bypasses our middleware
     return response
 
 
 async def _gone(_: HTTPConnection, __: Exception) -> Response:
-    """Return no answer: the client went away before its body had come, which is no error of ours."""
+    """Return no answer: the client went away before its body had come, and the gateway made no mistake."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-# Typed loosely: Starlette's type has a handler for every kind of exception.
+# Typed loosely, since Starlette's type expects a handler of every kind of exception.
 _HANDLERS: dict[type[Exception], Any] = {
     MessageError: _message_error,
     RequestValidationError: _validation_error,

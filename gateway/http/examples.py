@@ -1,4 +1,4 @@
-"""An example of each type of message, made of its schema: what the page at `/` offers to send by hand."""
+"""An example of each message type, made from its schema. The page at `/` offers them."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from handlers.factory import Handlers
 from schemas.base import Wire
 
 MAX_LEVELS = 8
-"""Of a schema that contains itself."""
+"""The most levels of a schema that contains itself."""
 
 
 class Example(Wire):
-    """A type of message: what it does, the scope that it needs, and `data` to begin with."""
+    """A message type: its purpose, the scope that it needs, and sample `data`."""
 
     type: str
     about: str
@@ -34,11 +34,11 @@ def examples(handlers: Handlers) -> list[Example]:
 
 
 def example_of(schema: type[BaseModel]) -> Any:
-    """Return data as the schema takes it: its own first example, or else its required fields, filled in."""
+    """Return data for a schema: its own first example, or else its required fields with values."""
     try:
         found = schema.model_json_schema()
         return _value(found, found.get("$defs", {}), MAX_LEVELS)
-    except Exception:  # an application's schema may have what no JSON schema can say
+    except Exception:  # a JSON schema cannot express every schema of an application
         return {}
 
 

@@ -1,7 +1,7 @@
 """Forms as the URL standard has them: UTF-8, percent-encoded or not (https://url.spec.whatwg.org/#urlencoded-parsing).
 
-Starlette reads what is not percent-encoded as Latin-1, and puts U+FFFD for percent-encoded Latin-1. A password of
-`curl -d` comes in raw UTF-8, and one of an old client in Latin-1. Each value is read by itself, as a whole.
+Starlette reads raw bytes as Latin-1, and replaces percent-encoded Latin-1 by U+FFFD. A password of `curl -d` comes in
+raw UTF-8, and one of an old client in Latin-1. So this module decodes each value separately, as a whole.
 """
 
 from collections.abc import Callable, Coroutine
@@ -18,10 +18,10 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 class FormRequest(Request):
-    """A request whose urlencoded form is read as UTF-8, and never by its `charset` (URL standard)."""
+    """A request with a urlencoded form in UTF-8, whatever its `charset` (URL standard)."""
 
-    async def form(self, **limits: Any) -> FormData:  # type: ignore[override]  # awaited by FastAPI, and nothing else
-        """Read the form. Raises `HTTPException` for one that is no text, or has too many fields."""
+    async def form(self, **limits: Any) -> FormData:  # type: ignore[override]  # FastAPI only awaits it
+        """Return the form. Raises `HTTPException` for a form that is no text, or has too many fields."""
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != URLENCODED:
             return await super().form(**limits)
@@ -35,7 +35,7 @@ class FormRoute(APIRoute):
     """A route that takes a form."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what serves a request."""
+        """Return the function that serves a request."""
         serve = super().get_route_handler()
 
         async def serve_form(request: Request) -> Response:
@@ -58,7 +58,7 @@ def _text(encoded: bytes) -> str:
 
 
 def _latin_1(raw: bytes) -> str:
-    # What the web calls Latin-1 is Windows-1252, which has the euro sign (Encoding standard).
+    # On the web, Latin-1 means Windows-1252, which has the euro sign (Encoding standard).
     try:
         return raw.decode("windows-1252")
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""What HTTP asks of requests, for servers that do not see to it: one `Host`, and no doubt about where a body ends.
+"""HTTP's rules for requests, for servers that do not check them: one `Host`, and a clear end of the body.
 
-`gateway serve` reads bodies right by itself. Other servers run the application too, and what is open there ends here.
+`gateway serve` reads bodies correctly by itself. This module closes the gap under other servers.
 """
 
 from collections.abc import Awaitable
@@ -16,18 +16,18 @@ _DOUBTFUL = frozenset({b"upgrade", b"expect"})
 
 
 class Framing:
-    """Refuses requests without one `Host`, and ends connections of which the next request may be a body.
+    """Refuses requests without one `Host`, and ends connections if the next request may be a body.
 
-    A request that still offers an upgrade when it comes to an application was not upgraded. uvicorn with httptools
-    takes its body for the next request, which is never answered if the connection ends with this one. A WebSocket
-    handshake in there may still be opened before that: SECURITY.md names this gap. A request that expects
-    `100 Continue` and is answered before its body has come may be followed by that body, or by another request.
+    A request that still offers an upgrade when it reaches an application was not upgraded. uvicorn with httptools takes
+    its body for the next request. That request gets no answer if the connection ends with this one. A WebSocket
+    handshake in the body may still open before that: SECURITY.md names this gap. After an early answer to a request
+    that expects `100 Continue`, either its body or another request may follow.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    # No coroutine of its own: each wake-up of a WebSocket would pass through it.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request or connection."""
         if scope["type"] not in {"http", "websocket"}:
@@ -39,7 +39,7 @@ class Framing:
                 hosts += 1
             elif name in _DOUBTFUL:
                 doubtful = True
-        # RFC 9112 §3.2. A request of HTTP/1.0 may have none.
+        # RFC 9112 §3.2. A request of HTTP/1.0 may have no `Host`.
         if hosts > 1 or (not hosts and scope.get("http_version", "1.1") == "1.1"):
             error = BadFrame(f"expected one Host header, got {hosts} (RFC 9112 section 3.2)")
             return _refuse(scope, receive, send, error)
@@ -51,7 +51,7 @@ class Framing:
 
 
 def closing(send: Send) -> Send:
-    """Return a `send` that ends the connection with the answer."""
+    """Return a `send` that ends the connection after the answer."""
 
     async def send_and_close(message: Message) -> None:
         if message["type"] == "http.response.start":

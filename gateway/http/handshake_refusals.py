@@ -1,4 +1,4 @@
-"""How a refused WebSocket ends: the error and the close that its client learns of."""
+"""Refuses a WebSocket: the client gets the error and the close."""
 
 import logging
 from contextlib import suppress
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def close_of(error: MessageError) -> Close:
-    """Find the close that goes with the error of a handshake."""
+    """Return the close for the error of a handshake."""
     if isinstance(error, TokenExpired):
         return Close.REFUSED_EXPIRED
     if isinstance(error, TokenRevoked):
@@ -34,9 +34,10 @@ def close_of(error: MessageError) -> Close:
 
 
 async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
-    """Refuse a WebSocket so that its client learns why.
+    """Refuse a WebSocket, and send its client the reason.
 
-    A browser, Postman and a phone cannot read the body of a refused upgrade; so it is accepted, told, and closed.
+    A browser, Postman and a phone cannot read the body of a refused upgrade. So the gateway accepts the WebSocket,
+    sends the error and closes it.
     """
     close = close_of(error)
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)

@@ -18,7 +18,7 @@ class Health(Wire):
 
 
 class Readiness(Wire):
-    """Whether each part is there."""
+    """The state of each part."""
 
     status: Literal["ready", "degraded", "not_ready"]
     store: Literal["up", "down"]
@@ -33,11 +33,11 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Readiness}}, response_model=Readiness)
 async def readyz(services: ServicesDep) -> JSONResponse:
-    """Answer 200 if messages can be served, and otherwise 503; either way with which part is down.
+    """Answer 200 if the gateway can serve messages, and otherwise 503, with the state of each part.
 
-    A store that takes no writes is down: a message cannot be accepted before it is stored.
+    A store that takes no writes is down, since the gateway accepts no message before it is stored.
 
-    Without the bus, nodes tell each other late. Where `GATEWAY_BUS_REQUIRED` is false that is `degraded`, and 200.
+    Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
     """
     store, bus = await services.database.health.check(), services.bus.is_up
     lacks_bus = not bus and services.settings.bus_required

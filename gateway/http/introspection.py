@@ -1,4 +1,4 @@
-"""`POST /token/introspect`: a service asks what a token stands for (RFC 7662)."""
+"""`POST /token/introspect`: a service asks about a token (RFC 7662)."""
 
 from fastapi import APIRouter, Response
 
@@ -30,7 +30,7 @@ async def introspect(
     token: TokenField,
     token_type_hint: HintField = "",
 ) -> Response:
-    """Tell what a token stands for, to a caller whose own has the scope `server`. No refresh token is spent by it."""
+    """Return the user and rights of a token, without spending it. The caller's own token needs the scope `server`."""
     if SCOPE not in auth.scopes:
         raise MissingScope(SCOPE)
     if refresh_tokens.parse(token) is not None:

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what a Prometheus server reads."""
+"""`GET /metrics`, for a Prometheus server."""
 
 import secrets
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, services: ServicesDep) -> Response:
-    """Give the metrics of this process: to anybody in development, else to who has `GATEWAY_METRICS_TOKEN`."""
+    """Return the metrics of this process. Outside development, the caller needs `GATEWAY_METRICS_TOKEN`."""
     settings = services.settings
     if not settings.development:
         if settings.metrics_token is None:

@@ -1,4 +1,4 @@
-"""What every request and connection gets: an id, the time it took, and headers that keep browsers strict."""
+"""Gives every request and connection an id, a log line with its time, and headers that keep browsers strict."""
 
 import re
 import secrets
@@ -18,22 +18,22 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 class RequestContext:
     """Gives each request and each WebSocket an id, in its log lines and its answer, and the path of the proxy.
 
-    A request keeps the `X-Request-ID` that it came with if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that no client
-    writes into our log with it. The id of a WebSocket is always our own, as it is an address of the connection: no
-    client may choose another's. Log lines have both.
+    A request keeps its `X-Request-ID` if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that no client can forge log lines
+    with it. The id of a WebSocket is always our own, because it addresses the connection: no client may choose
+    another's. Log lines have both.
     """
 
     def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self.app = app
         self.root_path = root_path
 
-    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    # No coroutine of its own: each wake-up of a WebSocket would pass through it.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one request or connection, in a task that serves nothing else."""
+        """Serve one request or connection, in a task of its own."""
         if scope["type"] not in {"http", "websocket"}:
             return self.app(scope, receive, send)
         if self.root_path:
-            # Whether the proxy cuts this off the path or not, the routes are found and URLs are written with it.
+            # With it, routes match and URLs are right whether or not the proxy cuts it off the path.
             scope["root_path"] = self.root_path
         given = _given_id(scope)
         own = secrets.token_hex(8) if given is None or scope["type"] == "websocket" else given
@@ -50,7 +50,7 @@ class RequestContext:
                 if message["type"] != "websocket.accept":
                     headers["Server-Timing"] = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
                     headers["X-Content-Type-Options"] = "nosniff"
-                    # The page and the API's documentation are opened at URLs that may one day hold a token.
+                    # The URL of the page, or of the API's documentation, may one day hold a token.
                     headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 

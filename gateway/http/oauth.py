@@ -1,4 +1,4 @@
-"""What the endpoints of OAuth 2.0 share: answers that nobody keeps, and errors in the words of RFC 6749 §5.2."""
+"""Shared parts of the OAuth 2.0 endpoints: answers that no cache keeps, and errors in the form of RFC 6749 §5.2."""
 
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from schemas.base import FieldError, Wire
 from schemas.messages.auth import MAX_TOKEN_LENGTH
 from schemas.token import TokenError
 
-# RFC 6749 §5.1: nothing on the way may keep the answer.
+# RFC 6749 §5.1: no cache may keep the answer.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 # RFC 7009 §2.1 and RFC 7662 §2.1 take the same two.
@@ -24,25 +24,25 @@ Code = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported
 
 
 class InvalidRequest(Exception):
-    """A form that is refused before its endpoint sees it; has the whole answer."""
+    """The refusal of a form before its endpoint sees it, with the whole answer."""
 
     def __init__(self, response: JSONResponse) -> None:
         self.response = response
 
 
 async def invalid_request(_: HTTPConnection, error: Exception) -> JSONResponse:
-    """Answer with what an `InvalidRequest` has."""
+    """Return the answer of an `InvalidRequest`."""
     assert isinstance(error, InvalidRequest)  # noqa: S101 - as registered
     return error.response
 
 
 def answer(body: Wire) -> JSONResponse:
-    """Answer with what has a token in it."""
+    """Return an answer that contains a token."""
     return JSONResponse(body.model_dump(exclude_none=True), headers=NO_STORE)
 
 
 def refusal(error: MessageError, code: Code) -> JSONResponse:
-    """Answer with an error, in our words and in those of OAuth."""
+    """Return an error in the gateway's form and in that of OAuth."""
     body = error.body()
     response = error_response(
         error,
@@ -55,7 +55,7 @@ def refusal(error: MessageError, code: Code) -> JSONResponse:
 
 
 def wrong_media_type(expected: str) -> JSONResponse:
-    """Refuse a body that is no form (RFC 9110 §15.5.16)."""
+    """Return the refusal of a body that is no form (RFC 9110 §15.5.16)."""
     http = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     error = TokenError(
         status=http * 100,
@@ -69,5 +69,5 @@ def wrong_media_type(expected: str) -> JSONResponse:
 
 
 def wrong_field(field: str, expected: str, code: Code = "invalid_request") -> JSONResponse:
-    """Refuse a form for one of its fields."""
+    """Return the refusal of a form for one of its fields."""
     return refusal(ValidationFailed((FieldError(field=field, message=expected),)), code)

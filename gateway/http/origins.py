@@ -1,8 +1,7 @@
-"""Which pages may open a WebSocket.
+"""Checks which pages may open a WebSocket.
 
-No browser asks before it opens one, and it sends the user's cookies along: without this check, any page that a user
-looks at could speak in that user's name (CWE-1385). Programs that are no browsers send no
-`Origin`, or one of their own.
+A browser opens one without a question, and sends the user's cookies along. Without this check, any page that a user
+visits could act in that user's name (CWE-1385). Other programs send no `Origin`, or one of their own.
 """
 
 from starlette.requests import HTTPConnection
@@ -13,7 +12,7 @@ from handlers.errors import Forbidden
 
 
 class ForbiddenOrigin(Forbidden):
-    """A page from elsewhere."""
+    """A page of another origin."""
 
     def __str__(self) -> str:
         return "pages of this origin may not connect; the operator names those that may in GATEWAY_ALLOWED_ORIGINS"
@@ -22,7 +21,7 @@ class ForbiddenOrigin(Forbidden):
 def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: FoldedLog) -> None:
     """Raise `ForbiddenOrigin` for an `Origin` (RFC 6454 §7) that is neither allowed nor the gateway's own.
 
-    None at all is fine: only a browser can be made to speak for its user, and a browser always sends one.
+    A missing one is fine: only a browser can be tricked into acting for its user, and it always sends one.
     """
     origins = connection.headers.getlist("origin")
     if not origins:
@@ -35,17 +34,17 @@ def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: Folde
 
 
 def own_origin(connection: HTTPConnection) -> str | None:
-    """Write the origin of the gateway's own pages, as this request has reached them; None without a clear `Host`.
+    """Return the origin of the gateway's own pages for this request, or None without a clear `Host`.
 
-    Behind a proxy that ends TLS the scheme is right if the proxy is one of `GATEWAY_TRUSTED_PROXIES` and sends
-    `X-Forwarded-Proto`, and the host if it passes `Host` on.
+    Behind a proxy that ends TLS, the scheme is right if the proxy is one of `GATEWAY_TRUSTED_PROXIES` and sends
+    `X-Forwarded-Proto`. The host is right if the proxy passes `Host` on.
     """
     hosts = connection.headers.getlist("host")
     return folded(f"{connection.scope['scheme']}://{hosts[0]}") if len(hosts) == 1 and hosts[0] else None
 
 
 def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: FoldedLog) -> None:
-    """Log which page was refused, and the line that would let it in."""
+    """Log the refused origin, and the setting that would allow it."""
     line = allowed.line_to_add(origin)
     log.write(
         "refused a page of the origin %.200a; the gateway's own is %s; %s",

@@ -1,7 +1,7 @@
-"""What the gateway tells of itself to Prometheus.
+"""The gateway's metrics in the format of Prometheus.
 
-Nothing is kept for it: the numbers are plain ones that their owners count anyway, and are collected when somebody asks.
-No label ever has what a client has sent: a type of message is the name of a handler that there is.
+The module stores nothing: it collects numbers that their owners count anyway, at each request. No label ever contains
+a client's text: a message type is the name of an existing handler.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "render"]
 
 
 def render(services: Services) -> bytes:
-    """Write all metrics of this process down, in the text format of Prometheus."""
+    """Return all metrics of this process, in the text format of Prometheus."""
     registry = CollectorRegistry()
     registry.register(_Collected(services))
     ProcessCollector(namespace="gateway", registry=registry)
@@ -29,7 +29,7 @@ class _Collected(Collector):
         self._services = services
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing beforehand: there is one collector of each name."""
+        """Describe nothing beforehand, since each name has one collector."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -64,7 +64,7 @@ def _of_clients(services: Services) -> Iterator[Metric]:
     yield handled
     contained = CounterMetricFamily(
         "gateway_faults_contained",
-        "Faults that a loop which serves many has contained, by loop: each is a mistake of ours, and in the log.",
+        "Faults that a shared loop has contained, by loop: each is a mistake of the gateway, and in the log.",
         labels=("loop",),
     )
     for loop, count in faults.counts.items():
@@ -74,9 +74,9 @@ def _of_clients(services: Services) -> Iterator[Metric]:
 
 def _of_rooms(services: Services) -> Iterator[Metric]:
     hub = services.hub
-    yield _gauge("rooms_heard", "Rooms that somebody hears on this node.", hub.heard)
+    yield _gauge("rooms_heard", "Rooms with a listener on this node.", hub.heard)
     yield _gauge("writes_waiting", "Messages that wait to be written to the store.", services.log.waiting)
-    yield _counter("gaps_read", "Times that what the bus did not bring was read from the store.", hub.gaps_read)
+    yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.gaps_read)
     yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.rooms_behind)
     yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.resyncs)
 
@@ -108,7 +108,7 @@ def _of_cluster(services: Services) -> Iterator[Metric]:
     yield _gauge("shared_up", "1 while presence and limits are those of all nodes, else 0.", int(figures.shared))
     yield _counter("shared_lost", "Times that Redis did not answer about presence and limits.", figures.failures)
     yield _counter("shared_guesses", "Questions that this node answered by itself meanwhile.", figures.guesses)
-    yield _gauge("shared_waiting", "Users and addresses whose newest state is not written yet.", figures.unwritten)
+    yield _gauge("shared_waiting", "Users and addresses with a state that is not written yet.", figures.unwritten)
     yield _counter("nodes_buried", "Dead nodes that this one has cleared up after.", figures.buried)
     yield _counter("users_buried", "Users of dead nodes that this one has taken offline.", figures.taken_offline)
 

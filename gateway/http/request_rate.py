@@ -1,4 +1,4 @@
-"""How many requests an address may make in a second."""
+"""Limits the requests of an address in a second."""
 
 from collections.abc import Awaitable
 
@@ -12,21 +12,21 @@ from gateway.state import services_of
 from handlers.errors import RateLimited
 
 ALWAYS_ANSWERED = "/healthz"
-"""A monitor must not take the process for dead because other clients at its address ask too much."""
+"""The path without a limit: a monitor must not take the process for dead because of other clients at its address."""
 
 
 class RequestRate:
-    """Refuses requests of an address that makes too many.
+    """Refuses the requests of an address over its rate.
 
-    A refusal is held back; where too many are, it goes out at once and closes its connection.
+    A refusal waits. If too many wait, the next one goes out at once and closes its connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    # No coroutine of its own: a WebSocket would go through it whenever it is woken up.
+    # No coroutine of its own: each wake-up of a WebSocket would pass through it.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one request; handshakes of WebSockets have a rate of their own."""
+        """Serve one request. Handshakes of WebSockets have a rate of their own."""
         if scope["type"] != "http" or scope["path"] == ALWAYS_ANSWERED:
             return self.app(scope, receive, send)
         request = HTTPConnection(scope)

@@ -25,10 +25,10 @@ async def revoke(
     token: TokenField,
     token_type_hint: HintField = "",
 ) -> Response:
-    """End the session of a refresh token or an access token, with all its tokens and connections.
+    """End the session of a refresh token or an access token, with all of its tokens and connections.
 
-    A token that is unknown or has ended is answered with 200 as well: there is nothing left to do (RFC 7009 §2.2).
-    The hint is not needed.
+    An unknown or ended token gets 200 as well, since there is nothing left to do (RFC 7009 §2.2). The hint is not
+    needed.
     """
     await services.sessions.log_out(token, caller)
     return Response(headers=NO_STORE)

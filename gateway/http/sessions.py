@@ -1,4 +1,4 @@
-"""`/users/me/sessions` and `/users/me/password`: where one is logged in, and out with the others."""
+"""`/users/me/sessions` and `/users/me/password`: the user's sessions, and a new password that ends the others."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from handlers.errors import NotFound
 from schemas.sessions import LoginSessions
 from schemas.users import PasswordChange
 
-# As ours are made. Some databases fail on other texts, such as one with a NUL.
+# The form of our own ids. Some databases fail on other texts, such as one with a NUL.
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 503))
@@ -21,14 +21,14 @@ router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 5
 
 @router.get("/sessions", response_model_exclude_none=True)
 async def sessions(auth: CurrentUser, services: ServicesDep) -> LoginSessions:
-    """List where the user is logged in, the session used last first."""
+    """Return the user's sessions, the last used first."""
     rows = await services.sessions.of_user(auth.user_id)
     return LoginSessions(sessions=tuple(row.shown(current=row.id == auth.sid) for row in rows))
 
 
 @router.delete("/sessions", status_code=204)
 async def end_others(auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
-    """End all sessions of the user but the one that asks, with their connections."""
+    """End all sessions of the user but the current one, with their connections."""
     await services.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
 
 
@@ -41,5 +41,5 @@ async def end(id: SessionId, auth: CurrentUser, services: ServicesDep, caller: C
 
 @router.put("/password", status_code=204, responses=refusals(*BODY, 403, 429), dependencies=[JSON_BODY])
 async def change_password(change: PasswordChange, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
-    """Change the password, and end all sessions but the one that asks."""
+    """Change the password, and end all sessions but the current one."""
     await services.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)

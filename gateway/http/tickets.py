@@ -15,10 +15,10 @@ router = APIRouter(tags=["log in"])
 
 @router.post("/ws/ticket", response_model=Ticket, responses=refusals(401, 422, 429, 503))
 async def buy_ticket(auth: Buyer, services: ServicesDep) -> Response:
-    """Get a ticket for `/ws/chat?ticket=…`, with an `Authorization: Bearer` header.
+    """Return a ticket for `/ws/chat?ticket=…`. The request needs an `Authorization: Bearer` header.
 
-    It opens one connection, within `expires_in` seconds, with the scopes of the token and until that ends. `service`
-    names who checks the token, as it does for a connection.
+    The ticket opens one connection within `expires_in` seconds. The connection has the scopes and the end of the token.
+    `service` names the service that checks the token, as for a connection.
     """
     ticket = Ticket(ticket=await services.tickets.issue(auth), expires_in=TICKET_SECONDS)
     return JSONResponse(ticket.model_dump(), headers=NO_STORE)

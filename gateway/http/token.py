@@ -17,7 +17,7 @@ from schemas.token import Token
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 
-REQUIRED = "Field required"  # as pydantic words it
+REQUIRED = "Field required"  # pydantic's text
 
 
 @router.post(
@@ -35,10 +35,10 @@ async def log_in(
     refresh_token: Annotated[str | None, Form(max_length=1024)] = None,
     scope: Annotated[str, Form(max_length=1024)] = "",
 ) -> Response:
-    """Log in with the OAuth2 password flow (RFC 6749 §4.3), or go on with `grant_type=refresh_token` (§6).
+    """Log in with the OAuth2 password flow (RFC 6749 §4.3), or prolong a session with `grant_type=refresh_token` (§6).
 
-    Without `scope` the token allows all that the user, or the log-in, may do, and otherwise what of it was asked for
-    (RFC 6749 §3.3: the answer says what was given). If nothing of it is allowed, the error is `invalid_scope`.
+    Without `scope`, the token has all scopes of the user, or of the session. With `scope`, it has those of them that
+    the client asks for, and the answer lists them (RFC 6749 §3.3). If none is left, the error is `invalid_scope`.
     """
     asked = frozenset(scope.split())
     try:

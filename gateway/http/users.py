@@ -1,4 +1,4 @@
-"""`/users`: registering, and oneself."""
+"""`/users`: registration, and the user of the token."""
 
 from fastapi import APIRouter
 
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/users", tags=["users"])
 
 
 class RegistrationClosed(MessageError):
-    """Users are added by an administrator here."""
+    """Only an administrator adds users here."""
 
     status = Status.FORBIDDEN
 
@@ -32,7 +32,7 @@ class RegistrationClosed(MessageError):
     dependencies=[JSON_BODY],
 )
 async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> User:
-    """Register, where `GATEWAY_REGISTRATION` is open."""
+    """Register a user, if `GATEWAY_REGISTRATION` is open."""
     if not services.settings.registration_open:
         raise RegistrationClosed
     return (await services.logins.register(new, caller)).shown()
@@ -40,7 +40,7 @@ async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> Us
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
 async def me(auth: CurrentUser, services: ServicesDep) -> User:
-    """Show the user whose token this is."""
+    """Return the user of the token."""
     async with services.database.read() as connection:
         user = await users.by_id(connection, auth.user_id)
     if user is None:

@@ -1,4 +1,4 @@
-"""What others may know of our tokens: the public keys, and where tokens are to be had (RFC 8414)."""
+"""Public facts about our tokens: the public keys, and the endpoints that issue tokens (RFC 8414)."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,24 +10,24 @@ from gateway.state import ServicesDep
 
 router = APIRouter(prefix="/.well-known", tags=["log in"])
 metadata_router = APIRouter(prefix="/.well-known", tags=["log in"])
-"""Not there where `GATEWAY_TOKEN_ENDPOINT` is off."""
+"""The routes that do not exist if `GATEWAY_TOKEN_ENDPOINT` is off."""
 
-# A new key signs when it is a minute old, so nobody who asks this often ever lacks one.
+# A new key signs when it is a minute old, so a client that asks this often never lacks one.
 CACHE = {"Cache-Control": "public, max-age=30"}
 
 
 @router.get("/jwks.json")
 async def keys(services: ServicesDep) -> JSONResponse:
-    """Give the public keys of our tokens (RFC 7517 §5); none where a secret signs, which is nobody's to know."""
+    """Return the public keys of our tokens (RFC 7517 §5). A secret has none."""
     found = services.tokens.keys.verifying(services.clock.wall())
     return JSONResponse({"keys": [jwk for key in found if (jwk := key.public_jwk())]}, headers=CACHE)
 
 
 @metadata_router.get("/oauth-authorization-server")
 async def metadata(request: Request, services: ServicesDep) -> JSONResponse:
-    """Describe what is here of an authorization server (RFC 8414 §2), as the routes that there are have it."""
+    """Return the metadata of an authorization server (RFC 8414 §2), made from the existing routes."""
     issuer = urlsplit(services.tokens.issuer)
-    # RFC 8414 §3.3 wants an issuer that is the URL asked. Ours may be a mere name; then the request has the address.
+    # RFC 8414 §3.3 wants the issuer to be the requested URL. Ours may be a mere name; then the request has the address.
     named = issuer.scheme in {"https", "http"}
     base = f"{issuer.scheme}://{issuer.netloc}{services.settings.root_path}" if named else str(request.base_url)
     paths = request.app.openapi()["paths"]
@@ -49,7 +49,7 @@ _ENDPOINTS = (
     ("jwks_uri", "get", "/.well-known/jwks.json"),
 )
 
-# Whoever has a token may revoke it; whoever asks about one needs a token too.
+# The owner of a token may revoke it. A question about one needs a token of its own.
 _CLIENT_METHODS = {
     "token_endpoint": ["none"],
     "revocation_endpoint": ["none"],
@@ -58,7 +58,7 @@ _CLIENT_METHODS = {
 
 
 def grant_types(openapi: dict[str, Any]) -> list[str]:
-    """List what the form of `POST /token` takes for `grant_type`, as the API's own description has it."""
+    """Return the `grant_type` values of `POST /token`, from the API's own description."""
     [form] = openapi["paths"]["/token"]["post"]["requestBody"]["content"].values()
     schema = openapi["components"]["schemas"][form["schema"]["$ref"].rpartition("/")[2]]
     grant_type = schema["properties"]["grant_type"]

@@ -1,7 +1,7 @@
-"""Requests and WebSockets at a path that has nothing, or nothing of their kind.
+"""Answers requests and WebSockets at a path without a route of their kind.
 
-Most of them are a slip in a URL, a client of another protocol, or a WebSocket that has lost its upgrade in a proxy.
-Each learns where the right place is.
+Most come from a mistake in a URL, a client of another protocol, or a proxy that has dropped the upgrade of a
+WebSocket. Each answer names the right path.
 """
 
 from http import HTTPStatus
@@ -28,7 +28,7 @@ _UPGRADE_REQUIRED = (
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what no route takes, as an ASGI application."""
+    """Answer a request or WebSocket that no route takes, as an ASGI application."""
     if scope["type"] == "websocket":
         await _refuse(WebSocket(scope, receive, send))
     else:
