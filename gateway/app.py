@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 
 from fastapi import APIRouter, FastAPI
@@ -159,56 +159,31 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
     make_data_dir(settings.data_dir)
     ring = key_ring.load(settings)
     async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
         audit = stack.enter_context(Audit(settings.audit_path, clock))
-        database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
-        stack.push_async_callback(database.close)
+        database = await enter(Database(settings.store_url, synchronous=settings.sqlite_synchronous))
         await database.upgrade()
-        passwords = Passwords(settings.password_rounds)
-        stack.callback(passwords.close)
-        await passwords.start()
-
-        wheel = Wheel()
-        stack.callback(wheel.close)
-        bus = make_bus(settings)
+        passwords = await enter(Passwords(settings.password_rounds).running())
+        wheel = stack.enter_context(closing(Wheel()))
+        bus = await enter(open_bus(settings))
         if not bus.is_shared:
             stack.enter_context(alone(settings.data_dir))
-        stack.push_async_callback(bus.close)
-        shared = await stack.enter_async_context(together(settings, database, clock))
+        shared = await enter(together(settings, database, clock))
         connections = Connections(settings, clock, shared.roster, shared.buckets)
-        last_seen = LastSeen(database, clock)
-        last_seen.start()
-        stack.push_async_callback(last_seen.close)
+        last_seen = await enter(LastSeen(database, clock).running())
         presence = Presence(wheel, bus, clock, settings.away_minutes * 60, shared.roster, last_seen)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)
         quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
-        log = Log(database, bus, clock, settings.max_waiting_writes, quotas)
-        log.start()
-        stack.push_async_callback(log.close)
-
-        sweep = Sweep(hub, bus, settings.sweep_seconds)
-        sweep.start()
-        stack.push_async_callback(sweep.close)
-
-        removal = Removal(database)
-        removal.start()
-        stack.push_async_callback(removal.close)
-
-        retention = Retention(settings, database, clock)
-        retention.start()
-        stack.push_async_callback(retention.close)
-
-        revocations = Revocations(database, connections, clock)
-        revocations.start()
-        stack.push_async_callback(revocations.close)
-
-        lifetime_seconds = round(settings.token_minutes * 60)
-        tokens = Tokens(ring, settings.token_issuer, settings.token_audience, lifetime_seconds, clock)
-        key_watch = KeyWatch(settings, ring)
-        key_watch.start()
-        stack.push_async_callback(key_watch.close)
-        outside = await stack.enter_async_context(outside_authorizers(settings, database, clock))
+        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, quotas).running())
+        sweep = await enter(Sweep(hub, bus, settings.sweep_seconds).running())
+        removal = await enter(Removal(database).running())
+        await enter(Retention(settings, database, clock).running())
+        await enter(Revocations(database, connections, clock).running())
+        await enter(KeyWatch(settings, ring).running())
+        tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
+        outside = await enter(outside_authorizers(settings, database, clock))
         yield Services(
             settings=settings,
             clock=clock,
@@ -249,14 +224,21 @@ def make_bus(settings: Settings) -> Bus:
     return RedisBus(connect(settings), settings, secrets.token_hex(8))
 
 
-async def check_bus(settings: Settings) -> None:
-    """Make sure that the bus is there, if it must be; raises `StartError` in one line."""
+@asynccontextmanager
+async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
+    """Make the bus, and close it at the end. It starts when there is a hub that receives what it brings."""
     bus = make_bus(settings)
     try:
-        if settings.bus_required:
-            await bus.check()
+        yield bus
     finally:
         await bus.close()
+
+
+async def check_bus(settings: Settings) -> None:
+    """Make sure that the bus is there, if it must be; raises `StartError` in one line."""
+    async with open_bus(settings) as bus:
+        if settings.bus_required:
+            await bus.check()
 
 
 @asynccontextmanager
@@ -269,9 +251,7 @@ async def outside_authorizers(
         # A client for each, so that one which hangs takes no connections from the others.
         for name, issuer in settings.issuers.items():
             client = await stack.enter_async_context(make_client())
-            published = PublishedKeys(name, issuer, client, settings, clock)
-            published.start()
-            stack.push_async_callback(published.close)
+            published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())
             outsiders = Outsiders(name, issuer, database, clock)
             authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
         for name, described in settings.introspection.items():

@@ -3,10 +3,11 @@
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from passlib.context import CryptContext
 from passlib.hash import bcrypt
@@ -72,9 +73,14 @@ class Passwords:
         self.capacity = threads + MAX_WAITING
         self._under_way = 0
 
-    async def start(self) -> None:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
         """Prepare the hash for unknown users, so that the first one takes no longer."""
-        await self._run(self._context.dummy_verify)
+        try:
+            await self._run(self._context.dummy_verify)
+            yield self
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Stop the threads."""

@@ -114,11 +114,9 @@ def _restore(settings: Settings, file: Path | None, change: "partial[Renewed]") 
 async def _change(draft: Path, change: "partial[Renewed]") -> Renewed:
     """Bring a restored copy up to date, and make its log another."""
     guard_logs()
-    database = Database(f"sqlite:///{draft}")
     try:
-        await database.upgrade()
-        return await database.overhaul(change)
+        async with Database(f"sqlite:///{draft}") as database:
+            await database.upgrade()
+            return await database.overhaul(change)
     except Unavailable:
         raise StartError(f"cannot bring the copy {draft} up to date; the line above says why") from None
-    finally:
-        await database.close()

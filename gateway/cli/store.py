@@ -21,16 +21,14 @@ def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Re
         settings = load_settings()
         guard_logs()
         make_data_dir(settings.data_dir)
-        database = Database(settings.store_url, synchronous=settings.sqlite_synchronous)
         try:
-            await database.upgrade()
-            return await work(database, settings)
+            async with Database(settings.store_url, synchronous=settings.sqlite_synchronous) as database:
+                await database.upgrade()
+                return await work(database, settings)
         except Unavailable:
             raise StartError(f"cannot use the store {shown_url(settings)}; the line above says why") from None
         except MessageError as error:
             raise StartError(str(error)) from None
-        finally:
-            await database.close()
 
     return asyncio.run(run())
 

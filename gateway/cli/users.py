@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Annotated, Protocol
 
@@ -227,8 +228,5 @@ def _unknown(name: str) -> StartError:
 
 
 async def _hashed(password: str, settings: Settings) -> str:
-    passwords = Passwords(settings.password_rounds)
-    try:
+    with closing(Passwords(settings.password_rounds)) as passwords:
         return await passwords.hash(password)
-    finally:
-        passwords.close()

@@ -74,12 +74,9 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     throttle = SharedThrottle(link, prefix, settings, Throttle(settings, clock))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis_client.close, connected)
-        ledger.start(roster.changed)
-        stack.push_async_callback(ledger.close)
-        await nodes.start(ledger.begin_life, burial.go_on)
-        stack.push_async_callback(nodes.close)
-        rates.start()
-        stack.push_async_callback(rates.close)
+        await stack.enter_async_context(ledger.running(roster.changed))
+        await stack.enter_async_context(nodes.running(ledger.begin_life, burial.go_on))
+        await stack.enter_async_context(rates.running())
         yield Together(
             roster,
             rates.buckets,

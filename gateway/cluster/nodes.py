@@ -9,18 +9,17 @@ took the node for dead, as after a long sleep. The new life begins by saying all
 said is cleared away as any dead node's.
 """
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.core import faults
 from gateway.core.clock import Clock
-from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -89,24 +88,24 @@ class Nodes:
         self._bury: Bury | None = None
         self._asked_for: set[str] = set()
         self._unheard_of: set[str] = set()  # have been looked for, and are no nodes
-        self._look = asyncio.Event()
-        self._deaths = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(Lost,))
+        self._clearing_up = Periodic("burial", None, self._clear_up)
         self.id = ""
         """The name of this life; none before the first."""
         self.buried = 0
         """How many dead nodes this one has cleared up after."""
 
-    async def start(self, begin: Begin, bury: Bury) -> None:
-        """Begin to live, if Redis is there; and if it is not, as soon as it is."""
+    @asynccontextmanager
+    async def running(self, begin: Begin, bury: Bury) -> AsyncIterator[Self]:
+        """Live, if Redis is there; and if it is not, as soon as it is.
+
+        The others notice the end when the lease is over: until then, users have time to come to them.
+        """
         self._begin, self._bury = begin, bury
         with suppress(Lost):
             await self.beat()
-        self._tasks = [asyncio.create_task(self._live()), asyncio.create_task(self._clear_up())]
-
-    async def close(self) -> None:
-        """Stop. The others notice when the lease is over: until then, users have time to come to them."""
-        await stop(*self._tasks)
+        async with self._beats, self._clearing_up:
+            yield self
 
     @property
     def others(self) -> int:
@@ -122,7 +121,7 @@ class Nodes:
             return False
         if id not in self._seen:
             self._asked_for.add(id)
-            self._look.set()
+            self._beats.wake()
         return True
 
     async def beat(self) -> None:
@@ -173,33 +172,22 @@ class Nodes:
         self._former &= self._seen.keys()
         self._dead = {node for node, seen in self._seen.items() if now - seen.changed_at >= self._lease}
         if self._dead or self._former:
-            self._deaths.set()
+            self._clearing_up.wake()
 
     def _note_unheard_of(self, asked_for: set[str]) -> None:
         if len(self._unheard_of) > MAX_UNHEARD_OF:
             self._unheard_of.clear()
         self._unheard_of = (self._unheard_of | asked_for) - self._seen.keys()
 
-    async def _live(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._lease / BEATS):  # wait_for() may lose a cancellation
-                    await self._look.wait()
-            self._look.clear()
-            with contained("nodes"), suppress(Lost):  # logged by the link
-                await self.beat()
-
     async def _clear_up(self) -> None:
-        while True:
-            await self._deaths.wait()
-            self._deaths.clear()  # the next look sets it again for what remains
-            for node in self._dead | self._former:
-                try:
-                    await self._clear_up_after(node, self._seen[node].silent_seconds)
-                except (Lost, Unavailable, KeyError):
-                    break  # logged by whoever raised it; the next look sets it again
-                except Exception as fault:  # of one dead node; the next look sets it again
-                    faults.note("burial", fault)
+        """Clear up after the dead. The next look wakes this again for what remains."""
+        for node in self._dead | self._former:
+            try:
+                await self._clear_up_after(node, self._seen[node].silent_seconds)
+            except (Lost, Unavailable, KeyError):
+                break  # logged by the module that raised it
+            except Exception as fault:  # of one dead node
+                faults.note("burial", fault)
 
     async def _clear_up_after(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"

@@ -5,14 +5,15 @@ a notable share was taken: it says how much that was and learns how much all nod
 through, another knows within about a second; what both let through meanwhile is owed, and worked off first.
 """
 
-import asyncio
-from typing import Protocol
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol, Self
 
 from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.core.batches import batches
 from gateway.core.faults import contained
+from gateway.core.periodic import Periodic
 from gateway.core.rate_limits import TokenBucket, TokenBuckets
-from gateway.core.tasks import stop
 
 SETTLE_SECONDS = 1.0
 NOTABLE = 0.1
@@ -89,7 +90,6 @@ class SharedRates:
         self._link = link
         self._prefix = prefix
         self._used: list[_SharedBucket] = []
-        self._task: asyncio.Task[None] | None = None
 
     def buckets(self, kind: str, rate: float, burst: float) -> TokenBuckets:
         """Make buckets for one kind of thing."""
@@ -99,14 +99,11 @@ class SharedRates:
 
         return TokenBuckets(rate, burst, make=make)
 
-    def start(self) -> None:
-        """Begin to settle."""
-        self._task = asyncio.create_task(self._settle_always())
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            await stop(self._task)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Settle once a second."""
+        async with Periodic("rates", SETTLE_SECONDS, self.settle):
+            yield self
 
     async def settle(self) -> None:
         """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
@@ -114,12 +111,6 @@ class SharedRates:
         for some in batches(used, BATCH):
             with contained("rates"):
                 await self._settle(some)
-
-    async def _settle_always(self) -> None:
-        while True:
-            await asyncio.sleep(SETTLE_SECONDS)
-            with contained("rates"):
-                await self.settle()
 
     async def _settle(self, buckets: list[_SharedBucket]) -> None:
         commands = [_settlement(bucket) for bucket in buckets]

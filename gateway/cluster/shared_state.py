@@ -6,17 +6,17 @@ same script call brings what the others say, so that of several nodes one finds 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from gateway.bus.redis_commands import Command, Link, Lost
 from gateway.cluster.nodes import ID_LENGTH, Nodes
 from gateway.core import faults
 from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 
 BATCH = 200
 """Hashes that are written in one round trip: some milliseconds of work."""
@@ -75,20 +75,21 @@ class Ledger:
         self._listed: set[Subject] = set()
         self._node = ""
         self._writing = 0
-        self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._writes = Periodic("ledger", None, self._write_all)
 
-    def start(self, changed: Callable[[Change], None]) -> None:
-        """Begin to write. `changed` is told of each change once it is written, or at once while Redis is down."""
+    @asynccontextmanager
+    async def running(self, changed: Callable[[Change], None]) -> AsyncIterator[Self]:
+        """Write what changes; at the end write what is left.
+
+        `changed` is called with each change once it is written, or at once while Redis is down.
+        """
         self._changed = changed
-        self._task = asyncio.create_task(self._write_always())
-
-    async def close(self) -> None:
-        """Write what is left, and stop."""
-        if self._task is not None:
-            await stop(self._task)
-        while self._pending and self._link.is_up:
-            await self._write_some()
+        try:
+            async with self._writes:
+                yield self
+        finally:
+            while self._pending and self._link.is_up:
+                await self._write_some()
 
     @property
     def unwritten(self) -> int:
@@ -112,7 +113,7 @@ class Ledger:
                 del self._said[subject]
         if quietly:
             change.before[name] = value
-        self._work.set()
+        self._writes.wake()
 
     def others(self, subject: Subject) -> Waiting:
         """Give, soon, what the others said of a subject when the last change of ours was written; raises `Lost`."""
@@ -122,7 +123,7 @@ class Ledger:
         if waiting is None:
             waiting = self._waiting[subject] = asyncio.get_running_loop().create_future()
             self._pending.setdefault(subject, Change(subject))
-            self._work.set()
+            self._writes.wake()
         return asyncio.shield(waiting)  # several may wait for it
 
     async def read(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
@@ -141,19 +142,16 @@ class Ledger:
                     change.before[name] = None
                 else:
                     change.before.setdefault(name, value)
-        self._work.set()
+        self._writes.wake()
 
     def living(self, answer: object) -> tuple[Entry, ...]:
         """Read the answer to HGETALL, leaving out what this node says and those that are dead."""
         return tuple(entry for entry in entries(answer) if self._nodes.is_alive(entry.node))
 
-    async def _write_always(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._pending:
-                with contained("ledger"):
-                    await self._write_some()
+    async def _write_all(self) -> None:
+        while self._pending:
+            with contained("ledger"):
+                await self._write_some()
 
     async def _write_some(self) -> None:
         # First what somebody waits for: after a failure, all that there is to say is ahead of it.

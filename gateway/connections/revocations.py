@@ -6,21 +6,19 @@ then whether everybody who is connected still has a session. The latter finds wh
 somebody deleted, and what came at a time that the clocks of two machines do not agree about.
 """
 
-import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Self
 
 from gateway.bus.base import Revoked
 from gateway.connections.registry import Connections
-from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.clock import Clock, milliseconds
-from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 from gateway.store import logins, users
 from gateway.store.engine import Database
-from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +47,19 @@ class Revocations:
         self._database = database
         self._connections = connections
         self._clock = clock
-        self._tasks: list[asyncio.Task[None]] = []
+        self._looked_at = 0
+        self._failed = False
 
-    def start(self) -> None:
-        """Begin."""
-        self._tasks = [asyncio.create_task(work) for work in (self._look(), self._look_at_all(), self._prune())]
-
-    async def close(self) -> None:
-        """Stop."""
-        await stop(*self._tasks)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Close what has ended, within a second, and remove from the store what ended long ago."""
+        self._looked_at = milliseconds(self._clock)
+        async with (
+            Periodic("revocations", self._pause, self._look),
+            Periodic("revocations", LOOK_AT_ALL_SECONDS, self.close_dead),
+            Periodic("revocations", PRUNE_SECONDS, self._prune, at_once=True),
+        ):
+            yield self
 
     async def close_dead(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
@@ -71,36 +73,23 @@ class Revocations:
             for user_id in set(ids) - enabled:
                 self._connections.revoke(Revoked(user_id, None))
 
-    async def _look_at_all(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_AT_ALL_SECONDS)
-            with contained("revocations"), suppress(Unavailable):  # logged by the store; there will be another time
-                await self.close_dead()
+    def _pause(self) -> float:
+        return RETRY_SECONDS if self._failed else LOOK_SECONDS
 
     async def _look(self) -> None:
-        looked_at = milliseconds(self._clock)
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = milliseconds(self._clock)
-            if self._connections.count:
-                try:
-                    await self._close_ended(looked_at - OVERLAP_MILLISECONDS)
-                except Exception as fault:
-                    if not isinstance(fault, Unavailable):
-                        faults.note("revocations", fault)
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-            looked_at = now
+        now = milliseconds(self._clock)
+        self._failed = True  # until it is done
+        if self._connections.count:
+            await self._close_ended(self._looked_at - OVERLAP_MILLISECONDS)
+        self._failed = False
+        self._looked_at = now
 
     async def _close_ended(self, since: int) -> None:
         for user_id, session in await self._database.look_up(partial(logins.ended_since, since=since)):
             self._connections.revoke(Revoked(user_id, None if session is None else frozenset({session})))
 
     async def _prune(self) -> None:
-        while True:
-            before = milliseconds(self._clock) - KEEP_MILLISECONDS
-            with contained("revocations"), suppress(Unavailable):  # logged by the store; there will be another time
-                removed = await self._database.transact(partial(logins.prune, before=before))
-                if removed:
-                    logger.info("removed %d logins that ended over a day ago", removed)
-            await asyncio.sleep(PRUNE_SECONDS)
+        before = milliseconds(self._clock) - KEEP_MILLISECONDS
+        removed = await self._database.transact(partial(logins.prune, before=before))
+        if removed:
+            logger.info("removed %d logins that ended over a day ago", removed)

@@ -4,13 +4,15 @@ A proxy that restarts cuts thousands of connections at once. Were each of their 
 of those who stay would wait for all of these transactions.
 """
 
-import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
 
 from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.clock import Clock, milliseconds
+from gateway.core.periodic import Periodic
 from gateway.store import users
 from gateway.store.engine import Database
 from handlers.errors import Unavailable
@@ -34,53 +36,44 @@ class LastSeen:
         self._database = database
         self._clock = clock
         self._waiting: dict[str, int] = {}
-        self._more = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
+        self._answers = True
 
-    def start(self) -> None:
-        """Begin to store."""
-        self._writer = asyncio.create_task(self._write())
-
-    async def close(self) -> None:
-        """Store what there is, in one try, then stop."""
-        if self._writer is not None:
-            self._closing.set()
-            self._more.set()
-            await self._writer
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Store what is gathered; at the end store what there is, in one try."""
+        try:
+            async with Periodic("last_seen", self._pause, self._store_all):
+                yield self
+        finally:
+            await self._store_all()
             if self._waiting:
                 logger.warning("when %d users were last here is not stored", len(self._waiting))
 
     def note(self, user_id: str) -> None:
         """Note that a user was here until now."""
         self._waiting[user_id] = milliseconds(self._clock)
-        self._more.set()
 
-    async def _write(self) -> None:
-        answers = True
-        while not self._closing.is_set():
-            await self._more.wait()
-            self._more.clear()
-            await self._rest(GATHER_SECONDS if answers else AGAIN_SECONDS)
-            answers = await self._store_all()
-        if answers:
-            await self._store_all()
+    def _pause(self) -> float:
+        return GATHER_SECONDS if self._answers else AGAIN_SECONDS
 
-    async def _rest(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-
-    async def _store_all(self) -> bool:
-        """Store what has been gathered; tells whether the store answers."""
+    async def _store_all(self) -> None:
+        """Store what has been gathered, or keep it for the next turn if the store does not answer."""
         gathered, self._waiting = self._waiting, {}
-        for batch in batches(gathered.items(), MAX_BATCH):
-            try:
-                await self._database.carry_out(users.saw(dict(batch)))
-            except Unavailable:  # logged by the store
+        self._answers = False
+        try:
+            for batch in batches(gathered.items(), MAX_BATCH):
+                await self._store(dict(batch))
+            self._answers = True
+        except Unavailable:  # logged by the store
+            pass
+        finally:
+            if not self._answers:
                 self._waiting = gathered | self._waiting
-                self._more.set()
-                return False
-            except Exception as fault:  # the writer must outlive what some users do to it
-                faults.note("last_seen", fault)
-        return True
+
+    async def _store(self, users_seen: dict[str, int]) -> None:
+        try:
+            await self._database.carry_out(users.saw(users_seen))
+        except Unavailable:
+            raise
+        except Exception as fault:  # of these users, and the others are stored all the same
+            faults.note("last_seen", fault)

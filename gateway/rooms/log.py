@@ -7,6 +7,9 @@ gathers; so the more there is to write, the less a message costs, and one that c
 import asyncio
 import logging
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
 
 from gateway.bus.base import Bus
 from gateway.core import faults
@@ -39,30 +42,31 @@ class Log:
         self._quotas = quotas
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
+        self._is_open = False
 
-    def start(self) -> None:
-        """Begin to write."""
-        self._writer = asyncio.create_task(self._write())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Write what comes; at the end write what is waiting."""
+        self._is_open = True
+        writer = asyncio.create_task(self._write())
+        try:
+            yield self
+        finally:
+            self._is_open = False
+            self._more.set()
+            await writer
 
     @property
     def waiting(self) -> int:
         """How many changes wait to be written."""
         return len(self._waiting)
 
-    async def close(self) -> None:
-        """Write what is waiting, then stop."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            self._more.set()
-            await writer
-
     async def write(self, change: Change) -> Written:
         """Make a change; returns once it is durable.
 
         Raises what the change is refused with, and `Unavailable` if the store does not answer or too much is waiting.
         """
-        if self._writer is None or len(self._waiting) >= self._max_waiting:
+        if not self._is_open or len(self._waiting) >= self._max_waiting:
             # At once: who is told now can try another node, and who waits here would only make the queue longer.
             raise StoreUnavailable("store")
         future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
@@ -71,7 +75,7 @@ class Log:
         return await future
 
     async def _write(self) -> None:
-        while self._writer is not None or self._waiting:
+        while self._is_open or self._waiting:
             await self._more.wait()
             self._more.clear()
             while self._waiting:

@@ -5,14 +5,14 @@ with the store now and then; and every second while the bus is down, when the st
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 
 from gateway.bus.base import Bus
 from gateway.core.batches import batches
-from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 from gateway.rooms.hub import BATCH, Hub
-from handlers.errors import Unavailable
 
 DOWN_SECONDS = 1.0
 """How long a sweep takes while the bus is down."""
@@ -25,40 +25,50 @@ class Sweep:
         self._hub = hub
         self._bus = bus
         self._seconds = seconds
-        self._sweeping: asyncio.Task[None] | None = None
+        self._batches: list[list[str]] = []
+        self._share = 1.0
+        """The part of a sweep's time that one batch takes."""
+        self._looked_at = 0.0
         self._sweeps = 0
 
-    def start(self) -> None:
-        """Sweep from now on, if there may be other nodes."""
-        if self._bus.is_shared:
-            self._sweeping = asyncio.create_task(self._sweep())
-
-    async def close(self) -> None:
-        """Sweep no more."""
-        if self._sweeping is not None:
-            await stop(self._sweeping)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Sweep, if there may be other nodes."""
+        async with AsyncExitStack() as stack:
+            if self._bus.is_shared:
+                self._begin()
+                await stack.enter_async_context(Periodic("sweep", self._pause, self._go_on))
+            yield self
 
     @property
     def sweeps(self) -> int:
         """How often all rooms have been compared."""
         return self._sweeps
 
-    async def _sweep(self) -> None:
-        while True:
-            some = list(batches(self._hub.rooms, BATCH)) or [[]]
-            for batch in some:
-                await self._rest(1 / len(some))
-                with contained("sweep"), suppress(Unavailable):  # logged by the store; there will be another time
-                    await self._hub.look(batch)
-            self._sweeps += 1
+    def _begin(self) -> None:
+        self._looked_at = asyncio.get_running_loop().time()
+        self._batches = list(batches(self._hub.rooms, BATCH)) or [[]]
+        self._share = 1 / len(self._batches)
 
-    async def _rest(self, share: float) -> None:
-        """Wait for a share of the time that a sweep takes, which becomes shorter when the bus goes down."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        while (left := begun + share * self._period - loop.time()) > 0:  # noqa: ASYNC110 - nobody tells that the bus is down
-            await asyncio.sleep(min(left, DOWN_SECONDS / 4))
+    async def _go_on(self) -> None:
+        """Compare the next batch, if its time has come."""
+        if self._left > 0:
+            return
+        self._looked_at = asyncio.get_running_loop().time()
+        batch = self._batches.pop(0)
+        try:
+            await self._hub.look(batch)
+        finally:
+            if not self._batches:
+                self._sweeps += 1
+                self._begin()
+
+    def _pause(self) -> float:
+        # Not the whole time at once: it becomes shorter when the bus goes down, which nobody reports.
+        return max(0.0, min(self._left, DOWN_SECONDS / 4))
 
     @property
-    def _period(self) -> float:
-        return self._seconds if self._bus.is_up else min(self._seconds, DOWN_SECONDS)
+    def _left(self) -> float:
+        """The seconds until the next batch is due."""
+        period = self._seconds if self._bus.is_up else min(self._seconds, DOWN_SECONDS)
+        return self._looked_at + self._share * period - asyncio.get_running_loop().time()

@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 from gateway.store import pruning
 from gateway.store.engine import Database
-from handlers.errors import Unavailable
 
 Result = TypeVar("Result")
 
@@ -54,21 +52,17 @@ class Removal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._due = asyncio.Event()
-        self._removing: asyncio.Task[None] | None = None
+        self._removing = Periodic("removal", LOOK_SECONDS, self.finish, at_once=True)
 
-    def start(self) -> None:
-        """Begin with what an earlier process has left."""
-        self._removing = asyncio.create_task(self._remove())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Remove what deleted rooms have left, beginning with those of an earlier process."""
+        async with self._removing:
+            yield self
 
     def wake(self) -> None:
-        """Take the news that a room has been deleted."""
-        self._due.set()
-
-    async def close(self) -> None:
-        """Leave what is left to the next process."""
-        if self._removing is not None:
-            await stop(self._removing)
+        """Begin to remove a room that has just been deleted."""
+        self._removing.wake()
 
     async def finish(self) -> None:
         """Remove all that is left of deleted rooms. Raises `Unavailable`."""
@@ -82,12 +76,3 @@ class Removal:
             while last is not None:
                 last = await pace.step(partial(pruning.remove_rows, room_id, key, last))
         await self._database.transact(partial(pruning.forget_room, room_id))
-
-    async def _remove(self) -> None:
-        while True:
-            self._due.clear()
-            with contained("removal"), suppress(Unavailable):  # logged by the store; there will be another time
-                await self.finish()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._due.wait()

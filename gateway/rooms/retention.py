@@ -1,20 +1,19 @@
 """How long messages are kept."""
 
-import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Self
 
 from sqlalchemy import Connection
 
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock, milliseconds
-from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.periodic import Periodic
 from gateway.rooms.removal import Pace
 from gateway.store import pruning
 from gateway.store.engine import Database
-from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +33,14 @@ class Retention:
         self._database = database
         self._clock = clock
         self._pace = Pace(database)
-        self._sweeping: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Sweep now and then, if there is anything to remove."""
-        if self._days or self._keep is not None:
-            self._sweeping = asyncio.create_task(self._sweep())
-
-    async def close(self) -> None:
-        """Sweep no more."""
-        if self._sweeping is not None:
-            await stop(self._sweeping)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Remove what is due, at once and every hour, if the settings bound what is kept."""
+        async with AsyncExitStack() as stack:
+            if self._days or self._keep is not None:
+                await stack.enter_async_context(Periodic("retention", SWEEP_SECONDS, self._sweep, at_once=True))
+            yield self
 
     async def prune(self) -> int:
         """Remove what is due now, a small batch at a time; returns how many messages that were."""
@@ -72,8 +68,5 @@ class Retention:
         return removed
 
     async def _sweep(self) -> None:
-        while True:
-            with contained("retention"), suppress(Unavailable):  # logged by the store; there will be another time
-                removed = await self.prune()
-                logger.info("removed %d messages that were too old or too many", removed)
-            await asyncio.sleep(SWEEP_SECONDS)
+        removed = await self.prune()
+        logger.info("removed %d messages that were too old or too many", removed)

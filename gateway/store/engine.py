@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import aiosqlite
 from sqlalchemy import Connection, column, create_engine, event, make_url, table, text, update
@@ -93,6 +93,14 @@ class Database:
         # Of SQLite, every transaction sees one state anyway.
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._transactions = self._finder = PostgresqlDriver(self._engine, self._postgresql)
+
+    async def __aenter__(self) -> Self:
+        """Nothing to do: connections are opened when they are needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import httpx2
 
@@ -12,7 +13,7 @@ from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
-from gateway.core.faults import contained
+from gateway.core.periodic import Periodic
 from gateway.core.tasks import stop
 
 logger = logging.getLogger(__name__)
@@ -51,15 +52,16 @@ class PublishedKeys:
         self._attempted_at = float("-inf")
         self._answered = False
         self._fetching: asyncio.Task[None] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Fetch the keys now and at intervals."""
-        self._refreshing = asyncio.create_task(self._refresh())
-
-    async def close(self) -> None:
-        """Stop fetching."""
-        await stop(*(task for task in (self._refreshing, self._fetching) if task is not None))
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Fetch the keys at once, and again before they are out of date."""
+        try:
+            async with Periodic("keys", self._pause, self._fetch_if_due, at_once=True):
+                yield self
+        finally:
+            if self._fetching is not None:
+                await stop(self._fetching)
 
     async def find(self, kid: str) -> Key | None:
         """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`."""
@@ -75,12 +77,10 @@ class PublishedKeys:
         stale = self._clock.steady() > self._fetched_at + STALE_SECONDS
         return None if stale else self._keys.get(kid)
 
-    async def _refresh(self) -> None:
-        while True:
-            with contained("keys"):
-                await self._fetch_if_due()
-            wait = self._refresh_seconds if self._answered else REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
-            await asyncio.sleep(wait)
+    def _pause(self) -> float:
+        if self._answered:
+            return self._refresh_seconds
+        return REFETCH_SECONDS if self._keys else FIRST_RETRY_SECONDS
 
     async def _fetch_if_due(self) -> None:
         if self._fetching is None:

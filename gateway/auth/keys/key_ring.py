@@ -7,14 +7,15 @@ writes the files.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Self
 
 from gateway.auth.keys.key_files import SECRET_KID, KeyFile, can_sign, contents, read_folder, read_secret
 from gateway.auth.keys.signatures import Key
 from gateway.config.settings import Settings
-from gateway.core.faults import contained
+from gateway.core.periodic import Periodic
 from gateway.core.start_error import StartError
-from gateway.core.tasks import stop
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +82,12 @@ class KeyWatch:
         self._ring = ring
         # Unknown at first, so that the first check reads the folder again.
         self._seen: list[tuple[str, int]] | None = None
-        self._watching: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Check the folder at intervals."""
-        self._watching = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """Stop the checks."""
-        if self._watching is not None:
-            await stop(self._watching)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Look every few seconds whether the folder has changed."""
+        async with Periodic("keys", REREAD_SECONDS, self.look):
+            yield self
 
     async def look(self) -> None:
         """Read the folder again if it has changed. If it is wrong, log that and keep the keys."""
@@ -108,9 +105,3 @@ class KeyWatch:
             return
         if self._ring.replace(files):
             logger.info("read the keys again: %s", ", ".join(file.path.name for file in files) or "none")
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(REREAD_SECONDS)
-            with contained("keys"):
-                await self.look()

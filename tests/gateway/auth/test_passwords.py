@@ -141,19 +141,17 @@ async def test_a_hash_of_a_password_as_it_was_typed_still_counts_and_is_replaced
 
 @pytest.mark.parametrize("wrong", ["wrong horse", "wro\u0308ng horse"], ids=["in one form", "in two forms"])
 async def test_the_form_of_a_password_does_not_tell_whether_there_is_such_a_user(wrong: str) -> None:
-    passwords = Passwords(rounds=8)
-    await passwords.start()
+    async with Passwords(rounds=8).running() as passwords:
 
-    async def cost(stored: str | None) -> float:
-        began = time.process_time()
-        await passwords.verify(wrong, stored)
-        return time.process_time() - began
+        async def cost(stored: str | None) -> float:
+            began = time.process_time()
+            await passwords.verify(wrong, stored)
+            return time.process_time() - began
 
-    stored = ours("correct horse", 8)
-    known = min([await cost(stored) for _ in range(5)])
-    unknown = min([await cost(None) for _ in range(5)])
-    assert 0.6 < unknown / known < 1.6
-    passwords.close()
+        stored = ours("correct horse", 8)
+        known = min([await cost(stored) for _ in range(5)])
+        unknown = min([await cost(None) for _ in range(5)])
+        assert 0.6 < unknown / known < 1.6
 
 
 @pytest.mark.parametrize("hashed", ["", "nonsense", "$2b$04$short", "$1$abc$def"])
@@ -180,19 +178,17 @@ def ours(password: str, rounds: int) -> str:
     ids=["ours", "ours of before", "a cheap one brought along", "another one brought along"],
 )
 async def test_an_unknown_user_costs_as_much_as_a_known_one_whatever_the_hash_costs(hashed: str) -> None:
-    passwords = Passwords(rounds=9)
-    await passwords.start()
+    async with Passwords(rounds=9).running() as passwords:
 
-    async def cost(stored: str | None) -> float:
-        began = time.perf_counter()
-        await passwords.verify("wrong horse", stored)
-        return time.perf_counter() - began
+        async def cost(stored: str | None) -> float:
+            began = time.perf_counter()
+            await passwords.verify("wrong horse", stored)
+            return time.perf_counter() - began
 
-    known = sorted([await cost(hashed) for _ in range(5)])[0]
-    unknown = sorted([await cost(None) for _ in range(5)])[0]
-    # The same work: a bcrypt of 9 rounds costs some 25 ms, an answer without one would cost none of it.
-    assert 0.5 < unknown / known < 2
-    passwords.close()
+        known = sorted([await cost(hashed) for _ in range(5)])[0]
+        unknown = sorted([await cost(None) for _ in range(5)])[0]
+        # The same work: a bcrypt of 9 rounds costs some 25 ms, an answer without one would cost none of it.
+        assert 0.5 < unknown / known < 2
 
 
 @pytest.mark.parametrize("rounds", [4, 6])

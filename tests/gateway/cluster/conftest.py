@@ -4,7 +4,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -36,13 +36,10 @@ class Node:
         self.news: list[tuple[str, str, str]] = []
         self.buried: list[str] = []
 
-    async def start(self) -> None:
-        self.ledger.start(self.roster.changed)
-        await self.nodes.start(self.ledger.begin_life, self._bury)
-
-    async def close(self) -> None:
-        await self.nodes.close()
-        await self.ledger.close()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        async with self.ledger.running(self.roster.changed), self.nodes.running(self.ledger.begin_life, self._bury):
+            yield self
 
     async def up(self) -> None:
         """Wait until Redis is there."""
@@ -85,11 +82,10 @@ def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
         url = valkey if isinstance(valkey, str) else valkey.url
         connected = redis_client.connect(settings_for_tests(tmp_path, bus_url=url))
         node = Node(Link(connected, redis_client.FAILURES), prefix, max_per_user)
-        await node.start()
         try:
-            yield node
+            async with node.running():
+                yield node
         finally:
-            await node.close()
             await redis_client.close(connected)
 
     return run

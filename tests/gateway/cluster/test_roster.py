@@ -118,24 +118,24 @@ async def test_two_clusters_with_prefixes_of_their_own_know_nothing_of_each_othe
 async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
     with running_cluster() as cluster:
         url = f"redis+cluster://127.0.0.1:{cluster.port}"
-        async with run_node(url, max_per_user=5) as one, run_node(url, max_per_user=5) as other:
-            admitted = await asyncio.gather(
-                *(node.roster.admit("bob", "::1") for _ in range(3) for node in (one, other))
-            )
-            assert sum(admitted) == 5
-            one.roster.enter("lobby", "bob")
-            await one.settled()
-            other.roster.exit("lobby", "bob")
-            await other.settled()
-            assert (one.news, other.news) == ([("lobby", "bob", "online")], [])
-            everybody = [f"user-{number}" for number in range(300)]
-            for name in everybody:
-                one.roster.note(name, None, "away", set)
-            await one.settled()
-            states = await other.roster.elsewhere(["bob", *everybody])
-            assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
-            gone = one.nodes.id
-            await one.nodes.close()
+        async with run_node(url, max_per_user=5) as other:
+            async with run_node(url, max_per_user=5) as one:
+                admitted = await asyncio.gather(
+                    *(node.roster.admit("bob", "::1") for _ in range(3) for node in (one, other))
+                )
+                assert sum(admitted) == 5
+                one.roster.enter("lobby", "bob")
+                await one.settled()
+                other.roster.exit("lobby", "bob")
+                await other.settled()
+                assert (one.news, other.news) == ([("lobby", "bob", "online")], [])
+                everybody = [f"user-{number}" for number in range(300)]
+                for name in everybody:
+                    one.roster.note(name, None, "away", set)
+                await one.settled()
+                states = await other.roster.elsewhere(["bob", *everybody])
+                assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
+                gone = one.nodes.id
             await until(lambda: other.buried == [gone])
             assert await other.roster.elsewhere(["bob"]) == {}
 

@@ -142,17 +142,13 @@ async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeyp
 async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
     services = nodes.services[1]
-    sweep = Sweep(services.hub, services.bus, 0.05)
-    sweep.start()
-    try:
+    async with Sweep(services.hub, services.bus, 0.05).running() as sweep:
         await ann.say("red")
         await until(lambda: ben.at["red"][1] == 1)
         await ann.rooms.kick("red", "ben")
         await until(lambda: "red" not in ben.joined)
         swept = sweep.sweeps
         await until(lambda: sweep.sweeps > swept)
-    finally:
-        await sweep.close()
 
 
 async def test_while_the_bus_is_down_the_store_is_asked_every_second(
@@ -178,21 +174,17 @@ async def test_rooms_are_swept_in_batches_over_the_time_that_a_sweep_takes(
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:
         await hearing(nodes, "a", "b", "c", "d", "e")
         services = nodes.services[1]
-        sweep = Sweep(services.hub, services.bus, 0.3)
-        sweep.start()
-        await until(lambda: sweep.sweeps)
-        await sweep.close()
+        async with Sweep(services.hub, services.bus, 0.3).running() as sweep:
+            await until(lambda: sweep.sweeps)
         assert looks == [["a", "b"], ["c", "d"], ["e"]]
 
 
 async def test_a_bus_in_memory_loses_nothing_and_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(1, tmp_path, url, monkeypatch) as nodes:
-        sweep = Sweep(nodes.services[0].hub, MemoryBus(), 0.001)
         tasks = asyncio.all_tasks()
-        sweep.start()
-        assert asyncio.all_tasks() == tasks
-        await sweep.close()
+        async with Sweep(nodes.services[0].hub, MemoryBus(), 0.001).running():
+            assert asyncio.all_tasks() == tasks
 
 
 async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> None:

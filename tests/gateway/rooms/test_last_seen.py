@@ -1,6 +1,7 @@
 """When users were last here: many who leave at once are stored in few transactions."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.prepared import Plan
 from tests.support.server import AdjustableClock
 from tests.support.users import add_users
+from tests.support.waiting import until
 
 CROWD = 2 * MAX_BATCH + 10
 
@@ -55,12 +57,10 @@ async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
     database: Database, ids: dict[str, str], plans: Plans
 ) -> None:
     clock = AdjustableClock()
-    last_seen = LastSeen(database, clock)
-    last_seen.start()
     came = milliseconds(clock)
-    for user_id in ids.values():
-        last_seen.note(user_id)
-    await last_seen.close()
+    async with LastSeen(database, clock).running() as last_seen:
+        for user_id in ids.values():
+            last_seen.note(user_id)
     seen = await stored(database, *ids)
     assert seen.keys() == ids.keys()
     assert min(seen.values()) >= came
@@ -72,10 +72,8 @@ async def test_what_is_stored_never_goes_back(database: Database, ids: dict[str,
     seen = []
     for ahead in (0, 60, -60):
         clock.ahead = ahead
-        last_seen = LastSeen(database, clock)
-        last_seen.start()
-        last_seen.note(ids["user-1"])
-        await last_seen.close()
+        async with LastSeen(database, clock).running() as last_seen:
+            last_seen.note(ids["user-1"])
         seen.append((await stored(database, "user-1"))["user-1"])
     assert seen[0] < seen[1] == seen[2]
     assert await stored(database, "user-2") == {}
@@ -85,25 +83,23 @@ async def test_it_is_stored_soon_without_being_closed(
     database: Database, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.01)
-    last_seen = LastSeen(database, AdjustableClock())
-    last_seen.start()
-    for name in ("user-3", "user-4"):
-        last_seen.note(ids[name])
-        async with asyncio.timeout(5):
-            while name not in await stored(database, name):  # noqa: ASYNC110 - nobody is told of it
-                await asyncio.sleep(0.01)
-    await last_seen.close()
+
+    async def is_stored(name: str) -> bool:
+        return name in await stored(database, name)
+
+    async with LastSeen(database, AdjustableClock()).running() as last_seen:
+        for name in ("user-3", "user-4"):
+            last_seen.note(ids[name])
+            await until(partial(is_stored, name))
 
 
 async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
     database: Database, plans: Plans, caplog: pytest.LogCaptureFixture
 ) -> None:
     plans.store_is_away = True
-    last_seen = LastSeen(database, AdjustableClock())
-    last_seen.start()
-    for number in range(CROWD):
-        last_seen.note(f"user-{number}")
-    await asyncio.sleep(0)
-    await last_seen.close()
+    async with LastSeen(database, AdjustableClock()).running() as last_seen:
+        for number in range(CROWD):
+            last_seen.note(f"user-{number}")
+        await asyncio.sleep(0)
     assert plans.carried_out == 1
     assert f"when {CROWD} users were last here is not stored" in caplog.text

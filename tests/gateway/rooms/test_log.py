@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class Place:
         self.bus = MemoryBus()
         self.published: list[BusEvent] = []
         self.log = Log(self.database, self.bus, AdjustableClock(), max_waiting=1000)
+        self.stack = AsyncExitStack()
 
     async def open(self) -> rooms.RoomRow:
         await self.database.upgrade()
@@ -106,12 +108,12 @@ class Place:
             return 1
 
         await self.bus.start(receive, lambda _: None, lambda _: None)
-        self.log.start()
+        await self.stack.enter_async_context(self.database)
+        await self.stack.enter_async_context(self.log.running())
         return room
 
     async def close(self) -> None:
-        await self.log.close()
-        await self.database.close()
+        await self.stack.aclose()
 
     def send(self, user: str, text: str, **more: Any) -> Send:
         return Send(ROOM, getattr(self, user), user, text, None, **more)
@@ -277,11 +279,10 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
     await place.open()
     waiting = [asyncio.create_task(place.log.write(place.send("alice", str(number)))) for number in range(20)]
     await asyncio.sleep(0)
-    await place.log.close()
+    await place.close()
     assert [(await each).message.offset for each in waiting] == list(range(1, 21))
     with pytest.raises(StoreUnavailable):
         await place.log.write(place.send("alice", "too late"))
-    await place.database.close()
 
 
 @pytest.mark.usefixtures("fresh_faults")

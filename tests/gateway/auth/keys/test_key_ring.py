@@ -239,13 +239,9 @@ async def test_a_running_gateway_looks_by_itself(
     caplog.set_level(logging.INFO)
     settings = settings_for_tests(tmp_path)
     ring = load(settings)
-    watch = KeyWatch(settings, ring)
-    watch.start()
-    try:
+    async with KeyWatch(settings, ring).running():
         made = make_file(settings.key_folder, "ES256", 0)
         await until(lambda: ring.find(made.key.kid, 0))
-    finally:
-        await watch.close()
     assert "read the keys again" in caplog.text
 
 

@@ -1,0 +1,72 @@
+"""Periodic work: one task that does the same thing again and again, for as long as a context lasts.
+
+    async with Periodic("retention", 3600, self.prune, at_once=True):
+        ...
+
+What the work raises is contained and counted (`gateway.core.faults`), and the next turn comes all the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Self
+
+from gateway.core.faults import contained
+from gateway.core.tasks import stop
+from handlers.errors import Unavailable
+
+Pause = float | None | Callable[[], float | None]
+"""The seconds between two turns, or a function that returns them; None waits until `wake` is called."""
+
+
+class Periodic:
+    """Does some work every so many seconds, and earlier when it is woken."""
+
+    def __init__(
+        self,
+        loop: str,
+        pause: Pause,
+        work: Callable[[], Awaitable[object]],
+        *,
+        at_once: bool = False,
+        expected: tuple[type[Exception], ...] = (Unavailable,),
+    ) -> None:
+        """`loop` is the name under which faults are counted. The first turn comes after a pause, unless `at_once`.
+
+        What is `expected` ends a turn and is no fault: the module that raises it has logged it.
+        """
+        self._loop = loop
+        self._pause = pause if callable(pause) else lambda: pause
+        self._work = work
+        self._at_once = at_once
+        self._expected = expected
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, in the middle of a turn if need be."""
+        if self._task is not None:
+            await stop(self._task)
+
+    def wake(self) -> None:
+        """Have the next turn now, or right after the present one."""
+        self._woken.set()
+
+    async def _run(self) -> None:
+        if not self._at_once:
+            await self._rest()
+        while True:
+            self._woken.clear()
+            with contained(self._loop), suppress(*self._expected):
+                await self._work()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause()):  # `wait_for` may lose a cancellation
+                await self._woken.wait()
