@@ -29,11 +29,9 @@ class Prepared:
         self.sql = compiled.string
         self._names: Sequence[str] = compiled.positiontup or ()
         self._constants = compiled.params
-        self._columns = [entry.keyname for entry in compiled._result_columns]
-        readers = {
-            entry.keyname: entry.type.dialect_impl(dialect).result_processor(dialect, None)
-            for entry in compiled._result_columns
-        }
+        columns = {str(column.key): column.type for column in statement.exported_columns}
+        self._columns = list(columns)
+        readers = {name: of.dialect_impl(dialect).result_processor(dialect, None) for name, of in columns.items()}
         self._readers = {name: reader for name, reader in readers.items() if reader is not None}
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
