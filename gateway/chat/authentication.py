@@ -15,7 +15,7 @@ from gateway.state import services_of
 from handlers.errors import AuthenticationFailed
 
 
-# Of the query, FastAPI is told of the token alone: three parameters take it half as long again as one.
+# FastAPI reads only the token of the query: three parameters take half as long again as one.
 async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | None, Query()] = None) -> AuthResult:
     """Check the origin and the credential of a WebSocket.
 
@@ -23,15 +23,15 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     parameters `ticket` and `token`, the cookie. A connection without any of them is accepted, and its first message
     must have one. `service` picks the authorizer of tokens.
 
-    Raises `ForbiddenOrigin` for a page that is not allowed, unless the header has the credential; `RateLimited` if too
-    many come from its address; `AuthenticationFailed` or one of its kind, which becomes the refusal of the handshake;
-    and `WebSocketDisconnect` if the connection has ended without a credential.
+    Raises `ForbiddenOrigin` for a page that is not allowed, unless the header has the credential. Raises `RateLimited`
+    if too many connections come from its address. Raises `AuthenticationFailed` or a subclass, which becomes the
+    refusal of the handshake, and `WebSocketDisconnect` if the connection has ended without a credential.
     """
     services = services_of(ws)
     services.connections.count_attempt(address_of(ws))
     found = credentials.bearer(ws)
     if found is None:
-        # No page can set that header on a WebSocket, so the origin matters with every other carrier alone.
+        # No page can set that header on a WebSocket, so the origin matters only for the other places.
         check_origin(ws, services.origins, services.client_log)
         found = credentials.bearer_subprotocol(ws)
     if found is None and (ticket := credentials.ticket(ws)) is not None:

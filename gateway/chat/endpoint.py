@@ -1,4 +1,4 @@
-"""The endpoint that all of this is for."""
+"""The endpoint `/ws/chat`."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.websocket("/ws/chat")
 async def chat(ws: GatewayWebSocket, auth: Annotated[AuthResult, Depends(websocket_authentication)]) -> None:
-    """Serve one connection: each message goes to its handler, in order, one at a time."""
+    """Serve one connection: pass each message to its handler, in order, one at a time."""
     services = services_of(ws)
     async with open_session(ws, auth) as session:
         async for request_data in ws.iter_json():

@@ -1,11 +1,11 @@
-"""The short way of a WebSocket to its endpoint: of FastAPI, only what solves the endpoint's dependencies.
+"""The short way of a WebSocket to its endpoint: it uses only FastAPI's solver of dependencies.
 
 FastAPI and Starlette put some twenty coroutines around an endpoint, for errors, bodies, routes and exit stacks. Around
-a WebSocket they have next to nothing to do, for as long as it is open: they hold 12 KB for each connection, and take
-80 µs when it is made and a microsecond whenever a message wakes the endpoint up. Here there are two.
+a WebSocket they do almost nothing while it is open. Yet they hold 12 KB for each connection, and take 80 µs at its
+start and a microsecond for each message. Here there are two coroutines.
 
-Middleware that is added to the application is kept. FastAPI's own telemetry does not see these WebSockets. Dependencies
-that are generators end before the endpoint begins, and not after it.
+The application's middleware still runs. FastAPI's own telemetry does not see these WebSockets. Dependencies that are
+generators end before the endpoint begins, and not after it.
 """
 
 import logging
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 class ShortWay(FastAPI):
-    """FastAPI with a short way to the endpoints of a router, whose WebSockets are `GatewayWebSocket`s."""
+    """FastAPI with a short way to the endpoints of a router. Their WebSockets are `GatewayWebSocket`s."""
 
     def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:
-        """`proxy_path` is what a proxy may have left before the paths of the routes."""
+        """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes."""
         super().__init__(**options)
         self._proxies = proxies
         _check_fastapi()
@@ -50,7 +50,7 @@ class ShortWay(FastAPI):
         """Serve a request or a connection."""
         route = None
         if scope["type"] != "lifespan":
-            self._proxies.apply(scope)  # before all middleware, so that everything sees the same address
+            self._proxies.apply(scope)  # before all middleware, so that every part sees the same address
         if scope["type"] == "websocket":
             route = self._routes.get(scope["path"].removeprefix(scope.get("root_path", "")))
         if route is None:
@@ -68,7 +68,7 @@ class ShortWay(FastAPI):
 
 
 def _check_fastapi() -> None:
-    """Raise `StartError` unless FastAPI solves dependencies as we ask it to, which it promises to nobody."""
+    """Raise `StartError` unless FastAPI's private solver of dependencies works as this module needs."""
     if not signature(solve_dependencies).parameters.keys() >= _ARGUMENTS:
         raise StartError(
             f"FastAPI {fastapi.__version__} solves dependencies in another way than this version of the gateway knows;"
@@ -88,8 +88,8 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     except MessageError as error:
         await refuse_handshake(ws, error)
     except WebSocketDisconnect:
-        pass  # ended before it was logged in, and nobody is there to be told
-    except HTTPException as error:  # of a dependency that an application has put in the place of ours
+        pass  # the connection ended before its log-in, so no client awaits an answer
+    except HTTPException as error:  # from a dependency that an application has put in the place of ours
         await ws.send_denial_response(await http_exception(ws, error))
     except Exception:
         logger.exception("a handshake failed")
@@ -100,7 +100,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, Any]:
-    """Give the endpoint's arguments, or raise what a dependency raises."""
+    """Return the endpoint's arguments, or raise a dependency's exception."""
     async with AsyncExitStack() as stack:
         ws.scope["fastapi_inner_astack"] = ws.scope["fastapi_function_astack"] = stack
         solved = await solve_dependencies(

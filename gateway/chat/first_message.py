@@ -1,4 +1,4 @@
-"""The last of the carriers: a connection without a credential, whose first message brings one.
+"""The last place of a credential: the first message of a connection without one.
 
 Until then it is a stranger. It costs its coroutine and a place on the wheel, gets one try, and is one of few from
 its address.
@@ -30,9 +30,9 @@ EXAMPLE = '{"type":"auth","data":{"token":"…"}}'
 
 
 async def first_message(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:
-    """Accept a connection and have its first message log it in, in time.
+    """Accept a connection, and log it in by its first message, in time.
 
-    Raises `AuthenticationFailed` or `RateLimited` before it is accepted, and `WebSocketDisconnect` if it has ended.
+    Raises `AuthenticationFailed` or `RateLimited` before the accept, and `WebSocketDisconnect` if the connection ends.
     """
     if not services.settings.auth_timeout_seconds:
         raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")

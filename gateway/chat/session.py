@@ -1,4 +1,4 @@
-"""One connection of one user: what `handlers.base.Session` promises, in the flesh."""
+"""One connection of one user: the implementation of `handlers.base.Session`."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -38,12 +38,12 @@ EXPIRY_GRACE_SECONDS = 25
 
 
 class ChatSession:
-    """The connection as handlers, the hub and the counters see it."""
+    """A connection, as handlers, the hub and the counters see it."""
 
     def __init__(self, ws: GatewayWebSocket, auth: AuthResult, services: Services) -> None:
         self.ws = ws
         self.deliver = ws.outbox.deliver
-        """Takes an event; never waits and never raises."""
+        """Takes an event. It never waits and never raises."""
         self.services = services
         self.connection = request_id.get()
         self.user = auth.user
@@ -62,37 +62,37 @@ class ChatSession:
 
     @property
     def state(self) -> Any:
-        """What the application's lifespan has yielded."""
+        """Return the value that the application's lifespan has yielded."""
         return self.services.app_state
 
     @property
     def rooms(self) -> SessionRooms:
-        """Verbs for rooms."""
+        """Return the verbs for rooms."""
         return SessionRooms(self)
 
     @property
     def messages(self) -> SessionMessages:
-        """Verbs for messages."""
+        """Return the verbs for messages."""
         return SessionMessages(self)
 
     @property
     def presence(self) -> SessionPresence:
-        """Verbs for presence."""
+        """Return the verbs for presence."""
         return SessionPresence(self)
 
     @property
     def credential(self) -> SessionCredential:
-        """Verbs for the credential."""
+        """Return the verbs for the credential."""
         return SessionCredential(self)
 
     @property
     def last_message_at(self) -> float:
-        """When the last message came, on the steady clock."""
+        """Return when the last message came, on the steady clock."""
         return self.ws.last_message_at
 
     @property
     def on_message(self) -> Callable[[], None] | None:
-        """Called when the next message comes, if set."""
+        """Return the function to call at the next message, if there is one."""
         return self.ws.on_message
 
     @on_message.setter
@@ -100,36 +100,36 @@ class ChatSession:
         self.ws.on_message = call
 
     def now(self) -> str:
-        """Give the gateway's time, as the protocol writes it."""
+        """Return the gateway's time in the protocol's form."""
         return timestamp(milliseconds(self.services.clock))
 
     def reply(self, id: int | str, data: BaseModel) -> None:
-        """Answer a message."""
+        """Send the reply to a message."""
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
         self.ws.outbox.answer(frame)
 
     def charge(self, cost: float) -> None:
-        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
+        """Charge the user's rate with the extra cost of a message, in messages."""
         self.ws.charge(cost)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a transaction that reads the store, and charge it."""
+        """Begin a read of the store, and charge it."""
         self.charge(costs.READ)
         return self.services.database.read()
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a transaction that writes to the store, and charge it."""
+        """Begin a write to the store, and charge it."""
         self.charge(costs.WRITE)
         return self.services.database.write()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
-        """Answer a message with an error."""
+        """Send an error as the answer to a message."""
         self.ws.refuse(id, error)
 
     def fail(self, id: int | str | None) -> None:
-        """Log the exception that is being handled, and answer with a reference to it."""
+        """Log the current exception, and answer with a reference to it."""
         logger.exception("a handler failed")
         self.refuse(id, InternalError(self.connection))
 
@@ -138,31 +138,31 @@ class ChatSession:
         self.deliver(self._encode(event))
 
     def tell_held(self) -> None:
-        """Send the events that wait for the reply to this message, ahead of it."""
+        """Send the events that wait for the reply to this message before the reply."""
         self.ws.outbox.release()
         self.ws.outbox.hold()
 
     async def tell_everyone(self, event: Event) -> int:
-        """Send an event to every connection, on all nodes; returns how many that were."""
+        """Send an event to every connection on all nodes, and return their number."""
         here = await self.services.bus.publish(BusEvent(self._encode(event)))
         return here + await self.services.connections.count_elsewhere()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close, once the message that is being handled has been answered."""
-        if not isinstance(close, Close):  # a handler's mistake, which would be met after the handler
+        """Send `bye` and close, after the answer to the current message."""
+        if not isinstance(close, Close):  # a handler's mistake, which would otherwise show only after the handler
             raise TypeError(f"expected one of `schemas.codes.Close`, got {close!r}")
         self.ws.hang_up(close, after_ms)
 
     def cut_off(self) -> None:
-        """End without waiting for anything."""
+        """End at once, without a wait."""
         self.ws.cut_off()
 
     def end(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close now, after what is owed already."""
+        """Send `bye` and close, after the frames that already wait."""
         self.ws.end(close, after_ms)
 
     def welcome(self) -> None:
-        """Begin: tell the client who it is, and watch the end of its token."""
+        """Begin: send the client its welcome, and watch the end of its token."""
         settings = self.services.settings
         self.tell(
             Welcome(
@@ -178,7 +178,7 @@ class ChatSession:
         self._watch_expiry()
 
     def renew(self, auth: AuthResult) -> None:
-        """Go on with another credential of the same user."""
+        """Take over another credential of the same user."""
         self.scopes = auth.scopes
         self.sid = auth.sid
         self.expires_at = auth.expires_at
@@ -189,7 +189,7 @@ class ChatSession:
         self._watch_expiry()
 
     def leave(self) -> None:
-        """End: hear no room any more, and be there no more."""
+        """End: leave all rooms and the presence."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._hear_no_room()
@@ -201,7 +201,7 @@ class ChatSession:
 
     def _hear_no_room(self) -> None:
         for room in tuple(self.joined):
-            with contained("rooms"):  # it must leave all others, and be gone
+            with contained("rooms"):  # a fault in one room must not stop the rest
                 self.services.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
@@ -217,9 +217,9 @@ class ChatSession:
 
 @asynccontextmanager
 async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[ChatSession]:
-    """Accept the connection and count it in; at the end, count it out and see its last frames off.
+    """Accept and count the connection. At the end, uncount it and wait for its last frames.
 
-    Over a limit, the session that is given has ended already: it reads nothing.
+    Over a limit, yield a session that has ended already and reads nothing.
     """
     services = services_of(ws)
     await ws.open()

@@ -1,4 +1,4 @@
-"""The WebSocket as the gateway uses it: strict frames in, an outbox out, and an orderly end."""
+"""The gateway's WebSocket: strict frames in, an outbox out, and an orderly end."""
 
 import asyncio
 import logging
@@ -31,16 +31,16 @@ logger = logging.getLogger(__name__)
 PROTOCOL_ERROR_SECONDS = 10
 RATE_ABUSE_SECONDS = 10
 RATE_ABUSE_REFUSALS = 1000
-"""Tokens of refused messages, with no second of peace among them, that end a connection before that time is up."""
+"""Rate tokens of refused messages, without a second's pause, that end a connection early."""
 PEEK_REFUSALS = 100
-"""Tokens of refused messages after which none that is longer than `MAX_PEEK` is looked into for its id."""
+"""Rate tokens of refused messages after which the gateway reads no id from those longer than `MAX_PEEK`."""
 MAX_PEEK = 4096
 MAX_FIRST_BYTES = 8192
-"""What a message may have before its sender has logged in: the longest token, and as much again."""
+"""The most bytes of a message before the log-in: the longest token, and as much again."""
 MAX_FIRST_EMPTY = 16
-"""Empty frames that may come before it: some clients send them to keep a connection alive."""
+"""The most empty frames before it: some clients send them to keep a connection alive."""
 CLOSE_SECONDS = 1
-"""How long a client that does not read is given to take its close frame."""
+"""Seconds in which a client that does not read may take its close frame."""
 
 
 class GatewayWebSocket(WebSocket):
@@ -51,7 +51,7 @@ class GatewayWebSocket(WebSocket):
         self.settings = settings
         self.clock = clock
         self.frames_allowed: Allowance = scope.get("extensions", {}).get(FRAMES_EXTENSION) or Allowance()
-        """How many pings, pongs, fragments and binary messages it may send, where the server counts them."""
+        """The allowance of pings, pongs, fragments and binary messages, if the server counts them."""
         self._direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
         self._writer: Writer = self._direct or AsgiWriter(self.send_text)
         self._reader: Reader = self._direct or AsgiReader(self.receive, self._writer)
@@ -63,33 +63,33 @@ class GatewayWebSocket(WebSocket):
         )
         self.max_frame_bytes = settings.max_frame_bytes
         self.user_name = "-"
-        """The user's name, once the client has logged in."""
+        """The user's name after the log-in."""
         self.ended: Close | None = None
         self._opened_at: float | None = None
         self._left = _GONE
         self.valid_until = math.inf
-        """When the credential ends, grace included, on the wall clock: no message that comes later is handled."""
+        """The end of the credential, grace included, on the wall clock. The gateway handles no later message."""
         self._hang_up: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
         self.allowance = Allowance()
-        """What it may send, and have done; all that comes counts, if only to be refused."""
+        """The allowance of messages and of their cost. Refused messages count too."""
         bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
         self.allowance.limit(bucket, "on this connection")
-        self._included = 0.0  # of what the message that is being handled has paid for
-        self._protocol_errors: deque[float] | None = None  # made for the first: most connections have none
+        self._included = 0.0  # the part that the current message has paid for already
+        self._protocol_errors: deque[float] | None = None  # made at the first error: most connections have none
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
         self._refusals = 0.0
 
     async def open(self) -> None:
-        """Accept the handshake, unless that has been done."""
+        """Accept the handshake, unless it is accepted already."""
         if self.application_state is WebSocketState.CONNECTING:
             await self.accept(chosen_subprotocol(self))
             self._opened_at = self.clock.steady()
 
     def log_end(self) -> None:
-        """Write one line about a connection that has ended. A handshake that was refused has had its own."""
+        """Log one line about an ended connection. A refused handshake has its own line."""
         if self._opened_at is None:
             return
         code, reason = self._left if self.ended is None else (self.ended.code, self.ended.reason)
@@ -99,9 +99,9 @@ class GatewayWebSocket(WebSocket):
         )
 
     async def first_json(self) -> dict[str, Any] | None:
-        """Take one message before anybody has logged in; None if the client is gone, or after `end`.
+        """Return one message before the log-in, or None if the client is gone, or after `end`.
 
-        Raises `BadFrame` or `TooLarge`: strangers get one try, and no more than a credential's worth of memory.
+        Raises `BadFrame` or `TooLarge`: an unknown client gets one try, and the memory of one credential.
         """
         if self._direct is not None:
             self._direct.limit(MAX_FIRST_BYTES)
@@ -122,21 +122,21 @@ class GatewayWebSocket(WebSocket):
     async def iter_json(self) -> AsyncIterator[dict[str, Any]]:
         """Yield each message that is a JSON object, and answer every other frame with an error.
 
-        While the caller handles a message, events are held: its reply goes out before what it caused. The
+        While the caller handles a message, events wait, so that its reply goes out before its consequences. The
         iterator ends when the client is gone, or after `end`.
         """
         reader = self._reader
         while self.ended is None:
             item = reader.take()
             if item is None:
-                # Here and nowhere deeper: whatever is around a wait is gone through for each message.
+                # Wait here and no deeper: each message passes all coroutines around the wait.
                 item = await reader.arrival()
             if (text := self._text_of(item)) is None:
                 return
             if not text:
                 continue
             now = self.clock.steady()
-            # Before it is looked at: what is refused must not cost more than what is handled.
+            # Check the rate before a look inside: a refused message must not cost more than a handled one.
             if not self._within_rate(text, now, costs.of_text(text)):
                 continue
             try:
@@ -153,28 +153,28 @@ class GatewayWebSocket(WebSocket):
                     self.end(*self._hang_up)
 
     def end(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close once what is owed has been sent; messages that come later are not read."""
+        """Send `bye` and close after the waiting frames. Read no later messages."""
         if self.ended is None:
             self.ended = close
             self.outbox.finish(frames.bye(close, after_ms), self._close)
-            # Whoever waits for the next message must hear of it, also if the client takes no `bye`.
+            # Wake the reader of the next message, even if the client takes no `bye`.
             self._reader.wake()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
-        """Do `end` once the message that is being handled, if any, has been answered."""
+        """Call `end` after the answer to the current message, if there is one."""
         if self.outbox.holding:
             self._hang_up = (close, after_ms)
         else:
             self.end(close, after_ms)
 
     def cut_off(self) -> None:
-        """End without waiting for anything."""
+        """End at once, without a wait."""
         self.outbox.abandon()
         self._writer.abort()
-        self._reader.wake()  # where a writer cannot cut the connection, the end of the endpoint does
+        self._reader.wake()  # if a writer cannot cut the connection, the end of the endpoint does
 
     async def finish(self) -> None:
-        """Wait until the end has reached the socket; without an `end`, drop what a lost client was owed."""
+        """Wait until the end has reached the socket. Without an `end`, drop the waiting frames of a lost client."""
         if self.ended is not None:
             await self._see_off()
         self.outbox.let_go()
@@ -190,17 +190,17 @@ class GatewayWebSocket(WebSocket):
             self._writer.abort()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
-        """Answer a message with an error, and end the connection after too many bad frames."""
-        came_at = self.clock.steady()  # and not after the answer, which may have reached the client by then
+        """Send an error as the answer to a message, and end the connection after too many bad frames."""
+        came_at = self.clock.steady()  # before the answer, which the client may have by then
         self.outbox.answer(frames.bounded(frames.error(id, error.body()), self.max_frame_bytes))
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 
     def charge(self, cost: float) -> None:
-        """Take what is done for the message that is being handled, beyond what every message includes.
+        """Charge the extra cost of the current message.
 
-        What is not there is owed: the messages that come next are refused until it is paid. Raises `ValueError` for
-        what is no such number: it would stay in the bucket of the user for good.
+        A cost beyond the allowance becomes a debt: the gateway refuses the next messages until it is paid. Raises
+        `ValueError` for a cost below 0, infinity or NaN; the latter two would stay in the user's bucket for good.
         """
         if not 0 <= cost < math.inf:
             raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
@@ -210,20 +210,20 @@ class GatewayWebSocket(WebSocket):
             self._included = 0.0
 
     def turn_away(self, id: int | str | None, error: MessageError, close: Close) -> None:
-        """Answer a message with an error and `end`."""
+        """Send an error as the answer to a message, and call `end`."""
         self.outbox.answer(frames.error(id, error.body()))
         self.end(close)
 
     def _text_of(self, item: str | Message, *, strictly: bool = False) -> str | None:
-        """Give the text to handle: none at the end, an empty one if there is nothing to do.
+        """Return the text to handle: None at the end, an empty text if there is nothing to do.
 
-        A binary frame is answered, or `strictly` raises `BadFrame`.
+        Answer a binary frame with an error, or `strictly` raise `BadFrame`.
         """
         if self.ended is not None:
             return None
         if not isinstance(item, str):
             if item["type"] == "websocket.disconnect":
-                # Servers pass a reason with the code of a close frame. Not to be logged: it may be the client's words.
+                # Servers pass a reason with the code of a close frame. Do not log it: the client may have written it.
                 self._left = (item["code"], "closed") if "reason" in item else _GONE
                 return None
             if item.get("bytes"):
@@ -259,7 +259,7 @@ class GatewayWebSocket(WebSocket):
         return True
 
     def _within_rate(self, text: str, now: float, cost: float = 1) -> bool:
-        """Count something that has come, and refuse it if that is too much."""
+        """Count a message, and refuse it over the rate."""
         refused = self.allowance.take(now, cost)
         if refused is None:
             return True
@@ -275,7 +275,7 @@ class GatewayWebSocket(WebSocket):
         return False
 
     def _id_in(self, text: str) -> int | str | None:
-        """Find the id of a message that is refused unread; in a flood of long ones, do not even look for that."""
+        """Return the id of a message that is refused unread. In a flood of long ones, do not look for it."""
         if len(text) > self.settings.max_message_bytes or (len(text) > MAX_PEEK and self._refusals > PEEK_REFUSALS):
             return None
         message = strict_json.peek(text)
@@ -292,7 +292,7 @@ class GatewayWebSocket(WebSocket):
             self.end(Close.TOO_MANY_ERRORS)
 
     def _give_up(self) -> None:
-        """End a connection whose reader is too slow: what it is owed has been dropped already."""
+        """End the connection of a slow reader. Its waiting frames are dropped already."""
         if self.ended is None:
             self.ended = Close.SLOW_CONSUMER
             logger.info("closing a slow consumer")
@@ -303,7 +303,7 @@ class GatewayWebSocket(WebSocket):
         await self.close(self.ended.code, self.ended.reason)
 
     async def _close_unread(self) -> None:
-        # In what the kernel still takes; and if that is nothing, the connection is cut.
+        # Write what the kernel still takes, and cut the connection if that is nothing.
         self._writer.write(frames.bye(Close.SLOW_CONSUMER))
         with suppress(WebSocketDisconnect, RuntimeError, OSError):
             await self._close()

@@ -438,8 +438,8 @@ async def test_only_other_members_can_be_kicked_and_by_a_moderator_only_mere_one
     roles = {alice: "owner", bob: "moderator", carol: "moderator"}
     async with app.gather(room, roles) as (ann, ben, cat):
         for client, user, status, message in (
-            (ann, alice, 40900, "nobody can kick themselves; send `room.leave`"),
-            (ben, bob, 40900, "nobody can kick themselves; send `room.leave`"),
+            (ann, alice, 40900, "a user cannot kick itself; send `room.leave`"),
+            (ben, bob, 40900, "a user cannot kick itself; send `room.leave`"),
             (ann, dave, 40400, f"`{dave}` is not a member"),
             (ann, "no-such-user", 40400, "there is no user `no-such-user`"),
             (ben, alice, 40300, "only an owner may do this to an owner or a moderator"),

@@ -1,1 +1,1 @@
-"""What a session can do, by topic: rooms, messages, presence, and its credential."""
+"""The verbs of a session by topic: rooms, messages, presence, and its credential."""

@@ -1,4 +1,4 @@
-"""Who does what the verbs say."""
+"""The session, as its verbs see it."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -15,18 +15,18 @@ class Actor(Listener, Protocol):
 
     services: Services
     joins: Allowance
-    """How fast it may join rooms."""
+    """Its allowance of joins."""
     writes: Allowance
-    """How many bytes it may write."""
+    """Its allowance of written bytes."""
 
     def charge(self, cost: float) -> None:
-        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
+        """Charge the user's rate with the extra cost of a message, in messages."""
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a transaction that reads the store, and charge it."""
+        """Begin a read of the store, and charge it."""
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a transaction that writes to the store, and charge it."""
+        """Begin a write to the store, and charge it."""
 
     def tell_held(self) -> None:
-        """Send the events that wait for the reply to this message, ahead of it."""
+        """Send the events that wait for the reply to this message before the reply."""

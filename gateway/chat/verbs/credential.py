@@ -1,4 +1,4 @@
-"""What a session can do with its credential."""
+"""The verbs of a session for its credential."""
 
 from typing import Protocol
 
@@ -17,20 +17,20 @@ class Holder(Protocol):
     user_id: str
 
     def charge(self, cost: float) -> None:
-        """Take what a message costs beyond being one, in messages, from what the user may do in a second."""
+        """Charge the user's rate with the extra cost of a message, in messages."""
 
     def renew(self, auth: AuthResult) -> None:
-        """Go on with another credential of the same user."""
+        """Take over another credential of the same user."""
 
 
 class SessionCredential:
-    """Verbs for the credential, as `handlers.base.CredentialVerbs` promises them."""
+    """The verbs of `handlers.base.CredentialVerbs`, for one session."""
 
     def __init__(self, holder: Holder) -> None:
         self._holder = holder
 
     async def refresh(self, token: str) -> AuthReply:
-        """Go on with another token of the same user, which the same service checks as the first one."""
+        """Take over another token of the same user. The service of the first token checks it too."""
         holder = self._holder
         holder.charge(costs.READ)
         auth = await authorize(holder.services.authorizers, holder.service, token)

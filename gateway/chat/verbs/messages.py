@@ -1,4 +1,4 @@
-"""What a session can do with messages."""
+"""The verbs of a session for messages."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.system import MAX_TEXT
 
 ROW_BYTES = 200
-"""What a message takes up in the store besides what it says."""
+"""The bytes of a message in the store besides its content."""
 
 
 class SessionMessages:
@@ -28,7 +28,7 @@ class SessionMessages:
     async def send(
         self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
     ) -> SendReply:
-        """Store a message and give it to the room; for a `client_id` used before, give that message."""
+        """Store a message and send it to the room. For a `client_id` used before, return the first message."""
         user_id, user = self._session.user_id, self._session.user
         body, size = self._checked(text, body)
         self._pay(room, size)
@@ -37,22 +37,22 @@ class SessionMessages:
         return SendReply(message=self._shown(written), duplicate=written.unchanged)
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
-        """Change what a message says; for its author."""
+        """Change the content of a message; for its author."""
         body, size = self._checked(text, body)
         self._pay(room, size)
         return self._shown(await self._services.log.write(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
-        """Take a message back; for its author, moderators and owners."""
+        """Delete a message; for its author, moderators and owners."""
         self._pay(room)
         return self._shown(await self._services.log.write(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
-        """Read a page of a room's log, oldest first."""
+        """Return a page of a room's log, oldest first."""
         self._session.charge(costs.PAGE)
         async with self._session.reading() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
-            # One more than was asked for, to know whether there are more.
+            # Read one more than requested, to know whether there are more.
             rows = await messages.page(
                 connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
             )
@@ -61,7 +61,7 @@ class SessionMessages:
         return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
 
     async def mark_read(self, room: str, offset: int) -> None:
-        """Note and tell up to which offset the user has read; going back is ignored."""
+        """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
         async with self._session.writing() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             if offset > found.offset:
@@ -75,9 +75,9 @@ class SessionMessages:
             self._session.charge(costs.of_deliveries(heard, len(event.wire)))
 
     def _pay(self, room: str, size: int = 0) -> None:
-        """Take what it costs to write a message and to send it to a room, or raise `RateLimited`.
+        """Charge the write of a message and its deliveries to a room, or raise `RateLimited`.
 
-        Before it is written: so what a user sends at once on many connections is counted as it comes.
+        The charge comes before the write, so that simultaneous messages of a user's connections count at once.
         """
         refused = self._session.writes.take(self._services.clock.steady(), ROW_BYTES + size)
         if refused is not None:
@@ -86,10 +86,10 @@ class SessionMessages:
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._services.hub.count(room), size))
 
     def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
-        """Return a body as it will be read again, and how many bytes are said.
+        """Return a body in its stored form, and the bytes of the content.
 
-        Raises `ValueError` for what would break its readers.
-        What comes from a client has been checked. A handler of an application's own may say anything.
+        Raises `ValueError` for a value that would break its readers. A client's content has been checked. An
+        application's own handler may pass anything.
         """
         if (text is None) == (body is None) or len(text or "") > MAX_TEXT:
             raise ValueError(f"expected either a text of at most {MAX_TEXT} characters or a body")

@@ -1,4 +1,4 @@
-"""Answers that fit into a frame."""
+"""Pages that fit into a frame."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -6,19 +6,19 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 ENVELOPE_BYTES = 12_000
-"""Of a frame, for what is around the items of a page, or around what a message says."""
+"""The bytes of a frame around the items of a page, or around a message's content."""
 
 MAX_PAGE_BYTES = 250_000
-"""Of the items of one page, so that with its envelope a frame stays under 256 KiB: phones have limits too."""
+"""The bytes of one page's items. With its envelope, a frame stays under 256 KiB, since phones have limits too."""
 
 READ_BYTES = 2 * MAX_PAGE_BYTES
-"""What messages may say of which a page is made: in JSON they take no less, so the first that does not fit is read."""
+"""The bytes of content to read for a page. JSON takes no fewer, so the read includes the first item too many."""
 
 Item = TypeVar("Item", bound=BaseModel)
 
 
 def fitting(items: Iterable[Item]) -> list[Item]:
-    """Take items from the front for as long as they fit into one frame; the first one always does."""
+    """Return the first items that fit into one frame, and at least one."""
     taken: list[Item] = []
     room = MAX_PAGE_BYTES
     for item in items:

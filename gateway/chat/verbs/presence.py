@@ -1,4 +1,4 @@
-"""What a session can know and show of who is there."""
+"""The verbs of a session for presence."""
 
 from gateway.chat.verbs.actor import Actor
 from gateway.core import costs
@@ -14,7 +14,7 @@ class SessionPresence:
         self._services = session.services
 
     async def of(self, names: list[str]) -> tuple[UserPresence, ...]:
-        """Tell of each user whether it is there, in the order asked."""
+        """Return the presence of each user, in the given order."""
         self._session.charge(costs.of_rows(len(names)))
         async with self._session.reading() as connection:
             last_seen = await users.last_seen(connection, names)
@@ -22,7 +22,7 @@ class SessionPresence:
         return tuple(told[name] for name in names)
 
     async def typing(self, room: str) -> None:
-        """Show the room that the user is typing; it ends by itself after 6 seconds."""
+        """Show the room that the user is typing. The display ends by itself after 6 seconds."""
         async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
         await self._services.typing.begin(room, self._session.user, self._session.user_id)

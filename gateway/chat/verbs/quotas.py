@@ -1,7 +1,7 @@
-"""How many rooms and invitations one user, and one room, may have.
+"""The quotas of rooms and invitations, of a user and of a room.
 
-They are counted in the transaction that adds one, with its users locked: so none can be added between.
-No count goes further than the quota.
+The transaction that adds one also counts them, with its users locked, so that no other can come in between. A count
+stops at the quota.
 """
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,7 @@ from schemas.messages.rooms import Role
 
 
 async def check_entering(connection: AsyncConnection, settings: Settings, user_id: str, role: Role) -> None:
-    """Raise `QuotaExceeded` if the asking user may be in no further room, or may not have this role in one."""
+    """Raise `QuotaExceeded` if the acting user may join no further room, or may not have this role in one."""
     await users.lock(connection, user_id)
     limit = settings.max_rooms_joined
     if limit and await rooms.count_of_user(connection, user_id, limit) == limit:
@@ -35,7 +35,7 @@ async def check_owner(connection: AsyncConnection, settings: Settings, user: Use
 async def check_inviting(
     connection: AsyncConnection, settings: Settings, room_id: int, inviter_id: str, user: UserRow
 ) -> None:
-    """Raise `QuotaExceeded` if too many invitations wait: in the room, of the inviter or for the user."""
+    """Raise `QuotaExceeded` if too many invitations wait: in the room, from the inviter or for the user."""
     await users.lock(connection, inviter_id, user.id)
     limit = settings.max_invitations_per_room
     if limit and await invitations.count_in_room(connection, room_id, limit) == limit:
@@ -55,7 +55,7 @@ async def check_inviting(
 
 
 def _worded(invitation: tuple[str, str] | None) -> str:
-    """Return which invitation to take back, and how: a direct room is left, as it has no kicks."""
+    """Return the text about the invitation to take back. A direct room has no kicks, so the user leaves it."""
     user, room = invitation or ("", "")
     how = "`room.leave`" if room.startswith(DIRECT) else "`room.kick`"
     return f"that of `{user}` to `{room}` with {how}"

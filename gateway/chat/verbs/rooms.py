@@ -1,4 +1,4 @@
-"""What a session can do with rooms."""
+"""The verbs of a session for rooms."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
 
 NEWEST_MESSAGES = 50
-"""How many messages a join reply carries at most."""
+"""The most messages in a join reply."""
 
 
 class SessionRooms:
@@ -50,14 +50,14 @@ class SessionRooms:
         return await self._hear(room, since, limit)
 
     async def leave(self, room: str) -> None:
-        """End the user's membership on all connections, or decline an invitation; to have neither is fine."""
+        """End the user's membership on all connections, or decline an invitation. Without either, do nothing."""
         async with self._session.writing() as connection:
             found = await rooms.find(connection, room, self._session.user_id, lock=True)
             if found is None or found.closed:
                 raise NotFound(f"there is no room `{room}`")
             departures, heir = await self._leave(connection, found)
         if found.private or found.offset == 0:
-            self._services.removal.wake()  # it may have come to its end
+            self._services.removal.wake()  # the room may have ended
         left = RoomLeft(room=room, user=self._session.user)
         if found.role is not None:
             await self._tell_left(found, left, self._session.user_id, departures)
@@ -67,14 +67,14 @@ class SessionRooms:
             await self._tell(room, RoomRole(room=room, user=heir, role="owner"))
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
-        """Read a page of the public rooms, the user's own and its invitations."""
+        """Return a page of the public rooms, the user's own and its invitations."""
         async with self._session.reading() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
         return RoomsReply(rooms=tuple(row.shown() for row in page), next_cursor=next_cursor)
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
-        """Read a page of a room's members, or raise `NotAMember`."""
+        """Return a page of a room's members, or raise `NotAMember`."""
         async with self._session.reading() as connection:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
@@ -84,7 +84,7 @@ class SessionRooms:
         return MembersReply(members=members, next_cursor=next_cursor)
 
     async def invite(self, room: str, user: str) -> None:
-        """Ask another user to join; for owners and moderators."""
+        """Invite another user; for owners and moderators."""
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             invited = await self._other(connection, user, "you are a member already")
@@ -100,11 +100,11 @@ class SessionRooms:
     async def kick(self, room: str, user: str) -> None:
         """End another user's membership, or take an invitation back.
 
-        For owners; and for moderators where that is no owner and no moderator.
+        Owners may do this to any member, moderators only to plain members.
         """
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
-            kicked = await self._other(connection, user, "nobody can kick themselves; send `room.leave`")
+            kicked = await self._other(connection, user, "a user cannot kick itself; send `room.leave`")
             role = await rooms.role_of(connection, found.id, kicked.id)
             if role is None and not await invitations.remove(connection, found.id, kicked.id):
                 raise NotFound(f"`{user}` is not a member")
@@ -118,7 +118,7 @@ class SessionRooms:
             await self._tell_left(found, left, kicked.id, departures)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
-        """Give a member another role; for owners. One owner must remain."""
+        """Change a member's role; for owners. One owner must remain."""
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             member = await users.by_name(connection, user)
@@ -134,7 +134,7 @@ class SessionRooms:
             await self._tell(room, RoomRole(room=room, user=user, role=role))
 
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
-        """Change what is given; for owners."""
+        """Change the title, the privacy, or both; for owners."""
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             changed = await rooms.change(connection, found, title=title, private=private)
@@ -143,7 +143,7 @@ class SessionRooms:
         return changed.shown()
 
     async def delete(self, room: str) -> None:
-        """End a room, with all that was said in it; for owners."""
+        """Delete a room with all of its messages; for owners."""
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             await rooms.remove(connection, found.id, milliseconds(self._services.clock))
@@ -151,7 +151,7 @@ class SessionRooms:
         await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
-        """Find or make the room that this user and another have for themselves, and invite the other to it."""
+        """Return the private room of this user and another. Make it and invite the other user if needed."""
         room, invited = await self._open_direct(user)
         if room.role is None:
             await self._tell_joined(room.name, self._session.user, self._session.user_id)
@@ -160,7 +160,7 @@ class SessionRooms:
         return replace(room, role="member", invited=False).shown()
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
-        """Send an event to everyone who hears the room; for members."""
+        """Send an event to all listeners of the room; for members."""
         most = self._services.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
@@ -187,7 +187,7 @@ class SessionRooms:
         await self._services.bus.publish(BusEvent(frames.event(event), user=user_id))
 
     async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
-        """Find a room, and lock it, that this user may manage by one of these roles."""
+        """Lock and return a room that this user may manage by one of these roles."""
         room = await rooms.of_member(connection, name, self._session.user_id, lock=True)
         if room.direct:
             raise Forbidden("a direct room belongs to its two users as it is")
@@ -196,7 +196,7 @@ class SessionRooms:
         return room
 
     async def _other(self, connection: AsyncConnection, name: str, if_oneself: str) -> users.UserRow:
-        """Find a user who is not this one."""
+        """Return another user than this one."""
         user = await users.by_name(connection, name)
         if user is None:
             raise NotFound(f"there is no user `{name}`")
@@ -205,7 +205,7 @@ class SessionRooms:
         return user
 
     async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, users.UserRow | None]:
-        """Find or make the direct room with another, and enter it; returns it as it was, and the invited user."""
+        """Find or make the direct room with a user, and enter it. Return its former state, and the invited user."""
         now = milliseconds(self._services.clock)
         async with self._session.writing() as connection:
             other = await self._other(connection, name, "a direct room is for two; name another user")
@@ -223,7 +223,7 @@ class SessionRooms:
         return room, other if is_new else None
 
     async def _is_new(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> bool:
-        """Return whether a user is neither in a room nor invited to it."""
+        """Return whether a user is neither a member of a room nor invited to it."""
         role = await rooms.role_of(connection, room.id, user.id)
         return role is None and not await invitations.exists(connection, room.id, user.id)
 
@@ -233,10 +233,9 @@ class SessionRooms:
         await invitations.add(connection, room.id, user.id, inviter_id, milliseconds(self._services.clock))
 
     async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None]:
-        """Make the user a member no more, and invited no more.
+        """End the user's membership or invitation.
 
-        Returns how many memberships of the room have ended by now, and the name of the member that owns it from now on,
-        if that is another.
+        Returns the room's count of ended memberships, and the name of its new owner, if it has one.
         """
         if room.role is None:
             await invitations.remove(connection, room.id, self._session.user_id)
@@ -250,17 +249,17 @@ class SessionRooms:
     async def _leave_empty(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
         """Remove a room without members, or keep it for the user that joins or opens it next."""
         if room.offset == 0 or (room.private and not room.direct):
-            # Nothing has been said, or no member is left to invite others: only the name would be lost to all.
+            # The room has no messages, or no member can invite others any more. It would only block the name.
             await rooms.remove(connection, room.id, milliseconds(self._services.clock))
         elif room.direct:
-            # The other finds the room with `direct.open`, and what was asked is taken back by leaving.
+            # The other user finds the room with `direct.open`. A leave also takes the invitation back.
             await invitations.remove_all(connection, room.id)
         else:
-            # Otherwise rooms could be made without end, by leaving each.
+            # Otherwise a user could make rooms without end, and leave each.
             await rooms.note_left_by(connection, room.id, self._session.user_id)
 
     async def _pass_on(self, connection: AsyncConnection, room: rooms.RoomRow) -> str | None:
-        """Make another member the owner of a room that its last owner has left; returns the name, if there is one."""
+        """Make another member the owner of a room without one, and return its name, if there is a member."""
         if await rooms.count_members(connection, room.id, "owner"):
             return None
         heir = await rooms.heir(connection, room.id)
@@ -280,24 +279,24 @@ class SessionRooms:
             raise RateLimited(f"rooms on this connection, the limit is {limit}; leave one first")
 
     async def _enter(self, name: str, since: Position | None) -> bool:
-        """Make the user a member where that is allowed; tells whether it is new."""
+        """Make the user a member if that is allowed, and return whether it is new."""
         async with self._session.reading() as connection:
             room = await rooms.find(connection, name, self._session.user_id)
         if room is not None and not room.closed:
-            # Before anything changes: who is refused is what they were, and hears what they heard.
+            # Refuse before any change, so that a refused user keeps its membership and its rooms.
             _check_position(room, since)
             if room.role is not None:
                 return False
         now = milliseconds(self._services.clock)
         async with self._session.writing() as connection:
-            # Once more, now that nobody else writes: it may have been made or entered a moment ago.
+            # Read once more, now under the lock: another connection may have made or entered it a moment ago.
             room = await rooms.find(connection, name, self._session.user_id, lock=True)
             if room is None and self._services.settings.rooms_open:
                 room = await rooms.add(connection, name=name, now=now)
             if room is None or room.closed:
                 raise NotFound(f"there is no room `{name}`")
             if room.role is None:
-                # A public room that everybody has left is there for the next one to take over.
+                # A public room without members goes to the next user that joins.
                 is_free = not room.direct and await rooms.is_empty(connection, room.id)
                 role: Role = "owner" if is_free else "member"
                 if room.left_by is not None:
@@ -307,9 +306,9 @@ class SessionRooms:
         return room.role is None
 
     async def _hear(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
-        """Make this connection hear a room, and read what came before that."""
+        """Make this connection a listener of a room, and return the messages before that."""
         await self._services.hub.begin(name, self._session)
-        # What it has heard so far belongs before the reply: after it, a `room.left` of before would look like news.
+        # Events so far go before the reply: after it, an old `room.left` would look new.
         self._session.tell_held()
         try:
             position, reply = await self._read(name, since, limit)
@@ -319,7 +318,7 @@ class SessionRooms:
         self._services.hub.complete(self._session, position)
         if name in self._session.joined:
             return reply
-        # Meanwhile the membership ended, and the event that says so went by unheard, or the room was made anew.
+        # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
         return await self._hear(name, since, limit)
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
@@ -333,7 +332,7 @@ class SessionRooms:
     async def _read_log(
         self, connection: AsyncConnection, room: rooms.RoomRow, since: Position | None, limit: int | None
     ) -> dict[str, object]:
-        """Read what a join reply says of the log: what was missed since, or the newest messages."""
+        """Return the log part of a join reply: the missed or the newest messages."""
         newest = NEWEST_MESSAGES if limit is None else limit
         if since is None:
             return {"messages": await self._newest(connection, room, newest)}
