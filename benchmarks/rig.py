@@ -27,7 +27,7 @@ from gateway.config.settings import PREFIX, Settings
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.store.engine import Database
 from gateway.store.tables import logins, memberships, rooms, users
-from gateway.store.users import DEFAULT_SCOPES
+from schemas.names import DEFAULT_SCOPES
 
 START_SECONDS = 20
 STOP_SECONDS = 20

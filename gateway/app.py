@@ -1,14 +1,16 @@
 """The application: the only place that builds things."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
+from types import MappingProxyType
 
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
 from gateway.auth.authorizers import Authorizer, OwnTokens
+from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
 from gateway.auth.external.identity_provider_client import make_client
 from gateway.auth.external.introspection import IntrospectedTokens
 from gateway.auth.external.issuers import IssuerTokens
@@ -90,6 +92,7 @@ def create_app(
     handlers: Handlers = HANDLERS,
     lifespan: Lifespan | None = None,
     state: object = None,
+    authorizers: Mapping[str, AppAuthorizer] | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
@@ -97,19 +100,22 @@ def create_app(
     `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
     `lifespan` runs while the gateway runs, within the gateway's own; handlers find what it yields as
     `self.session.state`, and routes as `request.state.app_state`. `state` is the same without a lifespan.
-    Raises `StartError` if no settings are given and the environment's are wrong, and `TypeError` if something in
-    the table is no handler, or `lifespan` is none.
+    `authorizers` are your own checks of credentials, by the name that `?service=` gives.
+    Raises `StartError` if no settings are given and the environment's are wrong, or if the name of an authorizer is
+    taken or none; and `TypeError` if something in the table is no handler, or `lifespan` or an authorizer is none.
     """
     if settings is None:
         settings = load_settings()
         warn_of_unknown_names()
     factory = MsgHandlerFactory(handlers)
     own = own_lifespan(lifespan, state)
+    checks = dict(authorizers or {})
+    check_authorizers(checks, settings)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with (
-            running_services(settings, factory, clock or SystemClock()) as services,
+            running_services(settings, factory, clock or SystemClock(), checks) as services,
             own(app) as app_state,
         ):
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
@@ -153,7 +159,12 @@ def _routers(settings: Settings) -> Iterator[APIRouter]:
 
 
 @asynccontextmanager
-async def running_services(settings: Settings, factory: MsgHandlerFactory, clock: Clock) -> AsyncIterator[Services]:
+async def running_services(
+    settings: Settings,
+    factory: MsgHandlerFactory,
+    clock: Clock,
+    checks: Mapping[str, AppAuthorizer] = MappingProxyType({}),
+) -> AsyncIterator[Services]:
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
@@ -184,13 +195,14 @@ async def running_services(settings: Settings, factory: MsgHandlerFactory, clock
         await enter(KeyWatch(settings, ring).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
         outside = await enter(outside_authorizers(settings, database, clock))
+        outside |= app_authorizers(checks, settings, database, clock)
         yield Services(
             settings=settings,
             clock=clock,
             database=database,
             passwords=passwords,
             tokens=tokens,
-            logins=Logins(database, passwords, shared.throttle, bus, audit, clock),
+            logins=Logins(database, passwords, shared.throttle, bus, audit, clock, settings.default_scopes),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
@@ -252,10 +264,10 @@ async def outside_authorizers(
         for name, issuer in settings.issuers.items():
             client = await stack.enter_async_context(make_client())
             published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())
-            outsiders = Outsiders(name, issuer, database, clock)
+            outsiders = Outsiders(name, issuer, database, clock, settings.default_scopes)
             authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
         for name, described in settings.introspection.items():
             client = await stack.enter_async_context(make_client())
-            outsiders = Outsiders(name, described, database, clock)
+            outsiders = Outsiders(name, described, database, clock, settings.default_scopes)
             authorizers[name] = IntrospectedTokens(name, described, client, outsiders, settings, clock)
         yield authorizers

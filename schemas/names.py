@@ -11,6 +11,9 @@ USER_NAME = r"^[a-z0-9][a-z0-9._-]{2,31}$"
 SCOPE_NAME = r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$"
 """The form of a scope in a token's list, which spaces separate (RFC 6749 §3.3)."""
 
+DEFAULT_SCOPES = frozenset({"chat:read", "chat:write", "rooms:manage"})
+"""What every new user may do, unless the operator says otherwise; `admin` is given by name."""
+
 MAX_SCOPES_LENGTH = 1024
 """The most characters of all scopes of a user, or of a token, together."""
 

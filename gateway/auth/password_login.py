@@ -28,13 +28,21 @@ class Logins:
     """Checks user names and passwords, at a limited rate. An unknown user takes as long as a known one."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, throttle: LoginThrottle, bus: Bus, audit: Audit, clock: Clock
+        self,
+        database: Database,
+        passwords: Passwords,
+        throttle: LoginThrottle,
+        bus: Bus,
+        audit: Audit,
+        clock: Clock,
+        default_scopes: frozenset[str],
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._throttle = throttle
         self._bus = bus
         self._audit = audit
+        self._default_scopes = default_scopes
         self._clock = clock
 
     async def check(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
@@ -77,6 +85,7 @@ class Logins:
                 password_hash=password_hash,
                 full_name=new.full_name,
                 email=new.email,
+                scopes=self._default_scopes,
                 now=milliseconds(self._clock),
             )
         self._audit.write("registered", caller, user=user.name, user_id=user.id)

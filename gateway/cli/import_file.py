@@ -46,19 +46,17 @@ class ImportedUser(BaseModel):
     password_hash: Annotated[str, AfterValidator(_bcrypt), Field(repr=False)]
     full_name: Line | None = None
     email: Email | None = None
-    scopes: Annotated[list[ScopeName], BeforeValidator(_split), AfterValidator(_short_enough)] = Field(
-        default=sorted(users.DEFAULT_SCOPES)
-    )
+    scopes: Annotated[list[ScopeName], BeforeValidator(_split), AfterValidator(_short_enough)] | None = None
     disabled: bool = False
 
-    def row(self, now: int) -> UserRow:
+    def row(self, now: int, default_scopes: frozenset[str]) -> UserRow:
         """Make the user; `now` is in milliseconds since 1970."""
         return users.new(
             name=self.username,
             password_hash=self.password_hash,
             full_name=self.full_name,
             email=self.email,
-            scopes=set(self.scopes),
+            scopes=default_scopes if self.scopes is None else set(self.scopes),
             disabled=self.disabled,
             now=now,
         )

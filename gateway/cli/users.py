@@ -49,7 +49,7 @@ def add(
         TypeAdapter(UserName).validate_python(name)
     except ValidationError as error:
         raise StartError(f"USER: {error.errors()[0]['msg']}") from None
-    scopes = check_scopes(users.DEFAULT_SCOPES | frozenset(scope or ()))
+    scopes = check_scopes(load_settings().default_scopes | frozenset(scope or ()))
     password = ask_password(name)
 
     async def work(database: Database, settings: Settings) -> None:
@@ -143,7 +143,7 @@ def import_users(
                 }
             )
             now = milliseconds(SystemClock())
-            await users.add_all(connection, [user.row(now) for user in found.values()])
+            await users.add_all(connection, [user.row(now, settings.default_scopes) for user in found.values()])
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.write("users_imported", operator(), count=len(found))
 

@@ -20,6 +20,7 @@ from gateway.config.external_services import ByName, Introspection, Issuer, pars
 from gateway.config.proxies import TrustedProxies
 from gateway.config.unfit_secrets import is_guessable, is_key_material
 from gateway.core.start_error import StartError
+from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ScopeName
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     keys_dir: Path | None = None
     token_endpoint: Literal["on", "off"] = "on"  # noqa: S105 - a switch
     registration: Literal["open", "closed"] | None = None
+    default_scopes: Annotated[frozenset[ScopeName], NoDecode] = DEFAULT_SCOPES
     token_issuer: str = "json-gateway"  # noqa: S105 - a name
     token_audience: str = "json-gateway"  # noqa: S105 - a name
     token_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
@@ -178,6 +180,23 @@ class Settings(BaseSettings):
     @classmethod
     def _parse_services(cls, value: object) -> object:
         return parse_services(value) if isinstance(value, str) else value
+
+    @field_validator("default_scopes", mode="before")
+    @classmethod
+    def _split_scopes(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
+
+    @field_validator("default_scopes")
+    @classmethod
+    def _check_scopes(cls, value: frozenset[str]) -> frozenset[str]:
+        text = " ".join(value)
+        if not value or "," in text or "admin" in value or len(text) > MAX_SCOPES_LENGTH:
+            raise PydanticCustomError(
+                "default_scopes",
+                "expected names of scopes with spaces between them, such as chat:read chat:write; no admin among them,"
+                " which `gateway users grant` gives",
+            )
+        return value
 
     @field_validator("root_path")
     @classmethod

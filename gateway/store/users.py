@@ -13,10 +13,8 @@ from gateway.store.prepared import Plan, Statement, items
 from gateway.store.tables import users
 from handlers.errors import Conflict
 from schemas.base import timestamp
+from schemas.names import DEFAULT_SCOPES
 from schemas.users import User
-
-DEFAULT_SCOPES = frozenset({"chat:read", "chat:write", "rooms:manage"})
-"""What every user may do; `admin` is given by name."""
 
 
 @dataclass(frozen=True)

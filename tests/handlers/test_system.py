@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.store import users
+from schemas.names import DEFAULT_SCOPES
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App, Frame
 from tests.support.server import Gateway
@@ -45,7 +46,7 @@ async def add_admin(gateway: Gateway, name: str) -> None:
     """Add an administrator, as `gateway users add --scope admin` does."""
     hashed = await gateway.services.passwords.hash(PASSWORD)
     async with gateway.services.database.write() as connection:
-        await users.add(connection, name=name, password_hash=hashed, scopes={*users.DEFAULT_SCOPES, "admin"}, now=0)
+        await users.add(connection, name=name, password_hash=hashed, scopes={*DEFAULT_SCOPES, "admin"}, now=0)
 
 
 async def test_an_announcement_reaches_every_connection(own_gateway: OwnGateway) -> None:

@@ -16,9 +16,9 @@ from gateway.config.external_services import OutsideService
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
-from gateway.store.users import DEFAULT_SCOPES, UserRow
+from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, Conflict, TokenRevoked
-from schemas.names import UserName
+from schemas.names import DEFAULT_SCOPES, UserName
 
 MAX_CONNECTION_SECONDS = 24 * 3600
 """Seconds that a connection may last on one external token: some tokens are good for years."""
@@ -37,16 +37,26 @@ class NoUserName(AuthenticationFailed):
 class Outsiders:
     """Finds the user of an external service's token, and adds it at first sight."""
 
-    def __init__(self, service: str, described: OutsideService, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        service: str,
+        described: OutsideService,
+        database: Database,
+        clock: Clock,
+        default_scopes: frozenset[str] = DEFAULT_SCOPES,
+    ) -> None:
         self._service = service
+        self._default_scopes = default_scopes
         self._described = described
         self._database = database
         self._clock = clock
 
-    async def admit(self, subject: str, claims: Claims, expires_at: float) -> AuthResult:
-        """Return the user of verified claims.
+    async def admit(
+        self, subject: str, claims: Claims, expires_at: float, scopes: frozenset[str] | None = None
+    ) -> AuthResult:
+        """Return the user of verified claims; `scopes` count in place of those that the settings map.
 
-        Raises `TokenRevoked` for a disabled user, and `NoUserName` for a new user with a taken name or none.
+        Raises `TokenRevoked` for a disabled user, and `NoUserName` for a new user whose name is taken, or is none.
         """
         user_id = outsider_id(self._service, subject)
         user = await self._find(user_id) or await self._add(user_id, claims)
@@ -55,7 +65,7 @@ class Outsiders:
         return AuthResult(
             user_id=user.id,
             user=user.name,
-            scopes=scopes_of(self._described, claims) | frozenset(user.scopes.split()),
+            scopes=(self._scopes_of(claims) if scopes is None else scopes) | frozenset(user.scopes.split()),
             expires_at=min(expires_at, self._clock.wall() + MAX_CONNECTION_SECONDS),
         )
 
@@ -83,10 +93,26 @@ class Outsiders:
         name = claims.get(claim)
         if not isinstance(name, str):
             raise NoUserName(f"the token has no `{claim}`, which is to be the user name here")
+        if claim == "email" and claims.get("email_verified") in (False, "false"):
+            raise NoUserName("the token's `email` is not verified; confirm the address where you log in")
         try:
-            return _user_name.validate_python(name.lower())
+            return name_of(name)
         except ValidationError as error:
             raise NoUserName(f"the token's `{claim}` is no user name here: {error.errors()[0]['msg']}") from None
+
+    def _scopes_of(self, claims: Claims) -> frozenset[str]:
+        mapped = scopes_of(self._described, claims)
+        return self._default_scopes if mapped is None else mapped
+
+
+def name_of(theirs: str) -> str:
+    """Return the user name for what another service calls a user; raises `ValidationError` if there is none.
+
+    An e-mail address has `_` in place of its `@`. A domain has no `_`, so the last one of a name is where the `@` was,
+    and no two addresses become one name.
+    """
+    local, at, domain = theirs.lower().rpartition("@")
+    return _user_name.validate_python(f"{local}_{domain}" if at and "_" not in domain else f"{local}{at}{domain}")
 
 
 def bad_token() -> AuthenticationFailed:
@@ -100,10 +126,10 @@ def outsider_id(service: str, subject: str) -> str:
     return f"{service}:{digest[:32]}"
 
 
-def scopes_of(described: OutsideService, claims: Claims) -> frozenset[str]:
-    """Return the scopes of the claims, as the settings of their service map them."""
+def scopes_of(described: OutsideService, claims: Claims) -> frozenset[str] | None:
+    """Return what claims allow here, as the settings of their service map it; None if they map nothing."""
     if described.scopes is None:
-        return DEFAULT_SCOPES
+        return None
     path = (described.scope_claim,) if isinstance(described.scope_claim, str) else described.scope_claim
     value: object = claims
     for name in path:

@@ -37,6 +37,13 @@ def an_empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("scopes", ["", " ", "chat:read,chat:write", "chat:read admin", 'say"it"', "x" * 65])
+def test_default_scopes_are_names_without_admin(monkeypatch: pytest.MonkeyPatch, scopes: str) -> None:
+    monkeypatch.setenv("GATEWAY_DEFAULT_SCOPES", scopes)
+    with pytest.raises(StartError, match=r"^GATEWAY_DEFAULT_SCOPES: "):
+        load_settings()
+
+
 def test_without_any_setting_the_gateway_is_for_development() -> None:
     settings = load_settings()
     assert settings.development
@@ -168,7 +175,10 @@ def test_the_example_file_lists_every_setting_with_its_default() -> None:
         if field.default is None or name in {"issuers", "introspection"}:
             continue  # examples; their defaults are made or follow from others
         default = field.default
-        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        if isinstance(default, frozenset):
+            default = tuple(sorted(default))
+        separator = " " if name == "default_scopes" else ","
+        shown = separator.join(default) if isinstance(default, tuple) else str(default)
         assert value == (shown.lower() if isinstance(default, bool) else shown), name
 
 

@@ -103,6 +103,13 @@ async def test_a_body_that_is_no_registration_is_refused(app: App, body: bytes) 
     assert response.json()["status"] // 100 == response.status_code
 
 
+async def test_a_new_user_has_the_scopes_of_the_setting(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(default_scopes="chat:read dice:roll")) as app:
+        assert (await app.register("alice")).json()["scopes"] == ["chat:read", "dice:roll"]
+        assert (await app.log_in("alice")).json()["scope"] == "chat:read dice:roll"  # also if none is asked for
+        assert (await app.log_in("alice", scope="chat:write")).status_code == 400
+
+
 async def test_registration_can_be_closed(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(registration="closed")) as app:
         response = await app.register("alice")

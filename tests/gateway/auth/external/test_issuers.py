@@ -131,9 +131,29 @@ async def test_a_user_who_cannot_be_named_is_told_why(start: Start, issuer: Fake
         for missing in (..., 7, None, ["carol"]):
             message = await refused(app, issuer.token(first, preferred_username=missing))
             assert message == "the token has no `preferred_username`, which is to be the user name here"
-        for unfit in ("", "c", "carol@example.com", "../carol", "carol\n", "x" * 33, "çarol"):
+        for unfit in (
+            "",
+            "c",
+            "carol@my_host",
+            "carol+1@example.com",
+            f"{'c' * 21}@example.com",
+            "../carol",
+            "carol\n",
+            "x" * 33,
+            "çarol",
+        ):
             message = await refused(app, issuer.token(first, preferred_username=unfit))
             assert message.startswith("the token's `preferred_username` is no user name here: expected 3 to 32 of a-z")
+
+
+async def test_an_email_address_is_a_name_with_an_underscore_for_its_sign(start: Start, issuer: FakeService) -> None:
+    async with App(start(user_claim="email")) as app:
+        carol = issuer.token(first, email="Carol@Example.com")
+        assert (await welcomed(app, carol))["user"] == "carol_example.com"
+        message = await refused(app, issuer.token(first, sub="user|8", email="carol@example.com"))
+        assert message.startswith("the user name `carol_example.com` is taken")
+        unverified = issuer.token(first, sub="user|9", email="dave@example.com", email_verified=False)
+        assert (await refused(app, unverified)).startswith("the token's `email` is not verified")
 
 
 async def test_names_can_be_made_up_and_capitals_do_not_matter(start: Start, issuer: FakeService) -> None:
