@@ -31,7 +31,7 @@ from benchmarks.talk import echo_message
 from gateway.app import create_app
 from gateway.cli.serve import calm_the_collector, server_config
 from gateway.config.settings import PREFIX, Settings
-from gateway.state import Services
+from gateway.state import GatewayState
 from gateway.transport.frames import text_frame
 
 MESSAGES = 40
@@ -73,12 +73,12 @@ class Line(asyncio.Transport):
         self._protocol: Any = None
 
     @classmethod
-    def open(cls, config: Config, server: ServerState, services: Services, person: Person) -> Self:
+    def open(cls, config: Config, server: ServerState, state: GatewayState, person: Person) -> Self:
         """Connect a user."""
         line = cls()
         # uvicorn's HTTP protocol, which the WebSocket protocol replaces after the handshake.
         line._protocol = config.http_protocol_class(  # type: ignore[call-arg]
-            config=config, server_state=server, app_state={"services": services}
+            config=config, server_state=server, app_state={"gateway": state}
         )
         line._protocol.connection_made(line)
         line.hear(b"GET /ws/chat?token=%b %b" % (person.token.encode(), HANDSHAKE))
@@ -138,7 +138,7 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
     """Measure all figures."""
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         people = [Person(f"person-{number}") for number in range(listening)]
-        async with _gateway(folder, url, people) as (services, server, open_line):
+        async with _gateway(folder, url, people) as (state, server, open_line):
             with _collecting() as collector:
                 more, _ = await _connect(people, open_line)
             calm_the_collector()
@@ -146,9 +146,9 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
                 lines, connections = await _connect(people, open_line)
             for line in more:
                 line.hang_up()
-            await _wait(lambda: services.connections.count == len(lines))
+            await _wait(lambda: state.connections.count == len(lines))
             messages = [await _echoes(lines[:echoing]) for _ in range(rounds)]
-            deliveries = [await _events(lines, services) for _ in range(rounds)]
+            deliveries = [await _events(lines, state) for _ in range(rounds)]
             for line in lines:
                 line.hang_up()
             await _wait(lambda: not server.tasks)
@@ -159,16 +159,16 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
 @asynccontextmanager
 async def _gateway(
     folder: Path, url: str, people: Sequence[Person]
-) -> AsyncIterator[tuple[Services, ServerState, Callable[[Person], Line]]]:
+) -> AsyncIterator[tuple[GatewayState, ServerState, Callable[[Person], Line]]]:
     values = {name.removeprefix(PREFIX).lower(): value for name, value in settings_for(folder, url).items()}
     app = create_app(settings := Settings(_env_file=None, **values))  # type: ignore[arg-type,call-arg]
     config = server_config(settings, app, lifespan="off")
     config.load()
     async with app.router.lifespan_context(app) as state:
-        services = state["services"]  # type: ignore[index]
-        await populate(services.database, people, {ROOM_NAME: people})
+        state = state["gateway"]  # type: ignore[index]
+        await populate(state.database, people, {ROOM_NAME: people})
         server = ServerState()
-        yield services, server, partial(Line.open, config, server, services)
+        yield state, server, partial(Line.open, config, server, state)
 
 
 async def _connect(people: Sequence[Person], open_line: Callable[[Person], Line]) -> tuple[list[Line], list[float]]:
@@ -213,11 +213,11 @@ async def _echoes(lines: Sequence[Line]) -> float:
     return await began.until(len(frames) * len(lines))
 
 
-async def _events(lines: Sequence[Line], services: Services) -> float:
+async def _events(lines: Sequence[Line], state: GatewayState) -> float:
     # A delivery costs what it has to fetch from memory. Between two, other work fills the processor's caches.
     assert len(b"x" * CACHES) == CACHES  # noqa: S101 - the comparison writes them
     began = _Taken()
-    services.connections.deliver(EVENT)
+    state.connections.deliver(EVENT)
     return await began.until(len(lines))
 
 

@@ -75,7 +75,7 @@ from gateway.rooms.reconciler import Sweep
 from gateway.rooms.removal import Removal
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
-from gateway.state import Services
+from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas
 from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
@@ -115,11 +115,11 @@ def create_app(
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with (
-            running_services(settings, factory, clock or SystemClock(), checks) as services,
+            running_state(settings, factory, clock or SystemClock(), checks) as state,
             own(app) as app_state,
         ):
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
-            yield request_state(replace(services, app_state=app_state), app_state)
+            yield request_state(replace(state, app_state=app_state), app_state)
 
     app = ShortWay(
         endpoint.router,
@@ -159,12 +159,12 @@ def _routers(settings: Settings) -> Iterator[APIRouter]:
 
 
 @asynccontextmanager
-async def running_services(
+async def running_state(
     settings: Settings,
     factory: MsgHandlerFactory,
     clock: Clock,
     checks: Mapping[str, AppAuthorizer] = MappingProxyType({}),
-) -> AsyncIterator[Services]:
+) -> AsyncIterator[GatewayState]:
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
@@ -196,7 +196,7 @@ async def running_services(
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
         outside = await enter(outside_authorizers(settings, database, clock))
         outside |= app_authorizers(checks, settings, database, clock)
-        yield Services(
+        yield GatewayState(
             settings=settings,
             clock=clock,
             database=database,

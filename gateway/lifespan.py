@@ -23,12 +23,12 @@ def own_lifespan(lifespan: Lifespan | None, state: object) -> Lifespan:
     return lambda app: _contained(lifespan, app)
 
 
-def request_state(services: object, app_state: object) -> dict[str, object]:
+def request_state(state: object, app_state: object) -> dict[str, object]:
     """Return what a request finds in its `state`: ours, and as in Starlette each key of a mapping that was yielded.
 
     Raises `TypeError` for a key that is ours.
     """
-    ours = {"services": services, "app_state": app_state}
+    ours = {"gateway": state, "app_state": app_state}
     yielded = dict(app_state) if isinstance(app_state, Mapping) else {}
     if taken := yielded.keys() & ours.keys():
         raise TypeError(f"lifespan: expected another key than {min(taken)!r}, which is the gateway's own")

@@ -33,7 +33,7 @@ from handlers.factory import MsgHandlerFactory
 
 
 @dataclass(frozen=True, repr=False)
-class Services:
+class GatewayState:
     """One of each. Built by `gateway.app` and by nobody else.
 
     It is in the `state` of every ASGI scope, which uvicorn writes down at level trace; so it has no telling `repr`.
@@ -70,15 +70,15 @@ class Services:
     """What the handlers of an application share: their `session.state`."""
 
 
-def services_of(connection: HTTPConnection) -> Services:
+def state_of(connection: HTTPConnection) -> GatewayState:
     """Find the services of the application that serves this request or WebSocket."""
-    found: Services = connection.state.services
+    found: GatewayState = connection.state.gateway
     return found
 
 
-async def services(connection: HTTPConnection) -> Services:
-    """Do what `services_of` does, as a dependency. Not async, FastAPI would call it in a thread, each time."""
-    return services_of(connection)
+async def gateway_state(connection: HTTPConnection) -> GatewayState:
+    """Do what `state_of` does, as a dependency. Not async, FastAPI would call it in a thread, each time."""
+    return state_of(connection)
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+GatewayStateDep = Annotated[GatewayState, Depends(gateway_state)]

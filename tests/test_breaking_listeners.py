@@ -76,7 +76,7 @@ async def log_of(gateway: Gateway, name: str) -> list[int]:
     """Read which offsets the store has for a room."""
 
     async def read() -> list[int]:
-        async with gateway.services.database.read() as connection:
+        async with gateway.state.database.read() as connection:
             room = await rooms.by_name(connection, name)
             assert room is not None
             rows = await messages.changed_since(connection, room.id, 0, limit=1_000_000)
@@ -160,7 +160,7 @@ async def test_a_listener_whose_delivery_fails_comes_back_and_resumes_and_the_ot
             first = await ann.say("red", "one")
             for each in (ben, cat):
                 await each.expect("chat.message", text="one")
-            [connection] = [each for each in gateway.services.connections._list() if each.user == "ben"]
+            [connection] = [each for each in gateway.state.connections._list() if each.user == "ben"]
             failing.add(connection.ws.outbox)  # type: ignore[attr-defined]  # of a session
             if kind == "a message":
                 await ann.say("red", "two")
@@ -170,7 +170,7 @@ async def test_a_listener_whose_delivery_fails_comes_back_and_resumes_and_the_ot
                 await ann.expect("announcement", text="two")
                 await cat.expect("announcement", text="two")
             await ben.ws.wait_closed()
-        await until(lambda: gateway.services.connections.count == 2)
+        await until(lambda: gateway.state.connections.count == 2)
         async with app.connect("newcomer") as newcomer, app.connect("ben") as ben:
             await newcomer.ask("room.join", room="red")
             since = {"epoch": first["epoch"], "offset": 1}

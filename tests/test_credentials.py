@@ -146,7 +146,7 @@ async def credentials(app: App) -> Credentials:
     await app.register("alice")
 
     async def allow() -> None:
-        async with gateway.services.database.write() as connection:
+        async with gateway.state.database.write() as connection:
             await connection.execute(update(users).values(scopes="chat:read server"))
 
     await gateway.run(allow())

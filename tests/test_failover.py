@@ -62,7 +62,7 @@ async def use_all_connections(gateway: Gateway) -> None:
 
 
 async def _ping_often(gateway: Gateway) -> None:
-    await asyncio.gather(*(gateway.services.database.ping() for _ in range(32)), return_exceptions=True)
+    await asyncio.gather(*(gateway.state.database.ping() for _ in range(32)), return_exceptions=True)
 
 
 async def test_sessions_that_take_no_writes_are_dropped_and_the_next_log_in_works(
@@ -140,7 +140,7 @@ async def test_what_spoils_a_connection_costs_one_try_at_most(
 
 async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
     """Leave each connection of the pool in a state in which nothing of ours leaves it."""
-    engine = gateway.services.database._engine
+    engine = gateway.state.database._engine
     count = max(1, engine.pool.checkedin())  # type: ignore[attr-defined] # of a pool of this kind
     together = asyncio.Barrier(count)
 

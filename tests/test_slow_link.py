@@ -103,4 +103,4 @@ async def test_a_listener_at_8_mbit_hears_all_that_one_sender_may_send(own_gatew
             hearing.cancel()
             assert heard == list(range(1, accepted + 1))
             assert accepted > 2
-            assert gateway.services.connections.count == 2
+            assert gateway.state.connections.count == 2

@@ -154,7 +154,7 @@ async def test_after_postgresql_was_restarted_no_message_pays_for_the_old_connec
     on_stoppable: Gateway, stoppable: Postgres
 ) -> None:
     async with App(on_stoppable) as app, app.in_room("alice", "lobby") as client:
-        database = on_stoppable.services.database
+        database = on_stoppable.state.database
 
         async def use_all_connections() -> None:
             await asyncio.gather(*(database.ping() for _ in range(4 * POOL_SIZE)))

@@ -11,7 +11,7 @@ from gateway.config.external_services import OWN
 from gateway.core.client_info import address_of
 from gateway.http import credentials
 from gateway.http.origins import check_origin
-from gateway.state import services_of
+from gateway.state import state_of
 from handlers.errors import AuthenticationFailed
 
 
@@ -27,22 +27,22 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     if too many connections come from its address. Raises `AuthenticationFailed` or a subclass, which becomes the
     refusal of the handshake, and `WebSocketDisconnect` if the connection has ended without a credential.
     """
-    services = services_of(ws)
-    services.connections.count_attempt(address_of(ws))
+    state = state_of(ws)
+    state.connections.count_attempt(address_of(ws))
     found = credentials.bearer(ws)
     if found is None:
         # No page can set that header on a WebSocket, so the origin matters only for the other places.
-        check_origin(ws, services.origins, services.client_log)
+        check_origin(ws, state.origins, state.client_log)
         found = credentials.bearer_subprotocol(ws)
     if found is None and (ticket := credentials.ticket(ws)) is not None:
-        return await services.tickets.redeem(ticket)
+        return await state.tickets.redeem(ticket)
     if found is None:
         found = token
     if found is None:
-        found = credentials.cookie(ws, services.settings.session_cookie)
+        found = credentials.cookie(ws, state.settings.session_cookie)
     service = ws.query_params.get("service", OWN)
     if found is None and (elsewhere := credentials.misplaced(ws)) is not None:
         raise AuthenticationFailed(f"a credential came in {elsewhere}")
     if found is None:
-        return await first_message(ws, services, service)
-    return await authorize(services.authorizers, service, found)
+        return await first_message(ws, state, service)
+    return await authorize(state.authorizers, service, found)

@@ -27,7 +27,7 @@ from gateway.core.logs import request_id
 from gateway.core.start_error import StartError
 from gateway.http.errors import http_exception
 from gateway.http.handshake_refusals import refuse_handshake
-from gateway.state import Services
+from gateway.state import GatewayState
 from handlers.errors import AuthenticationFailed, InternalError, MessageError
 from schemas.codes import Close
 
@@ -81,8 +81,8 @@ _ARGUMENTS = {"request", "dependant", "dependency_overrides_provider", "async_ex
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     route: APIWebSocketRoute = scope["route"]
-    services: Services = scope["state"]["services"]
-    ws = GatewayWebSocket(scope, receive, send, services.settings, services.clock)
+    state: GatewayState = scope["state"]["gateway"]
+    ws = GatewayWebSocket(scope, receive, send, state.settings, state.clock)
     try:
         await route.endpoint(**await _solve(route, ws))
     except MessageError as error:

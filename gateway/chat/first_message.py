@@ -15,7 +15,7 @@ from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
 from gateway.http.handshake_refusals import close_of
-from gateway.state import Services
+from gateway.state import GatewayState
 from gateway.transport import frames
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed
 from handlers.factory import readable_id
@@ -29,28 +29,28 @@ TYPE = "auth"
 EXAMPLE = '{"type":"auth","data":{"token":"…"}}'
 
 
-async def first_message(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:
+async def first_message(ws: GatewayWebSocket, state: GatewayState, service: str) -> AuthResult:
     """Accept a connection, and log it in by its first message, in time.
 
     Raises `AuthenticationFailed` or `RateLimited` before the accept, and `WebSocketDisconnect` if the connection ends.
     """
-    if not services.settings.auth_timeout_seconds:
+    if not state.settings.auth_timeout_seconds:
         raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")
     address = address_of(ws)
-    with services.unauthenticated.take(address) as has_place:
+    with state.unauthenticated.take(address) as has_place:
         if not has_place:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
-        with services.connections.stranger(ws, address, ws.frames_allowed):
-            return await _log_in(ws, services, service)
+        with state.connections.stranger(ws, address, ws.frames_allowed):
+            return await _log_in(ws, state, service)
 
 
-async def _log_in(ws: GatewayWebSocket, services: Services, service: str) -> AuthResult:
+async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> AuthResult:
     message_id: int | str | None = None
     try:
-        request_data = await _first_json(ws, services)
+        request_data = await _first_json(ws, state)
         message_id = readable_id(request_data)
-        auth = await authorize(services.authorizers, service, _token_of(request_data))
+        auth = await authorize(state.authorizers, service, _token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)
         ws.turn_away(message_id, error, close_of(error))
@@ -61,8 +61,8 @@ async def _log_in(ws: GatewayWebSocket, services: Services, service: str) -> Aut
     return auth
 
 
-async def _first_json(ws: GatewayWebSocket, services: Services) -> dict[str, object]:
-    with _time_limit(ws, services):
+async def _first_json(ws: GatewayWebSocket, state: GatewayState) -> dict[str, object]:
+    with _time_limit(ws, state):
         request_data = await ws.first_json()
     if request_data is None:
         await ws.finish()
@@ -71,10 +71,10 @@ async def _first_json(ws: GatewayWebSocket, services: Services) -> dict[str, obj
 
 
 @contextmanager
-def _time_limit(ws: GatewayWebSocket, services: Services) -> Iterator[None]:
-    seconds = services.settings.auth_timeout_seconds
+def _time_limit(ws: GatewayWebSocket, state: GatewayState) -> Iterator[None]:
+    seconds = state.settings.auth_timeout_seconds
     late = AuthenticationFailed(f"no credential came within {seconds:g} seconds; send {EXAMPLE} as the first message")
-    timer = services.wheel.after(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
+    timer = state.wheel.after(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
     try:
         yield
     finally:

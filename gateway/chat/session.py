@@ -22,7 +22,7 @@ from gateway.core.faults import contained
 from gateway.core.logs import request_id
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.core.timers import Timer
-from gateway.state import Services, services_of
+from gateway.state import GatewayState, state_of
 from gateway.transport import frames
 from gateway.transport.frames import Frame
 from handlers.errors import InternalError, MessageError
@@ -40,11 +40,11 @@ EXPIRY_GRACE_SECONDS = 25
 class ChatSession:
     """A connection, as handlers, the hub and the counters see it."""
 
-    def __init__(self, ws: GatewayWebSocket, auth: AuthResult, services: Services) -> None:
+    def __init__(self, ws: GatewayWebSocket, auth: AuthResult, state: GatewayState) -> None:
         self.ws = ws
         self.deliver = ws.outbox.deliver
         """Takes an event. It never waits and never raises."""
-        self.services = services
+        self.gateway = state
         self.connection = request_id.get()
         self.user = auth.user
         self.user_id = auth.user_id
@@ -54,8 +54,8 @@ class ChatSession:
         self.expires_at = auth.expires_at
         self.address = address_of(ws)
         self.joins = Allowance()
-        rate = services.settings.join_rate
-        self.joins.limit(TokenBucket(rate, max(1.0, rate), services.clock.steady()), "on this connection")
+        rate = state.settings.join_rate
+        self.joins.limit(TokenBucket(rate, max(1.0, rate), state.clock.steady()), "on this connection")
         self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
@@ -63,7 +63,7 @@ class ChatSession:
     @property
     def state(self) -> Any:
         """Return the value that the application's lifespan has yielded."""
-        return self.services.app_state
+        return self.gateway.app_state
 
     @property
     def rooms(self) -> SessionRooms:
@@ -101,7 +101,7 @@ class ChatSession:
 
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""
-        return timestamp(milliseconds(self.services.clock))
+        return timestamp(milliseconds(self.gateway.clock))
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Send the reply to a message."""
@@ -117,12 +117,12 @@ class ChatSession:
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Begin a read of the store, and charge it."""
         self.charge(costs.READ)
-        return self.services.database.read()
+        return self.gateway.database.read()
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Begin a write to the store, and charge it."""
         self.charge(costs.WRITE)
-        return self.services.database.write()
+        return self.gateway.database.write()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
@@ -144,8 +144,8 @@ class ChatSession:
 
     async def tell_everyone(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
-        here = await self.services.bus.publish(BusEvent(self._encode(event)))
-        return here + await self.services.connections.count_elsewhere()
+        here = await self.gateway.bus.publish(BusEvent(self._encode(event)))
+        return here + await self.gateway.connections.count_elsewhere()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close, after the answer to the current message."""
@@ -163,7 +163,7 @@ class ChatSession:
 
     def welcome(self) -> None:
         """Begin: send the client its welcome, and watch the end of its token."""
-        settings = self.services.settings
+        settings = self.gateway.settings
         self.tell(
             Welcome(
                 connection=self.connection,
@@ -194,7 +194,7 @@ class ChatSession:
             self._expiry.cancel()
         self._hear_no_room()
         with contained("presence"):
-            self.services.presence.depart(self)
+            self.gateway.presence.depart(self)
 
     def _encode(self, event: Event) -> Frame:
         return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
@@ -202,17 +202,17 @@ class ChatSession:
     def _hear_no_room(self) -> None:
         for room in tuple(self.joined):
             with contained("rooms"):  # a fault in one room must not stop the rest
-                self.services.hub.leave(room, self)
+                self.gateway.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS
-        left = self.expires_at - self.services.clock.wall()
-        self._expiry = self.services.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
+        left = self.expires_at - self.gateway.clock.wall()
+        self._expiry = self.gateway.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
 
     def _warn_of_expiry(self) -> None:
         self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
-        left = self.expires_at - self.services.clock.wall()
-        self._expiry = self.services.wheel.after(left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED))
+        left = self.expires_at - self.gateway.clock.wall()
+        self._expiry = self.gateway.wheel.after(left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED))
 
 
 @asynccontextmanager
@@ -221,18 +221,18 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
 
     Over a limit, yield a session that has ended already and reads nothing.
     """
-    services = services_of(ws)
+    state = state_of(ws)
     await ws.open()
     ws.user_name = auth.user
-    session = ChatSession(ws, auth, services)
-    if (refusal := await services.connections.admit(session)) is not None:
+    session = ChatSession(ws, auth, state)
+    if (refusal := await state.connections.admit(session)) is not None:
         session.end(*refusal)
-        services.counts.ended[ws.ended] += 1
+        state.counts.ended[ws.ended] += 1
         yield session
         await ws.finish()
         return
-    services.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
-    services.presence.arrive(session)
+    state.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
+    state.presence.arrive(session)
     try:
         session.welcome()
         yield session
@@ -240,9 +240,9 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         logger.exception("a connection failed")
         session.end(Close.INTERNAL_ERROR)
     finally:
-        services.connections.remove(session)
+        state.connections.remove(session)
         if ws.ended is Close.RATE_ABUSE:
-            services.connections.note_abuse(session)
-        services.counts.ended[ws.ended] += 1
+            state.connections.note_abuse(session)
+        state.counts.ended[ws.ended] += 1
         session.leave()
         await ws.finish()

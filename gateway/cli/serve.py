@@ -24,7 +24,7 @@ from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
 from gateway.core.descriptors import connections_that_fit
 from gateway.core.start_error import StartError
-from gateway.state import Services
+from gateway.state import GatewayState
 from gateway.transport.uvicorn import http, websocket
 from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
 from gateway.transport.uvicorn.websocket import GatewayProtocol
@@ -174,9 +174,9 @@ class AnnouncingServer(uvicorn.Server):
         """Let nobody in, say good-bye to all who are there, then stop."""
         for server in self.servers:
             server.close()
-        services: Services | None = self.lifespan.state.get("services")
-        if services is not None:
-            await self._drain(services)
+        state: GatewayState | None = self.lifespan.state.get("gateway")
+        if state is not None:
+            await self._drain(state)
         # uvicorn waits for every socket to be closed, and one whose client does not read its last bytes never is.
         cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)
         await super().shutdown(sockets=sockets)
@@ -189,8 +189,8 @@ class AnnouncingServer(uvicorn.Server):
         if left:
             logger.info("cut off %d sockets that were not closed in time", len(left))
 
-    async def _drain(self, services: Services) -> None:
-        drain = asyncio.create_task(services.connections.drain(self._settings.drain_seconds))
+    async def _drain(self, state: GatewayState) -> None:
+        drain = asyncio.create_task(state.connections.drain(self._settings.drain_seconds))
         while not drain.done() and not self.force_exit:
             await asyncio.wait([drain], timeout=0.1)
         drain.cancel()

@@ -10,7 +10,7 @@ from gateway.auth.authorizers import AuthResult, authorize
 from gateway.config.external_services import OWN
 from gateway.core.client_info import address_of
 from gateway.http import credentials
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from handlers.errors import AuthenticationFailed
 
 # `auto_error` off: the gateway writes the refusal, the same for a missing and a wrong token.
@@ -18,23 +18,23 @@ password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
 async def http_authentication(
-    connection: HTTPConnection, services: ServicesDep, _: Annotated[str | None, Depends(password_flow)]
+    connection: HTTPConnection, state: GatewayStateDep, _: Annotated[str | None, Depends(password_flow)]
 ) -> AuthResult:
     """Check the credential of an HTTP request. Only the `Authorization` header counts."""
-    return await authorize(services.authorizers, OWN, _bearer(connection))
+    return await authorize(state.authorizers, OWN, _bearer(connection))
 
 
 async def user_authentication(
-    services: ServicesDep, auth: Annotated[AuthResult, Depends(http_authentication)]
+    state: GatewayStateDep, auth: Annotated[AuthResult, Depends(http_authentication)]
 ) -> AuthResult:
     """Check the credential of a user, and charge the request like a message."""
-    services.connections.charge_request(auth.user_id)
+    state.connections.charge_request(auth.user_id)
     return auth
 
 
 async def buyer_authentication(
     connection: HTTPConnection,
-    services: ServicesDep,
+    state: GatewayStateDep,
     _: Annotated[str | None, Depends(password_flow)],
     service: Annotated[str, Query()] = OWN,
 ) -> AuthResult:
@@ -42,9 +42,9 @@ async def buyer_authentication(
 
     It counts like a connection, since an external service may have to answer.
     """
-    services.connections.count_attempt(address_of(connection))
-    auth = await authorize(services.authorizers, service, _bearer(connection))
-    services.connections.charge_request(auth.user_id)
+    state.connections.count_attempt(address_of(connection))
+    auth = await authorize(state.authorizers, service, _bearer(connection))
+    state.connections.charge_request(auth.user_id)
     return auth
 
 

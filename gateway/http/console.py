@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import FileResponse, JSONResponse
 
 from gateway.http.examples import examples
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 
 router = APIRouter(include_in_schema=False)
 
@@ -57,9 +57,9 @@ async def members() -> FileResponse:
 
 
 @router.get("/examples.json")
-async def message_examples(services: ServicesDep) -> JSONResponse:
+async def message_examples(state: GatewayStateDep) -> JSONResponse:
     """Return an example of each message type of this gateway, an application's own types too."""
-    found = examples(services.factory.handlers)
+    found = examples(state.factory.handlers)
     return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
 
 

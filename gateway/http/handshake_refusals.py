@@ -10,7 +10,7 @@ from gateway.core.client_info import address_of
 from gateway.http.credentials import subprotocol_of_refusal
 from gateway.http.errors import error_response
 from gateway.http.origins import ForbiddenOrigin
-from gateway.state import services_of
+from gateway.state import state_of
 from gateway.transport import frames
 from handlers.errors import MessageError, NotFound, RateLimited, TokenExpired, TokenRevoked
 from schemas.codes import Close
@@ -47,9 +47,9 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
 
 async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
     if isinstance(error, RateLimited):
-        await services_of(ws).connections.hold_back(address_of(ws))
+        await state_of(ws).connections.hold_back(address_of(ws))
     is_connecting = ws.application_state is WebSocketState.CONNECTING
-    if is_connecting and services_of(ws).settings.handshake_rejection == "http":
+    if is_connecting and state_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))
         return
     if is_connecting:

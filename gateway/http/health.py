@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from schemas.base import Wire
 
 router = APIRouter(tags=["health"])
@@ -32,15 +32,15 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}}, response_model=Readiness)
-async def readyz(services: ServicesDep) -> JSONResponse:
+async def readyz(state: GatewayStateDep) -> JSONResponse:
     """Answer 200 if the gateway can serve messages, and otherwise 503, with the state of each part.
 
     A store that takes no writes is down, since the gateway accepts no message before it is stored.
 
     Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
     """
-    store, bus = await services.database.health.check(), services.bus.is_up
-    lacks_bus = not bus and services.settings.bus_required
+    store, bus = await state.database.health.check(), state.bus.is_up
+    lacks_bus = not bus and state.settings.bus_required
     readiness = Readiness(
         status="not_ready" if not store or lacks_bus else "ready" if bus else "degraded",
         store="up" if store else "down",

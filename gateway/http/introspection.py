@@ -9,7 +9,7 @@ from gateway.http.bodies import FORM_BODY
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
-from gateway.state import Services, ServicesDep
+from gateway.state import GatewayState, GatewayStateDep
 from handlers.errors import AuthenticationFailed, MissingScope
 from schemas.token import Introspection
 
@@ -26,7 +26,7 @@ SCOPE = "server"
 )
 async def introspect(
     auth: Service,
-    services: ServicesDep,
+    state: GatewayStateDep,
     token: TokenField,
     token_type_hint: HintField = "",
 ) -> Response:
@@ -34,12 +34,12 @@ async def introspect(
     if SCOPE not in auth.scopes:
         raise MissingScope(SCOPE)
     if refresh_tokens.parse(token) is not None:
-        return answer(await _refresh_token(services, token))
-    return answer(await _access_token(services, token))
+        return answer(await _refresh_token(state, token))
+    return answer(await _access_token(state, token))
 
 
-async def _refresh_token(services: Services, token: str) -> Introspection:
-    found = await services.sessions.holder(token)
+async def _refresh_token(state: GatewayState, token: str) -> Introspection:
+    found = await state.sessions.holder(token)
     if found is None:
         return Introspection(active=False)
     login, user = found
@@ -52,14 +52,14 @@ async def _refresh_token(services: Services, token: str) -> Introspection:
         sid=login.id,
         exp=login.expires_at // 1000,
         iat=login.last_used_at // 1000,
-        iss=services.settings.token_issuer,
+        iss=state.settings.token_issuer,
     )
 
 
-async def _access_token(services: Services, token: str) -> Introspection:
+async def _access_token(state: GatewayState, token: str) -> Introspection:
     try:
-        claims = services.tokens.verify(token)
-        auth = await standing_of(services.database, claims)
+        claims = state.tokens.verify(token)
+        auth = await standing_of(state.database, claims)
     except AuthenticationFailed:
         return Introspection(active=False)
     return Introspection(

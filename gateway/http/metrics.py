@@ -8,21 +8,21 @@ from starlette.responses import Response
 
 from gateway.http import credentials
 from gateway.http.prometheus import CONTENT_TYPE_LATEST, render
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from handlers.errors import AuthenticationFailed, NotFound
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(request: Request, services: ServicesDep) -> Response:
+async def metrics(request: Request, state: GatewayStateDep) -> Response:
     """Return the metrics of this process. Outside development, the caller needs `GATEWAY_METRICS_TOKEN`."""
-    settings = services.settings
+    settings = state.settings
     if not settings.development:
         if settings.metrics_token is None:
             raise NotFound("there is nothing at this path")
         given = credentials.bearer(request) or ""
         if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
             raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
-    await services.database.health.check()
-    return Response(render(services), media_type=CONTENT_TYPE_LATEST)
+    await state.database.health.check()
+    return Response(render(state), media_type=CONTENT_TYPE_LATEST)

@@ -11,22 +11,22 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.core import descriptors, faults
-from gateway.state import Services
+from gateway.state import GatewayState
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
 
 
-def render(services: Services) -> bytes:
+def render(state: GatewayState) -> bytes:
     """Return all metrics of this process, in the text format of Prometheus."""
     registry = CollectorRegistry()
-    registry.register(_Collected(services))
+    registry.register(_Collected(state))
     ProcessCollector(namespace="gateway", registry=registry)
     return generate_latest(registry)
 
 
 class _Collected(Collector):
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
 
     def describe(self) -> Iterator[Metric]:
         """Describe nothing beforehand, since each name has one collector."""
@@ -34,15 +34,15 @@ class _Collected(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read the numbers."""
-        yield from _of_clients(self._services)
-        yield from _of_rooms(self._services)
-        yield _of_store(self._services)
-        yield from _of_bus(self._services)
-        yield from _of_cluster(self._services)
+        yield from _of_clients(self._state)
+        yield from _of_rooms(self._state)
+        yield _of_store(self._state)
+        yield from _of_bus(self._state)
+        yield from _of_cluster(self._state)
 
 
-def _of_clients(services: Services) -> Iterator[Metric]:
-    yield _gauge("connections", "Connections that are open.", services.connections.count)
+def _of_clients(state: GatewayState) -> Iterator[Metric]:
+    yield _gauge("connections", "Connections that are open.", state.connections.count)
     refused = descriptors.counts["descriptors"]
     yield _counter("connections_refused", "Connections for which this process had no file descriptor.", refused)
     ended = CounterMetricFamily(
@@ -50,7 +50,7 @@ def _of_clients(services: Services) -> Iterator[Metric]:
         "Connections that have ended, by the close code and reason; `gone` went by themselves.",
         labels=("code", "reason"),
     )
-    for close, count in services.counts.ended.items():
+    for close, count in state.counts.ended.items():
         ended.add_metric(("", "gone") if close is None else (str(close.code), close.reason), count)
     yield ended
     handled = CounterMetricFamily(
@@ -58,8 +58,8 @@ def _of_clients(services: Services) -> Iterator[Metric]:
         "Messages that came, by type; `refused` had no handler or a wrong envelope.",
         labels=("type",),
     )
-    names = {handler: name for name, handler in services.factory.handlers.items()}
-    for kind, count in services.counts.handled.items():
+    names = {handler: name for name, handler in state.factory.handlers.items()}
+    for kind, count in state.counts.handled.items():
         handled.add_metric((names.get(kind, "refused"),), count)
     yield handled
     contained = CounterMetricFamily(
@@ -72,22 +72,22 @@ def _of_clients(services: Services) -> Iterator[Metric]:
     yield contained
 
 
-def _of_rooms(services: Services) -> Iterator[Metric]:
-    hub = services.hub
+def _of_rooms(state: GatewayState) -> Iterator[Metric]:
+    hub = state.hub
     yield _gauge("rooms_heard", "Rooms with a listener on this node.", hub.heard)
-    yield _gauge("writes_waiting", "Messages that wait to be written to the store.", services.log.waiting)
+    yield _gauge("writes_waiting", "Messages that wait to be written to the store.", state.log.waiting)
     yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.gaps_read)
     yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.rooms_behind)
     yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.resyncs)
 
 
-def _of_store(services: Services) -> Metric:
-    takes_writes = int(services.database.health.takes_writes)
+def _of_store(state: GatewayState) -> Metric:
+    takes_writes = int(state.database.health.takes_writes)
     return _gauge("store_writable", "1 while the store takes writes, else 0.", takes_writes)
 
 
-def _of_bus(services: Services) -> Iterator[Metric]:
-    bus = services.bus
+def _of_bus(state: GatewayState) -> Iterator[Metric]:
+    bus = state.bus
     yield _gauge("bus_up", "1 while this node hears the others and they it, else 0.", int(bus.is_up))
     yield _gauge("bus_waiting", "Messages that wait to be published.", bus.waiting)
     yield _counter("bus_published", "Messages published to other nodes.", bus.counts.published)
@@ -102,8 +102,8 @@ def _of_bus(services: Services) -> Iterator[Metric]:
     yield rejected
 
 
-def _of_cluster(services: Services) -> Iterator[Metric]:
-    figures = services.together.figures()
+def _of_cluster(state: GatewayState) -> Iterator[Metric]:
+    figures = state.together.figures()
     yield _gauge("nodes", "Nodes that are alive, as this one sees it.", figures.nodes)
     yield _gauge("shared_up", "1 while presence and limits are those of all nodes, else 0.", int(figures.shared))
     yield _counter("shared_lost", "Times that Redis did not answer about presence and limits.", figures.failures)

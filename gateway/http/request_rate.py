@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.core.client_info import address_of
 from gateway.http.errors import error_response
 from gateway.http.framing import closing
-from gateway.state import services_of
+from gateway.state import state_of
 from handlers.errors import RateLimited
 
 ALWAYS_ANSWERED = "/healthz"
@@ -32,11 +32,11 @@ class RequestRate:
         request = HTTPConnection(scope)
         address = address_of(request)
         try:
-            services_of(request).connections.count_request(address)
+            state_of(request).connections.count_request(address)
         except RateLimited as error:
             return self._refuse(scope, receive, send, address, error)
         return self.app(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, address: str, error: RateLimited) -> None:
-        has_waited = await services_of(HTTPConnection(scope)).connections.hold_back(address)
+        has_waited = await state_of(HTTPConnection(scope)).connections.hold_back(address)
         await error_response(error)(scope, receive, send if has_waited else closing(send))

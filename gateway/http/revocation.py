@@ -7,7 +7,7 @@ from gateway.http.client_info import CallerDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 
@@ -20,7 +20,7 @@ router = APIRouter(tags=["log in"], route_class=FormRoute)
     dependencies=[FORM_BODY],
 )
 async def revoke(
-    services: ServicesDep,
+    state: GatewayStateDep,
     caller: CallerDep,
     token: TokenField,
     token_type_hint: HintField = "",
@@ -30,5 +30,5 @@ async def revoke(
     An unknown or ended token gets 200 as well, since there is nothing left to do (RFC 7009 §2.2). The hint is not
     needed.
     """
-    await services.sessions.log_out(token, caller)
+    await state.sessions.log_out(token, caller)
     return Response(headers=NO_STORE)

@@ -8,7 +8,7 @@ from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
 from gateway.http.client_info import CallerDep
 from gateway.http.documented_errors import BODY, refusals
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from handlers.errors import NotFound
 from schemas.sessions import LoginSessions
 from schemas.users import PasswordChange
@@ -20,26 +20,26 @@ router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 5
 
 
 @router.get("/sessions", response_model_exclude_none=True)
-async def sessions(auth: CurrentUser, services: ServicesDep) -> LoginSessions:
+async def sessions(auth: CurrentUser, state: GatewayStateDep) -> LoginSessions:
     """Return the user's sessions, the last used first."""
-    rows = await services.sessions.of_user(auth.user_id)
+    rows = await state.sessions.of_user(auth.user_id)
     return LoginSessions(sessions=tuple(row.shown(current=row.id == auth.sid) for row in rows))
 
 
 @router.delete("/sessions", status_code=204)
-async def end_others(auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
+async def end_others(auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
     """End all sessions of the user but the current one, with their connections."""
-    await services.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
+    await state.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
 
 
 @router.delete("/sessions/{id}", status_code=204, responses=refusals(404, 422))
-async def end(id: SessionId, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
+async def end(id: SessionId, auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
     """End one session of the user, with its connections."""
-    if not await services.sessions.end(auth.user_id, caller, "session_ended", only=id):
+    if not await state.sessions.end(auth.user_id, caller, "session_ended", only=id):
         raise NotFound("you have no such session")
 
 
 @router.put("/password", status_code=204, responses=refusals(*BODY, 403, 429), dependencies=[JSON_BODY])
-async def change_password(change: PasswordChange, auth: CurrentUser, services: ServicesDep, caller: CallerDep) -> None:
+async def change_password(change: PasswordChange, auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
     """Change the password, and end all sessions but the current one."""
-    await services.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)
+    await state.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)

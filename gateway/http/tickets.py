@@ -7,18 +7,18 @@ from gateway.auth.tickets import TICKET_SECONDS
 from gateway.http.authentication import Buyer
 from gateway.http.documented_errors import refusals
 from gateway.http.oauth import NO_STORE
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from schemas.token import Ticket
 
 router = APIRouter(tags=["log in"])
 
 
 @router.post("/ws/ticket", response_model=Ticket, responses=refusals(401, 422, 429, 503))
-async def buy_ticket(auth: Buyer, services: ServicesDep) -> Response:
+async def buy_ticket(auth: Buyer, state: GatewayStateDep) -> Response:
     """Return a ticket for `/ws/chat?ticket=…`. The request needs an `Authorization: Bearer` header.
 
     The ticket opens one connection within `expires_in` seconds. The connection has the scopes and the end of the token.
     `service` names the service that checks the token, as for a connection.
     """
-    ticket = Ticket(ticket=await services.tickets.issue(auth), expires_in=TICKET_SECONDS)
+    ticket = Ticket(ticket=await state.tickets.issue(auth), expires_in=TICKET_SECONDS)
     return JSONResponse(ticket.model_dump(), headers=NO_STORE)

@@ -11,7 +11,7 @@ from gateway.http.client_info import CallerDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
-from gateway.state import Services, ServicesDep
+from gateway.state import GatewayState, GatewayStateDep
 from handlers.errors import AuthenticationFailed
 from schemas.token import Token
 
@@ -27,7 +27,7 @@ REQUIRED = "Field required"  # pydantic's text
     dependencies=[FORM_BODY],
 )
 async def log_in(
-    services: ServicesDep,
+    state: GatewayStateDep,
     caller: CallerDep,
     grant_type: Annotated[str, Form(json_schema_extra={"enum": ["password", "refresh_token"]})] = "password",
     username: Annotated[str | None, Form(max_length=256)] = None,
@@ -45,13 +45,13 @@ async def log_in(
         if grant_type == "refresh_token":
             if refresh_token is None:
                 return wrong_field("refresh_token", REQUIRED)
-            grant = await services.sessions.refresh(refresh_token, asked, caller)
+            grant = await state.sessions.refresh(refresh_token, asked, caller)
         elif grant_type != "password":
             return wrong_field("grant_type", "expected `password` or `refresh_token`", "unsupported_grant_type")
         elif username is None or password is None:
             return wrong_field("username" if username is None else "password", REQUIRED)
         else:
-            grant = await _log_in(services, username, password, asked, caller)
+            grant = await _log_in(state, username, password, asked, caller)
     except AuthenticationFailed as error:
         return refusal(error, "invalid_grant")
     except InvalidScope as error:
@@ -66,6 +66,6 @@ async def log_in(
     )
 
 
-async def _log_in(services: Services, name: str, password: str, asked: frozenset[str], caller: Caller) -> Grant:
-    user = await services.logins.check(name, password, caller)
-    return await services.sessions.begin(user, asked, caller)
+async def _log_in(state: GatewayState, name: str, password: str, asked: frozenset[str], caller: Caller) -> Grant:
+    user = await state.logins.check(name, password, caller)
+    return await state.sessions.begin(user, asked, caller)

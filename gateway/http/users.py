@@ -6,7 +6,7 @@ from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
 from gateway.http.client_info import CallerDep
 from gateway.http.documented_errors import BODY, refusals
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
 from schemas.codes import Status
@@ -31,17 +31,17 @@ class RegistrationClosed(MessageError):
     responses=refusals(*BODY, 403, 409, 429, 503),
     dependencies=[JSON_BODY],
 )
-async def register(new: NewUser, services: ServicesDep, caller: CallerDep) -> User:
+async def register(new: NewUser, state: GatewayStateDep, caller: CallerDep) -> User:
     """Register a user, if `GATEWAY_REGISTRATION` is open."""
-    if not services.settings.registration_open:
+    if not state.settings.registration_open:
         raise RegistrationClosed
-    return (await services.logins.register(new, caller)).shown()
+    return (await state.logins.register(new, caller)).shown()
 
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
-async def me(auth: CurrentUser, services: ServicesDep) -> User:
+async def me(auth: CurrentUser, state: GatewayStateDep) -> User:
     """Return the user of the token."""
-    async with services.database.read() as connection:
+    async with state.database.read() as connection:
         user = await users.by_id(connection, auth.user_id)
     if user is None:
         raise TokenRevoked("the token's user has been deleted")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from gateway.state import ServicesDep
+from gateway.state import GatewayStateDep
 
 router = APIRouter(prefix="/.well-known", tags=["log in"])
 metadata_router = APIRouter(prefix="/.well-known", tags=["log in"])
@@ -17,23 +17,23 @@ CACHE = {"Cache-Control": "public, max-age=30"}
 
 
 @router.get("/jwks.json")
-async def keys(services: ServicesDep) -> JSONResponse:
+async def keys(state: GatewayStateDep) -> JSONResponse:
     """Return the public keys of our tokens (RFC 7517 §5). A secret has none."""
-    found = services.tokens.keys.verifying(services.clock.wall())
+    found = state.tokens.keys.verifying(state.clock.wall())
     return JSONResponse({"keys": [jwk for key in found if (jwk := key.public_jwk())]}, headers=CACHE)
 
 
 @metadata_router.get("/oauth-authorization-server")
-async def metadata(request: Request, services: ServicesDep) -> JSONResponse:
+async def metadata(request: Request, state: GatewayStateDep) -> JSONResponse:
     """Return the metadata of an authorization server (RFC 8414 §2), made from the existing routes."""
-    issuer = urlsplit(services.tokens.issuer)
+    issuer = urlsplit(state.tokens.issuer)
     # RFC 8414 §3.3 wants the issuer to be the requested URL. Ours may be a mere name; then the request has the address.
     named = issuer.scheme in {"https", "http"}
-    base = f"{issuer.scheme}://{issuer.netloc}{services.settings.root_path}" if named else str(request.base_url)
+    base = f"{issuer.scheme}://{issuer.netloc}{state.settings.root_path}" if named else str(request.base_url)
     paths = request.app.openapi()["paths"]
     there = {name: path for name, method, path in _ENDPOINTS if method in paths.get(path, {})}
     document: dict[str, Any] = {
-        "issuer": services.tokens.issuer,
+        "issuer": state.tokens.issuer,
         **{name: base.rstrip("/") + path for name, path in there.items()},
         "response_types_supported": [],
         "grant_types_supported": grant_types(request.app.openapi()),

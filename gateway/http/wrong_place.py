@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from gateway.core.client_info import address_of
 from gateway.http.errors import error_response, http_exception
 from gateway.http.handshake_refusals import refuse_handshake
-from gateway.state import services_of
+from gateway.state import state_of
 from handlers.errors import MessageError, NotFound
 
 CHAT_PATH = "/ws/chat"
@@ -39,7 +39,7 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 async def _refuse(ws: WebSocket) -> None:
     error: MessageError = NotFound(f"there is no WebSocket at this path; {_right_place(ws)}")
     try:
-        services_of(ws).connections.count_attempt(address_of(ws))
+        state_of(ws).connections.count_attempt(address_of(ws))
     except MessageError as too_many:
         error = too_many
     await refuse_handshake(ws, error)
@@ -54,7 +54,7 @@ async def _answer(request: HTTPConnection) -> Response:
 
 
 async def _upgrade_required(request: HTTPConnection) -> Response:
-    services_of(request).client_log.write(
+    state_of(request).client_log.write(
         "a request for the WebSocket %s came without its upgrade; if a proxy is in front, let it pass the headers"
         " Upgrade and Connection on: `gateway settings nginx` prints how",
         CHAT_PATH,

@@ -98,7 +98,7 @@ async def test_a_lifespan_ends_before_what_the_gateway_has_built(tmp_path: Path)
 
     app = create_app(settings_for_tests(tmp_path), lifespan=lifespan)
     async with app.router.lifespan_context(app) as state:
-        databases.append(dict(state or {})["services"].database)
+        databases.append(dict(state or {})["gateway"].database)
     assert answers == [1]
 
 

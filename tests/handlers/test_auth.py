@@ -70,7 +70,7 @@ async def test_a_disabled_user_cannot_refresh(own_gateway: OwnGateway) -> None:
     async with App(gateway) as app, app.connect("alice") as client:
         token = await app.token("alice")
         # So long ago that it is not what the gateway looks for, and closes connections of.
-        await gateway.run(gateway.services.database.transact(partial(users.set_disabled, name="alice", disabled_at=1)))
+        await gateway.run(gateway.state.database.transact(partial(users.set_disabled, name="alice", disabled_at=1)))
         assert (await client.refused("auth.refresh", token=token))["status"] == 40102
 
 

@@ -220,7 +220,7 @@ async def test_a_direct_room_that_both_have_left_is_there_when_one_comes_back(ap
 
 async def disable(gateway: Gateway, name: str) -> None:
     """Disable a user, as `gateway users disable` does."""
-    assert await gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
+    assert await gateway.state.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
 async def test_a_direct_room_is_for_two_users_who_exist(app: App, gateway: Gateway, alice: str, carol: str) -> None:

@@ -376,7 +376,7 @@ async def test_an_invitation_that_is_taken_back_while_it_is_accepted_ends_in_or_
 
 async def disable(gateway: Gateway, name: str) -> None:
     """Disable a user, as `gateway users disable` does."""
-    assert await gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
+    assert await gateway.state.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
 async def test_only_users_who_are_not_in_the_room_can_be_invited(

@@ -44,8 +44,8 @@ async def test_announce_needs_the_scope_admin(app: App, alice: str) -> None:
 
 async def add_admin(gateway: Gateway, name: str) -> None:
     """Add an administrator, as `gateway users add --scope admin` does."""
-    hashed = await gateway.services.passwords.hash(PASSWORD)
-    async with gateway.services.database.write() as connection:
+    hashed = await gateway.state.passwords.hash(PASSWORD)
+    async with gateway.state.database.write() as connection:
         await users.add(connection, name=name, password_hash=hashed, scopes={*DEFAULT_SCOPES, "admin"}, now=0)
 
 

@@ -17,7 +17,7 @@ from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
 from gateway.config.settings import Settings
 from gateway.core.clock import SystemClock
-from gateway.state import Services
+from gateway.state import GatewayState
 from handlers.factory import HANDLERS, Handlers
 
 START_SECONDS = 20
@@ -51,7 +51,7 @@ class Gateway:
     port: int
     settings: Settings
     clock: AdjustableClock
-    services: Services
+    state: GatewayState
     loop: asyncio.AbstractEventLoop
 
     @property
@@ -155,7 +155,7 @@ def running_gateway(
     try:
         assert started.wait(START_SECONDS)
         assert server.started, "the gateway did not start"
-        yield Gateway(host, port, settings, clock, server.lifespan.state["services"], loop)
+        yield Gateway(host, port, settings, clock, server.lifespan.state["gateway"], loop)
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)

@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.rate_limits import Allowance
 from gateway.rooms.room import Listener
-from gateway.state import Services
+from gateway.state import GatewayState
 
 
 class Actor(Listener, Protocol):
     """A session, as its verbs see it."""
 
-    services: Services
+    gateway: GatewayState
     joins: Allowance
     """Its allowance of joins."""
     writes: Allowance

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.core import costs
-from gateway.state import Services
+from gateway.state import GatewayState
 from handlers.errors import Forbidden
 from schemas.messages.auth import AuthReply
 
@@ -12,7 +12,7 @@ from schemas.messages.auth import AuthReply
 class Holder(Protocol):
     """A session, as these verbs see it."""
 
-    services: Services
+    gateway: GatewayState
     service: str
     user_id: str
 
@@ -33,7 +33,7 @@ class SessionCredential:
         """Take over another token of the same user. The service of the first token checks it too."""
         holder = self._holder
         holder.charge(costs.READ)
-        auth = await authorize(holder.services.authorizers, holder.service, token)
+        auth = await authorize(holder.gateway.authorizers, holder.service, token)
         if auth.user_id != holder.user_id:
             raise Forbidden("this token is another user's; open a connection of its own for it")
         holder.renew(auth)

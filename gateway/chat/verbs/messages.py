@@ -23,7 +23,7 @@ class SessionMessages:
 
     def __init__(self, session: Actor) -> None:
         self._session = session
-        self._services = session.services
+        self._gateway = session.gateway
 
     async def send(
         self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
@@ -32,20 +32,20 @@ class SessionMessages:
         user_id, user = self._session.user_id, self._session.user
         body, size = self._checked(text, body)
         self._pay(room, size)
-        written = await self._services.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
-        self._services.typing.stop(room, user)
+        written = await self._gateway.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
+        self._gateway.typing.stop(room, user)
         return SendReply(message=self._shown(written), duplicate=written.unchanged)
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change the content of a message; for its author."""
         body, size = self._checked(text, body)
         self._pay(room, size)
-        return self._shown(await self._services.log.write(Edit(room, self._session.user_id, message_id, text, body)))
+        return self._shown(await self._gateway.log.write(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
         self._pay(room)
-        return self._shown(await self._services.log.write(Delete(room, self._session.user_id, message_id)))
+        return self._shown(await self._gateway.log.write(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
@@ -71,7 +71,7 @@ class SessionMessages:
             is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
         if is_news:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
-            heard = await self._services.bus.publish(BusEvent(event, room=room))
+            heard = await self._gateway.bus.publish(BusEvent(event, room=room))
             self._session.charge(costs.of_deliveries(heard, len(event.wire)))
 
     def _pay(self, room: str, size: int = 0) -> None:
@@ -79,11 +79,11 @@ class SessionMessages:
 
         The charge comes before the write, so that simultaneous messages of a user's connections count at once.
         """
-        refused = self._session.writes.take(self._services.clock.steady(), ROW_BYTES + size)
+        refused = self._session.writes.take(self._gateway.clock.steady(), ROW_BYTES + size)
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"bytes written {whose}", int(wait * 1000) + 1)
-        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._services.hub.count(room), size))
+        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.count(room), size))
 
     def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
         """Return a body in its stored form, and the bytes of the content.
@@ -95,7 +95,7 @@ class SessionMessages:
             raise ValueError(f"expected either a text of at most {MAX_TEXT} characters or a body")
         if body is None:
             return None, len((text or "").encode())
-        encoded, settings = frames.json(body), self._services.settings
+        encoded, settings = frames.json(body), self._gateway.settings
         if len(encoded) > (most := settings.max_frame_bytes - ENVELOPE_BYTES):
             raise ValueError(f"expected a body of at most {most} bytes, got {len(encoded)}")
         return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth), len(encoded)

@@ -31,14 +31,14 @@ class SessionRooms:
 
     def __init__(self, session: Actor) -> None:
         self._session = session
-        self._services = session.services
+        self._gateway = session.gateway
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
-        now = milliseconds(self._services.clock)
+        now = milliseconds(self._gateway.clock)
         async with self._session.writing() as connection:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
-            await quotas.check_entering(connection, self._services.settings, self._session.user_id, "owner")
+            await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, "owner")
             await rooms.enter(connection, made, self._session.user_id, "owner", now)
         return made.shown(role="owner")
 
@@ -57,7 +57,7 @@ class SessionRooms:
                 raise NotFound(f"there is no room `{room}`")
             departures, heir = await self._leave(connection, found)
         if found.private or found.offset == 0:
-            self._services.removal.wake()  # the room may have ended
+            self._gateway.removal.wake()  # the room may have ended
         left = RoomLeft(room=room, user=self._session.user)
         if found.role is not None:
             await self._tell_left(found, left, self._session.user_id, departures)
@@ -79,7 +79,7 @@ class SessionRooms:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page)))
-        presences = await self._services.presence.of({row.name: row.last_seen_at for row in page})
+        presences = await self._gateway.presence.of({row.name: row.last_seen_at for row in page})
         members = tuple(_member(row, presence) for row, presence in zip(page, presences, strict=True))
         return MembersReply(members=members, next_cursor=next_cursor)
 
@@ -128,7 +128,7 @@ class SessionRooms:
             if had == "owner" and role != "owner" and await rooms.count_members(connection, found.id, "owner") == 1:
                 raise Conflict("a room needs an owner; make another one first")
             if had != "owner" and role == "owner":
-                await quotas.check_owner(connection, self._services.settings, member)
+                await quotas.check_owner(connection, self._gateway.settings, member)
             await rooms.set_role(connection, found.id, member.id, role)
         if role != had:
             await self._tell(room, RoomRole(room=room, user=user, role=role))
@@ -146,8 +146,8 @@ class SessionRooms:
         """Delete a room with all of its messages; for owners."""
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
-            await rooms.remove(connection, found.id, milliseconds(self._services.clock))
-        self._services.removal.wake()
+            await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
+        self._gateway.removal.wake()
         await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
@@ -161,7 +161,7 @@ class SessionRooms:
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to all listeners of the room; for members."""
-        most = self._services.settings.max_frame_bytes
+        most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
@@ -171,7 +171,7 @@ class SessionRooms:
         await self._publish(BusEvent(frames.event(event), room=room, **to))
 
     async def _publish(self, event: BusEvent) -> None:
-        heard, size = await self._services.bus.publish(event), len(event.frame.wire)
+        heard, size = await self._gateway.bus.publish(event), len(event.frame.wire)
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(heard, size))
 
     async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
@@ -184,7 +184,7 @@ class SessionRooms:
         await self._tell_user(user_id, RoomInvited(room=room.offered(), by=self._session.user))
 
     async def _tell_user(self, user_id: str, event: Event) -> None:
-        await self._services.bus.publish(BusEvent(frames.event(event), user=user_id))
+        await self._gateway.bus.publish(BusEvent(frames.event(event), user=user_id))
 
     async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
         """Lock and return a room that this user may manage by one of these roles."""
@@ -206,7 +206,7 @@ class SessionRooms:
 
     async def _open_direct(self, name: str) -> tuple[rooms.RoomRow, users.UserRow | None]:
         """Find or make the direct room with a user, and enter it. Return its former state, and the invited user."""
-        now = milliseconds(self._services.clock)
+        now = milliseconds(self._gateway.clock)
         async with self._session.writing() as connection:
             other = await self._other(connection, name, "a direct room is for two; name another user")
             me = await users.by_id(connection, self._session.user_id)
@@ -218,7 +218,7 @@ class SessionRooms:
             if is_new := await self._is_new(connection, room, other):
                 await self._invite(connection, room, other)
             if room.role is None:
-                await quotas.check_entering(connection, self._services.settings, me.id, "member")
+                await quotas.check_entering(connection, self._gateway.settings, me.id, "member")
                 await rooms.enter(connection, room, me.id, "member", now)
         return room, other if is_new else None
 
@@ -229,8 +229,8 @@ class SessionRooms:
 
     async def _invite(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> None:
         inviter_id = self._session.user_id
-        await quotas.check_inviting(connection, self._services.settings, room.id, inviter_id, user)
-        await invitations.add(connection, room.id, user.id, inviter_id, milliseconds(self._services.clock))
+        await quotas.check_inviting(connection, self._gateway.settings, room.id, inviter_id, user)
+        await invitations.add(connection, room.id, user.id, inviter_id, milliseconds(self._gateway.clock))
 
     async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None]:
         """End the user's membership or invitation.
@@ -250,7 +250,7 @@ class SessionRooms:
         """Remove a room without members, or keep it for the user that joins or opens it next."""
         if room.offset == 0 or (room.private and not room.direct):
             # The room has no messages, or no member can invite others any more. It would only block the name.
-            await rooms.remove(connection, room.id, milliseconds(self._services.clock))
+            await rooms.remove(connection, room.id, milliseconds(self._gateway.clock))
         elif room.direct:
             # The other user finds the room with `direct.open`. A leave also takes the invitation back.
             await invitations.remove_all(connection, room.id)
@@ -270,8 +270,8 @@ class SessionRooms:
         return name
 
     def _check_limits(self, room: str) -> None:
-        limit = self._services.settings.max_rooms_per_connection
-        refused = self._session.joins.take(self._services.clock.steady())
+        limit = self._gateway.settings.max_rooms_per_connection
+        refused = self._session.joins.take(self._gateway.clock.steady())
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"joins {whose}", int(wait * 1000) + 1)
@@ -287,11 +287,11 @@ class SessionRooms:
             _check_position(room, since)
             if room.role is not None:
                 return False
-        now = milliseconds(self._services.clock)
+        now = milliseconds(self._gateway.clock)
         async with self._session.writing() as connection:
             # Read once more, now under the lock: another connection may have made or entered it a moment ago.
             room = await rooms.find(connection, name, self._session.user_id, lock=True)
-            if room is None and self._services.settings.rooms_open:
+            if room is None and self._gateway.settings.rooms_open:
                 room = await rooms.add(connection, name=name, now=now)
             if room is None or room.closed:
                 raise NotFound(f"there is no room `{name}`")
@@ -301,21 +301,21 @@ class SessionRooms:
                 role: Role = "owner" if is_free else "member"
                 if room.left_by is not None:
                     await rooms.note_left_by(connection, room.id, None)
-                await quotas.check_entering(connection, self._services.settings, self._session.user_id, role)
+                await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, role)
                 await rooms.enter(connection, room, self._session.user_id, role, now)
         return room.role is None
 
     async def _hear(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection a listener of a room, and return the messages before that."""
-        await self._services.hub.begin(name, self._session)
+        await self._gateway.hub.begin(name, self._session)
         # Events so far go before the reply: after it, an old `room.left` would look new.
         self._session.tell_held()
         try:
             position, reply = await self._read(name, since, limit)
         except BaseException:
-            self._services.hub.abort(name, self._session)
+            self._gateway.hub.abort(name, self._session)
             raise
-        self._services.hub.complete(self._session, position)
+        self._gateway.hub.complete(self._session, position)
         if name in self._session.joined:
             return reply
         # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.

@@ -77,7 +77,7 @@ async def test_a_wrong_password_is_answered_alike_whatever_it_is_and_whoever_it_
 
 
 async def test_a_plain_bcrypt_hash_is_accepted_and_upgraded_at_log_in(app: App, alice: str) -> None:
-    database = app.gateway.services.database
+    database = app.gateway.state.database
 
     async def add() -> None:
         async with database.write() as connection:

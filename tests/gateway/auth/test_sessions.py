@@ -53,7 +53,7 @@ async def test_of_50_refreshes_at_once_with_one_token_there_is_one_successor(app
 async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, alice: str) -> None:
     """Closer together than requests can be."""
     token = (await app.grant(alice))["refresh_token"]
-    sessions = app.gateway.services.sessions
+    sessions = app.gateway.state.sessions
 
     async def at_once() -> set[str]:
         uses = (sessions.refresh(token, frozenset(), Caller("127.0.0.1")) for _ in range(50))
@@ -203,16 +203,16 @@ async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_no
 ) -> None:
     """Between the check of a password and the session there is time, in which it may have been changed."""
     await app.register(alice)
-    services = app.gateway.services
+    state = app.gateway.state
 
     async def overtaken() -> None:
         caller = Caller("127.0.0.1")
-        user = await services.logins.check(alice, PASSWORD, caller)
-        async with services.database.write() as connection:
+        user = await state.logins.check(alice, PASSWORD, caller)
+        async with state.database.write() as connection:
             await connection.execute(text(f"UPDATE users SET {change} WHERE name = :name"), {"name": alice})
         with pytest.raises(AuthenticationFailed):
-            await services.sessions.begin(user, frozenset(), caller)
-        assert await services.sessions.of_user(user.id) == []
+            await state.sessions.begin(user, frozenset(), caller)
+        assert await state.sessions.of_user(user.id) == []
 
     await app.gateway.run(overtaken())
 
@@ -222,7 +222,7 @@ async def test_the_store_has_nothing_that_is_of_use_to_a_thief(app: App, alice: 
     second = (await app.refresh(first["refresh_token"])).json()
 
     async def stored() -> str:
-        async with app.gateway.services.database.read() as connection:
+        async with app.gateway.state.database.read() as connection:
             return str((await connection.execute(text("SELECT * FROM logins"))).all())
 
     rows = await app.gateway.run(stored())

@@ -147,22 +147,20 @@ async def test_more_log_ins_than_can_be_hashed_are_refused_at_once_while_sockets
         refused = [response for response in responses if response.status_code == 503]
         assert {response.status_code for response in responses} == {401, 503}
         assert all(response.headers["Retry-After"] == "1" for response in refused)
-        assert len(refused) >= 60 - 2 * gateway.services.passwords.capacity
+        assert len(refused) >= 60 - 2 * gateway.state.passwords.capacity
         assert slowest < 1  # in one queue with the hashes, a ping would wait for most of them
 
 
 async def test_who_was_turned_away_since_too_many_were_hashing_has_not_failed(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(password_rounds=10, login_backoff_seconds=900)
-    services = gateway.services
+    state = gateway.state
 
     async def while_all_threads_are_busy() -> None:
-        hashing = [
-            asyncio.create_task(services.passwords.hash("a password")) for _ in range(services.passwords.capacity)
-        ]
+        hashing = [asyncio.create_task(state.passwords.hash("a password")) for _ in range(state.passwords.capacity)]
         await asyncio.sleep(0)  # they have begun
         for _ in range(3):
             with pytest.raises(HashingBusy):
-                await services.logins.check("alice", PASSWORD, Caller("127.0.0.1"))
+                await state.logins.check("alice", PASSWORD, Caller("127.0.0.1"))
         await asyncio.gather(*hashing)
 
     async with App(gateway) as app:

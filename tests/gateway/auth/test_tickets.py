@@ -55,7 +55,7 @@ async def test_nobody_gets_a_ticket_without_a_token(app: App, headers: dict[str,
 
 
 async def test_of_100_that_use_a_ticket_at_once_one_gets_in(app: App, alice: str) -> None:
-    redeem = app.gateway.services.tickets.redeem
+    redeem = app.gateway.state.tickets.redeem
     ticket = await a_ticket(app, await app.token(alice))
 
     async def work() -> list[AuthResult | BaseException]:
@@ -135,7 +135,7 @@ async def test_a_user_may_hold_so_many_tickets_and_those_that_ran_out_are_swept(
 
 async def stored(gateway: Gateway) -> int:
     async def work() -> int:
-        async with gateway.services.database.read() as connection:
+        async with gateway.state.database.read() as connection:
             return int((await connection.execute(select(func.count()).select_from(tickets))).scalar_one())
 
     return await gateway.run(work())
@@ -152,7 +152,7 @@ async def test_two_nodes_that_are_asked_at_once_sell_no_more_than_a_user_may_hol
 async def test_a_user_who_was_disabled_meanwhile_does_not_get_in(app: App, alice: str) -> None:
     ticket = await a_ticket(app, await app.token(alice))
     disable = partial(users.set_disabled, name=alice, disabled_at=1)
-    await app.gateway.run(app.gateway.services.database.transact(disable))
+    await app.gateway.run(app.gateway.state.database.transact(disable))
     await refused(app, ticket, 40102)
 
 
@@ -172,7 +172,7 @@ async def test_a_ticket_may_be_bought_with_the_token_of_another_service(own_gate
     gateway = own_gateway()
     async with App(gateway) as app:
         carol = (await app.register("carol")).json()
-        gateway.services.authorizers["corp"] = Vouching(carol["id"])
+        gateway.state.authorizers["corp"] = Vouching(carol["id"])
         headers = {"Authorization": "Bearer the word"}
         response = await app.http.post("/ws/ticket?service=corp", headers=headers)
         assert response.status_code == 200
@@ -188,7 +188,7 @@ async def test_whoever_reads_the_database_finds_no_ticket_in_it(app: App, alice:
     ticket = await a_ticket(app, await app.token(alice))
 
     async def work() -> str:
-        async with app.gateway.services.database.read() as connection:
+        async with app.gateway.state.database.read() as connection:
             return str((await connection.execute(select(tickets))).all())
 
     rows = await app.gateway.run(work())

@@ -87,7 +87,7 @@ def test_no_mutation_of_a_token_passes_or_crashes(tokens: Tokens, data: st.DataO
 
 def signed_again(gateway: Gateway, token: str, **changes: object) -> str:
     """Sign what a token says once more, with changes, and with the gateway's own key."""
-    return gateway.services.tokens.keys.signing(time.time()).sign(claims_of(token) | changes, "at+jwt")
+    return gateway.state.tokens.keys.signing(time.time()).sign(claims_of(token) | changes, "at+jwt")
 
 
 async def test_an_expired_token_is_refused_as_expired(app: App, alice: str) -> None:
@@ -108,7 +108,7 @@ async def test_the_token_of_a_user_who_is_gone_is_refused(app: App, alice: str, 
     async def end_user() -> None:
         mine = users_table.c.name == alice
         change = users_table.update().values(disabled=True) if fate == "disabled" else users_table.delete()
-        async with app.gateway.services.database.write() as connection:
+        async with app.gateway.state.database.write() as connection:
             await connection.execute(change.where(mine))
 
     await app.gateway.run(end_user())

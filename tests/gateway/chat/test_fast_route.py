@@ -88,7 +88,7 @@ async def _connect_with_a_wrong_token(app: ASGIApp, gateway: Gateway) -> list[st
         "query_string": b"token=wrong",
         "headers": [(b"host", b"localhost")],
         "subprotocols": [],
-        "state": {"services": gateway.services},
+        "state": {"gateway": gateway.state},
     }
     await app(scope, receive, send)
     return sent

@@ -153,7 +153,7 @@ async def test_a_stranger_costs_one_task_and_leaves_nothing_behind(own_gateway: 
     async with App(gateway) as app, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(app.socket()) for _ in range(20)]
         assert await tasks(gateway) == before + 20
-        assert gateway.services.connections.count == 0
+        assert gateway.state.connections.count == 0
         for client in clients[:10]:
             client.ws.transport.abort()
     await until(lambda: has_tasks(gateway, before))

@@ -131,7 +131,7 @@ async def test_connections_of_one_address_are_limited_in_number_and_rate(own_gat
 async def test_a_gateway_that_stops_says_so_before_it_closes(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app, app.connect("alice") as ann, app.connect("bob") as ben:
-        drained = asyncio.create_task(gateway.run(gateway.services.connections.drain(5)))
+        drained = asyncio.create_task(gateway.run(gateway.state.connections.drain(5)))
         for client in (ann, ben):
             bye = await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
             assert 0 <= bye["after_ms"] < 1004

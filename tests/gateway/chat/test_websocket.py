@@ -179,9 +179,9 @@ async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_fo
             for _ in range(400):
                 await ann.ask("chat.send", room="lobby", body="x" * 60_000)
                 await ann.expect("chat.message")
-                if gateway.services.connections.count == 1:
+                if gateway.state.connections.count == 1:
                     break
-            await until(lambda: gateway.services.connections.count == 1)
+            await until(lambda: gateway.state.connections.count == 1)
             ben.ws.transport.abort()
         await ann.expect_nothing()
         assert (await metrics_of(app))['gateway_connections_ended_total{code="4508",reason="slow_consumer"}'] == 1

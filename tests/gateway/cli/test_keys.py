@@ -112,7 +112,7 @@ async def test_a_running_gateway_takes_up_a_key_and_so_does_the_command_that_pri
             printed = (await asyncio.to_thread(run_here, tmp_path, "token", "alice")).out.strip()
             kid = json.loads(base64.urlsafe_b64decode(printed.split(".")[0] + "=="))["kid"]
             assert kid.startswith("20200101T")
-            await until(lambda: gateway.services.tokens.keys.find(kid, 0))
+            await until(lambda: gateway.state.tokens.keys.find(kid, 0))
             for token in (before, printed):
                 async with app.socket(f"?token={token}") as client:
                     await client.expect("welcome", user="alice")

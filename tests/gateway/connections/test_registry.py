@@ -206,7 +206,7 @@ async def test_whoever_comes_while_the_gateway_drains_is_sent_away_like_the_othe
     gateway = own_gateway()
     async with App(gateway) as app:
         token = await app.token("alice")
-        await gateway.run(gateway.services.connections.drain(5))
+        await gateway.run(gateway.state.connections.drain(5))
         async with app.socket(f"?token={token}") as client:
             bye = await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
             assert 0 <= bye["after_ms"] < 1000
@@ -216,7 +216,7 @@ async def test_whoever_comes_while_the_gateway_drains_is_sent_away_like_the_othe
 async def test_whoever_has_not_logged_in_yet_is_sent_away_with_the_others(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app, app.socket() as stranger, app.connect("alice") as client:
-        drain = asyncio.create_task(gateway.run(gateway.services.connections.drain(5)))
+        drain = asyncio.create_task(gateway.run(gateway.state.connections.drain(5)))
         for each in (stranger, client):
             await each.expect("bye", code=1012, reason="draining", reconnect="after_delay")
             await each.expect_close(1012, "draining")

@@ -36,7 +36,7 @@ def silent_bus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sid(client_token: str, gateway: Gateway) -> str:
-    return gateway.services.tokens.verify(client_token).sid
+    return gateway.state.tokens.verify(client_token).sid
 
 
 @pytest.mark.usefixtures("silent_bus")
@@ -68,7 +68,7 @@ async def test_a_user_who_is_disabled_through_the_store_is_cut_off(
             logins.end(connection, user_id, now)
 
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
-        await gateway.run(gateway.services.database.transact(disable))
+        await gateway.run(gateway.state.database.transact(disable))
         await one.expect_revoked(BY_A_LOOK)
         await two.expect_revoked(BY_A_LOOK)
         await other.expect_nothing()
@@ -98,10 +98,10 @@ async def test_what_leaves_no_trace_in_the_store_is_found_by_a_look_at_all(
     }
 
     async def change_and_look() -> None:
-        services = gateway.services
-        async with services.database.write() as connection:
+        state = gateway.state
+        async with state.database.write() as connection:
             await connection.execute(changes[how])
-        await Revocations(services.database, services.connections, services.clock).close_dead()
+        await Revocations(state.database, state.connections, state.clock).close_dead()
 
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
         await gateway.run(change_and_look())
@@ -122,7 +122,7 @@ async def test_the_bus_can_end_all_connections_of_a_user(app: App, gateway: Gate
     """As another node tells of a user whose credentials are not sessions of ours."""
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
         me = (await app.ask("GET", "/users/me", await app.token(alice))).json()
-        await gateway.run(gateway.services.bus.revoke(Revoked(me["id"], None)))
+        await gateway.run(gateway.state.bus.revoke(Revoked(me["id"], None)))
         await one.expect_revoked()
         await two.expect_revoked()
         await other.expect_nothing()
@@ -149,7 +149,7 @@ async def test_what_a_client_has_sent_before_the_end_is_not_handled_after_it(own
             await client.start("chat.send", room="lobby", text="too late")
             await app.http.post("/token/revoke", data={"token": grant["access_token"]})
             await client.expect_revoked()
-        await until(lambda: gateway.services.connections.count == 1)  # the handler is done
+        await until(lambda: gateway.state.connections.count == 1)  # the handler is done
         await witness.expect_nothing()
 
 
@@ -161,8 +161,8 @@ async def test_who_reads_nothing_is_gone_as_well_when_the_session_ends(own_gatew
             await deaf.ask("room.join", room="lobby")
             await witness.expect("room.joined")
             deaf.ws.transport.pause_reading()
-            connections = gateway.services.connections
-            user_id = gateway.services.tokens.verify(grant["access_token"]).sub
+            connections = gateway.state.connections
+            user_id = gateway.state.tokens.verify(grant["access_token"]).sub
             frame = text_frame(b'"' + b"x" * 250_000 + b'"')
             for _ in range(40):  # far more than the sockets take
                 gateway.loop.call_soon_threadsafe(connections.deliver, frame, user_id)
@@ -174,7 +174,7 @@ async def test_who_reads_nothing_is_gone_as_well_when_the_session_ends(own_gatew
 async def test_logins_are_removed_a_day_after_their_end(own_gateway: OwnGateway) -> None:
     day = 24 * 3600 * 1000
     gateway = own_gateway(session_days=2)
-    database = gateway.services.database
+    database = gateway.state.database
 
     async def stored() -> set[str]:
         async with database.read() as connection:

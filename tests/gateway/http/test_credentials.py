@@ -89,7 +89,7 @@ def buy_ticket(http: httpx2.Client, token: str) -> str:
 
 
 async def disable(gateway: Gateway, name: str) -> None:
-    await gateway.run(gateway.services.database.transact(partial(users.set_disabled, name=name, disabled_at=1)))
+    await gateway.run(gateway.state.database.transact(partial(users.set_disabled, name=name, disabled_at=1)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

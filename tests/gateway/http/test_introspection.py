@@ -16,7 +16,7 @@ async def service(app: App, bob: str) -> str:
     await app.register(bob)
 
     async def make_it_a_server() -> None:
-        async with app.gateway.services.database.write() as connection:
+        async with app.gateway.state.database.write() as connection:
             await connection.execute(update(users).where(users.c.name == bob).values(scopes="server"))
 
     await app.gateway.run(make_it_a_server())

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.app import running_services
+from gateway.app import running_state
 from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.core.rate_limits import Allowance
-from gateway.state import Services
+from gateway.state import GatewayState
 from gateway.store import rooms, users
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
@@ -132,8 +132,8 @@ class LateBus:
 class Ear:
     """A connection without a socket. It holds the gateway to what a client may expect of each room's events."""
 
-    def __init__(self, services: Services, user: str, user_id: str) -> None:
-        self.services = services
+    def __init__(self, state: GatewayState, user: str, user_id: str) -> None:
+        self.gateway = state
         self.user = user
         self.user_id = user_id
         self.address = "127.0.0.1"
@@ -151,16 +151,16 @@ class Ear:
         """What it should not have heard."""
         self._held: list[Frame] | None = None
         self._since: dict[str, tuple[str, int]] = {}
-        services.connections.add(self)
+        state.connections.add(self)
 
     def charge(self, cost: float) -> None:
         """Cost nothing."""
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.services.database.read()
+        return self.gateway.database.read()
 
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.services.database.write()
+        return self.gateway.database.write()
 
     async def join(self, room: str, **since: Any) -> JoinReply:
         """Join a room."""
@@ -187,7 +187,7 @@ class Ear:
     def go(self) -> None:
         """Go, to come back some day."""
         for room in tuple(self.joined):
-            self.services.hub.leave(room, self)
+            self.gateway.hub.leave(room, self)
         self.at.clear()
 
     def hang_up(self, close: Close, after_ms: int | None = None) -> None:
@@ -246,15 +246,15 @@ class Ear:
 class Nodes:
     """Gateways on one store."""
 
-    def __init__(self, air: Air, all_services: list[Services], user_ids: dict[str, str]) -> None:
+    def __init__(self, air: Air, states: list[GatewayState], user_ids: dict[str, str]) -> None:
         self.air = air
-        self.services = all_services
+        self.states = states
         self.ears: list[Ear] = []
         self._user_ids = user_ids
 
     def ear(self, node: int, user: str) -> Ear:
         """Connect a user to a node."""
-        ear = Ear(self.services[node], user, self._user_ids[user])
+        ear = Ear(self.states[node], user, self._user_ids[user])
         self.ears.append(ear)
         return ear
 
@@ -264,12 +264,12 @@ class Nodes:
 
     async def sweep(self) -> None:
         """Have every node compare its rooms with the store."""
-        for services in self.services:
-            await services.hub.look(services.hub.rooms)
+        for state in self.states:
+            await state.hub.look(state.hub.rooms)
 
     async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
         """What the store knows of a room, and the names of its members."""
-        async with self.services[0].database.read() as connection:
+        async with self.states[0].database.read() as connection:
             found = await rooms.by_name(connection, room)
             if found is None:
                 return None, set()
@@ -291,7 +291,7 @@ async def running_nodes(
             settings = settings_for_tests(
                 folder / str(number), database_url=store_url, sweep_seconds=3600, rooms_open=False
             )
-            running = running_services(settings, MsgHandlerFactory(), AdjustableClock())
+            running = running_state(settings, MsgHandlerFactory(), AdjustableClock())
             started.append(await stack.enter_async_context(running))
         async with started[0].database.write() as connection:
             for name in names:

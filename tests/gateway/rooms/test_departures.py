@@ -79,7 +79,7 @@ async def test_a_kick_that_is_lost_is_found_out_and_nothing_is_heard_after_it(no
     assert [kind for kind in ben.kinds() if kind[1] != "cat"] == [("room.left", "ben")]
     assert cat.kinds() == [("room.left", "ben"), ("chat.message", offset)]
     assert "lobby" not in ben.joined
-    assert nodes.services[1].hub.rooms_behind == 1
+    assert nodes.states[1].hub.rooms_behind == 1
 
 
 async def test_whoever_left_and_came_back_unnoticed_stays(nodes: Nodes) -> None:
@@ -108,12 +108,12 @@ async def test_departures_that_overtake_each_other_send_both_away_without_a_ques
         nodes.bus(1).receive(event)
     assert (ben.joined, cat.joined) == ({}, {})
     await nodes.sweep()
-    assert nodes.services[1].hub.gaps_read == 0
+    assert nodes.states[1].hub.gaps_read == 0
 
 
 async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
-    hub, room = nodes.services[1].hub, (await nodes.in_store("lobby"))[0]
+    hub, room = nodes.states[1].hub, (await nodes.in_store("lobby"))[0]
     assert room is not None
     await hub.begin("lobby", ben)
     await ann.rooms.kick("lobby", "ben")
@@ -127,7 +127,7 @@ async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> 
 
 async def test_a_kick_while_somebody_joins_in_vain_is_told(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
-    hub = nodes.services[1].hub
+    hub = nodes.states[1].hub
     await hub.begin("lobby", ben)
     await ann.say("lobby", "before")
     await ann.rooms.kick("lobby", "ben")
@@ -148,7 +148,7 @@ async def test_late_news_of_a_room_before_does_nothing_to_the_one_made_anew(node
     await until(lambda: ben.kinds()[-1] == ("resync", 0))
     await ben.join("lobby")
     ben.heard.clear()
-    hub = nodes.services[1].hub
+    hub = nodes.states[1].hub
     resyncs, gaps = hub.resyncs, hub.gaps_read
     for _ in range(2):  # each of them is old, and so is its double
         for event in list(nodes.bus(1).late):
@@ -170,13 +170,13 @@ async def test_a_room_that_was_deleted_unnoticed_is_told_as_deleted_once(nodes: 
     nodes.bus(1).let_in()
     assert [kind[0] for kind in ben.kinds()] == ["room.deleted"]
     assert ben.joined == {}
-    assert nodes.services[1].hub.heard == 0
+    assert nodes.states[1].hub.heard == 0
     assert nodes.bus(1).rooms == set()
 
 
 async def test_whoever_has_read_a_room_that_is_no_more_reads_again_and_sends_nobody_away(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
-    slow, hub = nodes.ear(1, "ben"), nodes.services[1].hub
+    slow, hub = nodes.ear(1, "ben"), nodes.states[1].hub
     old, _ = await nodes.in_store("lobby")
     assert old is not None
     ben.go()
@@ -190,7 +190,7 @@ async def test_whoever_has_read_a_room_that_is_no_more_reads_again_and_sends_nob
 
 async def test_nobody_takes_a_room_for_the_one_that_has_just_been_found_to_be_no_more(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
-    slow, hub = nodes.ear(1, "ben"), nodes.services[1].hub
+    slow, hub = nodes.ear(1, "ben"), nodes.states[1].hub
     old, _ = await nodes.in_store("lobby")
     assert old is not None
     await hub.begin("lobby", slow)

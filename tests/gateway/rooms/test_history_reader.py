@@ -54,7 +54,7 @@ async def test_what_the_bus_knows_to_have_lost_is_read_with_one_question_for_all
     for text in ("one", "two"):
         await ann.say("red", text)
         await ann.say("blue", text)
-    hub = nodes.services[1].hub
+    hub = nodes.states[1].hub
     for _ in range(100):
         for room in (None, "red", "green", "nobody hears it"):
             hub.missed(room)
@@ -79,10 +79,10 @@ async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: py
 
     monkeypatch.setattr(Database, "find", fail)
     monkeypatch.setattr(Gaps, "read", fail)
-    nodes.services[1].hub.missed(None)
+    nodes.states[1].hub.missed(None)
     await until(lambda: failures >= 2)
     monkeypatch.setattr(Database, "find", find)
-    await until(lambda: nodes.services[1].hub.gaps_read)
+    await until(lambda: nodes.states[1].hub.gaps_read)
     monkeypatch.setattr(Gaps, "read", read)
     await until(lambda: ben.at["red"][1] == 1)
 
@@ -101,7 +101,7 @@ async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
 
     monkeypatch.setattr(Gaps, "read", slow)
     await ann.say("red")
-    hub = nodes.services[1].hub
+    hub = nodes.states[1].hub
     hub.missed("red")
     async with asyncio.timeout(5):
         await has_read.wait()
@@ -114,7 +114,7 @@ async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
 async def test_what_is_lost_while_the_first_one_joins_is_looked_for_after_that(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
     ben.go()
-    hub, room = nodes.services[1].hub, (await nodes.in_store("red"))[0]
+    hub, room = nodes.states[1].hub, (await nodes.in_store("red"))[0]
     assert room is not None
     await hub.begin("red", ben)
     ben.at["red"] = (room.epoch, room.offset)
@@ -135,14 +135,14 @@ async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeyp
     await tab.join("red")
     await nodes.sweep()
     await until(lambda: ("resync", 2) in ben.kinds())
-    assert nodes.services[1].hub.resyncs == 1
+    assert nodes.states[1].hub.resyncs == 1
     assert tab.kinds() == []
 
 
 async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
-    services = nodes.services[1]
-    async with Sweep(services.hub, services.bus, 0.05).running() as sweep:
+    state = nodes.states[1]
+    async with Sweep(state.hub, state.bus, 0.05).running() as sweep:
         await ann.say("red")
         await until(lambda: ben.at["red"][1] == 1)
         await ann.rooms.kick("red", "ben")
@@ -159,7 +159,7 @@ async def test_while_the_bus_is_down_the_store_is_asked_every_second(
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:  # which sweep once an hour
         ann, ben = await hearing(nodes, "red")
         await ann.say("red")
-        sweep = nodes.services[1].sweep
+        sweep = nodes.states[1].sweep
         assert sweep.sweeps == 0
         nodes.air.is_up = False
         await until(lambda: ben.at["red"][1] == 1)
@@ -173,8 +173,8 @@ async def test_rooms_are_swept_in_batches_over_the_time_that_a_sweep_takes(
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:
         await hearing(nodes, "a", "b", "c", "d", "e")
-        services = nodes.services[1]
-        async with Sweep(services.hub, services.bus, 0.3).running() as sweep:
+        state = nodes.states[1]
+        async with Sweep(state.hub, state.bus, 0.3).running() as sweep:
             await until(lambda: sweep.sweeps)
         assert looks == [["a", "b"], ["c", "d"], ["e"]]
 
@@ -183,13 +183,13 @@ async def test_a_bus_in_memory_loses_nothing_and_is_not_swept(tmp_path: Path, mo
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(1, tmp_path, url, monkeypatch) as nodes:
         tasks = asyncio.all_tasks()
-        async with Sweep(nodes.services[0].hub, MemoryBus(), 0.001).running():
+        async with Sweep(nodes.states[0].hub, MemoryBus(), 0.001).running():
             assert asyncio.all_tasks() == tasks
 
 
 async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
-    hub = nodes.services[1].hub
+    hub = nodes.states[1].hub
     await ann.say("red")
     looking = asyncio.create_task(hub.look(["red"]))
     await asyncio.sleep(0)

@@ -155,12 +155,12 @@ async def test_rooms_that_nobody_hears_are_forgotten(own_gateway: OwnGateway) ->
             for number in range(10):
                 await ann.ask("room.leave", room=f"room-{number}")
                 await ann.expect("room.left")
-            assert gateway.services.hub.heard == 10
+            assert gateway.state.hub.heard == 10
             await ann.ask("bye")
             await ann.expect("bye")
         async with app.connect("alice") as ann:
             await ann.expect_nothing()
-        assert gateway.services.hub.heard == 0
+        assert gateway.state.hub.heard == 0
 
 
 @pytest.mark.usefixtures("fresh_faults")

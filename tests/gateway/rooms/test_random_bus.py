@@ -63,7 +63,7 @@ class Story:
                     await self.owner.rooms.delete(room)
                     await self._make(room)
                 case "missed":
-                    self._random.choice(self.nodes.services).hub.missed(self._random.choice((room, None)))
+                    self._random.choice(self.nodes.states).hub.missed(self._random.choice((room, None)))
         except NotFound:
             pass  # is no member
 

@@ -19,7 +19,7 @@ MANY = 6000
 
 async def count(gateway: Gateway, table: str, condition: str = "true") -> int:
     async def read() -> int:
-        async with gateway.services.database.read() as connection:
+        async with gateway.state.database.read() as connection:
             found: int = (
                 await connection.execute(text(f"SELECT count(*) FROM {table} WHERE {condition}"))
             ).scalar_one()
@@ -32,7 +32,7 @@ async def fill(gateway: Gateway, room: str, messages: int, members: int = 0) -> 
     """Put into a room what would take long to send."""
 
     async def write() -> None:
-        async with gateway.services.database.write() as connection:
+        async with gateway.state.database.write() as connection:
             for sql in (
                 f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {messages})
                 INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)

@@ -21,8 +21,8 @@ async def say(client: ChatClient, count: int, room: str = "lobby") -> None:
 
 
 async def prune(gateway: Gateway) -> int:
-    services = gateway.services
-    return await gateway.run(Retention(gateway.settings, services.database, gateway.clock).prune())
+    state = gateway.state
+    return await gateway.run(Retention(gateway.settings, state.database, gateway.clock).prune())
 
 
 async def offsets(client: ChatClient, **data: Any) -> list[int]:

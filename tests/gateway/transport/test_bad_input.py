@@ -358,9 +358,9 @@ async def nothing_left_behind(gateway: Gateway) -> AsyncIterator[None]:
     gc.collect()
     gc.disable()
     try:
-        before = (gateway.services.connections.count, alive(), len(os.listdir("/proc/self/fd")))
+        before = (gateway.state.connections.count, alive(), len(os.listdir("/proc/self/fd")))
         yield
-        await until(lambda: gateway.services.connections.count <= before[0])
+        await until(lambda: gateway.state.connections.count <= before[0])
         await until(lambda: len(os.listdir("/proc/self/fd")) <= before[2])
         await until(lambda: alive() <= before[1])
     finally:
@@ -421,5 +421,5 @@ async def test_who_neither_reads_nor_answers_a_ping_is_gone_with_all_that_was_st
         line.writer.transport.pause_reading()  # type: ignore[attr-defined]
         protocol = only(GatewayProtocol)
         await fill_the_socket(line, protocol)
-        await until(lambda: gateway.services.connections.count == 0)
+        await until(lambda: gateway.state.connections.count == 0)
         assert protocol.disconnected

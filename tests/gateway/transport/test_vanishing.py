@@ -90,7 +90,7 @@ async def test_a_client_that_vanishes_in_any_state_leaves_no_error_in_the_log(
                 await asyncio.to_thread(vanish, gateway.port, parts, reset=bool(number % 2), after=after)
             bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
             assert not bad, (what, bad[0].getMessage(), bad[0].exc_text)
-        await until(lambda: not gateway.services.connections.count)
+        await until(lambda: not gateway.state.connections.count)
         async with app.in_room("alice", "lobby") as client:
             await client.say("lobby", "still here")
     bad = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
@@ -120,7 +120,7 @@ async def test_one_client_cannot_flood_the_log_whatever_it_does_again_and_again(
         for what in ("a bad handshake", "a handshake in the wrong place", "messages", "no HTTP", "another upgrade"):
             for number in range(LINES_A_MINUTE + 10):
                 await asyncio.to_thread(vanish, gateway.port, sent[what], reset=bool(number % 2), after=0)
-        await until(lambda: not gateway.services.connections.count)
+        await until(lambda: not gateway.state.connections.count)
     lines = log_of_the_command.getvalue().splitlines()
     # Where a client is gone before it is looked at, its address is not known.
     assert len(lines) <= 8 * LINES_A_MINUTE, lines[::20]

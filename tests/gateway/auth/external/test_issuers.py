@@ -179,7 +179,7 @@ async def test_an_outside_user_who_is_disabled_stays_out_and_has_no_password(sta
         for password in ("", "password", "carol"):
             assert (await app.log_in("carol", password)).status_code in {401, 422}
         disable = partial(users.set_disabled, name="carol", disabled_at=1)
-        await gateway.run(gateway.services.database.transact(disable))
+        await gateway.run(gateway.state.database.transact(disable))
         await refused(app, token, 40102, (1008, "token_revoked"))
 
 

@@ -188,7 +188,7 @@ def _kid(token: str) -> str:
 
 async def test_keys_are_rotated_while_twenty_sockets_live_and_none_of_them_notices(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(max_connections_per_user=0)
-    settings, ring = gateway.settings, gateway.services.tokens.keys
+    settings, ring = gateway.settings, gateway.state.tokens.keys
     watch = KeyWatch(settings, ring)
     async with App(gateway) as app, AsyncExitStack() as stack:
         old = await app.token("alice")

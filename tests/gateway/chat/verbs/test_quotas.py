@@ -350,7 +350,7 @@ async def test_what_retention_removes_makes_room(own_gateway: OwnGateway) -> Non
 async def prune(gateway: Gateway, keep: int) -> None:
     """Keep so many messages of each room."""
     settings = gateway.settings.model_copy(update={"retention_messages": keep})
-    assert await Retention(settings, gateway.services.database, gateway.clock).prune() > 0
+    assert await Retention(settings, gateway.state.database, gateway.clock).prune() > 0
 
 
 QUOTAS = [
