@@ -18,7 +18,7 @@ from gateway.auth.external.published_keys import PublishedKeys
 from gateway.auth.external.users import Outsiders
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyWatch
-from gateway.auth.password_login import Logins
+from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
 from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
@@ -202,7 +202,9 @@ async def running_state(
             database=database,
             passwords=passwords,
             tokens=tokens,
-            logins=Logins(database, passwords, shared.throttle, bus, audit, clock, settings.default_scopes),
+            password_login=PasswordLogin(
+                database, passwords, shared.throttle, bus, audit, clock, settings.default_scopes
+            ),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             authorizers={OWN: OwnTokens(tokens, database), **outside},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),

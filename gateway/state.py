@@ -7,7 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import Authorizer
-from gateway.auth.password_login import Logins
+from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
 from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
@@ -44,7 +44,7 @@ class GatewayState:
     database: Database
     passwords: Passwords
     tokens: Tokens
-    logins: Logins
+    password_login: PasswordLogin
     sessions: Sessions
     authorizers: dict[str, Authorizer]
     tickets: Tickets

@@ -24,7 +24,7 @@ from schemas.users import NewUser
 WRONG = "wrong user name or password"
 
 
-class Logins:
+class PasswordLogin:
     """Checks user names and passwords, at a limited rate. An unknown user takes as long as a known one."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Logins:
         self._default_scopes = default_scopes
         self._clock = clock
 
-    async def check(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
+    async def authenticate(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
         """Return the user of this name and password, or raise `AuthenticationFailed`.
 
         Raises `RateLimited` for too many attempts, and `HashingBusy` for too many at once. The audit log names a
@@ -95,11 +95,11 @@ class Logins:
         """Change a user's password and end all sessions but this one.
 
         Raises `Forbidden` if the old one is wrong, and `ValidationFailed` if the new one is easy to guess. Raises the
-        errors of `check` for too many attempts.
+        errors of `authenticate` for too many attempts.
         """
         _check_guessable("new_password", new, name)
         try:
-            user = await self.check(name, old, caller, event="password_change")
+            user = await self.authenticate(name, old, caller, event="password_change")
         except AuthenticationFailed:
             raise Forbidden("the old password is not right") from None
         new_hash = await self._passwords.hash(new)

@@ -42,4 +42,4 @@ async def end(id: SessionId, auth: CurrentUser, state: GatewayStateDep, caller: 
 @router.put("/password", status_code=204, responses=refusals(*BODY, 403, 429), dependencies=[JSON_BODY])
 async def change_password(change: PasswordChange, auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
     """Change the password, and end all sessions but the current one."""
-    await state.logins.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)
+    await state.password_login.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)

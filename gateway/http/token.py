@@ -67,5 +67,5 @@ async def log_in(
 
 
 async def _log_in(state: GatewayState, name: str, password: str, asked: frozenset[str], caller: Caller) -> Grant:
-    user = await state.logins.check(name, password, caller)
+    user = await state.password_login.authenticate(name, password, caller)
     return await state.sessions.begin(user, asked, caller)

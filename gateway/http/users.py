@@ -35,7 +35,7 @@ async def register(new: NewUser, state: GatewayStateDep, caller: CallerDep) -> U
     """Register a user, if `GATEWAY_REGISTRATION` is open."""
     if not state.settings.registration_open:
         raise RegistrationClosed
-    return (await state.logins.register(new, caller)).shown()
+    return (await state.password_login.register(new, caller)).shown()
 
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))

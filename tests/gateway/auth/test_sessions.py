@@ -207,7 +207,7 @@ async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_no
 
     async def overtaken() -> None:
         caller = Caller("127.0.0.1")
-        user = await state.logins.check(alice, PASSWORD, caller)
+        user = await state.password_login.authenticate(alice, PASSWORD, caller)
         async with state.database.write() as connection:
             await connection.execute(text(f"UPDATE users SET {change} WHERE name = :name"), {"name": alice})
         with pytest.raises(AuthenticationFailed):
