@@ -11,7 +11,7 @@ from gateway.auth.passwords import Passwords, may_be_password
 from gateway.auth.throttle import LoginThrottle
 from gateway.bus.base import Bus, Revoked
 from gateway.core.audit import Audit
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import logins, users
 from gateway.store.engine import Database
@@ -45,7 +45,7 @@ class PasswordLogin:
         self._default_scopes = default_scopes
         self._clock = clock
 
-    async def authenticate(self, name: str, password: str, caller: Caller, *, event: str = "log_in") -> UserRow:
+    async def authenticate(self, name: str, password: str, client: ClientInfo, *, event: str = "log_in") -> UserRow:
         """Return the user of this name and password, or raise `AuthenticationFailed`.
 
         Raises `RateLimited` for too many attempts, and `HashingBusy` for too many at once. The audit log names a
@@ -54,10 +54,10 @@ class PasswordLogin:
         name = folded(name)
         if not may_be_password(password):
             # It costs no hash, so it must not push the failures of other names out of memory: a flood of them is cheap.
-            await self._throttle.take(caller, "log-ins")
-            self._note_failure(event, None, caller, right=False)
+            await self._throttle.take(client, "log-ins")
+            self._note_failure(event, None, client, right=False)
             raise AuthenticationFailed(WRONG)
-        attempt = await self._throttle.begin(name, caller)
+        attempt = await self._throttle.begin(name, client)
         try:
             user = await self._find(name)
             right, new_hash = await self._passwords.verify(password, user.password_hash if user else None)
@@ -65,18 +65,18 @@ class PasswordLogin:
             await self._throttle.undo(attempt)
             raise
         if user is None or not right or user.disabled:
-            self._note_failure(event, user, caller, right=right)
+            self._note_failure(event, user, client, right=right)
             raise AuthenticationFailed(WRONG)
         await self._throttle.succeed(attempt)
         return user if new_hash is None else await self._upgrade(user, new_hash)
 
-    async def register(self, new: NewUser, caller: Caller) -> UserRow:
+    async def register(self, new: NewUser, client: ClientInfo) -> UserRow:
         """Add a user, or raise `Conflict`, or `ValidationFailed` for a password that is easy to guess.
 
         A registration costs a hash, so it has a rate like a log-in.
         """
         _check_guessable("password", new.password, new.username)
-        await self._throttle.register(caller)
+        await self._throttle.register(client)
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
             user = await users.add(
@@ -88,10 +88,10 @@ class PasswordLogin:
                 scopes=self._default_scopes,
                 now=milliseconds(self._clock),
             )
-        self._audit.write("registered", caller, user=user.name, user_id=user.id)
+        self._audit.write("registered", client, user=user.name, user_id=user.id)
         return user
 
-    async def change_password(self, name: str, old: str, new: str, session: str | None, caller: Caller) -> None:
+    async def change_password(self, name: str, old: str, new: str, session: str | None, client: ClientInfo) -> None:
         """Change a user's password and end all sessions but this one.
 
         Raises `Forbidden` if the old one is wrong, and `ValidationFailed` if the new one is easy to guess. Raises the
@@ -99,12 +99,12 @@ class PasswordLogin:
         """
         _check_guessable("new_password", new, name)
         try:
-            user = await self.authenticate(name, old, caller, event="password_change")
+            user = await self.authenticate(name, old, client, event="password_change")
         except AuthenticationFailed:
             raise Forbidden("the old password is not right") from None
         new_hash = await self._passwords.hash(new)
         ended = await self._database.transact(partial(self._replace, user, new_hash, session))
-        self._audit.write("password_changed", caller, user=user.name, user_id=user.id, ended=len(ended))
+        self._audit.write("password_changed", client, user=user.name, user_id=user.id, ended=len(ended))
         if ended:
             await self._bus.revoke(Revoked(user.id, frozenset(ended)))
 
@@ -124,11 +124,11 @@ class PasswordLogin:
         change = partial(users.replace_password, user_id=user.id, old_hash=user.password_hash, new_hash=new_hash)
         return replace(user, password_hash=new_hash) if await self._database.transact(change) else user
 
-    def _note_failure(self, event: str, user: UserRow | None, caller: Caller, *, right: bool) -> None:
+    def _note_failure(self, event: str, user: UserRow | None, client: ClientInfo, *, right: bool) -> None:
         # Do not log an unknown name: it may be a password in the wrong field.
         reason = "unknown_user" if user is None else "disabled" if right else "wrong_password"
         name, user_id = (None, None) if user is None else (user.name, user.id)
-        self._audit.write(f"{event}_failed", caller, user=name, user_id=user_id, reason=reason)
+        self._audit.write(f"{event}_failed", client, user=name, user_id=user_id, reason=reason)
 
 
 def _check_guessable(field: str, password: str, user_name: str) -> None:

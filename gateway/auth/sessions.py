@@ -19,7 +19,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
 from gateway.config.settings import Settings
 from gateway.core.audit import Audit
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.rate_limits import TokenBuckets
 from gateway.store import logins, users
@@ -84,7 +84,7 @@ class Sessions:
         self._audit = audit
         self._clock = clock
 
-    async def begin(self, user: UserRow, asked: frozenset[str], caller: Caller) -> Grant:
+    async def begin(self, user: UserRow, asked: frozenset[str], client: ClientInfo) -> Grant:
         """Begin a session for a user that has just given the right password.
 
         It allows the scopes of `asked` that the user has, or all of the user's without `asked`. Raises `InvalidScope`
@@ -94,7 +94,7 @@ class Sessions:
         scopes = allowed & asked if asked else allowed
         if not scopes:
             # The password was right, so an attacker that tests passwords this way must leave a line as well.
-            self._audit.write("log_in_failed", caller, user=user.name, user_id=user.id, reason="invalid_scope")
+            self._audit.write("log_in_failed", client, user=user.name, user_id=user.id, reason="invalid_scope")
             raise InvalidScope(
                 "none of these scopes is allowed to this user; without `scope` the token has all that are"
             )
@@ -108,17 +108,17 @@ class Sessions:
             expires_at=now + self._life,
             family_hash=token.family_hash,
             refresh_hash=token.hash,
-            address=caller.address,
-            user_agent=caller.user_agent,
+            address=client.address,
+            user_agent=client.user_agent,
         )
         too_many = await self._database.transact(partial(self._add, user, login))
         for session in too_many:
-            self._audit.write("session_ended", caller, user=user.name, user_id=user.id, session=session)
+            self._audit.write("session_ended", client, user=user.name, user_id=user.id, session=session)
         await self._announce(user.id, too_many)
-        self._audit.write("log_in", caller, user=user.name, user_id=user.id, session=login.id)
+        self._audit.write("log_in", client, user=user.name, user_id=user.id, session=login.id)
         return self._grant(login, scopes, token)
 
-    async def refresh(self, text: str, asked: frozenset[str], caller: Caller) -> Grant:
+    async def refresh(self, text: str, asked: frozenset[str], client: ClientInfo) -> Grant:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
 
         The access token has the session's scopes, or those of `asked`. Raises `InvalidScope` if `asked` has more, or if
@@ -131,7 +131,7 @@ class Sessions:
             raise _not_valid()
         raise_if(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
         use = await self._database.transact(partial(self._use, login.id, token, asked))
-        self._audit.write(use.event, caller, user_id=login.user_id, session=login.id)
+        self._audit.write(use.event, client, user_id=login.user_id, session=login.id)
         if use.event == "refresh_reused":
             await self._announce(login.user_id, [login.id])
         if use.successor is None:
@@ -154,7 +154,7 @@ class Sessions:
         return await self._database.look_up(query)
 
     async def end(
-        self, user_id: str, caller: Caller, event: str, *, only: str | None = None, but: str | None = None
+        self, user_id: str, client: ClientInfo, event: str, *, only: str | None = None, but: str | None = None
     ) -> list[str]:
         """End a user's sessions, `only` one or all `but` one, under this name in the audit log.
 
@@ -163,21 +163,21 @@ class Sessions:
         now = milliseconds(self._clock)
         ended = await self._database.transact(partial(logins.end, user_id=user_id, now=now, only=only, but=but))
         for session in ended:
-            self._audit.write(event, caller, user_id=user_id, session=session)
+            self._audit.write(event, client, user_id=user_id, session=session)
         await self._announce(user_id, ended)
         return ended
 
-    async def log_out(self, text: str, caller: Caller) -> None:
+    async def log_out(self, text: str, client: ClientInfo) -> None:
         """End the session of a refresh token or an access token (RFC 7009). Ignore any other text."""
         login = await self._of(refresh_tokens.parse(text))
         if login is not None:
-            await self.end(login.user_id, caller, "log_out", only=login.id)
+            await self.end(login.user_id, client, "log_out", only=login.id)
             return
         try:
             claims = self._tokens.verify(text)
         except AuthenticationFailed:
             return
-        await self.end(claims.sub, caller, "log_out", only=claims.sid)
+        await self.end(claims.sub, client, "log_out", only=claims.sid)
 
     async def _of(self, token: RefreshToken | None) -> LoginRow | None:
         if token is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config.settings import Settings
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Backoff, TokenBuckets
 from handlers.errors import RateLimited
@@ -28,7 +28,7 @@ class Attempt:
     key: str
     """The key of its count."""
     name: str
-    caller: Caller
+    client: ClientInfo
     shared: bool = False
     """Whether all nodes share its count."""
 
@@ -36,13 +36,13 @@ class Attempt:
 class LoginThrottle(Protocol):
     """Counts log-ins."""
 
-    async def take(self, caller: Caller, what: str) -> None:
+    async def take(self, client: ClientInfo, what: str) -> None:
         """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
 
-    async def register(self, caller: Caller) -> None:
+    async def register(self, client: ClientInfo) -> None:
         """Count a registration for the address, or raise `RateLimited`."""
 
-    async def begin(self, name: str, caller: Caller) -> Attempt:
+    async def begin(self, name: str, client: ClientInfo) -> Attempt:
         """Count an attempt at a user's password, or raise `RateLimited`."""
 
     async def succeed(self, attempt: Attempt) -> None:
@@ -65,30 +65,30 @@ class Throttle:
         self._backoff = Backoff(settings.login_backoff_seconds)
         self._known: OrderedDict[str, None] = OrderedDict()
 
-    async def take(self, caller: Caller, what: str) -> None:
+    async def take(self, client: ClientInfo, what: str) -> None:
         """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
-        raise_if(self._of_address.take(caller.network, self._clock.steady()), f"{what} from this address")
+        raise_if(self._of_address.take(client.network, self._clock.steady()), f"{what} from this address")
 
-    async def register(self, caller: Caller) -> None:
+    async def register(self, client: ClientInfo) -> None:
         """Count a registration for the address, or raise `RateLimited`."""
-        await self.take(caller, "registrations")
-        raise_if(self._registrations.take(caller.network, self._clock.steady()), registrations(self._per_hour))
+        await self.take(client, "registrations")
+        raise_if(self._registrations.take(client.network, self._clock.steady()), registrations(self._per_hour))
 
-    async def begin(self, name: str, caller: Caller) -> Attempt:
+    async def begin(self, name: str, client: ClientInfo) -> Attempt:
         """Count an attempt at a user's password, or raise `RateLimited`."""
-        await self.take(caller, "log-ins")
-        now, key = self._clock.steady(), self._key(name, caller)
+        await self.take(client, "log-ins")
+        now, key = self._clock.steady(), self._key(name, client)
         # In this order, because an attempt that comes too early must not use up the rate.
         raise_if(self._backoff.begin(key, now), "failed log-ins of this user")
         if wait := self._of_user.take(key, now):
             self._backoff.undo(key, now)
             raise_if(wait, "log-ins of this user")
-        return Attempt(key, name, caller)
+        return Attempt(key, name, client)
 
     async def succeed(self, attempt: Attempt) -> None:
         """Forget the failures, and remember the address of the name."""
         self._backoff.succeed(attempt.key)
-        pair = _pair(attempt.name, attempt.caller)
+        pair = _pair(attempt.name, attempt.client)
         self._known[pair] = None
         self._known.move_to_end(pair)
         if len(self._known) > MAX_KNOWN:
@@ -98,14 +98,14 @@ class Throttle:
         """Take back an attempt without an outcome."""
         self._backoff.undo(attempt.key, self._clock.steady())
 
-    def _key(self, name: str, caller: Caller) -> str:
-        pair = _pair(name, caller)
+    def _key(self, name: str, client: ClientInfo) -> str:
+        pair = _pair(name, client)
         return pair if pair in self._known else f"* {name}"
 
 
-def _pair(name: str, caller: Caller) -> str:
+def _pair(name: str, client: ClientInfo) -> str:
     # The address comes first, because it has no space. A made-up name may have any character.
-    return f"{caller.network} {name}"
+    return f"{client.network} {name}"
 
 
 def registrations(per_hour: int) -> str:

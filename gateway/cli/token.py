@@ -52,7 +52,7 @@ def token(
 
 async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> LoginRow:
     """Begin a session without a refresh token, by which the token can be revoked."""
-    now, caller = milliseconds(SystemClock()), operator()
+    now, client = milliseconds(SystemClock()), operator()
     login = LoginRow(
         id=new_id(),
         user_id=user.id,
@@ -60,8 +60,8 @@ async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> Lo
         created_at=now,
         last_used_at=now,
         expires_at=now + lifetime_seconds * 1000,
-        address=caller.address,
-        user_agent=caller.user_agent,
+        address=client.address,
+        user_agent=client.user_agent,
     )
     await database.transact(partial(logins.add, row=login))
     return login

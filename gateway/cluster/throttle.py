@@ -11,7 +11,7 @@ from typing import Any
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
 from gateway.bus.redis_commands import Link, Lost, Part
 from gateway.config.settings import Settings
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.rate_limits import FORGET_SECONDS
 
 KNOWN_SECONDS = 90 * 24 * 3600
@@ -89,46 +89,46 @@ class SharedThrottle:
         self._per_hour = settings.registration_rate_per_address
         self._longest = settings.login_backoff_seconds
 
-    async def take(self, caller: Caller, what: str) -> None:
+    async def take(self, client: ClientInfo, what: str) -> None:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
         rate = (self._per_address / 60, self._per_address)
         try:
-            wait = await self._ask("EVAL", _TAKE, 1, self._address(caller), *rate)
+            wait = await self._ask("EVAL", _TAKE, 1, self._address(client), *rate)
         except Lost:
-            await self._own.take(caller, what)
+            await self._own.take(client, what)
             return
         raise_if(float(wait), f"{what} from this address")
 
-    async def register(self, caller: Caller) -> None:
+    async def register(self, client: ClientInfo) -> None:
         """Count a registration against the address, or raise `RateLimited`."""
-        await self.take(caller, "registrations")
-        key = f"{self._prefix}:{{log-in}}:registrations:{_digest(caller.network)}"
+        await self.take(client, "registrations")
+        key = f"{self._prefix}:{{log-in}}:registrations:{_digest(client.network)}"
         try:
             wait = await self._ask("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
         except Lost:
-            await self._own.register(caller)
+            await self._own.register(client)
             return
         raise_if(float(wait), registrations(self._per_hour))
 
-    async def begin(self, name: str, caller: Caller) -> Attempt:
+    async def begin(self, name: str, client: ClientInfo) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""
-        here, elsewhere = self._name(name, caller), self._name(name, None)
-        keys = (self._address(caller), self._known(name, caller), here, elsewhere)
+        here, elsewhere = self._name(name, client), self._name(name, None)
+        keys = (self._address(client), self._known(name, client), here, elsewhere)
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
         try:
             answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
         except Lost:
-            return await self._own.begin(name, caller)
+            return await self._own.begin(name, client)
         what, wait, is_known = answer
         raise_if(float(wait), _WHAT.get(what, ""))
-        return Attempt(here if is_known else elsewhere, name, caller, shared=True)
+        return Attempt(here if is_known else elsewhere, name, client, shared=True)
 
     async def succeed(self, attempt: Attempt) -> None:
         """Forget the failures, and know the name by this address from now on."""
         if not attempt.shared:
             await self._own.succeed(attempt)
             return
-        known = self._known(attempt.name, attempt.caller)
+        known = self._known(attempt.name, attempt.client)
         await self._tell("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
 
     async def undo(self, attempt: Attempt) -> None:
@@ -148,14 +148,14 @@ class SharedThrottle:
         with suppress(Lost):  # then this user waits longer than need be, once
             await self._link.ask([command])
 
-    def _address(self, caller: Caller) -> str:
-        return f"{self._prefix}:{{log-in}}:address:{_digest(caller.network)}"
+    def _address(self, client: ClientInfo) -> str:
+        return f"{self._prefix}:{{log-in}}:address:{_digest(client.network)}"
 
-    def _known(self, name: str, caller: Caller) -> str:
-        return f"{self._prefix}:{{log-in}}:known:{_digest(caller.network, name)}"
+    def _known(self, name: str, client: ClientInfo) -> str:
+        return f"{self._prefix}:{{log-in}}:known:{_digest(client.network, name)}"
 
-    def _name(self, name: str, caller: Caller | None) -> str:
-        where = ("*",) if caller is None else (caller.network,)
+    def _name(self, name: str, client: ClientInfo | None) -> str:
+        where = ("*",) if client is None else (client.network,)
         return f"{self._prefix}:{{log-in}}:name:{_digest(*where, name)}"
 
 

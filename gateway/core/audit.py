@@ -16,7 +16,7 @@ from logging.handlers import QueueListener, WatchedFileHandler
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock
 from gateway.core.folding import Folding, LeftOut
 from gateway.core.logs import client_request_id, request_id
@@ -82,7 +82,7 @@ class Audit:
     def write(
         self,
         event: str,
-        caller: Caller,
+        client: ClientInfo,
         *,
         user: str | None = None,
         user_id: str | None = None,
@@ -94,15 +94,15 @@ class Audit:
             return
         now = self._clock.steady()
         self._say_left_out(self._folding.left_out(now))
-        if event in REPEATABLE and not self._folding.admits(_Kind(event, user_id), caller.address, now):
+        if event in REPEATABLE and not self._folding.admits(_Kind(event, user_id), client.address, now):
             return
         self._put(
             event=event,
             user=user,
             user_id=user_id,
             session=session,
-            address=caller.address,
-            user_agent=caller.user_agent,
+            address=client.address,
+            user_agent=client.user_agent,
             request_id=request_id.get(),
             client_request_id=client_request_id.get(),
             **more,

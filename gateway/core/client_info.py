@@ -13,7 +13,7 @@ MAX_USER_AGENT = 200
 
 
 @dataclass(frozen=True)
-class Caller:
+class ClientInfo:
     """What is known of the client that has sent a request."""
 
     address: str
@@ -45,17 +45,17 @@ def address_of(connection: HTTPConnection) -> str:
     return network_of(connection.client.host[:MAX_ADDRESS]) if connection.client else "unknown"
 
 
-def caller_of(connection: HTTPConnection) -> Caller:
+def client_info_of(connection: HTTPConnection) -> ClientInfo:
     """Return where a request comes from. A proxy's word for it counts only if a setting names the proxy."""
     # A proxy may pass on any text, so both are cut.
     address = connection.client.host[:MAX_ADDRESS] if connection.client else "unknown"
     user_agent = connection.headers.get("user-agent", "")[:MAX_USER_AGENT]
-    return Caller(address, "".join(filter(str.isprintable, user_agent)) or None)
+    return ClientInfo(address, "".join(filter(str.isprintable, user_agent)) or None)
 
 
-def operator() -> Caller:
+def operator() -> ClientInfo:
     """Return the entry for an operator that runs a command on this machine."""
     try:
-        return Caller("command", f"gateway, run by {getpass.getuser()}")
+        return ClientInfo("command", f"gateway, run by {getpass.getuser()}")
     except (KeyError, OSError):  # accounts in containers may have no name
-        return Caller("command", "gateway")
+        return ClientInfo("command", "gateway")

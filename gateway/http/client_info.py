@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from gateway.core.client_info import Caller, caller_of
+from gateway.core.client_info import ClientInfo, client_info_of
 
 
-async def caller(connection: HTTPConnection) -> Caller:
+async def client_info(connection: HTTPConnection) -> ClientInfo:
     """Return what `caller_of` returns. FastAPI would call a plain function in a thread."""
-    return caller_of(connection)
+    return client_info_of(connection)
 
 
-CallerDep = Annotated[Caller, Depends(caller)]
+ClientInfoDep = Annotated[ClientInfo, Depends(client_info)]

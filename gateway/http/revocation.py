@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.http.bodies import FORM_BODY
-from gateway.http.client_info import CallerDep
+from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import NO_STORE, HintField, TokenField
@@ -21,7 +21,7 @@ router = APIRouter(tags=["log in"], route_class=FormRoute)
 )
 async def revoke(
     state: GatewayStateDep,
-    caller: CallerDep,
+    client: ClientInfoDep,
     token: TokenField,
     token_type_hint: HintField = "",
 ) -> Response:
@@ -30,5 +30,5 @@ async def revoke(
     An unknown or ended token gets 200 as well, since there is nothing left to do (RFC 7009 §2.2). The hint is not
     needed.
     """
-    await state.sessions.log_out(token, caller)
+    await state.sessions.log_out(token, client)
     return Response(headers=NO_STORE)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 
 from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
-from gateway.http.client_info import CallerDep
+from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.state import GatewayStateDep
 from handlers.errors import NotFound
@@ -27,19 +27,21 @@ async def sessions(auth: CurrentUser, state: GatewayStateDep) -> LoginSessions:
 
 
 @router.delete("/sessions", status_code=204)
-async def end_others(auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
+async def end_others(auth: CurrentUser, state: GatewayStateDep, client: ClientInfoDep) -> None:
     """End all sessions of the user but the current one, with their connections."""
-    await state.sessions.end(auth.user_id, caller, "session_ended", but=auth.sid)
+    await state.sessions.end(auth.user_id, client, "session_ended", but=auth.sid)
 
 
 @router.delete("/sessions/{id}", status_code=204, responses=refusals(404, 422))
-async def end(id: SessionId, auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
+async def end(id: SessionId, auth: CurrentUser, state: GatewayStateDep, client: ClientInfoDep) -> None:
     """End one session of the user, with its connections."""
-    if not await state.sessions.end(auth.user_id, caller, "session_ended", only=id):
+    if not await state.sessions.end(auth.user_id, client, "session_ended", only=id):
         raise NotFound("you have no such session")
 
 
 @router.put("/password", status_code=204, responses=refusals(*BODY, 403, 429), dependencies=[JSON_BODY])
-async def change_password(change: PasswordChange, auth: CurrentUser, state: GatewayStateDep, caller: CallerDep) -> None:
+async def change_password(
+    change: PasswordChange, auth: CurrentUser, state: GatewayStateDep, client: ClientInfoDep
+) -> None:
     """Change the password, and end all sessions but the current one."""
-    await state.password_login.change_password(auth.user, change.old_password, change.new_password, auth.sid, caller)
+    await state.password_login.change_password(auth.user, change.old_password, change.new_password, auth.sid, client)

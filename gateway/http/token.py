@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Response
 
 from gateway.auth.sessions import Grant, InvalidScope
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.http.bodies import FORM_BODY
-from gateway.http.client_info import CallerDep
+from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import answer, refusal, wrong_field
@@ -28,7 +28,7 @@ REQUIRED = "Field required"  # pydantic's text
 )
 async def log_in(
     state: GatewayStateDep,
-    caller: CallerDep,
+    client: ClientInfoDep,
     grant_type: Annotated[str, Form(json_schema_extra={"enum": ["password", "refresh_token"]})] = "password",
     username: Annotated[str | None, Form(max_length=256)] = None,
     password: Annotated[str | None, Form(json_schema_extra={"format": "password"})] = None,
@@ -45,13 +45,13 @@ async def log_in(
         if grant_type == "refresh_token":
             if refresh_token is None:
                 return wrong_field("refresh_token", REQUIRED)
-            grant = await state.sessions.refresh(refresh_token, asked, caller)
+            grant = await state.sessions.refresh(refresh_token, asked, client)
         elif grant_type != "password":
             return wrong_field("grant_type", "expected `password` or `refresh_token`", "unsupported_grant_type")
         elif username is None or password is None:
             return wrong_field("username" if username is None else "password", REQUIRED)
         else:
-            grant = await _log_in(state, username, password, asked, caller)
+            grant = await _log_in(state, username, password, asked, client)
     except AuthenticationFailed as error:
         return refusal(error, "invalid_grant")
     except InvalidScope as error:
@@ -66,6 +66,6 @@ async def log_in(
     )
 
 
-async def _log_in(state: GatewayState, name: str, password: str, asked: frozenset[str], caller: Caller) -> Grant:
-    user = await state.password_login.authenticate(name, password, caller)
-    return await state.sessions.begin(user, asked, caller)
+async def _log_in(state: GatewayState, name: str, password: str, asked: frozenset[str], client: ClientInfo) -> Grant:
+    user = await state.password_login.authenticate(name, password, client)
+    return await state.sessions.begin(user, asked, client)

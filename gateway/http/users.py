@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
-from gateway.http.client_info import CallerDep
+from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.state import GatewayStateDep
 from gateway.store import users
@@ -31,11 +31,11 @@ class RegistrationClosed(MessageError):
     responses=refusals(*BODY, 403, 409, 429, 503),
     dependencies=[JSON_BODY],
 )
-async def register(new: NewUser, state: GatewayStateDep, caller: CallerDep) -> User:
+async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) -> User:
     """Register a user, if `GATEWAY_REGISTRATION` is open."""
     if not state.settings.registration_open:
         raise RegistrationClosed
-    return (await state.password_login.register(new, caller)).shown()
+    return (await state.password_login.register(new, client)).shown()
 
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))

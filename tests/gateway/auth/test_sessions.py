@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import text
 
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from handlers.errors import AuthenticationFailed
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App, Frame
@@ -56,7 +56,7 @@ async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, al
     sessions = app.gateway.state.sessions
 
     async def at_once() -> set[str]:
-        uses = (sessions.refresh(token, frozenset(), Caller("127.0.0.1")) for _ in range(50))
+        uses = (sessions.refresh(token, frozenset(), ClientInfo("127.0.0.1")) for _ in range(50))
         return {grant.refresh_token for grant in await asyncio.gather(*uses)}
 
     assert len(await app.gateway.run(at_once())) == 1
@@ -206,12 +206,12 @@ async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_no
     state = app.gateway.state
 
     async def overtaken() -> None:
-        caller = Caller("127.0.0.1")
-        user = await state.password_login.authenticate(alice, PASSWORD, caller)
+        client = ClientInfo("127.0.0.1")
+        user = await state.password_login.authenticate(alice, PASSWORD, client)
         async with state.database.write() as connection:
             await connection.execute(text(f"UPDATE users SET {change} WHERE name = :name"), {"name": alice})
         with pytest.raises(AuthenticationFailed):
-            await state.sessions.begin(user, frozenset(), caller)
+            await state.sessions.begin(user, frozenset(), client)
         assert await state.sessions.of_user(user.id) == []
 
     await app.gateway.run(overtaken())

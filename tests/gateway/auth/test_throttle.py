@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from gateway.auth.passwords import HashingBusy
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
 from tests.support.server import Gateway
@@ -160,7 +160,7 @@ async def test_who_was_turned_away_since_too_many_were_hashing_has_not_failed(ow
         await asyncio.sleep(0)  # they have begun
         for _ in range(3):
             with pytest.raises(HashingBusy):
-                await state.password_login.authenticate("alice", PASSWORD, Caller("127.0.0.1"))
+                await state.password_login.authenticate("alice", PASSWORD, ClientInfo("127.0.0.1"))
         await asyncio.gather(*hashing)
 
     async with App(gateway) as app:

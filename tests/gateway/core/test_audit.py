@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from gateway.core.audit import LINES_A_MINUTE, Audit
-from gateway.core.client_info import Caller
+from gateway.core.client_info import ClientInfo
 from gateway.core.clock import SystemClock
 from gateway.core.start_error import StartError
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
 from tests.support.server import Gateway
 
-CALLER = Caller("10.0.0.1", "Phone/1.0")
+CALLER = ClientInfo("10.0.0.1", "Phone/1.0")
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
