@@ -38,7 +38,7 @@ from gateway.connections.revocations import Revocations
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.concurrency import Places
-from gateway.core.counters import Counts
+from gateway.core.counters import Counters
 from gateway.core.data_dir_lock import alone
 from gateway.core.folding import client_log
 from gateway.core.logs import guard_logs
@@ -222,7 +222,7 @@ async def running_state(
             typing=Typing(wheel, bus, clock),
             wheel=wheel,
             factory=factory,
-            counts=Counts(),
+            counters=Counters(),
         )
 
 

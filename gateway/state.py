@@ -19,7 +19,7 @@ from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
 from gateway.core.clock import Clock
 from gateway.core.concurrency import Places
-from gateway.core.counters import Counts
+from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import Wheel
 from gateway.rooms.hub import Hub
@@ -65,7 +65,7 @@ class GatewayState:
     typing: Typing
     wheel: Wheel
     factory: MsgHandlerFactory
-    counts: Counts
+    counters: Counters
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""
 

@@ -72,7 +72,7 @@ def store(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def fresh_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no faults counted and none logged, as a process does."""
-    monkeypatch.setattr(faults, "counts", Counter())
+    monkeypatch.setattr(faults, "counters", Counter())
     monkeypatch.setattr(faults, "_log", FoldedLog(faults.logger, logging.ERROR, same=faults.LINES_A_MINUTE))
 
 

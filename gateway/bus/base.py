@@ -45,7 +45,7 @@ class Revoked:
 
 
 @dataclass(slots=True)
-class BusCounts:
+class BusCounters:
     """What a bus has done since it was started, in messages."""
 
     published: int = 0
@@ -91,7 +91,7 @@ class Bus(Protocol):
         """Whether there may be other nodes, so that something may be lost between them."""
 
     @property
-    def counts(self) -> BusCounts:
+    def counters(self) -> BusCounters:
         """What it has done."""
 
     @property

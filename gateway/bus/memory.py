@@ -1,6 +1,6 @@
 """The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
 
-from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.core import faults
 from gateway.core.faults import contained
 
@@ -9,7 +9,7 @@ class MemoryBus:
     """Hands events straight to the one node that there is."""
 
     def __init__(self) -> None:
-        self.counts = BusCounts()
+        self.counters = BusCounters()
         self.waiting = 0
         self._receive: Receive | None = None
         self._revoke: Revoke | None = None

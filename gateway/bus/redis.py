@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 
 from gateway.bus import codec
-from gateway.bus.base import BusCounts, BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Link, Links, Message, open_links
 from gateway.bus.redis_client import FAILURES, Client, check, close, explain
@@ -84,7 +84,7 @@ class RedisBus:
         self._lost_at: float | None = None
         self._running: asyncio.Task[None] | None = None
         self._reported_at: float | None = None
-        self.counts = BusCounts()
+        self.counters = BusCounters()
 
     @property
     def is_up(self) -> bool:
@@ -181,7 +181,7 @@ class RedisBus:
         ):
             # Whoever publishes must not wait. What is of a room's log, the others read from the store: they see that
             # an offset is missing, or look by themselves.
-            self.counts.dropped += 1
+            self.counters.dropped += 1
             return
         self._waiting.append((channel, data))
         self._waiting_bytes += len(data)
@@ -196,7 +196,7 @@ class RedisBus:
         """Connect, again and again."""
         retry = FIRST_RETRY_SECONDS
         while True:
-            connects = self.counts.connects
+            connects = self.counters.connects
             try:
                 await self._live()
             except FAILURES as error:
@@ -204,7 +204,7 @@ class RedisBus:
             except Exception as error:  # it must come back whatever it was
                 faults.note("bus", error)
                 self._lost(type(error).__name__)
-            if self.counts.connects > connects:
+            if self.counters.connects > connects:
                 retry = FIRST_RETRY_SECONDS
             # Nodes that lost it together must not come back in one moment.
             await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - not a secret
@@ -253,7 +253,7 @@ class RedisBus:
         """Note that all channels are heard."""
         self._up = True
         self._tried.set()
-        self.counts.connects += 1
+        self.counters.connects += 1
         if self._lost_at is not None:
             logger.info("the bus is back after %.1f seconds", asyncio.get_running_loop().time() - self._lost_at)
             self._lost_at = None
@@ -334,8 +334,8 @@ class RedisBus:
                 published += len(messages)
         finally:
             # What the server may have had is not sent again: what is of no log would be told twice.
-            self.counts.published += published
-            self.counts.dropped += len(batch) - published
+            self.counters.published += published
+            self.counters.dropped += len(batch) - published
 
     async def _ping(self, links: Links) -> None:
         while True:
@@ -346,7 +346,7 @@ class RedisBus:
     def _take(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):
             return  # our own, given already
-        self.counts.received += 1
+        self.counters.received += 1
         room = None if channel == self._nodes else channel.removeprefix(self._rooms)
         with contained("bus"):
             try:
@@ -369,7 +369,7 @@ class RedisBus:
         return 0
 
     def _reject(self, reason: str, room: str | None) -> None:
-        self.counts.rejected[reason] += 1
+        self.counters.rejected[reason] += 1
         now = asyncio.get_running_loop().time()
         if self._reported_at is None or now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
@@ -377,7 +377,7 @@ class RedisBus:
                 "messages on the bus are not understood (%s; so far: %s); is there another application with this"
                 " prefix, or another version of the gateway?",
                 reason,
-                ", ".join(f"{name} {count}" for name, count in sorted(self.counts.rejected.items())),
+                ", ".join(f"{name} {count}" for name, count in sorted(self.counters.rejected.items())),
             )
         if room is not None:
             self._tell_missed(room)  # a newer version may have said what we should know

@@ -20,5 +20,5 @@ async def chat(ws: GatewayWebSocket, auth: Annotated[AuthResult, Depends(websock
     async with open_session(ws, auth) as session:
         async for request_data in ws.iter_json():
             handler = state.factory.get_handler(session=session, request_data=request_data)
-            state.counts.handled[type(handler)] += 1
+            state.counters.handled[type(handler)] += 1
             await handler.run()

@@ -227,7 +227,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     session = ChatSession(ws, auth, state)
     if (refusal := await state.connections.admit(session)) is not None:
         session.end(*refusal)
-        state.counts.ended[ws.ended] += 1
+        state.counters.ended[ws.ended] += 1
         yield session
         await ws.finish()
         return
@@ -243,6 +243,6 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         state.connections.remove(session)
         if ws.ended is Close.RATE_ABUSE:
             state.connections.note_abuse(session)
-        state.counts.ended[ws.ended] += 1
+        state.counters.ended[ws.ended] += 1
         session.leave()
         await ws.finish()

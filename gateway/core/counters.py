@@ -7,7 +7,7 @@ from schemas.codes import Close
 
 
 @dataclass(slots=True)
-class Counts:
+class Counters:
     """What has happened since the start of this process."""
 
     handled: Counter[type] = field(default_factory=Counter)

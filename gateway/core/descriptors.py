@@ -19,7 +19,7 @@ RESERVED = 100
 MOST = 1_048_576
 """No process needs more. Some systems have no hard limit that could be used instead."""
 
-counts: Counter[str] = Counter()
+counters: Counter[str] = Counter()
 """Refused connections since the start of this process, by reason."""
 
 _log = FoldedLog(logger, logging.WARNING, same=1)
@@ -46,7 +46,7 @@ def connections_that_fit() -> int:
 
 def note_refusal() -> None:
     """Count a connection that found no free descriptor, and log it once a minute."""
-    counts["descriptors"] += 1
+    counters["descriptors"] += 1
     _log.write(
         "refused a connection: %d are open, and this process may open %d files; raise the limit (ulimit -n,"
         " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",

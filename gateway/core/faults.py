@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 LINES_A_MINUTE = 5
 """Tracebacks of one loop that the log gets in a minute."""
 
-counts: Counter[str] = Counter()
+counters: Counter[str] = Counter()
 """Faults since the start of this process, by loop."""
 
 _log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
@@ -29,7 +29,7 @@ _log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
 def note(loop: str, error: BaseException) -> None:
     """Count an exception of a loop's member, and log it a few times a minute."""
-    counts[loop] += 1
+    counters[loop] += 1
     _log.write("a fault was contained, and the loop %s continues", loop, error=error)
 
 

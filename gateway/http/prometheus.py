@@ -43,14 +43,14 @@ class _Collected(Collector):
 
 def _of_clients(state: GatewayState) -> Iterator[Metric]:
     yield _gauge("connections", "Connections that are open.", state.connections.count)
-    refused = descriptors.counts["descriptors"]
+    refused = descriptors.counters["descriptors"]
     yield _counter("connections_refused", "Connections for which this process had no file descriptor.", refused)
     ended = CounterMetricFamily(
         "gateway_connections_ended",
         "Connections that have ended, by the close code and reason; `gone` went by themselves.",
         labels=("code", "reason"),
     )
-    for close, count in state.counts.ended.items():
+    for close, count in state.counters.ended.items():
         ended.add_metric(("", "gone") if close is None else (str(close.code), close.reason), count)
     yield ended
     handled = CounterMetricFamily(
@@ -59,7 +59,7 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
         labels=("type",),
     )
     names = {handler: name for name, handler in state.factory.handlers.items()}
-    for kind, count in state.counts.handled.items():
+    for kind, count in state.counters.handled.items():
         handled.add_metric((names.get(kind, "refused"),), count)
     yield handled
     contained = CounterMetricFamily(
@@ -67,7 +67,7 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
         "Faults that a shared loop has contained, by loop: each is a mistake of the gateway, and in the log.",
         labels=("loop",),
     )
-    for loop, count in faults.counts.items():
+    for loop, count in faults.counters.items():
         contained.add_metric((loop,), count)
     yield contained
 
@@ -90,14 +90,14 @@ def _of_bus(state: GatewayState) -> Iterator[Metric]:
     bus = state.bus
     yield _gauge("bus_up", "1 while this node hears the others and they it, else 0.", int(bus.is_up))
     yield _gauge("bus_waiting", "Messages that wait to be published.", bus.waiting)
-    yield _counter("bus_published", "Messages published to other nodes.", bus.counts.published)
-    yield _counter("bus_received", "Messages of other nodes.", bus.counts.received)
-    yield _counter("bus_dropped", "Messages not published: too much waited, or it broke.", bus.counts.dropped)
-    yield _counter("bus_reconnects", "Times that the bus came back.", max(0, bus.counts.connects - 1))
+    yield _counter("bus_published", "Messages published to other nodes.", bus.counters.published)
+    yield _counter("bus_received", "Messages of other nodes.", bus.counters.received)
+    yield _counter("bus_dropped", "Messages not published: too much waited, or it broke.", bus.counters.dropped)
+    yield _counter("bus_reconnects", "Times that the bus came back.", max(0, bus.counters.connects - 1))
     rejected = CounterMetricFamily(
         "gateway_bus_rejected", "Messages on our channels that were not understood, by reason.", labels=("reason",)
     )
-    for reason, count in bus.counts.rejected.items():
+    for reason, count in bus.counters.rejected.items():
         rejected.add_metric((reason,), count)
     yield rejected
 

@@ -160,4 +160,4 @@ async def test_a_room_that_cannot_be_reached_keeps_no_presence_from_other_rooms(
             await ben.ask("room.join", room="blue")
             await ann.expect("presence.changed", room="blue", user="bob", state="online")
             await ann.expect_nothing()
-    assert faults.counts == {"presence": 1}
+    assert faults.counters == {"presence": 1}

@@ -130,7 +130,7 @@ async def test_only_nodes_that_hear_a_room_get_its_events(nodes: list[Node]) -> 
     await here.bus.publish(said("elsewhere", "lobby-2"))
     await here.expect("elsewhere")
     await there.expect_nothing(here)
-    assert there.bus.counts.received == 1  # the end
+    assert there.bus.counters.received == 1  # the end
 
 
 async def test_what_is_for_a_user_or_all_and_what_has_ended_reaches_every_node(nodes: list[Node]) -> None:
@@ -158,7 +158,7 @@ async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]
     there.bus.unsubscribe("lobby")
     await until(lambda: "room:lobby" not in valkey.ask("PUBSUB CHANNELS *"))
     await here.bus.publish(said("nobody hears this"))
-    await until(lambda: here.bus.counts.published == 101)
+    await until(lambda: here.bus.counters.published == 101)
     await there.bus.subscribe("lobby")
     here.events = asyncio.Queue()
     await there.expect_nothing(here)
@@ -208,7 +208,7 @@ async def test_two_clusters_on_one_server_hear_nothing_of_each_other(valkey: Val
         await ones[1].expect("for all of one")
         await others[1].expect_nothing(others[0])
         assert others[1].revoked.empty()
-        assert others[1].bus.counts.received == 1
+        assert others[1].bus.counters.received == 1
 
 
 HEAD = b'jg1 other\n{"kind":"event","room":"lobby"'
@@ -246,7 +246,7 @@ async def test_what_cannot_be_read_is_counted_and_given_to_nobody_and_the_store_
         await raw_client(here).execute_command("PUBLISH", channel, data)
     await here.bus.publish(said("still here"))
     await there.expect("still here")
-    assert there.bus.counts.rejected == {reason: 3}
+    assert there.bus.counters.rejected == {reason: 3}
     assert there.missed == ["lobby"] * 3
     (line,) = [record.getMessage() for record in caplog.records if "not understood" in record.getMessage()]
     assert reason in line
@@ -267,7 +267,7 @@ async def test_what_cannot_be_read_by_all_nodes_ends_nobodys_session(nodes: list
     ):
         await raw_client(here).execute_command("PUBLISH", channel, data)
     await there.expect_nothing(here)
-    assert there.bus.counts.rejected == {"head": 3, "text": 1, "version": 1, "channel": 1}
+    assert there.bus.counters.rejected == {"head": 3, "text": 1, "version": 1, "channel": 1}
     assert there.revoked.empty()
     assert there.missed == []
 
@@ -311,7 +311,7 @@ async def test_a_server_that_restarts_is_found_again_and_what_was_missed_is_told
         for room in ("lobby", "made-meanwhile"):
             await here.bus.publish(said(room, room))
             assert (await there.expect(room, perhaps_after="meanwhile")).room == room
-        assert there.bus.counts.connects == 2
+        assert there.bus.counters.connects == 2
     for words in ("the bus is away: ", "the bus is back after "):
         assert sum(words in record.getMessage() for record in caplog.records) == 2, caplog.text  # once for each node
 
@@ -358,7 +358,7 @@ async def test_what_waited_for_a_server_that_hung_is_published_when_it_goes_on(u
         finally:
             unreliable.thaw()
         await until(lambda: here.bus.waiting == 0)
-        counts = here.bus.counts
+        counts = here.bus.counters
         await until(lambda: counts.published + counts.dropped == 3 * redis_bus.BATCH)
         assert counts.dropped <= redis_bus.BATCH  # what was under way: whether it had arrived, nobody knows
 
@@ -386,10 +386,10 @@ async def test_what_does_not_fit_into_the_queue_is_dropped_and_counted(unreliabl
         await until(lambda: not here.bus.is_up)
         for number in range(8):
             await here.bus.publish(said(f"typing {number}", droppable=True))
-        assert (here.bus.waiting, here.bus.counts.dropped) == (0, 8)  # it would be wrong when it is heard
+        assert (here.bus.waiting, here.bus.counters.dropped) == (0, 8)  # it would be wrong when it is heard
         for number in range(12):
             await here.bus.publish(said(f"message {number}"))
-        assert (here.bus.waiting, here.bus.counts.dropped) == (10, 10)
+        assert (here.bus.waiting, here.bus.counters.dropped) == (10, 10)
         assert here.events.qsize() == 20  # at home, nothing was
         unreliable.start()
         await until(lambda: here.bus.waiting == 0)
@@ -401,7 +401,7 @@ async def test_the_queue_is_bounded_in_bytes_as_well(unreliable: Valkey) -> None
         await until(lambda: not node.bus.is_up)
         for _ in range(20):
             await node.bus.publish(said("x" * 100_000))
-        assert (node.bus.waiting, node.bus.counts.dropped) == (10, 10)
+        assert (node.bus.waiting, node.bus.counters.dropped) == (10, 10)
 
 
 async def test_without_the_server_nothing_starts_where_it_is_required() -> None:
@@ -519,4 +519,4 @@ async def test_what_fails_at_the_node_that_says_it_reaches_the_others_and_its_lo
     assert here.missed == ["lobby"]
     await here.bus.revoke(Revoked("user-1", None))
     assert await asyncio.wait_for(there.revoked.get(), WAIT_SECONDS) == Revoked("user-1", None)
-    assert faults.counts == {"bus": 2}
+    assert faults.counters == {"bus": 2}

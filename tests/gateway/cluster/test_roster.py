@@ -315,4 +315,4 @@ async def test_one_user_whose_state_cannot_be_written_keeps_back_no_other_users(
         node.roster.exit("lobby", "alice")
         await node.settled()
         assert node.news[-1] == ("lobby", "alice", "offline")
-    assert faults.counts == {"ledger": 1}
+    assert faults.counters == {"ledger": 1}

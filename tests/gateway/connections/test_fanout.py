@@ -201,7 +201,7 @@ async def test_of_a_listener_that_raises_once_the_others_and_a_newcomer_hear_all
     audience.give(event(b"two"))
     await until(lambda: newcomer.heard == [b"two"] and all(ear.heard == [b"one", b"two"] for ear in others))
     assert not any(ear.is_cut_off for ear in (*others, newcomer))
-    assert faults.counts == {"deliveries": len(chosen)}
+    assert faults.counters == {"deliveries": len(chosen)}
     assert caplog.text.count("a fault was contained") == min(len(chosen), faults.LINES_A_MINUTE)
 
 
@@ -218,7 +218,7 @@ async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_ha
     audience.give(event(b"all"))
     await until(lambda: all(ear.heard == [b"hi", b"all"] for ear in crowd[2:]))
     assert [ear.is_cut_off for ear in crowd] == [True, True, False, False]
-    assert faults.counts == {"deliveries": 2}
+    assert faults.counters == {"deliveries": 2}
 
 
 @pytest.mark.usefixtures("fresh_faults")
@@ -235,4 +235,4 @@ async def test_a_listener_that_cannot_even_be_cut_off_harms_no_other(monkeypatch
     await until(lambda: all(ear.heard == [b"one", b"two"] for ear in crowd if ear is not crowd[5]))
     audience.give(event(b"three"))
     await until(lambda: all(ear.heard[-1] == b"three" for ear in crowd))
-    assert faults.counts == {"deliveries": 2}
+    assert faults.counters == {"deliveries": 2}

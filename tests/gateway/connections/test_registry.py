@@ -245,4 +245,4 @@ async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(t
     await asyncio.wait_for(connections.drain(0.05), 5)
     assert [each.after_ms is not None for each in everyone] == [True, False, True]
     assert turns["cut off"] == 1 + len(everyone)
-    assert faults.counts == {"connections": 2}
+    assert faults.counters == {"connections": 2}

@@ -16,7 +16,7 @@ def test_what_one_raises_is_counted_and_logged_and_the_others_have_their_turn(ca
         with contained("numbers"):
             done.append(10 / (number - 1))
     assert done == [-10, 10, 5]
-    assert faults.counts == {"numbers": 1}
+    assert faults.counters == {"numbers": 1}
     assert "the loop numbers continues" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
@@ -26,7 +26,7 @@ def test_a_fault_that_comes_again_and_again_is_logged_a_few_times(caplog: pytest
         for _ in range(1000):
             with contained(loop):
                 raise ValueError(loop)
-    assert faults.counts == {"numbers": 1000, "letters": 1000}
+    assert faults.counters == {"numbers": 1000, "letters": 1000}
     assert len(caplog.records) == 2 * faults.LINES_A_MINUTE
 
 
@@ -37,4 +37,4 @@ async def test_a_loop_can_still_be_cancelled() -> None:
     with pytest.raises(KeyboardInterrupt):
         with contained("numbers"):
             raise KeyboardInterrupt
-    assert not faults.counts
+    assert not faults.counters

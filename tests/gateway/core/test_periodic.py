@@ -82,7 +82,7 @@ async def test_a_fault_is_counted_and_the_next_turn_comes(caplog: pytest.LogCapt
     work = Work(RuntimeError("boom"))
     async with Periodic("test", 0, work):
         await until(lambda: work.turns >= 2)
-    assert faults.counts["test"] == 1
+    assert faults.counters["test"] == 1
     assert "boom" in caplog.text
 
 
@@ -91,7 +91,7 @@ async def test_what_is_expected_ends_a_turn_and_is_no_fault() -> None:
     work = Work(Unavailable("store"), LookupError())
     async with Periodic("test", 0, work, expected=(Unavailable, LookupError)):
         await until(lambda: work.turns >= 3)
-    assert not faults.counts
+    assert not faults.counters
 
 
 async def test_the_end_does_not_wait_for_a_turn() -> None:

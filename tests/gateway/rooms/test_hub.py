@@ -184,7 +184,7 @@ async def test_a_hole_with_a_message_that_cannot_be_read_is_told_as_resync_and_l
         for client in (ann, ben):
             await client.expect("chat.message", offset=3)
             await client.expect_nothing()
-    assert faults.counts == {"rooms": 1}
+    assert faults.counters == {"rooms": 1}
 
 
 @pytest.mark.usefixtures("fresh_faults")
@@ -192,7 +192,7 @@ async def test_an_event_that_the_hub_fails_at_is_read_from_the_store_and_its_sen
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def give_or_fault(room: HeardRoom, event: BusEvent) -> int:
-        if b"fails once" in event.frame.wire and not faults.counts:
+        if b"fails once" in event.frame.wire and not faults.counters:
             raise RuntimeError("a room fails")
         return real(room, event)
 
@@ -204,4 +204,4 @@ async def test_an_event_that_the_hub_fails_at_is_read_from_the_store_and_its_sen
         for client in (ann, ben):
             await client.expect("chat.message", offset=1, text="fails once")
             await client.expect_nothing()
-    assert faults.counts == {"bus": 1}
+    assert faults.counters == {"bus": 1}

@@ -306,7 +306,7 @@ async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
     assert [each.message.offset for each in written] == [2, 3, 4]
     await asyncio.wait_for(place.log.write(place.send("bob", "and on")), 5)
     await until(lambda: [event.offset for event in place.published] == [1, 2, 4, 5])
-    assert faults.counts == {"writes": 2}
+    assert faults.counters == {"writes": 2}
 
 
 @pytest.mark.usefixtures("fresh_faults")
@@ -324,4 +324,4 @@ async def test_the_writer_goes_on_after_any_end_of_a_commit_and_no_sender_waits_
     assert isinstance(results[2], ValueError)
     monkeypatch.setattr(Database, "carry_out", real)
     assert (await asyncio.wait_for(place.log.write(place.send("alice", "d")), 5)).message.offset == 4
-    assert faults.counts == {"writes": 1}
+    assert faults.counters == {"writes": 1}

@@ -97,7 +97,7 @@ async def test_more_than_one_batch_is_removed(own_gateway: OwnGateway, monkeypat
 @pytest.mark.usefixtures("fresh_faults")
 async def test_a_sweep_that_fails_is_not_the_last(own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def prune_or_fault(retention: Retention) -> int:
-        if not faults.counts:
+        if not faults.counters:
             raise ValueError("a row that nobody expects")
         return await real(retention)
 
@@ -111,4 +111,4 @@ async def test_a_sweep_that_fails_is_not_the_last(own_gateway: OwnGateway, monke
             return await offsets(ann) == [2, 3]
 
         await until(is_pruned)
-    assert faults.counts == {"retention": 1}
+    assert faults.counters == {"retention": 1}

@@ -150,7 +150,7 @@ async def test_one_slow_connection_that_cannot_be_given_up_keeps_no_other(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def give_up_or_fault(protocol: GuardedHttpProtocol, refusal: bytes) -> None:
-        if not faults.counts:
+        if not faults.counters:
             raise RuntimeError("cannot be given up")
         real(protocol, refusal)
 
@@ -161,4 +161,4 @@ async def test_one_slow_connection_that_cannot_be_given_up_keeps_no_other(
         assert b"408" in await rest(second)
         async with opened(gateway, b"G") as (third, _):
             assert b"408" in await rest(third)
-    assert faults.counts == {"handshakes": 1}
+    assert faults.counters == {"handshakes": 1}
