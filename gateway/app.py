@@ -43,7 +43,7 @@ from gateway.core.data_dir_lock import alone
 from gateway.core.folding import client_log
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.core.timers import Wheel
+from gateway.core.timers import TimerWheel
 from gateway.http import (
     api_documentation,
     console,
@@ -175,14 +175,14 @@ async def running_state(
         database = await enter(Database(settings.store_url, synchronous=settings.sqlite_synchronous))
         await database.upgrade()
         passwords = await enter(Passwords(settings.password_rounds).running())
-        wheel = stack.enter_context(closing(Wheel()))
+        timers = stack.enter_context(closing(TimerWheel()))
         bus = await enter(open_bus(settings))
         if not bus.is_shared:
             stack.enter_context(alone(settings.data_dir))
         shared = await enter(together(settings, database, clock))
         connections = Connections(settings, clock, shared.roster, shared.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
-        presence = Presence(wheel, bus, clock, settings.away_minutes * 60, shared.roster, last_seen)
+        presence = Presence(timers, bus, clock, settings.away_minutes * 60, shared.roster, last_seen)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)
@@ -219,8 +219,8 @@ async def running_state(
             log=log,
             presence=presence,
             removal=removal,
-            typing=Typing(wheel, bus, clock),
-            wheel=wheel,
+            typing=Typing(timers, bus, clock),
+            timers=timers,
             factory=factory,
             counters=Counters(),
         )

@@ -21,7 +21,7 @@ from gateway.core.clock import Clock
 from gateway.core.concurrency import Places
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
-from gateway.core.timers import Wheel
+from gateway.core.timers import TimerWheel
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
@@ -63,7 +63,7 @@ class GatewayState:
     presence: Presence
     removal: Removal
     typing: Typing
-    wheel: Wheel
+    timers: TimerWheel
     factory: MsgHandlerFactory
     counters: Counters
     app_state: object = None

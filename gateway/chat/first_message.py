@@ -74,7 +74,7 @@ async def _first_json(ws: GatewayWebSocket, state: GatewayState) -> dict[str, ob
 def _time_limit(ws: GatewayWebSocket, state: GatewayState) -> Iterator[None]:
     seconds = state.settings.auth_timeout_seconds
     late = AuthenticationFailed(f"no credential came within {seconds:g} seconds; send {EXAMPLE} as the first message")
-    timer = state.wheel.after(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
+    timer = state.timers.call_later(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
     try:
         yield
     finally:

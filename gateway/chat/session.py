@@ -207,12 +207,14 @@ class ChatSession:
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS
         left = self.expires_at - self.gateway.clock.wall()
-        self._expiry = self.gateway.wheel.after(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
+        self._expiry = self.gateway.timers.call_later(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
 
     def _warn_of_expiry(self) -> None:
         self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
         left = self.expires_at - self.gateway.clock.wall()
-        self._expiry = self.gateway.wheel.after(left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED))
+        self._expiry = self.gateway.timers.call_later(
+            left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED)
+        )
 
 
 @asynccontextmanager

@@ -10,22 +10,22 @@ CHUNK = 256
 """Timers to call before the event loop gets its turn. Many connections that close at once make many timers due."""
 
 
-class Wheel:
+class TimerWheel:
     """Calls functions after a delay, up to one tick late. It costs nothing while no timer is due."""
 
     def __init__(self, tick_seconds: float = 1.0) -> None:
-        self._tick = tick_seconds
+        self._tick_seconds = tick_seconds
         self._now = 0
         self._due: dict[int, set[Timer]] = {}
         self._late: list[Timer] = []
         self._handle: asyncio.TimerHandle | None = None
 
-    def after(self, seconds: float, call: Callable[[], None]) -> "Timer":
+    def call_later(self, seconds: float, call: Callable[[], None]) -> "Timer":
         """Call `call` after `seconds`, unless the timer is cancelled."""
-        timer = Timer(self, self._now + max(1, math.ceil(seconds / self._tick)), call)
+        timer = Timer(self, self._now + max(1, math.ceil(seconds / self._tick_seconds)), call)
         self._due.setdefault(timer.slot, set()).add(timer)
         if self._handle is None:
-            self._handle = asyncio.get_running_loop().call_later(self._tick, self._turn)
+            self._handle = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick)
         return timer
 
     def close(self) -> None:
@@ -43,13 +43,13 @@ class Wheel:
             if not timers:
                 del self._due[timer.slot]
 
-    def _turn(self) -> None:
+    def _tick(self) -> None:
         self._now += 1
         is_at_it = bool(self._late)
         self._late += self._due.pop(self._now, ())
         if not is_at_it:
             self._call_some()
-        self._handle = asyncio.get_running_loop().call_later(self._tick, self._turn) if self._due else None
+        self._handle = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick) if self._due else None
 
     def _call_some(self) -> None:
         some, self._late = self._late[:CHUNK], self._late[CHUNK:]
@@ -65,7 +65,7 @@ class Timer:
 
     __slots__ = ("_call", "_wheel", "slot")
 
-    def __init__(self, wheel: Wheel, slot: int, call: Callable[[], None]) -> None:
+    def __init__(self, wheel: TimerWheel, slot: int, call: Callable[[], None]) -> None:
         self._wheel = wheel
         self.slot = slot
         self._call: Callable[[], None] | None = call

@@ -16,7 +16,7 @@ from gateway.bus.base import Bus, BusEvent
 from gateway.cluster.roster import Roster, There
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
-from gateway.core.timers import Timer, Wheel
+from gateway.core.timers import Timer, TimerWheel
 from gateway.rooms.last_seen import LastSeen
 from gateway.transport import frames
 from schemas.base import timestamp
@@ -72,9 +72,9 @@ class Presence:
     """Counts the connections of users, and those of users in rooms, and tells the rooms what changes."""
 
     def __init__(
-        self, wheel: Wheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster, last_seen: LastSeen
+        self, timers: TimerWheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster, last_seen: LastSeen
     ) -> None:
-        self._wheel = wheel
+        self._timers = timers
         self._bus = bus
         self._clock = clock
         self._away_seconds = away_seconds
@@ -114,14 +114,14 @@ class Presence:
         if user.away:
             self._be_back(user)
         elif user.idling is None and self._away_seconds:
-            user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
+            user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
 
     def depart(self, visitor: Visitor) -> None:
         """Count a connection out."""
         user = self._users[visitor.user]
         user.connections.remove(visitor)
         if not user.connections:
-            user.leaving = self._wheel.after(GRACE_SECONDS, partial(self._be_gone, user))
+            user.leaving = self._timers.call_later(GRACE_SECONDS, partial(self._be_gone, user))
             self._last_seen.note(user.id)
 
     def enter(self, room: str, visitor: Visitor) -> None:
@@ -142,7 +142,7 @@ class Presence:
         place.connections -= 1
         if place.connections == 0:
             gone = partial(self._be_gone_from, room, visitor.user)
-            place.leaving = self._wheel.after(GRACE_SECONDS, gone)
+            place.leaving = self._timers.call_later(GRACE_SECONDS, gone)
 
     def forget(self, room: str, name: str) -> None:
         """Note that a user is a member of a room no more, of which the room is told otherwise."""
@@ -165,7 +165,7 @@ class Presence:
         last = max((visitor.last_message_at for visitor in user.connections), default=now)
         left = last + self._away_seconds - now
         if left > 0:
-            user.idling = self._wheel.after(left, partial(self._check_idle, user))
+            user.idling = self._timers.call_later(left, partial(self._check_idle, user))
             return
         user.idling = None
         user.away = True
@@ -177,7 +177,7 @@ class Presence:
         user.away = False
         for visitor in user.connections:
             visitor.on_message = None
-        user.idling = self._wheel.after(self._away_seconds, partial(self._check_idle, user))
+        user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
         self._roster.note(user.name, "away", "online", user.rooms)
 
     def _tell(self, room: str, name: str, state: State) -> None:

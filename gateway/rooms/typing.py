@@ -6,7 +6,7 @@ from functools import partial
 from gateway.bus.base import Bus, BusEvent
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
-from gateway.core.timers import Timer, Wheel
+from gateway.core.timers import Timer, TimerWheel
 from gateway.transport import frames
 from schemas.events.chat import ChatTyping
 
@@ -18,8 +18,8 @@ TELL_AGAIN_SECONDS = 3
 class Typing:
     """Tells rooms when somebody begins and ends to type, however often the client says so."""
 
-    def __init__(self, wheel: Wheel, bus: Bus, clock: Clock) -> None:
-        self._wheel = wheel
+    def __init__(self, timers: TimerWheel, bus: Bus, clock: Clock) -> None:
+        self._timers = timers
         self._bus = bus
         self._clock = clock
         self._ends: dict[tuple[str, str], Timer] = {}
@@ -31,7 +31,7 @@ class Typing:
         running = self._ends.pop((room, user), None)
         if running is not None:
             running.cancel()
-        self._ends[room, user] = self._wheel.after(TYPING_SECONDS, partial(self._end, room, user, user_id))
+        self._ends[room, user] = self._timers.call_later(TYPING_SECONDS, partial(self._end, room, user, user_id))
         now = self._clock.steady()
         if now - self._told.get((room, user), -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
             self._told[room, user] = now

@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from gateway.core import faults
-from gateway.core.timers import CHUNK, Timer, Wheel
+from gateway.core.timers import CHUNK, Timer, TimerWheel
 
 TICK = 0.01
 
@@ -18,21 +18,21 @@ async def turns(called: list[str], count: int) -> None:
 
 
 async def test_timers_call_back_in_their_order() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
-    wheel.after(TICK * 3, lambda: called.append("third"))
-    wheel.after(TICK, lambda: called.append("first"))
-    wheel.after(-5, lambda: called.append("at the next tick"))
+    wheel.call_later(TICK * 3, lambda: called.append("third"))
+    wheel.call_later(TICK, lambda: called.append("first"))
+    wheel.call_later(-5, lambda: called.append("at the next tick"))
     await turns(called, 3)
     assert called[2] == "third"
     wheel.close()
 
 
 async def test_a_cancelled_timer_does_not_call_and_cancelling_again_is_fine() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
-    cancelled = wheel.after(TICK, lambda: called.append("cancelled"))
-    last = wheel.after(TICK * 2, lambda: called.append("last"))
+    cancelled = wheel.call_later(TICK, lambda: called.append("cancelled"))
+    last = wheel.call_later(TICK * 2, lambda: called.append("last"))
     cancelled.cancel()
     cancelled.cancel()
     await turns(called, 1)
@@ -42,21 +42,21 @@ async def test_a_cancelled_timer_does_not_call_and_cancelling_again_is_fine() ->
 
 
 async def test_of_timers_that_are_cancelled_nothing_stays_on_the_wheel() -> None:
-    wheel = Wheel()
+    wheel = TimerWheel()
 
     for _ in range(10):
-        wheel.after(3600, lambda: None).cancel()
-        wheel.after(3600, lambda: None).call_now()
+        wheel.call_later(3600, lambda: None).cancel()
+        wheel.call_later(3600, lambda: None).call_now()
     timers = [each for each in gc.get_objects() if type(each) is Timer]
     assert [timer for timer in timers if timer._wheel is wheel] == []
     wheel.close()
 
 
 async def test_a_timer_that_is_called_early_is_called_once() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
-    early = wheel.after(TICK, lambda: called.append("early"))
-    wheel.after(TICK * 2, lambda: called.append("last"))
+    early = wheel.call_later(TICK, lambda: called.append("early"))
+    wheel.call_later(TICK * 2, lambda: called.append("last"))
     early.call_now()
     early.call_now()
     assert called == ["early"]
@@ -66,7 +66,7 @@ async def test_a_timer_that_is_called_early_is_called_once() -> None:
 
 
 async def test_one_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
     before = faults.counters["timers"]
 
@@ -74,10 +74,10 @@ async def test_one_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogC
         raise RuntimeError("a timer's mistake")
 
     for number in range(3):
-        wheel.after(TICK, fail if number == 1 else lambda: called.append("of the same tick"))
-    wheel.after(TICK * 2, lambda: called.append("next"))
+        wheel.call_later(TICK, fail if number == 1 else lambda: called.append("of the same tick"))
+    wheel.call_later(TICK * 2, lambda: called.append("next"))
     await turns(called, 3)
-    wheel.after(TICK, lambda: called.append("later"))
+    wheel.call_later(TICK, lambda: called.append("later"))
     await turns(called, 4)
     assert called == ["of the same tick", "of the same tick", "next", "later"]
     assert faults.counters["timers"] == before + 1
@@ -86,23 +86,23 @@ async def test_one_timer_that_fails_does_not_stop_the_others(caplog: pytest.LogC
 
 
 async def test_a_timer_may_start_another_and_an_empty_wheel_starts_again() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
 
     def start_another() -> None:
         called.append("one")
-        wheel.after(TICK, lambda: called.append("two"))
+        wheel.call_later(TICK, lambda: called.append("two"))
 
-    wheel.after(TICK, start_another)
+    wheel.call_later(TICK, start_another)
     await turns(called, 2)
-    wheel.after(TICK, lambda: called.append("three"))
+    wheel.call_later(TICK, lambda: called.append("three"))
     await turns(called, 3)
     assert called == ["one", "two", "three"]
     wheel.close()
 
 
 async def test_a_timer_that_another_of_its_turn_cancels_is_not_called() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
     timers: list[Timer] = []
 
@@ -111,18 +111,18 @@ async def test_a_timer_that_another_of_its_turn_cancels_is_not_called() -> None:
         for timer in timers:
             timer.cancel()
 
-    timers += [wheel.after(TICK, cancel_all) for _ in range(5)]
-    wheel.after(TICK * 2, lambda: called.append("next"))
+    timers += [wheel.call_later(TICK, cancel_all) for _ in range(5)]
+    wheel.call_later(TICK * 2, lambda: called.append("next"))
     await turns(called, 2)
     assert called == ["one of five", "next"]
     wheel.close()
 
 
 async def test_thousands_that_fall_due_at_once_let_others_have_their_turn() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
     for _ in range(4 * CHUNK + 1):
-        wheel.after(TICK, lambda: called.append("due"))
+        wheel.call_later(TICK, lambda: called.append("due"))
     seen = 0
     async with asyncio.timeout(5):
         while len(called) < 4 * CHUNK + 1:
@@ -133,10 +133,10 @@ async def test_thousands_that_fall_due_at_once_let_others_have_their_turn() -> N
 
 
 async def test_what_is_still_to_be_called_is_forgotten_when_it_is_closed() -> None:
-    wheel = Wheel(TICK)
+    wheel = TimerWheel(TICK)
     called: list[str] = []
     for _ in range(2 * CHUNK):
-        wheel.after(TICK, lambda: called.append("due"))
+        wheel.call_later(TICK, lambda: called.append("due"))
     await turns(called, 1)
     wheel.close()
     before = len(called)
