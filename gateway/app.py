@@ -37,9 +37,9 @@ from gateway.connections.registry import Connections
 from gateway.connections.revocations import Revocations
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, SystemClock
-from gateway.core.concurrency import Places
+from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
-from gateway.core.data_dir_lock import alone
+from gateway.core.data_dir_lock import lock_data_dir
 from gateway.core.folding import client_log
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
@@ -178,7 +178,7 @@ async def running_state(
         timers = stack.enter_context(closing(TimerWheel()))
         bus = await enter(open_bus(settings))
         if not bus.is_shared:
-            stack.enter_context(alone(settings.data_dir))
+            stack.enter_context(lock_data_dir(settings.data_dir))
         shared = await enter(together(settings, database, clock))
         connections = Connections(settings, clock, shared.roster, shared.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
@@ -210,7 +210,7 @@ async def running_state(
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
-            unauthenticated=Places(settings.max_unauthenticated_per_address),
+            unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),
             connections=connections,
             together=shared,
             bus=bus,

@@ -18,7 +18,7 @@ from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
 from gateway.core.clock import Clock
-from gateway.core.concurrency import Places
+from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
@@ -51,7 +51,7 @@ class GatewayState:
     origins: AllowedOrigins
     client_log: FoldedLog
     """Where to log what a client can cause as often as it likes."""
-    unauthenticated: Places
+    unauthenticated: ConcurrencyLimit
     """Where connections are counted that have not logged in yet, by address."""
     connections: Connections
     together: Together

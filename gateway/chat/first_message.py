@@ -37,8 +37,8 @@ async def first_message(ws: GatewayWebSocket, state: GatewayState, service: str)
     if not state.settings.auth_timeout_seconds:
         raise AuthenticationFailed("no credential; connect with the header Authorization: Bearer, or with ?token=…")
     address = address_of(ws)
-    with state.unauthenticated.take(address) as has_place:
-        if not has_place:
+    with state.unauthenticated.acquire(address) as acquired:
+        if not acquired:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
         with state.connections.stranger(ws, address, ws.frames_allowed):

@@ -13,7 +13,7 @@ from gateway.config.settings import Settings
 from gateway.connections.fanout import CHUNK, Audience, Hearer, give_frame
 from gateway.core import costs, faults
 from gateway.core.clock import Clock
-from gateway.core.concurrency import Places
+from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.faults import contained
 from gateway.core.rate_limits import Allowance, TokenBuckets
 from gateway.transport.frames import Frame
@@ -27,9 +27,9 @@ ABUSE_CONNECTIONS = 10
 STRANGERS_FRAMES_PER_SECOND = 100
 """Pings, pongs, fragments and binary messages of all connections of an address before the log-in, which need none."""
 STRANGERS = "of strangers"
-MAX_HELD = 64
+MAX_DELAYED_REFUSALS = 64
 """Refusals for one address that are held back at a time."""
-HELD_SECONDS = 1.0
+REFUSAL_DELAY_SECONDS = 1.0
 """No more than `Retry-After` says, in whole seconds."""
 WRITE_BURST_SECONDS = 10
 """A user may write at once what may be written in so many seconds."""
@@ -70,7 +70,7 @@ class Connections:
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
         self._strangers: set[Stranger] = set()
-        self._held = Places(MAX_HELD)
+        self._delayed = ConcurrencyLimit(MAX_DELAYED_REFUSALS)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -109,14 +109,15 @@ class Connections:
         if wait := self._messages_of_users.of(user_id, now).take(now, costs.REQUEST):
             raise RateLimited("requests and messages of this user", int(wait * 1000) + 1)
 
-    async def hold_back(self, address: str) -> bool:
+    async def delay_refusal(self, address: str) -> bool:
         """Wait a second before a refusal for a rate, which slows down a client that repeats at once.
 
-        A refusal takes nearly as long as a small answer. Beyond `MAX_HELD` of an address, returns False at once.
+        A refusal takes nearly as long as a small answer. Beyond `MAX_DELAYED_REFUSALS` of an address, returns False at
+        once.
         """
-        with self._held.take(address) as may_wait:
+        with self._delayed.acquire(address) as may_wait:
             if may_wait:
-                await asyncio.sleep(HELD_SECONDS)
+                await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             return may_wait
 
     @contextmanager

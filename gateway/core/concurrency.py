@@ -5,23 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Places:
+class ConcurrencyLimit:
     """Allow a limited number of uses at a time for each name or address. 0 means no limit."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._taken: Counter[str] = Counter()
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._in_use: Counter[str] = Counter()
 
     @contextmanager
-    def take(self, key: str) -> Iterator[bool]:
+    def acquire(self, key: str) -> Iterator[bool]:
         """Yield whether `key` is below its limit. If it is, it counts as in use until the context ends."""
-        if 0 < self._places <= self._taken[key]:
+        if 0 < self._limit <= self._in_use[key]:
             yield False
             return
-        self._taken[key] += 1
+        self._in_use[key] += 1
         try:
             yield True
         finally:
-            self._taken[key] -= 1
-            if not self._taken[key]:
-                del self._taken[key]
+            self._in_use[key] -= 1
+            if not self._in_use[key]:
+                del self._in_use[key]

@@ -16,10 +16,10 @@ LOCK_NAME = "alone.lock"
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_data_dir(folder: Path) -> Iterator[None]:
     """Lock a data folder, and warn if another gateway has locked it."""
     with FileLock(folder / LOCK_NAME) as lock:
-        if not lock.take(shared=False):
+        if not lock.acquire(shared=False):
             logger.warning(
                 "another gateway serves from %s as well; without a bus, users of one miss the messages of the other:"
                 " add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379",

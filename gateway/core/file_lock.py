@@ -18,7 +18,7 @@ class FileLock:
         self._path = path
         self._descriptor: int | None = None
 
-    def take(self, *, shared: bool) -> bool:
+    def acquire(self, *, shared: bool) -> bool:
         """Acquire the lock, and return whether it was free. Raise `StartError` if its file cannot be made."""
         if sys.platform == "win32":
             return True

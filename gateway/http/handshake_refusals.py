@@ -47,7 +47,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
 
 async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:
     if isinstance(error, RateLimited):
-        await state_of(ws).connections.hold_back(address_of(ws))
+        await state_of(ws).connections.delay_refusal(address_of(ws))
     is_connecting = ws.application_state is WebSocketState.CONNECTING
     if is_connecting and state_of(ws).settings.handshake_rejection == "http":
         await ws.send_denial_response(error_response(error))

@@ -38,5 +38,5 @@ class RequestRate:
         return self.app(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, address: str, error: RateLimited) -> None:
-        has_waited = await state_of(HTTPConnection(scope)).connections.hold_back(address)
+        has_waited = await state_of(HTTPConnection(scope)).connections.delay_refusal(address)
         await error_response(error)(scope, receive, send if has_waited else closing(send))

@@ -70,7 +70,7 @@ def unused(database: Path) -> Iterator[None]:
 @contextmanager
 def _in_use(database: Path, *, shared: bool) -> Iterator[None]:
     with FileLock(database.with_name(database.name + LOCK)) as lock:
-        if not lock.take(shared=shared):
+        if not lock.acquire(shared=shared):
             state = "is being restored; wait until that is done" if shared else "is in use; stop the gateway first"
             raise StartError(f"{database} {state}")
         yield

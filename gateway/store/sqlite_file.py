@@ -49,7 +49,7 @@ class SqliteFile:
         """Make the file ready for SQLite, and hold it until `close`; raises `StartError` in one line."""
         if not self._is_open:
             _check_access(self.path)
-            if not self._lock.take(shared=True):
+            if not self._lock.acquire(shared=True):
                 raise StartError(f"{self.path} is being restored from a backup; wait until that is done")
             self._is_open = True
             prepare(self.path)
