@@ -9,13 +9,13 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.auth.authorizers import Authorizer, OwnTokens
+from gateway.auth.authorizers import Authorizer, LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
-from gateway.auth.external.identity_provider_client import make_client
+from gateway.auth.external.identity_provider_client import make_http_client
 from gateway.auth.external.introspection import IntrospectedTokens
 from gateway.auth.external.issuers import IssuerTokens
 from gateway.auth.external.published_keys import PublishedKeys
-from gateway.auth.external.users import Outsiders
+from gateway.auth.external.users import ExternalUsers
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyWatch
 from gateway.auth.password_login import PasswordLogin
@@ -30,7 +30,7 @@ from gateway.chat.fast_route import ShortWay
 from gateway.cluster.build import together
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
-from gateway.config.external_services import OWN
+from gateway.config.external_services import LOCAL
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.connections.registry import Connections
@@ -194,8 +194,8 @@ async def running_state(
         await enter(Revocations(database, connections, clock).running())
         await enter(KeyWatch(settings, ring).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
-        outside = await enter(outside_authorizers(settings, database, clock))
-        outside |= app_authorizers(checks, settings, database, clock)
+        external = await enter(external_authorizers(settings, database, clock))
+        external |= app_authorizers(checks, settings, database, clock)
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -206,7 +206,7 @@ async def running_state(
                 database, passwords, shared.throttle, bus, audit, clock, settings.default_scopes
             ),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
-            authorizers={OWN: OwnTokens(tokens, database), **outside},
+            authorizers={LOCAL: LocalTokens(tokens, database), **external},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
@@ -256,7 +256,7 @@ async def check_bus(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def outside_authorizers(
+async def external_authorizers(
     settings: Settings, database: Database, clock: Clock
 ) -> AsyncIterator[dict[str, Authorizer]]:
     """Build the authorizers of the outside services that the settings name."""
@@ -264,12 +264,12 @@ async def outside_authorizers(
     async with AsyncExitStack() as stack:
         # A client for each, so that one which hangs takes no connections from the others.
         for name, issuer in settings.issuers.items():
-            client = await stack.enter_async_context(make_client())
+            client = await stack.enter_async_context(make_http_client())
             published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())
-            outsiders = Outsiders(name, issuer, database, clock, settings.default_scopes)
-            authorizers[name] = IssuerTokens(issuer, published, outsiders, clock)
+            users = ExternalUsers(name, issuer, database, clock, settings.default_scopes)
+            authorizers[name] = IssuerTokens(issuer, published, users, clock)
         for name, described in settings.introspection.items():
-            client = await stack.enter_async_context(make_client())
-            outsiders = Outsiders(name, described, database, clock, settings.default_scopes)
-            authorizers[name] = IntrospectedTokens(name, described, client, outsiders, settings, clock)
+            client = await stack.enter_async_context(make_http_client())
+            users = ExternalUsers(name, described, database, clock, settings.default_scopes)
+            authorizers[name] = IntrospectedTokens(name, described, client, users, settings, clock)
         yield authorizers

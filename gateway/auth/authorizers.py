@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from gateway.auth.tokens import Claims, Tokens
-from gateway.config.external_services import OWN
+from gateway.config.external_services import LOCAL
 from gateway.store import logins, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
@@ -24,7 +24,7 @@ class AuthResult:
     expires_at: float
     sid: str | None = None
     """The session of the credential, if it belongs to one of ours."""
-    service: str = OWN
+    service: str = LOCAL
     """The service that has checked it."""
 
     def granted(self) -> AuthReply:
@@ -45,7 +45,7 @@ class Authorizer(Protocol):
         """
 
 
-class OwnTokens:
+class LocalTokens:
     """Checks the tokens of our own `POST /token`."""
 
     def __init__(self, tokens: Tokens, database: Database) -> None:
@@ -65,17 +65,23 @@ async def standing_of(database: Database, claims: Claims) -> AuthResult:
 
 
 async def standing(
-    database: Database, *, user_id: str, scopes: frozenset[str], expires_at: float, sid: str | None, service: str = OWN
+    database: Database,
+    *,
+    user_id: str,
+    scopes: frozenset[str],
+    expires_at: float,
+    sid: str | None,
+    service: str = LOCAL,
 ) -> AuthResult:
     """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
-    if service == OWN:
+    if service == LOCAL:
         found = await database.find(logins.USER_OF, login_id=sid, user_id=user_id)
     else:
         found = await database.find(users.BY_ID, user_id=user_id)
     user = UserRow(**found[0]) if found else None
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
-    if service == OWN:
+    if service == LOCAL:
         # A user's scopes can shrink while a token lives. The scopes of an external service stay.
         scopes = _allowed(scopes, user.scopes)
     return AuthResult(user.id, user.name, scopes, expires_at, sid, service)

@@ -7,7 +7,7 @@ from fastapi import Query
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.first_message import first_message
 from gateway.chat.websocket import GatewayWebSocket
-from gateway.config.external_services import OWN
+from gateway.config.external_services import LOCAL
 from gateway.core.client_info import address_of
 from gateway.http import credentials
 from gateway.http.origins import check_origin
@@ -40,7 +40,7 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
         found = token
     if found is None:
         found = credentials.cookie(ws, state.settings.session_cookie)
-    service = ws.query_params.get("service", OWN)
+    service = ws.query_params.get("service", LOCAL)
     if found is None and (elsewhere := credentials.misplaced(ws)) is not None:
         raise AuthenticationFailed(f"a credential came in {elsewhere}")
     if found is None:

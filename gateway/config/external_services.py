@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from pydantic_core import PydanticCustomError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-OWN = "gateway"
+LOCAL = "gateway"
 """The service that checks our own tokens, and the default; no outside one may have this name."""
 
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 
 
 def _service_name(value: str) -> str:
-    if value == OWN:
+    if value == LOCAL:
         raise PydanticCustomError("service", "expected another name than `gateway`, which is our own service")
     return value
 
@@ -39,11 +39,11 @@ ServiceName = Annotated[
 SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(_safe_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
-Described = TypeVar("Described", bound="OutsideService")
+Described = TypeVar("Described", bound="ExternalService")
 ByName = dict[ServiceName, Described]
 
 
-class OutsideService(BaseModel):
+class ExternalService(BaseModel):
     """What every outside service has: how its claims become a user of ours.
 
     `user_claim` is where the user's name stands; null makes one up. `scope_claim` is where the scopes stand, as one
@@ -58,7 +58,7 @@ class OutsideService(BaseModel):
     scopes: dict[str, Annotated[tuple[Name, ...], Field(strict=False)]] | None = None
 
 
-class Issuer(OutsideService):
+class Issuer(ExternalService):
     """An issuer of JSON Web Tokens, whose public keys are at `jwks_url` (RFC 7517 §5)."""
 
     issuer: Name
@@ -68,7 +68,7 @@ class Issuer(OutsideService):
     token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
 
 
-class Introspection(OutsideService):
+class Introspection(ExternalService):
     """A service that is asked about each token (RFC 7662)."""
 
     user_claim: Name | None = "username"
@@ -85,7 +85,7 @@ class Introspection(OutsideService):
         return self
 
 
-def parse_services(text: str) -> Any:
+def parse_external_services(text: str) -> Any:
     """Read what a setting says of outside services, or raise what pydantic takes for a wrong value."""
     if not text.strip():
         return {}

@@ -16,7 +16,7 @@ from gateway.config import database_url
 from gateway.config.allowed_origins import can_be_named
 from gateway.config.bus_url import MEMORY, parse
 from gateway.config.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
-from gateway.config.external_services import ByName, Introspection, Issuer, parse_services
+from gateway.config.external_services import ByName, Introspection, Issuer, parse_external_services
 from gateway.config.proxies import TrustedProxies
 from gateway.config.unfit_secrets import is_guessable, is_key_material
 from gateway.core.start_error import StartError
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     @field_validator("issuers", "introspection", mode="before")
     @classmethod
     def _parse_services(cls, value: object) -> object:
-        return parse_services(value) if isinstance(value, str) else value
+        return parse_external_services(value) if isinstance(value, str) else value
 
     @field_validator("default_scopes", mode="before")
     @classmethod

@@ -215,7 +215,7 @@ class Connections:
         """Give the sessions of all connections that are of one, each with its user's id."""
         return {(connection.user_id, connection.sid) for connection in self._list() if connection.sid is not None}
 
-    def outsiders(self) -> set[str]:
+    def external_user_ids(self) -> set[str]:
         """Give the ids of users who are connected without a session of ours: an outside service vouches for them."""
         return {connection.user_id for connection in self._list() if connection.sid is None}
 

@@ -68,7 +68,7 @@ class Revocations:
             for user_id, session in batch:
                 if session not in living:
                     self._connections.revoke(Revoked(user_id, frozenset({session})))
-        for ids in batches(self._connections.outsiders(), BATCH):
+        for ids in batches(self._connections.external_user_ids(), BATCH):
             enabled = await self._database.look_up(partial(users.enabled, ids=ids))
             for user_id in set(ids) - enabled:
                 self._connections.revoke(Revoked(user_id, None))

@@ -7,7 +7,7 @@ from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import AuthResult, authorize
-from gateway.config.external_services import OWN
+from gateway.config.external_services import LOCAL
 from gateway.core.client_info import address_of
 from gateway.http import credentials
 from gateway.state import GatewayStateDep
@@ -21,7 +21,7 @@ async def http_authentication(
     connection: HTTPConnection, state: GatewayStateDep, _: Annotated[str | None, Depends(password_flow)]
 ) -> AuthResult:
     """Check the credential of an HTTP request. Only the `Authorization` header counts."""
-    return await authorize(state.authorizers, OWN, _bearer(connection))
+    return await authorize(state.authorizers, LOCAL, _bearer(connection))
 
 
 async def user_authentication(
@@ -36,7 +36,7 @@ async def buyer_authentication(
     connection: HTTPConnection,
     state: GatewayStateDep,
     _: Annotated[str | None, Depends(password_flow)],
-    service: Annotated[str, Query()] = OWN,
+    service: Annotated[str, Query()] = LOCAL,
 ) -> AuthResult:
     """Check the credential for a ticket like `http_authentication`, with the named service.
 

@@ -203,7 +203,7 @@ def _saw_each(database: str) -> Update:
 _SAW = Statement(_saw_each)
 
 
-async def add_outsider(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
+async def add_external(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
     """Add a user whom an outside service vouches for, or raise `Conflict` if the id or the name is taken.
 
     Such a user has no password, and no scopes but those that are granted here: the others are the service's to give.

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import Authorizer, AuthResult
 from gateway.auth.external.identity_provider_client import ServiceUnavailable
-from gateway.auth.external.users import Outsiders, bad_token
-from gateway.config.external_services import OutsideService, ServiceName
+from gateway.auth.external.users import ExternalUsers, bad_token
+from gateway.config.external_services import ExternalService, ServiceName
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.start_error import StartError
@@ -25,7 +25,7 @@ from schemas.names import ScopeName
 
 MAX_SUBJECT_LENGTH = 1024
 
-_DESCRIBED = OutsideService(user_claim="user")
+_DESCRIBED = ExternalService(user_claim="user")
 
 _service_name: TypeAdapter[str] = TypeAdapter(ServiceName)
 _scopes: TypeAdapter[frozenset[str]] = TypeAdapter(frozenset[ScopeName])
@@ -69,11 +69,11 @@ class AppTokens:
     """Has an application's own check look at each credential, and finds its user."""
 
     def __init__(
-        self, service: str, check: AppAuthorizer, outsiders: Outsiders, settings: Settings, clock: Clock
+        self, service: str, check: AppAuthorizer, users: ExternalUsers, settings: Settings, clock: Clock
     ) -> None:
         self._service = service
         self._check = check
-        self._outsiders = outsiders
+        self._outsiders = users
         self._clock = clock
         self._timeout = settings.outside_timeout_seconds
         self._lifetime_seconds = settings.token_minutes * 60
@@ -91,7 +91,7 @@ class AppTokens:
         if expires_at <= now:
             raise TokenExpired("the credential has expired; fetch a new one from where you log in")
         claims = {"user": identity.user}
-        return await self._outsiders.admit(_subject_of(identity), claims, expires_at, identity.scopes)
+        return await self._outsiders.find_or_create(_subject_of(identity), claims, expires_at, identity.scopes)
 
     async def _identity_of(self, token: str) -> Identity:
         try:
@@ -141,5 +141,5 @@ def app_authorizers(
 ) -> Iterator[tuple[str, Authorizer]]:
     """Build the authorizer of each own check."""
     for name, check in authorizers.items():
-        outsiders = Outsiders(name, _DESCRIBED, database, clock, settings.default_scopes)
-        yield name, AppTokens(name, check, outsiders, settings, clock)
+        users = ExternalUsers(name, _DESCRIBED, database, clock, settings.default_scopes)
+        yield name, AppTokens(name, check, users, settings, clock)

@@ -19,7 +19,7 @@ KEEP_ALIVE_SECONDS = 2
 """Seconds that an idle connection stays open: fewer than at servers, so that no request meets a closing connection."""
 
 
-class NoAnswer(Exception):
+class RequestFailed(Exception):
     """An external service gave no answer in time, or a wrong one. The text says which, for the log."""
 
 
@@ -30,7 +30,7 @@ class ServiceUnavailable(Unavailable):
         return f"the service `{self.part}` cannot be asked for now; try again"
 
 
-def make_client() -> httpx2.AsyncClient:
+def make_http_client() -> httpx2.AsyncClient:
     """Return the HTTP client for one service."""
     return httpx2.AsyncClient(
         # After a redirect, the answer would come from an address outside the settings.
@@ -44,27 +44,29 @@ def make_client() -> httpx2.AsyncClient:
     )
 
 
-async def ask(client: httpx2.AsyncClient, method: str, url: str, seconds: float, **options: Any) -> dict[str, Any]:
-    """Return the JSON object of an answer with status 200, or raise `NoAnswer`."""
+async def request_json(
+    client: httpx2.AsyncClient, method: str, url: str, seconds: float, **options: Any
+) -> dict[str, Any]:
+    """Return the JSON object of an answer with status 200, or raise `RequestFailed`."""
     try:
         async with asyncio.timeout(seconds), client.stream(method, url, **options) as response:
             if response.status_code != 200:
-                raise NoAnswer(f"expected status 200, got {response.status_code}")
+                raise RequestFailed(f"expected status 200, got {response.status_code}")
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise NoAnswer("expected a plain body, got a compressed one")
+                raise RequestFailed("expected a plain body, got a compressed one")
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_DOCUMENT_BYTES:
-                    raise NoAnswer(f"expected at most {MAX_DOCUMENT_BYTES} bytes, got more")
+                    raise RequestFailed(f"expected at most {MAX_DOCUMENT_BYTES} bytes, got more")
     except TimeoutError:
-        raise NoAnswer(f"no answer within {seconds:g} seconds") from None
+        raise RequestFailed(f"no answer within {seconds:g} seconds") from None
     except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
-        raise NoAnswer(f"no answer: {type(error).__name__}") from None
+        raise RequestFailed(f"no answer: {type(error).__name__}") from None
     try:
         document = strict_json.loads(body.decode(), max_depth=16)
     except ValueError:
-        raise NoAnswer("expected JSON, got something else") from None
+        raise RequestFailed("expected JSON, got something else") from None
     if not isinstance(document, dict):
-        raise NoAnswer("expected a JSON object, got something else")
+        raise RequestFailed("expected a JSON object, got something else")
     return document

@@ -11,8 +11,8 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.external.identity_provider_client import NoAnswer, ServiceUnavailable, ask
-from gateway.auth.external.users import Outsiders, Text, bad_token
+from gateway.auth.external.identity_provider_client import RequestFailed, ServiceUnavailable, request_json
+from gateway.auth.external.users import ExternalUsers, Text, bad_token
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Introspection
 from gateway.config.settings import Settings
@@ -54,14 +54,14 @@ class IntrospectedTokens:
         service: str,
         described: Introspection,
         client: httpx2.AsyncClient,
-        outsiders: Outsiders,
+        users: ExternalUsers,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._service = service
         self._described = described
         self._client = client
-        self._outsiders = outsiders
+        self._users = users
         self._clock = clock
         self._timeout = settings.outside_timeout_seconds
         self._remember_seconds = settings.introspection_cache_seconds
@@ -87,7 +87,7 @@ class IntrospectedTokens:
         self._check(claims)
         # A token without an end may be good for any time, so it counts no longer than one of ours.
         expires_at = self._clock.wall() + self._lifetime_seconds if claims.exp is None else claims.exp
-        return await self._outsiders.admit(claims.sub, answer, expires_at)
+        return await self._users.find_or_create(claims.sub, answer, expires_at)
 
     def _check(self, claims: ActiveToken) -> None:
         now = self._clock.wall()
@@ -120,7 +120,7 @@ class IntrospectedTokens:
     async def _ask(self, token: str) -> Answer:
         secret = self._described.client_secret.get_secret_value()
         try:
-            answer = await ask(
+            answer = await request_json(
                 self._client,
                 "POST",
                 self._described.url,
@@ -129,7 +129,7 @@ class IntrospectedTokens:
                 # RFC 6749 §2.3.1: form-encode both before they are joined.
                 auth=httpx2.BasicAuth(quote_plus(self._described.client_id), quote_plus(secret)),
             )
-        except NoAnswer as error:
+        except RequestFailed as error:
             # Log once, and not for each of a thousand connections.
             if self._answers:
                 logger.warning("the service %s cannot be asked about tokens: %s", self._service, error)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.external.published_keys import PublishedKeys
-from gateway.auth.external.users import Outsiders, Text, bad_token
+from gateway.auth.external.users import ExternalUsers, Text, bad_token
 from gateway.auth.keys import signatures
 from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken, Key
 from gateway.auth.tokens import LEEWAY_SECONDS
@@ -22,7 +22,7 @@ REFUSED_PARAMETERS = frozenset({"crit", "b64", "zip", "cty"})
 Time = Annotated[int, Field(ge=0, le=2**53)] | Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
 
 
-class OutsideClaims(BaseModel):
+class ExternalClaims(BaseModel):
     """The checked claims of an external issuer's token (RFC 7519 §4.1). `aud` may be one value or several."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -38,11 +38,11 @@ class OutsideClaims(BaseModel):
 class IssuerTokens:
     """Checks the tokens of one external issuer."""
 
-    def __init__(self, described: Issuer, keys: PublishedKeys, outsiders: Outsiders, clock: Clock) -> None:
+    def __init__(self, described: Issuer, keys: PublishedKeys, users: ExternalUsers, clock: Clock) -> None:
         self._described = described
         self._types = frozenset(name.lower() for name in described.token_types)
         self._keys = keys
-        self._outsiders = outsiders
+        self._users = users
         self._clock = clock
 
     async def authorize(self, token: str) -> AuthResult:
@@ -54,11 +54,11 @@ class IssuerTokens:
         try:
             key = await self._key_of(token)
             raw = key.verify(token)
-            claims = OutsideClaims.model_validate(raw)
+            claims = ExternalClaims.model_validate(raw)
         except (BadToken, ValidationError):
             raise bad_token() from None
         self._check_claims(claims)
-        return await self._outsiders.admit(claims.sub, raw, claims.exp)
+        return await self._users.find_or_create(claims.sub, raw, claims.exp)
 
     async def _key_of(self, token: str) -> Key:
         header = signatures.header_of(token)
@@ -79,7 +79,7 @@ class IssuerTokens:
         # RFC 7515 §4.1.9: a media type with or without `application/`.
         return token_type.lower().removeprefix("application/") in self._types
 
-    def _check_claims(self, claims: OutsideClaims) -> None:
+    def _check_claims(self, claims: ExternalClaims) -> None:
         now = self._clock.wall()
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         if claims.iss != self._described.issuer or self._described.audience not in audiences:

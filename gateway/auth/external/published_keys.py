@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx2
 
-from gateway.auth.external.identity_provider_client import NoAnswer, ServiceUnavailable, ask
+from gateway.auth.external.identity_provider_client import RequestFailed, ServiceUnavailable, request_json
 from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
@@ -98,9 +98,9 @@ class PublishedKeys:
 
     async def _fetch(self) -> None:
         try:
-            document = await ask(self._client, "GET", self._described.jwks_url, self._timeout)
+            document = await request_json(self._client, "GET", self._described.jwks_url, self._timeout)
             keys = read_keys(document, self._described.algorithms)
-        except NoAnswer as error:
+        except RequestFailed as error:
             self._answered = False
             logger.warning("the keys of the service %s could not be fetched: %s", self._service, error)
             return
@@ -117,14 +117,14 @@ class PublishedKeys:
 
 
 def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
-    """Return the usable keys, or raise `NoAnswer` for a document without a list of keys.
+    """Return the usable keys, or raise `RequestFailed` for a document without a list of keys.
 
     Skip the others (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds that jose lacks. A list without
     usable keys is an answer too: after a break-in, an issuer withdraws all of its keys.
     """
     published = document.get("keys")
     if not isinstance(published, list) or len(published) > MAX_KEYS:
-        raise NoAnswer(f"expected a list `keys` of at most {MAX_KEYS}")
+        raise RequestFailed(f"expected a list `keys` of at most {MAX_KEYS}")
     keys: dict[str, Key] = {}
     for each in published:
         if not isinstance(each, dict):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.config.external_services import OutsideService
+from gateway.config.external_services import ExternalService
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
@@ -34,13 +34,13 @@ class NoUserName(AuthenticationFailed):
     """A good token without a usable user name."""
 
 
-class Outsiders:
+class ExternalUsers:
     """Finds the user of an external service's token, and adds it at first sight."""
 
     def __init__(
         self,
         service: str,
-        described: OutsideService,
+        described: ExternalService,
         database: Database,
         clock: Clock,
         default_scopes: frozenset[str] = DEFAULT_SCOPES,
@@ -51,14 +51,14 @@ class Outsiders:
         self._database = database
         self._clock = clock
 
-    async def admit(
+    async def find_or_create(
         self, subject: str, claims: Claims, expires_at: float, scopes: frozenset[str] | None = None
     ) -> AuthResult:
         """Return the user of verified claims; `scopes` count in place of those that the settings map.
 
         Raises `TokenRevoked` for a disabled user, and `NoUserName` for a new user whose name is taken, or is none.
         """
-        user_id = outsider_id(self._service, subject)
+        user_id = external_user_id(self._service, subject)
         user = await self._find(user_id) or await self._add(user_id, claims)
         if user.disabled:
             raise TokenRevoked("the token's user has been disabled")
@@ -77,7 +77,7 @@ class Outsiders:
         name = self._name(user_id, claims)
         try:
             async with self._database.write() as connection:
-                return await users.add_outsider(connection, user_id=user_id, name=name, now=milliseconds(self._clock))
+                return await users.add_external(connection, user_id=user_id, name=name, now=milliseconds(self._clock))
         except Conflict:
             # Two first connections at once are the same user. Otherwise another user has the name.
             if found := await self._find(user_id):
@@ -120,13 +120,13 @@ def bad_token() -> AuthenticationFailed:
     return AuthenticationFailed("the token is not valid for this service; log in there for a new one")
 
 
-def outsider_id(service: str, subject: str) -> str:
+def external_user_id(service: str, subject: str) -> str:
     """Return the id of an external service's user: always the same, and no other user's."""
     digest = hashlib.sha256(f"{service}\n{subject}".encode()).hexdigest()
     return f"{service}:{digest[:32]}"
 
 
-def scopes_of(described: OutsideService, claims: Claims) -> frozenset[str] | None:
+def scopes_of(described: ExternalService, claims: Claims) -> frozenset[str] | None:
     """Return what claims allow here, as the settings of their service map it; None if they map nothing."""
     if described.scopes is None:
         return None

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.auth.external.users import NoUserName, Outsiders, outsider_id
-from gateway.config.external_services import OutsideService
+from gateway.auth.external.users import ExternalUsers, NoUserName, external_user_id
+from gateway.config.external_services import ExternalService
 from gateway.core.clock import SystemClock
 from gateway.store import users
 from gateway.store.engine import Database
@@ -15,28 +15,28 @@ from gateway.store.tables import users as users_table
 async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refused(database: Database) -> None:
     async with database.write() as connection:
         await users.add(connection, name="alice", password_hash="x", now=0)
-    outsiders = Outsiders("acme", OutsideService(), database, SystemClock())
+    outsiders = ExternalUsers("acme", ExternalService(), database, SystemClock())
     claims = {"preferred_username": "carol"}
-    admitted = await asyncio.gather(*(outsiders.admit("7", claims, 2e9) for _ in range(10)))
-    assert {(each.user_id, each.user) for each in admitted} == {(outsider_id("acme", "7"), "carol")}
+    admitted = await asyncio.gather(*(outsiders.find_or_create("7", claims, 2e9) for _ in range(10)))
+    assert {(each.user_id, each.user) for each in admitted} == {(external_user_id("acme", "7"), "carol")}
     for name in ("alice", "carol"):
         with pytest.raises(NoUserName, match=f"`{name}` is taken"):
-            await outsiders.admit("8", {"preferred_username": name}, 2e9)
+            await outsiders.find_or_create("8", {"preferred_username": name}, 2e9)
     async with database.read() as connection:
         assert [user.name for user in await users.everyone(connection)] == ["alice", "carol"]
 
 
 async def test_the_same_subject_of_two_services_is_two_users(database: Database) -> None:
-    described = OutsideService(user_claim=None)
-    first, second = (Outsiders(service, described, database, SystemClock()) for service in ("acme", "legacy"))
-    assert (await first.admit("7", {}, 2e9)).user_id != (await second.admit("7", {}, 2e9)).user_id
+    described = ExternalService(user_claim=None)
+    first, second = (ExternalUsers(service, described, database, SystemClock()) for service in ("acme", "legacy"))
+    assert (await first.find_or_create("7", {}, 2e9)).user_id != (await second.find_or_create("7", {}, 2e9)).user_id
 
 
 async def test_what_was_granted_here_by_name_is_added_to_what_the_service_gives(database: Database) -> None:
-    described = OutsideService(scopes={"talk": ("chat:read",)})
-    outsiders = Outsiders("acme", described, database, SystemClock())
+    described = ExternalService(scopes={"talk": ("chat:read",)})
+    outsiders = ExternalUsers("acme", described, database, SystemClock())
     claims = {"preferred_username": "carol", "scope": "talk admin"}
-    assert (await outsiders.admit("7", claims, 2e9)).scopes == {"chat:read"}
+    assert (await outsiders.find_or_create("7", claims, 2e9)).scopes == {"chat:read"}
     async with database.write() as connection:
         await connection.execute(users_table.update().values(scopes="admin"))
-    assert (await outsiders.admit("7", claims, 2e9)).scopes == {"admin", "chat:read"}
+    assert (await outsiders.find_or_create("7", claims, 2e9)).scopes == {"admin", "chat:read"}
