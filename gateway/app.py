@@ -27,7 +27,7 @@ from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
 from gateway.chat.fast_route import ShortWay
-from gateway.cluster.build import together
+from gateway.cluster.build import build_cluster
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
 from gateway.config.external_services import LOCAL
@@ -179,10 +179,10 @@ async def running_state(
         bus = await enter(open_bus(settings))
         if not bus.is_shared:
             stack.enter_context(lock_data_dir(settings.data_dir))
-        shared = await enter(together(settings, database, clock))
-        connections = Connections(settings, clock, shared.roster, shared.buckets)
+        cluster = await enter(build_cluster(settings, database, clock))
+        connections = Connections(settings, clock, cluster.roster, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
-        presence = Presence(timers, bus, clock, settings.away_minutes * 60, shared.roster, last_seen)
+        presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
         hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.revoke, hub.missed)
@@ -203,7 +203,7 @@ async def running_state(
             passwords=passwords,
             tokens=tokens,
             password_login=PasswordLogin(
-                database, passwords, shared.throttle, bus, audit, clock, settings.default_scopes
+                database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
             ),
             sessions=Sessions(settings, database, tokens, bus, audit, clock),
             authorizers={LOCAL: LocalTokens(tokens, database), **external},
@@ -212,7 +212,7 @@ async def running_state(
             client_log=client_log(),
             unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),
             connections=connections,
-            together=shared,
+            cluster=cluster,
             bus=bus,
             hub=hub,
             sweep=sweep,

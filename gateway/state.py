@@ -13,7 +13,7 @@ from gateway.auth.sessions import Sessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
-from gateway.cluster.build import Together
+from gateway.cluster.build import ClusterState
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
@@ -54,7 +54,7 @@ class GatewayState:
     unauthenticated: ConcurrencyLimit
     """Where connections are counted that have not logged in yet, by address."""
     connections: Connections
-    together: Together
+    cluster: ClusterState
     """What this node knows of all nodes."""
     bus: Bus
     hub: Hub

@@ -52,7 +52,7 @@ class LoginThrottle(Protocol):
         """Take back an attempt without an outcome."""
 
 
-class Throttle:
+class LocalThrottle:
     """Counts log-ins, in the memory of this process."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:

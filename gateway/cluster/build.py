@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.auth.throttle import LoginThrottle, Throttle
+from gateway.auth.throttle import LocalThrottle, LoginThrottle
 from gateway.bus.redis_commands import Link
 from gateway.cluster.dead_nodes import Burial
 from gateway.cluster.nodes import Nodes
-from gateway.cluster.rates import MakeBuckets, SharedRates, own_buckets
-from gateway.cluster.roster import AloneRoster, Roster, SharedRoster
-from gateway.cluster.shared_state import Ledger
+from gateway.cluster.rates import MakeBuckets, SharedRates, local_buckets
+from gateway.cluster.roster import LocalRoster, Roster, SharedRoster
+from gateway.cluster.shared_state import SharedState
 from gateway.cluster.throttle import SharedThrottle
 from gateway.config.bus_url import MEMORY
 from gateway.config.settings import Settings
@@ -19,7 +19,7 @@ from gateway.store.engine import Database
 
 
 @dataclass(frozen=True)
-class Figures:
+class ClusterFigures:
     """How that goes, for metrics."""
 
     nodes: int = 1
@@ -39,54 +39,54 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Together:
+class ClusterState:
     """Who is connected, and what everybody may still do: of all nodes, as far as this one can know."""
 
     roster: Roster
     buckets: MakeBuckets
     throttle: LoginThrottle
-    figures: Callable[[], Figures] = Figures
+    figures: Callable[[], ClusterFigures] = ClusterFigures
 
 
 @asynccontextmanager
-async def together(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Together]:
+async def build_cluster(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[ClusterState]:
     """Build it for the bus that the settings name: in this process, or in the Redis that all nodes share."""
     if settings.bus_url == MEMORY:
-        roster = AloneRoster(settings.max_connections_per_user, settings.max_connections_per_address)
-        yield Together(roster, own_buckets, Throttle(settings, clock))
+        roster = LocalRoster(settings.max_connections_per_user, settings.max_connections_per_address)
+        yield ClusterState(roster, local_buckets, LocalThrottle(settings, clock))
         return
     async with _shared(settings, database, clock) as shared:
         yield shared
 
 
 @asynccontextmanager
-async def _shared(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Together]:
+async def _shared(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[ClusterState]:
     from gateway.bus import redis_client  # what this needs is there only where there is such a bus
 
     connected = redis_client.connect(settings)
     link = Link(connected, redis_client.FAILURES)
     prefix = settings.bus_prefix
     nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
-    ledger = Ledger(link, nodes, prefix)
-    roster = SharedRoster(ledger, settings.max_connections_per_user, settings.max_connections_per_address)
-    burial = Burial(link, nodes, ledger, prefix, database, roster.tell, clock)
+    shared_state = SharedState(link, nodes, prefix)
+    roster = SharedRoster(shared_state, settings.max_connections_per_user, settings.max_connections_per_address)
+    burial = Burial(link, nodes, shared_state, prefix, database, roster.tell, clock)
     rates = SharedRates(link, prefix)
-    throttle = SharedThrottle(link, prefix, settings, Throttle(settings, clock))
+    throttle = SharedThrottle(link, prefix, settings, LocalThrottle(settings, clock))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis_client.close, connected)
-        await stack.enter_async_context(ledger.running(roster.changed))
-        await stack.enter_async_context(nodes.running(ledger.begin_life, burial.go_on))
+        await stack.enter_async_context(shared_state.running(roster.changed))
+        await stack.enter_async_context(nodes.running(shared_state.republish, burial.go_on))
         await stack.enter_async_context(rates.running())
-        yield Together(
+        yield ClusterState(
             roster,
             rates.buckets,
             throttle,
-            lambda: Figures(
+            lambda: ClusterFigures(
                 nodes=1 + nodes.others,
                 shared=link.is_up,
                 failures=link.failures,
                 guesses=roster.guesses,
-                unwritten=ledger.unwritten,
+                unwritten=shared_state.unwritten,
                 buried=nodes.buried,
                 taken_offline=burial.users,
             ),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from gateway.bus.redis_commands import Command, Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
-from gateway.cluster.shared_state import Entry, Ledger, Subject, entries, hash_key, index_key, subject_of
+from gateway.cluster.shared_state import Entry, SharedState, Subject, entries, hash_key, index_key, subject_of
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
 from gateway.store import users
@@ -35,11 +35,18 @@ class Burial:
     """Clears up after dead nodes."""
 
     def __init__(
-        self, link: Link, nodes: Nodes, ledger: Ledger, prefix: str, database: Database, tell: News, clock: Clock
+        self,
+        link: Link,
+        nodes: Nodes,
+        shared_state: SharedState,
+        prefix: str,
+        database: Database,
+        tell: News,
+        clock: Clock,
     ) -> None:
         self._link = link
         self._nodes = nodes
-        self._ledger = ledger
+        self._shared_state = shared_state
         self._prefix = prefix
         self._database = database
         self._clock = clock
@@ -81,7 +88,7 @@ class Burial:
         dead = [entry for entry in found if entry.node == node]
         living = [entry for entry in found if self._nodes.is_alive(entry.node)]
         # Of this node, what it says counts, and not what is written yet: after a failure that takes it a while.
-        living += [Entry(self._nodes.id, field, value) for field, value in self._ledger.said(subject).items()]
+        living += [Entry(self._nodes.id, field, value) for field, value in self._shared_state.local(subject).items()]
         if kind == "user" and state_of(living) is None and any(count_of(entry.value) for entry in dead):
             gone.unseen.append(name)
         if kind == "places":

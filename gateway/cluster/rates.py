@@ -46,7 +46,7 @@ class MakeBuckets(Protocol):
         """`rate` is per second."""
 
 
-def own_buckets(kind: str, rate: float, burst: float) -> TokenBuckets:
+def local_buckets(kind: str, rate: float, burst: float) -> TokenBuckets:
     """Make the buckets of a gateway that is one process."""
     return TokenBuckets(rate, burst)
 

@@ -1,6 +1,6 @@
 """Who is connected where: how many connections a user and an address have, how users look, and which rooms they hear.
 
-A gateway that is one process knows all of that by itself (`AloneRoster`). Of several, each says what it knows in
+A gateway that is one process knows all of that by itself (`LocalRoster`). Of several, each says what it knows in
 Redis (`SharedRoster`), and falls back to what it knows by itself while Redis is down.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, Protocol
 
 from gateway.bus.redis_commands import Lost
-from gateway.cluster.shared_state import Change, Entry, Ledger, Subject
+from gateway.cluster.shared_state import Change, Entry, SharedState, Subject
 from gateway.core.batches import batches
 
 READ_BATCH = 200
@@ -60,7 +60,7 @@ class Roster(Protocol):
         """Tell how many connections other nodes have."""
 
 
-class AloneRoster:
+class LocalRoster:
     """The roster of a gateway that is one process."""
 
     def __init__(self, max_per_user: int, max_per_address: int) -> None:
@@ -108,8 +108,8 @@ class AloneRoster:
 class SharedRoster:
     """The roster of one node of several."""
 
-    def __init__(self, ledger: Ledger, max_per_user: int, max_per_address: int) -> None:
-        self._ledger = ledger
+    def __init__(self, shared_state: SharedState, max_per_user: int, max_per_address: int) -> None:
+        self._shared_state = shared_state
         self._max_per_user = max_per_user
         self._max_per_address = max_per_address
         self._count = LocalCount(max_per_user, max_per_address)
@@ -152,22 +152,22 @@ class SharedRoster:
 
     def enter(self, room: str, user: str) -> None:
         """Say that a user hears a room here."""
-        self._ledger.say(_places(user), room, "1")
+        self._shared_state.set(_places(user), room, "1")
 
     def exit(self, room: str, user: str) -> None:
         """Say that a user hears a room here no more."""
-        self._ledger.say(_places(user), room, None)
+        self._shared_state.set(_places(user), room, None)
 
     def forget(self, room: str, user: str) -> None:
         """Say that a user hears a room here no more, which is no news to it."""
-        self._ledger.say(_places(user), room, None, quietly=True)
+        self._shared_state.set(_places(user), room, None, quietly=True)
 
     async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
         """Ask how users look to other nodes."""
         found: dict[str, There] = {}
         try:
             for some in batches(users, READ_BATCH):
-                answers = await self._ledger.read([_user(name) for name in some])
+                answers = await self._shared_state.read_remote([_user(name) for name in some])
                 for name, others in zip(some, answers, strict=True):
                     if (state := state_of(others)) is not None:
                         found[name] = state
@@ -187,11 +187,11 @@ class SharedRoster:
         """Tell rooms what is news to the whole cluster in what this node has come to say."""
         kind, user = change.subject
         if kind == "places":
-            for room, state in news_of_places(change.before, change.after, change.others):
+            for room, state in news_of_places(change.before, change.after, change.remote):
                 self._news(room, user, state)
         elif kind == "user" and change.before:
-            was = state_of(change.others, change.before.get(""))
-            now = state_of(change.others, change.after.get(""))
+            was = state_of(change.remote, change.before.get(""))
+            now = state_of(change.remote, change.after.get(""))
             if was is not None and now is not None and was != now:
                 telling = asyncio.create_task(self._tell_rooms(user, now))
                 self._telling.add(telling)
@@ -199,7 +199,7 @@ class SharedRoster:
 
     async def _tell_rooms(self, user: str, state: There) -> None:
         """Tell all rooms that the user hears, on whatever node."""
-        rooms = set(self._ledger.said(_places(user)))
+        rooms = set(self._shared_state.local(_places(user)))
         rooms.update(entry.name for entry in await self._said_elsewhere(_places(user)))
         for room in rooms:
             self._news(room, user, state)
@@ -207,7 +207,7 @@ class SharedRoster:
     async def _said_elsewhere(self, subject: Subject) -> Collection[Entry]:
         """Ask what other nodes say of something: nothing, as far as this node knows, while Redis is down."""
         try:
-            [others] = await self._ledger.read([subject])
+            [others] = await self._shared_state.read_remote([subject])
         except Lost:
             self.guesses += 1
             return ()
@@ -220,7 +220,7 @@ class SharedRoster:
         mine = self._count.of_user[user], self._count.of_address[address]
         try:
             # Both are asked for before anything is waited for, so that one round trip brings both.
-            answers = self._ledger.others(_user(user)), self._ledger.others(_address(address))
+            answers = self._shared_state.remote(_user(user)), self._shared_state.remote(_address(address))
             of_user, of_address = await asyncio.gather(*answers)
         except Lost:
             self.guesses += 1
@@ -229,14 +229,14 @@ class SharedRoster:
 
     def _say_counts(self, user: str, address: str) -> None:
         self._say_user(user)
-        self._ledger.say(_EVERYBODY, "", _said(self._count.of_all))
+        self._shared_state.set(_EVERYBODY, "", _said(self._count.of_all))
         if self._max_per_address:
-            self._ledger.say(_address(address), "", _said(self._count.of_address[address]))
+            self._shared_state.set(_address(address), "", _said(self._count.of_address[address]))
 
     def _say_user(self, user: str) -> None:
         count = self._count.of_user[user]
         state = self._states.get(user, "online" if count else None)
-        self._ledger.say(_user(user), "", None if state is None else f"{count} {state}")
+        self._shared_state.set(_user(user), "", None if state is None else f"{count} {state}")
 
 
 class LocalCount:

@@ -58,10 +58,10 @@ class Change:
     subject: Subject
     before: dict[str, str | None] = field(default_factory=dict)
     after: dict[str, str | None] = field(default_factory=dict)
-    others: tuple[Entry, ...] = ()
+    remote: tuple[Entry, ...] = ()
 
 
-class Ledger:
+class SharedState:
     """Writes what this node says."""
 
     def __init__(self, link: Link, nodes: Nodes, prefix: str) -> None:
@@ -69,7 +69,7 @@ class Ledger:
         self._nodes = nodes
         self._prefix = prefix
         self._changed: Callable[[Change], None] = _nothing
-        self._said: dict[Subject, dict[str, str]] = {}
+        self._local: dict[Subject, dict[str, str]] = {}
         self._pending: dict[Subject, Change] = {}
         self._waiting: dict[Subject, Waiting] = {}
         self._listed: set[Subject] = set()
@@ -96,13 +96,13 @@ class Ledger:
         """Of how many subjects something is said that is not written yet."""
         return len(self._pending) + self._writing
 
-    def said(self, subject: Subject) -> dict[str, str]:
+    def local(self, subject: Subject) -> dict[str, str]:
         """Give what this node says of a subject: a value for each field."""
-        return self._said.get(subject, {})
+        return self._local.get(subject, {})
 
-    def say(self, subject: Subject, name: str, value: str | None, *, quietly: bool = False) -> None:
+    def set(self, subject: Subject, name: str, value: str | None, *, quietly: bool = False) -> None:
         """Say something of a subject, or nothing more. `quietly`: that it changes is no news to anybody."""
-        said = self._said.setdefault(subject, {})
+        said = self._local.setdefault(subject, {})
         change = self._pending.setdefault(subject, Change(subject))
         change.before.setdefault(name, said.get(name))
         if value is not None:
@@ -110,12 +110,12 @@ class Ledger:
         else:
             said.pop(name, None)
             if not said:
-                del self._said[subject]
+                del self._local[subject]
         if quietly:
             change.before[name] = value
         self._writes.wake()
 
-    def others(self, subject: Subject) -> Waiting:
+    def remote(self, subject: Subject) -> Waiting:
         """Give, soon, what the others said of a subject when the last change of ours was written; raises `Lost`."""
         if not self._link.is_up:
             raise Lost("Redis is down")
@@ -126,16 +126,16 @@ class Ledger:
             self._writes.wake()
         return asyncio.shield(waiting)  # several may wait for it
 
-    async def read(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
+    async def read_remote(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
         """Give what the others say of each of some subjects; raises `Lost`."""
         answers = await self._link.ask([("HGETALL", self._key(subject)) for subject in subjects])
-        return [self.living(answer) for answer in answers]
+        return [self.alive_entries(answer) for answer in answers]
 
-    def begin_life(self, node: str, told_gone: bool) -> None:
+    def republish(self, node: str, told_gone: bool) -> None:
         """Say everything again, under a new name; it is news if others have told that this node is gone."""
         self._node = node
         self._listed.clear()
-        for subject, said in self._said.items():
+        for subject, said in self._local.items():
             change = self._pending.setdefault(subject, Change(subject))
             for name, value in said.items():
                 if told_gone:
@@ -144,7 +144,7 @@ class Ledger:
                     change.before.setdefault(name, value)
         self._writes.wake()
 
-    def living(self, answer: object) -> tuple[Entry, ...]:
+    def alive_entries(self, answer: object) -> tuple[Entry, ...]:
         """Read the answer to HGETALL, leaving out what this node says and those that are dead."""
         return tuple(entry for entry in entries(answer) if self._nodes.is_alive(entry.node))
 
@@ -159,7 +159,7 @@ class Ledger:
         some = [self._pending.pop(subject) for subject in tuple(islice(dict.fromkeys(due), BATCH))]
         waiting = {change.subject: self._waiting.pop(change.subject, None) for change in some}
         for change in some:
-            said = self.said(change.subject)
+            said = self.local(change.subject)
             change.after = {name: said.get(name) for name in change.before}
         self._writing = len(some)
         try:
@@ -188,8 +188,8 @@ class Ledger:
 
     async def _write(self, some: list[Change]) -> None:
         subjects = [change.subject for change in some]
-        new = [subject for subject in subjects if subject in self._said and subject not in self._listed]
-        gone = [subject for subject in subjects if subject not in self._said and subject in self._listed]
+        new = [subject for subject in subjects if subject in self._local and subject not in self._listed]
+        gone = [subject for subject in subjects if subject not in self._local and subject in self._listed]
         node, index = self._node, index_key(self._prefix, self._node)
         # What a dead node said is found by its index, so that has each subject first and gives it up last.
         commands: list[Command] = [("SADD", index, *map(_member, new))] if new else []
@@ -198,7 +198,7 @@ class Ledger:
             commands.append(("SREM", index, *map(_member, gone)))
         answers = await self._link.ask(commands)
         for change, answer in zip(some, answers[1 if new else 0 :], strict=False):
-            change.others = self.living(answer)
+            change.remote = self.alive_entries(answer)
         if node == self._node:
             self._listed.update(new)
             self._listed.difference_update(gone)
@@ -215,7 +215,7 @@ def _answer(waiting: dict[Subject, Waiting | None], changes: list[Change]) -> No
     for change in changes:
         future = waiting[change.subject]
         if future is not None and not future.done():
-            future.set_result(change.others)
+            future.set_result(change.remote)
 
 
 def _disappoint(waiting: dict[Subject, Waiting | None]) -> None:

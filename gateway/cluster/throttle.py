@@ -8,7 +8,7 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-from gateway.auth.throttle import HOUR_SECONDS, Attempt, Throttle, raise_if, registrations
+from gateway.auth.throttle import HOUR_SECONDS, Attempt, LocalThrottle, raise_if, registrations
 from gateway.bus.redis_commands import Link, Lost, Part
 from gateway.config.settings import Settings
 from gateway.core.client_info import ClientInfo
@@ -81,10 +81,10 @@ redis.call('HDEL', KEYS[1], 'until')
 class SharedThrottle:
     """Counts log-ins in Redis; while that is down, in the memory of this process."""
 
-    def __init__(self, link: Link, prefix: str, settings: Settings, own: Throttle) -> None:
+    def __init__(self, link: Link, prefix: str, settings: Settings, local: LocalThrottle) -> None:
         self._link = link
         self._prefix = prefix
-        self._own = own
+        self._local = local
         self._per_user, self._per_address = settings.login_rate_per_user, settings.login_rate_per_address
         self._per_hour = settings.registration_rate_per_address
         self._longest = settings.login_backoff_seconds
@@ -95,7 +95,7 @@ class SharedThrottle:
         try:
             wait = await self._ask("EVAL", _TAKE, 1, self._address(client), *rate)
         except Lost:
-            await self._own.take(client, what)
+            await self._local.take(client, what)
             return
         raise_if(float(wait), f"{what} from this address")
 
@@ -106,7 +106,7 @@ class SharedThrottle:
         try:
             wait = await self._ask("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
         except Lost:
-            await self._own.register(client)
+            await self._local.register(client)
             return
         raise_if(float(wait), registrations(self._per_hour))
 
@@ -118,7 +118,7 @@ class SharedThrottle:
         try:
             answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
         except Lost:
-            return await self._own.begin(name, client)
+            return await self._local.begin(name, client)
         what, wait, is_known = answer
         raise_if(float(wait), _WHAT.get(what, ""))
         return Attempt(here if is_known else elsewhere, name, client, shared=True)
@@ -126,7 +126,7 @@ class SharedThrottle:
     async def succeed(self, attempt: Attempt) -> None:
         """Forget the failures, and know the name by this address from now on."""
         if not attempt.shared:
-            await self._own.succeed(attempt)
+            await self._local.succeed(attempt)
             return
         known = self._known(attempt.name, attempt.client)
         await self._tell("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
@@ -134,7 +134,7 @@ class SharedThrottle:
     async def undo(self, attempt: Attempt) -> None:
         """Take a try back that came to no outcome."""
         if not attempt.shared:
-            await self._own.undo(attempt)
+            await self._local.undo(attempt)
         elif self._longest:
             await self._tell("EVAL", _UNDO, 1, attempt.key)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from gateway.bus.base import BusEvent, Revoked
-from gateway.cluster.rates import MakeBuckets, own_buckets
+from gateway.cluster.rates import MakeBuckets, local_buckets
 from gateway.cluster.roster import Roster
 from gateway.config.settings import Settings
 from gateway.connections.fanout import CHUNK, Audience, Hearer, give_frame
@@ -61,7 +61,7 @@ class Connections:
     """Has every connection of this node, and lets no more in than may be, here and on other nodes."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, roster: Roster, make_buckets: MakeBuckets = own_buckets
+        self, settings: Settings, clock: Clock, roster: Roster, make_buckets: MakeBuckets = local_buckets
     ) -> None:
         self._clock = clock
         self._roster = roster

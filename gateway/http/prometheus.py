@@ -103,7 +103,7 @@ def _of_bus(state: GatewayState) -> Iterator[Metric]:
 
 
 def _of_cluster(state: GatewayState) -> Iterator[Metric]:
-    figures = state.together.figures()
+    figures = state.cluster.figures()
     yield _gauge("nodes", "Nodes that are alive, as this one sees it.", figures.nodes)
     yield _gauge("shared_up", "1 while presence and limits are those of all nodes, else 0.", int(figures.shared))
     yield _counter("shared_lost", "Times that Redis did not answer about presence and limits.", figures.failures)

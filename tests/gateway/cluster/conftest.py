@@ -12,7 +12,7 @@ from gateway.bus import redis_client
 from gateway.bus.redis_commands import Link
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
-from gateway.cluster.shared_state import Ledger
+from gateway.cluster.shared_state import SharedState
 from gateway.core.clock import SystemClock
 from tests.support.nodes import running_nodes
 from tests.support.server import Gateway, settings_for_tests
@@ -30,7 +30,7 @@ class Node:
     def __init__(self, link: Link, prefix: str, max_per_user: int) -> None:
         self.link = link
         self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
-        self.ledger = Ledger(link, self.nodes, prefix)
+        self.ledger = SharedState(link, self.nodes, prefix)
         self.roster = SharedRoster(self.ledger, max_per_user, 0)
         self.roster.listen(lambda *news: self.news.append(news))
         self.news: list[tuple[str, str, str]] = []
@@ -38,7 +38,7 @@ class Node:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        async with self.ledger.running(self.roster.changed), self.nodes.running(self.ledger.begin_life, self._bury):
+        async with self.ledger.running(self.roster.changed), self.nodes.running(self.ledger.republish, self._bury):
             yield self
 
     async def up(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.bus.redis_commands import Command
-from gateway.cluster.shared_state import Change, Ledger
+from gateway.cluster.shared_state import Change, SharedState
 from gateway.core import faults
 from tests.gateway.cluster.conftest import Node, RunNode, RunNodes
 from tests.handlers.test_system import add_admin
@@ -299,13 +299,13 @@ async def states(client: ChatClient, *names: str) -> list[str]:
 async def test_one_user_whose_state_cannot_be_written_keeps_back_no_other_users(
     run_node: RunNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def update_or_fault(ledger: Ledger, change: Change, node: str) -> Command:
+    def update_or_fault(shared_state: SharedState, change: Change, node: str) -> Command:
         if change.subject == ("places", "bob"):
             raise UnicodeError("cannot be written")
-        return real(ledger, change, node)
+        return real(shared_state, change, node)
 
-    real = Ledger._update
-    monkeypatch.setattr(Ledger, "_update", update_or_fault)
+    real = SharedState._update
+    monkeypatch.setattr(SharedState, "_update", update_or_fault)
     async with run_node() as node:
         await node.up()
         for user in ("alice", "bob", "carol"):

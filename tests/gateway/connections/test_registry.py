@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from gateway.bus.base import Revoked
-from gateway.cluster.roster import AloneRoster
+from gateway.cluster.roster import LocalRoster
 from gateway.connections.fanout import CHUNK
 from gateway.connections.registry import Connections
 from gateway.core import faults
@@ -171,7 +171,7 @@ class Somebody:
 
 async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
     turns: Counter[str] = Counter()
-    connections = Connections(settings_for_tests(tmp_path), SystemClock(), AloneRoster(0, 0))
+    connections = Connections(settings_for_tests(tmp_path), SystemClock(), LocalRoster(0, 0))
     everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
     for each in everyone:
         assert await connections.admit(each) is None
@@ -236,7 +236,7 @@ async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(t
         hang_up = end
 
     turns: Counter[str] = Counter()
-    connections = Connections(settings_for_tests(tmp_path), SystemClock(), AloneRoster(0, 0))
+    connections = Connections(settings_for_tests(tmp_path), SystemClock(), LocalRoster(0, 0))
     everyone = [Somebody(0, turns), Faulty(0, turns), Somebody(0, turns)]
     for each in everyone:
         connections.add(each)
