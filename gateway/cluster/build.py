@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.auth.throttle import LocalThrottle, LoginThrottle
 from gateway.bus.redis_commands import Link
-from gateway.cluster.dead_nodes import Burial
+from gateway.cluster.dead_nodes import DeadNodeReaper
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, local_buckets
 from gateway.cluster.roster import LocalRoster, Roster, SharedRoster
@@ -32,7 +32,7 @@ class ClusterFigures:
     """Questions that this node answered by itself, since Redis was lost."""
     unwritten: int = 0
     """Subjects of which something is not written to Redis yet."""
-    buried: int = 0
+    reaped: int = 0
     """Dead nodes that this one has cleared up after."""
     taken_offline: int = 0
     """Users of dead nodes that this one has taken offline."""
@@ -69,13 +69,13 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
     shared_state = SharedState(link, nodes, prefix)
     roster = SharedRoster(shared_state, settings.max_connections_per_user, settings.max_connections_per_address)
-    burial = Burial(link, nodes, shared_state, prefix, database, roster.tell, clock)
+    reaper = DeadNodeReaper(link, nodes, shared_state, prefix, database, roster.tell, clock)
     rates = SharedRates(link, prefix)
     throttle = SharedThrottle(link, prefix, settings, LocalThrottle(settings, clock))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis_client.close, connected)
         await stack.enter_async_context(shared_state.running(roster.changed))
-        await stack.enter_async_context(nodes.running(shared_state.republish, burial.go_on))
+        await stack.enter_async_context(nodes.running(shared_state.republish, reaper.reap))
         await stack.enter_async_context(rates.running())
         yield ClusterState(
             roster,
@@ -87,7 +87,7 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
                 failures=link.failures,
                 guesses=roster.guesses,
                 unwritten=shared_state.unwritten,
-                buried=nodes.buried,
-                taken_offline=burial.users,
+                reaped=nodes.reaped,
+                taken_offline=reaper.users_reaped,
             ),
         )

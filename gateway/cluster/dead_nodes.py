@@ -31,7 +31,7 @@ class _Gone:
     """Rooms, each with a user who heard it there and hears it no more."""
 
 
-class Burial:
+class DeadNodeReaper:
     """Clears up after dead nodes."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Burial:
         shared_state: SharedState,
         prefix: str,
         database: Database,
-        tell: News,
+        notify: News,
         clock: Clock,
     ) -> None:
         self._link = link
@@ -50,11 +50,11 @@ class Burial:
         self._prefix = prefix
         self._database = database
         self._clock = clock
-        self._tell = tell
-        self.users = 0
+        self._notify = notify
+        self.users_reaped = 0
         """How many users were taken offline so."""
 
-    async def go_on(self, node: str, silent_seconds: float) -> bool:
+    async def reap(self, node: str, silent_seconds: float) -> bool:
         """Take some of a node's users offline; tells whether there may be more.
 
         Raises `Lost` or `Unavailable`, and the rest is for another time.
@@ -69,10 +69,10 @@ class Burial:
         gone = _Gone()
         for subject, found in about.items():
             with contained("burial"):
-                self._judge(node, subject, found, gone)
+                self._find_gone(node, subject, found, gone)
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:
-            self._tell(room, user, "offline")
+            self._notify(room, user, "offline")
         removals: list[Command] = [
             ("HDEL", hash_key(self._prefix, subject), *names)
             for subject, found in about.items()
@@ -81,7 +81,7 @@ class Burial:
         await self._link.ask([*removals, ("SREM", index, *members)])
         return True
 
-    def _judge(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
+    def _find_gone(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
         kind, name = subject
         if re.fullmatch(USER_NAME, name) is None:
             return  # an address, or nothing of ours
@@ -102,4 +102,4 @@ class Burial:
         last_seen = milliseconds(self._clock) - int(silent_seconds * 1000)
         async with self._database.write() as connection:
             await users.saw_all(connection, names, last_seen)
-        self.users += len(names)
+        self.users_reaped += len(names)

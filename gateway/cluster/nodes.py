@@ -29,11 +29,11 @@ BEATS = 3
 """How often a node shows itself in the time of a lease."""
 MAX_GAP = 0.6
 """The part of a lease after which a look is too late to tell who is dead: with a beat before it, it is most of one."""
-TOMB_SECONDS = 3600
+TOMBSTONE_SECONDS = 3600
 """For how long a node that has slept can learn that it was taken for dead."""
 MAX_UNHEARD_OF = 1000
 """Names that are remembered as those of no node: they are all that is left of one."""
-BURIAL_SECONDS = 30
+REAPING_SECONDS = 30
 """How long a node that clears up after another may be silent before the next one takes over."""
 
 # Shows a node, if it is there or is to be. Gives whether it was there, and all that are: each with the time beside its
@@ -65,10 +65,10 @@ class _Seen:
     silent_seconds: float = 0.0
 
 
-Bury = Callable[[str, float], Awaitable[bool]]
+Reap = Callable[[str, float], Awaitable[bool]]
 """Clears up some of what a dead node said, which has been silent for so many seconds; tells whether there is more."""
 
-Begin = Callable[[str, bool], None]
+OnNewLife = Callable[[str, bool], None]
 """Takes the news that this node lives under a new name, and whether others have told that its users are gone."""
 
 
@@ -84,24 +84,24 @@ class Nodes:
         self._looked_at = clock.steady()
         self._dead: set[str] = set()
         self._former: set[str] = set()  # our own names that are not cleared up after yet
-        self._begin: Begin = _nothing
-        self._bury: Bury | None = None
+        self._on_new_life: OnNewLife = _nothing
+        self._reap: Reap | None = None
         self._asked_for: set[str] = set()
         self._unheard_of: set[str] = set()  # have been looked for, and are no nodes
         self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(Lost,))
-        self._clearing_up = Periodic("burial", None, self._clear_up)
+        self._clearing_up = Periodic("burial", None, self._reap_always)
         self.id = ""
         """The name of this life; none before the first."""
-        self.buried = 0
+        self.reaped = 0
         """How many dead nodes this one has cleared up after."""
 
     @asynccontextmanager
-    async def running(self, begin: Begin, bury: Bury) -> AsyncIterator[Self]:
+    async def running(self, on_new_life: OnNewLife, reap: Reap) -> AsyncIterator[Self]:
         """Live, if Redis is there; and if it is not, as soon as it is.
 
         The others notice the end when the lease is over: until then, users have time to come to them.
         """
-        self._begin, self._bury = begin, bury
+        self._on_new_life, self._reap = on_new_life, reap
         with suppress(Lost):
             await self.beat()
         async with self._beats, self._clearing_up:
@@ -128,12 +128,12 @@ class Nodes:
         """Show this node, look at the others, and begin a new life where that is due; raises `Lost`."""
         was_down = not self._link.is_up
         asked_for, self._asked_for = self._asked_for, set()
-        shown, tomb = await self._link.probe([self._show(self.id, "again"), ("EXISTS", self._tomb(self.id))])
+        shown, tombstone = await self._link.probe([self._show(self.id, "again"), ("EXISTS", self._tombstone(self.id))])
         if shown is None:
             raise self._link.lose("somebody else has written where the nodes are listed")
         was_there, *found = shown
-        if was_down or tomb or not was_there:
-            found = await self._begin_life(told_gone=bool(tomb))
+        if was_down or tombstone or not was_there:
+            found = await self._begin_life(told_gone=bool(tombstone))
         self._watch(found)
         self._note_unheard_of(asked_for)
 
@@ -143,7 +143,9 @@ class Nodes:
         # Should the answer be lost, nobody lives under the new name either, and the next beat begins from here again.
         self._former |= {self.id, new}
         [shown] = await self._link.probe([self._show(new, "begin")])
-        self._begin(new, told_gone)  # if this fails, the next beat finds no life either, and begins from here again
+
+        # If this fails, the next beat finds no life either, and begins from here again.
+        self._on_new_life(new, told_gone)
         self.id = new
         self._link.found()
         found: list[bytes] = shown[1:]
@@ -152,7 +154,7 @@ class Nodes:
     def _show(self, id: str, how: str) -> Command:
         return ("EVAL", _BEAT, 1, f"{self._prefix}:nodes", id, how)
 
-    def _tomb(self, id: str) -> str:
+    def _tombstone(self, id: str) -> str:
         return f"{self._prefix}:dead:{id}"
 
     def _watch(self, found: list[bytes]) -> None:
@@ -179,41 +181,41 @@ class Nodes:
             self._unheard_of.clear()
         self._unheard_of = (self._unheard_of | asked_for) - self._seen.keys()
 
-    async def _clear_up(self) -> None:
+    async def _reap_always(self) -> None:
         """Clear up after the dead. The next look wakes this again for what remains."""
         for node in self._dead | self._former:
             try:
-                await self._clear_up_after(node, self._seen[node].silent_seconds)
+                await self._reap_node(node, self._seen[node].silent_seconds)
             except (Lost, Unavailable, KeyError):
                 break  # logged by the module that raised it
             except Exception as fault:  # of one dead node
                 faults.note("burial", fault)
 
-    async def _clear_up_after(self, id: str, silent_seconds: float) -> None:
+    async def _reap_node(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"
         # In this order: whoever clears up ends with taking the node out, and gives the lock up only then.
         mine, listed = await self._link.ask(
-            [("SET", lock, self.id, "NX", "EX", BURIAL_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]
+            [("SET", lock, self.id, "NX", "EX", REAPING_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]
         )
         if not mine:
             return  # another node is at it
         try:
             if listed is not None:
-                await self._clear_up_locked(id, lock, silent_seconds)
+                await self._reap_locked(id, lock, silent_seconds)
         finally:
             await self._link.ask([("DEL", lock)])
 
-    async def _clear_up_locked(self, id: str, lock: str, silent_seconds: float) -> None:
-        if self._bury is None:
+    async def _reap_locked(self, id: str, lock: str, silent_seconds: float) -> None:
+        if self._reap is None:
             return
         if id not in self._former:
             logger.warning("a node has been silent for %.0f seconds and is taken for dead", silent_seconds)
-        await self._link.ask([("SET", self._tomb(id), "", "EX", TOMB_SECONDS)])
-        while await self._bury(id, silent_seconds):
-            await self._link.ask([("EXPIRE", lock, BURIAL_SECONDS)])
+        await self._link.ask([("SET", self._tombstone(id), "", "EX", TOMBSTONE_SECONDS)])
+        while await self._reap(id, silent_seconds):
+            await self._link.ask([("EXPIRE", lock, REAPING_SECONDS)])
         # Only now, so that whoever takes over from us finds it.
         await self._link.ask([("ZREM", f"{self._prefix}:nodes", id)])
-        self.buried += 1
+        self.reaped += 1
 
 
 def _nothing(_id: str, _told_gone: bool) -> None:

@@ -109,7 +109,7 @@ def _of_cluster(state: GatewayState) -> Iterator[Metric]:
     yield _counter("shared_lost", "Times that Redis did not answer about presence and limits.", figures.failures)
     yield _counter("shared_guesses", "Questions that this node answered by itself meanwhile.", figures.guesses)
     yield _gauge("shared_waiting", "Users and addresses with a state that is not written yet.", figures.unwritten)
-    yield _counter("nodes_buried", "Dead nodes that this one has cleared up after.", figures.buried)
+    yield _counter("nodes_buried", "Dead nodes that this one has cleared up after.", figures.reaped)
     yield _counter("users_buried", "Users of dead nodes that this one has taken offline.", figures.taken_offline)
 
 

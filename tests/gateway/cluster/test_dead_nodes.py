@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from gateway.cluster.dead_nodes import BATCH, Burial
+from gateway.cluster.dead_nodes import BATCH, DeadNodeReaper
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from tests.gateway.cluster.conftest import RunNode
@@ -21,10 +21,10 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
     await database.upgrade()
     try:
         async with run_node() as node:
-            burial = Burial(
+            reaper = DeadNodeReaper(
                 node.link, node.nodes, node.ledger, prefix, database, lambda *news: told.append(news), SystemClock()
             )
-            node.nodes._bury = burial.go_on
+            node.nodes._reap = reaper.reap
             names = [f"user-{number}" for number in range(USERS)]
             for first in range(0, USERS, BATCH):
                 await asyncio.gather(*(node.roster.admit(name, "::1") for name in names[first : first + BATCH]))
@@ -36,7 +36,7 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
             node.link.lose("no answer")
             await until(lambda: node.nodes.id != before and not node.nodes._former)
             await node.settled()
-            assert (told, node.news, burial.users) == ([], [], 0)
+            assert (told, node.news, reaper.users_reaped) == ([], [], 0)
             assert await node.roster.elsewhere(names[:1]) == {}
     finally:
         await database.close()

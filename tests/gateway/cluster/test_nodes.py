@@ -36,7 +36,7 @@ async def test_one_of_several_nodes_clears_up_after_a_dead_one(run_node: RunNode
     async with run_node() as one, run_node() as other:
         async with run_node() as dead:
             gone = dead.nodes.id
-        await until(lambda: one.nodes.buried + other.nodes.buried == 1)
+        await until(lambda: one.nodes.reaped + other.nodes.reaped == 1)
         assert one.buried + other.buried == [gone]
 
 
