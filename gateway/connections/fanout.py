@@ -33,7 +33,7 @@ Deliver = Callable[[Frame], None]
 """Takes events; never waits and never raises."""
 
 
-class Hearer(Protocol):
+class Subscriber(Protocol):
     """A connection, as it is given events."""
 
     user_id: str
@@ -46,7 +46,7 @@ class Hearer(Protocol):
         """End without waiting for anything."""
 
 
-OfUser = Callable[[str], Iterable[Hearer]]
+SubscribersOfUser = Callable[[str], Iterable[Subscriber]]
 """Gives a user's connections."""
 
 
@@ -67,144 +67,144 @@ class _Remaining:
     def __length_hint__(self) -> int:
         return len(self._delivers)
 
-    def take(self, deliver: Deliver) -> bool:
+    def remove(self, deliver: Deliver) -> bool:
         """Take one out; tells whether it was in."""
         is_in = deliver in self._delivers
         self._delivers.discard(deliver)
         return is_in
 
 
-class Audience:
+class Fanout:
     """The listeners of one room on this node, or all of its connections."""
 
     __slots__ = (
         "_batch",
         "_began",
         "_frame",
-        "_hearers",
         "_later",
         "_of_user",
         "_pauses_until",
         "_rest",
+        "_subscribers",
     )
 
-    def __init__(self, of_user: OfUser) -> None:
+    def __init__(self, of_user: SubscribersOfUser) -> None:
         self._of_user = of_user
-        self._hearers: dict[Hearer, Deliver] = {}
+        self._subscribers: dict[Subscriber, Deliver] = {}
         self._batch: list[BusEvent] = []  # what happened in this turn, for all
         self._frame: Frame | None = None  # what is being given, while a long fan-out is under way
         self._rest: Iterator[Deliver] | None = None  # to whom
         self._began = self._pauses_until = 0.0  # by the loop's clock
-        self._later: dict[Hearer, int] = {}  # who came when so many of `_batch` had happened
+        self._later: dict[Subscriber, int] = {}  # who came when so many of `_batch` had happened
 
     def __len__(self) -> int:
-        return len(self._hearers)
+        return len(self._subscribers)
 
-    def __iter__(self) -> Iterator[Hearer]:
-        return iter(tuple(self._hearers))
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(tuple(self._subscribers))
 
-    def __contains__(self, hearer: object) -> bool:
-        return hearer in self._hearers
+    def __contains__(self, subscriber: object) -> bool:
+        return subscriber in self._subscribers
 
-    def add(self, hearer: Hearer) -> None:
+    def add(self, subscriber: Subscriber) -> None:
         """Let somebody hear what happens from now on."""
         # Whoever joins a crowd must not make it wait, so nothing is given out of turn here.
         if self._batch:
-            self._later[hearer] = len(self._batch)
-        self._hearers[hearer] = hearer.deliver
+            self._later[subscriber] = len(self._batch)
+        self._subscribers[subscriber] = subscriber.deliver
 
-    def remove(self, hearer: Hearer) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """Let somebody hear no more than what has happened, which is given at once; nobody else's turn comes sooner."""
-        deliver = self._hearers.pop(hearer)
+        deliver = self._subscribers.pop(subscriber)
         if self._rest is not None:
             # An iterator over a tuple is faster, and most of the time nobody goes in the middle.
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
-            if self._rest.take(deliver) and self._frame is not None:
-                give_frame(self._frame, hearer)
-        for event in self._batch[self._later.pop(hearer, 0) :]:
-            give_one(event, hearer)
+            if self._rest.remove(deliver) and self._frame is not None:
+                deliver_frame(self._frame, subscriber)
+        for event in self._batch[self._later.pop(subscriber, 0) :]:
+            deliver_event(event, subscriber)
 
-    def drop(self, hearer: Hearer) -> None:
+    def discard(self, subscriber: Subscriber) -> None:
         """Forget somebody who is gone: what is still to be given would reach nobody."""
-        del self._hearers[hearer]
+        del self._subscribers[subscriber]
 
     def clear(self) -> None:
         """Let nobody hear any more."""
-        self._settle()
-        self._hearers.clear()
+        self._flush()
+        self._subscribers.clear()
 
-    def give(self, event: BusEvent) -> None:
+    def publish(self, event: BusEvent) -> None:
         """Give an event to everyone, at the end of this turn of the loop."""
-        if not self._hearers:
+        if not self._subscribers:
             return
         self._batch.append(event)
         if len(self._batch) == 1 and self._rest is None:
-            self._begin_soon()
+            self._start_soon()
 
-    def _begin_soon(self) -> None:
+    def _start_soon(self) -> None:
         loop = asyncio.get_running_loop()
         pause = self._pauses_until - loop.time()
         if pause > 0:
-            loop.call_later(pause, self._begin)
+            loop.call_later(pause, self._start)
         else:
-            loop.call_soon(self._begin)
+            loop.call_soon(self._start)
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         if self._rest is None and self._batch:
             batch, self._batch = self._batch, []
             later, self._later = self._later, {}
             self._began = asyncio.get_running_loop().time()
-            apart = self._those_apart(batch, later)
-            for hearer in apart:
-                for event in batch[later.get(hearer, 0) :]:
-                    give_one(event, hearer)
+            apart = self._with_own_form(batch, later)
+            for subscriber in apart:
+                for event in batch[later.get(subscriber, 0) :]:
+                    deliver_event(event, subscriber)
             self._frame = joined([event.frame for event in batch])
             self._rest = iter(self._all_but(apart))
-            self._go_on()
+            self._continue()
 
-    def _those_apart(self, batch: list[BusEvent], later: dict[Hearer, int]) -> set[Hearer]:
+    def _with_own_form(self, batch: list[BusEvent], later: dict[Subscriber, int]) -> set[Subscriber]:
         """Find those who are not given the same as all others, for some of it is not for them, or in another form."""
         users = {user for event in batch for user in (event.own_user, event.skip_user) if user is not None}
-        hearers = {hearer for user in users for hearer in self._of_user(user)} | later.keys()
-        return hearers & self._hearers.keys()
+        subscribers = {subscriber for user in users for subscriber in self._of_user(user)} | later.keys()
+        return subscribers & self._subscribers.keys()
 
-    def _all_but(self, apart: set[Hearer]) -> tuple[Deliver, ...]:
+    def _all_but(self, apart: set[Subscriber]) -> tuple[Deliver, ...]:
         # To take them out and put them back costs nothing next to looking at everybody.
-        taken = {hearer: self._hearers.pop(hearer) for hearer in apart}
-        rest = tuple(self._hearers.values())
-        self._hearers.update(taken)
+        taken = {subscriber: self._subscribers.pop(subscriber) for subscriber in apart}
+        rest = tuple(self._subscribers.values())
+        self._subscribers.update(taken)
         return rest
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         if self._rest is None or self._frame is None:
             return  # settled meanwhile
-        self._give_to(islice(self._rest, CHUNK))
+        self._deliver_to(islice(self._rest, CHUNK))
         loop = asyncio.get_running_loop()
         if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of an iterator over a tuple
-            loop.call_soon(self._go_on)
+            loop.call_soon(self._continue)
             return
         self._rest = None
-        if len(self._hearers) > CHUNK and (self._batch or self._frame.count > 1):
+        if len(self._subscribers) > CHUNK and (self._batch or self._frame.count > 1):
             # More than one thing happens at a time here; a lone message has nothing to wait for.
             now = loop.time()
             self._pauses_until = now + min(now - self._began, MAX_PAUSE_SECONDS)
         if self._batch:
-            self._begin_soon()
+            self._start_soon()
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         """Give at once what is still to be given."""
         if self._rest is not None:
-            self._give_to(self._rest)
+            self._deliver_to(self._rest)
             self._rest = None
         while self._batch:
-            self._begin()
+            self._start()
             if self._rest is not None:
                 self._give_to(self._rest)
                 self._rest = None
 
-    def _give_to(self, delivers: Iterator[Deliver]) -> None:
+    def _deliver_to(self, delivers: Iterator[Deliver]) -> None:
         frame = self._frame
-        assert frame is not None  # noqa: S101 - made by `_begin`
+        assert frame is not None  # noqa: S101 - made by `_start`
         failed = []
         while True:
             try:
@@ -218,24 +218,24 @@ class Audience:
             self._cut_off(failed)
 
     def _cut_off(self, failed: list[Deliver]) -> None:
-        for hearer in [hearer for hearer, deliver in self._hearers.items() if deliver in failed]:
+        for subscriber in [subscriber for subscriber, deliver in self._subscribers.items() if deliver in failed]:
             with contained("deliveries"):
-                hearer.cut_off()
+                subscriber.cut_off()
 
 
-def give_one(event: BusEvent, hearer: Hearer) -> None:
+def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
     """Give an event to one, in the form that is due to that user."""
-    if event.own_user is not None and hearer.user_id == event.own_user and event.own_frame is not None:
-        give_frame(event.own_frame, hearer)
-    elif event.skip_user is None or hearer.user_id != event.skip_user:
-        give_frame(event.frame, hearer)
+    if event.own_user is not None and subscriber.user_id == event.own_user and event.own_frame is not None:
+        deliver_frame(event.own_frame, subscriber)
+    elif event.skip_user is None or subscriber.user_id != event.skip_user:
+        deliver_frame(event.frame, subscriber)
 
 
-def give_frame(frame: Frame, hearer: Hearer) -> None:
+def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
     """Deliver a frame to one of many. If that raises, the hearer is cut off."""
     try:
-        hearer.deliver(frame)
+        subscriber.deliver(frame)
     except Exception as fault:
         faults.note("deliveries", fault)
         with contained("deliveries"):
-            hearer.cut_off()
+            subscriber.cut_off()

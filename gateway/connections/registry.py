@@ -10,7 +10,7 @@ from gateway.bus.base import BusEvent, Revoked
 from gateway.cluster.rates import MakeBuckets, local_buckets
 from gateway.cluster.roster import Roster
 from gateway.config.settings import Settings
-from gateway.connections.fanout import CHUNK, Audience, Hearer, give_frame
+from gateway.connections.fanout import CHUNK, Fanout, Subscriber, deliver_frame
 from gateway.core import costs, faults
 from gateway.core.clock import Clock
 from gateway.core.concurrency import ConcurrencyLimit
@@ -45,7 +45,7 @@ class Stranger(Protocol):
         """End without waiting for anything."""
 
 
-class Connection(Hearer, Stranger, Protocol):
+class Connection(Subscriber, Stranger, Protocol):
     """A connection, as it is counted."""
 
     user: str
@@ -65,7 +65,7 @@ class Connections:
     ) -> None:
         self._clock = clock
         self._roster = roster
-        self._everyone = Audience(self.of_user)
+        self._fanout = Fanout(self.of_user)
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
@@ -174,13 +174,13 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         """Have a connection that has been admitted."""
-        self._everyone.add(connection)
+        self._fanout.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)
 
     def remove(self, connection: Connection) -> None:
         """Count a connection out."""
-        self._everyone.drop(connection)
+        self._fanout.discard(connection)
         of_user = self._of_user[connection.user_id]
         of_user.remove(connection)
         if not of_user:
@@ -191,7 +191,7 @@ class Connections:
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self._everyone)
+        return len(self._fanout)
 
     async def count_elsewhere(self) -> int:
         """Tell how many there are on other nodes, as far as this one knows."""
@@ -200,11 +200,11 @@ class Connections:
     def deliver(self, frame: Frame, user_id: str | None = None) -> int:
         """Give an event to every connection, or to those of one user; returns how many that were."""
         if user_id is None:
-            self._everyone.give(BusEvent(frame))
-            return len(self._everyone)
+            self._fanout.publish(BusEvent(frame))
+            return len(self._fanout)
         to = self.of_user(user_id)
         for connection in to:
-            give_frame(frame, connection)
+            deliver_frame(frame, connection)
         return len(to)
 
     def of_user(self, user_id: str) -> tuple[Connection, ...]:
@@ -232,7 +232,7 @@ class Connections:
         """
         self._draining = True
         # So that those who come back at once are no more than a start can take: 500 in a second.
-        self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._everyone))
+        self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._fanout))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for number, each in enumerate((*self._strangers, *self._list()), 1):
@@ -246,7 +246,7 @@ class Connections:
                 left.cut_off()  # does not read, or is at something that takes too long
 
     def _look_if_empty(self) -> None:
-        if not self._everyone and not self._strangers:
+        if not self._fanout and not self._strangers:
             self._empty.set()
 
     def _list(self) -> list[Connection]:

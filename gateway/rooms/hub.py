@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeVar, cast
 
 from gateway.bus.base import Bus, BusEvent
-from gateway.connections.fanout import give_one
+from gateway.connections.fanout import deliver_event
 from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.batches import batches
@@ -221,7 +221,7 @@ class Hub:
                 self._send_away(room, listener, event)
                 return
             if is_news(event, listener, at):
-                give_one(event, listener)
+                deliver_event(event, listener)
         room.take_in(listener, at.offset)
         self._presence.enter(room.name, listener)
 
@@ -229,7 +229,7 @@ class Hub:
         """Have a listener hear the room no more, the last being why; it has been told all that was before."""
         self.leave(room.name, listener)
         if last is not None:
-            give_one(last, listener)
+            deliver_event(last, listener)
         self._presence.forget(room.name, listener.user)
 
     def _is_crowded(self, room: HeardRoom) -> bool:
@@ -272,7 +272,7 @@ class Hub:
         room.keep(event)
         for listener in sent_away:
             self.leave(room.name, listener)
-            give_one(event, listener)
+            deliver_event(event, listener)
         return len(sent_away)
 
     def _of_user(self, user_id: str | None) -> Iterable[Listener]:

@@ -4,12 +4,12 @@ import asyncio
 from typing import Protocol
 
 from gateway.bus.base import BusEvent
-from gateway.connections.fanout import Audience, Hearer, OfUser, give_one
+from gateway.connections.fanout import Fanout, Subscriber, SubscribersOfUser, deliver_event
 from gateway.rooms.presence import Visitor
 from gateway.store.rooms import RoomPosition
 
 
-class Listener(Visitor, Hearer, Protocol):
+class Listener(Visitor, Subscriber, Protocol):
     """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
 
 
@@ -41,13 +41,13 @@ class HeardRoom:
         "position",
     )
 
-    def __init__(self, name: str, of_user: OfUser) -> None:
+    def __init__(self, name: str, of_user: SubscribersOfUser) -> None:
         self.name = name
         self.epoch: str | None = None
         self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
         self.departures = 0  # so many ends of memberships have been seen to,
         self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
-        self.listeners = Audience(of_user)
+        self.listeners = Fanout(of_user)
         self.joining: dict[Listener, Joining] = {}
         self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
         self.ahead: list[BusEvent] = []  # came before what is missing
@@ -130,11 +130,11 @@ class HeardRoom:
 
     def give(self, event: BusEvent) -> int:
         """Give an event to all who are due it; returns how many that were."""
-        self.listeners.give(event)
+        self.listeners.publish(event)
         given = len(self.listeners)
         for listener, offset in tuple(self.leading.items()):
             if event.offset is None or event.offset > offset:
-                give_one(event, listener)
+                deliver_event(event, listener)
                 given += 1
         self.keep(event)
         return given

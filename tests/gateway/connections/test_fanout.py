@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.bus.base import BusEvent
-from gateway.connections.fanout import CHUNK, Audience
+from gateway.connections.fanout import CHUNK, Fanout
 from gateway.core import faults
 from gateway.transport.frames import Frame, text_frame
 from tests.support.waiting import until
@@ -41,9 +41,9 @@ def event(text: bytes) -> BusEvent:
     return BusEvent(text_frame(text), room="lobby")
 
 
-def a_crowd() -> tuple[Audience, list[Ear]]:
+def a_crowd() -> tuple[Fanout, list[Ear]]:
     """Have a room that is given what happens in four parts."""
-    audience, crowd = Audience(nobody), [Ear() for _ in range(4 * CHUNK)]
+    audience, crowd = Fanout(nobody), [Ear() for _ in range(4 * CHUNK)]
     for ear in crowd:
         audience.add(ear)
     return audience, crowd
@@ -70,33 +70,33 @@ async def turns(count: int) -> None:
 
 
 async def test_whoever_comes_hears_what_happens_from_then_on_and_nothing_from_before() -> None:
-    audience, first, second = Audience(nobody), Ear(), Ear()
+    audience, first, second = Fanout(nobody), Ear(), Ear()
     audience.add(first)
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     audience.add(second)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await turns(2)
-    audience.give(event(b"three"))
+    audience.publish(event(b"three"))
     await turns(2)
     assert (first.heard, second.heard) == ([b"one", b"two", b"three"], [b"two", b"three"])
 
 
 async def test_whoever_goes_has_heard_what_happened_before_and_hears_no_more() -> None:
-    audience, staying, leaving = Audience(nobody), Ear(), Ear()
+    audience, staying, leaving = Fanout(nobody), Ear(), Ear()
     for ear in (staying, leaving):
         audience.add(ear)
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     audience.remove(leaving)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await turns(2)
     assert (staying.heard, leaving.heard) == ([b"one", b"two"], [b"one"])
 
 
 async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_up() -> None:
     audience, crowd = a_crowd()
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     await turns(1)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     early = next(ear for ear in crowd if ear.heard)
     late = next(ear for ear in crowd if not ear.heard)
     given = sum(len(ear.heard) for ear in crowd)
@@ -104,46 +104,46 @@ async def test_whoever_leaves_a_crowd_has_heard_all_and_does_not_hold_the_loop_u
         audience.remove(leaving)
         assert leaving.heard == [b"one", b"two"]
     assert sum(len(ear.heard) for ear in crowd) == given + 3
-    audience.give(event(b"three"))
+    audience.publish(event(b"three"))
     staying = [ear for ear in crowd if ear not in {early, late}]
     await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in staying))
     assert (early.heard, late.heard) == ([b"one", b"two"], [b"one", b"two"])
 
 
 async def test_whoever_leaves_and_comes_back_in_one_turn_hears_each_once() -> None:
-    audience, ear = Audience(nobody), Ear()
+    audience, ear = Fanout(nobody), Ear()
     audience.add(ear)
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     audience.remove(ear)
-    audience.give(event(b"while nobody is there"))
+    audience.publish(event(b"while nobody is there"))
     audience.add(ear)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await turns(3)
     assert ear.heard == [b"one", b"two"]
 
 
 async def test_whoever_joins_a_crowd_does_not_hold_the_loop_up() -> None:
     (audience, crowd), newcomer = a_crowd(), Ear()
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     await turns(2)
     given = sum(len(ear.heard) for ear in crowd)
     assert given < len(crowd)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     audience.add(newcomer)
     assert sum(len(ear.heard) for ear in crowd) == given
-    audience.give(event(b"three"))
+    audience.publish(event(b"three"))
     await until(lambda: all(ear.heard == [b"one", b"two", b"three"] for ear in crowd) and newcomer.heard != [])
     assert newcomer.heard == [b"three"]
 
 
 async def test_what_happens_in_a_crowd_while_it_is_given_another_shares_a_write(loop_time: LoopTime) -> None:
     audience, crowd = a_crowd()
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     await turns(2)
     loop_time.now += 0.01
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await turns(4)
-    audience.give(event(b"three"))
+    audience.publish(event(b"three"))
     assert all(ear.heard == [b"one"] for ear in crowd)
     loop_time.now += 0.011
     await turns(6)
@@ -152,30 +152,30 @@ async def test_what_happens_in_a_crowd_while_it_is_given_another_shares_a_write(
 
 async def test_a_lone_message_does_not_wait_also_after_another(loop_time: LoopTime) -> None:
     audience, crowd = a_crowd()
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     await turns(2)
     loop_time.now += 0.01
     await turns(4)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await turns(6)
     assert all((ear.heard, ear.writes) == ([b"one", b"two"], 2) for ear in crowd)
 
 
 async def test_in_a_crowd_some_are_given_their_own_form_or_nothing_and_all_others_the_same() -> None:
     crowd = [Ear(f"user-{number % 100}") for number in range(4 * CHUNK)]
-    audience = Audience(lambda user: [ear for ear in crowd if ear.user_id == user])
+    audience = Fanout(lambda user: [ear for ear in crowd if ear.user_id == user])
     elsewhere, crowd[0] = crowd[0], Ear("user-1")
     for ear in crowd:
         audience.add(ear)
     own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-1", own_frame=text_frame(b"own hi"))
-    audience.give(own)
-    audience.give(BusEvent(text_frame(b"typing"), room="lobby", skip_user="user-2"))
-    audience.give(event(b"all"))
+    audience.publish(own)
+    audience.publish(BusEvent(text_frame(b"typing"), room="lobby", skip_user="user-2"))
+    audience.publish(event(b"all"))
     heard = {"user-1": [b"own hi", b"typing", b"all"], "user-2": [b"hi", b"all"]}
     expected = [heard.get(ear.user_id, [b"hi", b"typing", b"all"]) for ear in crowd]
     await until(lambda: [ear.heard for ear in crowd] == expected)
     audience.remove(crowd[1])
-    audience.give(event(b"later"))
+    audience.publish(event(b"later"))
     await until(lambda: all(ear.heard[-1] == b"later" for ear in crowd if ear is not crowd[1]))
     assert len(audience) == len(crowd) - 1
     assert (crowd[1].heard, elsewhere.heard) == (heard["user-1"], [])
@@ -187,18 +187,18 @@ async def test_in_a_crowd_some_are_given_their_own_form_or_nothing_and_all_other
 async def test_of_a_listener_that_raises_once_the_others_and_a_newcomer_hear_all_that_follows(
     size: int, faulty_ones: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    audience, crowd = Audience(nobody), [Ear() for _ in range(size)]
+    audience, crowd = Fanout(nobody), [Ear() for _ in range(size)]
     for ear in crowd:
         audience.add(ear)
     chosen = {"first": crowd[:1], "last": crowd[-1:], "all but one": crowd[1:]}[faulty_ones]
     for ear in chosen:
         ear.faults = 1
-    audience.give(event(b"one"))
+    audience.publish(event(b"one"))
     others = [ear for ear in crowd if ear not in chosen]
     await until(lambda: all(ear.heard == [b"one"] for ear in others) and all(ear.is_cut_off for ear in chosen))
     newcomer = Ear()
     audience.add(newcomer)
-    audience.give(event(b"two"))
+    audience.publish(event(b"two"))
     await until(lambda: newcomer.heard == [b"two"] and all(ear.heard == [b"one", b"two"] for ear in others))
     assert not any(ear.is_cut_off for ear in (*others, newcomer))
     assert faults.counters == {"deliveries": len(chosen)}
@@ -208,14 +208,14 @@ async def test_of_a_listener_that_raises_once_the_others_and_a_newcomer_hear_all
 @pytest.mark.usefixtures("fresh_faults")
 async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_harms_no_other() -> None:
     crowd = [Ear(f"user-{number}") for number in range(4)]
-    audience = Audience(lambda user: [ear for ear in crowd if ear.user_id == user])
+    audience = Fanout(lambda user: [ear for ear in crowd if ear.user_id == user])
     for ear in crowd:
         audience.add(ear)
     crowd[0].faults = crowd[1].faults = 1
     own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-0", own_frame=text_frame(b"own hi"))
-    audience.give(own)
+    audience.publish(own)
     audience.remove(crowd[1])
-    audience.give(event(b"all"))
+    audience.publish(event(b"all"))
     await until(lambda: all(ear.heard == [b"hi", b"all"] for ear in crowd[2:]))
     assert [ear.is_cut_off for ear in crowd] == [True, True, False, False]
     assert faults.counters == {"deliveries": 2}
@@ -231,8 +231,8 @@ async def test_a_listener_that_cannot_even_be_cut_off_harms_no_other(monkeypatch
     monkeypatch.setattr(crowd[5], "cut_off", fail)
     crowd[5].faults = 1
     for text in (b"one", b"two"):
-        audience.give(event(text))
+        audience.publish(event(text))
     await until(lambda: all(ear.heard == [b"one", b"two"] for ear in crowd if ear is not crowd[5]))
-    audience.give(event(b"three"))
+    audience.publish(event(b"three"))
     await until(lambda: all(ear.heard[-1] == b"three" for ear in crowd))
     assert faults.counters == {"deliveries": 2}
