@@ -26,7 +26,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
-from gateway.chat.fast_route import ShortWay
+from gateway.chat.fast_route import FastWebSocketApp
 from gateway.cluster.build import build_cluster
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
@@ -121,7 +121,7 @@ def create_app(
             # The ASGI server keeps this, and hands it to each request and connection as its `state`.
             yield request_state(replace(state, app_state=app_state), app_state)
 
-    app = ShortWay(
+    app = FastWebSocketApp(
         endpoint.router,
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,

@@ -34,7 +34,7 @@ from schemas.codes import Close
 logger = logging.getLogger(__name__)
 
 
-class ShortWay(FastAPI):
+class FastWebSocketApp(FastAPI):
     """FastAPI with a short way to the endpoints of a router. Their WebSockets are `GatewayWebSocket`s."""
 
     def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:

@@ -20,7 +20,7 @@ from gateway.transport import frames
 from gateway.transport.outbox import Outbox
 from gateway.transport.readers import AsgiReader, Reader
 from gateway.transport.uvicorn.bounds import FRAMES_EXTENSION
-from gateway.transport.uvicorn.websocket import EXTENSION, Direct
+from gateway.transport.uvicorn.websocket import RAW_TRANSPORT, RawTransport
 from gateway.transport.writers import AsgiWriter, Writer
 from handlers.errors import BadFrame, MessageError, RateLimited, TooLarge
 from handlers.factory import readable_id
@@ -52,9 +52,9 @@ class GatewayWebSocket(WebSocket):
         self.clock = clock
         self.frames_allowed: Allowance = scope.get("extensions", {}).get(FRAMES_EXTENSION) or Allowance()
         """The allowance of pings, pongs, fragments and binary messages, if the server counts them."""
-        self._direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)
-        self._writer: Writer = self._direct or AsgiWriter(self.send_text)
-        self._reader: Reader = self._direct or AsgiReader(self.receive, self._writer)
+        self._raw: RawTransport | None = scope.get("extensions", {}).get(RAW_TRANSPORT)
+        self._writer: Writer = self._raw or AsgiWriter(self.send_text)
+        self._reader: Reader = self._raw or AsgiReader(self.receive, self._writer)
         self.outbox = Outbox(
             self._writer,
             self._give_up,
@@ -103,8 +103,8 @@ class GatewayWebSocket(WebSocket):
 
         Raises `BadFrame` or `TooLarge`: an unknown client gets one try, and the memory of one credential.
         """
-        if self._direct is not None:
-            self._direct.limit(MAX_FIRST_BYTES)
+        if self._raw is not None:
+            self._raw.limit_message_size(MAX_FIRST_BYTES)
         text: str | None = ""
         empty = -1
         while text == "" and self.ended is None:
@@ -115,8 +115,8 @@ class GatewayWebSocket(WebSocket):
             if item is None:
                 item = await self._reader.arrival()
             text = self._text_of(item, strictly=True)
-        if self._direct is not None:
-            self._direct.limit(None)
+        if self._raw is not None:
+            self._raw.limit_message_size(None)
         return self._decode(text, MAX_FIRST_BYTES) if text else None
 
     async def iter_json(self) -> AsyncIterator[dict[str, Any]]:

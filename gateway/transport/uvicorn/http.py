@@ -355,7 +355,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         protocol = GatewayProtocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
         protocol.connection_made(self.transport)
-        protocol.take_request(request)
+        protocol.start_from_request(request)
         self.transport.set_protocol(protocol)
 
     def give_up(self, refusal: bytes) -> None:

@@ -1,8 +1,8 @@
 """uvicorn's WebSocket protocol, with a direct way in and out for those who know of it.
 
 Under `gateway serve`, a frame is written to the socket's transport as ready bytes, and a message is taken from a queue
-without an ASGI event around it. The scope's `extensions` offer both as `gateway.direct`, a `Direct`. Every other ASGI
-application, and ours under every other server, goes the usual way, with the same behaviour.
+without an ASGI event around it. The scope's `extensions` offer both as `gateway.raw_transport`, a `RawTransport`. Every
+other ASGI application, and ours under every other server, goes the usual way, with the same behaviour.
 
 What is left to uvicorn and `websockets`: judging and answering the handshake, control frames, fragments, compression,
 closing, and every message that does not come as one whole unfragmented frame while the parser is idle. `supported`
@@ -36,7 +36,7 @@ from gateway.transport.writers import nothing
 
 logger = logging.getLogger(__name__)
 
-EXTENSION = "gateway.direct"
+RAW_TRANSPORT = "gateway.raw_transport"
 
 MAX_QUEUED = 64
 MAX_QUEUED_CHARACTERS = 262_144
@@ -128,7 +128,7 @@ def _bytes_of(event: Any) -> int:
     return len(event.get("bytes") or b"")
 
 
-class Direct:
+class RawTransport:
     """The direct way in and out of one connection: its `Reader` and its `Writer`."""
 
     __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "arrival", "closed", "on_ready", "ready", "take")
@@ -139,7 +139,7 @@ class Direct:
         self.closed = False
         """Whether a close frame has been sent, after which nothing may be (RFC 6455 §5.5.1)."""
 
-    def begin(self, transport: asyncio.Transport, inbox: Inbox, connection: ServerProtocol) -> None:
+    def attach(self, transport: asyncio.Transport, inbox: Inbox, connection: ServerProtocol) -> None:
         """Write to that transport, and read from that inbox."""
         self._transport = transport
         self._inbox = inbox
@@ -148,7 +148,7 @@ class Direct:
         self.take = inbox.take
         self.arrival = inbox.arrival
 
-    def end(self) -> None:
+    def detach(self) -> None:
         """Drop what is written from now on, let the outbox know, and let go of it and of the socket."""
         self.closed = self.ready = True
         self._transport = LOST
@@ -164,7 +164,7 @@ class Direct:
         """Cut the connection."""
         self._transport.abort()
 
-    def limit(self, size: int | None) -> None:
+    def limit_message_size(self, size: int | None) -> None:
         """Take no message of more than `size` bytes; with None, of no more than the server allows."""
         self._connection.max_message_size = size or self._max_size
 
@@ -179,7 +179,7 @@ class GatewayProtocol(BoundedProtocol):
     queue: Inbox  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._direct = Direct()  # has `close_sent`, which uvicorn sets first of all
+        self._raw = RawTransport()  # has `close_sent`, which uvicorn sets first of all
         super().__init__(*args, **options)
         self.queue = Inbox(self.loop)
         self._idle = False
@@ -190,18 +190,18 @@ class GatewayProtocol(BoundedProtocol):
     @property
     def close_sent(self) -> bool:
         """Whether a close frame has been sent. It is kept where it is asked about for each frame."""
-        return self._direct.closed
+        return self._raw.closed
 
     @close_sent.setter
     def close_sent(self, value: bool) -> None:
-        self._direct.closed = value
+        self._raw.closed = value
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
-        self._direct.begin(transport, self.queue, self.conn)
+        self._raw.attach(transport, self.queue, self.conn)
 
-    def take_request(self, request: Request) -> None:
+    def start_from_request(self, request: Request) -> None:
         """Begin with a handshake that has been parsed."""
         skip_request(self.conn)
         self.handle_connect(request)
@@ -213,7 +213,7 @@ class GatewayProtocol(BoundedProtocol):
         # With compression negotiated, frames are not just a header and the text.
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not self.conn.extensions:
             extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[EXTENSION] = self._direct
+            extensions[RAW_TRANSPORT] = self._raw
 
     async def send(self, message: Any) -> None:
         """Take an ASGI event from the application."""
@@ -227,13 +227,13 @@ class GatewayProtocol(BoundedProtocol):
     def pause_writing(self) -> None:
         """Have frames wait in the outbox."""
         super().pause_writing()
-        self._direct.ready = False
+        self._raw.ready = False
 
     def resume_writing(self) -> None:
         """Let the outbox go on."""
         super().resume_writing()
-        self._direct.ready = True
-        self._direct.on_ready()
+        self._raw.ready = True
+        self._raw.on_ready()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; what is still written goes nowhere.
@@ -245,7 +245,7 @@ class GatewayProtocol(BoundedProtocol):
         if held:
             WebSocketsSansIOProtocol.data_received(self, held)  # it came before the end, and is handled before it
         super().connection_lost(exc)
-        self._direct.end()
+        self._raw.detach()
         self.queue.resume = None
         self.conn.parser.close()
 
@@ -376,7 +376,7 @@ def supported() -> bool:
 
 def _parser_is_as_expected() -> bool:
     parsed, skipped = _connection(), _connection()
-    if parsed.max_message_size != _MAX_SIZE:  # what `Direct.limit` changes
+    if parsed.max_message_size != _MAX_SIZE:  # what `RawTransport.limit_message_size` changes
         return False
     parsed.receive_data(b"GET /?a=b HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % header for header in _HEADERS) + b"\r\n")
     [request] = parsed.events_received()
