@@ -111,9 +111,9 @@ class GatewayWebSocket(WebSocket):
             empty += 1
             if empty > MAX_FIRST_EMPTY:
                 raise BadFrame("expected a text frame with a JSON object, got empty ones")
-            item = self._reader.take()
+            item = self._reader.get_nowait()
             if item is None:
-                item = await self._reader.arrival()
+                item = await self._reader.get()
             text = self._text_of(item, strictly=True)
         if self._raw is not None:
             self._raw.limit_message_size(None)
@@ -127,10 +127,10 @@ class GatewayWebSocket(WebSocket):
         """
         reader = self._reader
         while self.ended is None:
-            item = reader.take()
+            item = reader.get_nowait()
             if item is None:
                 # Wait here and no deeper: each message passes all coroutines around the wait.
-                item = await reader.arrival()
+                item = await reader.get()
             if (text := self._text_of(item)) is None:
                 return
             if not text:

@@ -16,11 +16,11 @@ DISCONNECT: Event = {"type": "websocket.disconnect", "code": 1006}
 class Reader(Protocol):
     """Has what has come from one client: texts, and ASGI events for all else."""
 
-    def take(self) -> str | Event | None:
+    def get_nowait(self) -> str | Event | None:
         """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
 
-    def arrival(self) -> Awaitable[str | Event]:
-        """Wait for the next thing, after `take` has given none. One at a time waits."""
+    def get(self) -> Awaitable[str | Event]:
+        """Wait for the next thing, after `get_nowait` has given none. One at a time waits."""
 
     def wake(self) -> None:
         """Have `arrival` end, with a disconnect."""
@@ -35,10 +35,10 @@ class AsgiReader:
         self._waiting: asyncio.Task[Any] | None = None
         self._woken = False
 
-    def take(self) -> None:
+    def get_nowait(self) -> None:
         """Take nothing: what is there is only found by waiting."""
 
-    async def arrival(self) -> Event:
+    async def get(self) -> Event:
         """Receive the next event."""
         self._waiting = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task

@@ -77,7 +77,7 @@ class Inbox:
         self._items.append(item)
         self.characters += len(item) if type(item) is str else _bytes_of(item)
 
-    def take(self) -> str | Event | None:
+    def get_nowait(self) -> str | Event | None:
         """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
         # Where nothing is ever waited for, nobody else has a turn.
         if not self._items or self._unbroken == MAX_QUEUED:
@@ -90,8 +90,8 @@ class Inbox:
             resume()
         return item
 
-    def arrival(self) -> Awaitable[str | Event]:
-        """Wait for the next thing, after `take` has given none."""
+    def get(self) -> Awaitable[str | Event]:
+        """Wait for the next thing, after `get_nowait` has given none."""
         self._unbroken = 0
         if self._items:
             return self._after_a_turn()
@@ -100,15 +100,15 @@ class Inbox:
 
     async def _after_a_turn(self) -> str | Event:
         await asyncio.sleep(0)
-        item = self.take()
+        item = self.get_nowait()
         assert item is not None  # noqa: S101 - nobody else takes
         return item
 
-    async def get(self) -> Event:
+    async def get_event(self) -> Event:
         """Take the next thing as an ASGI event."""
-        item = self.take()
+        item = self.get_nowait()
         if item is None:
-            item = await self.arrival()
+            item = await self.get()
         return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
 
     def empty(self) -> bool:
@@ -131,7 +131,7 @@ def _bytes_of(event: Any) -> int:
 class RawTransport:
     """The direct way in and out of one connection: its `Reader` and its `Writer`."""
 
-    __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "arrival", "closed", "on_ready", "ready", "take")
+    __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "closed", "get", "get_nowait", "on_ready", "ready")
 
     def __init__(self) -> None:
         self.ready = True
@@ -145,8 +145,8 @@ class RawTransport:
         self._inbox = inbox
         self._connection = connection
         self._max_size = connection.max_message_size
-        self.take = inbox.take
-        self.arrival = inbox.arrival
+        self.get_nowait = inbox.get_nowait
+        self.get = inbox.get
 
     def detach(self) -> None:
         """Drop what is written from now on, let the outbox know, and let go of it and of the socket."""
