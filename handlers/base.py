@@ -180,7 +180,7 @@ class Session(Protocol[StateCo]):
     async def tell_everyone(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
 
-    def hang_up(self, close: Close) -> None:
+    def close_after_reply(self, close: Close) -> None:
         """Send `bye` and close, after the answer to the current message."""
 
 

@@ -34,7 +34,7 @@ class ByeHandler(MsgHandler[Empty, Empty]):
 
     async def handle(self, data: Empty) -> Empty:
         """Close the connection with 1000 after the reply."""
-        self.session.hang_up(Close.BYE)
+        self.session.close_after_reply(Close.BYE)
         return Empty()
 
 

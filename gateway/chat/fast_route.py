@@ -93,7 +93,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await ws.send_denial_response(await http_exception(ws, error))
     except Exception:
         logger.exception("a handshake failed")
-        ws.ended = Close.INTERNAL_ERROR
+        ws.close_reason = Close.INTERNAL_ERROR
         await refuse_handshake(ws, InternalError(request_id.get()))
     finally:
         ws.log_end()

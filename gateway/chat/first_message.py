@@ -41,7 +41,7 @@ async def first_message(ws: GatewayWebSocket, state: GatewayState, service: str)
         if not acquired:
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
-        with state.connections.stranger(ws, address, ws.frames_allowed):
+        with state.connections.pending(ws, address, ws.frames_allowed):
             return await _log_in(ws, state, service)
 
 
@@ -53,11 +53,11 @@ async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> Au
         auth = await authorize(state.authorizers, service, _token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)
-        ws.turn_away(message_id, error, close_of(error))
-        await ws.finish()
+        ws.reject(message_id, error, close_of(error))
+        await ws.wait_closed()
         raise WebSocketDisconnect from None
     if message_id is not None:
-        ws.outbox.answer(frames.reply(message_id, auth.granted()))
+        ws.outbox.reply(frames.reply(message_id, auth.granted()))
     return auth
 
 
@@ -65,7 +65,7 @@ async def _first_json(ws: GatewayWebSocket, state: GatewayState) -> dict[str, ob
     with _time_limit(ws, state):
         request_data = await ws.first_json()
     if request_data is None:
-        await ws.finish()
+        await ws.wait_closed()
         raise WebSocketDisconnect
     return request_data
 
@@ -74,7 +74,7 @@ async def _first_json(ws: GatewayWebSocket, state: GatewayState) -> dict[str, ob
 def _time_limit(ws: GatewayWebSocket, state: GatewayState) -> Iterator[None]:
     seconds = state.settings.auth_timeout_seconds
     late = AuthenticationFailed(f"no credential came within {seconds:g} seconds; send {EXAMPLE} as the first message")
-    timer = state.timers.call_later(seconds, lambda: ws.turn_away(None, late, Close.AUTH_TIMEOUT))
+    timer = state.timers.call_later(seconds, lambda: ws.reject(None, late, Close.AUTH_TIMEOUT))
     try:
         yield
     finally:

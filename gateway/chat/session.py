@@ -108,7 +108,7 @@ class ChatSession:
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
-        self.ws.outbox.answer(frame)
+        self.ws.outbox.reply(frame)
 
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
@@ -147,19 +147,19 @@ class ChatSession:
         here = await self.gateway.bus.publish(BusEvent(self._encode(event)))
         return here + await self.gateway.connections.count_elsewhere()
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+    def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close, after the answer to the current message."""
         if not isinstance(close, Close):  # a handler's mistake, which would otherwise show only after the handler
             raise TypeError(f"expected one of `schemas.codes.Close`, got {close!r}")
-        self.ws.hang_up(close, after_ms)
+        self.ws.close_after_reply(close, after_ms)
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End at once, without a wait."""
-        self.ws.cut_off()
+        self.ws.abort()
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
+    def close(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close, after the frames that already wait."""
-        self.ws.end(close, after_ms)
+        self.ws.close_with(close, after_ms)
 
     def welcome(self) -> None:
         """Begin: send the client its welcome, and watch the end of its token."""
@@ -213,7 +213,7 @@ class ChatSession:
         self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
         left = self.expires_at - self.gateway.clock.wall()
         self._expiry = self.gateway.timers.call_later(
-            left + EXPIRY_GRACE_SECONDS, lambda: self.end(Close.TOKEN_EXPIRED)
+            left + EXPIRY_GRACE_SECONDS, lambda: self.close(Close.TOKEN_EXPIRED)
         )
 
 
@@ -228,10 +228,10 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     ws.user_name = auth.user
     session = ChatSession(ws, auth, state)
     if (refusal := await state.connections.admit(session)) is not None:
-        session.end(*refusal)
-        state.counters.ended[ws.ended] += 1
+        session.close(*refusal)
+        state.counters.ended[ws.close_reason] += 1
         yield session
-        await ws.finish()
+        await ws.wait_closed()
         return
     state.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
     state.presence.arrive(session)
@@ -240,11 +240,11 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         yield session
     except Exception:
         logger.exception("a connection failed")
-        session.end(Close.INTERNAL_ERROR)
+        session.close(Close.INTERNAL_ERROR)
     finally:
         state.connections.remove(session)
-        if ws.ended is Close.RATE_ABUSE:
+        if ws.close_reason is Close.RATE_ABUSE:
             state.connections.note_abuse(session)
-        state.counters.ended[ws.ended] += 1
+        state.counters.ended[ws.close_reason] += 1
         session.leave()
-        await ws.finish()
+        await ws.wait_closed()

@@ -57,19 +57,19 @@ class GatewayWebSocket(WebSocket):
         self._reader: Reader = self._raw or AsgiReader(self.receive, self._writer)
         self.outbox = Outbox(
             self._writer,
-            self._give_up,
+            self._close_slow_consumer,
             max_frames=settings.outbox_frames,
             max_bytes=settings.outbox_bytes,
         )
         self.max_frame_bytes = settings.max_frame_bytes
         self.user_name = "-"
         """The user's name after the log-in."""
-        self.ended: Close | None = None
+        self.close_reason: Close | None = None
         self._opened_at: float | None = None
         self._left = _GONE
         self.valid_until = math.inf
         """The end of the credential, grace included, on the wall clock. The gateway handles no later message."""
-        self._hang_up: tuple[Close, int | None] | None = None
+        self._close_after_reply: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
         self.allowance = Allowance()
@@ -92,14 +92,14 @@ class GatewayWebSocket(WebSocket):
         """Log one line about an ended connection. A refused handshake has its own line."""
         if self._opened_at is None:
             return
-        code, reason = self._left if self.ended is None else (self.ended.code, self.ended.reason)
+        code, reason = self._left if self.close_reason is None else (self.close_reason.code, self.close_reason.reason)
         seconds = self.clock.steady() - self._opened_at
         logger.info(
             "a connection ended: user %s, code %d, %s, after %.1f seconds", self.user_name, code, reason, seconds
         )
 
     async def first_json(self) -> dict[str, Any] | None:
-        """Return one message before the log-in, or None if the client is gone, or after `end`.
+        """Return one message before the log-in, or None if the client is gone, or after `close_with`.
 
         Raises `BadFrame` or `TooLarge`: an unknown client gets one try, and the memory of one credential.
         """
@@ -107,7 +107,7 @@ class GatewayWebSocket(WebSocket):
             self._raw.limit_message_size(MAX_FIRST_BYTES)
         text: str | None = ""
         empty = -1
-        while text == "" and self.ended is None:
+        while text == "" and self.close_reason is None:
             empty += 1
             if empty > MAX_FIRST_EMPTY:
                 raise BadFrame("expected a text frame with a JSON object, got empty ones")
@@ -123,10 +123,10 @@ class GatewayWebSocket(WebSocket):
         """Yield each message that is a JSON object, and answer every other frame with an error.
 
         While the caller handles a message, events wait, so that its reply goes out before its consequences. The
-        iterator ends when the client is gone, or after `end`.
+        iterator ends when the client is gone, or after `close_with`.
         """
         reader = self._reader
-        while self.ended is None:
+        while self.close_reason is None:
             item = reader.get_nowait()
             if item is None:
                 # Wait here and no deeper: each message passes all coroutines around the wait.
@@ -149,50 +149,50 @@ class GatewayWebSocket(WebSocket):
                 self.outbox.hold()
                 yield message
                 self.outbox.release()
-                if self._hang_up is not None:
-                    self.end(*self._hang_up)
+                if self._close_after_reply is not None:
+                    self.close_with(*self._close_after_reply)
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
+    def close_with(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close after the waiting frames. Read no later messages."""
-        if self.ended is None:
-            self.ended = close
-            self.outbox.finish(frames.bye(close, after_ms), self._close)
+        if self.close_reason is None:
+            self.close_reason = close
+            self.outbox.close(frames.bye(close, after_ms), self._close)
             # Wake the reader of the next message, even if the client takes no `bye`.
             self._reader.wake()
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
-        """Call `end` after the answer to the current message, if there is one."""
+    def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
+        """Call `close_with` after the answer to the current message, if there is one."""
         if self.outbox.holding:
-            self._hang_up = (close, after_ms)
+            self._close_after_reply = (close, after_ms)
         else:
-            self.end(close, after_ms)
+            self.close_with(close, after_ms)
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End at once, without a wait."""
-        self.outbox.abandon()
+        self.outbox.discard()
         self._writer.abort()
         self._reader.wake()  # if a writer cannot cut the connection, the end of the endpoint does
 
-    async def finish(self) -> None:
-        """Wait until the end has reached the socket. Without an `end`, drop the waiting frames of a lost client."""
-        if self.ended is not None:
-            await self._see_off()
-        self.outbox.let_go()
+    async def wait_closed(self) -> None:
+        """Wait until the end has reached the socket. Without `close_with`, drop the waiting frames of a lost client."""
+        if self.close_reason is not None:
+            await self._wait_closed()
+        self.outbox.detach()
 
-    async def _see_off(self) -> None:
+    async def _wait_closed(self) -> None:
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                if self.ended is Close.SLOW_CONSUMER:
+                if self.close_reason is Close.SLOW_CONSUMER:
                     await self._close_unread()
                 else:
-                    await self.outbox.flushed()
+                    await self.outbox.wait_closed()
         except TimeoutError:
             self._writer.abort()
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message, and end the connection after too many bad frames."""
         came_at = self.clock.steady()  # before the answer, which the client may have by then
-        self.outbox.answer(frames.bounded(frames.error(id, error.body()), self.max_frame_bytes))
+        self.outbox.reply(frames.bounded(frames.error(id, error.body()), self.max_frame_bytes))
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 
@@ -209,17 +209,17 @@ class GatewayWebSocket(WebSocket):
             self.allowance.spend(self.clock.steady(), -self._included)
             self._included = 0.0
 
-    def turn_away(self, id: int | str | None, error: MessageError, close: Close) -> None:
-        """Send an error as the answer to a message, and call `end`."""
-        self.outbox.answer(frames.error(id, error.body()))
-        self.end(close)
+    def reject(self, id: int | str | None, error: MessageError, close: Close) -> None:
+        """Send an error as the answer to a message, and call `close_with`."""
+        self.outbox.reply(frames.error(id, error.body()))
+        self.close_with(close)
 
     def _text_of(self, item: str | Message, *, strictly: bool = False) -> str | None:
         """Return the text to handle: None at the end, an empty text if there is nothing to do.
 
         Answer a binary frame with an error, or `strictly` raise `BadFrame`.
         """
-        if self.ended is not None:
+        if self.close_reason is not None:
             return None
         if not isinstance(item, str):
             if item["type"] == "websocket.disconnect":
@@ -251,7 +251,7 @@ class GatewayWebSocket(WebSocket):
 
     def _admits(self, now: float) -> bool:
         if self.clock.wall() >= self.valid_until:
-            self.end(Close.TOKEN_EXPIRED)
+            self.close_with(Close.TOKEN_EXPIRED)
             return False
         self.last_message_at = now
         if self.on_message is not None:
@@ -271,7 +271,7 @@ class GatewayWebSocket(WebSocket):
         self._last_abuse = now
         self._refusals += cost
         if now - self._abuse_began >= RATE_ABUSE_SECONDS or self._refusals >= RATE_ABUSE_REFUSALS:
-            self.end(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
+            self.close_with(Close.RATE_ABUSE, after_ms=RATE_ABUSE_SECONDS * 1000)
         return False
 
     def _id_in(self, text: str) -> int | str | None:
@@ -289,18 +289,18 @@ class GatewayWebSocket(WebSocket):
             self._protocol_errors = deque(maxlen=limit)
         self._protocol_errors.append(now)
         if len(self._protocol_errors) == limit and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:
-            self.end(Close.TOO_MANY_ERRORS)
+            self.close_with(Close.TOO_MANY_ERRORS)
 
-    def _give_up(self) -> None:
+    def _close_slow_consumer(self) -> None:
         """End the connection of a slow reader. Its waiting frames are dropped already."""
-        if self.ended is None:
-            self.ended = Close.SLOW_CONSUMER
+        if self.close_reason is None:
+            self.close_reason = Close.SLOW_CONSUMER
             logger.info("closing a slow consumer")
             self._reader.wake()
 
     async def _close(self) -> None:
-        assert self.ended is not None  # noqa: S101 - the outbox closes only after `end`
-        await self.close(self.ended.code, self.ended.reason)
+        assert self.close_reason is not None  # noqa: S101 - the outbox closes only after `close_with`
+        await self.close(self.close_reason.code, self.close_reason.reason)
 
     async def _close_unread(self) -> None:
         # Write what the kernel still takes, and cut the connection if that is nothing.

@@ -42,7 +42,7 @@ class Subscriber(Protocol):
     def deliver(self) -> Deliver:
         """The function that gives it a frame. It stays the same."""
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End without waiting for anything."""
 
 
@@ -215,12 +215,12 @@ class Fanout:
                 faults.note("deliveries", fault)
                 failed.append(deliver)
         if failed:
-            self._cut_off(failed)
+            self._abort_failed(failed)
 
-    def _cut_off(self, failed: list[Deliver]) -> None:
+    def _abort_failed(self, failed: list[Deliver]) -> None:
         for subscriber in [subscriber for subscriber, deliver in self._subscribers.items() if deliver in failed]:
             with contained("deliveries"):
-                subscriber.cut_off()
+                subscriber.abort()
 
 
 def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
@@ -238,4 +238,4 @@ def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
     except Exception as fault:
         faults.note("deliveries", fault)
         with contained("deliveries"):
-            subscriber.cut_off()
+            subscriber.abort()

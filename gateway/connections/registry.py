@@ -24,9 +24,9 @@ from schemas.codes import Close
 MAX_RECONNECT_SPREAD_MS = 30_000
 ABUSE_CONNECTIONS = 10
 """What a connection that ends with `rate_abuse` counts as: so its user comes back once a second, not ten times."""
-STRANGERS_FRAMES_PER_SECOND = 100
+PENDING_FRAMES_PER_SECOND = 100
 """Pings, pongs, fragments and binary messages of all connections of an address before the log-in, which need none."""
-STRANGERS = "of strangers"
+OF_PENDING = "of strangers"
 MAX_DELAYED_REFUSALS = 64
 """Refusals for one address that are held back at a time."""
 REFUSAL_DELAY_SECONDS = 1.0
@@ -35,17 +35,17 @@ WRITE_BURST_SECONDS = 10
 """A user may write at once what may be written in so many seconds."""
 
 
-class Stranger(Protocol):
+class PendingConnection(Protocol):
     """A connection that may not have logged in yet."""
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+    def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close, once the message that is being handled has been answered."""
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End without waiting for anything."""
 
 
-class Connection(Subscriber, Stranger, Protocol):
+class Connection(Subscriber, PendingConnection, Protocol):
     """A connection, as it is counted."""
 
     user: str
@@ -53,7 +53,7 @@ class Connection(Subscriber, Stranger, Protocol):
     sid: str | None
     """The user's session that its token is of, which may be another after the token was refreshed."""
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
+    def close(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now; no further message is handled."""
 
 
@@ -69,7 +69,7 @@ class Connections:
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
-        self._strangers: set[Stranger] = set()
+        self._pending: set[PendingConnection] = set()
         self._delayed = ConcurrencyLimit(MAX_DELAYED_REFUSALS)
         self._empty = asyncio.Event()
         self._empty.set()
@@ -90,7 +90,7 @@ class Connections:
             "bytes-of", settings.write_bytes_per_user, settings.write_bytes_per_user * WRITE_BURST_SECONDS
         )
         self._frames_of_users = TokenBuckets(FRAMES_PER_SECOND, FRAMES_PER_SECOND)
-        self._frames_of_strangers = TokenBuckets(STRANGERS_FRAMES_PER_SECOND, STRANGERS_FRAMES_PER_SECOND)
+        self._frames_of_pending = TokenBuckets(PENDING_FRAMES_PER_SECOND, PENDING_FRAMES_PER_SECOND)
         self._joins_of_users = buckets("joins-of", settings.join_rate_per_user)
 
     def count_attempt(self, address: str) -> None:
@@ -121,22 +121,22 @@ class Connections:
             return may_wait
 
     @contextmanager
-    def stranger(self, stranger: Stranger, address: str, frames: Allowance) -> Iterator[None]:
+    def pending(self, stranger: PendingConnection, address: str, frames: Allowance) -> Iterator[None]:
         """Have `drain` send a connection away that logs in within this context.
 
         All from an address share what they may send besides their one message.
         """
-        bucket = self._frames_of_strangers.of(address, asyncio.get_running_loop().time())
-        frames.limit(bucket, STRANGERS)
-        self._strangers.add(stranger)
+        bucket = self._frames_of_pending.of(address, asyncio.get_running_loop().time())
+        frames.limit(bucket, OF_PENDING)
+        self._pending.add(stranger)
         self._empty.clear()
         if self._draining:
-            stranger.hang_up(*self._sent_away())
+            stranger.close_after_reply(*self._sent_away())
         try:
             yield
         finally:
-            frames.unlimit(STRANGERS)
-            self._strangers.discard(stranger)
+            frames.unlimit(OF_PENDING)
+            self._pending.discard(stranger)
             self._look_if_empty()
 
     async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:
@@ -235,18 +235,18 @@ class Connections:
         self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._fanout))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for number, each in enumerate((*self._strangers, *self._list()), 1):
+                for number, each in enumerate((*self._pending, *self._list()), 1):
                     with contained("connections"):
-                        each.hang_up(*self._sent_away())
+                        each.close_after_reply(*self._sent_away())
                     if not number % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
-        for left in (*self._strangers, *self._list()):
+        for left in (*self._pending, *self._list()):
             with contained("connections"):
-                left.cut_off()  # does not read, or is at something that takes too long
+                left.abort()  # does not read, or is at something that takes too long
 
     def _look_if_empty(self) -> None:
-        if not self._fanout and not self._strangers:
+        if not self._fanout and not self._pending:
             self._empty.set()
 
     def _list(self) -> list[Connection]:
@@ -259,8 +259,8 @@ class Connections:
 
 def _end(connection: Connection) -> None:
     try:
-        connection.end(Close.TOKEN_REVOKED)
+        connection.close(Close.TOKEN_REVOKED)
     except Exception as fault:  # it must not stay, and neither must the others
         faults.note("connections", fault)
         with contained("connections"):
-            connection.cut_off()
+            connection.abort()

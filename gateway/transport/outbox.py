@@ -51,7 +51,7 @@ class Outbox:
         self._closed = False
         self.dropped = 0
 
-    def answer(self, frame: Frame) -> None:
+    def reply(self, frame: Frame) -> None:
         """Send a reply or an error, ahead of the events that are held."""
         if self._closed:
             return
@@ -89,7 +89,7 @@ class Outbox:
             self._waiting += held
             self._pump()
 
-    def finish(self, last: Frame, close: Callable[[], Awaitable[None]]) -> None:
+    def close(self, last: Frame, close: Callable[[], Awaitable[None]]) -> None:
         """Send what is owed, then `last`, then `close` the socket; nothing more is taken."""
         if self._closed:
             return
@@ -99,20 +99,20 @@ class Outbox:
         self._held = None
         self._pump()
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Forget what is owed: there is nobody to send it to, or nobody who reads."""
         self._closed = True
         self._waiting.clear()
         self._held = None
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Forget also who is to be told: nothing comes any more, and nothing goes."""
-        self.abandon()
+        self.discard()
         self._overflow = self._writer.on_ready = nothing
         self._close = None
 
-    async def flushed(self) -> None:
-        """Wait until the close that `finish` was given has been done."""
+    async def wait_closed(self) -> None:
+        """Wait until what `close` was given has closed the socket."""
         if self._close is not None and self._closing is None:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
@@ -126,7 +126,7 @@ class Outbox:
         if self._count >= self._max_frames or self._bytes + len(frame.wire) > self._max_bytes:
             # Full. Blocking would make everybody wait for this reader, and dropping would leave it a gap
             # that it does not know of; a closed connection is a gap that it does.
-            self.abandon()
+            self.discard()
             self._overflow()
             return False
         self._count += frame.count

@@ -167,7 +167,7 @@ async def _says_that_it_is_wrong(_: MsgHandler[Any, Any]) -> Any:
 
 
 async def _closes_with_a_number(own: MsgHandler[Any, Any]) -> Any:
-    own.session.hang_up(4000)  # type: ignore[arg-type]
+    own.session.close_after_reply(4000)  # type: ignore[arg-type]
     return Empty()
 
 

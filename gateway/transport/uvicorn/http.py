@@ -159,7 +159,7 @@ class Handshakes:
 
 
 def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
-    protocol.give_up(_TOO_SLOW if protocol.has_begun else b"")
+    protocol.reject(_TOO_SLOW if protocol.has_begun else b"")
     return True
 
 
@@ -195,7 +195,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self._handshakes.max_connections:
             note_refusal()
-            self.give_up(_NO_ROOM)
+            self.reject(_NO_ROOM)
             return
         self._is_counted = self._handshakes.admit(self)
         if self._is_counted:
@@ -255,9 +255,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self.give_up(cause.answer if isinstance(cause, _Refused) else _UNREADABLE)
+            self.reject(cause.answer if isinstance(cause, _Refused) else _UNREADABLE)
         if self._overhead > MAX_HEAD_BYTES:
-            self.give_up(_TOO_LONG)
+            self.reject(_TOO_LONG)
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -276,7 +276,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _begin_websocket(self, early: bytes) -> None:
         if early:  # uvicorn would lose it, and take what comes next for the beginning of a frame
-            self.give_up(_TOO_EARLY)
+            self.reject(_TOO_EARLY)
         else:
             self.handle_websocket_upgrade()
 
@@ -358,7 +358,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         protocol.start_from_request(request)
         self.transport.set_protocol(protocol)
 
-    def give_up(self, refusal: bytes) -> None:
+    def reject(self, refusal: bytes) -> None:
         """Answer a request that will never be, unless that would be taken for another one's answer, and close."""
         if self.transport.is_closing():
             return

@@ -22,7 +22,7 @@ class Ear:
         """How many frames it raises for before it takes one."""
         self.is_cut_off = False
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         self.is_cut_off = True
 
     def deliver(self, frame: Frame) -> None:
@@ -228,7 +228,7 @@ async def test_a_listener_that_cannot_even_be_cut_off_harms_no_other(monkeypatch
     def fail() -> None:
         raise OSError("cannot be cut off")
 
-    monkeypatch.setattr(crowd[5], "cut_off", fail)
+    monkeypatch.setattr(crowd[5], "abort", fail)
     crowd[5].faults = 1
     for text in (b"one", b"two"):
         audience.publish(event(text))

@@ -158,14 +158,14 @@ class Somebody:
         self.told += frame.texts
         self.turns["now"] += 1
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+    def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         self.after_ms = after_ms
         self.turns["now"] += 1
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
+    def close(self, close: Close, after_ms: int | None = None) -> None:
         self.turns["ended"] += 1
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         self.turns["cut off"] += 1
 
 
@@ -230,10 +230,10 @@ async def test_whoever_has_not_logged_in_yet_is_sent_away_with_the_others(own_ga
 @pytest.mark.usefixtures("fresh_faults")
 async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(tmp_path: Path) -> None:
     class Faulty(Somebody):
-        def end(self, close: Close, after_ms: int | None = None) -> None:
+        def close(self, close: Close, after_ms: int | None = None) -> None:
             raise RuntimeError("cannot be ended")
 
-        hang_up = end
+        close_after_reply = close
 
     turns: Counter[str] = Counter()
     connections = Connections(settings_for_tests(tmp_path), SystemClock(), LocalRoster(0, 0))

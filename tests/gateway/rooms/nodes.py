@@ -190,13 +190,13 @@ class Ear:
             self.gateway.hub.leave(room, self)
         self.at.clear()
 
-    def hang_up(self, close: Close, after_ms: int | None = None) -> None:
+    def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         raise AssertionError(close)
 
-    def end(self, close: Close, after_ms: int | None = None) -> None:
+    def close(self, close: Close, after_ms: int | None = None) -> None:
         raise AssertionError(close)
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         raise AssertionError
 
     def tell_held(self) -> None:

@@ -75,7 +75,7 @@ def test_the_answer_overtakes_the_events_that_its_message_caused(outbox: Outbox,
     outbox.hold()
     outbox.deliver(text("caused"))
     outbox.deliver(text("caused, too"))
-    outbox.answer(text("reply"))
+    outbox.reply(text("reply"))
     outbox.release()
     outbox.deliver(text("after"))
     assert socket.writes == [["before"], ["reply"], ["caused", "caused, too"], ["after"]]
@@ -86,7 +86,7 @@ def test_what_waited_for_a_slow_reader_goes_out_in_one_write(outbox: Outbox, soc
     socket.stop_reading()
     for number in range(5):
         outbox.deliver(text(str(number)))
-    outbox.answer(text("reply"))
+    outbox.reply(text("reply"))
     assert socket.writes == [["before"]]
     socket.read_on()
     assert socket.writes == [["before"], ["0", "1", "2", "3", "4", "reply"]]
@@ -97,7 +97,7 @@ def test_an_answer_waits_behind_what_is_owed_already(outbox: Outbox, socket: Soc
     outbox.deliver(text("owed"))
     outbox.hold()
     outbox.deliver(text("caused"))
-    outbox.answer(text("reply"))
+    outbox.reply(text("reply"))
     outbox.release()
     socket.read_on()
     assert socket.sent == ["owed", "reply", "caused"]
@@ -133,7 +133,7 @@ def test_full_it_gives_up_once_and_forgets_what_was_owed(outbox: Outbox, socket:
         outbox.deliver(text("x" * size))
     assert socket.overflows == 0
     outbox.deliver(text("x"))
-    outbox.answer(text("x"))
+    outbox.reply(text("x"))
     assert socket.overflows == 1
     socket.read_on()
     assert socket.sent == []
@@ -160,7 +160,7 @@ def test_several_frames_that_came_as_one_count_as_several(outbox: Outbox, socket
 
 def test_what_is_still_held_counts_after_the_rest_has_gone(outbox: Outbox, socket: Socket) -> None:
     socket.stop_reading()
-    outbox.answer(text("x" * QUARTER))
+    outbox.reply(text("x" * QUARTER))
     outbox.hold()
     outbox.deliver(text("x" * QUARTER))
     socket.read_on()
@@ -190,13 +190,13 @@ async def test_the_last_frame_comes_after_all_others_and_then_the_close(
         socket.stop_reading()
     outbox.hold()
     outbox.deliver(text("held"))
-    outbox.finish(text("bye"), socket.close)
+    outbox.close(text("bye"), socket.close)
     outbox.deliver(text("too late"))
-    outbox.answer(text("too late"))
-    outbox.finish(text("bye again"), socket.close)
+    outbox.reply(text("too late"))
+    outbox.close(text("bye again"), socket.close)
     if not reads:
         asyncio.get_running_loop().call_soon(socket.read_on)
-    await outbox.flushed()
+    await outbox.wait_closed()
     assert (socket.sent, socket.closed) == (["held", "bye"], True)
 
 
@@ -210,8 +210,8 @@ async def test_an_idle_outbox_has_no_task(socket: Socket) -> None:
     for number in range(3):
         outbox.deliver(text(str(number)))
     assert len(asyncio.all_tasks()) == before + 1
-    outbox.finish(text("bye"), socket.close)
-    await outbox.flushed()
+    outbox.close(text("bye"), socket.close)
+    await outbox.wait_closed()
     assert socket.sent == ["0", "1", "2", "bye"]
     assert len(asyncio.all_tasks()) == before
 
@@ -224,21 +224,21 @@ async def test_a_client_that_is_gone_ends_it_quietly(socket: Socket, error: Exce
     outbox = Outbox(AsgiWriter(send), socket.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
     for _ in range(5):
         outbox.deliver(text("x"))
-    outbox.finish(text("bye"), socket.close)
+    outbox.close(text("bye"), socket.close)
     async with asyncio.timeout(5):
-        await outbox.flushed()
+        await outbox.wait_closed()
     assert socket.overflows == 0
 
 
 async def test_who_gives_up_waiting_for_the_end_may_still_see_it_come(outbox: Outbox, socket: Socket) -> None:
     socket.stop_reading()
     outbox.deliver(text("owed"))
-    outbox.finish(text("bye"), socket.close)
+    outbox.close(text("bye"), socket.close)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await outbox.flushed()
+            await outbox.wait_closed()
     socket.read_on()
-    await outbox.flushed()
+    await outbox.wait_closed()
     assert (socket.sent, socket.closed) == (["owed", "bye"], True)
 
 
@@ -254,9 +254,9 @@ async def test_what_has_been_let_go_keeps_nobody_in_memory_and_waits_for_nothing
     owner = Owner()
     outbox = Outbox(socket, owner.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
     socket.stop_reading()
-    outbox.finish(text("bye"), owner.close)
-    outbox.let_go()
-    await outbox.flushed()
+    outbox.close(text("bye"), owner.close)
+    outbox.detach()
+    await outbox.wait_closed()
     gone = weakref.ref(owner)
     del owner
     assert gone() is None
@@ -265,7 +265,7 @@ async def test_what_has_been_let_go_keeps_nobody_in_memory_and_waits_for_nothing
 
 def test_a_lost_client_that_was_let_go_is_sent_nothing_more(outbox: Outbox, socket: Socket) -> None:
     outbox.hold()
-    outbox.let_go()
+    outbox.detach()
     outbox.deliver(text("too late"))
-    outbox.answer(text("too late"))
+    outbox.reply(text("too late"))
     assert (outbox.holding, socket.sent) == (False, [])

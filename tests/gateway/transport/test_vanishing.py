@@ -154,8 +154,8 @@ async def test_one_slow_connection_that_cannot_be_given_up_keeps_no_other(
             raise RuntimeError("cannot be given up")
         real(protocol, refusal)
 
-    real = GuardedHttpProtocol.give_up
-    monkeypatch.setattr(GuardedHttpProtocol, "give_up", give_up_or_fault)
+    real = GuardedHttpProtocol.reject
+    monkeypatch.setattr(GuardedHttpProtocol, "reject", give_up_or_fault)
     gateway = own_gateway(handshake_seconds=0.3)
     async with opened(gateway, b"G"), opened(gateway, b"G") as (second, _):
         assert b"408" in await rest(second)
