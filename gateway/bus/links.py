@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.bus.redis_client import ANSWER_SECONDS, CHANGED, CLOSED, Client, version
+from gateway.bus.redis_client import ANSWER_SECONDS, CHANGED, CLOSED, RedisClient, version
 from gateway.core.batches import batches
 
 CHANNELS = 200
@@ -58,12 +58,12 @@ class Channel:
             self.confirmed.set_result(None)
 
 
-class Link:
+class PubSubConnection:
     """The two connections to one server."""
 
-    def __init__(self, hearing: AbstractConnection, speaking: AbstractConnection, *, sharded: bool) -> None:
-        self._hearing = hearing
-        self._speaking = speaking
+    def __init__(self, subscribing: AbstractConnection, publishing: AbstractConnection, *, sharded: bool) -> None:
+        self._subscribing = subscribing
+        self._publishing = publishing
         self._verbs = ("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH") if sharded else ("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH")
         # In a cluster, one command may only name channels that are kept in one place.
         self._channels = 1 if sharded else CHANNELS
@@ -72,16 +72,16 @@ class Link:
 
     async def open(self) -> None:
         """Connect."""
-        for connection in (self._hearing, self._speaking):
+        for connection in (self._subscribing, self._publishing):
             connection.retry = Retry(NoBackoff(), 0)  # whoever uses the links tries again, and knows that it does
             await connection.connect()  # type: ignore[no-untyped-call] # redis-py has types for most, not for all
 
     async def close(self) -> None:
         """Close, without a word to the server."""
-        for connection in (self._hearing, self._speaking):
+        for connection in (self._subscribing, self._publishing):
             await connection.disconnect(nowait=True)
 
-    async def change(self, joined: Sequence[Channel], left: Sequence[Channel]) -> None:
+    async def update_subscriptions(self, joined: Sequence[Channel], left: Sequence[Channel]) -> None:
         """Ask for channels, and for others no more."""
         subscribe, unsubscribe, _ = self._verbs
         self._awaited += [(channel.name.encode(), channel) for channel in joined]
@@ -91,11 +91,11 @@ class Link:
             for verb, channels in ((subscribe, joined), (unsubscribe, left))
             for batch in batches(channels, self._channels)
         ]
-        await _send(self._hearing, self._hearing.pack_commands(commands))
+        await _send(self._subscribing, self._subscribing.pack_commands(commands))
 
-    async def hear(self) -> Message | Channel | None:
+    async def receive(self) -> Message | Channel | None:
         """Wait for what comes next: a message, a channel that is heard from now on, or what is neither."""
-        answer = await self._hearing.read_response(timeout=math.inf)
+        answer = await self._subscribing.read_response(timeout=math.inf)
         self._pings = 0
         match answer:
             case [b"message" | b"smessage", bytes() as name, bytes() as data]:
@@ -118,24 +118,24 @@ class Link:
         if self._pings == 2:
             raise exceptions.TimeoutError("the server is silent")
         self._pings += 1
-        await _send(self._hearing, self._hearing.pack_command("PING"))
+        await _send(self._subscribing, self._subscribing.pack_command("PING"))
 
-    async def speak(self, messages: Iterable[Message]) -> None:
+    async def publish(self, messages: Iterable[Message]) -> None:
         """Publish, and wait until the server has it all."""
         publish = self._verbs[2]
-        await self._ask([(publish, channel, data) for channel, data in messages])
+        await self._execute([(publish, channel, data) for channel, data in messages])
 
-    async def keep(self) -> None:
+    async def keep_alive(self) -> None:
         """Keep the connection that speaks from being forgotten on the way, where it has nothing to say."""
-        await self._ask([("PING",)])
+        await self._execute([("PING",)])
 
-    async def _ask(self, commands: list[tuple[Any, ...]]) -> None:
-        speaking = self._speaking
+    async def _execute(self, commands: list[tuple[Any, ...]]) -> None:
+        publishing = self._publishing
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await _send(speaking, speaking.pack_commands(commands))
+                await _send(publishing, publishing.pack_commands(commands))
                 for _ in commands:
-                    await speaking.read_response(timeout=math.inf)
+                    await publishing.read_response(timeout=math.inf)
         except TimeoutError:
             raise exceptions.TimeoutError("the server is silent") from None
 
@@ -147,44 +147,44 @@ async def _send(connection: AbstractConnection, packed: Iterable[bytes]) -> None
     await connection.send_packed_command(packed, check_health=False)
 
 
-class Links:
+class PubSubConnections:
     """All links, and which of them a channel belongs to."""
 
-    def __init__(self, links: dict[str, Link], client: Client, *, sharded: bool) -> None:
-        self._links = links
+    def __init__(self, connections: dict[str, PubSubConnection], client: RedisClient, *, sharded: bool) -> None:
+        self._connections = connections
         self._client = client
         self._sharded = sharded
 
-    def __iter__(self) -> Iterator[Link]:
-        return iter(self._links.values())
+    def __iter__(self) -> Iterator[PubSubConnection]:
+        return iter(self._connections.values())
 
-    def of(self, channel: str) -> Link:
+    def for_channel(self, channel: str) -> PubSubConnection:
         """Find the link of a channel."""
         if not self._sharded:
             return next(iter(self))
         assert isinstance(self._client, RedisCluster)  # noqa: S101 - nothing else is sharded
         node = self._client.get_node_from_key(channel)
-        link = None if node is None else self._links.get(node.name)
-        if link is None:
+        connection = None if node is None else self._connections.get(node.name)
+        if connection is None:
             raise exceptions.ConnectionError(CHANGED)
-        return link
+        return connection
 
 
 @asynccontextmanager
-async def open_links(client: Client) -> AsyncIterator[Links]:
+async def open_connections(client: RedisClient) -> AsyncIterator[PubSubConnections]:
     """Connect, and disconnect at the end; raises what `gateway.bus.redis_client.FAILURES` lists."""
     makers, sharded = await _servers(client)
-    links = {name: Link(make(), make(), sharded=sharded) for name, make in makers.items()}
+    connections = {name: PubSubConnection(make(), make(), sharded=sharded) for name, make in makers.items()}
     try:
-        for link in links.values():
-            await link.open()
-        yield Links(links, client, sharded=sharded)
+        for connection in connections.values():
+            await connection.open()
+        yield PubSubConnections(connections, client, sharded=sharded)
     finally:
-        for link in links.values():
-            await link.close()
+        for connection in connections.values():
+            await connection.close()
 
 
-async def _servers(client: Client) -> tuple[dict[str, Any], bool]:
+async def _servers(client: RedisClient) -> tuple[dict[str, Any], bool]:
     """List the servers to connect to, as what makes a connection; and tell whether channels are kept apart there.
 
     On a single server, sharded channels are the same work under another name, and Redis 6.2 lacks them: they are for

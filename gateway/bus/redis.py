@@ -17,8 +17,8 @@ from contextlib import suppress
 from gateway.bus import codec
 from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.bus.codec import Rejected
-from gateway.bus.links import Channel, Link, Links, Message, open_links
-from gateway.bus.redis_client import FAILURES, Client, check, close, explain
+from gateway.bus.links import Channel, Message, PubSubConnection, PubSubConnections, open_connections
+from gateway.bus.redis_client import FAILURES, RedisClient, check, close, explain
 from gateway.config.settings import Settings
 from gateway.core import faults
 from gateway.core.faults import contained
@@ -59,7 +59,7 @@ REPORT_SECONDS = 60.0
 class RedisBus:
     """Carries events between nodes that share a server and a prefix."""
 
-    def __init__(self, client: Client, settings: Settings, node: str) -> None:
+    def __init__(self, client: RedisClient, settings: Settings, node: str) -> None:
         """`node` is the id by which this node knows its own messages; no other may have it."""
         self._client = client
         self._settings = settings
@@ -77,7 +77,7 @@ class RedisBus:
         self._more = asyncio.Event()
         self._said = asyncio.Event()  # all that there was to say
         self._said.set()
-        self._links: Links | None = None
+        self._connections: PubSubConnections | None = None
         self._unheard: set[Channel] = set()
         self._up = False
         self._tried = asyncio.Event()
@@ -140,7 +140,7 @@ class RedisBus:
         if channel is None:
             channel = self._channels[name] = Channel(name, room)
         channel.wanted = True
-        if self._links is None:
+        if self._connections is None:
             return
         if not channel.sent:
             self._note(channel)
@@ -154,7 +154,7 @@ class RedisBus:
         if channel is None:
             return
         channel.wanted = False
-        if self._links is None:
+        if self._connections is None:
             del self._channels[channel.name]
         else:
             self._note(channel)
@@ -212,12 +212,12 @@ class RedisBus:
 
     async def _live(self) -> None:
         """Hear and speak until a connection fails, which raises."""
-        async with open_links(self._client) as links:
-            self._begin(links)
-            work = [self._hear(link) for link in links]
+        async with open_connections(self._client) as connections:
+            self._begin(connections)
+            work = [self._hear(connection) for connection in connections]
             tasks = [
                 asyncio.create_task(each)
-                for each in (*work, self._follow(links), self._speak(links), self._ping(links))
+                for each in (*work, self._follow(connections), self._speak(connections), self._ping(connections))
             ]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -227,15 +227,15 @@ class RedisBus:
             for task in done:
                 task.result()
 
-    def _begin(self, links: Links) -> None:
-        self._links = links
+    def _begin(self, connections: PubSubConnections) -> None:
+        self._connections = connections
         self._unheard = set(self._channels.values())
         for channel in self._channels.values():
             channel.reset()
             self._note(channel)
 
     def _end(self) -> None:
-        self._links = None
+        self._connections = None
         self._up = False
         self._changed.clear()
         for channel in tuple(self._channels.values()):
@@ -259,32 +259,32 @@ class RedisBus:
             self._lost_at = None
         self._tell_missed(None)
 
-    async def _follow(self, links: Links) -> None:
+    async def _follow(self, connections: PubSubConnections) -> None:
         """Subscribe and unsubscribe as rooms are joined and left."""
         while True:
             await self._change.wait()
             self._change.clear()
             changed, self._changed = self._changed, {}
-            joined: dict[Link, list[Channel]] = {}
-            left: dict[Link, list[Channel]] = {}
+            joined: dict[PubSubConnection, list[Channel]] = {}
+            left: dict[PubSubConnection, list[Channel]] = {}
             for channel in changed.values():
                 if not channel.wanted:
                     del self._channels[channel.name]
                     if channel.sent:
-                        left.setdefault(links.of(channel.name), []).append(channel)
+                        left.setdefault(connections.for_channel(channel.name), []).append(channel)
                     else:
                         self._confirm(channel)
                 elif not channel.sent:
                     channel.sent = True
-                    joined.setdefault(links.of(channel.name), []).append(channel)
-            for link in links:
-                if link in joined or link in left:
-                    await link.change(joined.get(link, []), left.get(link, []))
+                    joined.setdefault(connections.for_channel(channel.name), []).append(channel)
+            for connection in connections:
+                if connection in joined or connection in left:
+                    await connection.update_subscriptions(joined.get(connection, []), left.get(connection, []))
 
-    async def _hear(self, link: Link) -> None:
+    async def _hear(self, connection: PubSubConnection) -> None:
         while True:
             for _ in range(TURN):
-                heard = await link.hear()
+                heard = await connection.receive()
                 if isinstance(heard, tuple):
                     self._take(*heard)
                 elif heard is not None:
@@ -301,18 +301,18 @@ class RedisBus:
             self._tell_missed(channel.room)
         channel.late = False
 
-    async def _speak(self, links: Links) -> None:
+    async def _speak(self, connections: PubSubConnections) -> None:
         while True:
             self._more.clear()
             while self._waiting:
-                await self._publish(links, self._next_batch())
+                await self._publish(connections, self._next_batch())
             self._said.set()
             try:
                 async with asyncio.timeout(KEEP_SECONDS):
                     await self._more.wait()
             except TimeoutError:
-                for link in links:
-                    await link.keep()
+                for connection in connections:
+                    await connection.keep_alive()
 
     def _next_batch(self) -> list[Message]:
         batch: list[Message] = []
@@ -323,25 +323,25 @@ class RedisBus:
         self._waiting_bytes -= size
         return batch
 
-    async def _publish(self, links: Links, batch: list[Message]) -> None:
-        by_link: dict[Link, list[Message]] = {}
+    async def _publish(self, connections: PubSubConnections, batch: list[Message]) -> None:
+        by_connection: dict[PubSubConnection, list[Message]] = {}
         for message in batch:
-            by_link.setdefault(links.of(message[0]), []).append(message)
+            by_connection.setdefault(connections.for_channel(message[0]), []).append(message)
         published = 0
         try:
-            for link, messages in by_link.items():
-                await link.speak(messages)
+            for connection, messages in by_connection.items():
+                await connection.publish(messages)
                 published += len(messages)
         finally:
             # What the server may have had is not sent again: what is of no log would be told twice.
             self.counters.published += published
             self.counters.dropped += len(batch) - published
 
-    async def _ping(self, links: Links) -> None:
+    async def _ping(self, connections: PubSubConnections) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
-            for link in links:
-                await link.ping()
+            for connection in connections:
+                await connection.ping()
 
     def _take(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):

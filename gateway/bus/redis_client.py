@@ -38,10 +38,10 @@ CHANGED = "the cluster has changed"
 CLOSED = "Connection closed by server"
 """What redis-py says where a server has closed the connection."""
 
-Client: TypeAlias = "Redis | RedisCluster"
+RedisClient: TypeAlias = "Redis | RedisCluster"
 
 
-def connect(settings: Settings) -> Client:
+def connect(settings: Settings) -> RedisClient:
     """Make a client for `GATEWAY_BUS_URL`. Nothing is opened yet; `check` does that, and `close` ends it."""
     url = parse(settings.bus_url)
     options: dict[str, Any] = {
@@ -65,7 +65,7 @@ def connect(settings: Settings) -> Client:
     return Redis(host=host, port=port, **options)
 
 
-async def check(client: Client, settings: Settings) -> None:
+async def check(client: RedisClient, settings: Settings) -> None:
     """Make sure that the server is there and of the kind that the URL says, or raise `StartError` in one line."""
     url = parse(settings.bus_url)
     try:
@@ -79,7 +79,7 @@ async def check(client: Client, settings: Settings) -> None:
         raise StartError(f"GATEWAY_BUS_URL: {problem}, at {url.place}")
 
 
-async def close(client: Client) -> None:
+async def close(client: RedisClient) -> None:
     """Close all connections."""
     pool = None if isinstance(client, RedisCluster) else client.connection_pool
     await client.aclose()

@@ -18,21 +18,21 @@ Part = str | bytes | int | float
 Command = tuple[Part, ...]
 
 
-class Lost(Exception):
+class RedisUnavailable(Exception):
     """Redis did not answer, or is known not to."""
 
 
-class Client(Protocol):
+class SupportsPipeline(Protocol):
     """A client of redis-py, of a server or of a cluster."""
 
     def pipeline(self, transaction: bool) -> Any:
         """Collect commands that go out together."""
 
 
-class Link:
+class RedisCommands:
     """Asks Redis. When it does not answer, whoever asks next is told so at once, until `probe` finds it again."""
 
-    def __init__(self, client: Client, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, client: SupportsPipeline, failures: tuple[type[Exception], ...]) -> None:
         """`failures` are what the client raises when Redis is not there, or refuses."""
         self._client = client
         self._failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
@@ -40,17 +40,17 @@ class Link:
         self.failures = 0
         """How often it went down."""
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Do some commands in one round trip and give their answers, or raise `Lost`.
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Do some commands in one round trip and give their answers, or raise `RedisUnavailable`.
 
         The answer is None where a key holds what it should not: somebody else has written it.
         """
         if not self.is_up:
-            raise Lost("Redis is down")
+            raise RedisUnavailable("Redis is down")
         return await self.probe(commands)
 
     async def probe(self, commands: Sequence[Command]) -> list[Any]:
-        """Do what `ask` does, even though Redis is taken to be down."""
+        """Do what `execute` does, even though Redis is taken to be down."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 pipeline = self._client.pipeline(transaction=False)
@@ -60,17 +60,17 @@ class Link:
             return [_checked(answer) for answer in answers]
         except self._failures as error:
             # Not the error's text: it may quote the URL.
-            raise self.lose(type(error).__name__) from error
+            raise self.mark_down(type(error).__name__) from error
 
-    def lose(self, reason: str) -> Lost:
+    def mark_down(self, reason: str) -> RedisUnavailable:
         """Take Redis to be down; gives the exception that says so."""
         if self.is_up:
             self.is_up = False
             self.failures += 1
             logger.warning("Redis does not answer (%s): limits and presence are this node's own until it does", reason)
-        return Lost(reason)
+        return RedisUnavailable(reason)
 
-    def found(self) -> None:
+    def mark_up(self) -> None:
         """Note that Redis is back and that this node has said there what it had to say."""
         if not self.is_up:
             logger.info("Redis is back: limits and presence are the cluster's again")

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.auth.throttle import LocalThrottle, LoginThrottle
-from gateway.bus.redis_commands import Link
+from gateway.bus.redis_commands import RedisCommands
 from gateway.cluster.dead_nodes import DeadNodeReaper
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, local_buckets
@@ -64,14 +64,14 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     from gateway.bus import redis_client  # what this needs is there only where there is such a bus
 
     connected = redis_client.connect(settings)
-    link = Link(connected, redis_client.FAILURES)
+    redis = RedisCommands(connected, redis_client.FAILURES)
     prefix = settings.bus_prefix
-    nodes = Nodes(link, prefix, settings.node_lease_seconds, clock)
-    shared_state = SharedState(link, nodes, prefix)
+    nodes = Nodes(redis, prefix, settings.node_lease_seconds, clock)
+    shared_state = SharedState(redis, nodes, prefix)
     roster = SharedRoster(shared_state, settings.max_connections_per_user, settings.max_connections_per_address)
-    reaper = DeadNodeReaper(link, nodes, shared_state, prefix, database, roster.tell, clock)
-    rates = SharedRates(link, prefix)
-    throttle = SharedThrottle(link, prefix, settings, LocalThrottle(settings, clock))
+    reaper = DeadNodeReaper(redis, nodes, shared_state, prefix, database, roster.tell, clock)
+    rates = SharedRates(redis, prefix)
+    throttle = SharedThrottle(redis, prefix, settings, LocalThrottle(settings, clock))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis_client.close, connected)
         await stack.enter_async_context(shared_state.running(roster.changed))
@@ -83,8 +83,8 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
             throttle,
             lambda: ClusterFigures(
                 nodes=1 + nodes.others,
-                shared=link.is_up,
-                failures=link.failures,
+                shared=redis.is_up,
+                failures=redis.failures,
                 guesses=roster.guesses,
                 unwritten=shared_state.unwritten,
                 reaped=nodes.reaped,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from gateway.bus.redis_commands import Command, Link
+from gateway.bus.redis_commands import Command, RedisCommands
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import News, count_of, state_of
 from gateway.cluster.shared_state import Entry, SharedState, Subject, entries, hash_key, index_key, subject_of
@@ -36,7 +36,7 @@ class DeadNodeReaper:
 
     def __init__(
         self,
-        link: Link,
+        redis: RedisCommands,
         nodes: Nodes,
         shared_state: SharedState,
         prefix: str,
@@ -44,7 +44,7 @@ class DeadNodeReaper:
         notify: News,
         clock: Clock,
     ) -> None:
-        self._link = link
+        self._redis = redis
         self._nodes = nodes
         self._shared_state = shared_state
         self._prefix = prefix
@@ -60,11 +60,11 @@ class DeadNodeReaper:
         Raises `Lost` or `Unavailable`, and the rest is for another time.
         """
         index = index_key(self._prefix, node)
-        [members] = await self._link.ask([("SRANDMEMBER", index, BATCH)])
+        [members] = await self._redis.execute([("SRANDMEMBER", index, BATCH)])
         if not members:
             return False
         subjects = [subject_of(member) for member in members]
-        said = await self._link.ask([("HGETALL", hash_key(self._prefix, subject)) for subject in subjects])
+        said = await self._redis.execute([("HGETALL", hash_key(self._prefix, subject)) for subject in subjects])
         about = {subject: entries(answer) for subject, answer in zip(subjects, said, strict=True)}
         gone = _Gone()
         for subject, found in about.items():
@@ -78,7 +78,7 @@ class DeadNodeReaper:
             for subject, found in about.items()
             if (names := [f"{node} {entry.name}" for entry in found if entry.node == node])
         ]
-        await self._link.ask([*removals, ("SREM", index, *members)])
+        await self._redis.execute([*removals, ("SREM", index, *members)])
         return True
 
     def _find_gone(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:

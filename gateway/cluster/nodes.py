@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.bus.redis_commands import Command, Link, Lost
+from gateway.bus.redis_commands import Command, RedisCommands, RedisUnavailable
 from gateway.core import faults
 from gateway.core.clock import Clock
 from gateway.core.periodic import Periodic
@@ -75,8 +75,8 @@ OnNewLife = Callable[[str, bool], None]
 class Nodes:
     """Shows this node to the others, and watches them."""
 
-    def __init__(self, link: Link, prefix: str, lease_seconds: float, clock: Clock) -> None:
-        self._link = link
+    def __init__(self, redis: RedisCommands, prefix: str, lease_seconds: float, clock: Clock) -> None:
+        self._redis = redis
         self._prefix = prefix
         self._lease = lease_seconds
         self._clock = clock
@@ -88,7 +88,7 @@ class Nodes:
         self._reap: Reap | None = None
         self._asked_for: set[str] = set()
         self._unheard_of: set[str] = set()  # have been looked for, and are no nodes
-        self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(Lost,))
+        self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(RedisUnavailable,))
         self._clearing_up = Periodic("burial", None, self._reap_always)
         self.id = ""
         """The name of this life; none before the first."""
@@ -102,7 +102,7 @@ class Nodes:
         The others notice the end when the lease is over: until then, users have time to come to them.
         """
         self._on_new_life, self._reap = on_new_life, reap
-        with suppress(Lost):
+        with suppress(RedisUnavailable):
             await self.beat()
         async with self._beats, self._clearing_up:
             yield self
@@ -125,12 +125,12 @@ class Nodes:
         return True
 
     async def beat(self) -> None:
-        """Show this node, look at the others, and begin a new life where that is due; raises `Lost`."""
-        was_down = not self._link.is_up
+        """Show this node, look at the others, and begin a new life where that is due; raises `RedisUnavailable`."""
+        was_down = not self._redis.is_up
         asked_for, self._asked_for = self._asked_for, set()
-        shown, tombstone = await self._link.probe([self._show(self.id, "again"), ("EXISTS", self._tombstone(self.id))])
+        shown, tombstone = await self._redis.probe([self._show(self.id, "again"), ("EXISTS", self._tombstone(self.id))])
         if shown is None:
-            raise self._link.lose("somebody else has written where the nodes are listed")
+            raise self._redis.mark_down("somebody else has written where the nodes are listed")
         was_there, *found = shown
         if was_down or tombstone or not was_there:
             found = await self._begin_life(told_gone=bool(tombstone))
@@ -142,12 +142,12 @@ class Nodes:
         new = secrets.token_hex(ID_LENGTH // 2)
         # Should the answer be lost, nobody lives under the new name either, and the next beat begins from here again.
         self._former |= {self.id, new}
-        [shown] = await self._link.probe([self._show(new, "begin")])
+        [shown] = await self._redis.probe([self._show(new, "begin")])
 
         # If this fails, the next beat finds no life either, and begins from here again.
         self._on_new_life(new, told_gone)
         self.id = new
-        self._link.found()
+        self._redis.mark_up()
         found: list[bytes] = shown[1:]
         return found
 
@@ -186,7 +186,7 @@ class Nodes:
         for node in self._dead | self._former:
             try:
                 await self._reap_node(node, self._seen[node].silent_seconds)
-            except (Lost, Unavailable, KeyError):
+            except (RedisUnavailable, Unavailable, KeyError):
                 break  # logged by the module that raised it
             except Exception as fault:  # of one dead node
                 faults.note("burial", fault)
@@ -194,7 +194,7 @@ class Nodes:
     async def _reap_node(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"
         # In this order: whoever clears up ends with taking the node out, and gives the lock up only then.
-        mine, listed = await self._link.ask(
+        mine, listed = await self._redis.execute(
             [("SET", lock, self.id, "NX", "EX", REAPING_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]
         )
         if not mine:
@@ -203,18 +203,18 @@ class Nodes:
             if listed is not None:
                 await self._reap_locked(id, lock, silent_seconds)
         finally:
-            await self._link.ask([("DEL", lock)])
+            await self._redis.execute([("DEL", lock)])
 
     async def _reap_locked(self, id: str, lock: str, silent_seconds: float) -> None:
         if self._reap is None:
             return
         if id not in self._former:
             logger.warning("a node has been silent for %.0f seconds and is taken for dead", silent_seconds)
-        await self._link.ask([("SET", self._tombstone(id), "", "EX", TOMBSTONE_SECONDS)])
+        await self._redis.execute([("SET", self._tombstone(id), "", "EX", TOMBSTONE_SECONDS)])
         while await self._reap(id, silent_seconds):
-            await self._link.ask([("EXPIRE", lock, REAPING_SECONDS)])
+            await self._redis.execute([("EXPIRE", lock, REAPING_SECONDS)])
         # Only now, so that whoever takes over from us finds it.
-        await self._link.ask([("ZREM", f"{self._prefix}:nodes", id)])
+        await self._redis.execute([("ZREM", f"{self._prefix}:nodes", id)])
         self.reaped += 1
 
 

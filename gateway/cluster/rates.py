@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
-from gateway.bus.redis_commands import Command, Link, Lost
+from gateway.bus.redis_commands import Command, RedisCommands, RedisUnavailable
 from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.core.periodic import Periodic
@@ -86,8 +86,8 @@ class _SharedBucket(TokenBucket):
 class SharedRates:
     """Makes buckets that are settled for with all nodes."""
 
-    def __init__(self, link: Link, prefix: str) -> None:
-        self._link = link
+    def __init__(self, redis: RedisCommands, prefix: str) -> None:
+        self._redis = redis
         self._prefix = prefix
         self._used: list[_SharedBucket] = []
 
@@ -117,8 +117,8 @@ class SharedRates:
         for bucket in buckets:
             bucket.taken = 0.0
         try:
-            answers = await self._link.ask(commands)
-        except Lost:
+            answers = await self._redis.execute(commands)
+        except RedisUnavailable:
             return  # each node keeps to the limits by itself meanwhile
         for bucket, left in zip(buckets, answers, strict=True):
             if left is not None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, Protocol
 
-from gateway.bus.redis_commands import Lost
+from gateway.bus.redis_commands import RedisUnavailable
 from gateway.cluster.shared_state import Change, Entry, SharedState, Subject
 from gateway.core.batches import batches
 
@@ -171,7 +171,7 @@ class SharedRoster:
                 for name, others in zip(some, answers, strict=True):
                     if (state := state_of(others)) is not None:
                         found[name] = state
-        except Lost:
+        except RedisUnavailable:
             self.guesses += 1
         return found
 
@@ -208,7 +208,7 @@ class SharedRoster:
         """Ask what other nodes say of something: nothing, as far as this node knows, while Redis is down."""
         try:
             [others] = await self._shared_state.read_remote([subject])
-        except Lost:
+        except RedisUnavailable:
             self.guesses += 1
             return ()
         return others
@@ -222,7 +222,7 @@ class SharedRoster:
             # Both are asked for before anything is waited for, so that one round trip brings both.
             answers = self._shared_state.remote(_user(user)), self._shared_state.remote(_address(address))
             of_user, of_address = await asyncio.gather(*answers)
-        except Lost:
+        except RedisUnavailable:
             self.guesses += 1
             return True  # as far as this node knows
         return _within(self._max_per_user, mine[0], of_user) and _within(self._max_per_address, mine[1], of_address)

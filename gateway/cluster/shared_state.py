@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Self, TypeAlias
 
-from gateway.bus.redis_commands import Command, Link, Lost
+from gateway.bus.redis_commands import Command, RedisCommands, RedisUnavailable
 from gateway.cluster.nodes import ID_LENGTH, Nodes
 from gateway.core import faults
 from gateway.core.faults import contained
@@ -64,8 +64,8 @@ class Change:
 class SharedState:
     """Writes what this node says."""
 
-    def __init__(self, link: Link, nodes: Nodes, prefix: str) -> None:
-        self._link = link
+    def __init__(self, redis: RedisCommands, nodes: Nodes, prefix: str) -> None:
+        self._redis = redis
         self._nodes = nodes
         self._prefix = prefix
         self._changed: Callable[[Change], None] = _nothing
@@ -88,7 +88,7 @@ class SharedState:
             async with self._writes:
                 yield self
         finally:
-            while self._pending and self._link.is_up:
+            while self._pending and self._redis.is_up:
                 await self._write_some()
 
     @property
@@ -116,9 +116,12 @@ class SharedState:
         self._writes.wake()
 
     def remote(self, subject: Subject) -> Waiting:
-        """Give, soon, what the others said of a subject when the last change of ours was written; raises `Lost`."""
-        if not self._link.is_up:
-            raise Lost("Redis is down")
+        """Return, soon, what other nodes had set for a subject when our last change was written.
+
+        Raises `RedisUnavailable`.
+        """
+        if not self._redis.is_up:
+            raise RedisUnavailable("Redis is down")
         waiting = self._waiting.get(subject)
         if waiting is None:
             waiting = self._waiting[subject] = asyncio.get_running_loop().create_future()
@@ -127,8 +130,8 @@ class SharedState:
         return asyncio.shield(waiting)  # several may wait for it
 
     async def read_remote(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
-        """Give what the others say of each of some subjects; raises `Lost`."""
-        answers = await self._link.ask([("HGETALL", self._key(subject)) for subject in subjects])
+        """Give what the others say of each of some subjects; raises `RedisUnavailable`."""
+        answers = await self._redis.execute([("HGETALL", self._key(subject)) for subject in subjects])
         return [self.alive_entries(answer) for answer in answers]
 
     def republish(self, node: str, told_gone: bool) -> None:
@@ -163,7 +166,7 @@ class SharedState:
             change.after = {name: said.get(name) for name in change.before}
         self._writing = len(some)
         try:
-            with suppress(Lost):
+            with suppress(RedisUnavailable):
                 await self._write_or_split(some)
                 _answer(waiting, some)
         finally:
@@ -177,7 +180,7 @@ class SharedState:
         """Write changes; each by itself, if together they fail, so that one takes no other with it."""
         try:
             await self._write(some)
-        except Lost:
+        except RedisUnavailable:
             raise
         except Exception as fault:
             if len(some) == 1:
@@ -196,7 +199,7 @@ class SharedState:
         commands += [self._update(change, node) for change in some]
         if gone:
             commands.append(("SREM", index, *map(_member, gone)))
-        answers = await self._link.ask(commands)
+        answers = await self._redis.execute(commands)
         for change, answer in zip(some, answers[1 if new else 0 :], strict=False):
             change.remote = self.alive_entries(answer)
         if node == self._node:
@@ -221,7 +224,7 @@ def _answer(waiting: dict[Subject, Waiting | None], changes: list[Change]) -> No
 def _disappoint(waiting: dict[Subject, Waiting | None]) -> None:
     for future in waiting.values():
         if future is not None and not future.done():
-            future.set_exception(Lost("Redis is down"))
+            future.set_exception(RedisUnavailable("Redis is down"))
             future.exception()  # whoever waited may be gone
 
 

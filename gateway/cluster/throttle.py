@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.auth.throttle import HOUR_SECONDS, Attempt, LocalThrottle, raise_if, registrations
-from gateway.bus.redis_commands import Link, Lost, Part
+from gateway.bus.redis_commands import Part, RedisCommands, RedisUnavailable
 from gateway.config.settings import Settings
 from gateway.core.client_info import ClientInfo
 from gateway.core.rate_limits import FORGET_SECONDS
@@ -81,8 +81,8 @@ redis.call('HDEL', KEYS[1], 'until')
 class SharedThrottle:
     """Counts log-ins in Redis; while that is down, in the memory of this process."""
 
-    def __init__(self, link: Link, prefix: str, settings: Settings, local: LocalThrottle) -> None:
-        self._link = link
+    def __init__(self, redis: RedisCommands, prefix: str, settings: Settings, local: LocalThrottle) -> None:
+        self._redis = redis
         self._prefix = prefix
         self._local = local
         self._per_user, self._per_address = settings.login_rate_per_user, settings.login_rate_per_address
@@ -94,7 +94,7 @@ class SharedThrottle:
         rate = (self._per_address / 60, self._per_address)
         try:
             wait = await self._ask("EVAL", _TAKE, 1, self._address(client), *rate)
-        except Lost:
+        except RedisUnavailable:
             await self._local.take(client, what)
             return
         raise_if(float(wait), f"{what} from this address")
@@ -105,7 +105,7 @@ class SharedThrottle:
         key = f"{self._prefix}:{{log-in}}:registrations:{_digest(client.network)}"
         try:
             wait = await self._ask("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
-        except Lost:
+        except RedisUnavailable:
             await self._local.register(client)
             return
         raise_if(float(wait), registrations(self._per_hour))
@@ -117,7 +117,7 @@ class SharedThrottle:
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
         try:
             answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
-        except Lost:
+        except RedisUnavailable:
             return await self._local.begin(name, client)
         what, wait, is_known = answer
         raise_if(float(wait), _WHAT.get(what, ""))
@@ -139,14 +139,14 @@ class SharedThrottle:
             await self._tell("EVAL", _UNDO, 1, attempt.key)
 
     async def _ask(self, *command: Part) -> Any:
-        [answer] = await self._link.ask([command])
+        [answer] = await self._redis.execute([command])
         if answer is None:
-            raise Lost("a key of ours holds what somebody else has written")
+            raise RedisUnavailable("a key of ours holds what somebody else has written")
         return answer
 
     async def _tell(self, *command: Part) -> None:
-        with suppress(Lost):  # then this user waits longer than need be, once
-            await self._link.ask([command])
+        with suppress(RedisUnavailable):  # then this user waits longer than need be, once
+            await self._redis.execute([command])
 
     def _address(self, client: ClientInfo) -> str:
         return f"{self._prefix}:{{log-in}}:address:{_digest(client.network)}"

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.chat.account import Account, gateway_at
-from gateway.cli.chat.client import Lost
+from gateway.cli.chat.client import ConnectionLost
 from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Screen
@@ -53,7 +53,7 @@ def chat(
     account = Account(place, user, find_password(password_file))
     try:
         failed = asyncio.run(converse(account, room, register=register, last=last))
-    except Lost as lost:
+    except ConnectionLost as lost:
         raise StartError(str(lost)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

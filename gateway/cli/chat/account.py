@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from gateway.cli.chat.client import Lost
+from gateway.cli.chat.client import ConnectionLost
 from gateway.cli.chat.wording import clean, explain
 from gateway.core.start_error import StartError
 from schemas.codes import Reconnect
@@ -19,7 +19,7 @@ _SCHEMES = {"ws": ("http", "ws"), "http": ("http", "ws"), "wss": ("https", "wss"
 
 
 @dataclass(frozen=True)
-class Place:
+class GatewayAddress:
     """Where a gateway is: the base of its HTTP API and of its WebSocket, without a slash at the end."""
 
     http: str
@@ -28,7 +28,7 @@ class Place:
     """Whether it is on this machine, where no proxy is needed."""
 
 
-def gateway_at(url: str) -> Place:
+def gateway_at(url: str) -> GatewayAddress:
     """Read the URL that a person typed, or raise `StartError`."""
     try:
         parts = urlsplit(url.strip())
@@ -41,7 +41,7 @@ def gateway_at(url: str) -> Place:
         raise StartError("URL: expected no user, query or fragment; the name goes in --user, the password is asked for")
     http, ws = _SCHEMES[parts.scheme]
     rest = f"://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/chat')}"
-    return Place(http + rest, ws + rest, _is_local(host))
+    return GatewayAddress(http + rest, ws + rest, _is_local(host))
 
 
 def _is_local(host: str) -> bool:
@@ -54,8 +54,8 @@ def _is_local(host: str) -> bool:
 class Account:
     """A user of a gateway, with the password at hand for when the token has expired."""
 
-    def __init__(self, place: Place, user: str, password: str) -> None:
-        self.place = place
+    def __init__(self, place: GatewayAddress, user: str, password: str) -> None:
+        self.address = place
         self.user = user
         self.token: str | None = None
         self._refresh_token: str | None = None
@@ -77,7 +77,7 @@ class Account:
             raise StartError(f"cannot register: {_words(answer)}")
 
     async def log_in(self) -> None:
-        """Get a token. Raises `StartError` if that is refused, and `Lost` if it may work later."""
+        """Get a token. Raises `StartError` if that is refused, and `ConnectionLost` if it may work later."""
         answer = await self._post("/token", data={"username": self.user, "password": self._password})
         if answer.status_code == httpx2.codes.UNAUTHORIZED:
             raise StartError(f"cannot log in: {_words(answer)}; new here? add --register")
@@ -99,23 +99,25 @@ class Account:
     def _keep(self, grant: dict[str, Any]) -> None:
         self.token, self._refresh_token = grant.get("access_token"), grant.get("refresh_token")
         if not isinstance(self.token, str):
-            raise StartError(f"{self.place.http} is not a gateway; is the path right?")
+            raise StartError(f"{self.address.http} is not a gateway; is the path right?")
 
     async def _post(self, path: str, **content: Any) -> httpx2.Response:
         try:
-            answer = await self._http.post(self.place.http + path, **content)
+            answer = await self._http.post(self.address.http + path, **content)
         except httpx2.TimeoutException:
             raise self._unreachable("it does not answer") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(clean(str(error)) or "it hangs up") from None
         if answer.status_code == httpx2.codes.NOT_FOUND:
-            raise StartError(f"there is no gateway at {self.place.http}; is the path right?")
+            raise StartError(f"there is no gateway at {self.address.http}; is the path right?")
         if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise Lost(_words(answer), Reconnect.WITH_BACKOFF, _retry_after_ms(answer))
+            raise ConnectionLost(_words(answer), Reconnect.WITH_BACKOFF, _retry_after_ms(answer))
         return answer
 
-    def _unreachable(self, reason: str) -> Lost:
-        return Lost(f"cannot reach {self.place.http} ({reason}); does the gateway run?", Reconnect.WITH_BACKOFF)
+    def _unreachable(self, reason: str) -> ConnectionLost:
+        return ConnectionLost(
+            f"cannot reach {self.address.http} ({reason}); does the gateway run?", Reconnect.WITH_BACKOFF
+        )
 
 
 def _json(answer: httpx2.Response) -> dict[str, Any]:

@@ -24,7 +24,7 @@ MAX_EVENTS = 10_000
 _BY_CODE = {close.code: close.reconnect for close in Close}
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection has ended, or could not be made: why, and whether and when to come back."""
 
     def __init__(self, reason: str, reconnect: Reconnect, after_ms: int = 0, *, expired: bool = False) -> None:
@@ -40,7 +40,7 @@ class Lost(Exception):
         return not self.expired and self.reconnect in (Reconnect.NEVER, Reconnect.NEW_CREDENTIAL)
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The gateway answered a message with an error; the connection lives on."""
 
     def __init__(self, error: Frame) -> None:
@@ -50,7 +50,7 @@ class Refused(Exception):
         self.after_ms = int(error.get("retry_after_ms") or 0)
 
 
-class Link:
+class ChatClient:
     """An open connection, which a task of its own reads."""
 
     def __init__(self, ws: ClientConnection) -> None:
@@ -62,11 +62,11 @@ class Link:
         self._events: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._error = ""
         self._bye: Frame = {}
-        self._lost: Lost | None = None
+        self._lost: ConnectionLost | None = None
         self._reader = asyncio.create_task(self._read())
 
-    async def ask(self, type: str, **data: object) -> Frame:
-        """Send a message and give its reply's data. Raises `Refused`, or `Lost` if no answer will come."""
+    async def request(self, type: str, **data: object) -> Frame:
+        """Send a message and return its reply's data. Raises `RequestRefused`, or `ConnectionLost` if none comes."""
         if self._lost is not None:
             raise self._lost
         number = next(self._numbers)
@@ -88,7 +88,7 @@ class Link:
         self._max_bytes = int(event.get("data", {}).get("max_message_bytes") or 0)
 
     async def next_event(self) -> Frame:
-        """Give the next event, or raise `Lost`."""
+        """Give the next event, or raise `ConnectionLost`."""
         event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)
@@ -98,9 +98,9 @@ class Link:
 
     async def close(self) -> None:
         """Say good-bye, and wait a moment for the gateway to do the same."""
-        with suppress(TimeoutError, Lost, Refused):
+        with suppress(TimeoutError, ConnectionLost, RequestRefused):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self.ask("bye")
+                await self.request("bye")
                 await asyncio.shield(self._reader)
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
@@ -110,7 +110,7 @@ class Link:
         # Far over the limit the gateway closes the connection, and the same would happen on the next one.
         size = len(text.encode())
         if 0 < self._max_bytes < size:
-            raise Refused({"message": f"expected a message of at most {self._max_bytes} bytes, got {size}"})
+            raise RequestRefused({"message": f"expected a message of at most {self._max_bytes} bytes, got {size}"})
 
     async def _read(self) -> None:
         try:
@@ -119,7 +119,7 @@ class Link:
         except (ConnectionClosed, asyncio.CancelledError):
             pass
         except (LookupError, TypeError, ValueError):
-            self._end(Lost("this is not a gateway, or one of another version", Reconnect.NEVER))
+            self._end(ConnectionLost("this is not a gateway, or one of another version", Reconnect.NEVER))
         self._end(self._ending())
 
     def _take(self, frame: Any) -> None:
@@ -128,7 +128,7 @@ class Link:
         waiting = self._waiting.get(frame.get("id", 0))
         if waiting is not None and not waiting.done():
             if frame["type"] == "error":
-                waiting.set_exception(Refused(frame))
+                waiting.set_exception(RequestRefused(frame))
             else:
                 waiting.set_result(frame.get("data", {}))
         elif frame["type"] == "error":
@@ -140,19 +140,21 @@ class Link:
 
     def _keep(self, event: Frame) -> None:
         if self._events.qsize() >= MAX_EVENTS:
-            self._end(Lost("more was said than could be shown", Reconnect.WITH_BACKOFF))
+            self._end(ConnectionLost("more was said than could be shown", Reconnect.WITH_BACKOFF))
             return
         self._events.put_nowait(event)
 
-    def _ending(self) -> Lost:
+    def _ending(self) -> ConnectionLost:
         reason = str(self._bye.get("reason") or self._ws.close_reason or "cut off")
         reconnect = _BY_CODE.get(self._ws.close_code or 0, Reconnect.WITH_BACKOFF)
         with suppress(ValueError, KeyError):
             reconnect = Reconnect(self._bye["reconnect"])
         words = f"{clean(reason)}: {self._error}" if self._error else clean(reason)
-        return Lost(words, reconnect, int(self._bye.get("after_ms") or 0), expired=reason == Close.TOKEN_EXPIRED.reason)
+        return ConnectionLost(
+            words, reconnect, int(self._bye.get("after_ms") or 0), expired=reason == Close.TOKEN_EXPIRED.reason
+        )
 
-    def _end(self, lost: Lost) -> None:
+    def _end(self, lost: ConnectionLost) -> None:
         if self._lost is not None:
             return
         self._lost = lost
@@ -163,8 +165,8 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(url: str, token: str, *, proxy: bool) -> AsyncIterator[Link]:
-    """Connect, and say good-bye at the end. Raises `Lost` if the gateway cannot be reached or refuses."""
+async def open_client(url: str, token: str, *, proxy: bool) -> AsyncIterator[ChatClient]:
+    """Connect, and say good-bye at the end. Raises `ConnectionLost` if the gateway cannot be reached or refuses."""
     try:
         ws = await connect(
             url,
@@ -179,17 +181,17 @@ async def open_link(url: str, token: str, *, proxy: bool) -> AsyncIterator[Link]
         raise _refused_upgrade(error) from None
     except (OSError, InvalidHandshake) as error:
         reason = clean(str(error)) or "no answer"
-        raise Lost(f"cannot reach {url} ({reason})", Reconnect.WITH_BACKOFF) from None
+        raise ConnectionLost(f"cannot reach {url} ({reason})", Reconnect.WITH_BACKOFF) from None
     async with ws:
-        link = Link(ws)
+        client = ChatClient(ws)
         try:
-            await link.welcome()
-            yield link
+            await client.welcome()
+            yield client
         finally:
-            await link.close()
+            await client.close()
 
 
-def _refused_upgrade(error: InvalidStatus) -> Lost:
+def _refused_upgrade(error: InvalidStatus) -> ConnectionLost:
     status = error.response.status_code
     body: Any = None
     with suppress(ValueError):
@@ -199,4 +201,4 @@ def _refused_upgrade(error: InvalidStatus) -> Lost:
     else:
         words, expired = f"HTTP {status} where a WebSocket should be", False
     later = status >= 500 or status == 429
-    return Lost(words, Reconnect.WITH_BACKOFF if later else Reconnect.NEW_CREDENTIAL, expired=expired)
+    return ConnectionLost(words, Reconnect.WITH_BACKOFF if later else Reconnect.NEW_CREDENTIAL, expired=expired)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.cli.chat.account import Account
-from gateway.cli.chat.client import Frame, Link, Lost, Refused, open_link
+from gateway.cli.chat.client import ChatClient, ConnectionLost, Frame, RequestRefused, open_client
 from gateway.cli.chat.screen import Line, Screen
 from gateway.cli.chat.wording import clean, line_of
 from gateway.core.start_error import StartError
@@ -69,7 +69,7 @@ class Conversation:
         while True:
             try:
                 await self._connection()
-            except Lost as lost:
+            except ConnectionLost as lost:
                 await self._wait(lost)
             else:
                 return
@@ -84,36 +84,36 @@ class Conversation:
         if self._account.token is None:
             await self._account.renew()
         assert self._account.token is not None  # noqa: S101 - as `renew` says
-        place = self._account.place
-        async with open_link(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as link:
-            await self._join(link)
-            await self._talk(link)
+        place = self._account.address
+        async with open_client(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as client:
+            await self._join(client)
+            await self._talk(client)
 
-    async def _join(self, link: Link) -> None:
+    async def _join(self, client: ChatClient) -> None:
         try:
-            reply = await self._ask_to_join(link)
-        except Refused as refused:
+            reply = await self._ask_to_join(client)
+        except RequestRefused as refused:
             if refused.retryable:
-                raise Lost(str(refused), Reconnect.WITH_BACKOFF, refused.after_ms) from None
+                raise ConnectionLost(str(refused), Reconnect.WITH_BACKOFF, refused.after_ms) from None
             raise StartError(f"cannot join the room: {refused}") from None
-        self._show_missed(link, reply)
+        self._show_missed(client, reply)
         if self._attempts:
             self._screen.tell("connected again")
         self._attempts = 0
 
-    async def _ask_to_join(self, link: Link) -> Frame:
+    async def _ask_to_join(self, client: ChatClient) -> Frame:
         if self._epoch is None:
-            return await link.ask("room.join", room=self._room)
+            return await client.request("room.join", room=self._room)
         since = {"epoch": self._epoch, "offset": self._position}
         try:
-            return await link.ask("room.join", room=self._room, since=since)
-        except Refused as refused:
+            return await client.request("room.join", room=self._room, since=since)
+        except RequestRefused as refused:
             if refused.status != Status.POSITION_LOST:
                 raise
             # The log is shorter than what was shown: it has been brought back from an older copy.
-            return await link.ask("room.join", room=self._room)
+            return await client.request("room.join", room=self._room)
 
-    def _show_missed(self, link: Link, reply: Frame) -> None:
+    def _show_missed(self, client: ChatClient, reply: Frame) -> None:
         if reply.get("recovered"):
             for event in reply["events"]:
                 self._show(event["type"], event["data"])
@@ -125,17 +125,17 @@ class Conversation:
             self._show_newest(reply, self._last)
             if self._screen.live:
                 members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
-                self._screen.tell(f"{self._room}, {members}; you are {clean(link.user)}; Ctrl-D leaves")
+                self._screen.tell(f"{self._room}, {members}; you are {clean(client.user)}; Ctrl-D leaves")
         self._epoch, self._position = reply["epoch"], reply["offset"]
 
     def _show_newest(self, reply: Frame, count: int) -> None:
         for message in reply["messages"][-count:] if count else ():
             self._show("chat.message", message)
 
-    async def _talk(self, link: Link) -> None:
+    async def _talk(self, client: ChatClient) -> None:
         """Listen and speak until there is nothing more to say."""
-        listening = asyncio.create_task(self._listen(link))
-        speaking = asyncio.create_task(self._speak(link))
+        listening = asyncio.create_task(self._listen(client))
+        speaking = asyncio.create_task(self._speak(client))
         try:
             await asyncio.wait({listening, speaking}, return_when=asyncio.FIRST_COMPLETED)
             if not speaking.done():
@@ -148,57 +148,57 @@ class Conversation:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _listen(self, link: Link) -> None:
+    async def _listen(self, client: ChatClient) -> None:
         while True:
-            event = await link.next_event()
+            event = await client.next_event()
             data = event.get("data", {})
             if event["type"] == "token.expiring":
                 # Beside this loop: what is said meanwhile is shown.
-                task = asyncio.create_task(self._renew(link))
+                task = asyncio.create_task(self._renew(client))
                 self._renewing.add(task)
                 task.add_done_callback(self._renewing.discard)
             # An invitation is to another room, and for the user all the same.
             if data.get("room", self._room) == self._room or event["type"] == "room.invited":
-                self._hear(event["type"], data, link)
+                self._hear(event["type"], data, client)
 
-    async def _renew(self, link: Link) -> None:
+    async def _renew(self, client: ChatClient) -> None:
         """Keep the connection beyond the end of its token; if that fails, the next connection begins with it."""
         if time.monotonic() - self._renewed_at < RENEWAL_SECONDS:
             return
         self._renewed_at = time.monotonic()
-        with suppress(Lost, Refused, StartError):
+        with suppress(ConnectionLost, RequestRefused, StartError):
             await self._account.renew()
-            await link.ask("auth.refresh", token=self._account.token)
+            await client.request("auth.refresh", token=self._account.token)
 
-    def _hear(self, type: str, data: Mapping[str, Any], link: Link) -> None:
+    def _hear(self, type: str, data: Mapping[str, Any], client: ChatClient) -> None:
         if type == "resync":
-            raise Lost("some messages were missed on the way", Reconnect.AFTER_DELAY)
+            raise ConnectionLost("some messages were missed on the way", Reconnect.AFTER_DELAY)
         if "changed" in data:
             if data["changed"] <= self._position:
                 return
             self._position = data["changed"]
             self._heard.set()
         self._show(type, data)
-        if type == "room.left" and data.get("user") == link.user:
+        if type == "room.left" and data.get("user") == client.user:
             raise StartError("you are not in the room any more")
 
     def _show(self, type: str, data: Mapping[str, Any]) -> None:
         if (line := line_of(type, data)) is not None:
             self._screen.show(line)
 
-    async def _speak(self, link: Link) -> None:
+    async def _speak(self, client: ChatClient) -> None:
         while (line := self._unanswered or await self._screen.next_line()) is not None:
             self._unanswered = line
-            await self._say(link, line)
+            await self._say(client, line)
             self._unanswered = None
 
-    async def _say(self, link: Link, line: Line) -> None:
+    async def _say(self, client: ChatClient, line: Line) -> None:
         problem = line.problem
         tries = 0
         while not problem:
             try:
-                reply = await link.ask("chat.send", room=self._room, text=line.text, client_id=line.client_id)
-            except Refused as refused:
+                reply = await client.request("chat.send", room=self._room, text=line.text, client_id=line.client_id)
+            except RequestRefused as refused:
                 tries += 1
                 if not refused.retryable or tries == TRIES:
                     problem = str(refused)
@@ -220,7 +220,7 @@ class Conversation:
                     self._heard.clear()
                     await self._heard.wait()
 
-    async def _wait(self, lost: Lost) -> None:
+    async def _wait(self, lost: ConnectionLost) -> None:
         """Wait for as long as the gateway asks, or ever longer; raise `StartError` if it is of no use."""
         if lost.final or self._epoch is None:
             raise StartError(str(lost)) from None

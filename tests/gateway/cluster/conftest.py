@@ -9,7 +9,7 @@ from typing import Any, Self
 import pytest
 
 from gateway.bus import redis_client
-from gateway.bus.redis_commands import Link
+from gateway.bus.redis_commands import RedisCommands
 from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
 from gateway.cluster.shared_state import SharedState
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 class Node:
     """What one node knows of who is there, without the rest of a gateway; its news as (room, user, state)."""
 
-    def __init__(self, link: Link, prefix: str, max_per_user: int) -> None:
+    def __init__(self, link: RedisCommands, prefix: str, max_per_user: int) -> None:
         self.link = link
         self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
         self.ledger = SharedState(link, self.nodes, prefix)
@@ -81,7 +81,7 @@ def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
     ) -> AsyncIterator[Node]:
         url = valkey if isinstance(valkey, str) else valkey.url
         connected = redis_client.connect(settings_for_tests(tmp_path, bus_url=url))
-        node = Node(Link(connected, redis_client.FAILURES), prefix, max_per_user)
+        node = Node(RedisCommands(connected, redis_client.FAILURES), prefix, max_per_user)
         try:
             async with node.running():
                 yield node

@@ -33,7 +33,7 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
             await node.settled()
             node.news.clear()
             before = node.nodes.id
-            node.link.lose("no answer")
+            node.link.mark_down("no answer")
             await until(lambda: node.nodes.id != before and not node.nodes._former)
             await node.settled()
             assert (told, node.news, reaper.users_reaped) == ([], [], 0)

@@ -45,7 +45,7 @@ async def test_a_node_that_was_taken_for_dead_lives_under_a_new_name(run_node: R
         node.roster.enter("lobby", "bob")
         await node.settled()
         before = node.nodes.id
-        await node.link.ask([("SET", f"{prefix}:dead:{before}", "")])
+        await node.link.execute([("SET", f"{prefix}:dead:{before}", "")])
         await node.nodes.beat()
         await node.settled()
         assert node.nodes.id != before
@@ -64,11 +64,11 @@ async def test_a_node_that_was_taken_for_dead_tells_so_although_the_answer_to_it
             answers = await probe(commands)
             if "begin" in commands[0]:
                 monkeypatch.undo()
-                raise node.link.lose("the test has lost it")
+                raise node.link.mark_down("the test has lost it")
             return answers
 
         monkeypatch.setattr(node.link, "probe", lose_the_answer)
-        await node.link.ask([("SET", f"{prefix}:dead:{node.nodes.id}", "")])
+        await node.link.execute([("SET", f"{prefix}:dead:{node.nodes.id}", "")])
         await until(lambda: len(node.news) > 1)
         await node.settled()
         assert node.news == [("lobby", "bob", "online")] * 2
@@ -79,7 +79,7 @@ async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known
     run_node: RunNode, prefix: str
 ) -> None:
     async with run_node() as node:
-        await node.link.ask([("HSET", f"{prefix}:user:bob", "0123456789abcdef ", "1 online")])
+        await node.link.execute([("HSET", f"{prefix}:user:bob", "0123456789abcdef ", "1 online")])
         assert await node.roster.elsewhere(["bob"]) == {"bob": "online"}
         await until(lambda: nowhere_else(node, "bob"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.bus import redis_client
-from gateway.bus.redis_commands import Link
+from gateway.bus.redis_commands import RedisCommands
 from gateway.cluster.rates import SharedRates
 from gateway.core.rate_limits import TokenBuckets
 from tests.gateway.cluster.conftest import RunNodes
@@ -18,9 +18,9 @@ from tests.support.valkey import Valkey
 
 
 @pytest.fixture
-async def link(tmp_path: Path, shared_valkey: Valkey) -> AsyncIterator[Link]:
+async def link(tmp_path: Path, shared_valkey: Valkey) -> AsyncIterator[RedisCommands]:
     connected = redis_client.connect(settings_for_tests(tmp_path, bus_url=shared_valkey.url))
-    yield Link(connected, redis_client.FAILURES)
+    yield RedisCommands(connected, redis_client.FAILURES)
     await redis_client.close(connected)
 
 
@@ -28,7 +28,9 @@ def taken(buckets: TokenBuckets, at_most: int, now: float) -> int:
     return sum(buckets.take("bob", now) == 0 for _ in range(at_most))
 
 
-async def test_what_one_node_has_let_through_the_other_knows_when_both_have_settled(link: Link, prefix: str) -> None:
+async def test_what_one_node_has_let_through_the_other_knows_when_both_have_settled(
+    link: RedisCommands, prefix: str
+) -> None:
     one, other = SharedRates(link, prefix), SharedRates(link, prefix)
     here, there = (rates.buckets("things", 1, 100) for rates in (one, other))
     assert taken(here, 90, now=0) == 90
@@ -44,7 +46,7 @@ async def test_what_one_node_has_let_through_the_other_knows_when_both_have_sett
     assert taken(here, 1, now=15) == 1
 
 
-async def test_a_user_on_one_node_is_let_do_what_one_process_would(link: Link, prefix: str) -> None:
+async def test_a_user_on_one_node_is_let_do_what_one_process_would(link: RedisCommands, prefix: str) -> None:
     rates = SharedRates(link, prefix)
     buckets = rates.buckets("things", 100_000, 100_000)
     for _ in range(5):
@@ -53,7 +55,9 @@ async def test_a_user_on_one_node_is_let_do_what_one_process_would(link: Link, p
     assert buckets.take("bob", now=0) > 0
 
 
-async def test_what_costs_more_is_settled_for_as_that_and_what_is_given_back_is_not(link: Link, prefix: str) -> None:
+async def test_what_costs_more_is_settled_for_as_that_and_what_is_given_back_is_not(
+    link: RedisCommands, prefix: str
+) -> None:
     one, other = SharedRates(link, prefix), SharedRates(link, prefix)
     here, there = (rates.buckets("things", 0.001, 100) for rates in (one, other))
     bucket = here.of("bob", 0)
@@ -67,16 +71,18 @@ async def test_what_costs_more_is_settled_for_as_that_and_what_is_given_back_is_
     assert taken(there, 100, now=0) == 49
 
 
-async def test_less_than_a_tenth_of_a_seconds_share_is_not_told_but_not_forgotten(link: Link, prefix: str) -> None:
+async def test_less_than_a_tenth_of_a_seconds_share_is_not_told_but_not_forgotten(
+    link: RedisCommands, prefix: str
+) -> None:
     one, other = SharedRates(link, prefix), SharedRates(link, prefix)
     here, there = (rates.buckets("things", 50, 100) for rates in (one, other))
     for _ in range(4):
         here.take("bob", 0)
         await one.settle()
-    assert await link.ask([("EXISTS", f"{prefix}:rate:things:bob")]) == [0]
+    assert await link.execute([("EXISTS", f"{prefix}:rate:things:bob")]) == [0]
     here.take("bob", 0)
     await one.settle()
-    assert await link.ask([("EXISTS", f"{prefix}:rate:things:bob")]) == [1]
+    assert await link.execute([("EXISTS", f"{prefix}:rate:things:bob")]) == [1]
     assert taken(there, 200, now=0) == 100
 
 

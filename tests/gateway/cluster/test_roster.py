@@ -156,7 +156,7 @@ async def test_what_others_have_written_into_our_keys_harms_nobody(
     run_node: RunNode, prefix: str, poison: tuple[str, ...]
 ) -> None:
     async with run_node(max_per_user=2) as node:
-        await node.link.ask([tuple(part.format(f"{prefix}:user:bob") for part in poison)])
+        await node.link.execute([tuple(part.format(f"{prefix}:user:bob") for part in poison)])
         assert await node.roster.admit("bob", "::1")
         assert await node.roster.elsewhere(["bob", "carol"]) == {}
         assert await node.roster.admit("carol", "::1")

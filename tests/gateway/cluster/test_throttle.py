@@ -85,7 +85,7 @@ async def test_names_that_somebody_typed_are_not_written_down(
 ) -> None:
     async with App(guarded[0]) as here, run_node() as node:
         await guess(here, "my-password-in-the-wrong-field", "10.0.0.1")
-        [[_, keys]] = await node.link.ask([("SCAN", 0, "MATCH", f"{prefix}:*", "COUNT", 10_000)])
+        [[_, keys]] = await node.link.execute([("SCAN", 0, "MATCH", f"{prefix}:*", "COUNT", 10_000)])
         assert any(b"{log-in}" in key for key in keys)
         assert not any(b"my-password" in key for key in keys)
 
@@ -96,11 +96,11 @@ async def test_what_somebody_else_has_written_there_lets_nobody_guess_for_free(
     [gateway] = run_nodes(count=1, **LIMITS)
     async with App(gateway) as app, run_node() as node:
         assert (await app.log_in("nobody", "a wrong guess")).status_code == 401
-        [[_, keys]] = await node.link.ask([("SCAN", 0, "MATCH", f"{prefix}:{{log-in}}:*", "COUNT", 10_000)])
-        await node.link.ask([("SET", key, "nonsense") for key in keys])
+        [[_, keys]] = await node.link.execute([("SCAN", 0, "MATCH", f"{prefix}:{{log-in}}:*", "COUNT", 10_000)])
+        await node.link.execute([("SET", key, "nonsense") for key in keys])
         assert [(await app.log_in("nobody", "a wrong guess")).status_code for _ in range(3)] == [401, 401, 429]
-        await node.link.ask([("DEL", key) for key in keys])
-        await node.link.ask([("HSET", key, "tokens", "x", "at", "y", "failures", "z", "until", "") for key in keys])
+        await node.link.execute([("DEL", key) for key in keys])
+        await node.link.execute([("HSET", key, "tokens", "x", "at", "y", "failures", "z", "until", "") for key in keys])
         assert [(await app.log_in("nobody", "a wrong guess")).status_code for _ in range(3)] == [401, 401, 429]
 
 
