@@ -26,7 +26,7 @@ from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
 from gateway.rooms.history_reader import Departed, Gap, Gaps
 from gateway.rooms.presence import Presence
-from gateway.rooms.room import HeardRoom, Joining, Listener, ends_membership, is_news
+from gateway.rooms.room import Joining, Listener, Room, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
 from gateway.store.rooms import RoomPosition
 from gateway.transport import frames
@@ -71,7 +71,7 @@ class Hub:
         self._connections = connections
         self._presence = presence
         self._gaps = gaps
-        self._rooms: dict[str, HeardRoom] = {}
+        self._rooms: dict[str, Room] = {}
         self._missed: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self._reading = asyncio.Semaphore(MAX_READING)
@@ -84,9 +84,9 @@ class Hub:
         """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = HeardRoom(name, self._connections.of_user)
+            room = self._rooms[name] = Room(name, self._connections.of_user)
         listener.joined.setdefault(name, 0)
-        heard = room.forget(listener)
+        heard = room.remove(listener)
         if heard is not None:
             self._presence.exit(name, listener)
         room.joining[listener] = Joining(heard, room.epoch)
@@ -102,10 +102,10 @@ class Hub:
         joining = room.joining.get(listener) if room is not None else None
         if room is None or joining is None:
             return
-        if joining.heard is None or joining.epoch is None:
+        if joining.position is None or joining.epoch is None:
             self.leave(name, listener)
             return
-        self._hear(room, listener, RoomPosition(name, joining.epoch, joining.heard, listener.joined[name]))
+        self._hear(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
 
     def complete(self, listener: Listener, at: RoomPosition) -> None:
         """Make the listener hear a room from where it has read the store on, as a member.
@@ -117,17 +117,17 @@ class Hub:
         if room is None or joining is None:
             return
         is_overtaken = room.epoch not in {at.epoch, joining.epoch}  # and who can tell which is the newer one?
-        if is_overtaken or any(ends_membership(event, listener, at) for event in joining.kept):
+        if is_overtaken or any(ends_membership(event, listener, at) for event in joining.buffered):
             self.leave(at.name, listener)
             return
         if room.epoch not in {None, at.epoch}:
             self._end_unnoticed(room, at)
         if room.epoch is None:
-            room.begin(at)
+            room.start_at(at)
         listener.joined[at.name] = at.departures
         self._hear(room, listener, at)
         self._catch_up(room)
-        if room.doubtful:
+        if room.needs_recheck:
             self.missed(room.name)
 
     def leave(self, name: str, listener: Listener) -> None:
@@ -136,7 +136,7 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             return
-        if room.forget(listener) is not None:
+        if room.remove(listener) is not None:
             self._presence.exit(name, listener)
         self._forget_if_empty(room)
 
@@ -150,9 +150,9 @@ class Hub:
         if event.offset is not None:
             return self._receive_logged(room, event)
         if event.drop_user is None and not event.drop_all:
-            return room.give(event)
+            return room.publish(event)
         if event.epoch != room.epoch:
-            room.keep(event)  # it may be that one of which somebody reads
+            room.buffer(event)  # it may be that one of which somebody reads
             self.missed(room.name)
             return 0
         return self._end(room, event) if event.drop_all else self._receive_departure(room, event)
@@ -178,7 +178,7 @@ class Hub:
     def count(self, name: str) -> int:
         """Return how many connections on this node hear a room."""
         room = self._rooms.get(name)
-        return 0 if room is None else len(room.listeners)
+        return 0 if room is None else len(room.subscribers)
 
     @property
     def heard(self) -> int:
@@ -214,35 +214,35 @@ class Hub:
             if room.closing is not None:
                 room.closing.cancel()
 
-    def _hear(self, room: HeardRoom, listener: Listener, at: RoomPosition) -> None:
+    def _hear(self, room: Room, listener: Listener, at: RoomPosition) -> None:
         """End the joining of a listener, which has read up to a position."""
-        for event in room.joining.pop(listener).kept:
+        for event in room.joining.pop(listener).buffered:
             if ends_membership(event, listener, at):
                 self._send_away(room, listener, event)
                 return
             if is_news(event, listener, at):
                 deliver_event(event, listener)
-        room.take_in(listener, at.offset)
+        room.add(listener, at.offset)
         self._presence.enter(room.name, listener)
 
-    def _send_away(self, room: HeardRoom, listener: Listener, last: BusEvent | None = None) -> None:
+    def _send_away(self, room: Room, listener: Listener, last: BusEvent | None = None) -> None:
         """Have a listener hear the room no more, the last being why; it has been told all that was before."""
         self.leave(room.name, listener)
         if last is not None:
             deliver_event(last, listener)
         self._presence.forget(room.name, listener.user)
 
-    def _is_crowded(self, room: HeardRoom) -> bool:
+    def _is_crowded(self, room: Room) -> bool:
         # Were everybody told of everybody, the cost of a crowd that comes at once would be its square.
-        return 0 < self._max_presence_listeners < len(room.listeners)
+        return 0 < self._max_presence_listeners < len(room.subscribers)
 
-    def _receive_logged(self, room: HeardRoom, event: BusEvent) -> int:
+    def _receive_logged(self, room: Room, event: BusEvent) -> int:
         if room.position is None:
             self._put_ahead(room, event)  # until somebody knows what came before
             return 0
         offset = event.offset or 0
         if room.closing is None and event.epoch == room.epoch and offset == room.position + 1:
-            given = room.give(event)
+            given = room.publish(event)
             room.advance(offset)
             return given
         if event.epoch != room.epoch or offset > room.position:
@@ -250,26 +250,26 @@ class Hub:
             self._close_gap(room)
         return 0
 
-    def _put_ahead(self, room: HeardRoom, event: BusEvent) -> None:
-        room.ahead.append(event)
-        if len(room.ahead) > MAX_AHEAD:
-            room.ahead.clear()
+    def _put_ahead(self, room: Room, event: BusEvent) -> None:
+        room.early.append(event)
+        if len(room.early) > MAX_AHEAD:
+            room.early.clear()
             self.missed(room.name)
 
-    def _receive_departure(self, room: HeardRoom, event: BusEvent) -> int:
+    def _receive_departure(self, room: Room, event: BusEvent) -> int:
         """Send the listeners of a user away, but for those that have joined after this."""
         departures = event.departures or 0
-        if not room.count_departure(departures):
+        if not room.record_departure(departures):
             self.missed(room.name)  # there was another before it
-        theirs = [listener for listener in self._of_user(event.drop_user) if room.hears(listener)]
+        theirs = [listener for listener in self._of_user(event.drop_user) if room.has(listener)]
         sent_away = [listener for listener in theirs if listener.joined[room.name] < departures]
         if len(sent_away) == len(theirs):
-            given = room.give(event)
+            given = room.publish(event)
             for listener in sent_away:
                 self._send_away(room, listener)
             return given
         # The user is back already, and whoever hears the room has been told so.
-        room.keep(event)
+        room.buffer(event)
         for listener in sent_away:
             self.leave(room.name, listener)
             deliver_event(event, listener)
@@ -279,31 +279,31 @@ class Hub:
         # Whoever hears a room is a connection; whether a connection hears this room is for the room to say.
         return cast("tuple[Listener, ...]", self._connections.of_user(user_id or ""))
 
-    def _end(self, room: HeardRoom, last: BusEvent) -> int:
+    def _end(self, room: Room, last: BusEvent) -> int:
         """Send everyone away who hears a room that is no more."""
-        given = room.give(last)
-        sent_away = [*room.listeners, *room.leading]
-        room.end()
+        given = room.publish(last)
+        sent_away = [*room.subscribers, *room.read_further]
+        room.reset()
         for listener in sent_away:
             listener.joined.pop(room.name, None)
             self._presence.forget(room.name, listener.user)
-        room.ahead = [event for event in room.ahead if event.epoch != last.epoch]
+        room.early = [event for event in room.early if event.epoch != last.epoch]
         self._forget_if_empty(room)
         return given
 
-    def _end_unnoticed(self, room: HeardRoom, now: RoomPosition) -> None:
+    def _end_unnoticed(self, room: Room, now: RoomPosition) -> None:
         """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
         logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
         self._resyncs += 1
         resync = Resync(room=room.name, epoch=now.epoch, offset=now.offset)
         self._end(room, BusEvent(frames.event(resync), room=room.name, epoch=room.epoch, drop_all=True))
 
-    def _end_deleted(self, room: HeardRoom) -> None:
+    def _end_deleted(self, room: Room) -> None:
         """Send everyone away who heard a room that has been deleted, of which we have not been told."""
         last = frames.event(RoomDeleted(room=room.name))
         self._end(room, BusEvent(last, room=room.name, epoch=room.epoch, drop_all=True))
 
-    def _forget_if_empty(self, room: HeardRoom) -> None:
+    def _forget_if_empty(self, room: Room) -> None:
         if not room.is_empty or self._rooms.get(room.name) is not room:
             return
         del self._rooms[room.name]
@@ -311,9 +311,9 @@ class Hub:
         if room.closing is not None:
             room.closing.cancel()
 
-    def _catch_up(self, room: HeardRoom) -> None:
+    def _catch_up(self, room: Room) -> None:
         """Give out what came too early, as far as it is without a gap."""
-        waiting, room.ahead = room.ahead, []
+        waiting, room.early = room.early, []
         for event in sorted(waiting, key=lambda event: event.offset or 0):
             self._receive_logged(room, event)
 
@@ -339,8 +339,8 @@ class Hub:
             room = self._rooms.get(name)
             if room is not None:
                 # What is being read, by one who joins or to close a gap, may have been asked for too early.
-                room.doubtful = room.epoch is None or room.closing is not None
-                if not room.doubtful:
+                room.needs_recheck = room.epoch is None or room.closing is not None
+                if not room.needs_recheck:
                     known[name] = room.epoch
         found = await self._gaps.positions(list(known)) if known else {}
         return [
@@ -365,15 +365,15 @@ class Hub:
         elif found.epoch != room.epoch:
             self._end_unnoticed(room, found)
         else:
-            room.doubtful = room.closing is not None  # which may have asked before this was so
+            room.needs_recheck = room.closing is not None  # which may have asked before this was so
             self._close_gap(room)
 
-    def _close_gap(self, room: HeardRoom) -> None:
+    def _close_gap(self, room: Room) -> None:
         if room.closing is None:
             room.closing = asyncio.create_task(self._read_gap(room))
 
-    async def _read_gap(self, room: HeardRoom) -> None:
-        epoch, position, waiting = room.epoch, room.position, len(room.ahead)
+    async def _read_gap(self, room: Room) -> None:
+        epoch, position, waiting = room.epoch, room.position, len(room.early)
         if epoch is None or position is None:
             room.closing = None  # the room ended before this began
             return
@@ -387,20 +387,20 @@ class Hub:
                 room.closing = None
             if room.epoch == epoch:
                 # What waited when the store was asked had been stored by then: it is among this, or of a room before.
-                del room.ahead[:waiting]
+                del room.early[:waiting]
                 self._take(room, gap, departed)
         except Exception as fault:  # the room must not stay silent because of one message that cannot be read
             faults.note("rooms", fault)
             self._pass_over(room, epoch)
         self._catch_up(room)
-        if room.doubtful:
+        if room.needs_recheck:
             self.missed(room.name)
 
-    async def _read_departed(self, room: HeardRoom, gap: Gap | None) -> Departed | None:
+    async def _read_departed(self, room: Room, gap: Gap | None) -> Departed | None:
         if gap is None or gap.room.departures <= room.departures:
             return None
         # Named before the store is asked: who comes later has joined later.
-        user_ids = {listener.user_id for listener in room.everyone}
+        user_ids = {listener.user_id for listener in room.connections}
         return await self._read(lambda: self._gaps.departed(room.name, user_ids))
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
@@ -412,7 +412,7 @@ class Hub:
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _take(self, room: HeardRoom, gap: Gap | None, departed: Departed | None) -> None:
+    def _take(self, room: Room, gap: Gap | None, departed: Departed | None) -> None:
         """Give out what was read; first of all the news that somebody must not hear it."""
         if gap is None:
             self._end_deleted(room)
@@ -427,38 +427,38 @@ class Hub:
         else:
             self._fill(room, gap)
 
-    def _take_departed(self, room: HeardRoom, departed: Departed) -> None:
+    def _take_departed(self, room: Room, departed: Departed) -> None:
         if departed.room.epoch != room.epoch:
             self.missed(room.name)  # made anew between the two questions
             return
         departures = departed.room.departures
-        room.count_departures(departures)
+        room.record_departures(departures)
         for user_id in departed.user_ids:
             name = next((listener.user for listener in self._of_user(user_id)), None)
             if name is not None:
                 left = frames.event(RoomLeft(room=room.name, user=name))
                 event = BusEvent(left, room.name, epoch=room.epoch, drop_user=user_id, departures=departures)
                 self._receive_departure(room, event)
-        room.confirm(departures)
+        room.confirm_members(departures)
 
-    def _fill(self, room: HeardRoom, gap: Gap) -> None:
+    def _fill(self, room: Room, gap: Gap) -> None:
         top = gap.room.offset
         events = [bus_event(gap.room, row) for row in gap.rows or ()]  # all of them, or none
         for event in events:
-            room.give(event)
+            room.publish(event)
             top = max(top, event.offset or 0)
         # What lies between the last row and the top was overtaken by later changes of the same messages.
         room.advance(top)
 
-    def _pass_over(self, room: HeardRoom, epoch: str) -> None:
+    def _pass_over(self, room: Room, epoch: str) -> None:
         """Go on after a gap that cannot be read, with what has come since."""
         if room.epoch == epoch and room.position is not None:
-            came = [event.offset for event in room.ahead if event.epoch == epoch and event.offset is not None]
+            came = [event.offset for event in room.early if event.epoch == epoch and event.offset is not None]
             self._resync(room, epoch, max(came, default=room.position))
 
-    def _resync(self, room: HeardRoom, epoch: str, offset: int) -> None:
+    def _resync(self, room: Room, epoch: str, offset: int) -> None:
         logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
         self._resyncs += 1
         resync = frames.event(Resync(room=room.name, epoch=epoch, offset=offset))
-        room.give(BusEvent(resync, room=room.name, epoch=epoch, offset=offset))
+        room.publish(BusEvent(resync, room=room.name, epoch=epoch, offset=offset))
         room.advance(offset)

@@ -16,29 +16,29 @@ class Listener(Visitor, Subscriber, Protocol):
 class Joining:
     """What came while a listener reads, and what was so before it began to."""
 
-    __slots__ = ("epoch", "heard", "kept")
+    __slots__ = ("buffered", "epoch", "position")
 
     def __init__(self, heard: int | None, epoch: str | None) -> None:
-        self.heard = heard  # up to where it had heard the room, if it had
+        self.position = heard  # up to where it had heard the room, if it had
         self.epoch = epoch  # the room's, as far as the node knew
-        self.kept: list[BusEvent] = []
+        self.buffered: list[BusEvent] = []
 
 
-class HeardRoom:
+class Room:
     """One room on this node."""
 
     __slots__ = (
-        "ahead",
         "closing",
         "departed",
         "departures",
-        "doubtful",
+        "early",
         "epoch",
         "joining",
-        "leading",
-        "listeners",
         "name",
+        "needs_recheck",
         "position",
+        "read_further",
+        "subscribers",
     )
 
     def __init__(self, name: str, of_user: SubscribersOfUser) -> None:
@@ -47,26 +47,26 @@ class HeardRoom:
         self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
         self.departures = 0  # so many ends of memberships have been seen to,
         self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
-        self.listeners = Fanout(of_user)
+        self.subscribers = Fanout(of_user)
         self.joining: dict[Listener, Joining] = {}
-        self.leading: dict[Listener, int] = {}  # have read further than `position`, up to this offset
-        self.ahead: list[BusEvent] = []  # came before what is missing
+        self.read_further: dict[Listener, int] = {}  # have read further than `position`, up to this offset
+        self.early: list[BusEvent] = []  # came before what is missing
         self.closing: asyncio.Task[None] | None = None  # reads what is missing
-        self.doubtful = False  # something may have been missed that cannot be looked for yet
+        self.needs_recheck = False  # something may have been missed that cannot be looked for yet
 
     @property
-    def everyone(self) -> list[Listener]:
+    def connections(self) -> list[Listener]:
         """Those who hear it, and those who are about to."""
-        return [*self.listeners, *self.leading, *self.joining]
+        return [*self.subscribers, *self.read_further, *self.joining]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nobody to hear it."""
-        return not (self.listeners or self.leading or self.joining)
+        return not (self.subscribers or self.read_further or self.joining)
 
-    def hears(self, listener: Listener) -> bool:
+    def has(self, listener: Listener) -> bool:
         """Tell whether somebody hears it already."""
-        return listener in self.listeners or listener in self.leading
+        return listener in self.subscribers or listener in self.read_further
 
     def is_behind(self, now: RoomPosition | None) -> bool:
         """Tell whether the store, when it was asked, was further than this; None stands for a room that is no more."""
@@ -76,76 +76,76 @@ class HeardRoom:
             return True
         return now.offset > self.position or now.departures > self.departures
 
-    def begin(self, at: RoomPosition) -> None:
+    def start_at(self, at: RoomPosition) -> None:
         """Take over how far the room is from the first one who has read that."""
         self.epoch, self.position, self.departures = at.epoch, at.offset, at.departures
 
-    def end(self) -> None:
+    def reset(self) -> None:
         """Forget the room that was, but for those who are about to hear one of its name."""
         self.epoch = self.position = None
         self.departures = 0
         self.departed = ()
-        self.leading.clear()
-        self.listeners.clear()
+        self.read_further.clear()
+        self.subscribers.clear()
 
-    def count_departure(self, number: int) -> bool:
+    def record_departure(self, number: int) -> bool:
         """Note that the end of a membership has been seen to; tells whether all before it have been as well."""
         if number > self.departures:
             self.departed += (number,)
-        self.count_departures(self.departures)
+        self.record_departures(self.departures)
         return not self.departed
 
-    def count_departures(self, count: int) -> None:
+    def record_departures(self, count: int) -> None:
         """Note that so many ends of memberships have been seen to."""
         self.departures = max(self.departures, count)
         while self.departures + 1 in self.departed:
             self.departures += 1
         self.departed = tuple(number for number in self.departed if number > self.departures)
 
-    def confirm(self, departures: int) -> None:
+    def confirm_members(self, departures: int) -> None:
         """Note that all who hear the room were still members after so many departures."""
-        for listener in (*self.listeners, *self.leading):
+        for listener in (*self.subscribers, *self.read_further):
             listener.joined[self.name] = max(listener.joined[self.name], departures)
 
-    def take_in(self, listener: Listener, offset: int) -> None:
+    def add(self, listener: Listener, offset: int) -> None:
         """Let somebody hear what comes after an offset."""
         if self.position is not None and offset > self.position:
-            self.leading[listener] = offset
+            self.read_further[listener] = offset
         else:
-            self.listeners.add(listener)
+            self.subscribers.add(listener)
 
-    def forget(self, listener: Listener) -> int | None:
+    def remove(self, listener: Listener) -> int | None:
         """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
-        heard = self.leading.pop(listener, None)
-        if listener in self.listeners:
-            self.listeners.remove(listener)
+        heard = self.read_further.pop(listener, None)
+        if listener in self.subscribers:
+            self.subscribers.remove(listener)
             heard = self.position
         self.joining.pop(listener, None)
         return heard
 
-    def keep(self, event: BusEvent) -> None:
+    def buffer(self, event: BusEvent) -> None:
         """Keep an event for those who are about to hear the room."""
         for joining in self.joining.values():
-            joining.kept.append(event)
+            joining.buffered.append(event)
 
-    def give(self, event: BusEvent) -> int:
+    def publish(self, event: BusEvent) -> int:
         """Give an event to all who are due it; returns how many that were."""
-        self.listeners.publish(event)
-        given = len(self.listeners)
-        for listener, offset in tuple(self.leading.items()):
+        self.subscribers.publish(event)
+        given = len(self.subscribers)
+        for listener, offset in tuple(self.read_further.items()):
             if event.offset is None or event.offset > offset:
                 deliver_event(event, listener)
                 given += 1
-        self.keep(event)
+        self.buffer(event)
         return given
 
     def advance(self, offset: int) -> None:
         """Note that the log has been given out up to an offset."""
         self.position = offset
-        for listener, leads in tuple(self.leading.items()):
+        for listener, leads in tuple(self.read_further.items()):
             if leads <= offset:
-                del self.leading[listener]
-                self.listeners.add(listener)
+                del self.read_further[listener]
+                self.subscribers.add(listener)
 
 
 def ends_membership(event: BusEvent, listener: Listener, at: RoomPosition) -> bool:

@@ -9,7 +9,7 @@ from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.history_reader import Gaps
-from gateway.rooms.room import HeardRoom
+from gateway.rooms.room import Room
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
 
@@ -191,13 +191,13 @@ async def test_a_hole_with_a_message_that_cannot_be_read_is_told_as_resync_and_l
 async def test_an_event_that_the_hub_fails_at_is_read_from_the_store_and_its_sender_is_answered(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def give_or_fault(room: HeardRoom, event: BusEvent) -> int:
+    def give_or_fault(room: Room, event: BusEvent) -> int:
         if b"fails once" in event.frame.wire and not faults.counters:
             raise RuntimeError("a room fails")
         return real(room, event)
 
-    real = HeardRoom.give
-    monkeypatch.setattr(HeardRoom, "give", give_or_fault)
+    real = Room.publish
+    monkeypatch.setattr(Room, "publish", give_or_fault)
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
         await ann.expect("room.joined")
         await ann.ask("chat.send", room="lobby", text="fails once")  # and nothing follows it
