@@ -66,13 +66,13 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
-from gateway.rooms.history_reader import Gaps
+from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
-from gateway.rooms.reconciler import Sweep
-from gateway.rooms.removal import Removal
+from gateway.rooms.reconciler import Reconciler
+from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
 from gateway.state import GatewayState
@@ -183,13 +183,13 @@ async def running_state(
         connections = Connections(settings, clock, cluster.roster, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
-        hub = Hub(bus, connections, presence, Gaps(database), settings.max_presence_listeners)
+        hub = Hub(bus, connections, presence, HistoryReader(database), settings.max_presence_listeners)
         stack.callback(hub.close)
-        await bus.start(hub.receive, connections.revoke, hub.missed)
+        await bus.start(hub.receive, connections.revoke, hub.check_soon)
         quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
         log = await enter(Log(database, bus, clock, settings.max_waiting_writes, quotas).running())
-        sweep = await enter(Sweep(hub, bus, settings.sweep_seconds).running())
-        removal = await enter(Removal(database).running())
+        reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
+        room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
         await enter(Revocations(database, connections, clock).running())
         await enter(KeyWatch(settings, ring).running())
@@ -215,10 +215,10 @@ async def running_state(
             cluster=cluster,
             bus=bus,
             hub=hub,
-            sweep=sweep,
+            reconciler=reconciler,
             log=log,
             presence=presence,
-            removal=removal,
+            room_remover=room_remover,
             typing=Typing(timers, bus, clock),
             timers=timers,
             factory=factory,

@@ -25,8 +25,8 @@ from gateway.core.timers import TimerWheel
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
-from gateway.rooms.reconciler import Sweep
-from gateway.rooms.removal import Removal
+from gateway.rooms.reconciler import Reconciler
+from gateway.rooms.removal import RoomRemover
 from gateway.rooms.typing import Typing
 from gateway.store.engine import Database
 from handlers.factory import MsgHandlerFactory
@@ -58,10 +58,10 @@ class GatewayState:
     """What this node knows of all nodes."""
     bus: Bus
     hub: Hub
-    sweep: Sweep
+    reconciler: Reconciler
     log: Log
     presence: Presence
-    removal: Removal
+    room_remover: RoomRemover
     typing: Typing
     timers: TimerWheel
     factory: MsgHandlerFactory

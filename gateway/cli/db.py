@@ -15,7 +15,7 @@ from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
-from gateway.rooms.removal import Removal
+from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.store import backup as copies
 from gateway.store.engine import Database
@@ -46,7 +46,7 @@ def prune() -> None:
     """Remove messages that are older, or more in a room, than the settings keep, as a gateway does every hour."""
 
     async def work(database: Database, settings: Settings) -> int:
-        await Removal(database).finish()
+        await RoomRemover(database).remove_all()
         return await Retention(settings, database, SystemClock()).prune()
 
     typer.echo(f"removed {with_database(work)} messages")

@@ -16,7 +16,7 @@ MAX_MISSED = 300
 """Messages that are read at once; whoever has missed more is better off with the newest ones."""
 
 
-async def missed_since(
+async def changes_since(
     connection: AsyncConnection,
     room: RoomRow,
     epoch: str,
@@ -54,19 +54,19 @@ class Departed:
     user_ids: set[str]
 
 
-class Gaps:
+class HistoryReader:
     """Reads from the store what a node has not heard of."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self, name: str, epoch: str, offset: int) -> Gap | None:
+    async def read_gap(self, name: str, epoch: str, offset: int) -> Gap | None:
         """Read what came after a position; None if the room is no more. Raises `Unavailable`."""
         async with self._database.read() as connection:
             room = await rooms.by_name(connection, name)
             if room is None:
                 return None
-            found = await missed_since(connection, room, epoch, offset)
+            found = await changes_since(connection, room, epoch, offset)
         return Gap(room, None if isinstance(found, str) else found)
 
     async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:

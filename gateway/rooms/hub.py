@@ -24,7 +24,7 @@ from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
-from gateway.rooms.history_reader import Departed, Gap, Gaps
+from gateway.rooms.history_reader import Departed, Gap, HistoryReader
 from gateway.rooms.presence import Presence
 from gateway.rooms.room import Joining, Listener, Room, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 """How long to wait before the store is asked again, when it was not available."""
 
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 """How long to wait before looking for what was missed, and before believing it.
 
 A bus that comes back says so of many rooms at once, and the store is ahead of a bus that works by some milliseconds.
@@ -50,7 +50,7 @@ BATCH = 200
 MAX_READING = 4
 """Rooms whose gaps are read at a time: half of the connections to PostgreSQL, and the rest is for those who wait."""
 
-MAX_AHEAD = 1000
+MAX_EARLY = 1000
 """Events that wait for a gap of one room to be read. With more, all of them are read from the store."""
 
 T = TypeVar("T")
@@ -63,22 +63,27 @@ class Hub:
     """Gives each event that the bus brings to those whom it concerns."""
 
     def __init__(
-        self, bus: Bus, connections: Connections, presence: Presence, gaps: Gaps, max_presence_listeners: int = 0
+        self,
+        bus: Bus,
+        connections: Connections,
+        presence: Presence,
+        gaps: HistoryReader,
+        max_presence_listeners: int = 0,
     ) -> None:
         """In a room with more than `max_presence_listeners` nobody is told of presence and typing; 0 for no bound."""
         self._subscriptions = Subscriptions(bus)
         self._max_presence_listeners = max_presence_listeners
         self._connections = connections
         self._presence = presence
-        self._gaps = gaps
+        self._reader = gaps
         self._rooms: dict[str, Room] = {}
-        self._missed: set[str] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._unchecked: set[str] = set()
+        self._checking: asyncio.Task[None] | None = None
         self._reading = asyncio.Semaphore(MAX_READING)
         self._gaps_read = self._resyncs = self._rooms_behind = 0
 
-    async def begin(self, name: str, listener: Listener) -> None:
-        """Start to keep a room's events for a listener, until `complete`, `abort` or `leave`.
+    async def begin_join(self, name: str, listener: Listener) -> None:
+        """Start to keep a room's events for a listener, until `complete_join`, `abort_join` or `leave`.
 
         Returns when the bus brings them. If it does not, this is undone and raises what the bus raises.
         """
@@ -91,13 +96,13 @@ class Hub:
             self._presence.exit(name, listener)
         room.joining[listener] = Joining(heard, room.epoch)
         try:
-            await self._subscriptions.hold(name)
+            await self._subscriptions.subscribe(name)
         except BaseException:
-            self.abort(name, listener)
+            self.abort_join(name, listener)
             raise
 
-    def abort(self, name: str, listener: Listener) -> None:
-        """Undo `begin`: whoever heard the room before hears it as if nothing had been."""
+    def abort_join(self, name: str, listener: Listener) -> None:
+        """Undo `begin_join`: whoever heard the room before hears it as if nothing had been."""
         room = self._rooms.get(name)
         joining = room.joining.get(listener) if room is not None else None
         if room is None or joining is None:
@@ -105,9 +110,9 @@ class Hub:
         if joining.position is None or joining.epoch is None:
             self.leave(name, listener)
             return
-        self._hear(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
+        self._finish_join(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
 
-    def complete(self, listener: Listener, at: RoomPosition) -> None:
+    def complete_join(self, listener: Listener, at: RoomPosition) -> None:
         """Make the listener hear a room from where it has read the store on, as a member.
 
         It is not among those whom the listener has joined after this if it must read once more.
@@ -125,10 +130,10 @@ class Hub:
         if room.epoch is None:
             room.start_at(at)
         listener.joined[at.name] = at.departures
-        self._hear(room, listener, at)
+        self._finish_join(room, listener, at)
         self._catch_up(room)
         if room.needs_recheck:
-            self.missed(room.name)
+            self.check_soon(room.name)
 
     def leave(self, name: str, listener: Listener) -> None:
         """Make the listener hear the room no more."""
@@ -153,40 +158,40 @@ class Hub:
             return room.publish(event)
         if event.epoch != room.epoch:
             room.buffer(event)  # it may be that one of which somebody reads
-            self.missed(room.name)
+            self.check_soon(room.name)
             return 0
         return self._end(room, event) if event.drop_all else self._receive_departure(room, event)
 
-    def missed(self, name: str | None) -> None:
+    def check_soon(self, name: str | None) -> None:
         """Take the news that events of a room, or of all, may not have come: soon, the store is looked into."""
-        self._missed.update(self._rooms if name is None else self._rooms.keys() & {name})
-        if self._missed and self._looking is None:
-            self._looking = asyncio.create_task(self._look_soon())
+        self._unchecked.update(self._rooms if name is None else self._rooms.keys() & {name})
+        if self._unchecked and self._checking is None:
+            self._checking = asyncio.create_task(self._check_unchecked())
 
-    async def look(self, names: Iterable[str]) -> None:
+    async def check(self, names: Iterable[str]) -> None:
         """Compare rooms with the store, and see to those that are behind. Raises `Unavailable`."""
         behind: list[Finding] = []
         for batch in batches(names, BATCH):
             behind += await self._find_behind(batch)
             await asyncio.sleep(0)  # SQLite is asked without
         if behind:
-            await asyncio.sleep(LOOK_SECONDS)  # the news of it may be on its way
+            await asyncio.sleep(CHECK_SECONDS)  # the news of it may be on its way
         for finding in behind:
             with contained("rooms"):
-                self._see_to(*finding)
+                self._reconcile(*finding)
 
-    def count(self, name: str) -> int:
+    def subscriber_count(self, name: str) -> int:
         """Return how many connections on this node hear a room."""
         room = self._rooms.get(name)
         return 0 if room is None else len(room.subscribers)
 
     @property
-    def heard(self) -> int:
+    def room_count(self) -> int:
         """How many rooms somebody hears on this node."""
         return len(self._rooms)
 
     @property
-    def rooms(self) -> list[str]:
+    def room_names(self) -> list[str]:
         """The names of the rooms that somebody hears on this node."""
         return list(self._rooms)
 
@@ -208,24 +213,24 @@ class Hub:
     def close(self) -> None:
         """Stop reading what is missing."""
         self._subscriptions.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         for room in self._rooms.values():
             if room.closing is not None:
                 room.closing.cancel()
 
-    def _hear(self, room: Room, listener: Listener, at: RoomPosition) -> None:
+    def _finish_join(self, room: Room, listener: Listener, at: RoomPosition) -> None:
         """End the joining of a listener, which has read up to a position."""
         for event in room.joining.pop(listener).buffered:
             if ends_membership(event, listener, at):
-                self._send_away(room, listener, event)
+                self._remove(room, listener, event)
                 return
             if is_news(event, listener, at):
                 deliver_event(event, listener)
         room.add(listener, at.offset)
         self._presence.enter(room.name, listener)
 
-    def _send_away(self, room: Room, listener: Listener, last: BusEvent | None = None) -> None:
+    def _remove(self, room: Room, listener: Listener, last: BusEvent | None = None) -> None:
         """Have a listener hear the room no more, the last being why; it has been told all that was before."""
         self.leave(room.name, listener)
         if last is not None:
@@ -238,7 +243,7 @@ class Hub:
 
     def _receive_logged(self, room: Room, event: BusEvent) -> int:
         if room.position is None:
-            self._put_ahead(room, event)  # until somebody knows what came before
+            self._add_early(room, event)  # until somebody knows what came before
             return 0
         offset = event.offset or 0
         if room.closing is None and event.epoch == room.epoch and offset == room.position + 1:
@@ -246,27 +251,27 @@ class Hub:
             room.advance(offset)
             return given
         if event.epoch != room.epoch or offset > room.position:
-            self._put_ahead(room, event)
+            self._add_early(room, event)
             self._close_gap(room)
         return 0
 
-    def _put_ahead(self, room: Room, event: BusEvent) -> None:
+    def _add_early(self, room: Room, event: BusEvent) -> None:
         room.early.append(event)
-        if len(room.early) > MAX_AHEAD:
+        if len(room.early) > MAX_EARLY:
             room.early.clear()
-            self.missed(room.name)
+            self.check_soon(room.name)
 
     def _receive_departure(self, room: Room, event: BusEvent) -> int:
         """Send the listeners of a user away, but for those that have joined after this."""
         departures = event.departures or 0
         if not room.record_departure(departures):
-            self.missed(room.name)  # there was another before it
+            self.check_soon(room.name)  # there was another before it
         theirs = [listener for listener in self._of_user(event.drop_user) if room.has(listener)]
         sent_away = [listener for listener in theirs if listener.joined[room.name] < departures]
         if len(sent_away) == len(theirs):
             given = room.publish(event)
             for listener in sent_away:
-                self._send_away(room, listener)
+                self._remove(room, listener)
             return given
         # The user is back already, and whoever hears the room has been told so.
         room.buffer(event)
@@ -307,7 +312,7 @@ class Hub:
         if not room.is_empty or self._rooms.get(room.name) is not room:
             return
         del self._rooms[room.name]
-        self._subscriptions.release(room.name)
+        self._subscriptions.unsubscribe(room.name)
         if room.closing is not None:
             room.closing.cancel()
 
@@ -317,20 +322,20 @@ class Hub:
         for event in sorted(waiting, key=lambda event: event.offset or 0):
             self._receive_logged(room, event)
 
-    async def _look_soon(self) -> None:
+    async def _check_unchecked(self) -> None:
         try:
-            while self._missed:
-                await asyncio.sleep(LOOK_SECONDS)
-                names, self._missed = self._missed, set()
+            while self._unchecked:
+                await asyncio.sleep(CHECK_SECONDS)
+                names, self._unchecked = self._unchecked, set()
                 try:
-                    await self.look(names)
+                    await self.check(names)
                 except Exception as fault:  # the next look must come all the same
                     if not isinstance(fault, Unavailable):
                         faults.note("rooms", fault)
-                    self._missed |= names
+                    self._unchecked |= names
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
-            self._looking = None
+            self._checking = None
 
     async def _find_behind(self, names: Collection[str]) -> list[Finding]:
         """Ask the store how far rooms are, and name those that seem to be behind."""
@@ -342,20 +347,20 @@ class Hub:
                 room.needs_recheck = room.epoch is None or room.closing is not None
                 if not room.needs_recheck:
                     known[name] = room.epoch
-        found = await self._gaps.positions(list(known)) if known else {}
+        found = await self._reader.positions(list(known)) if known else {}
         return [
             (name, epoch, found.get(name))
             for name, epoch in known.items()
             if (room := self._rooms.get(name)) is not None and (room.epoch != epoch or room.is_behind(found.get(name)))
         ]
 
-    def _see_to(self, name: str, epoch: str | None, found: RoomPosition | None) -> None:
+    def _reconcile(self, name: str, epoch: str | None, found: RoomPosition | None) -> None:
         """Bring a room up to where the store was when it was asked, unless it has come there by itself."""
         room = self._rooms.get(name)
         if room is None:
             return
         if room.epoch != epoch:
-            self.missed(name)  # another room than the one that was asked about
+            self.check_soon(name)  # another room than the one that was asked about
             return
         if not room.is_behind(found):
             return
@@ -381,27 +386,27 @@ class Hub:
         self._gaps_read += 1
         try:
             try:
-                gap = await self._read(lambda: self._gaps.read(room.name, epoch, position))
+                gap = await self._read(lambda: self._reader.read_gap(room.name, epoch, position))
                 departed = await self._read_departed(room, gap)
             finally:
                 room.closing = None
             if room.epoch == epoch:
                 # What waited when the store was asked had been stored by then: it is among this, or of a room before.
                 del room.early[:waiting]
-                self._take(room, gap, departed)
+                self._apply_gap(room, gap, departed)
         except Exception as fault:  # the room must not stay silent because of one message that cannot be read
             faults.note("rooms", fault)
-            self._pass_over(room, epoch)
+            self._skip_gap(room, epoch)
         self._catch_up(room)
         if room.needs_recheck:
-            self.missed(room.name)
+            self.check_soon(room.name)
 
     async def _read_departed(self, room: Room, gap: Gap | None) -> Departed | None:
         if gap is None or gap.room.departures <= room.departures:
             return None
         # Named before the store is asked: who comes later has joined later.
         user_ids = {listener.user_id for listener in room.connections}
-        return await self._read(lambda: self._gaps.departed(room.name, user_ids))
+        return await self._read(lambda: self._reader.departed(room.name, user_ids))
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read from the store, as soon as it is there."""
@@ -412,7 +417,7 @@ class Hub:
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _take(self, room: Room, gap: Gap | None, departed: Departed | None) -> None:
+    def _apply_gap(self, room: Room, gap: Gap | None, departed: Departed | None) -> None:
         """Give out what was read; first of all the news that somebody must not hear it."""
         if gap is None:
             self._end_deleted(room)
@@ -421,15 +426,15 @@ class Hub:
             self._end_unnoticed(room, gap.room.position)
             return
         if departed is not None:
-            self._take_departed(room, departed)
+            self._apply_departed(room, departed)
         if gap.rows is None:
             self._resync(room, gap.room.epoch, gap.room.offset)
         else:
             self._fill(room, gap)
 
-    def _take_departed(self, room: Room, departed: Departed) -> None:
+    def _apply_departed(self, room: Room, departed: Departed) -> None:
         if departed.room.epoch != room.epoch:
-            self.missed(room.name)  # made anew between the two questions
+            self.check_soon(room.name)  # made anew between the two questions
             return
         departures = departed.room.departures
         room.record_departures(departures)
@@ -450,7 +455,7 @@ class Hub:
         # What lies between the last row and the top was overtaken by later changes of the same messages.
         room.advance(top)
 
-    def _pass_over(self, room: Room, epoch: str) -> None:
+    def _skip_gap(self, room: Room, epoch: str) -> None:
         """Go on after a gap that cannot be read, with what has come since."""
         if room.epoch == epoch and room.position is not None:
             came = [event.offset for event in room.early if event.epoch == epoch and event.offset is not None]

@@ -18,7 +18,7 @@ DOWN_SECONDS = 1.0
 """How long a sweep takes while the bus is down."""
 
 
-class Sweep:
+class Reconciler:
     """Compares the rooms of a hub with the store, in small batches over the time that a sweep takes."""
 
     def __init__(self, hub: Hub, bus: Bus, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Sweep:
 
     def _begin(self) -> None:
         self._looked_at = asyncio.get_running_loop().time()
-        self._batches = list(batches(self._hub.rooms, BATCH)) or [[]]
+        self._batches = list(batches(self._hub.room_names, BATCH)) or [[]]
         self._share = 1 / len(self._batches)
 
     async def _go_on(self) -> None:
@@ -57,7 +57,7 @@ class Sweep:
         self._looked_at = asyncio.get_running_loop().time()
         batch = self._batches.pop(0)
         try:
-            await self._hub.look(batch)
+            await self._hub.check(batch)
         finally:
             if not self._batches:
                 self._sweeps += 1

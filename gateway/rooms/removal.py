@@ -47,12 +47,12 @@ class Pace:
         return done
 
 
-class Removal:
+class RoomRemover:
     """Removes the memberships and the messages of rooms that have been deleted, and at last the rooms."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._removing = Periodic("removal", LOOK_SECONDS, self.finish, at_once=True)
+        self._removing = Periodic("removal", LOOK_SECONDS, self.remove_all, at_once=True)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -64,7 +64,7 @@ class Removal:
         """Begin to remove a room that has just been deleted."""
         self._removing.wake()
 
-    async def finish(self) -> None:
+    async def remove_all(self) -> None:
         """Remove all that is left of deleted rooms. Raises `Unavailable`."""
         for room_id in await self._database.look_up(pruning.removed_rooms):
             await self._finish_room(room_id)

@@ -17,7 +17,7 @@ class Subscriptions:
         self._held: dict[str, asyncio.Task[None] | None] = {}  # None once the bus has answered
         self._unwanted: set[str] = set()  # are given back as soon as the bus has answered
 
-    async def hold(self, name: str) -> None:
+    async def subscribe(self, name: str) -> None:
         """Wait until the bus gives this node a room's events. Raises what the bus does, to all who wait."""
         self._unwanted.discard(name)
         if name not in self._held:
@@ -27,7 +27,7 @@ class Subscriptions:
         if (answer := self._held[name]) is not None:
             await asyncio.shield(answer)  # who stops waiting stops nobody else
 
-    def release(self, name: str) -> None:
+    def unsubscribe(self, name: str) -> None:
         """Ask for a room's events no more."""
         if name not in self._held:
             return  # the bus has refused
@@ -53,4 +53,4 @@ class Subscriptions:
         self._held[name] = None
         if name in self._unwanted:
             self._unwanted.remove(name)
-            self.release(name)
+            self.unsubscribe(name)

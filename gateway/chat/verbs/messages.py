@@ -83,7 +83,7 @@ class SessionMessages:
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"bytes written {whose}", int(wait * 1000) + 1)
-        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.count(room), size))
+        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.subscriber_count(room), size))
 
     def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
         """Return a body in its stored form, and the bytes of the content.

@@ -12,7 +12,7 @@ from gateway.chat.verbs.pages import READ_BYTES, fitting
 from gateway.core import costs
 from gateway.core.clock import milliseconds
 from gateway.rooms.events import log_event
-from gateway.rooms.history_reader import missed_since
+from gateway.rooms.history_reader import changes_since
 from gateway.store import invitations, messages, rooms, users
 from gateway.transport import frames
 from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
@@ -57,7 +57,7 @@ class SessionRooms:
                 raise NotFound(f"there is no room `{room}`")
             departures, heir = await self._leave(connection, found)
         if found.private or found.offset == 0:
-            self._gateway.removal.wake()  # the room may have ended
+            self._gateway.room_remover.wake()  # the room may have ended
         left = RoomLeft(room=room, user=self._session.user)
         if found.role is not None:
             await self._tell_left(found, left, self._session.user_id, departures)
@@ -147,7 +147,7 @@ class SessionRooms:
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
-        self._gateway.removal.wake()
+        self._gateway.room_remover.wake()
         await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
@@ -307,15 +307,15 @@ class SessionRooms:
 
     async def _hear(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection a listener of a room, and return the messages before that."""
-        await self._gateway.hub.begin(name, self._session)
+        await self._gateway.hub.begin_join(name, self._session)
         # Events so far go before the reply: after it, an old `room.left` would look new.
         self._session.tell_held()
         try:
             position, reply = await self._read(name, since, limit)
         except BaseException:
-            self._gateway.hub.abort(name, self._session)
+            self._gateway.hub.abort_join(name, self._session)
             raise
-        self._gateway.hub.complete(self._session, position)
+        self._gateway.hub.complete_join(self._session, position)
         if name in self._session.joined:
             return reply
         # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
@@ -336,7 +336,7 @@ class SessionRooms:
         newest = NEWEST_MESSAGES if limit is None else limit
         if since is None:
             return {"messages": await self._newest(connection, room, newest)}
-        missed = await missed_since(connection, room, since.epoch, since.offset, limit=limit, max_bytes=READ_BYTES)
+        missed = await changes_since(connection, room, since.epoch, since.offset, limit=limit, max_bytes=READ_BYTES)
         if not isinstance(missed, str):
             events = tuple(log_event(room, row, self._session.user_id) for row in missed)
             if len(fitting(events)) == len(events):

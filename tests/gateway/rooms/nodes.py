@@ -265,7 +265,7 @@ class Nodes:
     async def sweep(self) -> None:
         """Have every node compare its rooms with the store."""
         for state in self.states:
-            await state.hub.look(state.hub.rooms)
+            await state.hub.check(state.hub.room_names)
 
     async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
         """What the store knows of a room, and the names of its members."""

@@ -115,10 +115,10 @@ async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> 
     ann, ben = await lobby(nodes)
     hub, room = nodes.states[1].hub, (await nodes.in_store("lobby"))[0]
     assert room is not None
-    await hub.begin("lobby", ben)
+    await hub.begin_join("lobby", ben)
     await ann.rooms.kick("lobby", "ben")
     nodes.bus(1).let_in()
-    hub.complete(ben, room.position)  # as it was before
+    hub.complete_join(ben, room.position)  # as it was before
     assert "lobby" not in ben.joined
     assert ben.kinds() == []  # what it is told is the answer: it reads again
     with pytest.raises(NotAMember):
@@ -128,12 +128,12 @@ async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> 
 async def test_a_kick_while_somebody_joins_in_vain_is_told(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
     hub = nodes.states[1].hub
-    await hub.begin("lobby", ben)
+    await hub.begin_join("lobby", ben)
     await ann.say("lobby", "before")
     await ann.rooms.kick("lobby", "ben")
     await ann.say("lobby", "after")
     nodes.bus(1).let_in(3)
-    hub.abort("lobby", ben)
+    hub.abort_join("lobby", ben)
     assert ben.kinds() == [("chat.message", 1), ("room.left", "ben")]
     assert ben.joined == {}
 
@@ -170,7 +170,7 @@ async def test_a_room_that_was_deleted_unnoticed_is_told_as_deleted_once(nodes: 
     nodes.bus(1).let_in()
     assert [kind[0] for kind in ben.kinds()] == ["room.deleted"]
     assert ben.joined == {}
-    assert nodes.states[1].hub.heard == 0
+    assert nodes.states[1].hub.room_count == 0
     assert nodes.bus(1).rooms == set()
 
 
@@ -180,10 +180,10 @@ async def test_whoever_has_read_a_room_that_is_no_more_reads_again_and_sends_nob
     old, _ = await nodes.in_store("lobby")
     assert old is not None
     ben.go()
-    await hub.begin("lobby", slow)
+    await hub.begin_join("lobby", slow)
     await remade(ann)
     await ben.join("lobby")
-    hub.complete(slow, old.position)
+    hub.complete_join(slow, old.position)
     assert ("lobby" in slow.joined, "lobby" in ben.joined) == (False, True)
     assert hub.resyncs == 0
 
@@ -193,11 +193,11 @@ async def test_nobody_takes_a_room_for_the_one_that_has_just_been_found_to_be_no
     slow, hub = nodes.ear(1, "ben"), nodes.states[1].hub
     old, _ = await nodes.in_store("lobby")
     assert old is not None
-    await hub.begin("lobby", slow)
+    await hub.begin_join("lobby", slow)
     await remade(ann)
     await nodes.sweep()
     assert "lobby" not in ben.joined
-    hub.complete(slow, old.position)
+    hub.complete_join(slow, old.position)
     assert "lobby" not in slow.joined
 
 

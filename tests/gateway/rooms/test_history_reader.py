@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.bus.memory import MemoryBus
-from gateway.rooms.history_reader import Gaps
-from gateway.rooms.reconciler import Sweep
+from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.reconciler import Reconciler
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.rooms import RoomPosition
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
@@ -37,13 +37,13 @@ async def hearing(nodes: Nodes, *rooms: str) -> tuple[Ear, Ear]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """The rooms that nodes have asked the store for, at once."""
     asked: list[Sequence[str]] = []
-    real = Gaps.positions
+    real = HistoryReader.positions
 
-    async def positions(gaps: Gaps, names: Sequence[str]) -> dict[str, RoomPosition]:
+    async def positions(gaps: HistoryReader, names: Sequence[str]) -> dict[str, RoomPosition]:
         asked.append(sorted(names))
         return await real(gaps, names)
 
-    monkeypatch.setattr(Gaps, "positions", positions)
+    monkeypatch.setattr(HistoryReader, "positions", positions)
     return asked
 
 
@@ -57,7 +57,7 @@ async def test_what_the_bus_knows_to_have_lost_is_read_with_one_question_for_all
     hub = nodes.states[1].hub
     for _ in range(100):
         for room in (None, "red", "green", "nobody hears it"):
-            hub.missed(room)
+            hub.check_soon(room)
     await until(lambda: (ben.at["red"][1], ben.at["blue"][1]) == (2, 2))
     assert looks == [["blue", "green", "red"]]
     assert (hub.gaps_read, hub.rooms_behind, hub.resyncs) == (2, 2, 0)
@@ -70,7 +70,7 @@ async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: py
     ann, ben = await hearing(nodes, "red")
     await ann.say("red")
     failures = 0
-    find, read = Database.find, Gaps.read
+    find, read = Database.find, HistoryReader.read_gap
 
     async def fail(*_: object, **__: object) -> None:
         nonlocal failures
@@ -78,12 +78,12 @@ async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: py
         raise StoreUnavailable("store")
 
     monkeypatch.setattr(Database, "find", fail)
-    monkeypatch.setattr(Gaps, "read", fail)
-    nodes.states[1].hub.missed(None)
+    monkeypatch.setattr(HistoryReader, "read_gap", fail)
+    nodes.states[1].hub.check_soon(None)
     await until(lambda: failures >= 2)
     monkeypatch.setattr(Database, "find", find)
     await until(lambda: nodes.states[1].hub.gaps_read)
-    monkeypatch.setattr(Gaps, "read", read)
+    monkeypatch.setattr(HistoryReader, "read_gap", read)
     await until(lambda: ben.at["red"][1] == 1)
 
 
@@ -91,22 +91,22 @@ async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, ben = await hearing(nodes, "red")
-    read, has_read, may_go_on = Gaps.read, asyncio.Event(), asyncio.Event()
+    read, has_read, may_go_on = HistoryReader.read_gap, asyncio.Event(), asyncio.Event()
 
-    async def slow(gaps: Gaps, name: str, epoch: str, offset: int) -> object:
+    async def slow(gaps: HistoryReader, name: str, epoch: str, offset: int) -> object:
         gap = await read(gaps, name, epoch, offset)
         has_read.set()
         await may_go_on.wait()
         return gap
 
-    monkeypatch.setattr(Gaps, "read", slow)
+    monkeypatch.setattr(HistoryReader, "read_gap", slow)
     await ann.say("red")
     hub = nodes.states[1].hub
-    hub.missed("red")
+    hub.check_soon("red")
     async with asyncio.timeout(5):
         await has_read.wait()
     await ann.say("red")
-    await hub.look(["red"])
+    await hub.check(["red"])
     may_go_on.set()
     await until(lambda: ben.at["red"][1] == 2)
 
@@ -116,12 +116,12 @@ async def test_what_is_lost_while_the_first_one_joins_is_looked_for_after_that(n
     ben.go()
     hub, room = nodes.states[1].hub, (await nodes.in_store("red"))[0]
     assert room is not None
-    await hub.begin("red", ben)
+    await hub.begin_join("red", ben)
     ben.at["red"] = (room.epoch, room.offset)
     await ann.say("red")
     nodes.bus(1).late.clear()
-    await hub.look(["red"])
-    hub.complete(ben, room.position)  # as it was before
+    await hub.check(["red"])
+    hub.complete_join(ben, room.position)  # as it was before
     await until(lambda: ben.at["red"][1] == 1)
 
 
@@ -142,7 +142,7 @@ async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeyp
 async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
     state = nodes.states[1]
-    async with Sweep(state.hub, state.bus, 0.05).running() as sweep:
+    async with Reconciler(state.hub, state.bus, 0.05).running() as sweep:
         await ann.say("red")
         await until(lambda: ben.at["red"][1] == 1)
         await ann.rooms.kick("red", "ben")
@@ -159,7 +159,7 @@ async def test_while_the_bus_is_down_the_store_is_asked_every_second(
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:  # which sweep once an hour
         ann, ben = await hearing(nodes, "red")
         await ann.say("red")
-        sweep = nodes.states[1].sweep
+        sweep = nodes.states[1].reconciler
         assert sweep.sweeps == 0
         nodes.air.is_up = False
         await until(lambda: ben.at["red"][1] == 1)
@@ -174,7 +174,7 @@ async def test_rooms_are_swept_in_batches_over_the_time_that_a_sweep_takes(
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben") as nodes:
         await hearing(nodes, "a", "b", "c", "d", "e")
         state = nodes.states[1]
-        async with Sweep(state.hub, state.bus, 0.3).running() as sweep:
+        async with Reconciler(state.hub, state.bus, 0.3).running() as sweep:
             await until(lambda: sweep.sweeps)
         assert looks == [["a", "b"], ["c", "d"], ["e"]]
 
@@ -183,7 +183,7 @@ async def test_a_bus_in_memory_loses_nothing_and_is_not_swept(tmp_path: Path, mo
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(1, tmp_path, url, monkeypatch) as nodes:
         tasks = asyncio.all_tasks()
-        async with Sweep(nodes.states[0].hub, MemoryBus(), 0.001).running():
+        async with Reconciler(nodes.states[0].hub, MemoryBus(), 0.001).running():
             assert asyncio.all_tasks() == tasks
 
 
@@ -191,7 +191,7 @@ async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> No
     ann, ben = await hearing(nodes, "red")
     hub = nodes.states[1].hub
     await ann.say("red")
-    looking = asyncio.create_task(hub.look(["red"]))
+    looking = asyncio.create_task(hub.check(["red"]))
     await asyncio.sleep(0)
     nodes.bus(1).let_in()
     await looking

@@ -8,7 +8,7 @@ import pytest
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
-from gateway.rooms.history_reader import Gaps
+from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.room import Room
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
@@ -155,12 +155,12 @@ async def test_rooms_that_nobody_hears_are_forgotten(own_gateway: OwnGateway) ->
             for number in range(10):
                 await ann.ask("room.leave", room=f"room-{number}")
                 await ann.expect("room.left")
-            assert gateway.state.hub.heard == 10
+            assert gateway.state.hub.room_count == 10
             await ann.ask("bye")
             await ann.expect("bye")
         async with app.connect("alice") as ann:
             await ann.expect_nothing()
-        assert gateway.state.hub.heard == 0
+        assert gateway.state.hub.room_count == 0
 
 
 @pytest.mark.usefixtures("fresh_faults")
@@ -173,7 +173,7 @@ async def test_a_hole_with_a_message_that_cannot_be_read_is_told_as_resync_and_l
     bus = bad_bus(0)
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
         await ann.expect("room.joined")
-        monkeypatch.setattr(Gaps, "read", fail)
+        monkeypatch.setattr(HistoryReader, "read_gap", fail)
         bus.loses_all = True
         await ann.ask("chat.send", room="lobby", text="lost")
         bus.behaves = True

@@ -18,7 +18,7 @@ from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.events import bus_event
-from gateway.rooms.history_reader import missed_since
+from gateway.rooms.history_reader import changes_since
 from gateway.rooms.log import Log
 from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
@@ -122,7 +122,7 @@ class Place:
         async with self.database.read() as connection:
             room = await rooms.by_name(connection, ROOM)
             assert room is not None
-            found = await missed_since(connection, room, room.epoch, offset)
+            found = await changes_since(connection, room, room.epoch, offset)
         assert isinstance(found, list)
         return found
 

@@ -125,7 +125,7 @@ async def test_two_nodes_that_remove_the_same_room_do_no_harm(own_gateway: OwnGa
         await fill(gateway, "huge", 2000)
         other = Database(store_url)
         await alice.ask("room.delete", room="huge")
-        await asyncio.gather(*(removal.Removal(other).finish() for _ in range(2)))
+        await asyncio.gather(*(removal.RoomRemover(other).remove_all() for _ in range(2)))
         await until(lambda: is_gone(gateway))
         assert await count(gateway, "messages") == 0
         await other.close()

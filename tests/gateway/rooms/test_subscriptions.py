@@ -69,7 +69,7 @@ async def test_a_room_that_everybody_gave_up_is_given_back_when_the_bus_has_answ
     await until(lambda: nodes.bus(1).asked)
     first.cancel()
     await asyncio.wait([first])
-    assert nodes.states[1].hub.heard == 0
+    assert nodes.states[1].hub.room_count == 0
     assert nodes.bus(1).given_back == []
     answer(nodes)
     await until(lambda: nodes.bus(1).given_back == ["lobby"])
@@ -102,7 +102,7 @@ async def test_a_bus_that_refuses_is_told_to_all_who_wait_and_asked_again_by_the
     answer(nodes)
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [OSError, OSError]
-    assert (ben.joined, cat.joined, nodes.states[1].hub.heard) == ({}, {}, 0)
+    assert (ben.joined, cat.joined, nodes.states[1].hub.room_count) == ({}, {}, 0)
     bus.error = None
     await ben.join("lobby")
     assert bus.rooms == {"lobby"}
