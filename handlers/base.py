@@ -112,7 +112,7 @@ class MessageVerbs(Protocol):
 class PresenceVerbs(Protocol):
     """The verbs of a session for presence."""
 
-    async def of(self, users: list[str]) -> tuple[UserPresence, ...]:
+    async def get(self, users: list[str]) -> tuple[UserPresence, ...]:
         """Return the presence of each user, in the given order."""
 
     async def typing(self, room: str) -> None:

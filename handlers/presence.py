@@ -12,4 +12,4 @@ class GetPresenceHandler(MsgHandler[GetPresence, PresenceReply]):
 
     async def handle(self, data: GetPresence) -> PresenceReply:
         """Return one entry per user, in the given order."""
-        return PresenceReply(users=await self.session.presence.of(data.users))
+        return PresenceReply(users=await self.session.presence.get(data.users))

@@ -145,7 +145,7 @@ class ChatSession:
     async def tell_everyone(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
         here = await self.gateway.bus.publish(BusEvent(self._encode(event)))
-        return here + await self.gateway.connections.count_elsewhere()
+        return here + await self.gateway.connections.remote_count()
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close, after the answer to the current message."""
@@ -194,7 +194,7 @@ class ChatSession:
             self._expiry.cancel()
         self._hear_no_room()
         with contained("presence"):
-            self.gateway.presence.depart(self)
+            self.gateway.presence.disconnect(self)
 
     def _encode(self, event: Event) -> Frame:
         return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
@@ -234,7 +234,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         await ws.wait_closed()
         return
     state.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
-    state.presence.arrive(session)
+    state.presence.connect(session)
     try:
         session.welcome()
         yield session

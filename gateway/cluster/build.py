@@ -69,12 +69,12 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     nodes = Nodes(redis, prefix, settings.node_lease_seconds, clock)
     shared_state = SharedState(redis, nodes, prefix)
     roster = SharedRoster(shared_state, settings.max_connections_per_user, settings.max_connections_per_address)
-    reaper = DeadNodeReaper(redis, nodes, shared_state, prefix, database, roster.tell, clock)
+    reaper = DeadNodeReaper(redis, nodes, shared_state, prefix, database, roster.notify, clock)
     rates = SharedRates(redis, prefix)
     throttle = SharedThrottle(redis, prefix, settings, LocalThrottle(settings, clock))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis_client.close, connected)
-        await stack.enter_async_context(shared_state.running(roster.changed))
+        await stack.enter_async_context(shared_state.running(roster.on_written))
         await stack.enter_async_context(nodes.running(shared_state.republish, reaper.reap))
         await stack.enter_async_context(rates.running())
         yield ClusterState(

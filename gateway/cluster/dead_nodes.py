@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.bus.redis_commands import Command, RedisCommands
 from gateway.cluster.nodes import Nodes
-from gateway.cluster.roster import News, count_of, state_of
+from gateway.cluster.roster import OnPresenceChange, connections_of, presence_of
 from gateway.cluster.shared_state import Entry, SharedState, Subject, entries, hash_key, index_key, subject_of
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
@@ -41,7 +41,7 @@ class DeadNodeReaper:
         shared_state: SharedState,
         prefix: str,
         database: Database,
-        notify: News,
+        notify: OnPresenceChange,
         clock: Clock,
     ) -> None:
         self._redis = redis
@@ -89,7 +89,7 @@ class DeadNodeReaper:
         living = [entry for entry in found if self._nodes.is_alive(entry.node)]
         # Of this node, what it says counts, and not what is written yet: after a failure that takes it a while.
         living += [Entry(self._nodes.id, field, value) for field, value in self._shared_state.local(subject).items()]
-        if kind == "user" and state_of(living) is None and any(count_of(entry.value) for entry in dead):
+        if kind == "user" and presence_of(living) is None and any(connections_of(entry.value) for entry in dead):
             gone.unseen.append(name)
         if kind == "places":
             elsewhere = {entry.name for entry in living}

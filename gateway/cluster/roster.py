@@ -17,10 +17,10 @@ from gateway.core.batches import batches
 READ_BATCH = 200
 """Users that are asked about in one round trip: some milliseconds of work."""
 
-There = Literal["online", "away"]
+PresenceState = Literal["online", "away"]
 """How a user looks who is there."""
 
-News = Callable[[str, str, There | Literal["offline"]], None]
+OnPresenceChange = Callable[[str, str, PresenceState | Literal["offline"]], None]
 """Takes the news for a room, of a user, that the user now looks so there. It never raises, as other rooms wait."""
 
 _USER = re.compile(r"([0-9]{1,9}) (online|away)")
@@ -29,10 +29,11 @@ _USER = re.compile(r"([0-9]{1,9}) (online|away)")
 class Roster(Protocol):
     """What the whole cluster knows of who is there.
 
-    `enter`, `exit`, `note` return at once; what they come to is told to whoever has called `listen`, soon after.
+    `enter_room`, `leave_room`, `set_state` return at once; what they come to is told to whoever has called `on_change`,
+    soon after.
     """
 
-    def listen(self, news: News) -> None:
+    def on_change(self, news: OnPresenceChange) -> None:
         """Have news told to `news`, each by one node."""
 
     async def admit(self, user: str, address: str) -> bool:
@@ -41,22 +42,24 @@ class Roster(Protocol):
     def release(self, user: str, address: str) -> None:
         """Count a connection out."""
 
-    def note(self, user: str, was: There | None, now: There | None, rooms: Callable[[], Collection[str]]) -> None:
+    def set_state(
+        self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
+    ) -> None:
         """Note how a user looks to this node, None for not at all; `rooms` gives those that the user hears on it."""
 
-    def enter(self, room: str, user: str) -> None:
+    def enter_room(self, room: str, user: str) -> None:
         """Note that a user begins to hear a room on this node."""
 
-    def exit(self, room: str, user: str) -> None:
+    def leave_room(self, room: str, user: str) -> None:
         """Note that a user has ceased to hear a room on this node."""
 
-    def forget(self, room: str, user: str) -> None:
-        """Do what `exit` does, where the room is told otherwise."""
+    def drop_from_room(self, room: str, user: str) -> None:
+        """Do what `leave_room` does, where the room is told otherwise."""
 
-    async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
+    async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Tell how users look to other nodes; those who are on none are left out."""
 
-    async def connections_elsewhere(self) -> int:
+    async def remote_connections(self) -> int:
         """Tell how many connections other nodes have."""
 
 
@@ -65,11 +68,11 @@ class LocalRoster:
 
     def __init__(self, max_per_user: int, max_per_address: int) -> None:
         self._count = LocalCount(max_per_user, max_per_address)
-        self._news: News = _no_news
+        self._notify: OnPresenceChange = _no_news
 
-    def listen(self, news: News) -> None:
+    def on_change(self, news: OnPresenceChange) -> None:
         """Have news told to `news`."""
-        self._news = news
+        self._notify = news
 
     async def admit(self, user: str, address: str) -> bool:
         """Count one more connection in, if it may be."""
@@ -79,28 +82,30 @@ class LocalRoster:
         """Count a connection out."""
         self._count.release(user, address)
 
-    def note(self, user: str, was: There | None, now: There | None, rooms: Callable[[], Collection[str]]) -> None:
-        """Tell the rooms how a user looks now; whether the user is there at all, `enter` and `exit` tell."""
+    def set_state(
+        self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
+    ) -> None:
+        """Tell the rooms how a user looks now; whether the user is there at all, `enter_room` and `leave_room` tell."""
         if was is not None and now is not None and was != now:
             for room in rooms():
-                self._news(room, user, now)
+                self._notify(room, user, now)
 
-    def enter(self, room: str, user: str) -> None:
+    def enter_room(self, room: str, user: str) -> None:
         """Tell a room that a user is there."""
-        self._news(room, user, "online")
+        self._notify(room, user, "online")
 
-    def exit(self, room: str, user: str) -> None:
+    def leave_room(self, room: str, user: str) -> None:
         """Tell a room that a user is there no more."""
-        self._news(room, user, "offline")
+        self._notify(room, user, "offline")
 
-    def forget(self, room: str, user: str) -> None:
+    def drop_from_room(self, room: str, user: str) -> None:
         """Nothing to do."""
 
-    async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
+    async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Tell that nobody is elsewhere."""
         return {}
 
-    async def connections_elsewhere(self) -> int:
+    async def remote_connections(self) -> int:
         """Tell that there are none."""
         return 0
 
@@ -113,21 +118,21 @@ class SharedRoster:
         self._max_per_user = max_per_user
         self._max_per_address = max_per_address
         self._count = LocalCount(max_per_user, max_per_address)
-        self._states: dict[str, There] = {}
-        self._news: News = _no_news
-        self._telling: set[asyncio.Task[None]] = set()
+        self._states: dict[str, PresenceState] = {}
+        self._notify: OnPresenceChange = _no_news
+        self._notifying: set[asyncio.Task[None]] = set()
         self.guesses = 0
         """How often a question was answered with what this node knows, since Redis was down."""
 
-    def listen(self, news: News) -> None:
+    def on_change(self, news: OnPresenceChange) -> None:
         """Have news told to `news`."""
-        self._news = news
+        self._notify = news
 
     async def admit(self, user: str, address: str) -> bool:
         """Count one more connection in, if it may be; costs at most one round trip."""
         if not self._count.admit(user, address):
             return False  # too many here alone
-        self._say_counts(user, address)
+        self._set_counts(user, address)
         try:
             fits = await self._fits(user, address)
         except BaseException:
@@ -140,71 +145,73 @@ class SharedRoster:
     def release(self, user: str, address: str) -> None:
         """Count a connection out."""
         self._count.release(user, address)
-        self._say_counts(user, address)
+        self._set_counts(user, address)
 
-    def note(self, user: str, was: There | None, now: There | None, rooms: Callable[[], Collection[str]]) -> None:
+    def set_state(
+        self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
+    ) -> None:
         """Say how a user looks."""
         if now is None:
             self._states.pop(user, None)
         else:
             self._states[user] = now
-        self._say_user(user)
+        self._set_user(user)
 
-    def enter(self, room: str, user: str) -> None:
+    def enter_room(self, room: str, user: str) -> None:
         """Say that a user hears a room here."""
         self._shared_state.set(_places(user), room, "1")
 
-    def exit(self, room: str, user: str) -> None:
+    def leave_room(self, room: str, user: str) -> None:
         """Say that a user hears a room here no more."""
         self._shared_state.set(_places(user), room, None)
 
-    def forget(self, room: str, user: str) -> None:
+    def drop_from_room(self, room: str, user: str) -> None:
         """Say that a user hears a room here no more, which is no news to it."""
         self._shared_state.set(_places(user), room, None, quietly=True)
 
-    async def elsewhere(self, users: Sequence[str]) -> dict[str, There]:
+    async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Ask how users look to other nodes."""
-        found: dict[str, There] = {}
+        found: dict[str, PresenceState] = {}
         try:
             for some in batches(users, READ_BATCH):
                 answers = await self._shared_state.read_remote([_user(name) for name in some])
                 for name, others in zip(some, answers, strict=True):
-                    if (state := state_of(others)) is not None:
+                    if (state := presence_of(others)) is not None:
                         found[name] = state
         except RedisUnavailable:
             self.guesses += 1
         return found
 
-    async def connections_elsewhere(self) -> int:
+    async def remote_connections(self) -> int:
         """Ask how many connections other nodes have."""
-        return sum(count_of(entry.value) for entry in await self._said_elsewhere(_EVERYBODY))
+        return sum(connections_of(entry.value) for entry in await self._remote(_EVERYBODY))
 
-    def tell(self, room: str, user: str, state: There | Literal["offline"]) -> None:
+    def notify(self, room: str, user: str, state: PresenceState | Literal["offline"]) -> None:
         """Tell a room how a user looks now."""
-        self._news(room, user, state)
+        self._notify(room, user, state)
 
-    def changed(self, change: Change) -> None:
+    def on_written(self, change: Change) -> None:
         """Tell rooms what is news to the whole cluster in what this node has come to say."""
         kind, user = change.subject
         if kind == "places":
-            for room, state in news_of_places(change.before, change.after, change.remote):
-                self._news(room, user, state)
+            for room, state in room_changes(change.before, change.after, change.remote):
+                self._notify(room, user, state)
         elif kind == "user" and change.before:
-            was = state_of(change.remote, change.before.get(""))
-            now = state_of(change.remote, change.after.get(""))
+            was = presence_of(change.remote, change.before.get(""))
+            now = presence_of(change.remote, change.after.get(""))
             if was is not None and now is not None and was != now:
-                telling = asyncio.create_task(self._tell_rooms(user, now))
-                self._telling.add(telling)
-                telling.add_done_callback(self._telling.discard)
+                telling = asyncio.create_task(self._notify_rooms(user, now))
+                self._notifying.add(telling)
+                telling.add_done_callback(self._notifying.discard)
 
-    async def _tell_rooms(self, user: str, state: There) -> None:
+    async def _notify_rooms(self, user: str, state: PresenceState) -> None:
         """Tell all rooms that the user hears, on whatever node."""
         rooms = set(self._shared_state.local(_places(user)))
-        rooms.update(entry.name for entry in await self._said_elsewhere(_places(user)))
+        rooms.update(entry.name for entry in await self._remote(_places(user)))
         for room in rooms:
-            self._news(room, user, state)
+            self._notify(room, user, state)
 
-    async def _said_elsewhere(self, subject: Subject) -> Collection[Entry]:
+    async def _remote(self, subject: Subject) -> Collection[Entry]:
         """Ask what other nodes say of something: nothing, as far as this node knows, while Redis is down."""
         try:
             [others] = await self._shared_state.read_remote([subject])
@@ -227,13 +234,13 @@ class SharedRoster:
             return True  # as far as this node knows
         return _within(self._max_per_user, mine[0], of_user) and _within(self._max_per_address, mine[1], of_address)
 
-    def _say_counts(self, user: str, address: str) -> None:
-        self._say_user(user)
+    def _set_counts(self, user: str, address: str) -> None:
+        self._set_user(user)
         self._shared_state.set(_EVERYBODY, "", _said(self._count.of_all))
         if self._max_per_address:
             self._shared_state.set(_address(address), "", _said(self._count.of_address[address]))
 
-    def _say_user(self, user: str) -> None:
+    def _set_user(self, user: str) -> None:
         count = self._count.of_user[user]
         state = self._states.get(user, "online" if count else None)
         self._shared_state.set(_user(user), "", None if state is None else f"{count} {state}")
@@ -267,19 +274,19 @@ class LocalCount:
                 del counter[key]
 
 
-def state_of(others: Iterable[Entry], mine: str | None = None) -> There | None:
+def presence_of(others: Iterable[Entry], mine: str | None = None) -> PresenceState | None:
     """Tell how a user looks to all nodes together: online if to any, else away if to any."""
     found = {_state(entry.value) for entry in others} | {_state(mine)}
     return "online" if "online" in found else "away" if "away" in found else None
 
 
-def count_of(value: str | None) -> int:
+def connections_of(value: str | None) -> int:
     """Tell how many connections a node says that there are; of what is not of our making, none."""
     digits = (value or "").partition(" ")[0]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
-def news_of_places(
+def room_changes(
     before: dict[str, str | None], after: dict[str, str | None], others: Collection[Entry]
 ) -> list[tuple[str, Literal["online", "offline"]]]:
     """Tell in which rooms a user has come or gone, who does not hear them on another node."""
@@ -292,10 +299,10 @@ def news_of_places(
 
 
 def _within(most: int, mine: int, others: Iterable[Entry]) -> bool:
-    return not most or mine + sum(count_of(entry.value) for entry in others) <= most
+    return not most or mine + sum(connections_of(entry.value) for entry in others) <= most
 
 
-def _state(value: str | None) -> There | None:
+def _state(value: str | None) -> PresenceState | None:
     found = _USER.fullmatch(value or "")
     if found is None:
         return None

@@ -193,9 +193,9 @@ class Connections:
         """How many there are."""
         return len(self._fanout)
 
-    async def count_elsewhere(self) -> int:
+    async def remote_count(self) -> int:
         """Tell how many there are on other nodes, as far as this one knows."""
-        return await self._roster.connections_elsewhere()
+        return await self._roster.remote_connections()
 
     def deliver(self, frame: Frame, user_id: str | None = None) -> int:
         """Give an event to every connection, or to those of one user; returns how many that were."""

@@ -93,7 +93,7 @@ class Hub:
         listener.joined.setdefault(name, 0)
         heard = room.remove(listener)
         if heard is not None:
-            self._presence.exit(name, listener)
+            self._presence.leave_room(name, listener)
         room.joining[listener] = Joining(heard, room.epoch)
         try:
             await self._subscriptions.subscribe(name)
@@ -142,7 +142,7 @@ class Hub:
         if room is None:
             return
         if room.remove(listener) is not None:
-            self._presence.exit(name, listener)
+            self._presence.leave_room(name, listener)
         self._forget_if_empty(room)
 
     def receive(self, event: BusEvent) -> int:
@@ -228,14 +228,14 @@ class Hub:
             if is_news(event, listener, at):
                 deliver_event(event, listener)
         room.add(listener, at.offset)
-        self._presence.enter(room.name, listener)
+        self._presence.enter_room(room.name, listener)
 
     def _remove(self, room: Room, listener: Listener, last: BusEvent | None = None) -> None:
         """Have a listener hear the room no more, the last being why; it has been told all that was before."""
         self.leave(room.name, listener)
         if last is not None:
             deliver_event(last, listener)
-        self._presence.forget(room.name, listener.user)
+        self._presence.drop_from_room(room.name, listener.user)
 
     def _is_crowded(self, room: Room) -> bool:
         # Were everybody told of everybody, the cost of a crowd that comes at once would be its square.
@@ -291,7 +291,7 @@ class Hub:
         room.reset()
         for listener in sent_away:
             listener.joined.pop(room.name, None)
-            self._presence.forget(room.name, listener.user)
+            self._presence.drop_from_room(room.name, listener.user)
         room.early = [event for event in room.early if event.epoch != last.epoch]
         self._forget_if_empty(room)
         return given

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
-from gateway.cluster.roster import Roster, There
+from gateway.cluster.roster import PresenceState, Roster
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.timers import Timer, TimerWheel
@@ -53,7 +53,7 @@ class _User:
     away: bool = False
 
     @property
-    def state(self) -> There:
+    def state(self) -> PresenceState:
         return "away" if self.away else "online"
 
     def rooms(self) -> set[str]:
@@ -61,7 +61,7 @@ class _User:
 
 
 @dataclass
-class _Place:
+class _RoomPresence:
     """A user in a room that some of the user's connections hear, or heard a moment ago."""
 
     connections: int = 0
@@ -79,86 +79,86 @@ class Presence:
         self._clock = clock
         self._away_seconds = away_seconds
         self._users: dict[str, _User] = {}
-        self._places: dict[tuple[str, str], _Place] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._places: dict[tuple[str, str], _RoomPresence] = {}
+        self._announcing: set[asyncio.Task[None]] = set()
         self._roster = roster
         self._last_seen = last_seen
-        roster.listen(self._tell)
+        roster.on_change(self._announce)
 
-    async def of(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
+    async def get(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
         """Tell of users, each with what the store knows of when it was last seen, in milliseconds since 1970."""
         # Of those who are online here, nothing that others know makes a difference.
-        elsewhere = await self._roster.elsewhere([name for name in last_seen if self._state(name) != "online"])
-        return tuple(self._shown(name, elsewhere.get(name), seen) for name, seen in last_seen.items())
+        elsewhere = await self._roster.remote_states([name for name in last_seen if self._state(name) != "online"])
+        return tuple(self._to_schema(name, elsewhere.get(name), seen) for name, seen in last_seen.items())
 
-    def _shown(self, name: str, elsewhere: There | None, last_seen_at: int | None) -> UserPresence:
+    def _to_schema(self, name: str, elsewhere: PresenceState | None, last_seen_at: int | None) -> UserPresence:
         state = "online" if elsewhere == "online" else self._state(name) or elsewhere
         if state is not None:
             return UserPresence(user=name, state=state)
         last_seen = None if last_seen_at is None else timestamp(last_seen_at)
         return UserPresence(user=name, state="offline", last_seen=last_seen)
 
-    def _state(self, name: str) -> There | None:
+    def _state(self, name: str) -> PresenceState | None:
         user = self._users.get(name)
         return None if user is None else user.state
 
-    def arrive(self, visitor: Visitor) -> None:
+    def connect(self, visitor: Visitor) -> None:
         """Count a connection in."""
         user = self._users.get(visitor.user)
         if user is None:
             user = self._users[visitor.user] = _User(visitor.user, visitor.user_id)
-            self._roster.note(user.name, None, user.state, user.rooms)
+            self._roster.set_state(user.name, None, user.state, user.rooms)
         _cancel(user.leaving)
         user.leaving = None
         user.connections.add(visitor)
         if user.away:
-            self._be_back(user)
+            self._set_online(user)
         elif user.idling is None and self._away_seconds:
             user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
 
-    def depart(self, visitor: Visitor) -> None:
+    def disconnect(self, visitor: Visitor) -> None:
         """Count a connection out."""
         user = self._users[visitor.user]
         user.connections.remove(visitor)
         if not user.connections:
-            user.leaving = self._timers.call_later(GRACE_SECONDS, partial(self._be_gone, user))
+            user.leaving = self._timers.call_later(GRACE_SECONDS, partial(self._set_offline, user))
             self._last_seen.note(user.id)
 
-    def enter(self, room: str, visitor: Visitor) -> None:
+    def enter_room(self, room: str, visitor: Visitor) -> None:
         """Note that a connection hears a room."""
         place = self._places.get((room, visitor.user))
         if place is None:
-            place = self._places[room, visitor.user] = _Place()
-            self._roster.enter(room, visitor.user)
+            place = self._places[room, visitor.user] = _RoomPresence()
+            self._roster.enter_room(room, visitor.user)
         _cancel(place.leaving)
         place.leaving = None
         place.connections += 1
 
-    def exit(self, room: str, visitor: Visitor) -> None:
+    def leave_room(self, room: str, visitor: Visitor) -> None:
         """Note that a connection hears a room no more."""
         place = self._places.get((room, visitor.user))
         if place is None:
             return
         place.connections -= 1
         if place.connections == 0:
-            gone = partial(self._be_gone_from, room, visitor.user)
+            gone = partial(self._leave_room, room, visitor.user)
             place.leaving = self._timers.call_later(GRACE_SECONDS, gone)
 
-    def forget(self, room: str, name: str) -> None:
+    def drop_from_room(self, room: str, name: str) -> None:
         """Note that a user is a member of a room no more, of which the room is told otherwise."""
         place = self._places.pop((room, name), None)
         if place is not None:
             _cancel(place.leaving)
-            self._roster.forget(room, name)
+            self._roster.drop_from_room(room, name)
 
-    def _be_gone(self, user: _User) -> None:
+    def _set_offline(self, user: _User) -> None:
         _cancel(user.idling)
         del self._users[user.name]
-        self._roster.note(user.name, user.state, None, user.rooms)
+        self._roster.set_state(user.name, user.state, None, user.rooms)
 
-    def _be_gone_from(self, room: str, name: str) -> None:
+    def _leave_room(self, room: str, name: str) -> None:
         del self._places[room, name]
-        self._roster.exit(room, name)
+        self._roster.leave_room(room, name)
 
     def _check_idle(self, user: _User) -> None:
         now = self._clock.steady()
@@ -170,21 +170,21 @@ class Presence:
         user.idling = None
         user.away = True
         for visitor in user.connections:
-            visitor.on_message = partial(self._be_back, user)
-        self._roster.note(user.name, "online", "away", user.rooms)
+            visitor.on_message = partial(self._set_online, user)
+        self._roster.set_state(user.name, "online", "away", user.rooms)
 
-    def _be_back(self, user: _User) -> None:
+    def _set_online(self, user: _User) -> None:
         user.away = False
         for visitor in user.connections:
             visitor.on_message = None
         user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
-        self._roster.note(user.name, "away", "online", user.rooms)
+        self._roster.set_state(user.name, "away", "online", user.rooms)
 
-    def _tell(self, room: str, name: str, state: State) -> None:
+    def _announce(self, room: str, name: str, state: State) -> None:
         with contained("presence"):  # one of many rooms, or of many users of a dead node
             task = asyncio.create_task(self._publish(self._change(room, name, state)))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._announcing.add(task)
+            task.add_done_callback(self._announcing.discard)
 
     def _change(self, room: str, name: str, state: State) -> BusEvent:
         user = self._users.get(name)

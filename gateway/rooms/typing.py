@@ -23,19 +23,19 @@ class Typing:
         self._bus = bus
         self._clock = clock
         self._ends: dict[tuple[str, str], Timer] = {}
-        self._told: dict[tuple[str, str], float] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._announced_at: dict[tuple[str, str], float] = {}
+        self._announcing: set[asyncio.Task[None]] = set()
 
-    async def begin(self, room: str, user: str, user_id: str) -> None:
+    async def start(self, room: str, user: str, user_id: str) -> None:
         """Let a user type, for 6 seconds from now."""
         running = self._ends.pop((room, user), None)
         if running is not None:
             running.cancel()
-        self._ends[room, user] = self._timers.call_later(TYPING_SECONDS, partial(self._end, room, user, user_id))
+        self._ends[room, user] = self._timers.call_later(TYPING_SECONDS, partial(self._stop, room, user, user_id))
         now = self._clock.steady()
-        if now - self._told.get((room, user), -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
-            self._told[room, user] = now
-            await self._tell(room, user, user_id, typing=True)
+        if now - self._announced_at.get((room, user), -TELL_AGAIN_SECONDS) >= TELL_AGAIN_SECONDS:
+            self._announced_at[room, user] = now
+            await self._announce(room, user, user_id, typing=True)
 
     def stop(self, room: str, user: str) -> None:
         """End it now, if the user types: the message is there, or the user gone."""
@@ -43,14 +43,14 @@ class Typing:
         if running is not None:
             running.call_now()
 
-    def _end(self, room: str, user: str, user_id: str) -> None:
+    def _stop(self, room: str, user: str, user_id: str) -> None:
         del self._ends[room, user]
-        del self._told[room, user]
-        task = asyncio.create_task(self._tell(room, user, user_id, typing=False))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        del self._announced_at[room, user]
+        task = asyncio.create_task(self._announce(room, user, user_id, typing=False))
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
 
-    async def _tell(self, room: str, user: str, user_id: str, *, typing: bool) -> None:
+    async def _announce(self, room: str, user: str, user_id: str, *, typing: bool) -> None:
         with contained("typing"):
             event = frames.event(ChatTyping(room=room, user=user, typing=typing), droppable=True)
             await self._bus.publish(BusEvent(event, room=room, skip_user=user_id))

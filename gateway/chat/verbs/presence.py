@@ -13,16 +13,16 @@ class SessionPresence:
         self._session = session
         self._gateway = session.gateway
 
-    async def of(self, names: list[str]) -> tuple[UserPresence, ...]:
+    async def get(self, names: list[str]) -> tuple[UserPresence, ...]:
         """Return the presence of each user, in the given order."""
         self._session.charge(costs.of_rows(len(names)))
         async with self._session.reading() as connection:
             last_seen = await users.last_seen(connection, names)
-        told = {user.user: user for user in await self._gateway.presence.of({n: last_seen.get(n) for n in names})}
+        told = {user.user: user for user in await self._gateway.presence.get({n: last_seen.get(n) for n in names})}
         return tuple(told[name] for name in names)
 
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
         async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
-        await self._gateway.typing.begin(room, self._session.user, self._session.user_id)
+        await self._gateway.typing.start(room, self._session.user, self._session.user_id)

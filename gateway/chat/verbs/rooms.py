@@ -79,7 +79,7 @@ class SessionRooms:
             found = await rooms.of_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page)))
-        presences = await self._gateway.presence.of({row.name: row.last_seen_at for row in page})
+        presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page})
         members = tuple(_member(row, presence) for row, presence in zip(page, presences, strict=True))
         return MembersReply(members=members, next_cursor=next_cursor)
 

@@ -32,13 +32,13 @@ class Node:
         self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
         self.ledger = SharedState(link, self.nodes, prefix)
         self.roster = SharedRoster(self.ledger, max_per_user, 0)
-        self.roster.listen(lambda *news: self.news.append(news))
+        self.roster.on_change(lambda *news: self.news.append(news))
         self.news: list[tuple[str, str, str]] = []
         self.buried: list[str] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        async with self.ledger.running(self.roster.changed), self.nodes.running(self.ledger.republish, self._bury):
+        async with self.ledger.running(self.roster.on_written), self.nodes.running(self.ledger.republish, self._bury):
             yield self
 
     async def up(self) -> None:
@@ -47,7 +47,7 @@ class Node:
 
     async def settled(self) -> None:
         """Wait until all that was said is written, and all news told."""
-        await until(lambda: not self.ledger.unwritten and not self.roster._telling)
+        await until(lambda: not self.ledger.unwritten and not self.roster._notifying)
 
     async def _bury(self, node: str, _: float) -> bool:
         self.buried.append(node)

@@ -29,7 +29,7 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
             for first in range(0, USERS, BATCH):
                 await asyncio.gather(*(node.roster.admit(name, "::1") for name in names[first : first + BATCH]))
             for name in names:
-                node.roster.enter("lobby", name)
+                node.roster.enter_room("lobby", name)
             await node.settled()
             node.news.clear()
             before = node.nodes.id
@@ -37,6 +37,6 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
             await until(lambda: node.nodes.id != before and not node.nodes._former)
             await node.settled()
             assert (told, node.news, reaper.users_reaped) == ([], [], 0)
-            assert await node.roster.elsewhere(names[:1]) == {}
+            assert await node.roster.remote_states(names[:1]) == {}
     finally:
         await database.close()

@@ -42,7 +42,7 @@ async def test_one_of_several_nodes_clears_up_after_a_dead_one(run_node: RunNode
 
 async def test_a_node_that_was_taken_for_dead_lives_under_a_new_name(run_node: RunNode, prefix: str) -> None:
     async with run_node() as node:
-        node.roster.enter("lobby", "bob")
+        node.roster.enter_room("lobby", "bob")
         await node.settled()
         before = node.nodes.id
         await node.link.execute([("SET", f"{prefix}:dead:{before}", "")])
@@ -56,7 +56,7 @@ async def test_a_node_that_was_taken_for_dead_tells_so_although_the_answer_to_it
     run_node: RunNode, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with run_node() as node:
-        node.roster.enter("lobby", "bob")
+        node.roster.enter_room("lobby", "bob")
         await node.settled()
         probe = node.link.probe
 
@@ -80,7 +80,7 @@ async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known
 ) -> None:
     async with run_node() as node:
         await node.link.execute([("HSET", f"{prefix}:user:bob", "0123456789abcdef ", "1 online")])
-        assert await node.roster.elsewhere(["bob"]) == {"bob": "online"}
+        assert await node.roster.remote_states(["bob"]) == {"bob": "online"}
         await until(lambda: nowhere_else(node, "bob"))
 
 
@@ -157,7 +157,7 @@ async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_w
 
 
 async def nowhere_else(node: Node, user: str) -> bool:
-    return not await node.roster.elsewhere([user])
+    return not await node.roster.remote_states([user])
 
 
 async def is_online(client: ChatClient, user: str) -> bool:

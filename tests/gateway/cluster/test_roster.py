@@ -21,40 +21,40 @@ async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_t
     run_node: RunNode,
 ) -> None:
     async with run_node() as one, run_node() as other:
-        one.roster.enter("lobby", "bob")
-        other.roster.enter("lobby", "bob")
+        one.roster.enter_room("lobby", "bob")
+        other.roster.enter_room("lobby", "bob")
         await asyncio.gather(one.settled(), other.settled())
         assert one.news + other.news == [("lobby", "bob", "online")]
         one.news.clear()
         other.news.clear()
-        one.roster.exit("lobby", "bob")
+        one.roster.leave_room("lobby", "bob")
         await one.settled()
         assert one.news == []
-        other.roster.exit("lobby", "bob")
+        other.roster.leave_room("lobby", "bob")
         await other.settled()
         assert (one.news, other.news) == ([], [("lobby", "bob", "offline")])
 
 
 async def test_a_user_is_away_when_all_nodes_say_so_and_back_when_one_does(run_node: RunNode) -> None:
     async with run_node() as one, run_node() as other:
-        one.roster.enter("lobby", "bob")
-        other.roster.enter("garden", "bob")
+        one.roster.enter_room("lobby", "bob")
+        other.roster.enter_room("garden", "bob")
         for node in (one, other):
-            node.roster.note("bob", None, "online", set)
+            node.roster.set_state("bob", None, "online", set)
             await node.settled()
             node.news.clear()
-        one.roster.note("bob", "online", "away", set)
+        one.roster.set_state("bob", "online", "away", set)
         await one.settled()
         assert one.news == []
-        assert await one.roster.elsewhere(["bob"]) == {"bob": "online"}
-        other.roster.note("bob", "online", "away", set)
+        assert await one.roster.remote_states(["bob"]) == {"bob": "online"}
+        other.roster.set_state("bob", "online", "away", set)
         await other.settled()
         assert sorted(other.news) == [("garden", "bob", "away"), ("lobby", "bob", "away")]
-        assert await one.roster.elsewhere(["bob", "carol"]) == {"bob": "away"}
-        one.roster.note("bob", "away", "online", set)
+        assert await one.roster.remote_states(["bob", "carol"]) == {"bob": "away"}
+        one.roster.set_state("bob", "away", "online", set)
         await one.settled()
         assert sorted(one.news) == [("garden", "bob", "online"), ("lobby", "bob", "online")]
-        one.roster.note("bob", "online", None, set)  # leaves where the user was not away
+        one.roster.set_state("bob", "online", None, set)  # leaves where the user was not away
         await one.settled()
         assert sorted(one.news)[::2] == [("garden", "bob", "away"), ("lobby", "bob", "away")]
 
@@ -67,11 +67,11 @@ async def test_connections_of_all_nodes_are_counted_but_those_of_a_dead_one(run_
                     assert await node.roster.admit(user, "::1")
                 node.roster.release("bob", "::1")
                 await node.settled()
-            assert await one.roster.connections_elsewhere() == 2
-            assert await other.roster.connections_elsewhere() == 1
+            assert await one.roster.remote_connections() == 2
+            assert await other.roster.remote_connections() == 1
             gone = other.nodes.id
         await until(lambda: one.buried == [gone])
-        assert await one.roster.connections_elsewhere() == 0
+        assert await one.roster.remote_connections() == 0
 
 
 async def test_an_announcement_tells_how_many_it_reaches_on_all_nodes(run_nodes: RunNodes) -> None:
@@ -86,10 +86,10 @@ async def test_an_announcement_tells_how_many_it_reaches_on_all_nodes(run_nodes:
 
 async def test_who_leaves_a_room_that_is_told_otherwise_is_no_news(run_node: RunNode) -> None:
     async with run_node() as node:
-        node.roster.enter("lobby", "bob")
+        node.roster.enter_room("lobby", "bob")
         await node.settled()
         node.news.clear()
-        node.roster.forget("lobby", "bob")
+        node.roster.drop_from_room("lobby", "bob")
         await node.settled()
         assert node.news == []
 
@@ -111,7 +111,7 @@ async def test_two_clusters_with_prefixes_of_their_own_know_nothing_of_each_othe
     async with run_node(max_per_user=1) as ours, run_node(prefix=f"{prefix}-theirs", max_per_user=1) as theirs:
         assert await ours.roster.admit("bob", "::1")
         assert await theirs.roster.admit("bob", "::1")
-        assert await ours.roster.elsewhere(["bob"]) == {}
+        assert await ours.roster.remote_states(["bob"]) == {}
         assert (ours.nodes.others, theirs.nodes.others) == (0, 0)
 
 
@@ -124,20 +124,20 @@ async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
                     *(node.roster.admit("bob", "::1") for _ in range(3) for node in (one, other))
                 )
                 assert sum(admitted) == 5
-                one.roster.enter("lobby", "bob")
+                one.roster.enter_room("lobby", "bob")
                 await one.settled()
-                other.roster.exit("lobby", "bob")
+                other.roster.leave_room("lobby", "bob")
                 await other.settled()
                 assert (one.news, other.news) == ([("lobby", "bob", "online")], [])
                 everybody = [f"user-{number}" for number in range(300)]
                 for name in everybody:
-                    one.roster.note(name, None, "away", set)
+                    one.roster.set_state(name, None, "away", set)
                 await one.settled()
-                states = await other.roster.elsewhere(["bob", *everybody])
+                states = await other.roster.remote_states(["bob", *everybody])
                 assert states == {"bob": "online", **dict.fromkeys(everybody, "away")}
                 gone = one.nodes.id
             await until(lambda: other.buried == [gone])
-            assert await other.roster.elsewhere(["bob"]) == {}
+            assert await other.roster.remote_states(["bob"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_what_others_have_written_into_our_keys_harms_nobody(
     async with run_node(max_per_user=2) as node:
         await node.link.execute([tuple(part.format(f"{prefix}:user:bob") for part in poison)])
         assert await node.roster.admit("bob", "::1")
-        assert await node.roster.elsewhere(["bob", "carol"]) == {}
+        assert await node.roster.remote_states(["bob", "carol"]) == {}
         assert await node.roster.admit("carol", "::1")
         assert node.link.is_up
 
@@ -168,19 +168,19 @@ async def test_while_redis_is_away_each_node_knows_what_it_knows_and_says_it_whe
 ) -> None:
     async with run_node(valkey, max_per_user=2) as one, run_node(valkey, max_per_user=2) as other:
         assert await one.roster.admit("bob", "::1")
-        one.roster.enter("lobby", "bob")
+        one.roster.enter_room("lobby", "bob")
         await one.settled()
         valkey.stop()
         assert await one.roster.admit("bob", "::1")
         assert not await one.roster.admit("bob", "::1")
         assert await other.roster.admit("bob", "::1")
-        assert await other.roster.elsewhere(["bob"]) == {}
-        other.roster.enter("lobby", "bob")
+        assert await other.roster.remote_states(["bob"]) == {}
+        other.roster.enter_room("lobby", "bob")
         await other.settled()
         assert other.news == [("lobby", "bob", "online")]  # as far as it knows
         valkey.start()  # and has forgotten everything
         await until_up(one, other)
-        assert await other.roster.elsewhere(["bob"]) == {"bob": "online"}
+        assert await other.roster.remote_states(["bob"]) == {"bob": "online"}
         assert not await other.roster.admit("bob", "::1")
         assert one.news == [("lobby", "bob", "online")]  # of before: nobody is told again who was there all the time
         assert other.news == one.news
@@ -196,7 +196,7 @@ async def test_a_redis_that_hangs_holds_nobody_up_for_longer_than_it_is_waited_f
                 assert await node.roster.admit("bob", "::1")
             async with asyncio.timeout(0.5):
                 assert await node.roster.admit("bob", "::1")
-                assert await node.roster.elsewhere(["carol"]) == {}
+                assert await node.roster.remote_states(["carol"]) == {}
         finally:
             valkey.thaw()
         await until_up(node)
@@ -309,10 +309,10 @@ async def test_one_user_whose_state_cannot_be_written_keeps_back_no_other_users(
     async with run_node() as node:
         await node.up()
         for user in ("alice", "bob", "carol"):
-            node.roster.enter("lobby", user)
+            node.roster.enter_room("lobby", user)
         await node.settled()
         assert {("lobby", "alice", "online"), ("lobby", "carol", "online")} <= set(node.news)
-        node.roster.exit("lobby", "alice")
+        node.roster.leave_room("lobby", "alice")
         await node.settled()
         assert node.news[-1] == ("lobby", "alice", "offline")
     assert faults.counters == {"ledger": 1}
