@@ -195,7 +195,7 @@ class Person:
         self.id = secrets.token_hex(16)
         self.name = name
         self.password_hash = password_hash
-        ring = KeyRing(Key.of_secret(SECRET_KID, KEY.encode()))
+        ring = KeyRing(Key.from_secret(SECRET_KID, KEY.encode()))
         tokens = Tokens(ring, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
         self.session = secrets.token_urlsafe(16)
         self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)

@@ -228,7 +228,7 @@ class MsgHandler(ABC, Generic[In, Out, State]):
             # As `model_validate` does, without its options, because this runs for every message.
             validated: In = self.schema.__pydantic_validator__.validate_python(self.data)
         except ValidationError as error:
-            raise ValidationFailed.of(error, "data") from None
+            raise ValidationFailed.from_pydantic(error, "data") from None
         return validated
 
 

@@ -226,7 +226,7 @@ class ValidationFailed(MessageError):
         return f"wrong fields: {fields}"
 
     @classmethod
-    def of(cls, error: ValidationError, *prefix: str) -> "ValidationFailed":
+    def from_pydantic(cls, error: ValidationError, *prefix: str) -> "ValidationFailed":
         """Return the error for pydantic's findings. `prefix` is the path of the validated part in the message."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return cls(

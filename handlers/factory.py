@@ -84,7 +84,7 @@ class MsgHandlerFactory:
         try:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:
-            return Refusal(session, readable_id(request_data), ValidationFailed.of(error))
+            return Refusal(session, readable_id(request_data), ValidationFailed.from_pydantic(error))
         # The message is right in all else, so only its handler is missing.
         return Refusal(session, message.id, UnknownType(message.type, self.handlers))
 

@@ -27,7 +27,7 @@ class AuthResult:
     service: str = LOCAL
     """The service that has checked it."""
 
-    def granted(self) -> AuthReply:
+    def to_reply(self) -> AuthReply:
         """Return the part that the client gets."""
         return AuthReply(
             token_expires_at=timestamp(int(self.expires_at * 1000)),
@@ -54,17 +54,17 @@ class LocalTokens:
 
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user. The session or the user may have ended since its issue."""
-        return await standing_of(self._database, self._tokens.verify(token))
+        return await current_authorization_of(self._database, self._tokens.verify(token))
 
 
-async def standing_of(database: Database, claims: Claims) -> AuthResult:
+async def current_authorization_of(database: Database, claims: Claims) -> AuthResult:
     """Return the current rights of a verified token of ours, or raise `TokenRevoked`."""
-    return await standing(
+    return await current_authorization(
         database, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
     )
 
 
-async def standing(
+async def current_authorization(
     database: Database,
     *,
     user_id: str,

@@ -9,7 +9,7 @@ import re
 import secrets
 from functools import partial
 
-from gateway.auth.authorizers import AuthResult, standing
+from gateway.auth.authorizers import AuthResult, current_authorization
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
 from gateway.store.engine import Database
@@ -63,7 +63,7 @@ class Tickets:
             )
         if found.token_expires_at <= now:
             raise TokenExpired("the token that the ticket was bought with has expired; log in again for a new one")
-        return await standing(
+        return await current_authorization(
             self._database,
             user_id=found.user_id,
             scopes=frozenset(found.scopes.split()),

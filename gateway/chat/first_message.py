@@ -57,7 +57,7 @@ async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> Au
         await ws.wait_closed()
         raise WebSocketDisconnect from None
     if message_id is not None:
-        ws.outbox.reply(frames.reply(message_id, auth.granted()))
+        ws.outbox.reply(frames.reply(message_id, auth.to_reply()))
     return auth
 
 
@@ -85,10 +85,10 @@ def _token_of(request_data: dict[str, object]) -> str:
     try:
         message = ClientMessage.model_validate(request_data)
     except ValidationError as error:
-        raise ValidationFailed.of(error) from None
+        raise ValidationFailed.from_pydantic(error) from None
     if message.type != TYPE:
         raise AuthenticationFailed(f"not logged in: the first message must be {EXAMPLE}")
     try:
         return Authenticate.model_validate({} if message.data is None else message.data).token
     except ValidationError as error:
-        raise ValidationFailed.of(error, "data") from None
+        raise ValidationFailed.from_pydantic(error, "data") from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.store import shown_url, with_database
+from gateway.cli.store import redacted_store_url, with_database
 from gateway.config.database_url import SQLITE
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
@@ -36,7 +36,7 @@ def upgrade() -> None:
     """Bring the tables to the newest version, as every start does."""
 
     async def work(database: Database, settings: Settings) -> str:
-        return shown_url(settings)
+        return redacted_store_url(settings)
 
     typer.echo(f"{with_database(work)} is up to date")
 
@@ -60,7 +60,7 @@ def backup(
     """Copy a SQLite database to a file, while the gateway may run."""
     settings = load_settings()
     copies.back_up(_sqlite_path(settings, _DUMP), file, replace=replace)
-    typer.echo(f"{file} is a backup of {shown_url(settings)}")
+    typer.echo(f"{file} is a backup of {redacted_store_url(settings)}")
 
 
 @app.command()
@@ -80,7 +80,7 @@ def restore(
     with Audit(settings.audit_path, SystemClock()) as audit:
         renewed, kept = _restore(settings, file, partial(renew, keep_sessions=keep_sessions))
         audit.write("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
-    typer.echo(f"{shown_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
+    typer.echo(f"{redacted_store_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
     typer.echo(f" {renewed.sessions} sessions have ended")
     if kept is not None:
         typer.echo(f"the database that was there before is {kept}")
@@ -92,7 +92,7 @@ _DUMP = "use pg_dump, or PITR, for a backup of PostgreSQL, and `gateway db resto
 
 def _sqlite_path(settings: Settings, otherwise: str) -> Path:
     if SQLITE.match(settings.store_url) is None:
-        raise StartError(f"the store is {shown_url(settings)}; {otherwise}")
+        raise StartError(f"the store is {redacted_store_url(settings)}; {otherwise}")
     return path_of(settings.store_url)
 
 

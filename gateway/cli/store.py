@@ -26,13 +26,13 @@ def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Re
                 await database.upgrade()
                 return await work(database, settings)
         except Unavailable:
-            raise StartError(f"cannot use the store {shown_url(settings)}; the line above says why") from None
+            raise StartError(f"cannot use the store {redacted_store_url(settings)}; the line above says why") from None
         except MessageError as error:
             raise StartError(str(error)) from None
 
     return asyncio.run(run())
 
 
-def shown_url(settings: Settings) -> str:
+def redacted_store_url(settings: Settings) -> str:
     """Return the store's URL without a user name or password in it."""
-    return database_url.shown(settings.store_url)
+    return database_url.redacted(settings.store_url)

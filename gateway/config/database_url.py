@@ -126,7 +126,7 @@ def check(text: str) -> None:
         parse(text)
 
 
-def shown(text: str) -> str:
+def redacted(text: str) -> str:
     """Return the URL of a database without a secret in it."""
     return text if SQLITE.match(text) else parse(text).place
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.auth import refresh_tokens
-from gateway.auth.authorizers import standing_of
+from gateway.auth.authorizers import current_authorization_of
 from gateway.http.authentication import Service
 from gateway.http.bodies import FORM_BODY
 from gateway.http.documented_errors import BODY, refusals
@@ -59,7 +59,7 @@ async def _refresh_token(state: GatewayState, token: str) -> Introspection:
 async def _access_token(state: GatewayState, token: str) -> Introspection:
     try:
         claims = state.tokens.verify(token)
-        auth = await standing_of(state.database, claims)
+        auth = await current_authorization_of(state.database, claims)
     except AuthenticationFailed:
         return Introspection(active=False)
     return Introspection(

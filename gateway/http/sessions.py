@@ -23,7 +23,7 @@ router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 5
 async def sessions(auth: CurrentUser, state: GatewayStateDep) -> LoginSessions:
     """Return the user's sessions, the last used first."""
     rows = await state.sessions.of_user(auth.user_id)
-    return LoginSessions(sessions=tuple(row.shown(current=row.id == auth.sid) for row in rows))
+    return LoginSessions(sessions=tuple(row.to_schema(current=row.id == auth.sid) for row in rows))
 
 
 @router.delete("/sessions", status_code=204)

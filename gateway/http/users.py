@@ -35,7 +35,7 @@ async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) 
     """Register a user, if `GATEWAY_REGISTRATION` is open."""
     if not state.settings.registration_open:
         raise RegistrationClosed
-    return (await state.password_login.register(new, client)).shown()
+    return (await state.password_login.register(new, client)).to_schema()
 
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
@@ -45,4 +45,4 @@ async def me(auth: CurrentUser, state: GatewayStateDep) -> User:
         user = await users.by_id(connection, auth.user_id)
     if user is None:
         raise TokenRevoked("the token's user has been deleted")
-    return user.shown()
+    return user.to_schema()

@@ -20,7 +20,7 @@ def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
 
 def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
     """Give a message as the event that somebody who resumes has missed."""
-    return LogEvent.model_construct(type=kind_of(row).type, data=row.shown(room, viewer_id))
+    return LogEvent.model_construct(type=kind_of(row).type, data=row.to_schema(room, viewer_id))
 
 
 def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> BusEvent:
@@ -28,7 +28,7 @@ def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> Bus
 
     `own` is what the sender may see, where that has been made already.
     """
-    kind, message = kind_of(row), own or row.shown(room, row.sender_id)
+    kind, message = kind_of(row), own or row.to_schema(room, row.sender_id)
     return BusEvent(
         _frame(kind, to_json(message, exclude_none=True, exclude=_OF_THE_SENDER)),
         room=room.name,

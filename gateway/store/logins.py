@@ -33,7 +33,7 @@ class LoginRow:
     address: str | None = None
     user_agent: str | None = None
 
-    def shown(self, *, current: bool) -> LoginSession:
+    def to_schema(self, *, current: bool) -> LoginSession:
         """Give what its user may see of it."""
         return LoginSession(
             id=self.id,

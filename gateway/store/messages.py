@@ -35,7 +35,7 @@ class MessageRow:
     edited_at: int | None = None
     deleted_at: int | None = None
 
-    def shown(self, room: RoomRow, viewer_id: str | None = None) -> Message:
+    def to_schema(self, room: RoomRow, viewer_id: str | None = None) -> Message:
         """Give what a user may see of it; None stands for anyone but the sender."""
         return Message(
             id=message_id(room.epoch, self.offset),

@@ -87,7 +87,7 @@ class RoomRow:
     looked_at: int | None = None
     """How many messages were looked at to count the unread ones."""
 
-    def shown(self, role: Role | None = None) -> Room:
+    def to_schema(self, role: Role | None = None) -> Room:
         """Give what a user may see of it."""
         return Room(
             name=self.name,
@@ -117,9 +117,9 @@ class RoomRow:
         """Whether the asking user may not even join it."""
         return self.hidden and not self.invited
 
-    def offered(self) -> Room:
+    def to_invitation(self) -> Room:
         """Return what an invited user sees of it."""
-        return replace(self, role=None, invited=True, unread=None).shown()
+        return replace(self, role=None, invited=True, unread=None).to_schema()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class UserRow:
     stored_bytes: int = 0
     """What the user's messages take up."""
 
-    def shown(self) -> User:
+    def to_schema(self) -> User:
         """Give what the user may see of itself."""
         return User(
             id=self.id,

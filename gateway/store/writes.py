@@ -108,14 +108,14 @@ class Written:
     message: MessageRow
     unchanged: bool = False
 
-    def shown(self, viewer_id: str) -> Message:
+    def to_schema(self, viewer_id: str) -> Message:
         """Give what a user may see of the message."""
-        return self.own if viewer_id == self.message.sender_id else self.message.shown(self.room, viewer_id)
+        return self.own if viewer_id == self.message.sender_id else self.message.to_schema(self.room, viewer_id)
 
     @cached_property
     def own(self) -> Message:
         """What its sender may see of it: most of the time needed twice, for the reply and for the event."""
-        return self.message.shown(self.room, self.message.sender_id)
+        return self.message.to_schema(self.room, self.message.sender_id)
 
 
 Outcome = Written | MessageError

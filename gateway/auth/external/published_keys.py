@@ -130,7 +130,7 @@ def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, 
         if not isinstance(each, dict):
             continue
         try:
-            key = Key.of_jwk(each, algorithms)
+            key = Key.from_jwk(each, algorithms)
         except UnfitKey as error:
             logger.debug("passed over a key: %s", error)
             continue

@@ -77,7 +77,7 @@ def can_sign(files: Iterable[KeyFile]) -> bool:
 def read_secret(settings: Settings, *, make: bool) -> Key | None:
     """Return the secret as a key, or None. In development, make one on demand. Raises `StartError`."""
     if settings.secret_key is not None:
-        return Key.of_secret(SECRET_KID, settings.secret_key.get_secret_value().encode())
+        return Key.from_secret(SECRET_KID, settings.secret_key.get_secret_value().encode())
     if not settings.development:
         return None
     path = settings.data_dir / SECRET_FILE
@@ -90,7 +90,7 @@ def read_secret(settings: Settings, *, make: bool) -> Key | None:
             f"cannot keep the signing key in {path} ({error.strerror});"
             " make the data folder writable, or name another with GATEWAY_DATA_DIR"
         ) from None
-    return None if kept is None else Key.of_secret(SECRET_KID, kept)
+    return None if kept is None else Key.from_secret(SECRET_KID, kept)
 
 
 def make_file(folder: Path, algorithm: Algorithm, now: float) -> KeyFile:
@@ -136,7 +136,7 @@ def _read_file(path: Path, *, check: bool) -> KeyFile:
     try:
         kid = name["kid"]
         if path.suffix == ".secret":
-            key = Key.of_secret(kid, _checked(raw.strip(), strictly=check))
+            key = Key.from_secret(kid, _checked(raw.strip(), strictly=check))
         else:
             key = _private(kid, raw)
         return KeyFile(path, key, _time(name["made"]), _time(name["until"]) if name["until"] else None)
@@ -153,7 +153,7 @@ def _private(kid: str, pem: bytes) -> Key:
         raise UnfitKey("expected a private key in PEM") from None
     if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise UnfitKey("expected an EC key on the curve P-256 or an RSA key")
-    return Key.of_private(kid, private)
+    return Key.from_private(kid, private)
 
 
 def _checked(secret: bytes, *, strictly: bool) -> bytes:

@@ -61,27 +61,27 @@ class Key:
     _signer: JoseKey | None = field(repr=False)
 
     @classmethod
-    def of_secret(cls, kid: str, secret: bytes) -> "Key":
+    def from_secret(cls, kid: str, secret: bytes) -> "Key":
         """Return an HS256 key. The caller has checked the secret."""
         both = jwk.construct(secret, "HS256")
         return cls(kid, "HS256", both, both)
 
     @classmethod
-    def of_private(cls, kid: str, private: PrivateKey) -> "Key":
+    def from_private(cls, kid: str, private: PrivateKey) -> "Key":
         """Return a key that signs with ES256 or RS256, by its kind, or raise `UnfitKey`."""
         public = private.public_key()
         algorithm = "RS256" if isinstance(public, rsa.RSAPublicKey) else "ES256"
-        verifier = cls.of_public(kid, algorithm, public)._verifier
+        verifier = cls.from_public(kid, algorithm, public)._verifier
         return cls(kid, algorithm, verifier, jwk.construct(private, algorithm))  # type: ignore[arg-type]
 
     @classmethod
-    def of_public(cls, kid: str, algorithm: str, public: PublicKey) -> "Key":
+    def from_public(cls, kid: str, algorithm: str, public: PublicKey) -> "Key":
         """Return a key that only verifies, or raise `UnfitKey`."""
         _check_fitness(public, algorithm)
         return cls(kid, algorithm, jwk.construct(public, algorithm), None)  # type: ignore[arg-type]
 
     @classmethod
-    def of_jwk(cls, published: Mapping[str, Any], algorithms: Sequence[str]) -> "Key":
+    def from_jwk(cls, published: Mapping[str, Any], algorithms: Sequence[str]) -> "Key":
         """Return the key of a published one (RFC 7517 §4), or raise `UnfitKey`.
 
         Its algorithm is the one that it names, or else the first of `algorithms` that it fits.
@@ -95,7 +95,7 @@ class Key:
         public = _public_key(published)
         for algorithm in algorithms:
             if published.get("alg", algorithm) == algorithm and _fits(public, algorithm):
-                return cls.of_public(kid, algorithm, public)
+                return cls.from_public(kid, algorithm, public)
         raise UnfitKey(f"expected a key for one of {', '.join(algorithms)}")
 
     def sign(self, claims: dict[str, Any], token_type: str) -> str:

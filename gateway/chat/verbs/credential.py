@@ -37,4 +37,4 @@ class SessionCredential:
         if auth.user_id != holder.user_id:
             raise Forbidden("this token is another user's; open a connection of its own for it")
         holder.renew(auth)
-        return auth.granted()
+        return auth.to_reply()

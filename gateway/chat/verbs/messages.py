@@ -34,18 +34,18 @@ class SessionMessages:
         self._pay(room, size)
         written = await self._gateway.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
         self._gateway.typing.stop(room, user)
-        return SendReply(message=self._shown(written), duplicate=written.unchanged)
+        return SendReply(message=self._to_schema(written), duplicate=written.unchanged)
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change the content of a message; for its author."""
         body, size = self._checked(text, body)
         self._pay(room, size)
-        return self._shown(await self._gateway.log.write(Edit(room, self._session.user_id, message_id, text, body)))
+        return self._to_schema(await self._gateway.log.write(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
         self._pay(room)
-        return self._shown(await self._gateway.log.write(Delete(room, self._session.user_id, message_id)))
+        return self._to_schema(await self._gateway.log.write(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
@@ -56,7 +56,7 @@ class SessionMessages:
             rows = await messages.page(
                 connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
             )
-        page = fitting(row.shown(found, self._session.user_id) for row in rows[:limit])
+        page = fitting(row.to_schema(found, self._session.user_id) for row in rows[:limit])
         has_more = len(rows) > len(page)
         return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
 
@@ -100,5 +100,5 @@ class SessionMessages:
             raise ValueError(f"expected a body of at most {most} bytes, got {len(encoded)}")
         return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth), len(encoded)
 
-    def _shown(self, written: Written) -> Message:
-        return written.shown(self._session.user_id)
+    def _to_schema(self, written: Written) -> Message:
+        return written.to_schema(self._session.user_id)

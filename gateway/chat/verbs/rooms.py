@@ -40,7 +40,7 @@ class SessionRooms:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
             await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, "owner")
             await rooms.enter(connection, made, self._session.user_id, "owner", now)
-        return made.shown(role="owner")
+        return made.to_schema(role="owner")
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
@@ -71,7 +71,7 @@ class SessionRooms:
         async with self._session.reading() as connection:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
-        return RoomsReply(rooms=tuple(row.shown() for row in page), next_cursor=next_cursor)
+        return RoomsReply(rooms=tuple(row.to_schema() for row in page), next_cursor=next_cursor)
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
@@ -139,8 +139,8 @@ class SessionRooms:
             found = await self._managed(connection, room, "owner")
             changed = await rooms.change(connection, found, title=title, private=private)
         if changed != found:
-            await self._tell(room, RoomUpdated(room=replace(changed, role=None).shown()))
-        return changed.shown()
+            await self._tell(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
+        return changed.to_schema()
 
     async def delete(self, room: str) -> None:
         """Delete a room with all of its messages; for owners."""
@@ -157,7 +157,7 @@ class SessionRooms:
             await self._tell_joined(room.name, self._session.user, self._session.user_id)
         if invited is not None:
             await self._tell_invited(room, invited.id)
-        return replace(room, role="member", invited=False).shown()
+        return replace(room, role="member", invited=False).to_schema()
 
     async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to all listeners of the room; for members."""
@@ -181,7 +181,7 @@ class SessionRooms:
         await self._tell(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
 
     async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
-        await self._tell_user(user_id, RoomInvited(room=room.offered(), by=self._session.user))
+        await self._tell_user(user_id, RoomInvited(room=room.to_invitation(), by=self._session.user))
 
     async def _tell_user(self, user_id: str, event: Event) -> None:
         await self._gateway.bus.publish(BusEvent(frames.event(event), user=user_id))
@@ -346,7 +346,7 @@ class SessionRooms:
 
     async def _newest(self, connection: AsyncConnection, room: rooms.RoomRow, limit: int) -> tuple[Message, ...]:
         newest = await messages.page(connection, room, limit=limit, max_bytes=READ_BYTES)
-        return tuple(reversed(fitting(row.shown(room, self._session.user_id) for row in newest)))
+        return tuple(reversed(fitting(row.to_schema(room, self._session.user_id) for row in newest)))
 
 
 def _member(row: rooms.MemberRow, presence: UserPresence) -> Member:

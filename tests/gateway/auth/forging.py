@@ -75,16 +75,16 @@ class Signer:
     def jwk(self, **changes: Any) -> dict[str, Any]:
         """The public key as an issuer publishes it."""
         assert self.private is not None
-        published = Key.of_private(self.kid, self.private).public_jwk()
+        published = Key.from_private(self.kid, self.private).public_jwk()
         assert published is not None
         return {name: value for name, value in {**published, **changes}.items() if value is not ...}
 
     def ring(self) -> KeyRing:
         """The keys of a gateway that signs with this one, and knows a secret too."""
-        secret = Key.of_secret(SECRET_KID, SECRET.encode())
+        secret = Key.from_secret(SECRET_KID, SECRET.encode())
         if self.private is None:
             return KeyRing(secret)
-        return KeyRing(secret, [KeyFile(None, Key.of_private(self.kid, self.private), 0, None)])  # type: ignore[arg-type]
+        return KeyRing(secret, [KeyFile(None, Key.from_private(self.kid, self.private), 0, None)])  # type: ignore[arg-type]
 
 
 def ec_signer(kid: str, curve: ec.EllipticCurve | None = None) -> Signer:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.app import check_bus
-from gateway.cli.store import shown_url
+from gateway.cli.store import redacted_store_url
 from gateway.config.settings import Settings, load_settings
 from gateway.core.start_error import StartError
 from gateway.store.engine import Database, StoreUnavailable
@@ -112,7 +112,7 @@ def try_all(output: Output, **values: str) -> None:
     """Do what a start does with the settings, and write down what an operator would see of its end."""
     try:
         given = load_settings(_env_file=None, **values)
-        print(repr(given), shown_url(given), file=output)
+        print(repr(given), redacted_store_url(given), file=output)
         if "database_url" in values:
             asyncio.run(try_database(given.store_url))
         else:

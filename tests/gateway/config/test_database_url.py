@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.database_url import EXPECTED, PostgresqlUrl, check, parse, shown
+from gateway.config.database_url import EXPECTED, PostgresqlUrl, check, parse, redacted
 from gateway.config.settings import load_settings
 from gateway.config.url_parts import ENCODE
 from gateway.core.start_error import StartError
@@ -59,7 +59,7 @@ BAD = {
 @pytest.mark.parametrize("text", GOOD)
 def test_a_url_says_which_servers_and_which_user_and_shows_no_secret(text: str) -> None:
     assert parse(text) == GOOD[text]
-    for output in (repr(parse(text)), parse(text).place, shown(text)):
+    for output in (repr(parse(text)), parse(text).place, redacted(text)):
         assert "secret" not in output
         assert "user" not in output.replace("user=<", "")
 
@@ -119,4 +119,4 @@ def test_a_time_to_connect_of_nothing_is_none(text: str, seconds: float | None) 
 @pytest.mark.parametrize("text", ["sqlite:////var/lib/gateway.db", "sqlite+aiosqlite:///gateway.db"])
 def test_the_url_of_a_file_is_shown_as_it_is(text: str) -> None:
     check(text)
-    assert shown(text) == text
+    assert redacted(text) == text

@@ -50,7 +50,7 @@ def of_one(private: Private) -> Iterator[tuple[str, bytes]]:
         yield "point without its mark", public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
         yield "compressed point", public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     if isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        document = Key.of_private("mine", private).public_jwk()
+        document = Key.from_private("mine", private).public_jwk()
         yield "JWK", json.dumps(document).encode()
         yield "JWKS", json.dumps({"keys": [document]}, indent=2).encode()
         yield "certificate", certificate(private)

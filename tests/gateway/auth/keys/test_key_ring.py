@@ -57,7 +57,7 @@ def test_two_gateways_have_two_secrets(tmp_path: Path) -> None:
 
 def test_a_secret_that_is_set_is_used_and_none_is_made(tmp_path: Path) -> None:
     token = load(settings_for_tests(tmp_path, secret_key=GOOD_SECRET)).signing(0).sign({"a": 1}, "at+jwt")
-    assert Key.of_secret("secret", GOOD_SECRET.encode()).verify(token) == {"a": 1}
+    assert Key.from_secret("secret", GOOD_SECRET.encode()).verify(token) == {"a": 1}
     assert not list(tmp_path.iterdir())
 
 
