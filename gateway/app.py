@@ -17,10 +17,10 @@ from gateway.auth.external.issuers import IssuerTokens
 from gateway.auth.external.published_keys import PublishedKeys
 from gateway.auth.external.users import ExternalUsers
 from gateway.auth.keys import key_ring
-from gateway.auth.keys.key_ring import KeyWatch
+from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
-from gateway.auth.sessions import Sessions
+from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
@@ -34,7 +34,7 @@ from gateway.config.external_services import LOCAL
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.connections.registry import Connections
-from gateway.connections.revocations import Revocations
+from gateway.connections.revocations import RevocationWatcher
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.concurrency import ConcurrencyLimit
@@ -168,7 +168,7 @@ async def running_state(
     """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
     guard_logs()
     make_data_dir(settings.data_dir)
-    ring = key_ring.load(settings)
+    ring = key_ring.load_key_ring(settings)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         audit = stack.enter_context(Audit(settings.audit_path, clock))
@@ -185,14 +185,14 @@ async def running_state(
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
         hub = Hub(bus, connections, presence, HistoryReader(database), settings.max_presence_listeners)
         stack.callback(hub.close)
-        await bus.start(hub.receive, connections.revoke, hub.check_soon)
+        await bus.start(hub.receive, connections.close_revoked, hub.check_soon)
         quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
         log = await enter(Log(database, bus, clock, settings.max_waiting_writes, quotas).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
-        await enter(Revocations(database, connections, clock).running())
-        await enter(KeyWatch(settings, ring).running())
+        await enter(RevocationWatcher(database, connections, clock).running())
+        await enter(KeyReloader(settings, ring).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
         external = await enter(external_authorizers(settings, database, clock))
         external |= app_authorizers(checks, settings, database, clock)
@@ -205,7 +205,7 @@ async def running_state(
             password_login=PasswordLogin(
                 database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
             ),
-            sessions=Sessions(settings, database, tokens, bus, audit, clock),
+            login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
             authorizers={LOCAL: LocalTokens(tokens, database), **external},
             tickets=Tickets(database, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),

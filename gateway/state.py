@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
-from gateway.auth.sessions import Sessions
+from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
@@ -45,7 +45,7 @@ class GatewayState:
     passwords: Passwords
     tokens: Tokens
     password_login: PasswordLogin
-    sessions: Sessions
+    login_sessions: LoginSessions
     authorizers: dict[str, Authorizer]
     tickets: Tickets
     origins: AllowedOrigins

@@ -61,7 +61,7 @@ class _Use:
     successor: RefreshToken | None = None
 
 
-class Sessions:
+class LoginSessions:
     """Begins, prolongs, lists and ends the sessions of users. Every node learns of an end."""
 
     def __init__(
@@ -84,14 +84,15 @@ class Sessions:
         self._audit = audit
         self._clock = clock
 
-    async def begin(self, user: UserRow, asked: frozenset[str], client: ClientInfo) -> Grant:
+    async def create(self, user: UserRow, requested: frozenset[str], client: ClientInfo) -> Grant:
         """Begin a session for a user that has just given the right password.
 
-        It allows the scopes of `asked` that the user has, or all of the user's without `asked`. Raises `InvalidScope`
-        if none is left. Raises `AuthenticationFailed` if the user was disabled or got another password meanwhile.
+        It allows the scopes of `requested` that the user has, or all of the user's without `requested`. Raises
+        `InvalidScope` if none is left. Raises `AuthenticationFailed` if the user was disabled or got another password
+        meanwhile.
         """
         allowed = frozenset(user.scopes.split())
-        scopes = allowed & asked if asked else allowed
+        scopes = allowed & requested if requested else allowed
         if not scopes:
             # The password was right, so an attacker that tests passwords this way must leave a line as well.
             self._audit.write("log_in_failed", client, user=user.name, user_id=user.id, reason="invalid_scope")
@@ -100,7 +101,7 @@ class Sessions:
             )
         token, now = refresh_tokens.new(), milliseconds(self._clock)
         login = LoginRow(
-            id=new_id(),
+            id=new_session_id(),
             user_id=user.id,
             scopes=" ".join(sorted(scopes)),
             created_at=now,
@@ -118,19 +119,19 @@ class Sessions:
         self._audit.write("log_in", client, user=user.name, user_id=user.id, session=login.id)
         return self._grant(login, scopes, token)
 
-    async def refresh(self, text: str, asked: frozenset[str], client: ClientInfo) -> Grant:
+    async def refresh(self, text: str, requested: frozenset[str], client: ClientInfo) -> Grant:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
 
-        The access token has the session's scopes, or those of `asked`. Raises `InvalidScope` if `asked` has more, or if
-        none is left, and `RateLimited` for too many refreshes of this session. Neither spends the token. Raises
-        `AuthenticationFailed` for any other fault.
+        The access token has the session's scopes, or those of `requested`. Raises `InvalidScope` if `requested` has
+        more, or if none is left, and `RateLimited` for too many refreshes of this session. Neither spends the token.
+        Raises `AuthenticationFailed` for any other fault.
         """
         token = refresh_tokens.parse(text)
-        login = await self._of(token)
+        login = await self._find(token)
         if token is None or login is None:
             raise _not_valid()
         raise_if(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
-        use = await self._database.transact(partial(self._use, login.id, token, asked))
+        use = await self._database.transact(partial(self._use, login.id, token, requested))
         self._audit.write(use.event, client, user_id=login.user_id, session=login.id)
         if use.event == "refresh_reused":
             await self._announce(login.user_id, [login.id])
@@ -138,16 +139,16 @@ class Sessions:
             raise _not_valid()
         return self._grant(use.login, use.scopes, use.successor)
 
-    async def holder(self, text: str) -> tuple[LoginRow, UserRow] | None:
+    async def find_by_refresh_token(self, text: str) -> tuple[LoginRow, UserRow] | None:
         """Return the session and the user of a good refresh token, or None. Do not spend it."""
         token = refresh_tokens.parse(text)
-        login = await self._of(token)
-        if token is None or login is None or login.refresh_hash != token.hash or not self._lives(login):
+        login = await self._find(token)
+        if token is None or login is None or login.refresh_hash != token.hash or not self._is_alive(login):
             return None
         user = await self._database.look_up(partial(logins.user_of, login_id=login.id, user_id=login.user_id))
         return None if user is None or user.disabled else (login, user)
 
-    async def of_user(self, user_id: str) -> list[LoginRow]:
+    async def list_for_user(self, user_id: str) -> list[LoginRow]:
         """Return a user's live sessions, the last used first."""
         now = milliseconds(self._clock)
         query = partial(logins.of_user, user_id=user_id, now=now, idle_since=now - self._idle_life)
@@ -169,7 +170,7 @@ class Sessions:
 
     async def log_out(self, text: str, client: ClientInfo) -> None:
         """End the session of a refresh token or an access token (RFC 7009). Ignore any other text."""
-        login = await self._of(refresh_tokens.parse(text))
+        login = await self._find(refresh_tokens.parse(text))
         if login is not None:
             await self.end(login.user_id, client, "log_out", only=login.id)
             return
@@ -179,7 +180,7 @@ class Sessions:
             return
         await self.end(claims.sub, client, "log_out", only=claims.sid)
 
-    async def _of(self, token: RefreshToken | None) -> LoginRow | None:
+    async def _find(self, token: RefreshToken | None) -> LoginRow | None:
         if token is None:
             return None
         return await self._database.look_up(partial(logins.of_family, family_hash=token.family_hash))
@@ -194,7 +195,7 @@ class Sessions:
         access_token = self._tokens.issue(login.user_id, scopes, session_id=login.id, lifetime_seconds=lifetime)
         return Grant(access_token, lifetime, scopes, token.text)
 
-    def _lives(self, login: LoginRow) -> bool:
+    def _is_alive(self, login: LoginRow) -> bool:
         now = milliseconds(self._clock)
         return login.ended_at is None and now < login.expires_at and now - login.last_used_at < self._idle_life
 
@@ -211,38 +212,38 @@ class Sessions:
         now = login.created_at
         return logins.end_beyond(connection, user.id, now, now - self._idle_life, self._most)
 
-    def _use(self, login_id: str, token: RefreshToken, asked: frozenset[str], connection: Connection) -> _Use:
+    def _use(self, login_id: str, token: RefreshToken, requested: frozenset[str], connection: Connection) -> _Use:
         # The lock of the row lets the first of many simultaneous uses spend the token. The others find it spent.
         login = logins.locked(connection, login_id)
         user = None if login is None else logins.user_of(connection, login.id, login.user_id)
         if login is None:
             raise _not_valid()
-        if user is None or user.disabled or not self._lives(login):
+        if user is None or user.disabled or not self._is_alive(login):
             return _Use("refresh_refused", login)
         now = milliseconds(self._clock)
         if token.hash == login.refresh_hash:
-            scopes, nonce = _narrowed(login, user, asked), refresh_tokens.new_nonce()
+            scopes, nonce = _narrowed(login, user, requested), refresh_tokens.new_nonce()
             successor = token.successor(nonce)
             logins.rotate(connection, login, refresh_hash=successor.hash, nonce=nonce, now=now)
             return _Use("refreshed", login, scopes, successor)
         lost = token.hash == login.previous_hash and now - login.last_used_at <= GRACE_MILLISECONDS
         if lost and login.nonce is not None:
-            return _Use("refresh_repeated", login, _narrowed(login, user, asked), token.successor(login.nonce))
+            return _Use("refresh_repeated", login, _narrowed(login, user, requested), token.successor(login.nonce))
         logins.end(connection, login.user_id, now, only=login.id)
         return _Use("refresh_reused", login)
 
 
-def new_id() -> str:
+def new_session_id() -> str:
     """Return the id of a new session: the `sid` of its access tokens, which is no secret."""
     return secrets.token_urlsafe(16)
 
 
-def _narrowed(login: LoginRow, user: UserRow, asked: frozenset[str]) -> frozenset[str]:
+def _narrowed(login: LoginRow, user: UserRow, requested: frozenset[str]) -> frozenset[str]:
     granted = frozenset(login.scopes.split())
-    if not asked <= granted:
+    if not requested <= granted:
         raise InvalidScope("expected none but the scopes that the log-in was given; log in again for others")
     # A user's scopes can shrink while a session lives.
-    scopes = (asked or granted) & frozenset(user.scopes.split())
+    scopes = (requested or granted) & frozenset(user.scopes.split())
     if not scopes:
         raise InvalidScope("none of these scopes is allowed any more")
     return scopes

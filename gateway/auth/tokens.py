@@ -69,7 +69,7 @@ class Tokens:
             sid=session_id,
             scope=" ".join(sorted(scopes)),
         )
-        return self.keys.signing(now).sign(claims.model_dump(), TOKEN_TYPE)
+        return self.keys.signing_key(now).sign(claims.model_dump(), TOKEN_TYPE)
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a good token, or raise `AuthenticationFailed` or `TokenExpired`.

@@ -28,7 +28,7 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     refusal of the handshake, and `WebSocketDisconnect` if the connection has ended without a credential.
     """
     state = state_of(ws)
-    state.connections.count_attempt(address_of(ws))
+    state.connections.check_connection_rate(address_of(ws))
     found = credentials.bearer(ws)
     if found is None:
         # No page can set that header on a WebSocket, so the origin matters only for the other places.

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
-from gateway.http.handshake_refusals import close_of
+from gateway.http.handshake_refusals import close_for
 from gateway.state import GatewayState
 from gateway.transport import frames
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed
@@ -53,7 +53,7 @@ async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> Au
         auth = await authorize(state.authorizers, service, _token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)
-        ws.reject(message_id, error, close_of(error))
+        ws.reject(message_id, error, close_for(error))
         await ws.wait_closed()
         raise WebSocketDisconnect from None
     if message_id is not None:

@@ -52,7 +52,7 @@ def list_keys() -> None:
     if secret is None and not key_files.can_sign(files):
         typer.echo("there is no key that signs; make one with: gateway keys new")
         return
-    signing = KeyRing(secret, files).signing(now).kid
+    signing = KeyRing(secret, files).signing_key(now).kid
     # Its name says when a key was made; and names are copied, so they stay in one piece.
     table = Table(Column("kid", no_wrap=True), "algorithm", "state")
     for file in reversed(files):

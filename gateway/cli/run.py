@@ -95,7 +95,7 @@ def _serve(
     descriptors.raise_limit()
     make_data_dir(settings.data_dir)
     _check_files(settings)
-    key_ring.load(settings)
+    key_ring.load_key_ring(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
         with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.auth.keys import key_ring
-from gateway.auth.sessions import new_id
+from gateway.auth.sessions import new_session_id
 from gateway.auth.tokens import Tokens
 from gateway.cli.store import with_database
 from gateway.cli.users import Name
@@ -39,7 +39,7 @@ def token(
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.write("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
         tokens = Tokens(
-            keys=key_ring.load(settings),
+            keys=key_ring.load_key_ring(settings),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             lifetime_seconds=lifetime_seconds,
@@ -54,7 +54,7 @@ async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> Lo
     """Begin a session without a refresh token, by which the token can be revoked."""
     now, client = milliseconds(SystemClock()), operator()
     login = LoginRow(
-        id=new_id(),
+        id=new_session_id(),
         user_id=user.id,
         scopes=user.scopes,
         created_at=now,

@@ -65,7 +65,7 @@ class Connections:
     ) -> None:
         self._clock = clock
         self._roster = roster
-        self._fanout = Fanout(self.of_user)
+        self._fanout = Fanout(self.for_user)
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
@@ -93,12 +93,12 @@ class Connections:
         self._frames_of_pending = TokenBuckets(PENDING_FRAMES_PER_SECOND, PENDING_FRAMES_PER_SECOND)
         self._joins_of_users = buckets("joins-of", settings.join_rate_per_user)
 
-    def count_attempt(self, address: str) -> None:
+    def check_connection_rate(self, address: str) -> None:
         """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
         if wait := self._rates_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
 
-    def count_request(self, address: str) -> None:
+    def check_request_rate(self, address: str) -> None:
         """Note a request of the HTTP API; raises `RateLimited`."""
         if wait := self._requests_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("requests from this address", int(wait * 1000) + 1)
@@ -202,16 +202,16 @@ class Connections:
         if user_id is None:
             self._fanout.publish(BusEvent(frame))
             return len(self._fanout)
-        to = self.of_user(user_id)
+        to = self.for_user(user_id)
         for connection in to:
             deliver_frame(frame, connection)
         return len(to)
 
-    def of_user(self, user_id: str) -> tuple[Connection, ...]:
+    def for_user(self, user_id: str) -> tuple[Connection, ...]:
         """Give the connections of a user."""
         return tuple(self._of_user.get(user_id, ()))
 
-    def sessions(self) -> set[tuple[str, str]]:
+    def login_sessions(self) -> set[tuple[str, str]]:
         """Give the sessions of all connections that are of one, each with its user's id."""
         return {(connection.user_id, connection.sid) for connection in self._list() if connection.sid is not None}
 
@@ -219,9 +219,9 @@ class Connections:
         """Give the ids of users who are connected without a session of ours: an outside service vouches for them."""
         return {connection.user_id for connection in self._list() if connection.sid is None}
 
-    def revoke(self, revoked: Revoked) -> None:
+    def close_revoked(self, revoked: Revoked) -> None:
         """Close the connections of sessions that have ended."""
-        for connection in self.of_user(revoked.user_id):
+        for connection in self.for_user(revoked.user_id):
             if revoked.sessions is None or connection.sid in revoked.sessions:
                 _end(connection)
 

@@ -40,7 +40,7 @@ KEEP_MILLISECONDS = 24 * 3600 * 1000
 """How long a login is kept after its end. It could go at once: the tokens of one that is not there do not hold."""
 
 
-class Revocations:
+class RevocationWatcher:
     """Looks for what has ended, and removes what ended long ago."""
 
     def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
@@ -56,22 +56,22 @@ class Revocations:
         self._looked_at = milliseconds(self._clock)
         async with (
             Periodic("revocations", self._pause, self._look),
-            Periodic("revocations", LOOK_AT_ALL_SECONDS, self.close_dead),
+            Periodic("revocations", LOOK_AT_ALL_SECONDS, self.close_all_ended),
             Periodic("revocations", PRUNE_SECONDS, self._prune, at_once=True),
         ):
             yield self
 
-    async def close_dead(self) -> None:
+    async def close_all_ended(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
-        for batch in batches(self._connections.sessions(), BATCH):
+        for batch in batches(self._connections.login_sessions(), BATCH):
             living = await self._database.look_up(partial(logins.living, ids=[session for _, session in batch]))
             for user_id, session in batch:
                 if session not in living:
-                    self._connections.revoke(Revoked(user_id, frozenset({session})))
+                    self._connections.close_revoked(Revoked(user_id, frozenset({session})))
         for ids in batches(self._connections.external_user_ids(), BATCH):
             enabled = await self._database.look_up(partial(users.enabled, ids=ids))
             for user_id in set(ids) - enabled:
-                self._connections.revoke(Revoked(user_id, None))
+                self._connections.close_revoked(Revoked(user_id, None))
 
     def _pause(self) -> float:
         return RETRY_SECONDS if self._failed else LOOK_SECONDS
@@ -86,7 +86,7 @@ class Revocations:
 
     async def _close_ended(self, since: int) -> None:
         for user_id, session in await self._database.look_up(partial(logins.ended_since, since=since)):
-            self._connections.revoke(Revoked(user_id, None if session is None else frozenset({session})))
+            self._connections.close_revoked(Revoked(user_id, None if session is None else frozenset({session})))
 
     async def _prune(self) -> None:
         before = milliseconds(self._clock) - KEEP_MILLISECONDS

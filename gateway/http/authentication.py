@@ -32,7 +32,7 @@ async def user_authentication(
     return auth
 
 
-async def buyer_authentication(
+async def ticket_authentication(
     connection: HTTPConnection,
     state: GatewayStateDep,
     _: Annotated[str | None, Depends(password_flow)],
@@ -42,7 +42,7 @@ async def buyer_authentication(
 
     It counts like a connection, since an external service may have to answer.
     """
-    state.connections.count_attempt(address_of(connection))
+    state.connections.check_connection_rate(address_of(connection))
     auth = await authorize(state.authorizers, service, _bearer(connection))
     state.connections.charge_request(auth.user_id)
     return auth
@@ -56,5 +56,5 @@ def _bearer(connection: HTTPConnection) -> str:
 
 
 CurrentUser = Annotated[AuthResult, Depends(user_authentication)]
-Service = Annotated[AuthResult, Depends(http_authentication)]
-Buyer = Annotated[AuthResult, Depends(buyer_authentication)]
+CurrentClient = Annotated[AuthResult, Depends(http_authentication)]
+TicketRequester = Annotated[AuthResult, Depends(ticket_authentication)]

@@ -18,7 +18,7 @@ from schemas.codes import Close
 logger = logging.getLogger(__name__)
 
 
-def close_of(error: MessageError) -> Close:
+def close_for(error: MessageError) -> Close:
     """Return the close for the error of a handshake."""
     if isinstance(error, TokenExpired):
         return Close.REFUSED_EXPIRED
@@ -39,7 +39,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     A browser, Postman and a phone cannot read the body of a refused upgrade. So the gateway accepts the WebSocket,
     sends the error and closes it.
     """
-    close = close_of(error)
+    close = close_for(error)
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
     with suppress(WebSocketDisconnect):  # the client may be gone
         await _refuse_handshake(ws, error, close)

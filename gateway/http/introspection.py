@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from gateway.auth import refresh_tokens
 from gateway.auth.authorizers import current_authorization_of
-from gateway.http.authentication import Service
+from gateway.http.authentication import CurrentClient
 from gateway.http.bodies import FORM_BODY
 from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
@@ -25,7 +25,7 @@ SCOPE = "server"
     dependencies=[FORM_BODY],
 )
 async def introspect(
-    auth: Service,
+    auth: CurrentClient,
     state: GatewayStateDep,
     token: TokenField,
     token_type_hint: HintField = "",
@@ -39,7 +39,7 @@ async def introspect(
 
 
 async def _refresh_token(state: GatewayState, token: str) -> Introspection:
-    found = await state.sessions.holder(token)
+    found = await state.login_sessions.find_by_refresh_token(token)
     if found is None:
         return Introspection(active=False)
     login, user = found

@@ -32,7 +32,7 @@ class RequestRate:
         request = HTTPConnection(scope)
         address = address_of(request)
         try:
-            state_of(request).connections.count_request(address)
+            state_of(request).connections.check_request_rate(address)
         except RateLimited as error:
             return self._refuse(scope, receive, send, address, error)
         return self.app(scope, receive, send)

@@ -30,5 +30,5 @@ async def revoke(
     An unknown or ended token gets 200 as well, since there is nothing left to do (RFC 7009 §2.2). The hint is not
     needed.
     """
-    await state.sessions.log_out(token, client)
+    await state.login_sessions.log_out(token, client)
     return Response(headers=NO_STORE)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from gateway.auth.tickets import TICKET_SECONDS
-from gateway.http.authentication import Buyer
+from gateway.http.authentication import TicketRequester
 from gateway.http.documented_errors import refusals
 from gateway.http.oauth import NO_STORE
 from gateway.state import GatewayStateDep
@@ -14,7 +14,7 @@ router = APIRouter(tags=["log in"])
 
 
 @router.post("/ws/ticket", response_model=Ticket, responses=refusals(401, 422, 429, 503))
-async def buy_ticket(auth: Buyer, state: GatewayStateDep) -> Response:
+async def buy_ticket(auth: TicketRequester, state: GatewayStateDep) -> Response:
     """Return a ticket for `/ws/chat?ticket=…`. The request needs an `Authorization: Bearer` header.
 
     The ticket opens one connection within `expires_in` seconds. The connection has the scopes and the end of the token.

@@ -40,18 +40,18 @@ async def log_in(
     Without `scope`, the token has all scopes of the user, or of the session. With `scope`, it has those of them that
     the client asks for, and the answer lists them (RFC 6749 §3.3). If none is left, the error is `invalid_scope`.
     """
-    asked = frozenset(scope.split())
+    requested = frozenset(scope.split())
     try:
         if grant_type == "refresh_token":
             if refresh_token is None:
                 return wrong_field("refresh_token", REQUIRED)
-            grant = await state.sessions.refresh(refresh_token, asked, client)
+            grant = await state.login_sessions.refresh(refresh_token, requested, client)
         elif grant_type != "password":
             return wrong_field("grant_type", "expected `password` or `refresh_token`", "unsupported_grant_type")
         elif username is None or password is None:
             return wrong_field("username" if username is None else "password", REQUIRED)
         else:
-            grant = await _log_in(state, username, password, asked, client)
+            grant = await _log_in(state, username, password, requested, client)
     except AuthenticationFailed as error:
         return refusal(error, "invalid_grant")
     except InvalidScope as error:
@@ -66,6 +66,8 @@ async def log_in(
     )
 
 
-async def _log_in(state: GatewayState, name: str, password: str, asked: frozenset[str], client: ClientInfo) -> Grant:
+async def _log_in(
+    state: GatewayState, name: str, password: str, requested: frozenset[str], client: ClientInfo
+) -> Grant:
     user = await state.password_login.authenticate(name, password, client)
-    return await state.sessions.begin(user, asked, client)
+    return await state.login_sessions.create(user, requested, client)

@@ -19,7 +19,7 @@ CACHE = {"Cache-Control": "public, max-age=30"}
 @router.get("/jwks.json")
 async def keys(state: GatewayStateDep) -> JSONResponse:
     """Return the public keys of our tokens (RFC 7517 §5). A secret has none."""
-    found = state.tokens.keys.verifying(state.clock.wall())
+    found = state.tokens.keys.verifying_keys(state.clock.wall())
     return JSONResponse({"keys": [jwk for key in found if (jwk := key.public_jwk())]}, headers=CACHE)
 
 

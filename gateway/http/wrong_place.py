@@ -39,7 +39,7 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 async def _refuse(ws: WebSocket) -> None:
     error: MessageError = NotFound(f"there is no WebSocket at this path; {_right_place(ws)}")
     try:
-        state_of(ws).connections.count_attempt(address_of(ws))
+        state_of(ws).connections.check_connection_rate(address_of(ws))
     except MessageError as too_many:
         error = too_many
     await refuse_handshake(ws, error)

@@ -89,7 +89,7 @@ class Hub:
         """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self._connections.of_user)
+            room = self._rooms[name] = Room(name, self._connections.for_user)
         listener.joined.setdefault(name, 0)
         heard = room.remove(listener)
         if heard is not None:
@@ -282,7 +282,7 @@ class Hub:
 
     def _of_user(self, user_id: str | None) -> Iterable[Listener]:
         # Whoever hears a room is a connection; whether a connection hears this room is for the room to say.
-        return cast("tuple[Listener, ...]", self._connections.of_user(user_id or ""))
+        return cast("tuple[Listener, ...]", self._connections.for_user(user_id or ""))
 
     def _end(self, room: Room, last: BusEvent) -> int:
         """Send everyone away who hears a room that is no more."""

@@ -40,14 +40,14 @@ class KeyRing:
         self._files = {file.key.kid: file for file in files}
         return before != {(file.path, file.until) for file in self._files.values()}
 
-    def signing(self, now: float) -> Key:
+    def signing_key(self, now: float) -> Key:
         """Return the key that signs at this time."""
         active = sorted((file for file in self._files.values() if file.until is None), key=lambda file: file.made_at)
         ready = [file for file in active if file.made_at + SIGNS_AFTER_SECONDS <= now]
         if ready:
             return ready[-1].key
         key = self.secret or (active[0].key if active else None)
-        assert key is not None  # noqa: S101 - `load` and `KeyWatch` ensure it
+        assert key is not None  # noqa: S101 - `load_key_ring` and `KeyReloader` ensure it
         return key
 
     def find(self, kid: str, now: float) -> Key | None:
@@ -57,12 +57,12 @@ class KeyRing:
         file = self._files.get(kid)
         return file.key if file is not None and (file.until is None or now < file.until) else None
 
-    def verifying(self, now: float) -> list[Key]:
+    def verifying_keys(self, now: float) -> list[Key]:
         """Return the keys of the folder that still verify."""
         return [file.key for file in self._files.values() if file.until is None or now < file.until]
 
 
-def load(settings: Settings) -> KeyRing:
+def load_key_ring(settings: Settings) -> KeyRing:
     """Read the secret and the folder, or raise `StartError`. In development, make a secret if there is no key."""
     files = read_folder(settings)
     secret = read_secret(settings, make=not can_sign(files))
@@ -74,7 +74,7 @@ def load(settings: Settings) -> KeyRing:
     return KeyRing(secret, files)
 
 
-class KeyWatch:
+class KeyReloader:
     """Follows changes of the folder, so that keys rotate without a restart."""
 
     def __init__(self, settings: Settings, ring: KeyRing) -> None:
@@ -86,10 +86,10 @@ class KeyWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Look every few seconds whether the folder has changed."""
-        async with Periodic("keys", REREAD_SECONDS, self.look):
+        async with Periodic("keys", REREAD_SECONDS, self.reload_if_changed):
             yield self
 
-    async def look(self) -> None:
+    async def reload_if_changed(self) -> None:
         """Read the folder again if it has changed. If it is wrong, log that and keep the keys."""
         seen = await asyncio.to_thread(contents, self._settings.key_folder)
         if seen == self._seen:

@@ -53,7 +53,7 @@ async def test_of_50_refreshes_at_once_with_one_token_there_is_one_successor(app
 async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, alice: str) -> None:
     """Closer together than requests can be."""
     token = (await app.grant(alice))["refresh_token"]
-    sessions = app.gateway.state.sessions
+    sessions = app.gateway.state.login_sessions
 
     async def at_once() -> set[str]:
         uses = (sessions.refresh(token, frozenset(), ClientInfo("127.0.0.1")) for _ in range(50))
@@ -211,8 +211,8 @@ async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_no
         async with state.database.write() as connection:
             await connection.execute(text(f"UPDATE users SET {change} WHERE name = :name"), {"name": alice})
         with pytest.raises(AuthenticationFailed):
-            await state.sessions.begin(user, frozenset(), client)
-        assert await state.sessions.of_user(user.id) == []
+            await state.login_sessions.create(user, frozenset(), client)
+        assert await state.login_sessions.list_for_user(user.id) == []
 
     await app.gateway.run(overtaken())
 

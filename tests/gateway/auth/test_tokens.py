@@ -87,7 +87,7 @@ def test_no_mutation_of_a_token_passes_or_crashes(tokens: Tokens, data: st.DataO
 
 def signed_again(gateway: Gateway, token: str, **changes: object) -> str:
     """Sign what a token says once more, with changes, and with the gateway's own key."""
-    return gateway.state.tokens.keys.signing(time.time()).sign(claims_of(token) | changes, "at+jwt")
+    return gateway.state.tokens.keys.signing_key(time.time()).sign(claims_of(token) | changes, "at+jwt")
 
 
 async def test_an_expired_token_is_refused_as_expired(app: App, alice: str) -> None:

@@ -240,7 +240,7 @@ async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(t
     everyone = [Somebody(0, turns), Faulty(0, turns), Somebody(0, turns)]
     for each in everyone:
         connections.add(each)
-    connections.revoke(Revoked("user-0", None))
+    connections.close_revoked(Revoked("user-0", None))
     assert turns == {"ended": 2, "cut off": 1}
     await asyncio.wait_for(connections.drain(0.05), 5)
     assert [each.after_ms is not None for each in everyone] == [True, False, True]

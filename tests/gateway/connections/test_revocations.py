@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 
 from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
-from gateway.connections.revocations import Revocations
+from gateway.connections.revocations import RevocationWatcher
 from gateway.core.clock import milliseconds
 from gateway.store import logins, users
 from gateway.store.tables import logins as logins_table
@@ -101,7 +101,7 @@ async def test_what_leaves_no_trace_in_the_store_is_found_by_a_look_at_all(
         state = gateway.state
         async with state.database.write() as connection:
             await connection.execute(changes[how])
-        await Revocations(state.database, state.connections, state.clock).close_dead()
+        await RevocationWatcher(state.database, state.connections, state.clock).close_all_ended()
 
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
         await gateway.run(change_and_look())

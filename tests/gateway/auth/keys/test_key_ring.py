@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_files import make_file, retire_file
-from gateway.auth.keys.key_ring import KeyWatch, load
+from gateway.auth.keys.key_ring import KeyReloader, load_key_ring
 from gateway.auth.keys.signatures import Key
 from gateway.core.start_error import StartError
 from tests.conftest import OwnGateway
@@ -37,26 +37,26 @@ NAME = "20200101T000000Z-key1"
 
 
 def test_in_development_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    first = load(settings_for_tests(tmp_path)).signing(0)
+    first = load_key_ring(settings_for_tests(tmp_path)).signing_key(0)
     assert (first.kid, first.algorithm) == ("secret", "HS256")
     secret = tmp_path / "secret_key"
     assert len(secret.read_text().strip()) >= 32
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
     token = first.sign({"a": 1}, "at+jwt")
-    assert load(settings_for_tests(tmp_path)).signing(0).verify(token) == {"a": 1}
+    assert load_key_ring(settings_for_tests(tmp_path)).signing_key(0).verify(token) == {"a": 1}
 
 
 def test_two_gateways_have_two_secrets(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    load(settings_for_tests(tmp_path / "a"))
-    load(settings_for_tests(tmp_path / "b"))
+    load_key_ring(settings_for_tests(tmp_path / "a"))
+    load_key_ring(settings_for_tests(tmp_path / "b"))
     assert (tmp_path / "a" / "secret_key").read_text() != (tmp_path / "b" / "secret_key").read_text()
 
 
 def test_a_secret_that_is_set_is_used_and_none_is_made(tmp_path: Path) -> None:
-    token = load(settings_for_tests(tmp_path, secret_key=GOOD_SECRET)).signing(0).sign({"a": 1}, "at+jwt")
+    token = load_key_ring(settings_for_tests(tmp_path, secret_key=GOOD_SECRET)).signing_key(0).sign({"a": 1}, "at+jwt")
     assert Key.from_secret("secret", GOOD_SECRET.encode()).verify(token) == {"a": 1}
     assert not list(tmp_path.iterdir())
 
@@ -65,22 +65,22 @@ def test_a_secret_that_is_set_is_used_and_none_is_made(tmp_path: Path) -> None:
 def test_a_secret_file_with_no_usable_secret_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "secret_key").write_text(content)
     with pytest.raises(StartError, match="holds no usable key; remove it"):
-        load(settings_for_tests(tmp_path))
+        load_key_ring(settings_for_tests(tmp_path))
 
 
 def test_a_place_where_no_secret_can_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"\(Not a directory\); make"):
-        load(settings_for_tests(tmp_path / "file"))
+        load_key_ring(settings_for_tests(tmp_path / "file"))
 
 
 def test_production_needs_a_secret_or_a_key_file_and_makes_neither(tmp_path: Path) -> None:
     settings = settings_for_tests(tmp_path, environment="production", password_rounds=10)
     with pytest.raises(StartError, match=r"^GATEWAY_SECRET_KEY: .* openssl rand -base64 48 .* gateway keys new"):
-        load(settings)
+        load_key_ring(settings)
     assert not list(tmp_path.iterdir())
     made = make_file(settings.key_folder, "ES256", time.time())
-    assert load(settings).signing(time.time()).kid == made.key.kid
+    assert load_key_ring(settings).signing_key(time.time()).kid == made.key.kid
 
 
 PUBLIC_SECRETS = {
@@ -95,11 +95,11 @@ def test_a_public_key_is_no_secret_in_whatever_form_it_comes(tmp_path: Path, pub
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / f"{NAME}.secret").write_bytes(public)
     with pytest.raises(StartError, match=r"expected a random string, got a key or a certificate"):
-        load(settings_for_tests(tmp_path))
+        load_key_ring(settings_for_tests(tmp_path))
     (tmp_path / "keys" / f"{NAME}.secret").write_bytes(base64.b64encode(public))
     if not public.startswith((b"-----", b"ssh-", b"ecdsa-")):  # DER in base64 is a PEM without its frame
         with pytest.raises(StartError, match=r"expected a random string, got a key or a certificate"):
-            load(settings_for_tests(tmp_path))
+            load_key_ring(settings_for_tests(tmp_path))
         (tmp_path / "keys" / f"{NAME}.secret").unlink()
         with pytest.raises(ValidationError, match=r"expected a random string, got a key or a certificate"):
             settings_for_tests(tmp_path, secret_key=base64.b64encode(public).decode())
@@ -139,7 +139,7 @@ def test_a_weak_or_wrong_key_file_stops_the_start_in_words(tmp_path: Path, unfit
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / name).write_bytes(content)
     with pytest.raises(StartError) as refused:
-        load(settings_for_tests(tmp_path))
+        load_key_ring(settings_for_tests(tmp_path))
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -151,33 +151,33 @@ def test_in_production_a_key_that_everybody_can_read_is_refused(tmp_path: Path) 
     assert stat.S_IMODE(settings.key_folder.stat().st_mode) == 0o700
     made.path.chmod(0o644)
     with pytest.raises(StartError, match="chmod 600"):
-        load(settings)
+        load_key_ring(settings)
     made.path.chmod(0o640)
-    load(settings)
+    load_key_ring(settings)
 
 
 def test_the_newest_key_signs_once_every_process_has_had_time_to_read_it(tmp_path: Path) -> None:
     settings = settings_for_tests(tmp_path, secret_key=GOOD_SECRET)
     first = make_file(settings.key_folder, "ES256", 1_000_000)
     second = make_file(settings.key_folder, "HS256", 2_000_000)
-    ring = load(settings)
-    assert ring.signing(1_000_059).kid == "secret"
-    assert ring.signing(1_000_060).kid == first.key.kid
-    assert ring.signing(2_000_059).kid == first.key.kid
-    assert ring.signing(2_000_060).kid == second.key.kid
+    ring = load_key_ring(settings)
+    assert ring.signing_key(1_000_059).kid == "secret"
+    assert ring.signing_key(1_000_060).kid == first.key.kid
+    assert ring.signing_key(2_000_059).kid == first.key.kid
+    assert ring.signing_key(2_000_060).kid == second.key.kid
     retire_file(second, until=3_000_000)
-    ring = load(settings)
-    assert ring.signing(2_500_000).kid == first.key.kid
+    ring = load_key_ring(settings)
+    assert ring.signing_key(2_500_000).kid == first.key.kid
     assert ring.find(second.key.kid, 2_999_999) is not None
     assert ring.find(second.key.kid, 3_000_000) is None
-    assert {key.kid for key in ring.verifying(2_500_000)} == {first.key.kid, second.key.kid}
-    assert {key.kid for key in ring.verifying(3_000_000)} == {first.key.kid}
+    assert {key.kid for key in ring.verifying_keys(2_500_000)} == {first.key.kid, second.key.kid}
+    assert {key.kid for key in ring.verifying_keys(3_000_000)} == {first.key.kid}
 
 
 def test_a_first_key_signs_at_once_where_there_is_no_other(tmp_path: Path) -> None:
     settings = settings_for_tests(tmp_path)
     made = make_file(settings.key_folder, "RS256", time.time())
-    assert load(settings).signing(time.time()).kid == made.key.kid
+    assert load_key_ring(settings).signing_key(time.time()).kid == made.key.kid
     assert not (tmp_path / "secret_key").exists()
 
 
@@ -189,7 +189,7 @@ def _kid(token: str) -> str:
 async def test_keys_are_rotated_while_twenty_sockets_live_and_none_of_them_notices(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(max_connections_per_user=0)
     settings, ring = gateway.settings, gateway.state.tokens.keys
-    watch = KeyWatch(settings, ring)
+    watch = KeyReloader(settings, ring)
     async with App(gateway) as app, AsyncExitStack() as stack:
         old = await app.token("alice")
         assert _kid(old) == "secret"
@@ -198,7 +198,7 @@ async def test_keys_are_rotated_while_twenty_sockets_live_and_none_of_them_notic
             await client.expect("welcome")
 
         made = make_file(settings.key_folder, "ES256", gateway.clock.wall())
-        await gateway.run(watch.look())
+        await gateway.run(watch.reload_if_changed())
         assert _kid(await app.token("alice")) == "secret"  # the other processes may not have read it yet
         gateway.clock.ahead = 60
         new = await app.token("alice")
@@ -211,7 +211,7 @@ async def test_keys_are_rotated_while_twenty_sockets_live_and_none_of_them_notic
 
         # And back again: a retired key signs no more, and what it has signed is good until the end.
         retire_file(made, until=gateway.clock.wall() + 100)
-        await gateway.run(watch.look())
+        await gateway.run(watch.reload_if_changed())
         assert _kid(await app.token("alice")) == "secret"
         async with app.socket(f"?token={new}") as client:
             await client.expect("welcome", user="alice")
@@ -238,8 +238,8 @@ async def test_a_running_gateway_looks_by_itself(
     monkeypatch.setattr(key_ring, "REREAD_SECONDS", 0.01)
     caplog.set_level(logging.INFO)
     settings = settings_for_tests(tmp_path)
-    ring = load(settings)
-    async with KeyWatch(settings, ring).running():
+    ring = load_key_ring(settings)
+    async with KeyReloader(settings, ring).running():
         made = make_file(settings.key_folder, "ES256", 0)
         await until(lambda: ring.find(made.key.kid, 0))
     assert "read the keys again" in caplog.text
@@ -250,16 +250,16 @@ async def test_a_bad_file_in_the_folder_of_a_running_gateway_changes_nothing(
 ) -> None:
     settings = settings_for_tests(tmp_path)
     made = make_file(settings.key_folder, "ES256", 0)
-    ring = load(settings)
-    watch = KeyWatch(settings, ring)
+    ring = load_key_ring(settings)
+    watch = KeyReloader(settings, ring)
     (settings.key_folder / "20200101T000000Z-bad.pem").write_text("nonsense")
-    await watch.look()
-    assert ring.signing(100).kid == made.key.kid
+    await watch.reload_if_changed()
+    assert ring.signing_key(100).kid == made.key.kid
     assert "the keys stay as they were" in caplog.text
     (settings.key_folder / "20200101T000000Z-bad.pem").unlink()
     made.path.unlink()
-    await watch.look()
-    assert ring.signing(100).kid == made.key.kid
+    await watch.reload_if_changed()
+    assert ring.signing_key(100).kid == made.key.kid
     assert "has none that signs" in caplog.text
 
 
@@ -284,6 +284,6 @@ def test_the_packages_that_scanners_report_are_not_even_imported(tmp_path: Path)
 
 def test_python_joses_signatures_are_those_of_the_cryptography_library() -> None:
     for algorithm in ("HS256", "ES256", "RS256"):
-        key = signer_of(algorithm).ring().signing(100)
+        key = signer_of(algorithm).ring().signing_key(100)
         for part in (key._verifier, key._signer):
             assert type(part).__module__ == "jose.backends.cryptography_backend"
