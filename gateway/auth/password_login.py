@@ -54,10 +54,10 @@ class PasswordLogin:
         name = folded(name)
         if not may_be_password(password):
             # It costs no hash, so it must not push the failures of other names out of memory: a flood of them is cheap.
-            await self._throttle.take(client, "log-ins")
+            await self._throttle.check_address(client, "log-ins")
             self._note_failure(event, None, client, right=False)
             raise AuthenticationFailed(WRONG)
-        attempt = await self._throttle.begin(name, client)
+        attempt = await self._throttle.begin_attempt(name, client)
         try:
             user = await self._find(name)
             right, new_hash = await self._passwords.verify(password, user.password_hash if user else None)
@@ -76,7 +76,7 @@ class PasswordLogin:
         A registration costs a hash, so it has a rate like a log-in.
         """
         _check_guessable("password", new.password, new.username)
-        await self._throttle.register(client)
+        await self._throttle.check_registration(client)
         password_hash = await self._passwords.hash(new.password)
         async with self._database.write() as connection:
             user = await users.add(
@@ -88,7 +88,7 @@ class PasswordLogin:
                 scopes=self._default_scopes,
                 now=milliseconds(self._clock),
             )
-        self._audit.write("registered", client, user=user.name, user_id=user.id)
+        self._audit.record("registered", client, user=user.name, user_id=user.id)
         return user
 
     async def change_password(self, name: str, old: str, new: str, session: str | None, client: ClientInfo) -> None:
@@ -104,7 +104,7 @@ class PasswordLogin:
             raise Forbidden("the old password is not right") from None
         new_hash = await self._passwords.hash(new)
         ended = await self._database.transact(partial(self._replace, user, new_hash, session))
-        self._audit.write("password_changed", client, user=user.name, user_id=user.id, ended=len(ended))
+        self._audit.record("password_changed", client, user=user.name, user_id=user.id, ended=len(ended))
         if ended:
             await self._bus.revoke(Revoked(user.id, frozenset(ended)))
 
@@ -128,7 +128,7 @@ class PasswordLogin:
         # Do not log an unknown name: it may be a password in the wrong field.
         reason = "unknown_user" if user is None else "disabled" if right else "wrong_password"
         name, user_id = (None, None) if user is None else (user.name, user.id)
-        self._audit.write(f"{event}_failed", client, user=name, user_id=user_id, reason=reason)
+        self._audit.record(f"{event}_failed", client, user=name, user_id=user_id, reason=reason)
 
 
 def _check_guessable(field: str, password: str, user_name: str) -> None:

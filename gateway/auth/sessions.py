@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from gateway.auth import refresh_tokens
 from gateway.auth.refresh_tokens import RefreshToken
-from gateway.auth.throttle import raise_if
+from gateway.auth.throttle import raise_if_limited
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
 from gateway.config.settings import Settings
@@ -95,7 +95,7 @@ class LoginSessions:
         scopes = allowed & requested if requested else allowed
         if not scopes:
             # The password was right, so an attacker that tests passwords this way must leave a line as well.
-            self._audit.write("log_in_failed", client, user=user.name, user_id=user.id, reason="invalid_scope")
+            self._audit.record("log_in_failed", client, user=user.name, user_id=user.id, reason="invalid_scope")
             raise InvalidScope(
                 "none of these scopes is allowed to this user; without `scope` the token has all that are"
             )
@@ -114,9 +114,9 @@ class LoginSessions:
         )
         too_many = await self._database.transact(partial(self._add, user, login))
         for session in too_many:
-            self._audit.write("session_ended", client, user=user.name, user_id=user.id, session=session)
+            self._audit.record("session_ended", client, user=user.name, user_id=user.id, session=session)
         await self._announce(user.id, too_many)
-        self._audit.write("log_in", client, user=user.name, user_id=user.id, session=login.id)
+        self._audit.record("log_in", client, user=user.name, user_id=user.id, session=login.id)
         return self._grant(login, scopes, token)
 
     async def refresh(self, text: str, requested: frozenset[str], client: ClientInfo) -> Grant:
@@ -130,9 +130,9 @@ class LoginSessions:
         login = await self._find(token)
         if token is None or login is None:
             raise _not_valid()
-        raise_if(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
+        raise_if_limited(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
         use = await self._database.transact(partial(self._use, login.id, token, requested))
-        self._audit.write(use.event, client, user_id=login.user_id, session=login.id)
+        self._audit.record(use.event, client, user_id=login.user_id, session=login.id)
         if use.event == "refresh_reused":
             await self._announce(login.user_id, [login.id])
         if use.successor is None:
@@ -164,7 +164,7 @@ class LoginSessions:
         now = milliseconds(self._clock)
         ended = await self._database.transact(partial(logins.end, user_id=user_id, now=now, only=only, but=but))
         for session in ended:
-            self._audit.write(event, client, user_id=user_id, session=session)
+            self._audit.record(event, client, user_id=user_id, session=session)
         await self._announce(user_id, ended)
         return ended
 

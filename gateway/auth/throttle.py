@@ -36,13 +36,13 @@ class Attempt:
 class LoginThrottle(Protocol):
     """Counts log-ins."""
 
-    async def take(self, client: ClientInfo, what: str) -> None:
+    async def check_address(self, client: ClientInfo, what: str) -> None:
         """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
 
-    async def register(self, client: ClientInfo) -> None:
+    async def check_registration(self, client: ClientInfo) -> None:
         """Count a registration for the address, or raise `RateLimited`."""
 
-    async def begin(self, name: str, client: ClientInfo) -> Attempt:
+    async def begin_attempt(self, name: str, client: ClientInfo) -> Attempt:
         """Count an attempt at a user's password, or raise `RateLimited`."""
 
     async def succeed(self, attempt: Attempt) -> None:
@@ -65,24 +65,24 @@ class LocalThrottle:
         self._backoff = Backoff(settings.login_backoff_seconds)
         self._known: OrderedDict[str, None] = OrderedDict()
 
-    async def take(self, client: ClientInfo, what: str) -> None:
+    async def check_address(self, client: ClientInfo, what: str) -> None:
         """Count a request that costs a hash, for the address alone, or raise `RateLimited`."""
-        raise_if(self._of_address.take(client.network, self._clock.steady()), f"{what} from this address")
+        raise_if_limited(self._of_address.take(client.network, self._clock.steady()), f"{what} from this address")
 
-    async def register(self, client: ClientInfo) -> None:
+    async def check_registration(self, client: ClientInfo) -> None:
         """Count a registration for the address, or raise `RateLimited`."""
-        await self.take(client, "registrations")
-        raise_if(self._registrations.take(client.network, self._clock.steady()), registrations(self._per_hour))
+        await self.check_address(client, "registrations")
+        raise_if_limited(self._registrations.take(client.network, self._clock.steady()), registrations(self._per_hour))
 
-    async def begin(self, name: str, client: ClientInfo) -> Attempt:
+    async def begin_attempt(self, name: str, client: ClientInfo) -> Attempt:
         """Count an attempt at a user's password, or raise `RateLimited`."""
-        await self.take(client, "log-ins")
+        await self.check_address(client, "log-ins")
         now, key = self._clock.steady(), self._key(name, client)
         # In this order, because an attempt that comes too early must not use up the rate.
-        raise_if(self._backoff.begin(key, now), "failed log-ins of this user")
+        raise_if_limited(self._backoff.begin_attempt(key, now), "failed log-ins of this user")
         if wait := self._of_user.take(key, now):
             self._backoff.undo(key, now)
-            raise_if(wait, "log-ins of this user")
+            raise_if_limited(wait, "log-ins of this user")
         return Attempt(key, name, client)
 
     async def succeed(self, attempt: Attempt) -> None:
@@ -113,7 +113,7 @@ def registrations(per_hour: int) -> str:
     return f"registrations from this address, the limit is {per_hour} an hour"
 
 
-def raise_if(wait: float, what: str) -> None:
+def raise_if_limited(wait: float, what: str) -> None:
     """Raise `RateLimited` if there is a wait."""
     if wait:
         raise RateLimited(what, int(wait * 1000) + 1)

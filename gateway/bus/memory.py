@@ -39,7 +39,7 @@ class MemoryBus:
         try:
             return self._receive(event) if self._receive is not None else 0
         except Exception as fault:  # it is not the publisher's, and the log of the room still has the event
-            faults.note("bus", fault)
+            faults.record("bus", fault)
             self._tell_missed(event.room)
             return 0
 

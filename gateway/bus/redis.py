@@ -202,7 +202,7 @@ class RedisBus:
             except FAILURES as error:
                 self._lost(explain(error))
             except Exception as error:  # it must come back whatever it was
-                faults.note("bus", error)
+                faults.record("bus", error)
                 self._lost(type(error).__name__)
             if self.counters.connects > connects:
                 retry = FIRST_RETRY_SECONDS
@@ -363,7 +363,7 @@ class RedisBus:
             elif self._receive is not None:
                 return self._receive(said)
         except Exception as fault:
-            faults.note("bus", fault)
+            faults.record("bus", fault)
             if isinstance(said, BusEvent) and said.room is not None:
                 self._tell_missed(said.room)  # the log of the room still has it
         return 0

@@ -55,7 +55,7 @@ class ChatSession:
         self.address = address_of(ws)
         self.joins = Allowance()
         rate = state.settings.join_rate
-        self.joins.limit(TokenBucket(rate, max(1.0, rate), state.clock.steady()), "on this connection")
+        self.joins.add(TokenBucket(rate, max(1.0, rate), state.clock.steady()), "on this connection")
         self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
@@ -233,7 +233,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         yield session
         await ws.wait_closed()
         return
-    state.connections.share_limits(session, ws.allowance, session.joins, session.writes, ws.frames_allowed)
+    state.connections.share_limits(session, ws.messages_allowed, session.joins, session.writes, ws.frames_allowed)
     state.presence.connect(session)
     try:
         session.welcome()
@@ -244,7 +244,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     finally:
         state.connections.remove(session)
         if ws.close_reason is Close.RATE_ABUSE:
-            state.connections.note_abuse(session)
+            state.connections.record_abuse(session)
         state.counters.ended[ws.close_reason] += 1
         session.leave()
         await ws.wait_closed()

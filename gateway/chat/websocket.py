@@ -72,10 +72,10 @@ class GatewayWebSocket(WebSocket):
         self._close_after_reply: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
-        self.allowance = Allowance()
+        self.messages_allowed = Allowance()
         """The allowance of messages and of their cost. Refused messages count too."""
         bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
-        self.allowance.limit(bucket, "on this connection")
+        self.messages_allowed.add(bucket, "on this connection")
         self._included = 0.0  # the part that the current message has paid for already
         self._protocol_errors: deque[float] | None = None  # made at the first error: most connections have none
         self._abuse_began: float | None = None
@@ -206,7 +206,7 @@ class GatewayWebSocket(WebSocket):
             raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
         self._included -= cost
         if self._included < 0:
-            self.allowance.spend(self.clock.steady(), -self._included)
+            self.messages_allowed.spend(self.clock.steady(), -self._included)
             self._included = 0.0
 
     def reject(self, id: int | str | None, error: MessageError, close: Close) -> None:
@@ -260,7 +260,7 @@ class GatewayWebSocket(WebSocket):
 
     def _within_rate(self, text: str, now: float, cost: float = 1) -> bool:
         """Count a message, and refuse it over the rate."""
-        refused = self.allowance.take(now, cost)
+        refused = self.messages_allowed.take(now, cost)
         if refused is None:
             return True
         wait, whose = refused

@@ -79,7 +79,7 @@ def restore(
     # Before anything changes, since it must not fail after that.
     with Audit(settings.audit_path, SystemClock()) as audit:
         renewed, kept = _restore(settings, file, partial(renew, keep_sessions=keep_sessions))
-        audit.write("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
+        audit.record("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
     typer.echo(f"{redacted_store_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
     typer.echo(f" {renewed.sessions} sessions have ended")
     if kept is not None:

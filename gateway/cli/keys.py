@@ -100,7 +100,7 @@ def retire(
 def _note(settings: Settings, event: str, kid: str) -> None:
     make_data_dir(settings.data_dir)
     with Audit(settings.audit_path, SystemClock()) as audit:
-        audit.write(event, operator(), kid=kid)
+        audit.record(event, operator(), kid=kid)
 
 
 def _state(file: KeyFile, signing: str, now: float) -> str:

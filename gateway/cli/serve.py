@@ -26,7 +26,7 @@ from gateway.core.descriptors import connections_that_fit
 from gateway.core.start_error import StartError
 from gateway.state import GatewayState
 from gateway.transport.uvicorn import http, websocket
-from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
+from gateway.transport.uvicorn.http import GuardedHttpProtocol, HttpConnectionLimits
 from gateway.transport.uvicorn.websocket import GatewayProtocol
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _http_protocol(settings: Settings) -> object:
     # All clients of a proxy come from its address.
     trusts = TrustedProxies(settings.trusted_proxies).trusts
     limits = (settings.max_connections_per_address, connections_that_fit())
-    handshakes = Handshakes(settings.handshake_seconds, *limits, is_proxy=trusts)
+    handshakes = HttpConnectionLimits(settings.handshake_seconds, *limits, is_proxy=trusts)
     return partial(GuardedHttpProtocol, handshakes=handshakes)
 
 

@@ -37,7 +37,7 @@ def token(
         lifetime_seconds = round((minutes or settings.token_minutes) * 60)
         login = await _begin(database, user, lifetime_seconds)
         with Audit(settings.audit_path, SystemClock()) as audit:
-            audit.write("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
+            audit.record("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
         tokens = Tokens(
             keys=key_ring.load_key_ring(settings),
             issuer=settings.token_issuer,

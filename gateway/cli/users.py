@@ -65,7 +65,7 @@ def add(
                     scopes=scopes,
                     now=milliseconds(SystemClock()),
                 )
-            audit.write("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
+            audit.record("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
     with_database(work)
     typer.echo(f"added {name}")
@@ -145,7 +145,7 @@ def import_users(
             now = milliseconds(SystemClock())
             await users.add_all(connection, [user.row(now, settings.default_scopes) for user in found.values()])
         with Audit(settings.audit_path, SystemClock()) as audit:
-            audit.write("users_imported", operator(), count=len(found))
+            audit.record("users_imported", operator(), count=len(found))
 
     with_database(work)
     typer.echo(f"added {len(found)} users")
@@ -192,7 +192,7 @@ def _change(name: str, event: str, change: _Change) -> None:
     async def work(database: Database, settings: Settings) -> None:
         with Audit(settings.audit_path, SystemClock()) as audit:
             user_id, ended = await database.transact(transaction)
-            audit.write(event, operator(), user=name, user_id=user_id, ended=ended)
+            audit.record(event, operator(), user=name, user_id=user_id, ended=ended)
 
     with_database(work)
 
@@ -206,7 +206,7 @@ def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], fro
                     raise _unknown(name)
                 scopes = " ".join(sorted(check_scopes(change(frozenset(user.scopes.split())))))
                 await users.set_scopes(connection, name, scopes)
-            audit.write(event, operator(), user=name, user_id=user.id, scopes=scopes)
+            audit.record(event, operator(), user=name, user_id=user.id, scopes=scopes)
         return scopes or "nothing"
 
     typer.echo(f"{name} may now: {with_database(work)}")

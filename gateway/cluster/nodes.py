@@ -189,7 +189,7 @@ class Nodes:
             except (RedisUnavailable, Unavailable, KeyError):
                 break  # logged by the module that raised it
             except Exception as fault:  # of one dead node
-                faults.note("burial", fault)
+                faults.record("burial", fault)
 
     async def _reap_node(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"

@@ -184,7 +184,7 @@ class SharedState:
             raise
         except Exception as fault:
             if len(some) == 1:
-                faults.note("ledger", fault)
+                faults.record("ledger", fault)
                 return
             for change in some:
                 await self._write_or_split([change])

@@ -8,7 +8,7 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
-from gateway.auth.throttle import HOUR_SECONDS, Attempt, LocalThrottle, raise_if, registrations
+from gateway.auth.throttle import HOUR_SECONDS, Attempt, LocalThrottle, raise_if_limited, registrations
 from gateway.bus.redis_commands import Part, RedisCommands, RedisUnavailable
 from gateway.config.settings import Settings
 from gateway.core.client_info import ClientInfo
@@ -89,38 +89,38 @@ class SharedThrottle:
         self._per_hour = settings.registration_rate_per_address
         self._longest = settings.login_backoff_seconds
 
-    async def take(self, client: ClientInfo, what: str) -> None:
+    async def check_address(self, client: ClientInfo, what: str) -> None:
         """Count something that costs a hash against the address alone, or raise `RateLimited`."""
         rate = (self._per_address / 60, self._per_address)
         try:
-            wait = await self._ask("EVAL", _TAKE, 1, self._address(client), *rate)
+            wait = await self._execute("EVAL", _TAKE, 1, self._address(client), *rate)
         except RedisUnavailable:
-            await self._local.take(client, what)
+            await self._local.check_address(client, what)
             return
-        raise_if(float(wait), f"{what} from this address")
+        raise_if_limited(float(wait), f"{what} from this address")
 
-    async def register(self, client: ClientInfo) -> None:
+    async def check_registration(self, client: ClientInfo) -> None:
         """Count a registration against the address, or raise `RateLimited`."""
-        await self.take(client, "registrations")
+        await self.check_address(client, "registrations")
         key = f"{self._prefix}:{{log-in}}:registrations:{_digest(client.network)}"
         try:
-            wait = await self._ask("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
+            wait = await self._execute("EVAL", _TAKE, 1, key, self._per_hour / HOUR_SECONDS, self._per_hour)
         except RedisUnavailable:
-            await self._local.register(client)
+            await self._local.check_registration(client)
             return
-        raise_if(float(wait), registrations(self._per_hour))
+        raise_if_limited(float(wait), registrations(self._per_hour))
 
-    async def begin(self, name: str, client: ClientInfo) -> Attempt:
+    async def begin_attempt(self, name: str, client: ClientInfo) -> Attempt:
         """Count a try at a user's password, or raise `RateLimited`."""
         here, elsewhere = self._name(name, client), self._name(name, None)
         keys = (self._address(client), self._known(name, client), here, elsewhere)
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
         try:
-            answer = await self._ask("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
+            answer = await self._execute("EVAL", _BEGIN, 4, *keys, *rates, self._longest, FORGET_SECONDS)
         except RedisUnavailable:
-            return await self._local.begin(name, client)
+            return await self._local.begin_attempt(name, client)
         what, wait, is_known = answer
-        raise_if(float(wait), _WHAT.get(what, ""))
+        raise_if_limited(float(wait), _WHAT.get(what, ""))
         return Attempt(here if is_known else elsewhere, name, client, shared=True)
 
     async def succeed(self, attempt: Attempt) -> None:
@@ -129,22 +129,22 @@ class SharedThrottle:
             await self._local.succeed(attempt)
             return
         known = self._known(attempt.name, attempt.client)
-        await self._tell("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
+        await self._execute_quietly("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
 
     async def undo(self, attempt: Attempt) -> None:
         """Take a try back that came to no outcome."""
         if not attempt.shared:
             await self._local.undo(attempt)
         elif self._longest:
-            await self._tell("EVAL", _UNDO, 1, attempt.key)
+            await self._execute_quietly("EVAL", _UNDO, 1, attempt.key)
 
-    async def _ask(self, *command: Part) -> Any:
+    async def _execute(self, *command: Part) -> Any:
         [answer] = await self._redis.execute([command])
         if answer is None:
             raise RedisUnavailable("a key of ours holds what somebody else has written")
         return answer
 
-    async def _tell(self, *command: Part) -> None:
+    async def _execute_quietly(self, *command: Part) -> None:
         with suppress(RedisUnavailable):  # then this user waits longer than need be, once
             await self._redis.execute([command])
 

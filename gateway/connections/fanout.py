@@ -212,7 +212,7 @@ class Fanout:
                     deliver(frame)
                 break
             except Exception as fault:
-                faults.note("deliveries", fault)
+                faults.record("deliveries", fault)
                 failed.append(deliver)
         if failed:
             self._abort_failed(failed)
@@ -236,6 +236,6 @@ def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
     try:
         subscriber.deliver(frame)
     except Exception as fault:
-        faults.note("deliveries", fault)
+        faults.record("deliveries", fault)
         with contained("deliveries"):
             subscriber.abort()

@@ -106,7 +106,7 @@ class Connections:
     def charge_request(self, user_id: str) -> None:
         """Take what a request of a user costs from what its messages may cost; raises `RateLimited`."""
         now = self._clock.steady()
-        if wait := self._messages_of_users.of(user_id, now).take(now, costs.REQUEST):
+        if wait := self._messages_of_users.get(user_id, now).take(now, costs.REQUEST):
             raise RateLimited("requests and messages of this user", int(wait * 1000) + 1)
 
     async def delay_refusal(self, address: str) -> bool:
@@ -126,8 +126,8 @@ class Connections:
 
         All from an address share what they may send besides their one message.
         """
-        bucket = self._frames_of_pending.of(address, asyncio.get_running_loop().time())
-        frames.limit(bucket, OF_PENDING)
+        bucket = self._frames_of_pending.get(address, asyncio.get_running_loop().time())
+        frames.add(bucket, OF_PENDING)
         self._pending.add(stranger)
         self._empty.clear()
         if self._draining:
@@ -135,7 +135,7 @@ class Connections:
         try:
             yield
         finally:
-            frames.unlimit(OF_PENDING)
+            frames.remove(OF_PENDING)
             self._pending.discard(stranger)
             self._look_if_empty()
 
@@ -161,16 +161,16 @@ class Connections:
     ) -> None:
         """Have a connection draw on what all of its user's, and all from its address, may do together."""
         now = self._clock.steady()
-        messages.limit(self._messages_of_users.of(connection.user_id, now), "of this user")
-        messages.limit(self._messages_from_addresses.of(connection.address, now), "from this address")
-        joins.limit(self._joins_of_users.of(connection.user_id, now), "of this user")
-        of_user = self._frames_of_users.of(connection.user_id, asyncio.get_running_loop().time())
-        frames.limit(of_user, "of this user")
-        writes.limit(self._writes_of_users.of(connection.user_id, now), "of this user")
+        messages.add(self._messages_of_users.get(connection.user_id, now), "of this user")
+        messages.add(self._messages_from_addresses.get(connection.address, now), "from this address")
+        joins.add(self._joins_of_users.get(connection.user_id, now), "of this user")
+        of_user = self._frames_of_users.get(connection.user_id, asyncio.get_running_loop().time())
+        frames.add(of_user, "of this user")
+        writes.add(self._writes_of_users.get(connection.user_id, now), "of this user")
 
-    def note_abuse(self, connection: Connection) -> None:
+    def record_abuse(self, connection: Connection) -> None:
         """Have the user of a connection that ended with `rate_abuse` come back more slowly."""
-        self._rates_of_users.of(connection.user_id, now := self._clock.steady()).spend(now, ABUSE_CONNECTIONS)
+        self._rates_of_users.get(connection.user_id, now := self._clock.steady()).spend(now, ABUSE_CONNECTIONS)
 
     def add(self, connection: Connection) -> None:
         """Have a connection that has been admitted."""
@@ -261,6 +261,6 @@ def _end(connection: Connection) -> None:
     try:
         connection.close(Close.TOKEN_REVOKED)
     except Exception as fault:  # it must not stay, and neither must the others
-        faults.note("connections", fault)
+        faults.record("connections", fault)
         with contained("connections"):
             connection.abort()

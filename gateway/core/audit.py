@@ -79,7 +79,7 @@ class Audit:
             with suppress(OSError):  # the log has named the lines that could not be written
                 self._file.close()
 
-    def write(
+    def record(
         self,
         event: str,
         client: ClientInfo,
@@ -110,7 +110,7 @@ class Audit:
 
     def _say_left_out(self, left_out: list[LeftOut]) -> None:
         for kind, address, lines in left_out:
-            assert isinstance(kind, _Kind)  # noqa: S101 - made by `write`
+            assert isinstance(kind, _Kind)  # noqa: S101 - made by `record`
             self._put(event="left_out", of=kind.event, user_id=kind.user_id, address=address, lines=lines)
 
     def _put(self, **entry: str | int | None) -> None:

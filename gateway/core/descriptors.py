@@ -44,10 +44,10 @@ def connections_that_fit() -> int:
     return limit() - min(RESERVED, limit() // 2)
 
 
-def note_refusal() -> None:
+def record_refusal() -> None:
     """Count a connection that found no free descriptor, and log it once a minute."""
     counters["descriptors"] += 1
-    _log.write(
+    _log.log(
         "refused a connection: %d are open, and this process may open %d files; raise the limit (ulimit -n,"
         " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",
         connections_that_fit(),

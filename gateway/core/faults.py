@@ -27,10 +27,10 @@ counters: Counter[str] = Counter()
 _log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
 
-def note(loop: str, error: BaseException) -> None:
+def record(loop: str, error: BaseException) -> None:
     """Count an exception of a loop's member, and log it a few times a minute."""
     counters[loop] += 1
-    _log.write("a fault was contained, and the loop %s continues", loop, error=error)
+    _log.log("a fault was contained, and the loop %s continues", loop, error=error)
 
 
 class contained:  # noqa: N801 - reads as a keyword, like the names of contextlib
@@ -47,5 +47,5 @@ class contained:  # noqa: N801 - reads as a keyword, like the names of contextli
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> bool:
         if not isinstance(error, Exception):
             return False
-        note(self._loop, error)
+        record(self._loop, error)
         return True

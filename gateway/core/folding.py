@@ -87,7 +87,7 @@ class FoldedLog:
         self._same = Folding(same)
         self._all = Folding(most)
 
-    def write(self, text: str, *values: object, error: BaseException | None = None) -> None:
+    def log(self, text: str, *values: object, error: BaseException | None = None) -> None:
         """Write a line, with the error's traceback, unless it has reached a limit."""
         now = self._now()
         self._write_left_out(now)

@@ -66,7 +66,7 @@ class TokenBuckets:
         self._recent: OrderedDict[str, TokenBucket] = OrderedDict()
         self._all: WeakValueDictionary[str, TokenBucket] = WeakValueDictionary()
 
-    def of(self, key: str, now: float) -> TokenBucket:
+    def get(self, key: str, now: float) -> TokenBucket:
         """Return the bucket of a name or address. A caller may keep it, and take from it without another look-up."""
         if not self._rate:
             return TokenBucket(0, 1, now)
@@ -81,7 +81,7 @@ class TokenBuckets:
 
     def take(self, key: str, now: float) -> float:
         """Take one token of the key's bucket and return 0, or return the seconds until there is one."""
-        return self.of(key, now).take(now)
+        return self.get(key, now).take(now)
 
 
 class Allowance:
@@ -92,12 +92,12 @@ class Allowance:
     def __init__(self) -> None:
         self._buckets: list[tuple[TokenBucket, str]] = []
 
-    def limit(self, bucket: TokenBucket, whose: str) -> None:
+    def add(self, bucket: TokenBucket, whose: str) -> None:
         """Add a bucket. `whose` describes it in error messages, as in "on this connection"."""
         if bucket.rate:
             self._buckets.append((bucket, whose))
 
-    def unlimit(self, whose: str) -> None:
+    def remove(self, whose: str) -> None:
         """Remove the buckets that were added with this description."""
         self._buckets = [(bucket, words) for bucket, words in self._buckets if words != whose]
 
@@ -185,7 +185,7 @@ class Backoff:
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._shadow = _Shadow()
 
-    def begin(self, key: str, now: float) -> float:
+    def begin_attempt(self, key: str, now: float) -> float:
         """Count an attempt and return 0. If the key must still wait, return the remaining seconds."""
         if not self._longest:
             return 0

@@ -46,7 +46,7 @@ def own_origin(connection: HTTPConnection) -> str | None:
 def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: FoldedLog) -> None:
     """Log the refused origin, and the setting that would allow it."""
     line = allowed.line_to_add(origin)
-    log.write(
+    log.log(
         "refused a page of the origin %.200a; the gateway's own is %s; %s",
         origin,
         own,

@@ -54,7 +54,7 @@ async def _answer(request: HTTPConnection) -> Response:
 
 
 async def _upgrade_required(request: HTTPConnection) -> Response:
-    state_of(request).client_log.write(
+    state_of(request).client_log.log(
         "a request for the WebSocket %s came without its upgrade; if a proxy is in front, let it pass the headers"
         " Upgrade and Connection on: `gateway settings nginx` prints how",
         CHAT_PATH,

@@ -331,7 +331,7 @@ class Hub:
                     await self.check(names)
                 except Exception as fault:  # the next look must come all the same
                     if not isinstance(fault, Unavailable):
-                        faults.note("rooms", fault)
+                        faults.record("rooms", fault)
                     self._unchecked |= names
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
@@ -395,7 +395,7 @@ class Hub:
                 del room.early[:waiting]
                 self._apply_gap(room, gap, departed)
         except Exception as fault:  # the room must not stay silent because of one message that cannot be read
-            faults.note("rooms", fault)
+            faults.record("rooms", fault)
             self._skip_gap(room, epoch)
         self._catch_up(room)
         if room.needs_recheck:

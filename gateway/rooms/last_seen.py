@@ -49,7 +49,7 @@ class LastSeen:
             if self._waiting:
                 logger.warning("when %d users were last here is not stored", len(self._waiting))
 
-    def note(self, user_id: str) -> None:
+    def record(self, user_id: str) -> None:
         """Note that a user was here until now."""
         self._waiting[user_id] = milliseconds(self._clock)
 
@@ -76,4 +76,4 @@ class LastSeen:
         except Unavailable:
             raise
         except Exception as fault:  # of these users, and the others are stored all the same
-            faults.note("last_seen", fault)
+            faults.record("last_seen", fault)

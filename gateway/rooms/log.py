@@ -61,7 +61,7 @@ class Log:
         """How many changes wait to be written."""
         return len(self._waiting)
 
-    async def write(self, change: Change) -> Written:
+    async def append(self, change: Change) -> Written:
         """Make a change; returns once it is durable.
 
         Raises what the change is refused with, and `Unavailable` if the store does not answer or too much is waiting.
@@ -85,7 +85,7 @@ class Log:
         try:
             await self._commit(batch)
         except Exception as fault:  # the writer must outlive it, and no sender must wait for ever
-            faults.note("writes", fault)
+            faults.record("writes", fault)
             for _, future in batch:
                 _settle(future, fault)
 
@@ -112,12 +112,12 @@ class Log:
         try:
             await self._bus.publish(bus_event(written.room, written.message, written.own))
         except Exception as fault:  # it is stored, and the writer must go on
-            faults.note("writes", fault)
+            faults.record("writes", fault)
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
         """Commit each change by itself, so that the one which broke the transaction takes no other with it."""
         if len(batch) == 1:
-            faults.note("writes", error)
+            faults.record("writes", error)
             _settle(batch[0][1], error)
             return
         logger.warning("a batch of %d changes failed and is written one by one: %r", len(batch), type(error))

@@ -122,7 +122,7 @@ class Presence:
         user.connections.remove(visitor)
         if not user.connections:
             user.leaving = self._timers.call_later(GRACE_SECONDS, partial(self._set_offline, user))
-            self._last_seen.note(user.id)
+            self._last_seen.record(user.id)
 
     def enter_room(self, room: str, visitor: Visitor) -> None:
         """Note that a connection hears a room."""

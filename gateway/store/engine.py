@@ -209,18 +209,18 @@ class Database:
         if self._postgresql is not None and not self.health.takes_writes:
             # Some of the other connections may still lead to the server that refused.
             self._postgresql.renew(at_once=True)
-        self.health.note(made=True)
+        self.health.record(made=True)
 
     def _note_failure(self, error: Exception, *, writes: bool) -> None:
         reason = explain(error, BUSY_SECONDS)
         if self._postgresql is not None:
             reason = self._postgresql.redacted(reason)
         # While the store is away, every message of every client fails.
-        self._log.write("the store is not available: %s", reason)
+        self._log.log("the store is not available: %s", reason)
         if is_conflict(error):
             return
         if writes:
-            self.health.note(made=False)
+            self.health.record(made=False)
         if self._postgresql is not None:
             self._postgresql.renew(after_write=writes)
 

@@ -22,7 +22,7 @@ class WriteHealth:
         self.takes_writes = True
         """Whether the last write was made."""
 
-    def note(self, *, made: bool) -> None:
+    def record(self, *, made: bool) -> None:
         """Note what a write came to."""
         self.takes_writes = made
         self._noted = time.monotonic()
@@ -35,7 +35,7 @@ class WriteHealth:
         if self._probing is not None:
             await asyncio.wait({self._probing}, timeout=PROBE_SECONDS)
             if self._probing is not None:
-                self.note(made=False)
+                self.record(made=False)
         return self.takes_writes
 
     async def close(self) -> None:
@@ -53,6 +53,6 @@ class WriteHealth:
         try:
             await self._probe()
         except Exception:
-            self.note(made=False)
+            self.record(made=False)
         finally:
             self._probing = None

@@ -32,7 +32,7 @@ class SessionMessages:
         user_id, user = self._session.user_id, self._session.user
         body, size = self._checked(text, body)
         self._pay(room, size)
-        written = await self._gateway.log.write(Send(room, user_id, user, text, body, reply_to, client_id))
+        written = await self._gateway.log.append(Send(room, user_id, user, text, body, reply_to, client_id))
         self._gateway.typing.stop(room, user)
         return SendReply(message=self._to_schema(written), duplicate=written.unchanged)
 
@@ -40,12 +40,14 @@ class SessionMessages:
         """Change the content of a message; for its author."""
         body, size = self._checked(text, body)
         self._pay(room, size)
-        return self._to_schema(await self._gateway.log.write(Edit(room, self._session.user_id, message_id, text, body)))
+        return self._to_schema(
+            await self._gateway.log.append(Edit(room, self._session.user_id, message_id, text, body))
+        )
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
         self._pay(room)
-        return self._to_schema(await self._gateway.log.write(Delete(room, self._session.user_id, message_id)))
+        return self._to_schema(await self._gateway.log.append(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""

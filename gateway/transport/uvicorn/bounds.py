@@ -44,7 +44,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._frames_allowed = Allowance()
-        self._frames_allowed.limit(TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, self.loop.time()), "")
+        self._frames_allowed.add(TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, self.loop.time()), "")
 
     def data_received(self, data: bytes) -> None:
         """Parse a part at a time, to notice early what is too much."""

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from websockets.http11 import Request
 
 from gateway.core.client_info import network_of
-from gateway.core.descriptors import MOST, note_refusal
+from gateway.core.descriptors import MOST, record_refusal
 from gateway.core.faults import contained
 from gateway.transport.uvicorn.handover import plain_request
 from gateway.transport.uvicorn.lost_transport import LOST
@@ -85,7 +85,7 @@ class Deadlines:
         self._deadlines: dict[GuardedHttpProtocol, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, protocol: "GuardedHttpProtocol") -> None:
+    def start(self, protocol: "GuardedHttpProtocol") -> None:
         """Start a connection's time, if it does not run already."""
         if protocol in self._deadlines:
             return
@@ -93,7 +93,7 @@ class Deadlines:
         if self._timer is None:
             self._timer = protocol.loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, protocol.loop)
 
-    def end(self, protocol: "GuardedHttpProtocol") -> None:
+    def cancel(self, protocol: "GuardedHttpProtocol") -> None:
         """Note that a connection has done what was due, or is gone."""
         self._deadlines.pop(protocol, None)
 
@@ -107,7 +107,7 @@ class Deadlines:
         closed = 0
         for protocol in late:
             with contained("handshakes"):
-                self.end(protocol)
+                self.cancel(protocol)
                 closed += self._close(protocol)
         if closed:
             logger.info("closed %d connections that did not %s in %g s", closed, self._what, self._seconds)
@@ -116,7 +116,7 @@ class Deadlines:
             self._timer = loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, loop)
 
 
-class Handshakes:
+class HttpConnectionLimits:
     """The HTTP connections of a server: how many an address has, what they have not said yet and what not read."""
 
     def __init__(
@@ -148,8 +148,8 @@ class Handshakes:
 
     def release(self, protocol: "GuardedHttpProtocol") -> None:
         """Count out a connection that is gone, or has become a WebSocket, which is counted elsewhere."""
-        self.requests.end(protocol)
-        self.answers.end(protocol)
+        self.requests.cancel(protocol)
+        self.answers.cancel(protocol)
         self._of_address[protocol.address] -= 1
         if not self._of_address[protocol.address]:
             del self._of_address[protocol.address]
@@ -173,7 +173,7 @@ def _cut_off(protocol: "GuardedHttpProtocol") -> bool:
 class GuardedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with the deadline."""
 
-    def __init__(self, *args: Any, handshakes: Handshakes, **options: Any) -> None:
+    def __init__(self, *args: Any, handshakes: HttpConnectionLimits, **options: Any) -> None:
         super().__init__(*args, **options)
         self._handshakes = handshakes
         self._overhead = 0
@@ -194,12 +194,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Begin; one too many of its address is cut off."""
         super().connection_made(transport)
         if len(self.connections) > self._handshakes.max_connections:
-            note_refusal()
+            record_refusal()
             self.reject(_NO_ROOM)
             return
         self._is_counted = self._handshakes.admit(self)
         if self._is_counted:
-            self._handshakes.requests.begin(self)
+            self._handshakes.requests.start(self)
         else:
             transport.abort()
 
@@ -227,20 +227,20 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Have the answer wait for the client, which has its time to read on."""
         super().pause_writing()
-        self._handshakes.answers.begin(self)
+        self._handshakes.answers.start(self)
 
     def resume_writing(self) -> None:
         """Go on with the answer."""
         super().resume_writing()
-        self._handshakes.answers.end(self)
+        self._handshakes.answers.cancel(self)
 
     def on_response_complete(self) -> None:
         """Take the end of an answer; where the kernel has no room for it, the client has its time to read it."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
-            self._handshakes.answers.begin(self)
+            self._handshakes.answers.start(self)
         else:
-            self._handshakes.answers.end(self)
+            self._handshakes.answers.cancel(self)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -249,7 +249,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, as long as the head they belong to is not too long."""
         self._unset_keepalive_if_required()
-        self._handshakes.requests.begin(self)
+        self._handshakes.requests.start(self)
         self._overhead += len(data)
         try:
             self._parse(data)
@@ -292,7 +292,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             raise _Refused(b"")
         self._in_head = True
         self.has_begun = True
-        self._handshakes.requests.begin(self)
+        self._handshakes.requests.start(self)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -323,7 +323,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Take the end of a request: what happens from here on is up to us."""
         if self._again:
             return
-        self._handshakes.requests.end(self)
+        self._handshakes.requests.cancel(self)
         self._overhead = 0
         self._in_head = True
         self.has_begun = False

@@ -60,7 +60,7 @@ async def test_what_costs_more_is_settled_for_as_that_and_what_is_given_back_is_
 ) -> None:
     one, other = SharedRates(link, prefix), SharedRates(link, prefix)
     here, there = (rates.buckets("things", 0.001, 100) for rates in (one, other))
-    bucket = here.of("bob", 0)
+    bucket = here.get("bob", 0)
     assert bucket.take(0, 30) == 0
     bucket.spend(0, 20.5)
     bucket.spend(0, -40.5)

@@ -106,13 +106,13 @@ def test_only_its_owner_reads_it_and_it_can_be_moved_away(tmp_path: Path) -> Non
     path = tmp_path / "audit.log"
     with Audit(path, SystemClock()) as audit:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        audit.write("first", CALLER)
+        audit.record("first", CALLER)
         deadline = time.monotonic() + 5
         while not path.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.005)
         path.rename(tmp_path / "audit.log.1")
-        audit.write("second", CALLER)
+        audit.record("second", CALLER)
     assert [entry["event"] for entry in entries(tmp_path / "audit.log.1")] == ["first"]
     assert [entry["event"] for entry in entries(path)] == ["second"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -137,7 +137,7 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     with Audit(tmp_path / "audit.log", SystemClock()) as audit:
         began = time.perf_counter()
         for number in range(1000):
-            audit.write("session_ended", CALLER, user="alice", number=number)
+            audit.record("session_ended", CALLER, user="alice", number=number)
         took = time.perf_counter() - began
     assert took < 0.5  # half a millisecond each would be a lot
     assert [entry["number"] for entry in entries(tmp_path / "audit.log")] == list(range(1000))
@@ -145,7 +145,7 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_told_to_the_operator(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR), Audit(Path("/dev/full"), SystemClock()) as audit:
-        audit.write("log_in", CALLER, user="alice")
+        audit.record("log_in", CALLER, user="alice")
     assert "cannot write to the audit log" in caplog.text
     assert '"event": "log_in"' in caplog.text
 
@@ -170,9 +170,9 @@ async def test_what_a_client_repeats_is_written_a_few_times_a_minute_and_then_co
 def test_what_is_left_out_is_counted_also_at_the_end(tmp_path: Path) -> None:
     with Audit(tmp_path / "audit.log", SystemClock()) as audit:
         for _ in range(LINES_A_MINUTE + 5):
-            audit.write("refreshed", CALLER, user_id="1", session="s")
+            audit.record("refreshed", CALLER, user_id="1", session="s")
         for _ in range(LINES_A_MINUTE + 5):
-            audit.write("session_ended", CALLER, user_id="1", session="s")  # there are no more than there were sessions
+            audit.record("session_ended", CALLER, user_id="1", session="s")  # one for each session
     events = [entry["event"] for entry in entries(tmp_path / "audit.log")]
     assert events.count("refreshed") == LINES_A_MINUTE
     assert events.count("session_ended") == LINES_A_MINUTE + 5

@@ -54,13 +54,13 @@ def test_a_line_about_clients_comes_once_a_minute_and_ten_of_them_at_most(caplog
     now = 1000.0
     log = client_log(lambda: now)
     for _ in range(3):
-        log.write("refused %s", "alice")
+        log.log("refused %s", "alice")
     assert caplog.messages == ["refused alice"]
     for number in range(100):
-        log.write("refused %s", number)
+        log.log("refused %s", number)
     assert len(caplog.messages) == 10
     now += SECONDS
-    log.write("refused %s", "alice")
+    log.log("refused %s", "alice")
     assert caplog.messages[10:] == ["left out 93 more lines like 'refused %s'", "refused alice"]
 
 
@@ -68,12 +68,12 @@ def test_a_log_with_a_flood_of_words_takes_no_more_memory(monkeypatch: pytest.Mo
     monkeypatch.setattr(folding, "MAX_PAIRS", 100)
     log = client_log(lambda: 0)
     for number in range(10_000):
-        log.write("refused %s", number)
+        log.log("refused %s", number)
     assert len(log._same._minutes) == 101
 
 
 def test_a_log_counts_each_line_apart(caplog: pytest.LogCaptureFixture) -> None:
     log = FoldedLog(logging.getLogger("tests"), logging.ERROR, same=2, now=lambda: 0)
     for number in range(10):
-        log.write("the store is away: %s", ("locked", "full")[number % 2])
+        log.log("the store is away: %s", ("locked", "full")[number % 2])
     assert caplog.messages == ["the store is away: locked", "the store is away: full"] * 2

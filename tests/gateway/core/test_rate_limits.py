@@ -41,11 +41,11 @@ def test_an_allowance_takes_nothing_of_any_bucket_if_one_is_empty() -> None:
     full, empty = TokenBucket(1, 5, now=0), TokenBucket(1, 5, now=0)
     empty.spend(0, 5)
     allowance = Allowance()
-    allowance.limit(full, "on this connection")
-    allowance.limit(empty, "of this user")
+    allowance.add(full, "on this connection")
+    allowance.add(empty, "of this user")
     assert allowance.take(0, 5) == (1, "of this user")
     assert full.take(0, 5) == 0
-    allowance.unlimit("of this user")
+    allowance.remove("of this user")
     assert allowance.take(0) == (1, "on this connection")
 
 
@@ -66,10 +66,10 @@ def test_buckets_are_bounded_and_forget_the_one_used_longest_ago() -> None:
 
 def test_a_bucket_that_somebody_holds_is_found_again_however_many_come_after() -> None:
     buckets = TokenBuckets(rate=1, burst=1, capacity=2)
-    held = buckets.of("a", 0)
+    held = buckets.get("a", 0)
     for key in "bcdefg":
         buckets.take(key, 0)
-    assert buckets.of("a", 0) is held
+    assert buckets.get("a", 0) is held
     assert held.take(0) == 0
     assert buckets.take("a", 0) > 0
 
@@ -77,16 +77,16 @@ def test_a_bucket_that_somebody_holds_is_found_again_however_many_come_after() -
 def test_where_there_is_no_rate_nothing_is_remembered() -> None:
     buckets = TokenBuckets(rate=0, burst=1)
     assert not any(buckets.take(key, 0) for key in "abcabc")
-    assert buckets.of("a", 0) is not buckets.of("a", 0)
+    assert buckets.get("a", 0) is not buckets.get("a", 0)
 
 
 def test_an_allowance_is_what_all_of_its_buckets_let_through() -> None:
     mine, ours = TokenBucket(rate=2, burst=2, now=0), TokenBucket(rate=1, burst=3, now=0)
     first, second = Allowance(), Allowance()
-    first.limit(mine, "on this connection")
-    first.limit(TokenBucket(rate=0, burst=1, now=0), "of nobody")
+    first.add(mine, "on this connection")
+    first.add(TokenBucket(rate=0, burst=1, now=0), "of nobody")
     for allowance in (first, second):
-        allowance.limit(ours, "of this user")
+        allowance.add(ours, "of this user")
     assert [first.take(0) for _ in range(3)] == [None, None, (0.5, "on this connection")]
     assert [second.take(0) for _ in range(2)] == [None, (1, "of this user")]
 
@@ -96,41 +96,41 @@ def test_a_wait_doubles_with_each_failure_up_to_the_longest() -> None:
     now = 0.0
     waits: list[float] = []
     for _ in range(8):
-        assert backoff.begin("a", now) == 0
-        waits.append(backoff.begin("a", now) if len(waits) else 0)
+        assert backoff.begin_attempt("a", now) == 0
+        waits.append(backoff.begin_attempt("a", now) if len(waits) else 0)
         now += waits[-1]
     assert waits == [0, 1, 2, 4, 8, 10, 10, 10]
 
 
 def test_after_a_wait_one_may_try_and_after_a_success_all_is_forgotten() -> None:
     backoff = Backoff(longest=10)
-    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
-    assert backoff.begin("b", 0) == 0
-    assert backoff.begin("a", 0.75) == 0.25
+    assert [backoff.begin_attempt("a", 0) for _ in range(3)] == [0, 0, 1]
+    assert backoff.begin_attempt("b", 0) == 0
+    assert backoff.begin_attempt("a", 0.75) == 0.25
     backoff.succeed("a")
-    assert [backoff.begin("a", 0.75) for _ in range(3)] == [0, 0, 1]
+    assert [backoff.begin_attempt("a", 0.75) for _ in range(3)] == [0, 0, 1]
 
 
 def test_an_attempt_without_an_outcome_does_not_count() -> None:
     backoff = Backoff(longest=10)
     for _ in range(5):
-        assert backoff.begin("a", 0) == 0
+        assert backoff.begin_attempt("a", 0) == 0
         backoff.undo("a", 0)
-    assert [backoff.begin("a", 0) for _ in range(3)] == [0, 0, 1]
+    assert [backoff.begin_attempt("a", 0) for _ in range(3)] == [0, 0, 1]
 
 
 def test_failures_are_forgotten_after_a_day() -> None:
     backoff = Backoff(longest=1e6)
     for _ in range(10):
-        now = backoff.begin("a", 0) and 0
-    assert backoff.begin("a", now) > 0
-    assert [backoff.begin("a", 24 * 3600 + 2) for _ in range(3)] == [0, 0, 1]
+        now = backoff.begin_attempt("a", 0) and 0
+    assert backoff.begin_attempt("a", now) > 0
+    assert [backoff.begin_attempt("a", 24 * 3600 + 2) for _ in range(3)] == [0, 0, 1]
 
 
 def fail(backoff: Backoff, key: str, times: int, now: float) -> float:
     """Fail so many times, each as early as may be; the time after it."""
     for _ in range(times):
-        while wait := backoff.begin(key, now):
+        while wait := backoff.begin_attempt(key, now):
             now += wait
     return now
 
@@ -138,33 +138,33 @@ def fail(backoff: Backoff, key: str, times: int, now: float) -> float:
 def test_a_flood_of_other_names_washes_no_wait_away() -> None:
     backoff = Backoff(longest=900, capacity=100)
     now = fail(backoff, "alice", 12, 0)
-    assert backoff.begin("alice", now) == 900
+    assert backoff.begin_attempt("alice", now) == 900
     for number in range(5000):
-        backoff.begin(f"made up {number}", now)
-    assert backoff.begin("alice", now) == 900
+        backoff.begin_attempt(f"made up {number}", now)
+    assert backoff.begin_attempt("alice", now) == 900
     now += 900
-    assert backoff.begin("alice", now) == 0
-    assert backoff.begin("alice", now) == 900
+    assert backoff.begin_attempt("alice", now) == 0
+    assert backoff.begin_attempt("alice", now) == 900
     # A flood leaves nothing behind that others would have to wait for.
-    assert not any(backoff.begin(f"bystander {number}", now) for number in range(5000))
+    assert not any(backoff.begin_attempt(f"bystander {number}", now) for number in range(5000))
 
 
 def test_what_a_flood_has_pushed_aside_is_forgotten_after_a_day_and_after_a_success() -> None:
     backoff = Backoff(longest=900, capacity=100)
     now = fail(backoff, "alice", 12, 0)
     for number in range(100):
-        backoff.begin(f"made up {number}", now)
+        backoff.begin_attempt(f"made up {number}", now)
     later = now + 900 + 24 * 3600 + 1
-    assert [backoff.begin("alice", later) for _ in range(3)] == [0, 0, 1]
+    assert [backoff.begin_attempt("alice", later) for _ in range(3)] == [0, 0, 1]
     backoff = Backoff(longest=900, capacity=100)
     now = fail(backoff, "alice", 12, 0) + 900
     for number in range(100):
-        backoff.begin(f"made up {number}", now)
-    assert backoff.begin("alice", now) == 0
+        backoff.begin_attempt(f"made up {number}", now)
+    assert backoff.begin_attempt("alice", now) == 0
     backoff.succeed("alice")
-    assert [backoff.begin("alice", now) for _ in range(3)] == [0, 0, 1]
+    assert [backoff.begin_attempt("alice", now) for _ in range(3)] == [0, 0, 1]
 
 
 def test_without_a_longest_wait_there_is_none() -> None:
     backoff = Backoff(longest=0)
-    assert not any(backoff.begin("a", 0) for _ in range(100))
+    assert not any(backoff.begin_attempt("a", 0) for _ in range(100))

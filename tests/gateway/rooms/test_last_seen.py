@@ -60,7 +60,7 @@ async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
     came = milliseconds(clock)
     async with LastSeen(database, clock).running() as last_seen:
         for user_id in ids.values():
-            last_seen.note(user_id)
+            last_seen.record(user_id)
     seen = await stored(database, *ids)
     assert seen.keys() == ids.keys()
     assert min(seen.values()) >= came
@@ -73,7 +73,7 @@ async def test_what_is_stored_never_goes_back(database: Database, ids: dict[str,
     for ahead in (0, 60, -60):
         clock.ahead = ahead
         async with LastSeen(database, clock).running() as last_seen:
-            last_seen.note(ids["user-1"])
+            last_seen.record(ids["user-1"])
         seen.append((await stored(database, "user-1"))["user-1"])
     assert seen[0] < seen[1] == seen[2]
     assert await stored(database, "user-2") == {}
@@ -89,7 +89,7 @@ async def test_it_is_stored_soon_without_being_closed(
 
     async with LastSeen(database, AdjustableClock()).running() as last_seen:
         for name in ("user-3", "user-4"):
-            last_seen.note(ids[name])
+            last_seen.record(ids[name])
             await until(partial(is_stored, name))
 
 
@@ -99,7 +99,7 @@ async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
     plans.store_is_away = True
     async with LastSeen(database, AdjustableClock()).running() as last_seen:
         for number in range(CROWD):
-            last_seen.note(f"user-{number}")
+            last_seen.record(f"user-{number}")
         await asyncio.sleep(0)
     assert plans.carried_out == 1
     assert f"when {CROWD} users were last here is not stored" in caplog.text

@@ -133,7 +133,7 @@ async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, A
     for action, user, what in script:
         if action == "send":
             model.send(user, what)
-            written = await place.log.write(place.send(user, what))
+            written = await place.log.append(place.send(user, what))
             assert written.message.offset == written.message.changed == model.top
         elif action == "resume":
             assert [row.changed for row in await place.read(what)] == model.since(what)
@@ -145,7 +145,7 @@ async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, A
                 else Delete(ROOM, getattr(place, user), at)
             )
             expected = model.change(user, what, "edited" if action == "edit" else None)
-            [outcome] = await asyncio.gather(place.log.write(change), return_exceptions=True)
+            [outcome] = await asyncio.gather(place.log.append(change), return_exceptions=True)
             assert type(outcome) is (expected or Written)
     return model
 
@@ -192,7 +192,7 @@ async def test_those_who_write_at_once_share_a_commit(place: Place, monkeypatch:
         return await real(database, plan)
 
     monkeypatch.setattr(Database, "carry_out", counted)
-    written = await asyncio.gather(*(place.log.write(place.send("alice", str(number))) for number in range(100)))
+    written = await asyncio.gather(*(place.log.append(place.send("alice", str(number))) for number in range(100)))
     assert [each.message.offset for each in written] == list(range(1, 101))
     assert 1 <= commits <= 3
 
@@ -207,10 +207,10 @@ async def test_one_change_that_breaks_the_transaction_fails_alone(
 
     real = writes._columns
     monkeypatch.setattr(writes, "_columns", columns)
-    await place.log.write(place.send("alice", "first"))
+    await place.log.append(place.send("alice", "first"))
     texts = ["a", "b", "broken", "c"]
     results = await asyncio.gather(
-        *(place.log.write(place.send("alice", text)) for text in texts), return_exceptions=True
+        *(place.log.append(place.send("alice", text)) for text in texts), return_exceptions=True
     )
     assert [isinstance(result, Written) for result in results] == [True, True, False, True]
     assert isinstance(results[2], sqlite3.IntegrityError | asyncpg.UniqueViolationError)
@@ -223,20 +223,20 @@ async def test_a_full_queue_refuses_at_once_and_nothing_that_it_took_is_lost(
 ) -> None:
     monkeypatch.setattr(place.log, "_max_waiting", 10)
     results = await asyncio.gather(
-        *(place.log.write(place.send("alice", str(number))) for number in range(50)), return_exceptions=True
+        *(place.log.append(place.send("alice", str(number))) for number in range(50)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, StoreUnavailable)]
     assert len(refused) == 40
     assert (refused[0].status, refused[0].retry_after_ms) == (50300, 1000)
     assert len(await place.read()) == 10
-    await place.log.write(place.send("alice", "and on"))
+    await place.log.append(place.send("alice", "and on"))
 
 
 async def test_the_same_client_id_twice_in_one_batch_is_stored_once(place: Place) -> None:
     first, second, other = await asyncio.gather(
-        place.log.write(place.send("alice", "one", client_id="c")),
-        place.log.write(place.send("alice", "two", client_id="c")),
-        place.log.write(place.send("bob", "three", client_id="c")),
+        place.log.append(place.send("alice", "one", client_id="c")),
+        place.log.append(place.send("alice", "two", client_id="c")),
+        place.log.append(place.send("bob", "three", client_id="c")),
     )
     assert (first.unchanged, second.unchanged, other.unchanged) == (False, True, False)
     assert second.message == first.message
@@ -266,8 +266,8 @@ async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
 
 
 async def test_whoever_stops_waiting_stops_nobody_else(place: Place) -> None:
-    leaving = asyncio.create_task(place.log.write(place.send("alice", "left")))
-    staying = asyncio.create_task(place.log.write(place.send("alice", "stayed")))
+    leaving = asyncio.create_task(place.log.append(place.send("alice", "left")))
+    staying = asyncio.create_task(place.log.append(place.send("alice", "stayed")))
     await asyncio.sleep(0)
     leaving.cancel()
     assert (await staying).message.offset == 2
@@ -277,12 +277,12 @@ async def test_whoever_stops_waiting_stops_nobody_else(place: Place) -> None:
 async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_more_is_taken(tmp_path: Path) -> None:
     place = Place(tmp_path)
     await place.open()
-    waiting = [asyncio.create_task(place.log.write(place.send("alice", str(number)))) for number in range(20)]
+    waiting = [asyncio.create_task(place.log.append(place.send("alice", str(number)))) for number in range(20)]
     await asyncio.sleep(0)
     await place.close()
     assert [(await each).message.offset for each in waiting] == list(range(1, 21))
     with pytest.raises(StoreUnavailable):
-        await place.log.write(place.send("alice", "too late"))
+        await place.log.append(place.send("alice", "too late"))
 
 
 @pytest.mark.usefixtures("fresh_faults")
@@ -302,9 +302,9 @@ async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
     monkeypatch.setattr("gateway.rooms.log.bus_event", event_or_fault)
     place.log._waiting.append((place.send("alice", "cannot be answered"), Unanswerable()))
     texts = ["a", "cannot be told", "b"]
-    written = await asyncio.gather(*(place.log.write(place.send("alice", text)) for text in texts))
+    written = await asyncio.gather(*(place.log.append(place.send("alice", text)) for text in texts))
     assert [each.message.offset for each in written] == [2, 3, 4]
-    await asyncio.wait_for(place.log.write(place.send("bob", "and on")), 5)
+    await asyncio.wait_for(place.log.append(place.send("bob", "and on")), 5)
     await until(lambda: [event.offset for event in place.published] == [1, 2, 4, 5])
     assert faults.counters == {"writes": 2}
 
@@ -319,9 +319,9 @@ async def test_the_writer_goes_on_after_any_end_of_a_commit_and_no_sender_waits_
     real = Database.carry_out
     monkeypatch.setattr(Database, "carry_out", answer_too_few)
     results = await asyncio.wait_for(
-        asyncio.gather(*(place.log.write(place.send("alice", text)) for text in "abc"), return_exceptions=True), 5
+        asyncio.gather(*(place.log.append(place.send("alice", text)) for text in "abc"), return_exceptions=True), 5
     )
     assert isinstance(results[2], ValueError)
     monkeypatch.setattr(Database, "carry_out", real)
-    assert (await asyncio.wait_for(place.log.write(place.send("alice", "d")), 5)).message.offset == 4
+    assert (await asyncio.wait_for(place.log.append(place.send("alice", "d")), 5)).message.offset == 4
     assert faults.counters == {"writes": 1}

@@ -23,7 +23,7 @@ class Store:
     async def write(self) -> None:
         self.tries += 1
         await self.goes_on.wait()
-        self.health.note(made=not self.fails)
+        self.health.record(made=not self.fails)
         if self.fails:
             raise OSError
 
@@ -38,17 +38,17 @@ async def test_however_many_ask_there_is_one_write_a_second() -> None:
     assert await store.health.check() is True
     assert store.tries == 1
     store.fails = True
-    store.health.note(made=False)
+    store.health.record(made=False)
     assert await all_of(*(store.health.check() for _ in range(100))) == {False}
     assert store.tries == 1  # what the last write came to is known
 
 
 async def test_a_write_of_a_client_is_as_good_as_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store()
-    store.health.note(made=True)
+    store.health.record(made=True)
     assert await store.health.check() is True
     assert store.tries == 0
-    store.health.note(made=False)
+    store.health.record(made=False)
     assert await store.health.check() is True  # one write has failed, and the next one has not
     assert store.tries == 1
 

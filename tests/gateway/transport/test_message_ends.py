@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.cli.serve import listen
 from gateway.http.framing import Framing
-from gateway.transport.uvicorn.http import GuardedHttpProtocol, Handshakes
+from gateway.transport.uvicorn.http import GuardedHttpProtocol, HttpConnectionLimits
 from gateway.transport.uvicorn.websocket import GatewayProtocol
 from tests.support.client import WAIT_SECONDS
 
@@ -126,7 +126,7 @@ def statuses(answers: bytes) -> list[bytes]:
 @contextmanager
 def running(mode: str, size: int) -> Iterator[Server]:
     recorder = Recorder()
-    handshakes = Handshakes(WAIT_SECONDS, 0)
+    handshakes = HttpConnectionLimits(WAIT_SECONDS, 0)
     ws: Any = GatewayProtocol
     if mode == "ours":
         http: Any = partial(cutting(GuardedHttpProtocol, size), handshakes=handshakes)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.cli.serve import listen, server_config
-from gateway.transport.uvicorn.http import MAX_HEAD_BYTES, GuardedHttpProtocol, Handshakes, supported
+from gateway.transport.uvicorn.http import MAX_HEAD_BYTES, GuardedHttpProtocol, HttpConnectionLimits, supported
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App
 from tests.support.server import QuietServer, settings_for_tests
@@ -201,7 +201,7 @@ async def test_a_handshake_behind_a_request_that_is_not_answered_is_refused(app:
 
 
 async def test_handshakes_from_one_ipv6_network_count_together(hasty_options: dict[str, Any]) -> None:
-    handshakes = Handshakes(SECONDS, max_per_address=1)
+    handshakes = HttpConnectionLimits(SECONDS, max_per_address=1)
 
     def protocol(address: str) -> GuardedHttpProtocol:
         config = uvicorn.Config("gateway.asgi:app", log_config=None)
