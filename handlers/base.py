@@ -81,7 +81,7 @@ class RoomVerbs(Protocol):
     async def open_direct(self, user: str) -> Room:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
 
-    async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
+    async def publish(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to all listeners of the room; for members.
 
         The gateway does not store it, so a disconnected client misses it. A slow reader loses droppable events first.
@@ -174,10 +174,10 @@ class Session(Protocol[StateCo]):
     def fail(self, id: int | str | None) -> None:
         """Log the current exception, and answer with a reference to it."""
 
-    def tell(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""
 
-    async def tell_everyone(self, event: Event) -> int:
+    async def publish_to_all(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
 
     def close_after_reply(self, close: Close) -> None:

@@ -49,4 +49,4 @@ class AnnounceHandler(MsgHandler[Announce, AnnounceReply]):
         announcement = Announcement(
             sender=self.session.user, text=data.text, body=data.body, sent_at=self.session.now()
         )
-        return AnnounceReply(reached=await self.session.tell_everyone(announcement))
+        return AnnounceReply(reached=await self.session.publish_to_all(announcement))

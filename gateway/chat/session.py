@@ -133,16 +133,16 @@ class ChatSession:
         logger.exception("a handler failed")
         self.refuse(id, InternalError(self.connection))
 
-    def tell(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""
         self.deliver(self._encode(event))
 
-    def tell_held(self) -> None:
+    def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""
         self.ws.outbox.release()
         self.ws.outbox.hold()
 
-    async def tell_everyone(self, event: Event) -> int:
+    async def publish_to_all(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
         here = await self.gateway.bus.publish(BusEvent(self._encode(event)))
         return here + await self.gateway.connections.remote_count()
@@ -164,7 +164,7 @@ class ChatSession:
     def welcome(self) -> None:
         """Begin: send the client its welcome, and watch the end of its token."""
         settings = self.gateway.settings
-        self.tell(
+        self.send_event(
             Welcome(
                 connection=self.connection,
                 user=self.user,
@@ -183,23 +183,23 @@ class ChatSession:
         self.sid = auth.sid
         self.expires_at = auth.expires_at
         if JoinRoomHandler.scope not in self.scopes:
-            self._hear_no_room()
+            self._leave_rooms()
         if self._expiry is not None:
             self._expiry.cancel()
         self._watch_expiry()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """End: leave all rooms and the presence."""
         if self._expiry is not None:
             self._expiry.cancel()
-        self._hear_no_room()
+        self._leave_rooms()
         with contained("presence"):
             self.gateway.presence.disconnect(self)
 
     def _encode(self, event: Event) -> Frame:
         return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
 
-    def _hear_no_room(self) -> None:
+    def _leave_rooms(self) -> None:
         for room in tuple(self.joined):
             with contained("rooms"):  # a fault in one room must not stop the rest
                 self.gateway.hub.leave(room, self)
@@ -210,7 +210,7 @@ class ChatSession:
         self._expiry = self.gateway.timers.call_later(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry)
 
     def _warn_of_expiry(self) -> None:
-        self.tell(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
+        self.send_event(TokenExpiring(token_expires_at=timestamp(int(self.expires_at * 1000))))
         left = self.expires_at - self.gateway.clock.wall()
         self._expiry = self.gateway.timers.call_later(
             left + EXPIRY_GRACE_SECONDS, lambda: self.close(Close.TOKEN_EXPIRED)
@@ -246,5 +246,5 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
         if ws.close_reason is Close.RATE_ABUSE:
             state.connections.record_abuse(session)
         state.counters.ended[ws.close_reason] += 1
-        session.leave()
+        session.disconnect()
         await ws.wait_closed()

@@ -411,15 +411,15 @@ async def test_an_event_that_cannot_be_sent_is_the_senders_error_and_no_listener
     own_gateway: OwnGateway,
 ) -> None:
     async def tell_here(own: MsgHandler[Any, Any]) -> Any:
-        own.session.tell(Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
+        own.session.send_event(Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
         return Empty()
 
     async def tell_room(own: MsgHandler[Any, Any]) -> Any:
-        await own.session.rooms.tell("lobby", Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
+        await own.session.rooms.publish("lobby", Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
         return Empty()
 
     async def tell_all(own: MsgHandler[Any, Any]) -> Any:
-        await own.session.tell_everyone(Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
+        await own.session.publish_to_all(Happened(value=UNSENDABLE[own.data["value"]]()))  # type: ignore[index]
         return Empty()
 
     async def send(own: MsgHandler[Any, Any]) -> Any:

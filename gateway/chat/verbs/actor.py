@@ -28,5 +28,5 @@ class Actor(Listener, Protocol):
     def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Begin a write to the store, and charge it."""
 
-    def tell_held(self) -> None:
+    def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""

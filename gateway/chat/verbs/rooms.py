@@ -46,8 +46,8 @@ class SessionRooms:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
         if await self._enter(room, since):
-            await self._tell_joined(room, self._session.user, self._session.user_id)
-        return await self._hear(room, since, limit)
+            await self._publish_joined(room, self._session.user, self._session.user_id)
+        return await self._subscribe(room, since, limit)
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation. Without either, do nothing."""
@@ -60,11 +60,11 @@ class SessionRooms:
             self._gateway.room_remover.wake()  # the room may have ended
         left = RoomLeft(room=room, user=self._session.user)
         if found.role is not None:
-            await self._tell_left(found, left, self._session.user_id, departures)
+            await self._publish_left(found, left, self._session.user_id, departures)
         elif found.invited:
-            await self._tell_user(self._session.user_id, left)
+            await self._publish_to_user(self._session.user_id, left)
         if heir is not None:
-            await self._tell(room, RoomRole(room=room, user=heir, role="owner"))
+            await self._publish_to_room(room, RoomRole(room=room, user=heir, role="owner"))
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Return a page of the public rooms, the user's own and its invitations."""
@@ -95,7 +95,7 @@ class SessionRooms:
             if await invitations.exists(connection, found.id, invited.id):
                 raise Conflict(f"`{user}` is invited already")
             await self._invite(connection, found, invited)
-        await self._tell_invited(found, invited.id)
+        await self._publish_invited(found, invited.id)
 
     async def kick(self, room: str, user: str) -> None:
         """End another user's membership, or take an invitation back.
@@ -113,9 +113,9 @@ class SessionRooms:
             departures = 0 if role is None else await rooms.leave(connection, found.id, kicked.id)
         left = RoomLeft(room=room, user=user, by=self._session.user)
         if role is None:
-            await self._tell_user(kicked.id, left)
+            await self._publish_to_user(kicked.id, left)
         else:
-            await self._tell_left(found, left, kicked.id, departures)
+            await self._publish_left(found, left, kicked.id, departures)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Change a member's role; for owners. One owner must remain."""
@@ -131,7 +131,7 @@ class SessionRooms:
                 await quotas.check_owner(connection, self._gateway.settings, member)
             await rooms.set_role(connection, found.id, member.id, role)
         if role != had:
-            await self._tell(room, RoomRole(room=room, user=user, role=role))
+            await self._publish_to_room(room, RoomRole(room=room, user=user, role=role))
 
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
         """Change the title, the privacy, or both; for owners."""
@@ -139,7 +139,7 @@ class SessionRooms:
             found = await self._managed(connection, room, "owner")
             changed = await rooms.change(connection, found, title=title, private=private)
         if changed != found:
-            await self._tell(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
+            await self._publish_to_room(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
         return changed.to_schema()
 
     async def delete(self, room: str) -> None:
@@ -148,42 +148,42 @@ class SessionRooms:
             found = await self._managed(connection, room, "owner")
             await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
         self._gateway.room_remover.wake()
-        await self._tell(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
+        await self._publish_to_room(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
 
     async def open_direct(self, user: str) -> Room:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
         room, invited = await self._open_direct(user)
         if room.role is None:
-            await self._tell_joined(room.name, self._session.user, self._session.user_id)
+            await self._publish_joined(room.name, self._session.user, self._session.user_id)
         if invited is not None:
-            await self._tell_invited(room, invited.id)
+            await self._publish_invited(room, invited.id)
         return replace(room, role="member", invited=False).to_schema()
 
-    async def tell(self, room: str, event: Event, *, droppable: bool = False) -> None:
+    async def publish(self, room: str, event: Event, *, droppable: bool = False) -> None:
         """Send an event to all listeners of the room; for members."""
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
             await rooms.of_member(connection, room, self._session.user_id)
-        await self._publish(BusEvent(frame, room=room))
+        await self._publish_event(BusEvent(frame, room=room))
 
-    async def _tell(self, room: str, event: Event, **to: Any) -> None:
-        await self._publish(BusEvent(frames.event(event), room=room, **to))
+    async def _publish_to_room(self, room: str, event: Event, **to: Any) -> None:
+        await self._publish_event(BusEvent(frames.event(event), room=room, **to))
 
-    async def _publish(self, event: BusEvent) -> None:
+    async def _publish_event(self, event: BusEvent) -> None:
         heard, size = await self._gateway.bus.publish(event), len(event.frame.wire)
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(heard, size))
 
-    async def _tell_joined(self, room: str, user: str, user_id: str) -> None:
-        await self._tell(room, RoomJoined(room=room, user=user), skip_user=user_id)
+    async def _publish_joined(self, room: str, user: str, user_id: str) -> None:
+        await self._publish_to_room(room, RoomJoined(room=room, user=user), skip_user=user_id)
 
-    async def _tell_left(self, room: rooms.RoomRow, event: RoomLeft, user_id: str, departures: int) -> None:
-        await self._tell(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
+    async def _publish_left(self, room: rooms.RoomRow, event: RoomLeft, user_id: str, departures: int) -> None:
+        await self._publish_to_room(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
 
-    async def _tell_invited(self, room: rooms.RoomRow, user_id: str) -> None:
-        await self._tell_user(user_id, RoomInvited(room=room.to_invitation(), by=self._session.user))
+    async def _publish_invited(self, room: rooms.RoomRow, user_id: str) -> None:
+        await self._publish_to_user(user_id, RoomInvited(room=room.to_invitation(), by=self._session.user))
 
-    async def _tell_user(self, user_id: str, event: Event) -> None:
+    async def _publish_to_user(self, user_id: str, event: Event) -> None:
         await self._gateway.bus.publish(BusEvent(frames.event(event), user=user_id))
 
     async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
@@ -305,11 +305,11 @@ class SessionRooms:
                 await rooms.enter(connection, room, self._session.user_id, role, now)
         return room.role is None
 
-    async def _hear(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
+    async def _subscribe(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection a listener of a room, and return the messages before that."""
         await self._gateway.hub.begin_join(name, self._session)
         # Events so far go before the reply: after it, an old `room.left` would look new.
-        self._session.tell_held()
+        self._session.send_held_events()
         try:
             position, reply = await self._read(name, since, limit)
         except BaseException:
@@ -319,7 +319,7 @@ class SessionRooms:
         if name in self._session.joined:
             return reply
         # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
-        return await self._hear(name, since, limit)
+        return await self._subscribe(name, since, limit)
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
         async with self._session.reading() as connection:

@@ -98,7 +98,7 @@ class Conversation:
             raise StartError(f"cannot join the room: {refused}") from None
         self._show_missed(client, reply)
         if self._attempts:
-            self._screen.tell("connected again")
+            self._screen.notify("connected again")
         self._attempts = 0
 
     async def _ask_to_join(self, client: ChatClient) -> Frame:
@@ -119,13 +119,13 @@ class Conversation:
                 self._show(event["type"], event["data"])
         elif self._epoch is not None:
             why = _WHY_NOT_RESUMED.get(reply.get("reason", ""), "the room's log was made anew")
-            self._screen.tell(f"{why}; here are the newest messages")
+            self._screen.notify(f"{why}; here are the newest messages")
             self._show_newest(reply, 50)
         else:
             self._show_newest(reply, self._last)
             if self._screen.live:
                 members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
-                self._screen.tell(f"{self._room}, {members}; you are {clean(client.user)}; Ctrl-D leaves")
+                self._screen.notify(f"{self._room}, {members}; you are {clean(client.user)}; Ctrl-D leaves")
         self._epoch, self._position = reply["epoch"], reply["offset"]
 
     def _show_newest(self, reply: Frame, count: int) -> None:
@@ -227,7 +227,7 @@ class Conversation:
         now = time.monotonic()
         if self._attempts == 0:
             self._lost_at = now
-            self._screen.tell(f"the connection is lost ({lost}); trying again")
+            self._screen.notify(f"the connection is lost ({lost}); trying again")
         if not self._screen.live and now - self._lost_at > PATIENCE_SECONDS:
             raise StartError(f"{lost}; gave up after {PATIENCE_SECONDS} s, the lines from here on were not sent")
         if lost.expired:

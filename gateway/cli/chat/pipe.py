@@ -53,13 +53,13 @@ class Pipe:
         """Print a line."""
         print(line.plain, flush=True)  # noqa: T201 - this is the command's output
 
-    def tell(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         """Print a notice to standard error."""
         print(f"gateway: {notice}", file=sys.stderr, flush=True)  # noqa: T201 - likewise
 
     def report(self, line: Line, problem: str) -> None:
         """Print to standard error which line was not sent, and why."""
-        self.tell(f"line {line.number} was not sent: {problem}")
+        self.notify(f"line {line.number} was not sent: {problem}")
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         # A reader of our own: the interpreter, when it ends, waits for the lock of `sys.stdin`.

@@ -33,7 +33,7 @@ class Screen(Protocol):
     def show(self, line: Text) -> None:
         """Show what was said."""
 
-    def tell(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         """Say something about the connection."""
 
     def report(self, line: Line, problem: str) -> None:

@@ -70,7 +70,7 @@ class Terminal:
         self._console.print(line)
         self._draw()
 
-    def tell(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         """Print a notice."""
         self.show(Text(f"— {notice}", style="dim"))
 
@@ -101,7 +101,7 @@ class Terminal:
         if line.strip() == "/quit":
             self._leave()
         elif line.startswith("/") and not line.startswith("//"):
-            self.tell("/quit leaves, and // begins a line with a slash; there are no other commands")
+            self.notify("/quit leaves, and // begins a line with a slash; there are no other commands")
         elif line.strip() and not self._ended:
             self._count += 1
             self._lines.put_nowait(Line(self._count, line.removeprefix("/") if line.startswith("//") else line))

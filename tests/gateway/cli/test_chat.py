@@ -282,7 +282,7 @@ class Script:
     def show(self, line: Text) -> None:
         self.shown.append(line.plain.partition("alice: ")[2])
 
-    def tell(self, notice: str) -> None:
+    def notify(self, notice: str) -> None:
         self.told.append(notice)
 
     def report(self, line: Line, problem: str) -> None:

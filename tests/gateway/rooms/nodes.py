@@ -199,7 +199,7 @@ class Ear:
     def abort(self) -> None:
         raise AssertionError
 
-    def tell_held(self) -> None:
+    def send_held_events(self) -> None:
         self._release()
         self._held = []
 
