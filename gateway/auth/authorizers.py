@@ -75,9 +75,9 @@ async def current_authorization(
 ) -> AuthResult:
     """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
     if service == LOCAL:
-        found = await database.find(logins.USER_OF, login_id=sid, user_id=user_id)
+        found = await database.fetch(logins.USER_OF, login_id=sid, user_id=user_id)
     else:
-        found = await database.find(users.BY_ID, user_id=user_id)
+        found = await database.fetch(users.BY_ID, user_id=user_id)
     user = UserRow(**found[0]) if found else None
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")

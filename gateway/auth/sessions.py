@@ -145,14 +145,14 @@ class LoginSessions:
         login = await self._find(token)
         if token is None or login is None or login.refresh_hash != token.hash or not self._is_alive(login):
             return None
-        user = await self._database.look_up(partial(logins.user_of, login_id=login.id, user_id=login.user_id))
+        user = await self._database.query(partial(logins.user_of, login_id=login.id, user_id=login.user_id))
         return None if user is None or user.disabled else (login, user)
 
     async def list_for_user(self, user_id: str) -> list[LoginRow]:
         """Return a user's live sessions, the last used first."""
         now = milliseconds(self._clock)
         query = partial(logins.of_user, user_id=user_id, now=now, idle_since=now - self._idle_life)
-        return await self._database.look_up(query)
+        return await self._database.query(query)
 
     async def end(
         self, user_id: str, client: ClientInfo, event: str, *, only: str | None = None, but: str | None = None
@@ -183,7 +183,7 @@ class LoginSessions:
     async def _find(self, token: RefreshToken | None) -> LoginRow | None:
         if token is None:
             return None
-        return await self._database.look_up(partial(logins.of_family, family_hash=token.family_hash))
+        return await self._database.query(partial(logins.of_family, family_hash=token.family_hash))
 
     async def _announce(self, user_id: str, ended: list[str]) -> None:
         if ended:

@@ -77,7 +77,7 @@ class Tickets:
             return None
         key = _hash(ticket)
         # A read comes first: guesses must not queue with the writers.
-        if not await self._database.find(tickets.EXISTING, wanted=key):
+        if not await self._database.fetch(tickets.EXISTING, wanted=key):
             return None
         return await self._database.transact(partial(tickets.take, hash=key))
 

@@ -64,12 +64,12 @@ class RevocationWatcher:
     async def close_all_ended(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
         for batch in batches(self._connections.login_sessions(), BATCH):
-            living = await self._database.look_up(partial(logins.living, ids=[session for _, session in batch]))
+            living = await self._database.query(partial(logins.living, ids=[session for _, session in batch]))
             for user_id, session in batch:
                 if session not in living:
                     self._connections.close_revoked(Revoked(user_id, frozenset({session})))
         for ids in batches(self._connections.external_user_ids(), BATCH):
-            enabled = await self._database.look_up(partial(users.enabled, ids=ids))
+            enabled = await self._database.query(partial(users.enabled, ids=ids))
             for user_id in set(ids) - enabled:
                 self._connections.close_revoked(Revoked(user_id, None))
 
@@ -85,7 +85,7 @@ class RevocationWatcher:
         self._looked_at = now
 
     async def _close_ended(self, since: int) -> None:
-        for user_id, session in await self._database.look_up(partial(logins.ended_since, since=since)):
+        for user_id, session in await self._database.query(partial(logins.ended_since, since=since)):
             self._connections.close_revoked(Revoked(user_id, None if session is None else frozenset({session})))
 
     async def _prune(self) -> None:

@@ -72,7 +72,7 @@ class HistoryReader:
     async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:
         """Read how far some hundred rooms are, those that there are. Raises `Unavailable`."""
         items = orjson.dumps([[name] for name in names]).decode()
-        rows = await self._database.find(rooms.POSITIONS, items=items)
+        rows = await self._database.fetch(rooms.POSITIONS, items=items)
         return {row["name"]: RoomPosition(**row) for row in rows}
 
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:

@@ -92,8 +92,8 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             changes = [change for change, _ in batch]
-            plan = writes.apply(changes, milliseconds(self._clock), self._quotas)
-            outcomes = await self._database.carry_out(plan)
+            script = writes.apply(changes, milliseconds(self._clock), self._quotas)
+            outcomes = await self._database.run_script(script)
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))

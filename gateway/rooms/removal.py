@@ -66,7 +66,7 @@ class RoomRemover:
 
     async def remove_all(self) -> None:
         """Remove all that is left of deleted rooms. Raises `Unavailable`."""
-        for room_id in await self._database.look_up(pruning.removed_rooms):
+        for room_id in await self._database.query(pruning.removed_rooms):
             await self._finish_room(room_id)
 
     async def _finish_room(self, room_id: int) -> None:

@@ -54,10 +54,10 @@ class Retention:
         return removed
 
     async def _rooms_after(self, room_id: int) -> list[int]:
-        return await self._database.look_up(partial(pruning.rooms_after, room_id=room_id, limit=BATCH))
+        return await self._database.query(partial(pruning.rooms_after, room_id=room_id, limit=BATCH))
 
     async def _prune_room(self, room_id: int, before: int | None) -> int:
-        too_many = await self._database.look_up(partial(pruning.too_many, room_id=room_id, keep=self._keep))
+        too_many = await self._database.query(partial(pruning.too_many, room_id=room_id, keep=self._keep))
 
         def some(connection: Connection, limit: int) -> int | None:
             return pruning.prune(connection, room_id, before=before, too_many=too_many, limit=limit)

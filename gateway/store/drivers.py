@@ -13,22 +13,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.store.open_files import OpenFiles
 from gateway.store.postgresql import Postgresql
-from gateway.store.prepared import Plan, Rows, Statement
+from gateway.store.prepared import Rows, Script, Statement
 
 Result = TypeVar("Result")
 
 
-class Transactions(Protocol):
+class ScriptRunner(Protocol):
     """Does plans."""
 
-    async def carry_out(self, plan: Plan[Result]) -> Result:
+    async def run_script(self, script: Script[Result]) -> Result:
         """Do a plan in a transaction of its own, which is durable when this returns."""
 
 
-class Finder(Protocol):
+class StatementReader(Protocol):
     """Reads."""
 
-    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+    async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Do one short statement that only reads."""
 
     def close(self) -> None:
@@ -44,9 +44,9 @@ class SqliteWriter:
         self._files = files
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
 
-    async def carry_out(self, plan: Plan[Result]) -> Result:
+    async def run_script(self, script: Script[Result]) -> Result:
         """Do a plan, which is finished even if nobody waits for it any more."""
-        return await self._in_thread(partial(self._carry_out, plan))
+        return await self._in_thread(partial(self._run_script, script))
 
     async def do(self, work: Callable[[Connection], Result]) -> Result:
         """Do something in a transaction, which is finished even if nobody waits for it any more."""
@@ -59,7 +59,7 @@ class SqliteWriter:
         with self._engine.begin() as connection:
             return work(connection)
 
-    def _carry_out(self, plan: Plan[Result]) -> Result:
+    def _run_script(self, script: Script[Result]) -> Result:
         pooled = self._engine.raw_connection()
         connection = pooled.driver_connection
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - of this engine
@@ -67,7 +67,7 @@ class SqliteWriter:
             self._files.check()
             # The lock at once: taking it after a read fails when another wrote between.
             connection.execute("BEGIN IMMEDIATE")
-            result = _follow(plan, connection)
+            result = _run(script, connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -83,19 +83,19 @@ class SqliteWriter:
         self._thread.shutdown()
 
 
-def _follow(plan: Plan[Result], connection: sqlite3.Connection) -> Result:
+def _run(script: Script[Result], connection: sqlite3.Connection) -> Result:
     try:
-        statement, values = next(plan)
+        statement, values = next(script)
         while True:
-            prepared = statement.on("sqlite")
+            prepared = statement.for_database("sqlite")
             found = connection.execute(prepared.sql, prepared.arguments(values)).fetchall()
-            statement, values = plan.send(prepared.rows(found))
+            statement, values = script.send(prepared.rows(found))
     except StopIteration as end:
         result: Result = end.value
         return result
 
 
-class SqliteFinder:
+class SqliteReader:
     """Reads of SQLite in the event loop, which a writer never makes wait: that is what its write-ahead log is for."""
 
     def __init__(self, file: str, writer: SqliteWriter) -> None:
@@ -104,9 +104,9 @@ class SqliteFinder:
         self._writer = writer
         self._connection: sqlite3.Connection | None = None
 
-    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+    async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Read at once; in the rare moment in which the file is locked, in the writer's thread."""
-        prepared = statement.on("sqlite")
+        prepared = statement.for_database("sqlite")
         sql, arguments = prepared.sql, prepared.arguments(values)
         try:
             return prepared.rows(self._opened().execute(sql, arguments).fetchall())
@@ -134,20 +134,20 @@ class PostgresqlDriver:
         self._engine = engine
         self._postgresql = postgresql
 
-    async def find(self, statement: Statement, values: dict[str, Any]) -> Rows:
+    async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Read."""
         async with self._connection() as connection:
-            prepared = statement.on("postgresql")
+            prepared = statement.for_database("postgresql")
             return prepared.rows(await connection.fetch(prepared.sql, *prepared.arguments(values)))
 
     def close(self) -> None:
         """Nothing to do: the pool has the connections."""
 
-    async def carry_out(self, plan: Plan[Result]) -> Result:
+    async def run_script(self, script: Script[Result]) -> Result:
         """Do a plan."""
         async with self._connection(writes=True) as connection:
             await connection.execute(self._postgresql.begin)
-            result = await _follow_on(plan, connection)
+            result = await _run_async(script, connection)
             await connection.execute("COMMIT")
             return result
 
@@ -168,13 +168,13 @@ class PostgresqlDriver:
                 raise
 
 
-async def _follow_on(plan: Plan[Result], connection: Any) -> Result:
+async def _run_async(script: Script[Result], connection: Any) -> Result:
     try:
-        statement, values = next(plan)
+        statement, values = next(script)
         while True:
-            prepared = statement.on("postgresql")
+            prepared = statement.for_database("postgresql")
             found = await connection.fetch(prepared.sql, *prepared.arguments(values))
-            statement, values = plan.send(prepared.rows(found))
+            statement, values = script.send(prepared.rows(found))
     except StopIteration as end:
         result: Result = end.value
         return result

@@ -22,11 +22,11 @@ from sqlalchemy.pool import StaticPool
 from gateway.config.database_url import SQLITE
 from gateway.core.folding import FoldedLog
 from gateway.store import versions
-from gateway.store.drivers import Finder, PostgresqlDriver, SqliteFinder, SqliteWriter, Transactions
+from gateway.store.drivers import PostgresqlDriver, ScriptRunner, SqliteReader, SqliteWriter, StatementReader
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
 from gateway.store.open_files import OpenFiles
 from gateway.store.postgresql import Postgresql
-from gateway.store.prepared import Plan, Rows, Statement
+from gateway.store.prepared import Rows, Script, Statement
 from gateway.store.sqlite_file import SqliteFile
 from gateway.store.tables import VERSION_TABLE
 from gateway.store.write_health import WriteHealth
@@ -67,8 +67,8 @@ class Database:
         self._open_files: OpenFiles | None = None
         self._engine: AsyncEngine
         self._failures = FAILURES
-        self._finder: Finder
-        self._transactions: Transactions
+        self._reader: StatementReader
+        self._script_runner: ScriptRunner
         if SQLITE.match(url):
             self._use_sqlite(url, synchronous)
         else:
@@ -83,8 +83,8 @@ class Database:
         self._file = SqliteFile(url)
         self._open_files = OpenFiles(self._file.path)
         self._reading = self._engine = _sqlite_engine(url, synchronous, self._open_files)
-        self._transactions = self._writer = _sqlite_writer(url, synchronous, self._open_files)
-        self._finder = SqliteFinder(str(self._file.path), self._writer)
+        self._script_runner = self._writer = _sqlite_writer(url, synchronous, self._open_files)
+        self._reader = SqliteReader(str(self._file.path), self._writer)
 
     def _use_postgresql(self, url: str) -> None:
         self._postgresql = Postgresql(url, BUSY_SECONDS)
@@ -92,7 +92,7 @@ class Database:
         self._engine = self._postgresql.engine(**_OPTIONS)
         # Of SQLite, every transaction sees one state anyway.
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        self._transactions = self._finder = PostgresqlDriver(self._engine, self._postgresql)
+        self._script_runner = self._reader = PostgresqlDriver(self._engine, self._postgresql)
 
     async def __aenter__(self) -> Self:
         """Nothing to do: connections are opened when they are needed."""
@@ -125,23 +125,23 @@ class Database:
         async with self._available(writes=True), self._my_turn():
             return await self._writer.do(work)
 
-    async def look_up(self, work: Callable[[Connection], T]) -> T:
+    async def query(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a transaction as `read` opens it."""
         async with self.read() as connection:
             return await connection.run_sync(work)
 
-    async def carry_out(self, plan: Plan[T]) -> T:
+    async def run_script(self, script: Script[T]) -> T:
         """Do a plan in a transaction as `write` opens it, with nothing between its statements and the driver."""
         async with self._available(writes=True), self._limit(), self._my_turn():
-            return await self._transactions.carry_out(plan)
+            return await self._script_runner.run_script(script)
 
-    async def find(self, statement: Statement, **values: Any) -> Rows:
+    async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Read with one short statement, with nothing between it and the driver: for what every connection needs.
 
         On SQLite this happens at once, in the event loop: a row by its key takes a tenth of the trip to a thread.
         """
         async with self._available(), self._limit():
-            return await self._finder.find(statement, values)
+            return await self._reader.fetch(statement, values)
 
     async def upgrade(self) -> None:
         """Bring the tables to the newest version, however long that takes; raises `StartError` if they are not ours."""
@@ -154,7 +154,7 @@ class Database:
             # Open from now on, it keeps the write-ahead log from being removed with another connection.
             await self.transact(_do_nothing)
 
-    async def overhaul(self, work: Callable[[Connection], T]) -> T:
+    async def transact_unbounded(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a transaction as `write` opens it, however long that takes, as a change of all rows does."""
         async with self._available(), self._my_turn(), self._writing.begin() as connection:
             done: T = await connection.run_sync(work)
@@ -169,7 +169,7 @@ class Database:
         """Let the connections go."""
         await self.health.close()
         await self._engine.dispose()
-        self._finder.close()
+        self._reader.close()
         if self._writer is not None:
             await self._writer.close()
         if self._file is not None:

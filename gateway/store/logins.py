@@ -1,6 +1,6 @@
 """Logins: what a log-in began, and what its refresh tokens prolong until it ends.
 
-All of this is for `Database.look_up` and `Database.transact`. Times are milliseconds since 1970.
+All of this is for `Database.query` and `Database.transact`. Times are milliseconds since 1970.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ _USER_OF = (
 )
 
 USER_OF = Statement(lambda _: _USER_OF)
-"""Finds the user of a login as `user_of` does, for `Database.find`: every connection and every request asks this."""
+"""Finds the user of a login as `user_of` does, for `Database.fetch`: every connection and every request asks this."""
 
 
 def add(connection: Connection, row: LoginRow) -> None:

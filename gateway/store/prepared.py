@@ -55,7 +55,7 @@ class Statement:
         self._write = write
         self._prepared: dict[str, Prepared] = {}
 
-    def on(self, database: str) -> Prepared:
+    def for_database(self, database: str) -> Prepared:
         """Return the statement for a database, compiled with its first use: a process uses one database."""
         prepared = self._prepared.get(database)
         if prepared is None:
@@ -87,5 +87,5 @@ _DIALECTS = {"sqlite": "sqlite.pysqlite", "postgresql": "postgresql.asyncpg"}
 Step = tuple[Statement, dict[str, Any]]
 """A statement and its parameters."""
 
-Plan = Generator[Step, Rows, Result]
+Script = Generator[Step, Rows, Result]
 """A transaction that says step by step what it wants of the database, and is sent what that found."""

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bind
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.prepared import Plan, Statement, items
+from gateway.store.prepared import Script, Statement, items
 from gateway.store.tables import users
 from handlers.errors import Conflict
 from schemas.base import timestamp
@@ -119,7 +119,7 @@ async def by_id(connection: AsyncConnection, user_id: str) -> UserRow | None:
 
 
 BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id")))
-"""Finds a user by id: what `by_id` does, for `Database.find`."""
+"""Finds a user by id: what `by_id` does, for `Database.fetch`."""
 
 
 async def everyone(connection: AsyncConnection) -> list[UserRow]:
@@ -176,7 +176,7 @@ def locked(connection: Connection, user_id: str) -> UserRow | None:
     return UserRow(**found._mapping) if found else None
 
 
-def saw(seen: Mapping[str, int]) -> Plan[None]:
+def saw(seen: Mapping[str, int]) -> Script[None]:
     """Note until when users were here, by their ids."""
     yield _SAW, {"items": orjson.dumps(sorted(seen.items())).decode()}
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from gateway.store import messages as log
 from gateway.store import storage
 from gateway.store.messages import MessageRow
-from gateway.store.prepared import Plan, Rows, Sql, Statement, items
+from gateway.store.prepared import Rows, Script, Sql, Statement, items
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import memberships, messages, rooms, users
@@ -121,7 +121,7 @@ class Written:
 Outcome = Written | MessageError
 
 
-def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Plan[list[Outcome]]:
+def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Script[list[Outcome]]:
     """Make changes in the order given, and return the outcome of each. Nothing is durable before the commit.
 
     Raises `QuotaExceeded` if another node has used up what a user had left meanwhile: then no change is made.
@@ -151,7 +151,7 @@ class _Batch:
         self._added: defaultdict[str, int] = defaultdict(int)
         """By how many bytes the sum of a user changes."""
 
-    def read(self, changes: Sequence[Change]) -> Plan[None]:
+    def read(self, changes: Sequence[Change]) -> Script[None]:
         """Read the rooms, locking them, and what is needed of the rest."""
         for row in (yield from _find(_ROOMS, {(change.room,) for change in changes})):
             self._rooms[row["name"]] = RoomRow(**row)
@@ -165,7 +165,7 @@ class _Batch:
         yield from self._read_messages(known)
         yield from self._read_sent(known)
 
-    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> Plan[None]:
+    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> Script[None]:
         wanted = set()
         for room, change in known:
             about = change.reply_to if isinstance(change, Send) else change.message_id
@@ -174,7 +174,7 @@ class _Batch:
         for row in (yield from _find(_ABOUT, wanted)):
             self._messages[row["room_id"], row["offset"]] = MessageRow(**row)
 
-    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> Plan[None]:
+    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> Script[None]:
         wanted = {
             (room.id, change.user_id, change.client_id)
             for room, change in known
@@ -272,7 +272,7 @@ class _Batch:
         self._offsets[room.name] += 1
         return self._offsets[room.name]
 
-    def write(self) -> Plan[None]:
+    def write(self) -> Script[None]:
         """Write what has come out."""
         moved = {
             (room.id, self._offsets[name], self._room_bytes[name])
@@ -289,7 +289,7 @@ class _Batch:
                 self._quotas.check_user(row["stored_bytes"])
 
 
-def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int) -> Plan[Rows]:
+def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int) -> Script[Rows]:
     """Do a statement for each of some items, if there are any."""
     if not items:
         return []

@@ -70,7 +70,7 @@ class ExternalUsers:
         )
 
     async def _find(self, user_id: str) -> UserRow | None:
-        found = await self._database.find(users.BY_ID, user_id=user_id)
+        found = await self._database.fetch(users.BY_ID, user_id=user_id)
         return UserRow(**found[0]) if found else None
 
     async def _add(self, user_id: str, claims: Claims) -> UserRow:

@@ -70,18 +70,18 @@ async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: py
     ann, ben = await hearing(nodes, "red")
     await ann.say("red")
     failures = 0
-    find, read = Database.find, HistoryReader.read_gap
+    find, read = Database.fetch, HistoryReader.read_gap
 
     async def fail(*_: object, **__: object) -> None:
         nonlocal failures
         failures += 1
         raise StoreUnavailable("store")
 
-    monkeypatch.setattr(Database, "find", fail)
+    monkeypatch.setattr(Database, "fetch", fail)
     monkeypatch.setattr(HistoryReader, "read_gap", fail)
     nodes.states[1].hub.check_soon(None)
     await until(lambda: failures >= 2)
-    monkeypatch.setattr(Database, "find", find)
+    monkeypatch.setattr(Database, "fetch", find)
     await until(lambda: nodes.states[1].hub.gaps_read)
     monkeypatch.setattr(HistoryReader, "read_gap", read)
     await until(lambda: ben.at["red"][1] == 1)

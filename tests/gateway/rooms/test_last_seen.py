@@ -10,7 +10,7 @@ from gateway.core.clock import milliseconds
 from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
-from gateway.store.prepared import Plan
+from gateway.store.prepared import Script
 from tests.support.server import AdjustableClock
 from tests.support.users import add_users
 from tests.support.waiting import until
@@ -28,15 +28,15 @@ class Plans:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
-    plans, real = Plans(), Database.carry_out
+    plans, real = Plans(), Database.run_script
 
-    async def counted(database: Database, plan: Plan[Any]) -> Any:
+    async def counted(database: Database, plan: Script[Any]) -> Any:
         plans.carried_out += 1
         if plans.store_is_away:
             raise StoreUnavailable("store")
         return await real(database, plan)
 
-    monkeypatch.setattr(Database, "carry_out", counted)
+    monkeypatch.setattr(Database, "run_script", counted)
     return plans
 
 

@@ -23,7 +23,7 @@ from gateway.rooms.log import Log
 from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id
-from gateway.store.prepared import Plan
+from gateway.store.prepared import Script
 from gateway.store.writes import Change, Delete, Edit, Send, Written
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
 from schemas.messages.chat import Message
@@ -184,14 +184,14 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def test_those_who_write_at_once_share_a_commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = 0
-    real = Database.carry_out
+    real = Database.run_script
 
-    async def counted(database: Database, plan: Plan[Any]) -> Any:
+    async def counted(database: Database, plan: Script[Any]) -> Any:
         nonlocal commits
         commits += 1
         return await real(database, plan)
 
-    monkeypatch.setattr(Database, "carry_out", counted)
+    monkeypatch.setattr(Database, "run_script", counted)
     written = await asyncio.gather(*(place.log.append(place.send("alice", str(number))) for number in range(100)))
     assert [each.message.offset for each in written] == list(range(1, 101))
     assert 1 <= commits <= 3
@@ -248,15 +248,15 @@ async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
 ) -> None:
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
         await ann.expect("room.joined")
-        real = Database.carry_out
+        real = Database.run_script
 
-        async def deaf(database: Database, plan: Plan[Any]) -> Any:
+        async def deaf(database: Database, plan: Script[Any]) -> Any:
             await real(database, plan)
             raise StoreUnavailable("store")
 
-        monkeypatch.setattr(Database, "carry_out", deaf)
+        monkeypatch.setattr(Database, "run_script", deaf)
         assert (await ann.refused("chat.send", room="lobby", text="hi", client_id="c"))["status"] == 50300
-        monkeypatch.setattr(Database, "carry_out", real)
+        monkeypatch.setattr(Database, "run_script", real)
         assert (await ann.ask("chat.send", room="lobby", text="hi", client_id="c"))["duplicate"]
         for client in (ann, ben):
             await client.expect("chat.message", offset=1, text="hi")
@@ -313,15 +313,15 @@ async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
 async def test_the_writer_goes_on_after_any_end_of_a_commit_and_no_sender_waits_for_ever(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def answer_too_few(database: Database, plan: Plan[Any]) -> Any:
+    async def answer_too_few(database: Database, plan: Script[Any]) -> Any:
         return (await real(database, plan))[1:]
 
-    real = Database.carry_out
-    monkeypatch.setattr(Database, "carry_out", answer_too_few)
+    real = Database.run_script
+    monkeypatch.setattr(Database, "run_script", answer_too_few)
     results = await asyncio.wait_for(
         asyncio.gather(*(place.log.append(place.send("alice", text)) for text in "abc"), return_exceptions=True), 5
     )
     assert isinstance(results[2], ValueError)
-    monkeypatch.setattr(Database, "carry_out", real)
+    monkeypatch.setattr(Database, "run_script", real)
     assert (await asyncio.wait_for(place.log.append(place.send("alice", "d")), 5)).message.offset == 4
     assert faults.counters == {"writes": 1}

@@ -68,7 +68,7 @@ async def make_room(database: Database, name: str, *members: users.UserRow) -> r
 
 
 async def apply(database: Database, *changes: Change, bound: StorageQuotas = NO_QUOTAS) -> list[writes.Outcome]:
-    return await database.carry_out(writes.apply(changes, 1, bound))
+    return await database.run_script(writes.apply(changes, 1, bound))
 
 
 async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages(database: Database) -> None:
