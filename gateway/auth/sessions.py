@@ -203,7 +203,7 @@ class LoginSessions:
         """Store a session, end those over the limit, and return the ids of the ended ones."""
         # A change of the password, or of the user's state, waits for this lock and then ends the session. If it came
         # first, this transaction sees it.
-        found = users.locked(connection, user.id)
+        found = users.find_locked(connection, user.id)
         if found is None or found.disabled or found.password_hash != user.password_hash:
             raise AuthenticationFailed("wrong user name or password")
         logins.add(connection, login)

@@ -79,7 +79,7 @@ class Tickets:
         # A read comes first: guesses must not queue with the writers.
         if not await self._database.fetch(tickets.EXISTING, wanted=key):
             return None
-        return await self._database.transact(partial(tickets.take, hash=key))
+        return await self._database.transact(partial(tickets.pop, hash=key))
 
 
 def _hash(ticket: str) -> str:

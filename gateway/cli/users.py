@@ -77,7 +77,7 @@ def list_users() -> None:
 
     async def work(database: Database, _: Settings) -> list[users.UserRow]:
         async with database.read() as connection:
-            return await users.everyone(connection)
+            return await users.list_all(connection)
 
     table = Table("user", "full name", "scopes", "since", "last seen", "state")
     for user in with_database(work):
@@ -134,7 +134,7 @@ def import_users(
 
     async def work(database: Database, settings: Settings) -> None:
         async with database.write() as connection:
-            taken = await users.taken(connection, [user.username for user in found.values()])
+            taken = await users.taken_names(connection, [user.username for user in found.values()])
             complain(
                 {
                     line: f"the user name `{user.username}` is taken"

@@ -101,5 +101,5 @@ class DeadNodeReaper:
             return
         last_seen = milliseconds(self._clock) - int(silent_seconds * 1000)
         async with self._database.write() as connection:
-            await users.saw_all(connection, names, last_seen)
+            await users.record_last_seen_by_name(connection, names, last_seen)
         self.users_reaped += len(names)

@@ -69,7 +69,7 @@ class RevocationWatcher:
                 if session not in living:
                     self._connections.close_revoked(Revoked(user_id, frozenset({session})))
         for ids in batches(self._connections.external_user_ids(), BATCH):
-            enabled = await self._database.query(partial(users.enabled, ids=ids))
+            enabled = await self._database.query(partial(users.enabled_among, ids=ids))
             for user_id in set(ids) - enabled:
                 self._connections.close_revoked(Revoked(user_id, None))
 

@@ -72,7 +72,7 @@ class LastSeen:
 
     async def _store(self, users_seen: dict[str, int]) -> None:
         try:
-            await self._database.run_script(users.saw(users_seen))
+            await self._database.run_script(users.record_last_seen(users_seen))
         except Unavailable:
             raise
         except Exception as fault:  # of these users, and the others are stored all the same

@@ -47,7 +47,7 @@ def prune(connection: Connection, room_id: int, *, before: int | None, too_many:
         return None
     bound = due[-1].changed
     old = (messages.c.room_id == room_id) & (messages.c.changed > pruned) & (messages.c.changed <= bound)
-    storage.give_back(connection, room_id, old)
+    storage.subtract_removed(connection, room_id, old)
     connection.execute(delete(messages).where(old))
     connection.execute(update(rooms).where(rooms.c.id == room_id).values(pruned=bound))
     return len(due)
@@ -77,7 +77,7 @@ def remove_rows(room_id: int, key: Column[Any], after: Any, connection: Connecti
     if bound is not None:
         due &= key <= bound
     if key.table is messages:
-        storage.give_back(connection, room_id, due)
+        storage.subtract_removed(connection, room_id, due)
     connection.execute(delete(key.table).where(due))
     return bound
 

@@ -206,7 +206,7 @@ async def _lock_name(connection: AsyncConnection, name: str) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
-async def of_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
+async def find_as_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
     """Find a room that the user is in, or raise `NotAMember` or `NotFound`."""
     room = await find(connection, name, user_id, lock=lock)
     if room is None or room.hidden:
@@ -273,7 +273,7 @@ def _is_deleted(database: str) -> ColumnElement[bool]:
     return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
-async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
+async def add_member(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
     """Make a user a member, with all that was said so far read. This ends an invitation."""
     await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {
@@ -288,7 +288,7 @@ async def enter(connection: AsyncConnection, room: RoomRow, user_id: str, role: 
     await connection.execute(insert(memberships).values(values))
 
 
-async def leave(connection: AsyncConnection, room_id: int, user_id: str) -> int:
+async def remove_member(connection: AsyncConnection, room_id: int, user_id: str) -> int:
     """End a membership, and give how many have ended in this room by now."""
     await connection.execute(delete(memberships).where(_membership(room_id, user_id)))
     count = update(rooms).where(rooms.c.id == room_id).values(departures=rooms.c.departures + 1)
@@ -314,7 +314,7 @@ async def members_among(connection: AsyncConnection, room_id: int, user_ids: Seq
     return found
 
 
-async def role_of(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:
+async def find_role(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:
     """Tell what a user is in a room."""
     query = select(memberships.c.role).where(_membership(room_id, user_id))
     role: Role | None = (await connection.execute(query)).scalar_one_or_none()
@@ -368,7 +368,7 @@ async def note_left_by(connection: AsyncConnection, room_id: int, user_id: str |
     await connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
 
 
-async def heir(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
+async def next_owner(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
     """Return the id and name of the member that is to own a room without an owner; None if it has no members.
 
     The longest-standing moderator comes first, then the longest-standing member, and disabled users last.

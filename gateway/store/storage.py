@@ -35,7 +35,7 @@ def size_of(text: str | None, body: Any) -> int:
     return MESSAGE_BYTES + len(said) + (0 if body is None else len(orjson.dumps(body)))
 
 
-def give_back(connection: Connection, room_id: int, condition: ColumnElement[bool]) -> None:
+def subtract_removed(connection: Connection, room_id: int, condition: ColumnElement[bool]) -> None:
     """Take messages of a room, which are about to be removed, off the sums of the room and of their senders."""
     size = func.sum(_size(connection.dialect.name))
     query = select(messages.c.sender_id, size).where(messages.c.room_id == room_id, condition)

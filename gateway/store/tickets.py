@@ -40,7 +40,7 @@ EXISTING = Statement(lambda _: select(tickets.c.hash).where(tickets.c.hash == bi
 """Finds a ticket by its hash, and leaves it where it is."""
 
 
-def take(connection: Connection, hash: str) -> TicketRow | None:
+def pop(connection: Connection, hash: str) -> TicketRow | None:
     """Remove a ticket and give it. Of many who try at once, one gets it."""
     found = connection.execute(delete(tickets).where(tickets.c.hash == hash).returning(*tickets.c)).one_or_none()
     return TicketRow(**found._mapping) if found else None

@@ -97,7 +97,7 @@ async def add_all(connection: AsyncConnection, rows: Sequence[UserRow]) -> None:
     await connection.execute(insert(users), [vars(row) for row in rows])
 
 
-async def taken(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+async def taken_names(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
     """Tell which of these names have a user."""
     found: set[str] = set()
     for start in range(0, len(names), 1000):
@@ -122,7 +122,7 @@ BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id
 """Finds a user by id: what `by_id` does, for `Database.fetch`."""
 
 
-async def everyone(connection: AsyncConnection) -> list[UserRow]:
+async def list_all(connection: AsyncConnection) -> list[UserRow]:
     """List all users by name."""
     return [UserRow(**row._mapping) for row in await connection.execute(select(users).order_by(users.c.name))]
 
@@ -158,7 +158,7 @@ def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> 
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
-def enabled(connection: Connection, ids: Sequence[str]) -> set[str]:
+def enabled_among(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Tell which of these ids are of users who are not disabled."""
     return set(connection.execute(select(users.c.id).where(users.c.id.in_(ids), ~users.c.disabled)).scalars())
 
@@ -170,20 +170,20 @@ async def lock(connection: AsyncConnection, *ids: str) -> None:
     await connection.execute(query.with_for_update(key_share=True))
 
 
-def locked(connection: Connection, user_id: str) -> UserRow | None:
+def find_locked(connection: Connection, user_id: str) -> UserRow | None:
     """Find a user, and keep others from changing it until the end of the transaction."""
     found = connection.execute(select(users).where(users.c.id == user_id).with_for_update()).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
-def saw(seen: Mapping[str, int]) -> Script[None]:
+def record_last_seen(seen: Mapping[str, int]) -> Script[None]:
     """Note until when users were here, by their ids."""
     yield _SAW, {"items": orjson.dumps(sorted(seen.items())).decode()}
 
 
-async def saw_all(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
+async def record_last_seen_by_name(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
     """Note that users of these names were here until then."""
-    # In the order in which `saw` has them, so that two nodes never wait for each other.
+    # In the order in which `record_last_seen` has them, so that two nodes never wait for each other.
     query = select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id)
     await connection.execute(query.with_for_update(key_share=True))
     await connection.execute(_saw(until).where(users.c.name.in_(names)))

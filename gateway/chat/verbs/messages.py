@@ -53,7 +53,7 @@ class SessionMessages:
         """Return a page of a room's log, oldest first."""
         self._session.charge(costs.PAGE)
         async with self._session.reading() as connection:
-            found = await rooms.of_member(connection, room, self._session.user_id)
+            found = await rooms.find_as_member(connection, room, self._session.user_id)
             # Read one more than requested, to know whether there are more.
             rows = await messages.page(
                 connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
@@ -65,7 +65,7 @@ class SessionMessages:
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
         async with self._session.writing() as connection:
-            found = await rooms.of_member(connection, room, self._session.user_id)
+            found = await rooms.find_as_member(connection, room, self._session.user_id)
             if offset > found.offset:
                 raise PositionLost(
                     f"the log of `{room}` ends at {found.offset}; what comes after cannot have been read"

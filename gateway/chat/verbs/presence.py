@@ -24,5 +24,5 @@ class SessionPresence:
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
         async with self._session.reading() as connection:
-            await rooms.of_member(connection, room, self._session.user_id)
+            await rooms.find_as_member(connection, room, self._session.user_id)
         await self._gateway.typing.start(room, self._session.user, self._session.user_id)

@@ -39,7 +39,7 @@ class SessionRooms:
         async with self._session.writing() as connection:
             made = await rooms.add(connection, name=room, title=title, private=private, now=now)
             await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, "owner")
-            await rooms.enter(connection, made, self._session.user_id, "owner", now)
+            await rooms.add_member(connection, made, self._session.user_id, "owner", now)
         return made.to_schema(role="owner")
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
@@ -76,7 +76,7 @@ class SessionRooms:
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
         async with self._session.reading() as connection:
-            found = await rooms.of_member(connection, room, self._session.user_id)
+            found = await rooms.find_as_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page)))
         presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page})
@@ -90,7 +90,7 @@ class SessionRooms:
             invited = await self._other(connection, user, "you are a member already")
             if invited.disabled:
                 raise NotFound(f"there is no user `{user}`")
-            if await rooms.role_of(connection, found.id, invited.id) is not None:
+            if await rooms.find_role(connection, found.id, invited.id) is not None:
                 raise Conflict(f"`{user}` is a member already")
             if await invitations.exists(connection, found.id, invited.id):
                 raise Conflict(f"`{user}` is invited already")
@@ -105,12 +105,12 @@ class SessionRooms:
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner", "moderator")
             kicked = await self._other(connection, user, "a user cannot kick itself; send `room.leave`")
-            role = await rooms.role_of(connection, found.id, kicked.id)
+            role = await rooms.find_role(connection, found.id, kicked.id)
             if role is None and not await invitations.remove(connection, found.id, kicked.id):
                 raise NotFound(f"`{user}` is not a member")
             if found.role == "moderator" and role in ("owner", "moderator"):
                 raise Forbidden("only an owner may do this to an owner or a moderator")
-            departures = 0 if role is None else await rooms.leave(connection, found.id, kicked.id)
+            departures = 0 if role is None else await rooms.remove_member(connection, found.id, kicked.id)
         left = RoomLeft(room=room, user=user, by=self._session.user)
         if role is None:
             await self._publish_to_user(kicked.id, left)
@@ -122,7 +122,7 @@ class SessionRooms:
         async with self._session.writing() as connection:
             found = await self._managed(connection, room, "owner")
             member = await users.by_name(connection, user)
-            had = None if member is None else await rooms.role_of(connection, found.id, member.id)
+            had = None if member is None else await rooms.find_role(connection, found.id, member.id)
             if member is None or had is None:
                 raise NotFound(f"`{user}` is not a member")
             if had == "owner" and role != "owner" and await rooms.count_members(connection, found.id, "owner") == 1:
@@ -164,7 +164,7 @@ class SessionRooms:
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
-            await rooms.of_member(connection, room, self._session.user_id)
+            await rooms.find_as_member(connection, room, self._session.user_id)
         await self._publish_event(BusEvent(frame, room=room))
 
     async def _publish_to_room(self, room: str, event: Event, **to: Any) -> None:
@@ -188,7 +188,7 @@ class SessionRooms:
 
     async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
         """Lock and return a room that this user may manage by one of these roles."""
-        room = await rooms.of_member(connection, name, self._session.user_id, lock=True)
+        room = await rooms.find_as_member(connection, name, self._session.user_id, lock=True)
         if room.direct:
             raise Forbidden("a direct room belongs to its two users as it is")
         if room.role not in roles:
@@ -219,12 +219,12 @@ class SessionRooms:
                 await self._invite(connection, room, other)
             if room.role is None:
                 await quotas.check_entering(connection, self._gateway.settings, me.id, "member")
-                await rooms.enter(connection, room, me.id, "member", now)
+                await rooms.add_member(connection, room, me.id, "member", now)
         return room, other if is_new else None
 
     async def _is_new(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> bool:
         """Return whether a user is neither a member of a room nor invited to it."""
-        role = await rooms.role_of(connection, room.id, user.id)
+        role = await rooms.find_role(connection, room.id, user.id)
         return role is None and not await invitations.exists(connection, room.id, user.id)
 
     async def _invite(self, connection: AsyncConnection, room: rooms.RoomRow, user: users.UserRow) -> None:
@@ -240,7 +240,7 @@ class SessionRooms:
         if room.role is None:
             await invitations.remove(connection, room.id, self._session.user_id)
             return room.departures, None
-        departures = await rooms.leave(connection, room.id, self._session.user_id)
+        departures = await rooms.remove_member(connection, room.id, self._session.user_id)
         if await rooms.is_empty(connection, room.id):
             await self._leave_empty(connection, room)
             return departures, None
@@ -262,7 +262,7 @@ class SessionRooms:
         """Make another member the owner of a room without one, and return its name, if there is a member."""
         if await rooms.count_members(connection, room.id, "owner"):
             return None
-        heir = await rooms.heir(connection, room.id)
+        heir = await rooms.next_owner(connection, room.id)
         if heir is None:
             return None
         heir_id, name = heir
@@ -302,7 +302,7 @@ class SessionRooms:
                 if room.left_by is not None:
                     await rooms.note_left_by(connection, room.id, None)
                 await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, role)
-                await rooms.enter(connection, room, self._session.user_id, role, now)
+                await rooms.add_member(connection, room, self._session.user_id, role, now)
         return room.role is None
 
     async def _subscribe(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
@@ -323,7 +323,7 @@ class SessionRooms:
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
         async with self._session.reading() as connection:
-            room = await rooms.of_member(connection, name, self._session.user_id)
+            room = await rooms.find_as_member(connection, name, self._session.user_id)
             members = await rooms.count_members(connection, room.id)
             self._session.charge(costs.PAGE + costs.of_rows(0, counted=members))
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)

@@ -100,7 +100,7 @@ class Place:
             room = await rooms.add(connection, name=ROOM, now=0)
             for name in USERS:
                 user = await users.add(connection, name=name, password_hash="x", now=0)
-                await rooms.enter(connection, room, user.id, "owner" if name == "alice" else "member", 0)
+                await rooms.add_member(connection, room, user.id, "owner" if name == "alice" else "member", 0)
                 setattr(self, name, user.id)
 
         def receive(published: BusEvent) -> int:

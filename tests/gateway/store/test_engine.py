@@ -76,11 +76,11 @@ async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> No
 async def test_a_reader_sees_one_state_whatever_others_write_meanwhile(database: Database) -> None:
     await add(database, "alice")
     async with database.read() as connection:
-        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+        assert [user.name for user in await users.list_all(connection)] == ["alice"]
         await add(database, "bob")
-        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+        assert [user.name for user in await users.list_all(connection)] == ["alice"]
     async with database.read() as connection:
-        assert [user.name for user in await users.everyone(connection)] == ["alice", "bob"]
+        assert [user.name for user in await users.list_all(connection)] == ["alice", "bob"]
 
 
 async def test_more_readers_and_writers_than_connections_are_all_served(database: Database) -> None:
@@ -88,7 +88,7 @@ async def test_more_readers_and_writers_than_connections_are_all_served(database
         await asyncio.gather(*(add(database, f"user-{number}") for number in range(40)))
         await asyncio.gather(*(database.ping() for _ in range(100)))
     async with database.read() as connection:
-        assert len(await users.everyone(connection)) == 40
+        assert len(await users.list_all(connection)) == 40
 
 
 async def test_what_is_taken_is_a_conflict_and_no_failure_of_the_store(database: Database) -> None:

@@ -23,7 +23,7 @@ async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refuse
         with pytest.raises(NoUserName, match=f"`{name}` is taken"):
             await outsiders.find_or_create("8", {"preferred_username": name}, 2e9)
     async with database.read() as connection:
-        assert [user.name for user in await users.everyone(connection)] == ["alice", "carol"]
+        assert [user.name for user in await users.list_all(connection)] == ["alice", "carol"]
 
 
 async def test_the_same_subject_of_two_services_is_two_users(database: Database) -> None:

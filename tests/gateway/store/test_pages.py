@@ -70,7 +70,7 @@ async def test_one_member_of_a_crowd_is_found_as_quickly_as_one_of_ten(sqlite: D
         for name, members in (("ten", crowd[:10]), ("all", crowd)):
             room = await rooms.add(connection, name=name, now=0)
             for user in members:
-                await rooms.enter(connection, room, user.id, "member", 0)
+                await rooms.add_member(connection, room, user.id, "member", 0)
             taken.append(await steps(connection, rooms.members(connection, room.id, cursor="u0004", limit=1)))
         assert taken[0] == taken[1]
 
@@ -79,7 +79,7 @@ async def test_members_come_by_name_a_page_at_a_time(database: Database) -> None
     async with people(database, "dora", "alice", "carl", "bob") as (connection, added):
         room = await rooms.add(connection, name="here", now=0)
         for user in added:
-            await rooms.enter(connection, room, user.id, "member", 0)
+            await rooms.add_member(connection, room, user.id, "member", 0)
         page, cursor = await rooms.members(connection, room.id, cursor=None, limit=3)
         assert [member.name for member in page] == ["alice", "bob", "carl"]
         page, last = await rooms.members(connection, room.id, cursor=cursor, limit=3)
@@ -92,7 +92,7 @@ async def test_private_rooms_of_others_take_no_time_of_a_list(sqlite: Database) 
         before = await steps(connection, rooms.page(connection, ann.id, cursor=None, limit=50))
         for number in range(500):
             room = await rooms.add(connection, name=f"p{number}", private=True, now=0)
-            await rooms.enter(connection, room, ben.id, "owner", 0)
+            await rooms.add_member(connection, room, ben.id, "owner", 0)
         assert await steps(connection, rooms.page(connection, ann.id, cursor=None, limit=50)) <= before + 10
 
 
@@ -107,7 +107,7 @@ async def test_a_list_has_public_rooms_and_ones_own_by_name_and_each_once(databa
         ):
             room = await rooms.add(connection, name=name, private=private, now=0)
             if member is not None:
-                await rooms.enter(connection, room, member.id, "owner", 0)
+                await rooms.add_member(connection, room, member.id, "owner", 0)
         page, cursor = await rooms.page(connection, ann.id, cursor=None, limit=3)
         assert [(room.name, room.role) for room in page] == [("a-open", None), ("b-mine", "owner"), ("d-both", "owner")]
         page, last = await rooms.page(connection, ann.id, cursor=cursor, limit=3)
@@ -117,7 +117,7 @@ async def test_a_list_has_public_rooms_and_ones_own_by_name_and_each_once(databa
 async def test_unread_messages_are_counted_in_the_newest_thousand(database: Database) -> None:
     async with people(database, "alice", "bob") as (connection, [ann, ben]):
         room = await rooms.add(connection, name="here", now=0)
-        await rooms.enter(connection, room, ann.id, "member", 0)
+        await rooms.add_member(connection, room, ann.id, "member", 0)
         await say(connection, room, ben, [{"text": "hi"}] * 1005 + [{"deleted_at": 1}] * 5)
         [[listed], _] = await rooms.page(connection, ann.id, cursor=None, limit=10)
         assert (listed.unread, listed.looked_at) == (995, 1000)

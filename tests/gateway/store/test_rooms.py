@@ -14,7 +14,7 @@ async def join(database: Database, user: UserRow, name: str) -> tuple[int, bool]
         if room is None:
             room = await rooms.add(connection, name=name, now=0)
         if room.role is None:
-            await rooms.enter(connection, room, user.id, "member", 0)
+            await rooms.add_member(connection, room, user.id, "member", 0)
     return room.id, room.role is None
 
 

@@ -63,7 +63,7 @@ async def make_room(database: Database, name: str, *members: users.UserRow) -> r
     async with database.write() as connection:
         room = await rooms.add(connection, name=name, now=0)
         for number, member in enumerate(members):
-            await rooms.enter(connection, room, member.id, "member" if number else "owner", 0)
+            await rooms.add_member(connection, room, member.id, "member" if number else "owner", 0)
     return room
 
 

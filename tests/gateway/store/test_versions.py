@@ -115,7 +115,7 @@ async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_sta
     for node in nodes:
         await node.close()
     async with bare.read() as connection:
-        assert [user.name for user in await users.everyone(connection)] == ["alice"]
+        assert [user.name for user in await users.list_all(connection)] == ["alice"]
     assert FORMER_TABLE not in await everything(bare)
     assert await version(bare) == NEWEST
 
