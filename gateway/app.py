@@ -78,7 +78,8 @@ from gateway.rooms.typing import Typing
 from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.store.writes import StorageQuotas
-from handlers.factory import HANDLERS, Handlers, MsgHandlerFactory
+from handlers.factory import MsgHandlerFactory
+from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -89,7 +90,7 @@ _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessio
 def create_app(
     settings: Settings | None = None,
     *,
-    handlers: Handlers = HANDLERS,
+    registry: Registry | Handlers = BUILT_IN,
     lifespan: Lifespan | None = None,
     state: object = None,
     authorizers: Mapping[str, AppAuthorizer] | None = None,
@@ -97,17 +98,19 @@ def create_app(
 ) -> FastAPI:
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
 
-    `handlers` is the table of message types; add yours with `{**HANDLERS, "dice.roll": RollHandler}`.
+    `registry` has the messages; add yours with `BUILT_IN | Registry(handlers={"dice.roll": RollHandler})`. A bare
+    mapping is a whole table of handlers.
     `lifespan` runs while the gateway runs, within the gateway's own; handlers find what it yields as
     `self.session.state`, and routes as `request.state.app_state`. `state` is the same without a lifespan.
     `authorizers` are your own checks of credentials, by the name that `?service=` gives.
     Raises `StartError` if no settings are given and the environment's are wrong, or if the name of an authorizer is
-    taken or none; and `TypeError` if something in the table is no handler, or `lifespan` or an authorizer is none.
+    taken or none; `DefinitionError`, a `TypeError`, for a registry that cannot be used; and `TypeError` if `lifespan`
+    or an authorizer is none.
     """
     if settings is None:
         settings = load_settings()
         warn_of_unknown_names()
-    factory = MsgHandlerFactory(handlers)
+    factory = MsgHandlerFactory(registry_of(registry))
     own = own_lifespan(lifespan, state)
     checks = dict(authorizers or {})
     check_authorizers(checks, settings)

@@ -1,7 +1,19 @@
 """The meaning of messages: one small class for each type. `docs/protocol.md` describes each."""
 
 from handlers.base import MsgHandler, Session
-from handlers.errors import MessageError
-from handlers.factory import HANDLERS, MsgHandlerFactory
+from handlers.errors import AppError, MessageError
+from handlers.factory import MsgHandlerFactory
+from handlers.registry import BUILT_IN, HANDLERS, Registry
+from schemas.base import DefinitionError
 
-__all__ = ["HANDLERS", "MessageError", "MsgHandler", "MsgHandlerFactory", "Session"]
+__all__ = [
+    "BUILT_IN",
+    "HANDLERS",
+    "AppError",
+    "DefinitionError",
+    "MessageError",
+    "MsgHandler",
+    "MsgHandlerFactory",
+    "Registry",
+    "Session",
+]

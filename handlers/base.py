@@ -193,6 +193,8 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     schema: type[In]
     scope: ClassVar[str | None] = None
     """The scope that a token needs for this message. None lets every user send it."""
+    examples: ClassVar[tuple[Any, ...]] = ()
+    """Examples of `data`, which documents show; the page at `/` offers the first."""
 
     def __init__(self, session: Session[State], id: int | str | None, data: object) -> None:
         self.session = session

@@ -27,11 +27,11 @@ import difflib
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from schemas.base import FieldError
+from schemas.base import DefinitionError, FieldError, place_of
 from schemas.codes import OWN_STATUSES, Status
 from schemas.errors import ErrorBody
 
@@ -41,13 +41,57 @@ MAX_FIELD = 256
 MAX_FINDING = 256
 """Characters of a detail's message. An application's own schema may quote the input."""
 
+_OWN = f"{OWN_STATUSES.start} to {OWN_STATUSES.stop - 1}"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_BUILT_IN_NAMES = frozenset(status.name.lower() for status in Status)
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def _is_own(status: object) -> bool:
+def is_own(status: object) -> bool:
     """Return whether a status is an application's own."""
     # `int()`, because a range searches from its start for an enumeration's number: half a millisecond an error.
     return isinstance(status, int) and int(status) in OWN_STATUSES
+
+
+def _check_status(error: "type[MessageError]") -> None:
+    if not is_own(error.status) and error.status not in set(Status):
+        raise DefinitionError(
+            f"{place_of(error)}.status: expected one of `schemas.codes.Status`, or {_OWN} for one of your own,"
+            f" got {error.status!r}"
+        )
+
+
+def _check_name(error: "type[MessageError]") -> None:
+    if not _NAME.fullmatch(str(error.name)):
+        raise DefinitionError(
+            f"{place_of(error)}.name: expected 1 to 64 lower-case letters, digits and underscores, such as sold_out,"
+            f" got {error.name!r}"
+        )
+    if error.name in _BUILT_IN_NAMES:
+        raise DefinitionError(
+            f"{place_of(error)}.name: expected a name that the gateway itself does not have, got {error.name!r};"
+            " set `name` to another"
+        )
+
+
+def _set_defaults(error: "type[MessageError]") -> None:
+    """Set what the class itself leaves out: for a status of the table all of it, for an own one its name."""
+    defaults: dict[str, object]
+    if not is_own(error.status):
+        status = Status(error.status)
+        defaults = {"name": status.name.lower(), "retryable": status.retryable, "http_status": status.http}
+    elif any(is_own(vars(base).get("status")) for base in error.__mro__[1:]):
+        defaults = {"name": _name_from_class(error)}  # the base may have set the others
+    else:
+        bad_request = int(HTTPStatus.BAD_REQUEST)
+        defaults = {"name": _name_from_class(error), "retryable": False, "http_status": bad_request}
+    for key, value in defaults.items():
+        if key not in vars(error):
+            setattr(error, key, value)
+
+
+def _name_from_class(error: type) -> str:
+    return _WORD_BEGINS.sub("_", error.__name__).lower()
 
 
 class MessageError(Exception):
@@ -55,40 +99,30 @@ class MessageError(Exception):
 
     `status` is one of the table, or an application's own of 60000 to 69999. A class with its own status may set its
     `name`, whether the same message may succeed later (`retryable`), and its status over HTTP (`http_status`).
+    Without a `name`, it takes that of the class in lower case. `examples` are texts that documents show.
     """
 
-    status: int = Status.INTERNAL_ERROR
+    status: ClassVar[int] = Status.INTERNAL_ERROR
+    name: ClassVar[str] = Status.INTERNAL_ERROR.name.lower()
+    retryable: bool = False
+    http_status: int = Status.INTERNAL_ERROR.http
+    examples: ClassVar[tuple[str, ...]] = ()
     retry_after_ms: int | None = None
     details: tuple[FieldError, ...] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Raise `TypeError` for a status that the protocol does not have."""
+        """Set what follows from the status; raise `DefinitionError` for a status or a name that cannot be."""
         super().__init_subclass__(**options)
-        if not _is_own(cls.status) and cls.status not in set(Status):
-            raise TypeError(
-                f"{cls.__name__}.status: expected one of `schemas.codes.Status`, or {OWN_STATUSES.start} to"
-                f" {OWN_STATUSES.stop - 1} for one of your own, got {cls.status!r}"
-            )
-
-    @property
-    def name(self) -> str:
-        """Return the name of the status: that of the table, or else that of the class in lower case."""
-        if _is_own(self.status):
-            return _WORD_BEGINS.sub("_", type(self).__name__).lower()
-        return Status(self.status).name.lower()
-
-    @property
-    def retryable(self) -> bool:
-        """Return whether the same message may succeed later."""
-        return not _is_own(self.status) and Status(self.status).retryable
-
-    @property
-    def http_status(self) -> int:
-        """Return the status of this error over HTTP."""
-        return int(HTTPStatus.BAD_REQUEST) if _is_own(self.status) else Status(self.status).http
+        if "status" in vars(cls):
+            _check_status(cls)
+            _set_defaults(cls)
+        if is_own(cls.status):
+            _check_name(cls)
 
     def body(self) -> ErrorBody:
         """Return the error in its wire form, or raise `ValueError` if it has none."""
+        if self.status != type(self).status:
+            raise ValueError(f"{type(self).__name__}: expected the status of the class, got {self.status!r}")
         return ErrorBody(
             status=int(self.status),
             name=self.name,
@@ -107,6 +141,12 @@ class AppError(MessageError):
     """
 
     status = OWN_STATUSES.start
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise `DefinitionError` for a status that is not an application's own."""
+        if not is_own(cls.status):
+            raise DefinitionError(f"{place_of(cls)}.status: expected {_OWN}, got {cls.status!r}")
+        super().__init_subclass__(**options)
 
 
 class BadFrame(MessageError):

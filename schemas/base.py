@@ -12,6 +12,15 @@ MAX_TYPE_LENGTH = 64
 """The most characters in the `type` of a message or event."""
 
 
+class DefinitionError(TypeError):
+    """A handler, an event, an error or a registry that is written wrong. The text is one line for its developer."""
+
+
+def place_of(definition: type) -> str:
+    """Return where a class is defined, as `package.module.Class`."""
+    return f"{definition.__module__}.{definition.__qualname__}"
+
+
 class Wire(BaseModel):
     """The base of all wire data: immutable, without implicit conversions or unknown keys."""
 
@@ -59,15 +68,17 @@ class Event(Wire):
     """An event: the `data` of a frame that answers no message, so without an `id`."""
 
     type: ClassVar[str]
+    examples: ClassVar[tuple[Any, ...]] = ()
+    """Examples of `data`, which documents show."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Raise `TypeError` for a `type` that the protocol cannot carry."""
+        """Raise `DefinitionError` for a `type` that the protocol cannot carry."""
         super().__pydantic_init_subclass__(**options)
         kind = getattr(cls, "type", "an_event_without_one")
         if not isinstance(kind, str) or not re.fullmatch(_EVENT_TYPE, kind) or kind in _ANSWERS:
-            raise TypeError(
-                f'{cls.__name__}.type: expected 1 to {MAX_TYPE_LENGTH} visible ASCII characters but no " and no \\,'
+            raise DefinitionError(
+                f'{place_of(cls)}.type: expected 1 to {MAX_TYPE_LENGTH} visible ASCII characters but no " and no \\,'
                 f" and neither `reply` nor `error`, got {kind!r}"
             )
 

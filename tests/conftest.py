@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 OwnGateway = Callable[..., Gateway]
 
-NO_SETTINGS = frozenset({"handlers", "options", "extend", "lifespan", "state", "authorizers"})
+NO_SETTINGS = frozenset({"registry", "options", "extend", "lifespan", "state", "authorizers"})
 """What `own_gateway` takes besides settings."""
 
 
@@ -167,7 +167,7 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 @pytest.fixture
 def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
-    """Start gateways of this test's own: `own_gateway(handlers=…, options=…, any_setting=…)`.
+    """Start gateways of this test's own: `own_gateway(registry=…, options=…, any_setting=…)`.
 
     It takes what `running_gateway` and `create_app` take, and settings.
     """

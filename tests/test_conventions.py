@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.external_services import Introspection, Issuer
 from gateway.config.settings import PREFIX, Settings
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Event
 from schemas.codes import Close, Status
 from schemas.events import chat, presence, rooms, system

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from tests.conftest import OwnGateway
 from tests.support.client import App
 
@@ -29,7 +29,7 @@ async def test_the_example_of_a_handler_works_as_printed(
     dice = importlib.import_module("dice")
     monkeypatch.delitem(sys.modules, "dice")
 
-    gateway = own_gateway(handlers={**HANDLERS, "dice.roll": dice.RollHandler})
+    gateway = own_gateway(registry={**HANDLERS, "dice.roll": dice.RollHandler})
     right, wrong = blocks("json")[-2].splitlines()
     async with App(gateway) as app, app.connect("alice") as client:
         await client.send(right)

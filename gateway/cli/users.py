@@ -24,7 +24,7 @@ from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
 from gateway.store import logins, users
 from gateway.store.engine import Database
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import timestamp
 from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, folded
 from schemas.users import password_problem, prepared

@@ -59,7 +59,7 @@ async def members() -> FileResponse:
 @router.get("/examples.json")
 async def message_examples(state: GatewayStateDep) -> JSONResponse:
     """Return an example of each message type of this gateway, an application's own types too."""
-    found = examples(state.factory.handlers)
+    found = examples(state.factory.registry)
     return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
 
 

@@ -1,10 +1,10 @@
-"""An example of each message type, made from its schema. The page at `/` offers them."""
+"""An example of each message type, for the page at `/`: the handler's own, or one made from its schema."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
-from handlers.factory import Handlers
+from handlers.registry import Registry
 from schemas.base import Wire
 
 MAX_LEVELS = 8
@@ -20,16 +20,16 @@ class Example(Wire):
     data: Any = None
 
 
-def examples(handlers: Handlers) -> list[Example]:
-    """Return an example of each type, in the order of the table."""
+def examples(registry: Registry) -> list[Example]:
+    """Return an example of each type, in the order of the registry."""
     return [
         Example(
             type=kind,
             about=(handler.__doc__ or handler.schema.__doc__ or "").strip().partition("\n")[0],
             scope=handler.scope,
-            data=example_of(handler.schema),
+            data=handler.examples[0] if handler.examples else example_of(handler.schema),
         )
-        for kind, handler in handlers.items()
+        for kind, handler in registry.handlers.items()
     ]
 
 

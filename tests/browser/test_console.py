@@ -7,7 +7,7 @@ from playwright.async_api import Route, expect
 from pydantic import Field
 
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Wire
 from schemas.names import RoomName
 from tests.browser.conftest import OpenTab
@@ -394,7 +394,7 @@ class RollHandler(MsgHandler[Roll, Roll]):
 async def test_every_type_of_the_gateway_can_be_tried_with_an_example_own_ones_too(
     open_tab: OpenTab, own_gateway: OwnGateway, alice: str, room: str
 ) -> None:
-    tab = await open_tab(own_gateway(handlers={**HANDLERS, "dice.roll": RollHandler}))
+    tab = await open_tab(own_gateway(registry={**HANDLERS, "dice.roll": RollHandler}))
     await tab.register(alice)
     await tab.join(room)
     examples = tab.page.get_by_label("Example")

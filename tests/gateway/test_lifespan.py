@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI, Request
 from gateway.app import create_app
 from gateway.store.engine import Database
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Empty, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -78,7 +78,7 @@ async def test_what_a_lifespan_yields_reaches_handlers_and_routes(own_gateway: O
         yield tally
         tally.is_open = False
 
-    gateway = own_gateway(handlers=TABLE, lifespan=lifespan, extend=lambda app: app.include_router(router))
+    gateway = own_gateway(registry=TABLE, lifespan=lifespan, extend=lambda app: app.include_router(router))
     async with App(gateway) as app, app.connect("alice") as alice, app.connect("bob") as bob:
         assert await alice.ask("poll.vote") == {"votes": 1}
         assert await bob.ask("poll.vote") == {"votes": 2}
@@ -103,7 +103,7 @@ async def test_a_lifespan_ends_before_what_the_gateway_has_built(tmp_path: Path)
 
 
 async def test_a_state_needs_no_lifespan(own_gateway: OwnGateway) -> None:
-    gateway = own_gateway(handlers=TABLE, state=Tally(votes=["carol"]))
+    gateway = own_gateway(registry=TABLE, state=Tally(votes=["carol"]))
     async with App(gateway) as app, app.connect("alice") as alice:
         assert await alice.ask("poll.vote") == {"votes": 2}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from tests.support.client import App
 
 WRONG_ENVELOPES: dict[str, tuple[dict[str, Any], str]] = {

@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from tests.conftest import OwnGateway
 from tests.handlers.test_system import add_admin
 from tests.support.client import PASSWORD, App

@@ -18,7 +18,7 @@ from gateway.cli.serve import listen, server_config
 from gateway.config.settings import Settings
 from gateway.core.clock import SystemClock
 from gateway.state import GatewayState
-from handlers.factory import HANDLERS, Handlers
+from handlers.registry import BUILT_IN, Handlers, Registry
 
 START_SECONDS = 20
 
@@ -115,7 +115,7 @@ class QuietServer(uvicorn.Server):
 def running_gateway(
     settings: Settings,
     *,
-    handlers: Handlers = HANDLERS,
+    registry: Registry | Handlers = BUILT_IN,
     options: dict[str, Any] | None = None,
     extend: Callable[[FastAPI], None] | None = None,
     **built_with: Any,
@@ -125,7 +125,7 @@ def running_gateway(
     `options` change uvicorn's configuration, `extend` adds to the application, and `create_app` takes the rest.
     """
     clock = AdjustableClock()
-    app = create_app(settings, handlers=handlers, clock=clock, **built_with)
+    app = create_app(settings, registry=registry, clock=clock, **built_with)
     if extend is not None:
         extend(app)
     sock = listen("127.0.0.1", 0)

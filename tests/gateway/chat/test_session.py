@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Empty
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -71,7 +71,7 @@ class Broken(MsgHandler[Empty, Empty]):
 async def test_a_handler_that_raises_is_answered_with_a_reference_and_nothing_else(
     own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with App(own_gateway(handlers={**HANDLERS, "broken": Broken})) as app, app.connect("alice") as client:
+    async with App(own_gateway(registry={**HANDLERS, "broken": Broken})) as app, app.connect("alice") as client:
         error = await client.refused("broken")
         assert (error["status"], error["name"], error["retryable"]) == (50000, "internal_error", False)
         assert "secret detail" not in str(error)

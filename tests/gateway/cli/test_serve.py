@@ -283,7 +283,7 @@ class Hour(SlowHandler):
     seconds = 3600
 
 
-app = create_app(handlers={**HANDLERS, "wait.second": Second, "wait.hour": Hour})
+app = create_app(registry={**HANDLERS, "wait.second": Second, "wait.hour": Hour})
 
 
 @app.get("/much")

@@ -16,7 +16,7 @@ from gateway.store.tables import logins as logins_table
 from gateway.store.tables import users as users_table
 from gateway.transport.frames import text_frame
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Empty
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -139,7 +139,7 @@ class Waiting(MsgHandler[Empty, Empty]):
 
 
 async def test_what_a_client_has_sent_before_the_end_is_not_handled_after_it(own_gateway: OwnGateway) -> None:
-    gateway = own_gateway(handlers={**HANDLERS, "wait": Waiting})
+    gateway = own_gateway(registry={**HANDLERS, "wait": Waiting})
     async with App(gateway) as app, app.in_room("bob", "lobby") as witness:
         grant = await app.grant("alice")
         async with app.connect_with(grant["access_token"]) as client:

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.config.settings import Settings
 from gateway.core import costs
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import HANDLERS
 from schemas.base import Empty, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
@@ -196,7 +196,7 @@ class Slow(MsgHandler[Empty, Empty]):
 
 
 async def test_a_handler_of_ones_own_says_what_it_costs(own_gateway: OwnGateway) -> None:
-    gateway = own_gateway(handlers={**HANDLERS, "slow": Slow}, **LIMITS)
+    gateway = own_gateway(registry={**HANDLERS, "slow": Slow}, **LIMITS)
     gateway.clock.stop()
     async with App(gateway) as app, app.connect("alice") as client:
         assert (await let_through(client, "slow"))[0] == BURST / 10
@@ -220,7 +220,7 @@ class Mistaken(MsgHandler[Charged, Empty]):
 
 @pytest.mark.parametrize("cost", ["inf", "nan", "-inf", "-1000"])
 async def test_a_handler_that_charges_no_number_of_tokens_fails_alone(own_gateway: OwnGateway, cost: str) -> None:
-    gateway = own_gateway(handlers={**HANDLERS, "mistaken": Mistaken}, **LIMITS)
+    gateway = own_gateway(registry={**HANDLERS, "mistaken": Mistaken}, **LIMITS)
     gateway.clock.stop()
     async with App(gateway) as app, app.connect("alice") as client:
         assert (await client.refused("mistaken", cost=cost))["status"] == 50000
@@ -248,7 +248,7 @@ class QuotingHandler(MsgHandler[Quoting, Empty]):
 
 
 async def test_details_of_an_error_are_bounded_in_number_and_size(own_gateway: OwnGateway) -> None:
-    gateway = own_gateway(handlers={**HANDLERS, "quote": QuotingHandler})
+    gateway = own_gateway(registry={**HANDLERS, "quote": QuotingHandler})
     async with App(gateway) as app, app.connect("alice") as client:
         [detail] = (await client.refused("quote", words=["x" * 50_000]))["details"]
         assert len(detail["message"]) == 256

@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.http.examples import example_of, examples
 from handlers.base import MsgHandler
-from handlers.factory import HANDLERS
+from handlers.registry import BUILT_IN, HANDLERS
 from schemas.base import Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App
 
 
-@pytest.mark.parametrize("example", examples(HANDLERS), ids=lambda example: example.type)
+@pytest.mark.parametrize("example", examples(BUILT_IN), ids=lambda example: example.type)
 def test_every_example_is_valid(example: Any) -> None:
     assert example.about
     HANDLERS[example.type].schema.model_validate(example.data)
@@ -72,7 +72,7 @@ async def test_the_examples_are_for_development_only(own_gateway: OwnGateway) ->
         async def handle(self, data: Said) -> Said:
             return data
 
-    async with App(own_gateway(handlers={**HANDLERS, "seat.book": Book})) as app:
+    async with App(own_gateway(registry={**HANDLERS, "seat.book": Book})) as app:
         found = (await app.http.get("/examples.json")).json()
         assert [each["type"] for each in found] == [*HANDLERS, "seat.book"]
         assert found[-1] == {"type": "seat.book", "about": "Books a seat.", "data": {"x": 7}}
