@@ -30,6 +30,7 @@ from gateway.chat.fast_route import FastWebSocketApp
 from gateway.cluster.build import build_cluster
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
+from gateway.config.extensions import extended
 from gateway.config.external_services import LOCAL
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
@@ -99,18 +100,18 @@ def create_app(
     """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
 
     `registry` has the messages; add yours with `BUILT_IN | Registry(handlers={"dice.roll": RollHandler})`. A bare
-    mapping is a whole table of handlers.
+    mapping is a whole table of handlers. `GATEWAY_REGISTRY` and the entry points of installed packages add to either.
     `lifespan` runs while the gateway runs, within the gateway's own; handlers find what it yields as
     `self.session.state`, and routes as `request.state.app_state`. `state` is the same without a lifespan.
     `authorizers` are your own checks of credentials, by the name that `?service=` gives.
-    Raises `StartError` if no settings are given and the environment's are wrong, or if the name of an authorizer is
-    taken or none; `DefinitionError`, a `TypeError`, for a registry that cannot be used; and `TypeError` if `lifespan`
-    or an authorizer is none.
+    Raises `StartError` if no settings are given and the environment's are wrong, if the name of an authorizer is taken
+    or none, or if what the settings and the entry points name cannot be added; `DefinitionError`, a `TypeError`, for
+    a registry that cannot be used; and `TypeError` if `lifespan` or an authorizer is none.
     """
     if settings is None:
         settings = load_settings()
         warn_of_unknown_names()
-    factory = MsgHandlerFactory(registry_of(registry))
+    factory = MsgHandlerFactory(extended(registry_of(registry), settings.registry))
     own = own_lifespan(lifespan, state)
     checks = dict(authorizers or {})
     check_authorizers(checks, settings)

@@ -1,5 +1,11 @@
 """The application for any ASGI server: `uvicorn gateway.asgi:app`, `fastapi run`, and the like."""
 
-from gateway.app import create_app
+import sys
 
-app = create_app()
+from gateway.app import create_app
+from gateway.core.start_error import StartError
+
+try:
+    app = create_app()
+except StartError as error:
+    sys.exit(f"gateway: {error}")

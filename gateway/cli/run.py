@@ -29,12 +29,14 @@ from gateway.cli.serve import (
 )
 from gateway.cli.store import with_database
 from gateway.config.bus_url import MEMORY
+from gateway.config.extensions import extended
 from gateway.config.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
 from gateway.core import descriptors
 from gateway.core.data_dir_lock import LOCK_NAME
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError, check_writable, make_data_dir
 from gateway.store.engine import Database
+from handlers.registry import BUILT_IN, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ def _serve(
     # The directory of one's own application is where one starts the command, as with `python -m`. Here, so that every
     # process which is started from this one finds it as well.
     sys.path.insert(0, os.getcwd())
+    extended(BUILT_IN if app == OWN_APP else Registry(), settings.registry)  # each worker would complain otherwise
     several.check(settings, workers)
     check_protocols(settings)
     descriptors.raise_limit()
@@ -137,7 +140,7 @@ def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket])
     several.end_with_parent()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
-    AnnouncedServer(server_config(settings, app, log_level=log_level), settings).run(sockets=sockets)
+    several.run_in_child(AnnouncedServer(server_config(settings, app, log_level=log_level), settings), sockets)
 
 
 async def _nothing_more(_database: Database, _settings: Settings) -> None:

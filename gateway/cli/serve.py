@@ -28,6 +28,7 @@ from gateway.state import GatewayState
 from gateway.transport.uvicorn import http, websocket
 from gateway.transport.uvicorn.http import GuardedHttpProtocol, HttpConnectionLimits
 from gateway.transport.uvicorn.websocket import GatewayProtocol
+from schemas.base import DefinitionError
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +151,13 @@ class AnnouncingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve to the end; raise `StartError` where the application has a handler, an event or an error wrong."""
+        try:
+            super().run(sockets=sockets)
+        except DefinitionError as error:
+            raise StartError(str(error)) from None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell where."""

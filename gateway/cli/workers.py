@@ -179,9 +179,17 @@ def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) 
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
     server = _Server(settings, app, log_level, tell)
-    server.run(sockets=[sock])
+    run_in_child(server, [sock])
     if not server.started:
         sys.exit(1)
+
+
+def run_in_child(server: AnnouncingServer, sockets: list[socket.socket]) -> None:
+    """Serve in a child of the command, and exit with one line where the application cannot be made."""
+    try:
+        server.run(sockets=sockets)
+    except StartError as error:
+        sys.exit(f"gateway: {error}")
 
 
 def end_with_parent() -> None:

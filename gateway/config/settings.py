@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     bus_queue: Annotated[int, Field(ge=1)] = 10000
     bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
     node_lease_seconds: Annotated[float, Field(ge=1, le=300)] = 10
+    registry: str = ""
     root_path: str = ""
     trusted_proxies: str = ""
     plain_http: bool = False
@@ -195,6 +196,15 @@ class Settings(BaseSettings):
                 "default_scopes",
                 "expected names of scopes with spaces between them, such as chat:read chat:write; no admin among them,"
                 " which `gateway users grant` gives",
+            )
+        return value
+
+    @field_validator("registry")
+    @classmethod
+    def _check_registry(cls, value: str) -> str:
+        if value and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", value) is None:
+            raise PydanticCustomError(
+                "registry", "expected MODULE:NAME of a Registry, such as shop.registry:registry, or nothing"
             )
         return value
 

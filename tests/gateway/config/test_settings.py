@@ -22,6 +22,7 @@ WRONG = {
     "BUS_PREFIX": "two words",
     "METRICS_TOKEN": "too short",
     "ROOT_PATH": "gateway/",
+    "REGISTRY": "poll/registry.py",
     "ALLOWED_ORIGINS": "https://*.com",
     "MAX_MESSAGE_BYTES": "64k",
     "MESSAGE_RATE": "-1",
