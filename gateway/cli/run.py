@@ -33,6 +33,7 @@ from gateway.config.extensions import extended
 from gateway.config.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
 from gateway.core import descriptors
 from gateway.core.data_dir_lock import LOCK_NAME
+from gateway.core.import_names import find_hidden
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError, check_writable, make_data_dir
 from gateway.store.engine import Database
@@ -92,6 +93,8 @@ def _serve(
     # The directory of one's own application is where one starts the command, as with `python -m`. Here, so that every
     # process which is started from this one finds it as well.
     sys.path.insert(0, os.getcwd())
+    if (problem := find_hidden()) is not None:
+        raise StartError(problem)
     extended(BUILT_IN if app == OWN_APP else Registry(), settings.registry)  # each worker would complain otherwise
     several.check(settings, workers)
     check_protocols(settings)
