@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -46,12 +46,20 @@ class PendingConnection(Protocol):
 
 
 class Connection(Subscriber, PendingConnection, Protocol):
-    """A connection, as it is counted."""
+    """One connection of one user, as the registry, presence and the rooms see it."""
 
     user: str
     address: str
     sid: str | None
     """The user's session that its token is of, which may be another after the token was refreshed."""
+    joined: dict[str, int]
+    """The rooms that the connection has joined: each with the number of departures at its last known membership."""
+    on_message: Callable[[], None] | None
+    """Called when the next message comes, if set."""
+
+    @property
+    def last_message_at(self) -> float:
+        """When the last message came, on the steady clock."""
 
     def close(self, close: Close, after_ms: int | None = None) -> None:
         """Say `bye` and close now; no further message is handled."""

@@ -15,18 +15,18 @@ kept for it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.connections.fanout import deliver_event
-from gateway.connections.registry import Connections
+from gateway.connections.registry import Connection, Connections
 from gateway.core import faults
 from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
 from gateway.rooms.history_reader import Departed, Gap, HistoryReader
 from gateway.rooms.presence import Presence
-from gateway.rooms.room import Joining, Listener, Room, ends_membership, is_news
+from gateway.rooms.room import Joining, Room, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
 from gateway.store.rooms import RoomPosition
 from gateway.transport import frames
@@ -82,7 +82,7 @@ class Hub:
         self._reading = asyncio.Semaphore(MAX_READING)
         self._gaps_read = self._resyncs = self._rooms_behind = 0
 
-    async def begin_join(self, name: str, listener: Listener) -> None:
+    async def begin_join(self, name: str, listener: Connection) -> None:
         """Start to keep a room's events for a listener, until `complete_join`, `abort_join` or `leave`.
 
         Returns when the bus brings them. If it does not, this is undone and raises what the bus raises.
@@ -101,7 +101,7 @@ class Hub:
             self.abort_join(name, listener)
             raise
 
-    def abort_join(self, name: str, listener: Listener) -> None:
+    def abort_join(self, name: str, listener: Connection) -> None:
         """Undo `begin_join`: whoever heard the room before hears it as if nothing had been."""
         room = self._rooms.get(name)
         joining = room.joining.get(listener) if room is not None else None
@@ -112,7 +112,7 @@ class Hub:
             return
         self._finish_join(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
 
-    def complete_join(self, listener: Listener, at: RoomPosition) -> None:
+    def complete_join(self, listener: Connection, at: RoomPosition) -> None:
         """Make the listener hear a room from where it has read the store on, as a member.
 
         It is not among those whom the listener has joined after this if it must read once more.
@@ -135,7 +135,7 @@ class Hub:
         if room.needs_recheck:
             self.check_soon(room.name)
 
-    def leave(self, name: str, listener: Listener) -> None:
+    def leave(self, name: str, listener: Connection) -> None:
         """Make the listener hear the room no more."""
         listener.joined.pop(name, None)
         room = self._rooms.get(name)
@@ -219,7 +219,7 @@ class Hub:
             if room.closing is not None:
                 room.closing.cancel()
 
-    def _finish_join(self, room: Room, listener: Listener, at: RoomPosition) -> None:
+    def _finish_join(self, room: Room, listener: Connection, at: RoomPosition) -> None:
         """End the joining of a listener, which has read up to a position."""
         for event in room.joining.pop(listener).buffered:
             if ends_membership(event, listener, at):
@@ -230,7 +230,7 @@ class Hub:
         room.add(listener, at.offset)
         self._presence.enter_room(room.name, listener)
 
-    def _remove(self, room: Room, listener: Listener, last: BusEvent | None = None) -> None:
+    def _remove(self, room: Room, listener: Connection, last: BusEvent | None = None) -> None:
         """Have a listener hear the room no more, the last being why; it has been told all that was before."""
         self.leave(room.name, listener)
         if last is not None:
@@ -280,9 +280,8 @@ class Hub:
             deliver_event(event, listener)
         return len(sent_away)
 
-    def _of_user(self, user_id: str | None) -> Iterable[Listener]:
-        # Whoever hears a room is a connection; whether a connection hears this room is for the room to say.
-        return cast("tuple[Listener, ...]", self._connections.for_user(user_id or ""))
+    def _of_user(self, user_id: str | None) -> Iterable[Connection]:
+        return self._connections.for_user(user_id or "")
 
     def _end(self, room: Room, last: BusEvent) -> int:
         """Send everyone away who hears a room that is no more."""

@@ -7,13 +7,13 @@ This counts what there is on this node. The roster knows what there is on others
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from gateway.bus.base import Bus, BusEvent
 from gateway.cluster.roster import PresenceState, Roster
+from gateway.connections.registry import Connection
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.timers import Timer, TimerWheel
@@ -26,28 +26,13 @@ from schemas.messages.presence import State, UserPresence
 GRACE_SECONDS = 15
 
 
-class Visitor(Protocol):
-    """A connection, as presence sees it."""
-
-    user: str
-    user_id: str
-    joined: dict[str, int]
-    """The rooms that it hears, each with how many departures there had been when it was last known to be a member."""
-    on_message: Callable[[], None] | None
-    """Called when the next message comes, if set."""
-
-    @property
-    def last_message_at(self) -> float:
-        """When the last message came, on the steady clock."""
-
-
 @dataclass
 class _User:
     """A user who is there, or was a moment ago."""
 
     name: str
     id: str
-    connections: set[Visitor] = field(default_factory=set)
+    connections: set[Connection] = field(default_factory=set)
     leaving: Timer | None = None
     idling: Timer | None = None
     away: bool = False
@@ -57,7 +42,7 @@ class _User:
         return "away" if self.away else "online"
 
     def rooms(self) -> set[str]:
-        return set().union(*(visitor.joined for visitor in self.connections))
+        return set().union(*(connection.joined for connection in self.connections))
 
 
 @dataclass
@@ -102,46 +87,46 @@ class Presence:
         user = self._users.get(name)
         return None if user is None else user.state
 
-    def connect(self, visitor: Visitor) -> None:
+    def connect(self, connection: Connection) -> None:
         """Count a connection in."""
-        user = self._users.get(visitor.user)
+        user = self._users.get(connection.user)
         if user is None:
-            user = self._users[visitor.user] = _User(visitor.user, visitor.user_id)
+            user = self._users[connection.user] = _User(connection.user, connection.user_id)
             self._roster.set_state(user.name, None, user.state, user.rooms)
         _cancel(user.leaving)
         user.leaving = None
-        user.connections.add(visitor)
+        user.connections.add(connection)
         if user.away:
             self._set_online(user)
         elif user.idling is None and self._away_seconds:
             user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
 
-    def disconnect(self, visitor: Visitor) -> None:
+    def disconnect(self, connection: Connection) -> None:
         """Count a connection out."""
-        user = self._users[visitor.user]
-        user.connections.remove(visitor)
+        user = self._users[connection.user]
+        user.connections.remove(connection)
         if not user.connections:
             user.leaving = self._timers.call_later(GRACE_SECONDS, partial(self._set_offline, user))
             self._last_seen.record(user.id)
 
-    def enter_room(self, room: str, visitor: Visitor) -> None:
+    def enter_room(self, room: str, connection: Connection) -> None:
         """Note that a connection hears a room."""
-        place = self._places.get((room, visitor.user))
+        place = self._places.get((room, connection.user))
         if place is None:
-            place = self._places[room, visitor.user] = _RoomPresence()
-            self._roster.enter_room(room, visitor.user)
+            place = self._places[room, connection.user] = _RoomPresence()
+            self._roster.enter_room(room, connection.user)
         _cancel(place.leaving)
         place.leaving = None
         place.connections += 1
 
-    def leave_room(self, room: str, visitor: Visitor) -> None:
+    def leave_room(self, room: str, connection: Connection) -> None:
         """Note that a connection hears a room no more."""
-        place = self._places.get((room, visitor.user))
+        place = self._places.get((room, connection.user))
         if place is None:
             return
         place.connections -= 1
         if place.connections == 0:
-            gone = partial(self._leave_room, room, visitor.user)
+            gone = partial(self._leave_room, room, connection.user)
             place.leaving = self._timers.call_later(GRACE_SECONDS, gone)
 
     def drop_from_room(self, room: str, name: str) -> None:
@@ -162,21 +147,21 @@ class Presence:
 
     def _check_idle(self, user: _User) -> None:
         now = self._clock.steady()
-        last = max((visitor.last_message_at for visitor in user.connections), default=now)
+        last = max((connection.last_message_at for connection in user.connections), default=now)
         left = last + self._away_seconds - now
         if left > 0:
             user.idling = self._timers.call_later(left, partial(self._check_idle, user))
             return
         user.idling = None
         user.away = True
-        for visitor in user.connections:
-            visitor.on_message = partial(self._set_online, user)
+        for connection in user.connections:
+            connection.on_message = partial(self._set_online, user)
         self._roster.set_state(user.name, "online", "away", user.rooms)
 
     def _set_online(self, user: _User) -> None:
         user.away = False
-        for visitor in user.connections:
-            visitor.on_message = None
+        for connection in user.connections:
+            connection.on_message = None
         user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
         self._roster.set_state(user.name, "away", "online", user.rooms)
 

@@ -1,16 +1,11 @@
 """A room as one node hears it: how far its log has been given out, and to whom."""
 
 import asyncio
-from typing import Protocol
 
 from gateway.bus.base import BusEvent
-from gateway.connections.fanout import Fanout, Subscriber, SubscribersOfUser, deliver_event
-from gateway.rooms.presence import Visitor
+from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
+from gateway.connections.registry import Connection
 from gateway.store.rooms import RoomPosition
-
-
-class Listener(Visitor, Subscriber, Protocol):
-    """A connection, as the hub sees it. The hub keeps `joined`, the rooms that it hears."""
 
 
 class Joining:
@@ -48,14 +43,14 @@ class Room:
         self.departures = 0  # so many ends of memberships have been seen to,
         self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
         self.subscribers = Fanout(of_user)
-        self.joining: dict[Listener, Joining] = {}
-        self.read_further: dict[Listener, int] = {}  # have read further than `position`, up to this offset
+        self.joining: dict[Connection, Joining] = {}
+        self.read_further: dict[Connection, int] = {}  # have read further than `position`, up to this offset
         self.early: list[BusEvent] = []  # came before what is missing
         self.closing: asyncio.Task[None] | None = None  # reads what is missing
         self.needs_recheck = False  # something may have been missed that cannot be looked for yet
 
     @property
-    def connections(self) -> list[Listener]:
+    def connections(self) -> list[Connection]:
         """Those who hear it, and those who are about to."""
         return [*self.subscribers, *self.read_further, *self.joining]
 
@@ -64,7 +59,7 @@ class Room:
         """Whether there is nobody to hear it."""
         return not (self.subscribers or self.read_further or self.joining)
 
-    def has(self, listener: Listener) -> bool:
+    def has(self, listener: Connection) -> bool:
         """Tell whether somebody hears it already."""
         return listener in self.subscribers or listener in self.read_further
 
@@ -107,14 +102,14 @@ class Room:
         for listener in (*self.subscribers, *self.read_further):
             listener.joined[self.name] = max(listener.joined[self.name], departures)
 
-    def add(self, listener: Listener, offset: int) -> None:
+    def add(self, listener: Connection, offset: int) -> None:
         """Let somebody hear what comes after an offset."""
         if self.position is not None and offset > self.position:
             self.read_further[listener] = offset
         else:
             self.subscribers.add(listener)
 
-    def remove(self, listener: Listener) -> int | None:
+    def remove(self, listener: Connection) -> int | None:
         """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
         heard = self.read_further.pop(listener, None)
         if listener in self.subscribers:
@@ -148,14 +143,14 @@ class Room:
                 self.subscribers.add(listener)
 
 
-def ends_membership(event: BusEvent, listener: Listener, at: RoomPosition) -> bool:
+def ends_membership(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
     """Whether an event says that a membership, which was read at a position, is no more."""
     if event.epoch != at.epoch:
         return False  # that of another room of this name
     return event.drop_all or (event.drop_user == listener.user_id and (event.departures or 0) > at.departures)
 
 
-def is_news(event: BusEvent, listener: Listener, at: RoomPosition) -> bool:
+def is_news(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
     """Whether an event tells something to a member who has read the store at a position."""
     if event.epoch not in {None, at.epoch} or event.drop_user == listener.user_id:
         return False

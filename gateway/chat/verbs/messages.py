@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.bus.base import BusEvent
-from gateway.chat.verbs.actor import Actor
+from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
 from gateway.core import costs, strict_json
 from gateway.store import messages, rooms
@@ -21,7 +21,7 @@ ROW_BYTES = 200
 class SessionMessages:
     """The verbs of `handlers.base.MessageVerbs`, for one session."""
 
-    def __init__(self, session: Actor) -> None:
+    def __init__(self, session: SessionContext) -> None:
         self._session = session
         self._gateway = session.gateway
 

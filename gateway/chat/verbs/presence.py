@@ -1,6 +1,6 @@
 """The verbs of a session for presence."""
 
-from gateway.chat.verbs.actor import Actor
+from gateway.chat.verbs.context import SessionContext
 from gateway.core import costs
 from gateway.store import rooms, users
 from schemas.messages.presence import UserPresence
@@ -9,7 +9,7 @@ from schemas.messages.presence import UserPresence
 class SessionPresence:
     """The verbs of `handlers.base.PresenceVerbs`, for one session."""
 
-    def __init__(self, session: Actor) -> None:
+    def __init__(self, session: SessionContext) -> None:
         self._session = session
         self._gateway = session.gateway
 

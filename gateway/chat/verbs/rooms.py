@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.bus.base import BusEvent
 from gateway.chat.verbs import quotas
-from gateway.chat.verbs.actor import Actor
+from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.pages import READ_BYTES, fitting
 from gateway.core import costs
 from gateway.core.clock import milliseconds
@@ -29,7 +29,7 @@ NEWEST_MESSAGES = 50
 class SessionRooms:
     """The verbs of `handlers.base.RoomVerbs`, for one session."""
 
-    def __init__(self, session: Actor) -> None:
+    def __init__(self, session: SessionContext) -> None:
         self._session = session
         self._gateway = session.gateway
 

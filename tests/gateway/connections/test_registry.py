@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -153,6 +154,9 @@ class Somebody:
         self.told: list[bytes] = []
         self.after_ms: int | None = None
         self.sid: str | None = None
+        self.joined: dict[str, int] = {}
+        self.on_message: Callable[[], None] | None = None
+        self.last_message_at = 0.0
 
     def deliver(self, frame: Frame) -> None:
         self.told += frame.texts

@@ -13,9 +13,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.app import running_state
+from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
+from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
 from gateway.store import rooms, users
@@ -138,6 +140,7 @@ class Ear:
         self.user_id = user_id
         self.address = "127.0.0.1"
         self.sid: str | None = None
+        self.service = LOCAL
         self.joined: dict[str, int] = {}
         self.joins = self.writes = Allowance()
         self.last_message_at = 0.0
@@ -155,6 +158,9 @@ class Ear:
 
     def charge(self, cost: float) -> None:
         """Cost nothing."""
+
+    def renew(self, auth: AuthResult) -> None:
+        raise AssertionError(auth)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self.gateway.database.read()

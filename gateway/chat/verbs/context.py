@@ -5,15 +5,18 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.auth.authorizers import AuthResult
+from gateway.connections.registry import Connection
 from gateway.core.rate_limits import Allowance
-from gateway.rooms.room import Listener
 from gateway.state import GatewayState
 
 
-class Actor(Listener, Protocol):
-    """A session, as its verbs see it."""
+class SessionContext(Connection, Protocol):
+    """A session, as its verbs see it: a connection with the gateway behind it."""
 
     gateway: GatewayState
+    service: str
+    """The service that checks the connection's tokens."""
     joins: Allowance
     """Its allowance of joins."""
     writes: Allowance
@@ -30,3 +33,6 @@ class Actor(Listener, Protocol):
 
     def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""
+
+    def renew(self, auth: AuthResult) -> None:
+        """Take over another credential of the same user."""
