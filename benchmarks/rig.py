@@ -26,7 +26,7 @@ from gateway.auth.tokens import Tokens
 from gateway.config.settings import PREFIX, Settings
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.store.engine import Database
-from gateway.store.tables import logins, memberships, rooms, users
+from gateway.store.tables import login_sessions, memberships, rooms, users
 from schemas.names import DEFAULT_SCOPES
 
 START_SECONDS = 20
@@ -207,7 +207,7 @@ async def populate(database: Database, people: Sequence[Person], membership: Map
     await database.upgrade()
     async with database.write() as connection:
         await connection.execute(insert(users), [_user(person, now) for person in people])
-        await connection.execute(insert(logins), [_login(person, now) for person in people])
+        await connection.execute(insert(login_sessions), [_login(person, now) for person in people])
         if not membership:
             return
         await connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.auth.tokens import Claims, Tokens
 from gateway.config.external_services import LOCAL
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
@@ -75,7 +75,7 @@ async def current_authorization(
 ) -> AuthResult:
     """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
     if service == LOCAL:
-        found = await database.fetch(logins.USER_OF, login_id=sid, user_id=user_id)
+        found = await database.fetch(login_sessions.FIND_USER, session_id=sid, user_id=user_id)
     else:
         found = await database.fetch(users.BY_ID, user_id=user_id)
     user = UserRow(**found[0]) if found else None

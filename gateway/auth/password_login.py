@@ -13,7 +13,7 @@ from gateway.bus.base import Bus, Revoked
 from gateway.core.audit import Audit
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
@@ -111,7 +111,7 @@ class PasswordLogin:
     def _replace(self, user: UserRow, new_hash: str, session: str | None, connection: Connection) -> list[str]:
         if not users.replace_password(connection, user.id, user.password_hash, new_hash):
             raise Conflict("the password has been changed by another request meanwhile")
-        return logins.end(connection, user.id, milliseconds(self._clock), but=session)
+        return login_sessions.end(connection, user.id, milliseconds(self._clock), but=session)
 
     async def _find(self, name: str) -> UserRow | None:
         if re.fullmatch(USER_NAME, name) is None:

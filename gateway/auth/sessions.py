@@ -22,9 +22,9 @@ from gateway.core.audit import Audit
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.rate_limits import TokenBuckets
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
-from gateway.store.logins import LoginRow
+from gateway.store.login_sessions import LoginSessionRow
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, MessageError
 from schemas.codes import Status
@@ -56,7 +56,7 @@ class _Use:
     """The outcome of a refresh token, as the audit log names it. Without a successor, the refresh failed."""
 
     event: Literal["refreshed", "refresh_repeated", "refresh_reused", "refresh_refused"]
-    login: LoginRow
+    row: LoginSessionRow
     scopes: frozenset[str] = frozenset()
     successor: RefreshToken | None = None
 
@@ -100,7 +100,7 @@ class LoginSessions:
                 "none of these scopes is allowed to this user; without `scope` the token has all that are"
             )
         token, now = refresh_tokens.new(), milliseconds(self._clock)
-        login = LoginRow(
+        row = LoginSessionRow(
             id=new_session_id(),
             user_id=user.id,
             scopes=" ".join(sorted(scopes)),
@@ -112,12 +112,12 @@ class LoginSessions:
             address=client.address,
             user_agent=client.user_agent,
         )
-        too_many = await self._database.transact(partial(self._add, user, login))
+        too_many = await self._database.transact(partial(self._add, user, row))
         for session in too_many:
             self._audit.record("session_ended", client, user=user.name, user_id=user.id, session=session)
         await self._announce(user.id, too_many)
-        self._audit.record("log_in", client, user=user.name, user_id=user.id, session=login.id)
-        return self._grant(login, scopes, token)
+        self._audit.record("log_in", client, user=user.name, user_id=user.id, session=row.id)
+        return self._grant(row, scopes, token)
 
     async def refresh(self, text: str, requested: frozenset[str], client: ClientInfo) -> Grant:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
@@ -127,31 +127,31 @@ class LoginSessions:
         Raises `AuthenticationFailed` for any other fault.
         """
         token = refresh_tokens.parse(text)
-        login = await self._find(token)
-        if token is None or login is None:
+        row = await self._find(token)
+        if token is None or row is None:
             raise _not_valid()
-        raise_if_limited(self._refreshes.take(login.id, self._clock.steady()), "refreshes of this session")
-        use = await self._database.transact(partial(self._use, login.id, token, requested))
-        self._audit.record(use.event, client, user_id=login.user_id, session=login.id)
+        raise_if_limited(self._refreshes.take(row.id, self._clock.steady()), "refreshes of this session")
+        use = await self._database.transact(partial(self._use, row.id, token, requested))
+        self._audit.record(use.event, client, user_id=row.user_id, session=row.id)
         if use.event == "refresh_reused":
-            await self._announce(login.user_id, [login.id])
+            await self._announce(row.user_id, [row.id])
         if use.successor is None:
             raise _not_valid()
-        return self._grant(use.login, use.scopes, use.successor)
+        return self._grant(use.row, use.scopes, use.successor)
 
-    async def find_by_refresh_token(self, text: str) -> tuple[LoginRow, UserRow] | None:
+    async def find_by_refresh_token(self, text: str) -> tuple[LoginSessionRow, UserRow] | None:
         """Return the session and the user of a good refresh token, or None. Do not spend it."""
         token = refresh_tokens.parse(text)
-        login = await self._find(token)
-        if token is None or login is None or login.refresh_hash != token.hash or not self._is_alive(login):
+        row = await self._find(token)
+        if token is None or row is None or row.refresh_hash != token.hash or not self._is_alive(row):
             return None
-        user = await self._database.query(partial(logins.user_of, login_id=login.id, user_id=login.user_id))
-        return None if user is None or user.disabled else (login, user)
+        user = await self._database.query(partial(login_sessions.find_user, session_id=row.id, user_id=row.user_id))
+        return None if user is None or user.disabled else (row, user)
 
-    async def list_for_user(self, user_id: str) -> list[LoginRow]:
+    async def list_for_user(self, user_id: str) -> list[LoginSessionRow]:
         """Return a user's live sessions, the last used first."""
         now = milliseconds(self._clock)
-        query = partial(logins.of_user, user_id=user_id, now=now, idle_since=now - self._idle_life)
+        query = partial(login_sessions.list_for_user, user_id=user_id, now=now, idle_since=now - self._idle_life)
         return await self._database.query(query)
 
     async def end(
@@ -162,7 +162,7 @@ class LoginSessions:
         Return the ids of those that had not ended yet.
         """
         now = milliseconds(self._clock)
-        ended = await self._database.transact(partial(logins.end, user_id=user_id, now=now, only=only, but=but))
+        ended = await self._database.transact(partial(login_sessions.end, user_id=user_id, now=now, only=only, but=but))
         for session in ended:
             self._audit.record(event, client, user_id=user_id, session=session)
         await self._announce(user_id, ended)
@@ -170,9 +170,9 @@ class LoginSessions:
 
     async def log_out(self, text: str, client: ClientInfo) -> None:
         """End the session of a refresh token or an access token (RFC 7009). Ignore any other text."""
-        login = await self._find(refresh_tokens.parse(text))
-        if login is not None:
-            await self.end(login.user_id, client, "log_out", only=login.id)
+        row = await self._find(refresh_tokens.parse(text))
+        if row is not None:
+            await self.end(row.user_id, client, "log_out", only=row.id)
             return
         try:
             claims = self._tokens.verify(text)
@@ -180,57 +180,57 @@ class LoginSessions:
             return
         await self.end(claims.sub, client, "log_out", only=claims.sid)
 
-    async def _find(self, token: RefreshToken | None) -> LoginRow | None:
+    async def _find(self, token: RefreshToken | None) -> LoginSessionRow | None:
         if token is None:
             return None
-        return await self._database.query(partial(logins.of_family, family_hash=token.family_hash))
+        return await self._database.query(partial(login_sessions.find_by_family, family_hash=token.family_hash))
 
     async def _announce(self, user_id: str, ended: list[str]) -> None:
         if ended:
             await self._bus.revoke(Revoked(user_id, frozenset(ended)))
 
-    def _grant(self, login: LoginRow, scopes: frozenset[str], token: RefreshToken) -> Grant:
-        left = (login.expires_at - milliseconds(self._clock)) // 1000
+    def _grant(self, row: LoginSessionRow, scopes: frozenset[str], token: RefreshToken) -> Grant:
+        left = (row.expires_at - milliseconds(self._clock)) // 1000
         lifetime = max(1, min(self._tokens.lifetime_seconds, left, self._idle_life // 1000))
-        access_token = self._tokens.issue(login.user_id, scopes, session_id=login.id, lifetime_seconds=lifetime)
+        access_token = self._tokens.issue(row.user_id, scopes, session_id=row.id, lifetime_seconds=lifetime)
         return Grant(access_token, lifetime, scopes, token.text)
 
-    def _is_alive(self, login: LoginRow) -> bool:
+    def _is_alive(self, row: LoginSessionRow) -> bool:
         now = milliseconds(self._clock)
-        return login.ended_at is None and now < login.expires_at and now - login.last_used_at < self._idle_life
+        return row.ended_at is None and now < row.expires_at and now - row.last_used_at < self._idle_life
 
-    def _add(self, user: UserRow, login: LoginRow, connection: Connection) -> list[str]:
+    def _add(self, user: UserRow, row: LoginSessionRow, connection: Connection) -> list[str]:
         """Store a session, end those over the limit, and return the ids of the ended ones."""
         # A change of the password, or of the user's state, waits for this lock and then ends the session. If it came
         # first, this transaction sees it.
         found = users.find_locked(connection, user.id)
         if found is None or found.disabled or found.password_hash != user.password_hash:
             raise AuthenticationFailed("wrong user name or password")
-        logins.add(connection, login)
+        login_sessions.add(connection, row)
         if not self._most:
             return []
-        now = login.created_at
-        return logins.end_beyond(connection, user.id, now, now - self._idle_life, self._most)
+        now = row.created_at
+        return login_sessions.end_beyond(connection, user.id, now, now - self._idle_life, self._most)
 
-    def _use(self, login_id: str, token: RefreshToken, requested: frozenset[str], connection: Connection) -> _Use:
+    def _use(self, session_id: str, token: RefreshToken, requested: frozenset[str], connection: Connection) -> _Use:
         # The lock of the row lets the first of many simultaneous uses spend the token. The others find it spent.
-        login = logins.locked(connection, login_id)
-        user = None if login is None else logins.user_of(connection, login.id, login.user_id)
-        if login is None:
+        row = login_sessions.find_locked(connection, session_id)
+        user = None if row is None else login_sessions.find_user(connection, row.id, row.user_id)
+        if row is None:
             raise _not_valid()
-        if user is None or user.disabled or not self._is_alive(login):
-            return _Use("refresh_refused", login)
+        if user is None or user.disabled or not self._is_alive(row):
+            return _Use("refresh_refused", row)
         now = milliseconds(self._clock)
-        if token.hash == login.refresh_hash:
-            scopes, nonce = _narrowed(login, user, requested), refresh_tokens.new_nonce()
+        if token.hash == row.refresh_hash:
+            scopes, nonce = _narrowed(row, user, requested), refresh_tokens.new_nonce()
             successor = token.successor(nonce)
-            logins.rotate(connection, login, refresh_hash=successor.hash, nonce=nonce, now=now)
-            return _Use("refreshed", login, scopes, successor)
-        lost = token.hash == login.previous_hash and now - login.last_used_at <= GRACE_MILLISECONDS
-        if lost and login.nonce is not None:
-            return _Use("refresh_repeated", login, _narrowed(login, user, requested), token.successor(login.nonce))
-        logins.end(connection, login.user_id, now, only=login.id)
-        return _Use("refresh_reused", login)
+            login_sessions.rotate(connection, row, refresh_hash=successor.hash, nonce=nonce, now=now)
+            return _Use("refreshed", row, scopes, successor)
+        lost = token.hash == row.previous_hash and now - row.last_used_at <= GRACE_MILLISECONDS
+        if lost and row.nonce is not None:
+            return _Use("refresh_repeated", row, _narrowed(row, user, requested), token.successor(row.nonce))
+        login_sessions.end(connection, row.user_id, now, only=row.id)
+        return _Use("refresh_reused", row)
 
 
 def new_session_id() -> str:
@@ -238,8 +238,8 @@ def new_session_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _narrowed(login: LoginRow, user: UserRow, requested: frozenset[str]) -> frozenset[str]:
-    granted = frozenset(login.scopes.split())
+def _narrowed(row: LoginSessionRow, user: UserRow, requested: frozenset[str]) -> frozenset[str]:
+    granted = frozenset(row.scopes.split())
     if not requested <= granted:
         raise InvalidScope("expected none but the scopes that the log-in was given; log in again for others")
     # A user's scopes can shrink while a session lives.

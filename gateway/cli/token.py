@@ -15,9 +15,9 @@ from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
-from gateway.store.logins import LoginRow
+from gateway.store.login_sessions import LoginSessionRow
 from gateway.store.users import UserRow
 
 
@@ -35,9 +35,9 @@ def token(
         if user is None or user.disabled:
             raise StartError(f"there is no user {name} that is enabled; see: gateway users list")
         lifetime_seconds = round((minutes or settings.token_minutes) * 60)
-        login = await _begin(database, user, lifetime_seconds)
+        row = await _begin(database, user, lifetime_seconds)
         with Audit(settings.audit_path, SystemClock()) as audit:
-            audit.record("token_printed", operator(), user=user.name, user_id=user.id, session=login.id)
+            audit.record("token_printed", operator(), user=user.name, user_id=user.id, session=row.id)
         tokens = Tokens(
             keys=key_ring.load_key_ring(settings),
             issuer=settings.token_issuer,
@@ -45,15 +45,15 @@ def token(
             lifetime_seconds=lifetime_seconds,
             clock=SystemClock(),
         )
-        return tokens.issue(user.id, frozenset(user.scopes.split()), session_id=login.id)
+        return tokens.issue(user.id, frozenset(user.scopes.split()), session_id=row.id)
 
     typer.echo(with_database(work))
 
 
-async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> LoginRow:
+async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> LoginSessionRow:
     """Begin a session without a refresh token, by which the token can be revoked."""
     now, client = milliseconds(SystemClock()), operator()
-    login = LoginRow(
+    row = LoginSessionRow(
         id=new_session_id(),
         user_id=user.id,
         scopes=user.scopes,
@@ -63,5 +63,5 @@ async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> Lo
         address=client.address,
         user_agent=client.user_agent,
     )
-    await database.transact(partial(logins.add, row=login))
-    return login
+    await database.transact(partial(login_sessions.add, row=row))
+    return row

@@ -22,7 +22,7 @@ from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from handlers.registry import HANDLERS
 from schemas.base import timestamp
@@ -187,7 +187,7 @@ def _change(name: str, event: str, change: _Change) -> None:
         user_id = change(connection, name=name)
         if user_id is None:
             raise _unknown(name)
-        return user_id, len(logins.end(connection, user_id, milliseconds(SystemClock())))
+        return user_id, len(login_sessions.end(connection, user_id, milliseconds(SystemClock())))
 
     async def work(database: Database, settings: Settings) -> None:
         with Audit(settings.audit_path, SystemClock()) as audit:

@@ -17,7 +17,7 @@ from gateway.connections.registry import Connections
 from gateway.core.batches import batches
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.periodic import Periodic
-from gateway.store import logins, users
+from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ BATCH = 500
 
 PRUNE_SECONDS = 3600
 KEEP_MILLISECONDS = 24 * 3600 * 1000
-"""How long a login is kept after its end. It could go at once: the tokens of one that is not there do not hold."""
+"""How long a session is kept after its end. It could go at once: the tokens of one that is not there do not hold."""
 
 
 class RevocationWatcher:
@@ -64,7 +64,9 @@ class RevocationWatcher:
     async def close_all_ended(self) -> None:
         """Close every connection whose session is not alive, however that came to be."""
         for batch in batches(self._connections.login_sessions(), BATCH):
-            living = await self._database.query(partial(logins.living, ids=[session for _, session in batch]))
+            living = await self._database.query(
+                partial(login_sessions.alive_among, ids=[session for _, session in batch])
+            )
             for user_id, session in batch:
                 if session not in living:
                     self._connections.close_revoked(Revoked(user_id, frozenset({session})))
@@ -85,11 +87,11 @@ class RevocationWatcher:
         self._looked_at = now
 
     async def _close_ended(self, since: int) -> None:
-        for user_id, session in await self._database.query(partial(logins.ended_since, since=since)):
+        for user_id, session in await self._database.query(partial(login_sessions.ended_since, since=since)):
             self._connections.close_revoked(Revoked(user_id, None if session is None else frozenset({session})))
 
     async def _prune(self) -> None:
         before = milliseconds(self._clock) - KEEP_MILLISECONDS
-        removed = await self._database.transact(partial(logins.prune, before=before))
+        removed = await self._database.transact(partial(login_sessions.prune, before=before))
         if removed:
-            logger.info("removed %d logins that ended over a day ago", removed)
+            logger.info("removed %d sessions that ended over a day ago", removed)

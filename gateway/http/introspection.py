@@ -42,16 +42,16 @@ async def _refresh_token(state: GatewayState, token: str) -> Introspection:
     found = await state.login_sessions.find_by_refresh_token(token)
     if found is None:
         return Introspection(active=False)
-    login, user = found
+    row, user = found
     return Introspection(
         active=True,
         token_type="refresh_token",  # noqa: S106 - a type of token, not a secret
-        scope=login.scopes,
+        scope=row.scopes,
         sub=user.id,
         username=user.name,
-        sid=login.id,
-        exp=login.expires_at // 1000,
-        iat=login.last_used_at // 1000,
+        sid=row.id,
+        exp=row.expires_at // 1000,
+        iat=row.last_used_at // 1000,
         iss=state.settings.token_issuer,
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Text, cast, delete, literal, update
 
-from gateway.store.tables import logins, rooms, tickets
+from gateway.store.tables import login_sessions, rooms, tickets
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ def renew(connection: Connection, now: int, *, keep_sessions: bool) -> Renewed:
     connection.execute(delete(tickets))
     if keep_sessions:
         return Renewed(renewed, 0)
-    living = update(logins).where(logins.c.ended_at.is_(None)).values(ended_at=now)
+    living = update(login_sessions).where(login_sessions.c.ended_at.is_(None)).values(ended_at=now)
     return Renewed(renewed, connection.execute(living).rowcount)

@@ -63,10 +63,10 @@ users = Table(
     Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
 )
 
-# A login is what one log-in began: a family of refresh tokens, of which one holds at a time, and the access tokens
+# A session is what one log-in began: a family of refresh tokens, of which one holds at a time, and the access tokens
 # that came of them. Of refresh tokens there are only hashes here: SHA-256, in hexadecimal.
-logins = Table(
-    "logins",
+login_sessions = Table(
+    "login_sessions",
     metadata,
     Column("id", Text, primary_key=True),  # the `sid` of its access tokens
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
@@ -81,9 +81,9 @@ logins = Table(
     Column("ended_at", BigInteger),  # when it was ended before its time
     Column("address", Text),
     Column("user_agent", Text),
-    Index("logins_of_user", "user_id"),
-    Index("logins_by_end", "ended_at", **where("ended_at IS NOT NULL")),
-    Index("logins_by_expiry", "expires_at"),
+    Index("login_sessions_of_user", "user_id"),
+    Index("login_sessions_by_end", "ended_at", **where("ended_at IS NOT NULL")),
+    Index("login_sessions_by_expiry", "expires_at"),
 )
 
 rooms = Table(

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.start_error import StartError
 from gateway.store.tables import VERSION_TABLE, metadata
 
-NEWEST = "gateway_0008"
+NEWEST = "gateway_0009"
 """The revision of the newest script."""
 
 FORMER_TABLE = "alembic_version"
@@ -36,7 +36,8 @@ _GRANT = "; let the owner of the database run: GRANT USAGE, CREATE ON SCHEMA pub
 Columns = dict[str, set[str]]
 """The columns of tables, by the tables' names."""
 
-_TABLES = set(metadata.tables)
+_TABLES = set(metadata.tables) | {"logins"}
+"""The names of our tables. Up to revision 0008, `login_sessions` was `logins`."""
 
 
 def upgrade(connection: Connection) -> None:

@@ -223,7 +223,7 @@ async def test_the_store_has_nothing_that_is_of_use_to_a_thief(app: App, alice: 
 
     async def stored() -> str:
         async with app.gateway.state.database.read() as connection:
-            return str((await connection.execute(text("SELECT * FROM logins"))).all())
+            return str((await connection.execute(text("SELECT * FROM login_sessions"))).all())
 
     rows = await app.gateway.run(stored())
     for secret in (first["refresh_token"], second["refresh_token"], second["access_token"]):

@@ -252,14 +252,14 @@ def test_sessions_may_be_kept(tmp_path: Path, gateway_db: Run) -> None:
             " VALUES ('u1', 'alice', 'x', '', false, 0)"
         )
         database.execute(
-            "INSERT INTO logins (id, user_id, scopes, created_at, last_used_at, expires_at)"
+            "INSERT INTO login_sessions (id, user_id, scopes, created_at, last_used_at, expires_at)"
             " VALUES ('s1', 'u1', '', 0, 0, 9999999999999)"
         )
     gateway_db("backup", str(file))
     assert "0 sessions have ended" in gateway_db("restore", "--keep-sessions", str(file)).out
-    assert rows(live, "SELECT count(*) FROM logins WHERE ended_at IS NULL") == [(1,)]
+    assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(1,)]
     assert "1 sessions have ended" in gateway_db("restore").out  # set back by other means
-    assert rows(live, "SELECT count(*) FROM logins WHERE ended_at IS NULL") == [(0,)]
+    assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(0,)]
     assert '"event": "store_restored"' in (live.parent / "audit.log").read_text()
 
 

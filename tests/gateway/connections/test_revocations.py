@@ -11,8 +11,8 @@ from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
 from gateway.connections.revocations import RevocationWatcher
 from gateway.core.clock import milliseconds
-from gateway.store import logins, users
-from gateway.store.tables import logins as logins_table
+from gateway.store import login_sessions, users
+from gateway.store.tables import login_sessions as sessions_table
 from gateway.store.tables import users as users_table
 from gateway.transport.frames import text_frame
 from handlers.base import MsgHandler
@@ -65,7 +65,7 @@ async def test_a_user_who_is_disabled_through_the_store_is_cut_off(
         user_id = users.set_disabled(connection, alice, now)
         assert user_id is not None
         if how == "disabled":
-            logins.end(connection, user_id, now)
+            login_sessions.end(connection, user_id, now)
 
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
         await gateway.run(gateway.state.database.transact(disable))
@@ -93,8 +93,8 @@ async def test_what_leaves_no_trace_in_the_store_is_found_by_a_look_at_all(
     mine = select(users_table.c.id).where(users_table.c.name == alice)
     changes = {
         "user deleted": delete(users_table).where(users_table.c.name == alice),
-        "session deleted": delete(logins_table).where(logins_table.c.user_id.in_(mine)),
-        "ended long ago": update(logins_table).where(logins_table.c.user_id.in_(mine)).values(ended_at=1),
+        "session deleted": delete(sessions_table).where(sessions_table.c.user_id.in_(mine)),
+        "ended long ago": update(sessions_table).where(sessions_table.c.user_id.in_(mine)).values(ended_at=1),
     }
 
     async def change_and_look() -> None:
@@ -171,14 +171,14 @@ async def test_who_reads_nothing_is_gone_as_well_when_the_session_ends(own_gatew
             deaf.ws.transport.abort()
 
 
-async def test_logins_are_removed_a_day_after_their_end(own_gateway: OwnGateway) -> None:
+async def test_sessions_are_removed_a_day_after_their_end(own_gateway: OwnGateway) -> None:
     day = 24 * 3600 * 1000
     gateway = own_gateway(session_days=2)
     database = gateway.state.database
 
     async def stored() -> set[str]:
         async with database.read() as connection:
-            return set((await connection.execute(select(logins_table.c.id))).scalars())
+            return set((await connection.execute(select(sessions_table.c.id))).scalars())
 
     async with App(gateway) as app:
         live, ended = await app.grant("alice"), await app.grant("alice")
@@ -186,5 +186,5 @@ async def test_logins_are_removed_a_day_after_their_end(own_gateway: OwnGateway)
         now = milliseconds(gateway.clock)
         ids = [sid(grant["access_token"], gateway) for grant in (live, ended)]
         for before, left in ((now - 1000, ids), (now + 1000, ids[:1]), (now + 2 * day + 1000, [])):
-            await gateway.run(database.transact(partial(logins.prune, before=before)))
+            await gateway.run(database.transact(partial(login_sessions.prune, before=before)))
             assert await gateway.run(stored()) == set(left)

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from gateway.core.start_error import StartError
-from gateway.store import revisions, users
+from gateway.store import login_sessions, revisions, users
 from gateway.store.engine import Database
 from gateway.store.tables import VERSION_TABLE
 from gateway.store.versions import FORMER_TABLE, NEWEST
@@ -118,6 +118,40 @@ async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_sta
         assert [user.name for user in await users.list_all(connection)] == ["alice"]
     assert FORMER_TABLE not in await everything(bare)
     assert await version(bare) == NEWEST
+
+
+SESSIONS = """
+    INSERT INTO logins (id, user_id, scopes, family_hash, refresh_hash, created_at, last_used_at, expires_at, ended_at)
+    VALUES ('s1', 'u1', 'chat:read', 'f1', 'r1', 1, 2, 3, NULL), ('s2', 'u1', '', NULL, NULL, 4, 5, 6, 7)
+"""
+
+
+async def test_sessions_are_kept_when_their_table_gets_its_new_name(bare: Database) -> None:
+    async with bare.write() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(revisions.config(sync), "gateway_0008"))
+    await execute(bare, ALICE)
+    await execute(bare, SESSIONS)
+    [_, former] = (await everything(bare))["logins"]
+    await bare.upgrade()
+    after = await everything(bare)
+    assert "logins" not in after
+    assert sorted(after["login_sessions"][1]) == sorted(former)
+    async with bare.read() as connection:
+        found = await connection.run_sync(login_sessions.find_by_family, "f1")
+        assert found is not None
+        assert (found.id, found.refresh_hash, found.ended_at) == ("s1", "r1", None)
+    await execute(bare, "DELETE FROM users WHERE id = 'u1'")  # which still takes its sessions along
+    assert (await everything(bare))["login_sessions"][1] == []
+
+
+async def test_the_new_name_of_the_sessions_can_be_taken_back(bare: Database) -> None:
+    await bare.upgrade()
+    newest = await everything(bare)
+    async with bare.write() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "gateway_0008"))
+    assert "logins" in await everything(bare)
+    await bare.upgrade()
+    assert await everything(bare) == newest
 
 
 async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(

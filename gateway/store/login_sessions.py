@@ -1,0 +1,153 @@
+"""Sessions: what a log-in began, and what its refresh tokens prolong until it ends.
+
+All of this is for `Database.query` and `Database.transact`. Times are milliseconds since 1970.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, null, or_, select, union_all, update
+
+from gateway.store.prepared import Statement
+from gateway.store.tables import login_sessions, users
+from gateway.store.users import UserRow
+from schemas.base import timestamp
+from schemas.sessions import LoginSession
+
+
+@dataclass(frozen=True)
+class LoginSessionRow:
+    """A session as stored."""
+
+    id: str
+    user_id: str
+    scopes: str
+    created_at: int
+    last_used_at: int
+    expires_at: int
+    family_hash: str | None = field(default=None, repr=False)
+    refresh_hash: str | None = field(default=None, repr=False)
+    previous_hash: str | None = field(default=None, repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    ended_at: int | None = None
+    address: str | None = None
+    user_agent: str | None = None
+
+    def to_schema(self, *, current: bool) -> LoginSession:
+        """Give what its user may see of it."""
+        return LoginSession(
+            id=self.id,
+            current=current,
+            scopes=tuple(self.scopes.split()),
+            created_at=timestamp(self.created_at),
+            last_used_at=timestamp(self.last_used_at),
+            expires_at=timestamp(self.expires_at),
+            address=self.address,
+            user_agent=self.user_agent,
+        )
+
+
+_FIND_USER = (
+    select(*(users.c[field.name] for field in fields(UserRow)))
+    .join(login_sessions, login_sessions.c.user_id == users.c.id)
+    .where(
+        login_sessions.c.id == bindparam("session_id"),
+        login_sessions.c.ended_at.is_(None),
+        users.c.id == bindparam("user_id"),
+    )
+)
+
+FIND_USER = Statement(lambda _: _FIND_USER)
+"""What `find_user` does, for `Database.fetch`: every connection and every request asks it."""
+
+
+def add(connection: Connection, row: LoginSessionRow) -> None:
+    """Add a session."""
+    connection.execute(insert(login_sessions).values(vars(row)))
+
+
+def find_user(connection: Connection, session_id: str, user_id: str) -> UserRow | None:
+    """Find the user of a session. None if it is another user's, or has been ended."""
+    found = connection.execute(_FIND_USER, {"session_id": session_id, "user_id": user_id}).one_or_none()
+    return UserRow(*found) if found else None
+
+
+def find_by_family(connection: Connection, family_hash: str) -> LoginSessionRow | None:
+    """Find the session of a refresh token."""
+    found = connection.execute(select(login_sessions).where(login_sessions.c.family_hash == family_hash)).one_or_none()
+    return LoginSessionRow(**found._mapping) if found else None
+
+
+def find_locked(connection: Connection, session_id: str) -> LoginSessionRow | None:
+    """Find a session, and keep others from changing it until the end of the transaction."""
+    found = connection.execute(
+        select(login_sessions).where(login_sessions.c.id == session_id).with_for_update()
+    ).one_or_none()
+    return LoginSessionRow(**found._mapping) if found else None
+
+
+def rotate(connection: Connection, row: LoginSessionRow, *, refresh_hash: str, nonce: str, now: int) -> None:
+    """Make another refresh token the one that holds; with the nonce it follows from the one that was."""
+    change = {"refresh_hash": refresh_hash, "previous_hash": row.refresh_hash, "nonce": nonce, "last_used_at": now}
+    connection.execute(update(login_sessions).where(login_sessions.c.id == row.id).values(change))
+
+
+def end(
+    connection: Connection, user_id: str, now: int, *, only: str | None = None, but: str | None = None
+) -> list[str]:
+    """End sessions of a user: all of them, `only` one, or all `but` one; return the ids that had not ended yet."""
+    mine = (login_sessions.c.user_id == user_id) & (login_sessions.c.ended_at.is_(None))
+    if only is not None:
+        mine &= login_sessions.c.id == only
+    if but is not None:
+        mine &= login_sessions.c.id != but
+    change = update(login_sessions).where(mine).values(ended_at=now)
+    return list(connection.execute(change.returning(login_sessions.c.id)).scalars())
+
+
+def list_for_user(connection: Connection, user_id: str, now: int, idle_since: int) -> list[LoginSessionRow]:
+    """List a user's sessions that live, the one used last first."""
+    query = (
+        select(login_sessions)
+        .where(_lives(user_id, now, idle_since))
+        .order_by(login_sessions.c.last_used_at.desc(), login_sessions.c.id)
+    )
+    return [LoginSessionRow(**row._mapping) for row in connection.execute(query)]
+
+
+def end_beyond(connection: Connection, user_id: str, now: int, idle_since: int, keep: int) -> list[str]:
+    """End all but the `keep` of a user's sessions that were used last; return the ids that had not ended yet."""
+    query = (
+        select(login_sessions.c.id)
+        .where(_lives(user_id, now, idle_since))
+        .order_by(login_sessions.c.last_used_at.desc())
+    )
+    too_many = list(connection.execute(query.offset(keep)).scalars())
+    if too_many:
+        connection.execute(update(login_sessions).where(login_sessions.c.id.in_(too_many)).values(ended_at=now))
+    return too_many
+
+
+def ended_since(connection: Connection, since: int) -> list[tuple[str, str | None]]:
+    """List what was ended at or after a time: a user's id and a session's, or a disabled user's and None."""
+    ended = select(login_sessions.c.user_id, login_sessions.c.id).where(login_sessions.c.ended_at >= since)
+    disabled = select(users.c.id, null()).where(users.c.disabled_at >= since)
+    return [(user_id, session_id) for user_id, session_id in connection.execute(union_all(ended, disabled))]
+
+
+def alive_among(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these sessions have not been ended and belong to an enabled user."""
+    query = select(login_sessions.c.id).join(users, login_sessions.c.user_id == users.c.id)
+    live = login_sessions.c.id.in_(ids) & login_sessions.c.ended_at.is_(None) & ~users.c.disabled
+    return set(connection.execute(query.where(live)).scalars())
+
+
+def prune(connection: Connection, before: int) -> int:
+    """Remove sessions that ended or expired before a time. Return how many."""
+    old = or_(login_sessions.c.expires_at < before, login_sessions.c.ended_at < before)
+    return connection.execute(delete(login_sessions).where(old)).rowcount
+
+
+def _lives(user_id: str, now: int, idle_since: int) -> ColumnElement[bool]:
+    mine = (login_sessions.c.user_id == user_id) & (login_sessions.c.ended_at.is_(None))
+    return mine & (login_sessions.c.expires_at > now) & (login_sessions.c.last_used_at > idle_since)
