@@ -3,6 +3,8 @@
 __version__ = "0.1.0"
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gateway.core.import_names import check_imported
 
@@ -12,3 +14,22 @@ except ImportError as error:
     if sys.argv[:1] == ["-m"]:  # which is what Python writes there while it looks for `python -m gateway`
         sys.exit(f"gateway: {error}")
     raise
+
+if TYPE_CHECKING:
+    from gateway.app import create_app as create_app
+    from gateway.embedding import attach as attach
+    from gateway.publishing import Publisher as Publisher
+    from gateway.publishing import publisher_of as publisher_of
+else:
+    _MODULES = {
+        "create_app": "gateway.app",
+        "attach": "gateway.embedding",
+        "Publisher": "gateway.publishing",
+        "publisher_of": "gateway.publishing",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import what an application needs when it is asked for: `import gateway` alone stays cheap."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)

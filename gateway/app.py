@@ -1,5 +1,6 @@
 """The application: the only place that builds things."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -26,7 +27,7 @@ from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
-from gateway.chat.fast_route import FastWebSocketApp
+from gateway.chat.fast_route import FastWebSocketApp, Running
 from gateway.cluster.build import build_cluster
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
@@ -117,13 +118,15 @@ def create_app(
     check_authorizers(checks, settings)
 
     @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        async with (
-            running_state(settings, factory, clock or SystemClock(), checks) as state,
-            own(app) as app_state,
-        ):
-            # The ASGI server keeps this, and hands it to each request and connection as its `state`.
-            yield request_state(replace(state, app_state=app_state), app_state)
+    async def running(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        async with running_state(settings, factory, clock or SystemClock(), checks) as gateway:
+            app.running = Running(gateway, asyncio.get_running_loop())
+            try:
+                async with own(app) as app_state:
+                    # The ASGI server keeps this, and hands it to each request and connection as its `state`.
+                    yield request_state(replace(gateway, app_state=app_state), app_state)
+            finally:
+                app.running = None
 
     app = FastWebSocketApp(
         endpoint.router,

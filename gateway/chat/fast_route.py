@@ -8,8 +8,10 @@ The application's middleware still runs. FastAPI's own telemetry does not see th
 generators end before the endpoint begins, and not after it.
 """
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -26,12 +28,34 @@ from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
 from gateway.core.start_error import StartError
 from gateway.http.errors import http_exception
+from gateway.http.framing import refuse
 from gateway.http.handshake_refusals import refuse_handshake
 from gateway.state import GatewayState
-from handlers.errors import AuthenticationFailed, InternalError, MessageError
+from handlers.errors import AuthenticationFailed, InternalError, MessageError, Unavailable
 from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
+
+
+class NotStarted(Unavailable):
+    """The server has not run the application's lifespan."""
+
+    def __init__(self) -> None:
+        super().__init__("gateway")
+
+    def __str__(self) -> str:
+        return (
+            "this gateway has not started: nothing has run its lifespan; no server runs that of a mounted application,"
+            " so replace `app.mount(path, gateway)` by `attach(app, path)` of `gateway.embedding`"
+        )
+
+
+@dataclass(frozen=True)
+class Running:
+    """What an application has built, and the event loop that it belongs to."""
+
+    state: GatewayState
+    loop: asyncio.AbstractEventLoop
 
 
 class FastWebSocketApp(FastAPI):
@@ -45,11 +69,17 @@ class FastWebSocketApp(FastAPI):
         routes = [route for route in websockets.routes if isinstance(route, APIWebSocketRoute)]
         self._routes = {prefix + route.path: route for route in routes for prefix in ("", proxy_path)}
         self._first: ASGIApp | None = None
+        self.running: Running | None = None
+        """What a publisher needs, while the application runs."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a connection."""
         route = None
         if scope["type"] != "lifespan":
+            # What an application that mounts this one calls `gateway` may be something else.
+            if not isinstance(scope.get("state", {}).get("gateway"), GatewayState):
+                await refuse(scope, receive, send, NotStarted())
+                return
             self._proxies.apply(scope)  # before all middleware, so that every part sees the same address
         if scope["type"] == "websocket":
             route = self._routes.get(scope["path"].removeprefix(scope.get("root_path", "")))

@@ -42,9 +42,9 @@ class Framing:
         # RFC 9112 §3.2. A request of HTTP/1.0 may have no `Host`.
         if hosts > 1 or (not hosts and scope.get("http_version", "1.1") == "1.1"):
             error = BadFrame(f"expected one Host header, got {hosts} (RFC 9112 section 3.2)")
-            return _refuse(scope, receive, send, error)
+            return refuse(scope, receive, send, error)
         if scope.get("method") == "CONNECT":
-            return _refuse(scope, receive, send, BadFrame("CONNECT is for proxies, and the gateway is none"))
+            return refuse(scope, receive, send, BadFrame("CONNECT is for proxies, and the gateway is none"))
         if doubtful and scope["type"] == "http":
             return self.app(scope, receive, closing(send))
         return self.app(scope, receive, send)
@@ -61,7 +61,8 @@ def closing(send: Send) -> Send:
     return send_and_close
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: MessageError) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: MessageError) -> None:
+    """Answer a request, or the handshake of a WebSocket, with an error, and end its connection."""
     answer = error_response(error)
     if scope["type"] == "http":
         await answer(scope, receive, closing(send))

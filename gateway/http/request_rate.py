@@ -27,7 +27,7 @@ class RequestRate:
     # No coroutine of its own: each wake-up of a WebSocket would pass through it.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request. Handshakes of WebSockets have a rate of their own."""
-        if scope["type"] != "http" or scope["path"] == ALWAYS_ANSWERED:
+        if scope["type"] != "http" or scope["path"].removeprefix(scope.get("root_path", "")) == ALWAYS_ANSWERED:
             return self.app(scope, receive, send)
         request = HTTPConnection(scope)
         address = address_of(request)

@@ -29,7 +29,7 @@ async def metadata(request: Request, state: GatewayStateDep) -> JSONResponse:
     issuer = urlsplit(state.tokens.issuer)
     # RFC 8414 §3.3 wants the issuer to be the requested URL. Ours may be a mere name; then the request has the address.
     named = issuer.scheme in {"https", "http"}
-    base = f"{issuer.scheme}://{issuer.netloc}{state.settings.root_path}" if named else str(request.base_url)
+    base = f"{issuer.scheme}://{issuer.netloc}{request.scope.get('root_path', '')}" if named else str(request.base_url)
     paths = request.app.openapi()["paths"]
     there = {name: path for name, method, path in _ENDPOINTS if method in paths.get(path, {})}
     document: dict[str, Any] = {

@@ -106,6 +106,15 @@ async def taken_names(connection: AsyncConnection, names: Sequence[str]) -> set[
     return found
 
 
+async def ids_of(connection: AsyncConnection, names: Sequence[str]) -> dict[str, str]:
+    """Return the ids of users by their names; names without a user are left out."""
+    found: dict[str, str] = {}
+    for start in range(0, len(names), 1000):
+        query = select(users.c.name, users.c.id).where(users.c.name.in_(names[start : start + 1000]))
+        found.update((row.name, row.id) for row in await connection.execute(query))
+    return found
+
+
 async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
     """Find a user by name."""
     found = (await connection.execute(select(users).where(users.c.name == name))).one_or_none()

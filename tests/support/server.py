@@ -111,6 +111,16 @@ class QuietServer(uvicorn.Server):
             await asyncio.sleep(0.01)
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A uvicorn that serves an application."""
+
+    host: str
+    port: int
+    server: uvicorn.Server
+    loop: asyncio.AbstractEventLoop
+
+
 @contextmanager
 def running_gateway(
     settings: Settings,
@@ -128,9 +138,17 @@ def running_gateway(
     app = create_app(settings, registry=registry, clock=clock, **built_with)
     if extend is not None:
         extend(app)
+    with serving(server_config(settings, app, **(options or {}))) as running:
+        state = running.server.lifespan.state["gateway"]
+        yield Gateway(running.host, running.port, settings, clock, state, running.loop)
+
+
+@contextmanager
+def serving(config: uvicorn.Config) -> Iterator[Serving]:
+    """Serve an application on a free port, in a thread, and stop at the end."""
     sock = listen("127.0.0.1", 0)
     host, port = sock.getsockname()
-    server = QuietServer(server_config(settings, app, **(options or {})))
+    server = QuietServer(config)
     started = threading.Event()
 
     loop: asyncio.AbstractEventLoop
@@ -155,7 +173,7 @@ def running_gateway(
     try:
         assert started.wait(START_SECONDS)
         assert server.started, "the gateway did not start"
-        yield Gateway(host, port, settings, clock, server.lifespan.state["gateway"], loop)
+        yield Serving(host, port, server, loop)
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)
