@@ -1,4 +1,6 @@
-"""The settings, and the types that their values have.
+"""The settings, and the types of their values.
 
-Start with `settings`. `env_file` reads `.env`; the other modules each check one kind of value.
+Read `settings` first: every setting with its default. `env_file` reads `.env`. Each of the others checks one kind of
+value: `allowed_origins`, `bus_url` and `database_url` (with `url_parts`, which takes URLs apart), `external_services`,
+`proxies` and `unfit_secrets`.
 """

@@ -1,7 +1,7 @@
-"""Which origins of pages are allowed, one list for the WebSocket and for CORS.
+"""The allowed origins of web pages: one list for the WebSocket and for CORS.
 
-Browsers have one way of writing an origin (RFC 6454 §6.2). Programs have others: they name the socket's own URL, with
-`wss`, a port that goes without saying, or capitals. All of these are the same origin here.
+Browsers write an origin in one form (RFC 6454 §6.2). Other programs write the socket's own URL: with `wss`, with the
+default port, or with capitals. This module treats all of these as the same origin.
 """
 
 import re
@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 _LABEL = r"[a-z0-9_-]+"
 _WEB = rf"(?:https?|wss?)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?"
-# Of apps, such as capacitor://localhost, app://. and file://, which has no host.
+# Origins of apps, such as capacitor://localhost, app://. and file://, which has no host.
 _APP = rf"(?!(?:https?|wss?):)[a-z][a-z0-9+.-]*://(?:{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?|\.)?"
 _ORIGIN = re.compile(rf"{_WEB}|{_APP}")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-# Two labels or more, of which the last is no number: neither all of `com` nor half of an IPv4 address.
+# At least two labels, and the last is no number: neither all of `com` nor half of an IPv4 address.
 _WILDCARD = re.compile(rf"https?://\*\.(?:(?:{_LABEL}\.)+(?![0-9]+(?:$|:)){_LABEL}|localhost)(?::[0-9]{{1,5}})?")
 _SOCKET_SCHEME = re.compile("^ws(?=s?://)")
 _FIRST_LABEL = re.compile(rf"(?<=://){_LABEL}(?=\.)")
@@ -31,18 +31,18 @@ class AllowedOrigins:
         self._folded = {folded(origin) or origin for origin in self.named}
 
     def allows(self, origin: str) -> bool:
-        """Return whether an origin is named, or one label before a name that begins with `*.`."""
+        """Return whether an origin is on the list, by name or as one label before the rest of a `*.` entry."""
         name = folded(origin)
         return name is not None and (name in self._folded or _FIRST_LABEL.sub("*", name, count=1) in self._folded)
 
     def line_to_add(self, origin: str) -> str | None:
-        """Write the line that would allow one more origin; None if it is not one that can be named."""
+        """Return the setting's line with this origin added, or None if no setting can name this origin."""
         name = folded(origin)
         return None if name is None else f"GATEWAY_ALLOWED_ORIGINS={','.join((*self.named, name))}"
 
 
 def folded(origin: str) -> str | None:
-    """Write an origin as a browser does: lower case, http for ws, without the scheme's own port; None if it is none."""
+    """Return an origin as a browser writes it: in lower case, http for ws, no default port. None if it is no origin."""
     origin = origin[: MAX_ORIGIN + 1].lower()
     if len(origin) > MAX_ORIGIN or _ORIGIN.fullmatch(origin) is None:
         return None
@@ -55,7 +55,7 @@ def _without_default_port(origin: str) -> str:
 
 
 def can_be_named(text: str) -> bool:
-    """Return whether a setting may have this: an origin as a browser writes it, or `https://*.example.com`."""
+    """Return whether the setting may name this: an origin as a browser writes it, or `https://*.example.com`."""
     if _WILDCARD.fullmatch(text) is not None:
         return _without_default_port(text) == text
     return folded(text) == text

@@ -1,4 +1,4 @@
-"""The URL of the bus, read: which servers, of what kind, and as whom."""
+"""Parses the URL of the bus: the servers, their kind, and the account to log in with."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,28 +25,28 @@ _SENTINELS = frozenset({"sentinel_username", "sentinel_password"})
 
 @dataclass(frozen=True)
 class BusUrl:
-    """What a bus URL says."""
+    """The parts of a bus URL."""
 
     kind: Kind
     tls: bool
     hosts: tuple[tuple[str, int], ...]
     service: str = ""
-    """What the sentinels call the server that they watch."""
+    """The sentinels' name for the server that they watch."""
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     options: dict[str, str] = field(default_factory=dict, repr=False)
-    """Files for TLS, by the names that redis-py has for them; and what the sentinels ask for as a log-in."""
+    """Files for TLS, under redis-py's names, and the account for the sentinels themselves."""
 
     @property
     def place(self) -> str:
-        """Where it is, without a secret."""
+        """Return the hosts and the service, without any secret."""
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         return f"{hosts}/{self.service}" if self.service else hosts
 
 
 def parse(text: str) -> BusUrl:
-    """Read the URL of a bus that is a server; raises `ValueError` with what is wrong, which never has the URL in it."""
+    """Return the parts of a server's URL, or raise `ValueError` with what is wrong, without quoting the URL."""
     url = split(text, EXPECTED)
     base, plus, suffix = url.scheme.partition("+")
     if base not in {"redis", "rediss"} or plus + suffix not in _KINDS:
@@ -89,13 +89,13 @@ def _path(kind: Kind, path: str) -> tuple[str, int]:
 
 def _database(text: str) -> int:
     if text and not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise ValueError("expected the number of a database after the hosts, as in redis://host:6379/0, or nothing")
+        raise ValueError("expected a database number or nothing after the hosts, as in redis://host:6379/0")
     return int(text or 0)
 
 
 def _options(kind: Kind, tls: bool, options: dict[str, str]) -> dict[str, str]:
     known = (_FILES if tls else frozenset[str]()) | (_SENTINELS if kind == "sentinel" else frozenset[str]())
     if not options.keys() <= known:
-        allowed = f"at most {', '.join(sorted(known))}" if known else "nothing, but for rediss and for sentinels,"
-        raise ValueError(f"expected {allowed} after a ? at the end")
+        allowed = f"at most {', '.join(sorted(known))}" if known else "nothing (options need rediss:// or sentinels)"
+        raise ValueError(f"expected {allowed} after the ? at the end")
     return options

@@ -1,4 +1,7 @@
-"""The URL of the database: which server, which user, and how; every parameter means what it means to libpq."""
+"""Parses the URL of the database: the server, the user and the parameters.
+
+Every parameter means what it means to libpq.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +35,7 @@ _KNOWN = _PLACE | _OURS | _SERVER | _DRIVER
 
 
 Check = tuple[Callable[[str], Any], str]
-"""What is true of a right value, and the words for such a value."""
+"""A test of a value, and the description of a valid one."""
 
 
 def _one_of(*values: str) -> Check:
@@ -46,7 +49,7 @@ _CHECKS: Mapping[str, Check] = {
     "sslnegotiation": _one_of("postgres", "direct"),
     "ssl_min_protocol_version": _one_of("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
     "ssl_max_protocol_version": _one_of("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
-    # The gateway writes, so a standby is never what it wants.
+    # The gateway writes, so it never wants a standby.
     "target_session_attrs": _one_of("any", "primary", "read-write"),
     "gssencmode": _one_of("disable", "prefer"),
     "gsslib": _one_of("gssapi", "sspi"),
@@ -58,10 +61,10 @@ _CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class PostgresqlUrl:
-    """What the URL of a PostgreSQL says."""
+    """The parts of a PostgreSQL URL."""
 
     hosts: tuple[tuple[str, int], ...]
-    """Empty where the environment, a service file or the driver's default says where it is."""
+    """Empty if the environment, a service file or the driver's default names the server."""
     database: str | None = None
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
@@ -69,16 +72,16 @@ class PostgresqlUrl:
 
     @property
     def place(self) -> str:
-        """The URL without the user, the password and the parameters."""
+        """Return the URL without the user, the password and the parameters."""
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         return f"postgresql://{hosts}/{self.database or ''}"
 
     @property
     def driver_parameters(self) -> dict[str, str]:
-        """The parameters that the driver itself understands."""
+        """Return the parameters that the driver itself understands."""
         given = {name: value for name, value in self.parameters.items() if name in _DRIVER}
         if "ssl" in self.parameters and "sslmode" not in given:
-            # libpq takes the `ssl=true` of JDBC for this.
+            # libpq reads the `ssl=true` of JDBC as this.
             given["sslmode"] = self.parameters["ssl"].replace("true", "require")
         if len(self.hosts) > 1:
             given.setdefault("target_session_attrs", "read-write")
@@ -86,7 +89,7 @@ class PostgresqlUrl:
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """The parameters that the driver sends to the server when it connects."""
+        """Return the parameters that the driver sends to the server when it connects."""
         name = self.parameters.get("application_name") or self.parameters.get("fallback_application_name")
         settings = {"application_name": name or "json-gateway"}
         if "options" in self.parameters:
@@ -95,22 +98,22 @@ class PostgresqlUrl:
 
     @property
     def needs_certificate(self) -> bool:
-        """Whether the server must prove its name.
+        """Return whether the server must prove its name.
 
-        The driver has no channel binding. Where the URL requires it, checking the certificate keeps others out of the
-        middle just as well.
+        The driver has no channel binding. If the URL requires it, the gateway checks the certificate instead, which
+        prevents an attack between client and server just as well.
         """
         return self.parameters.get("channel_binding") == "require" or self.parameters.get("sslrootcert") == "system"
 
     @property
     def connect_seconds(self) -> float | None:
-        """How long opening a connection may take; None if the URL does not say."""
+        """Return how long opening a connection may take, or None if the URL does not say."""
         seconds = int(self.parameters.get("connect_timeout", 0))
         return seconds if seconds > 0 else None
 
     @property
     def is_pooled(self) -> bool:
-        """Whether the URL says that a pooler such as PgBouncer stands before the server."""
+        """Return whether the URL says that a pooler such as PgBouncer is in front of the server."""
         return self.parameters.get("pgbouncer") == "true"
 
     def redacted(self, text: str) -> str:
@@ -121,18 +124,18 @@ class PostgresqlUrl:
 
 
 def check(text: str) -> None:
-    """Raise `ValueError` with what is wrong with the URL of a database; it never has the URL in it."""
+    """Raise `ValueError` with what is wrong with a database URL. The error never quotes the URL."""
     if not SQLITE.match(text):
         parse(text)
 
 
 def redacted(text: str) -> str:
-    """Return the URL of a database without a secret in it."""
+    """Return a database URL without secrets."""
     return text if SQLITE.match(text) else parse(text).place
 
 
 def parse(text: str) -> PostgresqlUrl:
-    """Read the URL of a PostgreSQL, or raise `ValueError` with what is wrong, which never has the URL in it."""
+    """Return the parts of a PostgreSQL URL, or raise `ValueError` with what is wrong, without quoting the URL."""
     parts = split(text, EXPECTED)
     if not _POSTGRESQL.fullmatch(parts.scheme):
         raise ValueError(EXPECTED)
@@ -151,14 +154,14 @@ def _check_parameters(found: Mapping[str, str]) -> None:
     if unknown := sorted(found.keys() - _KNOWN):
         names = ", ".join(f"`{name}`" for name in unknown if name.isidentifier() and len(name) <= 40)
         raise ValueError(
-            f"expected parameters that PostgreSQL's own clients take, got {names or 'others'};"
-            " settings of the server are written ?options=-c%20name%3Dvalue"
+            f"expected parameters that PostgreSQL's own clients accept, got {names or 'others'};"
+            " write a setting of the server as ?options=-c%20name%3Dvalue"
         )
     for name, (is_right, values) in _CHECKS.items():
         if name in found and not is_right(found[name]):
             raise ValueError(f"{name}: expected {values}, got another value")
     if found.get("channel_binding") == "require" and found.get("sslmode") == "disable":
-        raise ValueError("channel_binding: expected disable or prefer, since sslmode=disable leaves TLS out")
+        raise ValueError("channel_binding: expected disable or prefer, since sslmode=disable turns TLS off")
 
 
 def _hosts(parts: UrlParts) -> tuple[tuple[str, int], ...]:
@@ -169,14 +172,14 @@ def _hosts(parts: UrlParts) -> tuple[tuple[str, int], ...]:
 
 def _named_hosts(hosts: list[str], ports: list[str]) -> Iterator[tuple[str, int]]:
     if len(ports) not in {1, len(hosts)}:
-        raise ValueError("port: expected one number, or as many as there are hosts")
+        raise ValueError("port: expected one number, or one for each host")
     for host, port in zip(hosts, ports * len(hosts), strict=False):
         place = f"[{host}]" if ":" in host else quote(host, safe="")
         yield _host(f"{place}:{port or _DEFAULT_PORT}")
 
 
 def _host(place: str) -> tuple[str, int]:
-    """Return the host and the port of one server; the host may also be the folder of a socket."""
+    """Return the host and the port of one server. The host may be the folder of a Unix socket."""
     if place.upper().startswith("%2F"):
         folder, _, port = place.partition(":")
         return decoded(folder), host_and_port(f"localhost:{port or _DEFAULT_PORT}", _DEFAULT_PORT, EXPECTED)[1]

@@ -1,4 +1,7 @@
-"""The file `.env`: checked before it is read, so that a slip in it never means the defaults in silence."""
+"""Checks the file `.env` before the settings read it.
+
+A mistake in the file stops the start, so that it never silently means the default values.
+"""
 
 import os
 from collections.abc import Iterable
@@ -12,13 +15,13 @@ from gateway.core.start_error import StartError
 
 ENV_FILE = Path(".env")
 ENCODING = "utf-8-sig"
-"""UTF-8, with or without the mark that Windows' editors put before it."""
+"""UTF-8, with or without the byte order mark that editors on Windows write."""
 
 
 def names_in_file() -> list[str]:
-    """Return the names that `.env` sets; raise `StartError` in one line if it is not a file of `NAME=value` lines.
+    """Return the names that `.env` sets, or raise `StartError` if a line is not `NAME=value` or a comment.
 
-    A pipe is read once, by the settings themselves: what has been read of it is gone.
+    A pipe returns no names: it can be read only once, and the settings themselves read it.
     """
     if ENV_FILE.is_fifo() or not os.path.lexists(ENV_FILE):
         return []
@@ -30,7 +33,7 @@ def _read() -> str:
         raw = ENV_FILE.read_bytes()
     except OSError as error:
         raise StartError(
-            f".env: expected a file that the gateway may read, got: {error.strerror}; mend or remove it"
+            f".env: expected a file that the gateway may read, got: {error.strerror}; correct or remove it"
         ) from None
     try:
         text = raw.decode(ENCODING)
@@ -45,19 +48,19 @@ def _read() -> str:
 def _parse(text: str) -> Iterable[Binding]:
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            # The line may hold a secret, so the error has only its number.
-            raise StartError(f".env, line {_line(binding)}: expected NAME=value, or a comment behind #")
+            # The line may hold a secret, so the error names only its number.
+            raise StartError(f".env, line {_line(binding)}: expected NAME=value, or a comment after #")
         yield binding
 
 
 def _line(binding: Binding) -> int:
-    """Return the line of the statement itself, which may have empty lines before it."""
+    """Return the line number of the statement itself, without the empty lines before it."""
     text = binding.original.string
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def unknown_names(names: Iterable[str], known: Iterable[str], prefix: str) -> dict[str, str | None]:
-    """Return the names that are meant for the gateway and that it does not read, each with the nearest known one."""
+    """Return names that are meant for the gateway but are no settings, each with the most similar setting."""
     known = set(known)
     nearest = {
         name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.85)), None)

@@ -1,4 +1,7 @@
-"""Outside services that vouch for users, as the settings describe them. `?service=` names one of them."""
+"""The external services that vouch for users, as the settings describe them.
+
+A client names one of them with `?service=`.
+"""
 
 import json
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -9,14 +12,14 @@ from pydantic_core import PydanticCustomError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOCAL = "gateway"
-"""The service that checks our own tokens, and the default; no outside one may have this name."""
+"""The service that checks the gateway's own tokens. It is the default, and no external service may have its name."""
 
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 
 
 def _service_name(value: str) -> str:
     if value == LOCAL:
-        raise PydanticCustomError("service", "expected another name than `gateway`, which is our own service")
+        raise PydanticCustomError("service", "expected another name than `gateway`, which is this gateway itself")
     return value
 
 
@@ -29,7 +32,7 @@ def _safe_url(value: str) -> str:
     if host is None or url.username is not None or url.fragment:
         raise PydanticCustomError("url", "expected a URL such as https://login.example.com/keys")
     if url.scheme != "https" and not (url.scheme == "http" and host in LOOPBACK):
-        raise PydanticCustomError("url", "expected https; plain http is for this machine's own address alone")
+        raise PydanticCustomError("url", "expected https; plain http is allowed only to this machine itself")
     return value
 
 
@@ -44,11 +47,11 @@ ByName = dict[ServiceName, Described]
 
 
 class ExternalService(BaseModel):
-    """What every outside service has: how its claims become a user of ours.
+    """What every external service has: how its claims become a user of the gateway.
 
-    `user_claim` is where the user's name stands; null makes one up. `scope_claim` is where the scopes stand, as one
-    string or as a list; a list of names is a path into objects. `scopes` says what each of them allows here. Without
-    `scopes`, every user of the service may do what a registered user may.
+    `user_claim` names the claim with the user's name; with null, the gateway makes a name up. `scope_claim` names the
+    claim with the scopes, a string or a list; a list of names is a path into objects. `scopes` lists what each scope
+    allows here. Without `scopes`, every user of the service may do what a registered user may.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -59,7 +62,7 @@ class ExternalService(BaseModel):
 
 
 class Issuer(ExternalService):
-    """An issuer of JSON Web Tokens, whose public keys are at `jwks_url` (RFC 7517 §5)."""
+    """An issuer of JSON Web Tokens that publishes its keys at `jwks_url` (RFC 7517 §5)."""
 
     issuer: Name
     audience: Name
@@ -69,7 +72,7 @@ class Issuer(ExternalService):
 
 
 class Introspection(ExternalService):
-    """A service that is asked about each token (RFC 7662)."""
+    """A service that the gateway asks about each token (RFC 7662)."""
 
     user_claim: Name | None = "username"
     url: SafeUrl
@@ -86,19 +89,19 @@ class Introspection(ExternalService):
 
 
 def parse_external_services(text: str) -> Any:
-    """Read what a setting says of outside services, or raise what pydantic takes for a wrong value."""
+    """Return the JSON value of a setting for external services, or raise pydantic's error for a wrong value."""
     if not text.strip():
         return {}
     try:
         return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise PydanticCustomError(
-            "json", "expected one JSON object, with the names of services as its keys, each of them once"
+            "json", "expected one JSON object whose keys are the names of services, each only once"
         ) from None
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("an object has the same key twice")
     return result

@@ -1,8 +1,8 @@
-"""Which proxies the gateway believes, and what they say of a client: its address, and whether it uses TLS.
+"""Trusted proxies: what they report about a client is used, namely its address and whether it uses TLS.
 
-A proxy appends the address that it sees to `X-Forwarded-For`. So the list is read from the right, for as long as the
-addresses are trusted proxies': what stands further left is the client's own word. `X-Forwarded-Proto` is read
-at the same place. This is the application's own business and not its server's, so that it is the same under every one.
+A proxy appends the address that it sees to `X-Forwarded-For`. So the list is read from the right, as long as the
+addresses belong to trusted proxies. Anything further left is an unproven claim of the client. `X-Forwarded-Proto` is
+read at the same position. The application does this itself, so that every server gives the same result.
 """
 
 import logging
@@ -18,13 +18,13 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 UNIX = "unix"
-"""In place of an address: connections over a Unix socket, which have none."""
+"""Stands for an address: connections over a Unix socket have none."""
 
 MAX_WARNINGS = 8
-"""So many addresses that are not trusted are named in the log, each once: a stranger may send the header too."""
+"""Untrusted addresses that the log names, each once. The number is bounded because any client may send the header."""
 
 MAX_ADDRESS = 64
-"""No text of an address is longer."""
+"""The longest text of an address."""
 
 EXPECTED = (
     "expected addresses or networks of proxies, separated by commas, such as 10.0.0.5 or 10.0.0.0/8, or"
@@ -39,7 +39,7 @@ class TrustedProxies:
     """The proxies that `GATEWAY_TRUSTED_PROXIES` names."""
 
     def __init__(self, text: str) -> None:
-        """`text` separates addresses and networks with commas. Raises `ValueError` with what to write in its place."""
+        """Parse addresses and networks that commas separate. Raise `ValueError` with what to write instead."""
         items = [item.strip() for item in text.split(",")] if text.strip() else []
         self._networks = tuple(_network(item) for item in items if item != UNIX)
         self._trusts_unix = UNIX in items
@@ -47,11 +47,11 @@ class TrustedProxies:
         self._warned: set[str] = set()
 
     def trusts(self, host: str) -> bool:
-        """Return whether an address is a proxy's, so that its connections are of many clients."""
+        """Return whether this is a trusted proxy's address. Connections from it belong to many clients."""
         return self._is_trusted(_address(host))
 
     def apply(self, scope: Scope) -> None:
-        """Write the client's own address and scheme into a scope, where a trusted proxy says what they are.
+        """Replace a scope's client and scheme by what a trusted proxy reports.
 
         An IPv4 address within IPv6, as a socket of `::` shows it, becomes plain IPv4 in any case.
         """
@@ -70,13 +70,13 @@ class TrustedProxies:
             _take_scheme(scope, schemes[-min(hops, len(schemes))])
 
     def _follow(self, scope: Scope, forwarded: list[str]) -> int:
-        """Write the client's address into the scope; returns how many proxies a request has come through."""
+        """Write the client's address into the scope, and return how many proxies have forwarded the request."""
         hops = 1
         for item in reversed(forwarded):
             host, port = _split(item)
             address = _address(host)
             if address is None:
-                break  # a proxy that does not know, or a client that made it up
+                break  # a proxy that does not know the address, or a client that invented one
             scope["client"] = (str(address), port)
             if not self._is_trusted(address):
                 break
@@ -94,18 +94,18 @@ class TrustedProxies:
         if not forwarded or name in self._warned or len(self._warned) >= MAX_WARNINGS:
             return
         if any(_address(_split(item)[0]) == peer for item in forwarded):
-            return  # the server has applied the header itself
+            return  # the server has already applied the header
         self._warned.add(name)
         logger.warning(
-            "X-Forwarded-For came from %s, which is no trusted proxy, and is not believed: all clients behind it count"
-            " as one address; if it is your proxy, add GATEWAY_TRUSTED_PROXIES=%s",
+            "the gateway ignores X-Forwarded-For from %s, which is no trusted proxy: all clients behind it count as one"
+            " address; if it is your proxy, add GATEWAY_TRUSTED_PROXIES=%s",
             name,
             name,
         )
 
 
 def _network(item: str) -> Network:
-    """Read one item of the setting."""
+    """Return one item of the setting as a network."""
     try:
         network = ip_network("" if "%" in item else item)
     except ValueError:
@@ -116,24 +116,24 @@ def _network(item: str) -> Network:
         if mapped is not None:
             network = IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
     if not network.prefixlen:
-        raise ValueError(f"{EXPECTED}; got {item}: with every address trusted, any client could claim any address")
+        raise ValueError(f"{EXPECTED}; got {item}: if every address is trusted, any client could claim any address")
     return network
 
 
 def _hint(item: str) -> str:
     if item == "*":
-        return "; name the proxy, or any client could claim any address"
+        return "; name the proxy: with *, any client could claim any address"
     for sign, hint in _HINTS.items():
         if sign in item:
             return f"; {hint}"
     try:
         return f"; its network is {ip_network(item, strict=False)}"
     except ValueError:
-        return "; a name is not looked up" if item[:1].isalpha() else ""
+        return "; write its address, since names are not looked up" if item[:1].isalpha() else ""
 
 
 _HINTS = {
-    "#": "a comment needs a line of its own",
+    "#": "put the comment on a line of its own",
     '"': "leave out the quotes",
     "'": "leave out the quotes",
     "%": "leave out the zone",
@@ -142,7 +142,7 @@ _HINTS = {
 
 
 def _address(text: str) -> Address | None:
-    """Read an address, IPv4 within IPv6 as IPv4, and without the zone of a link; None if it is none."""
+    """Return an address, IPv4 within IPv6 as IPv4, and without the zone of a link. None if it is no address."""
     return _parse_address(text) if len(text) <= MAX_ADDRESS else None
 
 
@@ -158,13 +158,13 @@ def _parse_address(text: str) -> Address | None:
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:
-    """Return the items of a list that may be spread over several headers (RFC 9110 §5.3), without the empty ones."""
+    """Return the non-empty items of a list that may be spread over several headers (RFC 9110 §5.3)."""
     lines: Iterable[bytes] = (value for key, value in scope["headers"] if key == name)
     return [item.strip() for item in b",".join(lines).decode("latin-1").split(",") if item.strip()]
 
 
 def _split(item: str) -> tuple[str, int]:
-    """Separate an address from its port, which some proxies add; 0 for none."""
+    """Return an address and its port, which some proxies add, or 0 for no port."""
     if item.startswith("["):
         host, _, port = item[1:].partition("]")
         port = port.removeprefix(":")

@@ -1,4 +1,7 @@
-"""Every setting, with its default. `.env.example` has the same list with working values."""
+"""All settings, with their defaults and the checks of their values.
+
+`.env.example` has the same list with working values.
+"""
 
 import logging
 import os
@@ -27,7 +30,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "GATEWAY_"
 MIN_KEY_BYTES = 32
 
-SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - printed in `.env.example`, so it is no secret
+SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - `.env.example` prints it, so it is no secret
 
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -36,7 +39,7 @@ Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Settings(BaseSettings):
     """The gateway's settings, read from `GATEWAY_…` variables and from the file `.env`.
 
-    Rates are per second and counts are plain unless a name says otherwise; 0 turns a rate or a count off.
+    Rates are per second, unless a name says otherwise. 0 turns a rate or a count off.
     """
 
     model_config = SettingsConfigDict(
@@ -165,8 +168,8 @@ class Settings(BaseSettings):
                 raise PydanticCustomError(
                     "origin",
                     "expected origins as browsers send them, such as https://app.example.com, http://localhost:3000 or"
-                    " file://: in lower case, without a path or the scheme's own port; or https://*.example.com, where"
-                    " * is one label before two or more; separated by commas",
+                    " file://: in lower case, without a path or the default port; or https://*.example.com, where"
+                    " * is one label before at least two; separated by commas",
                 )
         return value
 
@@ -222,14 +225,14 @@ class Settings(BaseSettings):
             try:
                 parse(value)
             except ValueError as error:
-                # As a value of the template: the text may have braces of its own.
+                # Passed as a value of the template, because the text may contain braces.
                 raise PydanticCustomError("bus_url", "{problem}", {"problem": str(error)}) from None
         return value
 
     @field_validator("bus_prefix")
     @classmethod
     def _check_prefix(cls, value: str) -> str:
-        # No colon, which ends it in the names; no brace, which in a cluster would say where they are kept.
+        # No colon: it ends the prefix within a key. No brace: in a cluster it would choose the key's slot.
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value) is None:
             raise PydanticCustomError("bus_prefix", "expected a word such as chat-staging, of at most 64 characters")
         return value
@@ -283,7 +286,7 @@ class Settings(BaseSettings):
     def _check_production(self) -> Self:
         if self.environment == "development":
             return self
-        # That there is a key at all is for `auth.keys` to see, which knows the key files too.
+        # `auth.keys` checks that there is a key at all: it also knows the key files.
         key = None if self.secret_key is None else self.secret_key.get_secret_value()
         if key is not None and is_guessable(key):
             raise _wrong(
@@ -292,55 +295,55 @@ class Settings(BaseSettings):
                 " make one with: openssl rand -base64 48",
             )
         if self.password_rounds < 10:
-            raise _wrong("PASSWORD_ROUNDS", "production needs at least 10; leave it out for 12")
+            raise _wrong("PASSWORD_ROUNDS", "expected at least 10 in production; leave it out for 12")
         return self
 
     @property
     def development(self) -> bool:
-        """Whether this is a developer's machine: the page, the API's documentation and registration are open."""
+        """Return whether this is a developer's machine: the page, the API's documentation and registration are open."""
         return self.environment == "development"
 
     @property
     def registration_open(self) -> bool:
-        """Whether anybody may register: as set, and otherwise in development only, where one can log in here."""
+        """Return whether new users may register: as set; by default only in development, if clients can log in here."""
         if self.registration is None:
             return self.development and self.token_endpoint == "on"  # noqa: S105 - a switch
         return self.registration == "open"
 
     @property
     def max_frame_bytes(self) -> int:
-        """The most that a frame to a client may have: what one message says fits, however it is written."""
+        """Return the size limit of a frame to a client. It fits the content of one message, however it is encoded."""
         return max(256 * 1024, 4 * self.max_message_bytes)
 
     @property
     def key_folder(self) -> Path:
-        """Where the key files are."""
+        """Return the folder of the key files."""
         return self.keys_dir or self.data_dir / "keys"
 
     @property
     def audit_path(self) -> Path | None:
-        """Where the audit log goes; None if it is off."""
+        """Return the path of the audit log, or None if it is off."""
         if self.audit_log == "off":
             return None
         return Path(self.audit_log) if self.audit_log else self.data_dir / "audit.log"
 
     @property
     def store_url(self) -> str:
-        """The database's URL; without a setting, a SQLite file in the data folder."""
+        """Return the database's URL. Without the setting, it is a SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gateway.db'}"
 
 
 def _wrong(name: str, problem: str) -> PydanticCustomError:
-    # pydantic names no field for a check over several; `_explain` takes it from here.
+    # pydantic names no field if a check concerns several. `_explain` takes the name from here.
     return PydanticCustomError("setting", "{problem}", {"name": name, "problem": problem})
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings, or raise `StartError` with a line for each wrong variable.
+    """Return the settings, or raise `StartError` with a line for each wrong variable.
 
-    A line says which variable it is and what was expected, and never the value, which may be a secret.
+    A line names the variable and what was expected. It never has the value, which may be a secret.
     """
-    names_in_file()  # which refuses a file that the settings would misread
+    names_in_file()  # refuses a file that the settings would misread
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -358,10 +361,10 @@ def _explain(error: ValidationError) -> list[str]:
 
 
 def warn_of_unknown_names() -> None:
-    """Log each name that looks like a setting and is none, of the environment and of `.env`: a slip, most of the time.
+    """Log each name in the environment or in `.env` that looks like a setting but is none: usually a typing error.
 
-    In the file, that is also a setting's name without its beginning, and a name that stands there twice. The same slip
-    is logged once in a process.
+    In the file, this includes a setting's name without its prefix, and a name on more than one line. A process logs
+    each mistake once.
     """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {"GATEWAY_CHAT_PASSWORD"}
     in_file = names_in_file()
@@ -382,4 +385,4 @@ def _warn(name: str, nearest: str | None) -> None:
 
 @cache
 def _warn_of_lines(name: str) -> None:
-    logger.warning("%s stands in more than one line of .env; the last one counts", name)
+    logger.warning("%s is on more than one line of .env; the last line counts", name)

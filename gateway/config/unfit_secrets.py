@@ -1,7 +1,7 @@
-"""What makes a secret unfit for signing: others have it, or can guess it.
+"""Finds secrets that are unfit for signing, because others have them or can guess them.
 
-A public key is no secret: with it as an HMAC secret, every reader of it signs tokens (CVE-2024-33663). A sample of a
-tutorial or of jwt.io is on every attacker's list.
+A public key is no secret: used as an HMAC secret, it lets every reader of it sign tokens (CVE-2024-33663). The samples
+of tutorials and of jwt.io are on every attacker's list.
 """
 
 import base64
@@ -19,19 +19,19 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
 
 MAX_WRAPPINGS = 3
-"""How many encodings are taken off, one within the other: base64 of PEM, whose body is base64 again."""
+"""How many nested encodings are undone, such as base64 of PEM, which contains base64 again."""
 
 
 def is_key_material(secret: bytes) -> bool:
-    """Return whether this is a public or private key or a certificate, in any of the forms in which keys are passed on.
+    """Return whether this is a public or private key or a certificate, in any form in which keys are shared.
 
-    The bare 32 bytes of an Ed25519 key look like random ones and pass.
+    The bare 32 bytes of an Ed25519 key look random and pass.
     """
     return any(_is_key(reading) for reading in _readings(secret, MAX_WRAPPINGS))
 
 
 def is_guessable(secret: str) -> bool:
-    """Return whether a secret is a sample that many have copied, or is made of few letters, words or repetitions."""
+    """Return whether a secret is a widespread sample, or consists of few characters, of words or of repetitions."""
     folded = secret.strip().lower()
     return (
         folded in _KNOWN
@@ -43,16 +43,16 @@ def is_guessable(secret: str) -> bool:
 
 
 def _readings(raw: bytes, depth: int) -> Iterator[bytes]:
-    """Return what this may stand for: itself, and what comes out of each encoding that it may be in."""
+    """Yield the possible meanings of these bytes: themselves, and the result of each decoding that applies."""
     yield raw
     if depth == 0:
         return
     plain = raw.replace(rb"\n", b"\n").replace(rb"\r", b"\r").strip(b" \t\r\n\"'")
     dense = b"".join(plain.split())
     found = {plain, unquote_to_bytes(plain), *_decoded(dense)} - {raw}
-    # What stands in the middle of PEM whose first or last line has been cut off.
+    # The middle lines of PEM without its first or last line.
     found |= {decoded for line in plain.splitlines() if len(line) > 64 for decoded in _decoded(line.strip())}
-    # What follows a name, as in `KEY=…`, in DKIM's `p=…` or in a `data:` URL.
+    # A value after a name, as in `KEY=…`, in DKIM's `p=…` or in a `data:` URL.
     found |= {decoded for value in _VALUE.findall(plain) if value != dense for decoded in _decoded(value)}
     found |= {_listed(plain), raw.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")} - {raw, b""}
     for each in found:
@@ -77,7 +77,7 @@ _BYTE = re.compile(rb"\\x([0-9a-fA-F]{2})|0x([0-9a-fA-F]{2})\b|(?<![\w-])(-?[0-9
 
 
 def _listed(text: bytes) -> bytes:
-    """Return the bytes that a source lists, in hexadecimal, escapes or decimals; none if it lists none."""
+    """Return the bytes that source code lists in hexadecimal, escapes or decimals, or none if it lists too few."""
     found = _BYTE.findall(text)
     if len(found) < 32:
         return b""
@@ -92,17 +92,17 @@ def _is_key(raw: bytes) -> bool:
 
 
 def _is_modulus(raw: bytes) -> bool:
-    """Return whether this may be an RSA modulus alone, such as `n` of a JWK. Of random bytes as long, 3 % may."""
+    """Return whether this may be a bare RSA modulus, such as `n` of a JWK. Of random bytes as long, 3 % may."""
     bare = raw.lstrip(b"\0")
     return len(bare) in _MODULUS_BYTES and bare[0] >= 0x80 and math.gcd(int.from_bytes(bare), _SMALL_PRIMES) == 1
 
 
 _MODULUS_BYTES = (256, 384, 512)
-# Their product; a modulus can be divided by none of them.
+# The product of the small primes. None of them divides a modulus.
 _SMALL_PRIMES = math.prod(n for n in range(2, 10_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
 
 
-# PEM and its kin, OpenSSH in one line and in its blob, JSON (RFC 7517), PuTTY, XML, OpenSSL's text, minisign, age.
+# PEM and similar forms, OpenSSH's line and blob, JSON (RFC 7517), PuTTY, XML, OpenSSL's text, minisign, age.
 _NAMED = re.compile(
     rb"-----BEGIN|-----END|---- BEGIN|\b(?:BEGIN|END) [A-Z0-9 ]*(?:KEY|CERTIFICATE)"
     rb"|^(?:\x00\x00\x00.)?(?:sk-)?(?:ssh-|ecdsa-sha2-)|^openssh-key-v1"
@@ -144,7 +144,7 @@ _WORDS = re.compile(
 _SEQUENCE = re.compile(r"0123456789|1234567890|abcdefghij|qwertyuiop|9876543210")
 _REPEATED = re.compile(r"(.{1,16}?)\1+.{0,15}", re.DOTALL)
 
-# Samples that no rule above finds: of FastAPI's tutorial, RFC 7515 A.1, RFC 7520 3.5, jwt.io and tutorials for Spring.
+# Samples that no rule above finds: from FastAPI's tutorial, RFC 7515 A.1, RFC 7520 3.5, jwt.io and Spring tutorials.
 _KNOWN = frozenset(
     {
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",

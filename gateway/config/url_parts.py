@@ -1,7 +1,7 @@
-"""A URL that may have a user name and a password in it, taken apart.
+"""Takes apart a URL that may contain a user name and a password.
 
-No error from here quotes the URL: a wrong one may show a part of its password in any place. The parsers of the
-standard library quote what they do not take, and drop line breaks in silence.
+No error of this module quotes the URL, because a wrong URL may have a part of its password anywhere. The parsers of
+the standard library quote what they refuse, and silently drop line breaks.
 """
 
 import re
@@ -29,7 +29,7 @@ _HOST = re.compile(
 
 @dataclass(frozen=True)
 class UrlParts:
-    """What stands where in a URL, decoded but for the hosts and the path."""
+    """The parts of a URL, decoded except for the hosts and the path."""
 
     scheme: str
     username: str | None
@@ -40,7 +40,7 @@ class UrlParts:
 
 
 def split(text: str, expected: str) -> UrlParts:
-    """Return the parts of a URL, or raise `ValueError` with `expected` or with what to encode."""
+    """Return the parts of a URL, or raise `ValueError` with `expected`, or with which characters to encode."""
     if not text.isprintable() or " " in text or _WRONG_ENCODING.search(text):
         raise ValueError(ENCODE)
     found = _URL.fullmatch(text)
@@ -57,7 +57,7 @@ def split(text: str, expected: str) -> UrlParts:
 
 
 def decoded(text: str) -> str:
-    """Return a part of a URL without its percent-encoding, or raise `ValueError` if that is not UTF-8."""
+    """Return a part of a URL without its percent-encoding, or raise `ValueError` if the result is not UTF-8."""
     try:
         plain = unquote(text, errors="strict")
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def decoded(text: str) -> str:
 
 
 def host_and_port(text: str, default_port: int, expected: str) -> tuple[str, int]:
-    """Return the host and the port of one place in a URL, or raise `ValueError`; the host may be empty."""
+    """Return the host and the port of one server in a URL, or raise `ValueError`. The host may be empty."""
     found = _HOST.fullmatch(text)
     if found is None:
         raise ValueError(expected)

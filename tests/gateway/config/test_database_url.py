@@ -50,8 +50,8 @@ BAD = {
     "postgresql://user:hunter2@host/name?target_session_attrs=standby": "target_session_attrs: expected any, primary",
     "postgresql://user:hunter2@host/name?connect_timeout=soon": "connect_timeout: expected a number of seconds",
     "postgresql://user:hunter2@host/name?sslmode=disable&channel_binding=require": "channel_binding: expected disable",
-    "postgresql://host,host/name?host=a,b,c&port=1,2": "port: expected one number, or as many",
-    "postgresql://host/name?search_path=x&schema=public": "expected parameters that PostgreSQL's own clients take,"
+    "postgresql://host,host/name?host=a,b,c&port=1,2": "port: expected one number, or one for each",
+    "postgresql://host/name?search_path=x&schema=public": "expected parameters that PostgreSQL's own clients accept,"
     " got `schema`, `search_path`;",
 }
 

@@ -14,7 +14,7 @@ NOT_A_FILE_OF_SETTINGS = {
     "UTF-16": ("GATEWAY_JOIN_RATE=3\n".encode("utf-16"), ".env, line 1: expected UTF-8, got another encoding"),
     "UTF-16 without a mark": ("GATEWAY_JOIN_RATE=3\n".encode("utf-16-le"), ".env: expected UTF-8, got a file with NUL"),
     "latin-1": ("OK=1\nGATEWAY_DATA_DIR=Müller\n".encode("latin-1"), ".env, line 2: expected UTF-8"),
-    "YAML": (b"GATEWAY_JOIN_RATE: hunter2\n", ".env, line 1: expected NAME=value, or a comment behind #"),
+    "YAML": (b"GATEWAY_JOIN_RATE: hunter2\n", ".env, line 1: expected NAME=value, or a comment after #"),
     "no value": (b"\n\n# fine\nGATEWAY_SECRET_KEY\n", ".env, line 4: expected NAME=value"),
     "an open quote": (b"OK=1\n\nGATEWAY_SECRET_KEY='hunter2\n", ".env, line 3: expected NAME=value"),
 }
@@ -47,7 +47,7 @@ def test_a_file_that_the_settings_would_misread_stops_the_start_in_one_line(tmp_
 def test_a_folder_of_that_name_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert run(tmp_path, "serve").problem == (
-        ".env: expected a file that the gateway may read, got: Is a directory; mend or remove it"
+        ".env: expected a file that the gateway may read, got: Is a directory; correct or remove it"
     )
 
 
@@ -89,7 +89,7 @@ def test_a_name_without_its_beginning_or_with_what_cannot_be_seen_is_named(
 
 def test_a_setting_that_stands_twice_in_the_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / ".env").write_text("GATEWAY_JOIN_RATE=3\nA=1\nA=2\ngateway_join_rate=4\n")
-    assert warnings(caplog) == ["GATEWAY_JOIN_RATE stands in more than one line of .env; the last one counts"]
+    assert warnings(caplog) == ["GATEWAY_JOIN_RATE is on more than one line of .env; the last line counts"]
     assert load_settings().join_rate == 4
 
 

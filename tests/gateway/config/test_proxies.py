@@ -14,10 +14,10 @@ from tests.conftest import OwnGateway
 from tests.support.client import App
 
 WRONG = {
-    "nginx": "a name is not looked up",
-    "true": "a name is not looked up",
+    "nginx": "names are not looked up",
+    "true": "names are not looked up",
     '"10.0.0.5"': "leave out the quotes",
-    "10.0.0.5  # the proxy": "a comment needs a line of its own",
+    "10.0.0.5  # the proxy": "put the comment on a line of its own",
     '["10.0.0.5"]': "leave out the quotes",
     "10.0.0.5,,10.0.0.6": "nothing between two commas",
     "10.0.0.5,": "nothing between two commas",
