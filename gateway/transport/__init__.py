@@ -1,1 +1,5 @@
-"""How frames get from here to a socket."""
+"""The way of a message between a socket and a session, and of a frame from an outbox to the socket.
+
+Read `frames` first, then `outbox`: one for each connection, bounded. `readers` and `writers` are the two ways to read
+and write, with an ASGI server or without. `uvicorn` has the gateway's subclasses of uvicorn's protocols.
+"""

@@ -1,4 +1,4 @@
-"""Frames: encoded once, as they go over the wire, then shared by everyone who gets them."""
+"""Frames: encoded once, in the form that goes over the wire, and shared by all connections that receive them."""
 
 from collections.abc import Sequence
 from struct import Struct
@@ -12,14 +12,14 @@ from schemas.codes import Close, Status
 from schemas.errors import ErrorBody
 from schemas.events.system import Bye
 
-_TEXT = 0x81  # RFC 6455 §5.2: a whole message of text, in one frame
+_TEXT = 0x81  # RFC 6455 §5.2: a whole text message in one frame
 
 
 class Frame:
-    """One JSON text as a ready WebSocket frame, or several one after the other.
+    """One JSON text as a complete WebSocket frame, or several such frames in sequence.
 
-    A server never masks its frames (RFC 6455 §5.1), so the same bytes are right for every client. A droppable one is
-    the first to go when its reader is slow.
+    A server never masks its frames (RFC 6455 §5.1), so the same bytes are right for every client. If a client reads too
+    slowly, its outbox drops the droppable frames first.
     """
 
     __slots__ = ("count", "droppable", "wire")
@@ -31,7 +31,7 @@ class Frame:
 
     @property
     def texts(self) -> list[bytes]:
-        """The same as JSON, for servers that make frames themselves."""
+        """Return the JSON texts, for servers that make the frames themselves."""
         texts = []
         start = 0
         while start < len(self.wire):
@@ -42,24 +42,24 @@ class Frame:
 
     @property
     def text(self) -> str:
-        """The JSON of a single frame."""
+        """Return the JSON of a single frame."""
         return self.texts[0].decode()
 
 
 def text_frame(text: bytes, *, droppable: bool = False) -> Frame:
-    """Make the frame of one JSON text."""
+    """Return the frame of one JSON text."""
     return Frame(_header(len(text)) + text, droppable)
 
 
 def bounded(frame: Frame, max_bytes: int) -> Frame:
-    """Return a frame that clients can take; raises `ValueError` for one that is too long."""
+    """Return the frame, or raise `ValueError` if it is longer than clients accept."""
     if len(frame.wire) > max_bytes:
         raise ValueError(f"expected a frame of at most {max_bytes} bytes, got {len(frame.wire)}")
     return frame
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
-    """Put frames together, to be written at once."""
+    """Combine frames into one, so that they need only one write."""
     if len(frames) == 1:
         return frames[0]
     return Frame(
@@ -83,7 +83,7 @@ def _header(length: int) -> bytes:
 
 
 def _bounds(wire: bytes, start: int) -> tuple[int, int]:
-    """Tell where the text of the frame begins and ends that is at `start`."""
+    """Return where the text starts and ends of the frame at `start`."""
     length = wire[start + 1]
     size = {126: 2, 127: 8}.get(length, 0)
     begin = start + 2 + size
@@ -91,11 +91,11 @@ def _bounds(wire: bytes, start: int) -> tuple[int, int]:
 
 
 def json(value: object) -> bytes:
-    """Encode what a frame carries. Raises `ValueError` for None and for what is no JSON, such as NaN."""
+    """Encode a frame's content. Raise `ValueError` for None, and for a value that JSON cannot hold, such as NaN."""
     if value is None:
-        raise ValueError("expected data to encode, got None; `Empty()` stands for none")
+        raise ValueError("expected data to encode, got None; return `Empty()` for no data")
     encoded = to_json(value, exclude_none=True)
-    # A byte is found several times faster than a word, and this runs for every answer.
+    # A search for one byte is several times faster than for a word, and this runs for every reply.
     if (_N in encoded and encoded.find(b"NaN") >= 0) or (_I in encoded and encoded.find(b"Infinity") >= 0):
         _check_numbers(encoded)
     return encoded
@@ -105,28 +105,28 @@ _N, _I = b"NI"
 
 
 def _check_numbers(encoded: bytes) -> None:
-    """Raise `ValueError` if one of the numbers is none; both words may as well stand in a text."""
+    """Raise `ValueError` if a number is NaN or infinite. Both words may also be part of a text."""
     try:
         orjson.loads(encoded)
     except orjson.JSONDecodeError:
-        raise ValueError("expected numbers that JSON has, got NaN or an infinity") from None
+        raise ValueError("expected finite numbers, got NaN or an infinity") from None
 
 
 _REPLY = b'{"type":"reply","id":%%b,"status":%d,"data":%%b}' % Status.OK
 
 
 def reply(id: int | str, data: BaseModel) -> Frame:
-    """Encode the reply to a message; raises what `json` raises."""
+    """Encode the reply to a message. Raise what `json` raises."""
     return text_frame(_REPLY % (orjson.dumps(id), json(data)))
 
 
 def error(id: int | str | None, body: ErrorBody) -> Frame:
-    """Encode an error: in place of the reply to a message, or for a frame that had no readable id."""
+    """Encode an error: the answer to a message, or to a frame without a readable id."""
     return text_frame(b'{"type":"error","id":%b,%b' % (orjson.dumps(id), json(body)[1:]))
 
 
 def event(event: Event, *, droppable: bool = False) -> Frame:
-    """Encode an event; raises what `json` raises."""
+    """Encode an event. Raise what `json` raises."""
     data = json(event)
     return text_frame(b'{"type":"%b","data":%b}' % (event.type.encode(), data), droppable=droppable)
 

@@ -1,8 +1,8 @@
-"""What one connection is still owed, bounded.
+"""The outbox: frames that wait until one client reads them, in a bounded queue.
 
-No connection waits for another: whoever has something to say puts it here and goes on. Most of the time that is a
-write to the socket and nothing else. While the client does not read, frames wait here: half full, the outbox drops
-typing and presence; full, it gives the connection up as a slow consumer, who comes back and resumes.
+No connection waits for another: a sender puts its frame into the outbox and continues. Usually that is one write to the
+socket and nothing else. Frames wait here only while the client does not read. A half-full outbox drops typing and
+presence events. A full one closes the connection as a slow consumer. That client reconnects and resumes.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from gateway.transport.writers import Writer, nothing
 
 
 class Outbox:
-    """Frames on their way to one socket, in order. An idle one has no task, no timer and no queue."""
+    """Frames for one socket, in order. An idle outbox has no task, no timer and no queue."""
 
     __slots__ = (
         "_bytes",
@@ -35,7 +35,7 @@ class Outbox:
     )
 
     def __init__(self, writer: Writer, overflow: Callable[[], None], *, max_frames: int, max_bytes: int) -> None:
-        """`overflow` is called once, when the outbox is full."""
+        """Prepare an empty outbox. A full outbox calls `overflow`, once."""
         self._writer = writer
         self._writer.on_ready = self._pump
         self._overflow = overflow
@@ -52,7 +52,7 @@ class Outbox:
         self.dropped = 0
 
     def reply(self, frame: Frame) -> None:
-        """Send a reply or an error, ahead of the events that are held."""
+        """Send a reply or an error, before the events that are held."""
         if self._closed:
             return
         if self._writer.ready and not self._waiting:
@@ -73,24 +73,24 @@ class Outbox:
             self._waiting.append(frame)
 
     def hold(self) -> None:
-        """Keep events back until `release`: the reply to a message comes before what the message caused."""
+        """Hold events until `release`, so that the reply to a message goes out before the events that it caused."""
         if self._held is None:
             self._held = []
 
     @property
     def holding(self) -> bool:
-        """Whether a message is being handled, so that events are held."""
+        """Return whether a message is being handled, so that events are held."""
         return self._held is not None
 
     def release(self) -> None:
-        """Let the events go that were held."""
+        """Send the events that were held."""
         held, self._held = self._held, None
         if held:
             self._waiting += held
             self._pump()
 
     def close(self, last: Frame, close: Callable[[], Awaitable[None]]) -> None:
-        """Send what is owed, then `last`, then `close` the socket; nothing more is taken."""
+        """Send the waiting frames, then `last`, then `close` the socket. Accept no further frames."""
         if self._closed:
             return
         self._closed = True
@@ -100,19 +100,19 @@ class Outbox:
         self._pump()
 
     def discard(self) -> None:
-        """Forget what is owed: there is nobody to send it to, or nobody who reads."""
+        """Drop the waiting frames: the client is gone, or does not read."""
         self._closed = True
         self._waiting.clear()
         self._held = None
 
     def detach(self) -> None:
-        """Forget also who is to be told: nothing comes any more, and nothing goes."""
+        """Drop also the callbacks and the close: the socket is gone."""
         self.discard()
         self._overflow = self._writer.on_ready = nothing
         self._close = None
 
     async def wait_closed(self) -> None:
-        """Wait until what `close` was given has closed the socket."""
+        """Wait until the socket is closed, if the outbox is to close it."""
         if self._close is not None and self._closing is None:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
@@ -124,8 +124,8 @@ class Outbox:
             self.dropped += frame.count
             return False
         if self._count >= self._max_frames or self._bytes + len(frame.wire) > self._max_bytes:
-            # Full. Blocking would make everybody wait for this reader, and dropping would leave it a gap
-            # that it does not know of; a closed connection is a gap that it does.
+            # Full. Waiting would delay all senders for this reader. Dropping would leave the reader a gap without its
+            # knowledge. A closed connection is a gap that it knows of.
             self.discard()
             self._overflow()
             return False
@@ -134,7 +134,7 @@ class Outbox:
         return True
 
     def _pump(self) -> None:
-        """Write what is waiting, if the writer takes it, in one write."""
+        """Write all waiting frames at once, if the writer is ready."""
         if not self._writer.ready:
             return
         if self._waiting:
@@ -144,9 +144,9 @@ class Outbox:
             self._writer.write(joined(frames))
         if self._close is not None and self._closing is None and self._writer.ready:
             self._closing = asyncio.create_task(self._end(self._close))
-            if self._drained is not None and not self._drained.done():  # who waited may have given up
+            if self._drained is not None and not self._drained.done():  # the waiting task may have been cancelled
                 self._drained.set_result(None)
 
     async def _end(self, close: Callable[[], Awaitable[None]]) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError, OSError):  # who is gone needs no close
+        with suppress(WebSocketDisconnect, RuntimeError, OSError):  # a lost connection needs no close
             await close()

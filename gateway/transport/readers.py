@@ -1,4 +1,4 @@
-"""Where a connection's messages come from: a socket's own queue, or an ASGI server's `receive`."""
+"""The sources of a connection's messages: a socket's own queue, or an ASGI server's `receive`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,24 +10,24 @@ Event = dict[str, Any]
 """An ASGI event of a WebSocket."""
 
 DISCONNECT: Event = {"type": "websocket.disconnect", "code": 1006}
-"""Stands for the end of a connection that has not ended yet."""
+"""Stands for the end of a connection that is still open."""
 
 
 class Reader(Protocol):
-    """Has what has come from one client: texts, and ASGI events for all else."""
+    """Receives from one client: texts, and ASGI events for everything else."""
 
     def get_nowait(self) -> str | Event | None:
-        """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
+        """Return the next item without waiting, or None if there is none or other tasks must have a turn first."""
 
     def get(self) -> Awaitable[str | Event]:
-        """Wait for the next thing, after `get_nowait` has given none. One at a time waits."""
+        """Wait for the next item, after a read without waiting has found none. Only one task at a time may wait."""
 
     def wake(self) -> None:
-        """Have `arrival` end, with a disconnect."""
+        """End the wait with a disconnect."""
 
 
 class AsgiReader:
-    """Reads with an ASGI server's `receive`."""
+    """Reads through an ASGI server's `receive`."""
 
     def __init__(self, receive: Callable[[], Awaitable[Any]], writer: Writer) -> None:
         self._receive = receive
@@ -36,15 +36,15 @@ class AsgiReader:
         self._woken = False
 
     def get_nowait(self) -> None:
-        """Take nothing: what is there is only found by waiting."""
+        """Return None: an ASGI server has no read without waiting."""
 
     async def get(self) -> Event:
-        """Receive the next event."""
+        """Return the next event."""
         self._waiting = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         try:
             if not self._writer.ready:
-                # Messages that came at once are received without a pause, and their replies would only pile up.
+                # Without a pause, a burst of messages would be received at once, and their replies would pile up.
                 await asyncio.sleep(0)
             event: Event = await self._receive()
         except asyncio.CancelledError:
@@ -57,7 +57,7 @@ class AsgiReader:
         return event
 
     def wake(self) -> None:
-        """Cancel the wait, if anybody waits."""
+        """End a wait, if there is one."""
         if self._waiting is not None:
             self._woken = True
             self._waiting.cancel()

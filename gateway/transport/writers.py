@@ -1,4 +1,4 @@
-"""Where an outbox writes to: a socket's transport, or an ASGI server's `send`."""
+"""The targets of an outbox: a socket's transport, or an ASGI server's `send`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,21 +11,21 @@ from gateway.transport.frames import Frame
 
 
 class Writer(Protocol):
-    """Takes frames for one client. While it is not ready, frames wait in the outbox."""
+    """Sends frames to one client. While it is not ready, frames wait in the outbox."""
 
     ready: bool
     on_ready: Callable[[], None]
-    """Called when it has become ready."""
+    """A function to call when the writer has become ready."""
 
     def write(self, frame: Frame) -> None:
-        """Take a frame; never waits and never raises, also when the client is gone."""
+        """Send a frame. This never waits and never raises, even if the client is gone."""
 
     def abort(self) -> None:
-        """Cut the connection, where that can be done; forget what is not written yet."""
+        """Cut the connection, if that is possible, and drop unsent frames."""
 
 
 class AsgiWriter:
-    """Writes with `websocket.send`, which waits for slow readers, in a task that lasts as long as it has to."""
+    """Sends with `websocket.send`, which waits for slow readers, in a task that runs as long as necessary."""
 
     def __init__(self, send_text: Callable[[str], Awaitable[None]]) -> None:
         self.ready = True
@@ -34,17 +34,17 @@ class AsgiWriter:
         self._sending: asyncio.Task[None] | None = None
 
     def write(self, frame: Frame) -> None:
-        """Take a frame."""
+        """Send a frame in a task."""
         self.ready = False
         self._sending = asyncio.create_task(self._send(frame))
 
     def abort(self) -> None:
-        """Forget what is not written yet; only the end of the endpoint ends the connection."""
+        """Drop unsent frames. The connection ends with the endpoint."""
         if self._sending is not None:
             self._sending.cancel()
 
     async def _send(self, frame: Frame) -> None:
-        # If the client is gone, the endpoint hears of it as well, and cleans up.
+        # If the client is gone, the endpoint notices it as well, and cleans up.
         with suppress(WebSocketDisconnect, RuntimeError, OSError):
             for text in frame.texts:
                 await self._send_text(text.decode())
@@ -53,4 +53,4 @@ class AsgiWriter:
 
 
 def nothing() -> None:
-    """Do nothing, until an outbox says what to do, and when it has let go."""
+    """Do nothing: the callback before an outbox has set its own, and after it has detached."""

@@ -1,5 +1,6 @@
-"""Our subclasses of uvicorn's protocols.
+"""The gateway's subclasses of uvicorn's protocols.
 
-`http` reads requests strictly and hands upgrades over (`handover`). `websocket` writes frames directly. `bounds`
-limits what one client can make it do. `lost_transport` replaces a socket that is gone.
+Read `http` first: it reads requests strictly, and passes upgrades on with `handover`. `websocket` reads and writes
+frames without ASGI events. `bounds` limits the load that one client can cause. `lost_transport` stands in for a closed
+socket. `plain_answers` refuses a request that never reaches the application.
 """

@@ -1,11 +1,13 @@
-"""uvicorn's WebSocket protocol, bounded in what one client can make it do.
+"""uvicorn's WebSocket protocol with a limit on the load that one client can cause.
 
-Control frames, fragments and binary messages cost ten times what a whole text costs, and uvicorn takes any number of
-them, as fast as they come: a client that sends nothing else holds up everyone. Here 1,000 a second are let through, far
-more than any client needs; one that sends more is closed with `rate_abuse`. The application may add limits that many
-connections share: the scope's `extensions` offer the `Allowance` as `gateway.frames`.
+Control frames, fragments and binary messages cost ten times as much as a whole text. uvicorn accepts any number of
+them, as fast as they come, so a client that sends only those would delay all others. This module accepts 1,000 a
+second, far more than any client needs. It closes the connection of a client that sends more, with `rate_abuse`. The
+application may add limits that many connections share: the scope's `extensions` offer the `Allowance` as
+`gateway.frames`.
 
-What the library answers to a bad handshake quotes it, tokens included; here it is told what is wrong in other words.
+The library's answer to a bad handshake would quote the handshake, tokens included. This module words that answer
+without a quote.
 """
 
 from functools import partial
@@ -28,18 +30,18 @@ from schemas.codes import Close
 FRAMES_EXTENSION = "gateway.frames"
 
 FRAMES_PER_SECOND = 1000
-"""Pings, pongs, fragments and binary messages of one client, at once and from then on."""
+"""Pings, pongs, fragments and binary messages that one client may send at once, and per second from then on."""
 
 COME_BACK_MS = 10_000
 
 SLICE_BYTES = 1024
-"""What is parsed before it is counted: of the smallest frames, a millisecond."""
+"""Bytes to parse before counting: a millisecond's work if they are the smallest frames."""
 
 NO_CODE = 1005  # RFC 6455 §7.1.5: stands for a close frame without a code, and is never sent
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol with a limit for frames that are no whole text."""
+    """uvicorn's protocol with a limit on frames that are not a whole text."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -47,9 +49,9 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self._frames_allowed.add(TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND, self.loop.time()), "")
 
     def data_received(self, data: bytes) -> None:
-        """Parse a part at a time, to notice early what is too much."""
+        """Parse the bytes in slices, so that an excess is noticed early."""
         if self.handshake_initiated and not self.handshake_complete:
-            # RFC 6455 §4.1: a client waits for the answer. uvicorn would take this for frames and fail.
+            # RFC 6455 §4.1: a client waits for the answer. uvicorn would parse these bytes as frames, and fail.
             self.transport.abort()
             return
         for start in range(0, len(data), SLICE_BYTES):
@@ -57,65 +59,65 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             if self.transport.is_closing():
                 return
         if not self.handshake_initiated and self.conn.handshake_exc is not None and not self.transport.is_closing():
-            # uvicorn 0.54 keeps such a socket open, silent, for ever.
+            # uvicorn 0.54 would keep such a socket open for ever, without an answer.
             self.transport.write(_TOO_LONG if _is_too_long(self.conn.handshake_exc) else _UNREADABLE)
             self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
-        """Take a handshake."""
+        """Answer a handshake."""
         self.conn.reject = partial(_reject, self.conn)  # type: ignore[method-assign]
         try:
             super().handle_connect(event)
         finally:
             del self.conn.reject
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            extensions: dict[str, Any] = self.scope["extensions"]  # of the application, which has not started yet
+            extensions: dict[str, Any] = self.scope["extensions"]  # for the application, which has not started yet
             extensions[FRAMES_EXTENSION] = self._frames_allowed
 
     async def send(self, message: Any) -> None:
-        """Take an ASGI event from the application."""
+        """Send an ASGI event of the application."""
         if self.transport.is_closing() and not self.handshake_complete:
-            # uvicorn 0.54 would drop the first of them and log an error for the next.
+            # uvicorn 0.54 would drop the first event and log an error for the next.
             self.handshake_complete = True
             raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True  # uvicorn 0.54 would log an error for each handshake that is refused so
+            self.handshake_complete = True  # uvicorn 0.54 would log an error for each handshake refused like this
 
     def handle_ping(self) -> None:
-        """Answer a ping, unless the client does not read its answers (RFC 6455 §5.5.3 lets us leave some out)."""
+        """Answer a ping, unless the client does not read the answers (RFC 6455 §5.5.3 lets a server skip some)."""
         if not self._allows_one():
             return
         if self.writable.is_set():
             super().handle_ping()
         else:
-            self.conn.data_to_send()  # uvicorn would have it wait in memory, with all that come after it
+            self.conn.data_to_send()  # uvicorn would keep this answer in memory, and all that follow it
 
     def handle_pong(self, event: Any) -> None:
-        """Take a pong."""
+        """Handle a pong."""
         if self._allows_one():
             super().handle_pong(event)
 
     def handle_text(self, event: Any) -> None:
-        """Take a text or its first fragment."""
+        """Handle a text or its first fragment."""
         if (event.fin and not self.close_sent) or self._allows_one():
             super().handle_text(event)
 
     def handle_bytes(self, event: Any) -> None:
-        """Take a binary message or its first fragment."""
+        """Handle a binary message or its first fragment."""
         if self._allows_one():
             super().handle_bytes(event)
 
     def handle_cont(self, event: Any) -> None:
-        """Take a further fragment."""
+        """Handle a further fragment."""
         if self._allows_one():
             super().handle_cont(event)
 
     def handle_parser_exception(self) -> None:
-        """Close with the library's code; a close frame between two fragments is answered like any other.
+        """Close with the library's code. Answer a close frame between two fragments like any other close frame.
 
-        RFC 6455 §5.4 allows control frames there; `websockets` answers this one with 1002. For what is too large, the
-        reason is ours.
+        RFC 6455 §5.4 allows control frames there, but `websockets` answers this one with 1002. A message that is too
+        large gets the gateway's own reason.
         """
         sent, received = self.conn.close_sent, self.conn.close_rcvd
         if not self.close_sent and received is not None:
@@ -125,14 +127,14 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         super().handle_parser_exception()
 
     def keepalive_timeout(self) -> None:
-        """Close a connection that answers no ping, also one that would keep its last bytes from being sent."""
+        """Close a connection that answers no ping, even if its unread bytes would delay the close."""
         if not self.close_sent and not self.transport.is_closing():
             self.queue.put_nowait({"type": "websocket.disconnect", "code": 1011, "reason": "keepalive ping timeout"})
         super().keepalive_timeout()
         self._cut_if_unread()
 
     def _allows_one(self) -> bool:
-        """Count a frame; tells whether it is to be handled."""
+        """Count a frame, and return whether to handle it."""
         if self.transport.is_closing():
             return False
         if self._frames_allowed.take(self.loop.time()) is None:
@@ -142,7 +144,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def _end(self) -> None:
         if self.close_sent:
-            self.transport.abort()  # has been told, and sends on
+            self.transport.abort()  # it has the close frame, and still sends
             return
         if self.writable.is_set():
             self.transport.write(frames.bye(Close.RATE_ABUSE, COME_BACK_MS).wire)
@@ -151,7 +153,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self._cut_if_unread()
 
     def _answer_with(self, payload: bytes) -> None:
-        """Put a close frame of ours in the place of the library's."""
+        """Replace the library's close frame by one with this payload."""
         self.conn.data_to_send()
         self.conn.writes = [Frame(Opcode.CLOSE, payload).serialize(mask=False)]
 
@@ -162,13 +164,13 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
 def _reject(connection: ServerProtocol, status: int, _: str) -> Response:
     """Refuse a handshake without quoting it."""
-    header = getattr(connection.handshake_exc, "name", None)  # of a header that is missing or wrong
+    header = getattr(connection.handshake_exc, "name", None)  # set if a header is missing or wrong
     what = f"its header {header} is missing or wrong" if header else f"it was refused with {HTTPStatus(status).phrase}"
     return ServerProtocol.reject(connection, status, f"expected a WebSocket handshake (RFC 6455 section 4.1); {what}\n")
 
 
 def _is_too_long(error: Exception) -> bool:
-    # Before version 17, `websockets` said so by the cause.
+    # Before version 17, `websockets` reported this as the cause.
     return not isinstance(error, InvalidMessage) or isinstance(error.__cause__, SecurityError)
 
 

@@ -1,8 +1,8 @@
-"""The step from HTTP to WebSocket, with the request as it has been parsed.
+"""Passes a connection from HTTP to WebSocket, with the request that is already parsed.
 
-uvicorn writes a handshake out again, to have `websockets` parse it a second time. That takes a quarter of what the two
-need for a handshake, and what the second parse has found stays in memory for as long as the connection. Here a plain
-handshake is handed over as it is. One with anything to refuse goes uvicorn's way, and is refused there.
+uvicorn writes the handshake out again, and `websockets` parses it a second time. That is a quarter of the work of a
+handshake, and the second result stays in memory as long as the connection. This module passes a plain handshake on as
+it is. A handshake with anything that might be refused goes through uvicorn, and is refused there.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from websockets.server import ServerProtocol
 
 MAX_PLAIN_BYTES = 4096
 MAX_PLAIN_HEADERS = 64
-"""What is longer or more is not plain. `websockets` takes lines of twice that, and twice as many."""
+"""A longer request, or one with more headers, is not plain. `websockets` accepts twice as much of each."""
 
 _OF_BODIES = (b"content-length", b"transfer-encoding")
 
 
 def plain_request(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Request | None:
-    """Give a GET request as `websockets` would have parsed it, or None if it may have something to refuse."""
+    """Return a GET request as `websockets` would have parsed it, or None if anything in it might be refused."""
     if len(url) > MAX_PLAIN_BYTES or len(headers) > MAX_PLAIN_HEADERS:
         return None
     taken = Headers()
@@ -29,7 +29,7 @@ def plain_request(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Request
         for name, value in headers:
             if name in _OF_BODIES or len(name) + len(value) > MAX_PLAIN_BYTES:
                 return None
-            # Of the white space around a value, the parser has left what comes after it (RFC 9110 §5.5).
+            # The parser has removed the white space before a value, but not after it (RFC 9110 §5.5).
             taken[name.decode("ascii")] = value.strip(b" \t").decode("ascii")
         return Request(url.decode("ascii"), taken)
     except (UnicodeDecodeError, InvalidHandshake):
@@ -37,6 +37,6 @@ def plain_request(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Request
 
 
 def skip_request(connection: ServerProtocol) -> None:
-    """Have a connection that has read nothing yet go on with what comes after its request."""
+    """Skip the request on a new connection, so that the parser expects the bytes after it."""
     connection.parser = Protocol.parse(connection)
     next(connection.parser)

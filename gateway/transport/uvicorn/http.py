@@ -1,17 +1,17 @@
-"""uvicorn's HTTP protocol, with a deadline: no client holds a socket by not finishing what it has begun to say.
+"""uvicorn's HTTP protocol with deadlines, and with strict rules for where a request ends.
 
-uvicorn waits for ever for a request and for each of its parts, WebSocket handshakes included. It takes a head of any
-size, and any number of requests before it has answered one. Here a request has to be there, body and all, so many
-seconds after the connection was made. On a connection that is kept alive, they count from its first byte. A late one
-is answered with `408` (RFC 9110 §15.5.9), or with nothing where nothing came, and the connection ends. A client that
-does not read its answer for as long is cut off.
+uvicorn waits for ever for a request and for each of its parts, WebSocket handshakes included. It accepts a head of any
+size, and any number of requests before it has answered one. Here, a complete request with its body must arrive within
+a number of seconds after the connection was made. On a kept-alive connection, they count from the request's first byte.
+A late request is answered with `408` (RFC 9110 §15.5.9), or with nothing if nothing came, and the connection closes. A
+client that does not read its answer for as long loses its connection.
 
-A request that becomes a WebSocket is handed over as it has been parsed, where that can be (`handover`).
+A request that becomes a WebSocket is passed on as it is parsed, if possible (see `handover`).
 
-Where a message ends is a matter of security: what a proxy takes for a body must never be parsed as a request, or
-the answers that follow go to other clients. httptools takes each request with `Connection: Upgrade` to end at its head,
-and not after its body. Here a request that offers anything but a WebSocket is parsed again without its offer, which
-a server may ignore (RFC 9110 §7.8). What cannot be framed without doubt is refused, and the connection closed.
+Security depends on where a message ends. If the gateway parsed as a request what a proxy takes for a body, later
+answers would go to other clients. httptools ends each request with `Connection: Upgrade` at its head instead of after
+its body. So this module parses a request again without its offer, if it offers anything but a WebSocket. A server may
+ignore an offer (RFC 9110 §7.8). If the end of a request is in doubt, it is refused, and the connection closes.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ from gateway.transport.uvicorn.websocket import GatewayProtocol
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 65536
-"""Room for a request line and headers far beyond what clients and proxies send; chunk sizes and trailers count too."""
+"""The size of a request line and headers, far beyond normal requests. Chunk sizes and trailers count too."""
 
 SWEEP_SECONDS = 1
 
 MAX_PIPELINED = 16
-"""Requests of one connection that may wait for the answer to another. Few clients send any before that has come."""
+"""Requests of one connection that may wait for an earlier answer. Few clients send any before an answer."""
 
 
 _TOO_SLOW = plain_answer("408 Request Timeout", "the request did not come in time\n")
 _TOO_LONG = plain_answer(
-    "431 Request Header Fields Too Large", f"the head of this request is longer than {MAX_HEAD_BYTES} bytes\n"
+    "431 Request Header Fields Too Large", f"expected a head of at most {MAX_HEAD_BYTES} bytes, got more\n"
 )
 
 
-_UNREADABLE = plain_answer("400 Bad Request", "expected a request of HTTP/1.1 (RFC 9112), got something else\n")
+_UNREADABLE = plain_answer("400 Bad Request", "expected an HTTP/1.1 request (RFC 9112), got something else\n")
 _TOO_EARLY = plain_answer(
     "400 Bad Request",
     "expected a WebSocket handshake (RFC 6455 section 4.1), which has no body, and nothing before its answer\n",
 )
-_NO_TUNNEL = plain_answer("501 Not Implemented", "CONNECT is for proxies, and the gateway is none\n")
+_NO_TUNNEL = plain_answer("501 Not Implemented", "CONNECT is for proxies, and the gateway is no proxy\n")
 _UNKNOWN_CODING = plain_answer("501 Not Implemented", "expected no Transfer-Encoding but chunked\n")
 _UNKNOWN_VERSION = plain_answer("505 HTTP Version Not Supported", "expected HTTP/1.1 or HTTP/1.0\n")
 
@@ -63,7 +63,7 @@ _NO_ROOM = plain_answer("503 Service Unavailable", "the gateway has no room for 
 
 
 class _Refused(Exception):
-    """Ends the parser from within one of its callbacks."""
+    """Stops the parser from within one of its callbacks."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__()
@@ -71,22 +71,22 @@ class _Refused(Exception):
 
 
 class Deadlines:
-    """Connections of which something is due, in the order in which their time is up.
+    """Connections with a task that is due, in the order of their deadlines.
 
-    One timer for all of them, and none while there are none.
+    One timer serves all of them. Without any, no timer runs.
     """
 
     def __init__(self, seconds: float, close: "Callable[[GuardedHttpProtocol], bool]", what: str) -> None:
-        """`close` closes one that is late, and returns whether it had to; `what` words in the log what was not done."""
+        """Call `close` for a late connection; it returns whether it closed it. `what` names the task in the log."""
         self._seconds = seconds
         self._close = close
         self._what = what
-        # All have the same time, so the order in which they came is that of their deadlines.
+        # All have equally long deadlines, so their order of arrival is the order of their deadlines.
         self._deadlines: dict[GuardedHttpProtocol, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, protocol: "GuardedHttpProtocol") -> None:
-        """Start a connection's time, if it does not run already."""
+        """Start a connection's deadline, unless it runs already."""
         if protocol in self._deadlines:
             return
         self._deadlines[protocol] = protocol.loop.time() + self._seconds
@@ -94,7 +94,7 @@ class Deadlines:
             self._timer = protocol.loop.call_later(min(self._seconds, SWEEP_SECONDS), self._sweep, protocol.loop)
 
     def cancel(self, protocol: "GuardedHttpProtocol") -> None:
-        """Note that a connection has done what was due, or is gone."""
+        """Cancel a connection's deadline: its task is done, or the connection is gone."""
         self._deadlines.pop(protocol, None)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -117,7 +117,7 @@ class Deadlines:
 
 
 class HttpConnectionLimits:
-    """The HTTP connections of a server: how many an address has, what they have not said yet and what not read."""
+    """Limits for the HTTP connections of a server: how many per address, and deadlines to send and to read."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class HttpConnectionLimits:
         *,
         is_proxy: Callable[[str], bool] | None = None,
     ) -> None:
-        """`max_per_address` bounds the connections of one address; 0 for any number, as a proxy may have in any case.
+        """Allow `max_per_address` connections for one address, and `max_connections` in all.
 
-        `max_connections` bounds all, for good.
+        0 means any number for an address. A proxy may have any number in any case.
         """
         self.max_connections = max_connections
         self.requests = Deadlines(seconds, _refuse_slow, "finish a request")
@@ -139,7 +139,7 @@ class HttpConnectionLimits:
         self._of_address: Counter[str] = Counter()
 
     def admit(self, protocol: "GuardedHttpProtocol") -> bool:
-        """Count a connection until `release`; returns whether its address may have one more."""
+        """Count a connection until it is released, and return whether its address may have it."""
         address = protocol.address
         if 0 < self._max_per_address <= self._of_address[address] and not self._is_of_proxy(protocol):
             return False
@@ -147,7 +147,7 @@ class HttpConnectionLimits:
         return True
 
     def release(self, protocol: "GuardedHttpProtocol") -> None:
-        """Count out a connection that is gone, or has become a WebSocket, which is counted elsewhere."""
+        """Stop counting a connection that is gone, or that has become a WebSocket, which other limits count."""
         self.requests.cancel(protocol)
         self.answers.cancel(protocol)
         self._of_address[protocol.address] -= 1
@@ -165,33 +165,33 @@ def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
 
 def _cut_off(protocol: "GuardedHttpProtocol") -> bool:
     if not protocol.transport.get_write_buffer_size():
-        return False  # it has read all meanwhile, which no event shows
+        return False  # it has read everything since, which no event shows
     protocol.transport.abort()
     return True
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with the deadline."""
+    """uvicorn's HTTP protocol with deadlines and limits."""
 
     def __init__(self, *args: Any, handshakes: HttpConnectionLimits, **options: Any) -> None:
         super().__init__(*args, **options)
         self._handshakes = handshakes
         self._overhead = 0
-        """How many bytes have come for the request that are not of its body."""
+        """Bytes of the current request that are not part of its body."""
         self._in_head = True
         self._again = b""
-        """The head of a request that the parser is to read again, without the upgrade that it ended at."""
+        """The head of a request without its upgrade, for the parser to read again."""
         self.has_begun = False
         self._answering: RequestResponseCycle | None = None
         self._is_counted = False
 
     @property
     def address(self) -> str:
-        """Whose connection it is, as limits count it."""
+        """Return the client's address, as the limits count it."""
         return network_of(self.client[0]) if self.client else "unknown"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; one too many of its address is cut off."""
+        """Count a new connection, and cut it if there are too many in all or from its address."""
         super().connection_made(transport)
         if len(self.connections) > self._handshakes.max_connections:
             record_refusal()
@@ -204,9 +204,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End. The answer that is under way is dropped, and so are the ones that wait for it.
+        """Drop the answer in progress and the answers that wait for it.
 
-        uvicorn 0.54 only knows of the last request, and would write the answer to one before it into a dead socket.
+        uvicorn 0.54 knows only the last request, and would write the answer to an earlier one to a closed socket.
         """
         self._release()
         super().connection_lost(exc)
@@ -225,17 +225,17 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._handshakes.release(self)
 
     def pause_writing(self) -> None:
-        """Have the answer wait for the client, which has its time to read on."""
+        """Pause the answer, and start the client's deadline to read on."""
         super().pause_writing()
         self._handshakes.answers.start(self)
 
     def resume_writing(self) -> None:
-        """Go on with the answer."""
+        """Continue the answer."""
         super().resume_writing()
         self._handshakes.answers.cancel(self)
 
     def on_response_complete(self) -> None:
-        """Take the end of an answer; where the kernel has no room for it, the client has its time to read it."""
+        """Finish an answer. If the client has not read all of it yet, start its deadline."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self._handshakes.answers.start(self)
@@ -247,7 +247,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket, as long as the head they belong to is not too long."""
+        """Parse bytes from the socket, and refuse a head that is too long."""
         self._unset_keepalive_if_required()
         self._handshakes.requests.start(self)
         self._overhead += len(data)
@@ -271,22 +271,22 @@ class GuardedHttpProtocol(HttpToolsProtocol):
                 self._begin_websocket(data[end:])
                 return
             data, self._again = self._again + data[end:], b""
-            self.parser = httptools.HttpRequestParser(self)  # this one may have taken the request for the last
+            self.parser = httptools.HttpRequestParser(self)  # this parser may regard the request as the last one
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def _begin_websocket(self, early: bytes) -> None:
-        if early:  # uvicorn would lose it, and take what comes next for the beginning of a frame
+        if early:  # uvicorn would lose these bytes, and parse the next ones as the beginning of a frame
             self.reject(_TOO_EARLY)
         else:
             self.handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
-        """Return whether a request that offers an upgrade offers a WebSocket, and nothing else."""
-        # An offer in HTTP/1.0 is to be ignored (RFC 9110 §7.8).
+        """Return whether the request offers a WebSocket and nothing else."""
+        # RFC 9110 §7.8: a server must ignore an offer in HTTP/1.0.
         return self.parser.get_http_version() == "1.1" and _upgrades(self.headers) == [b"websocket"]
 
     def on_message_begin(self) -> None:
-        """Take the first byte of a request; one too many of those that wait cuts the connection off."""
+        """Start a request at its first byte. If too many requests wait, cut the connection."""
         if len(self.pipeline) >= MAX_PIPELINED:
             self.transport.abort()
             raise _Refused(b"")
@@ -296,7 +296,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Take the end of a head."""
+        """Check a complete head."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if version not in {"1.1", "1.0"}:
             raise _Refused(_UNKNOWN_VERSION)
@@ -311,16 +311,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head = False
         if not self.parser.should_upgrade():
-            # The fields of a trailer are no headers (RFC 9110 §6.5.1), and uvicorn would add them to these.
+            # The fields of a trailer are not headers (RFC 9110 §6.5.1), but uvicorn would add them to these.
             self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Handle a part of a body."""
         self._overhead -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a request: what happens from here on is up to us."""
+        """Finish a request: the client has sent all of it."""
         if self._again:
             return
         self._handshakes.requests.cancel(self)
@@ -330,15 +330,15 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         cycle = self.cycle
         if cycle is not None and cycle.response_complete and not self.parser.should_upgrade():  # type: ignore[redundant-expr]
-            # It was answered before all of it had come. uvicorn has unset the timer since, and would leave it so.
+            # The answer came before all of the request. uvicorn has unset the timer since, and would not set it again.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def handle_websocket_upgrade(self) -> None:
-        """Give the connection to the WebSocket protocol."""
+        """Pass the connection on to the WebSocket protocol."""
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
-            self.transport.abort()  # the answer to the request before this one would come in the middle of frames
+            self.transport.abort()  # the answer to an earlier request would arrive in the middle of frames
             return
         request = None
         if self.ws_protocol_class is GatewayProtocol and self.scope["method"] == "GET":
@@ -348,7 +348,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         else:
             self._hand_over(request)
         self._release()
-        # The parser has this protocol, and would keep it until the garbage collector comes.
+        # The parser refers to this protocol, and would keep it in memory until a garbage collection.
         self.parser = None  # type: ignore[assignment] # as uvicorn has it after a request
 
     def _hand_over(self, request: Request) -> None:
@@ -359,20 +359,20 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.transport.set_protocol(protocol)
 
     def reject(self, refusal: bytes) -> None:
-        """Answer a request that will never be, unless that would be taken for another one's answer, and close."""
+        """Answer an incomplete request and close. Omit the answer if it would be taken for another request's."""
         if self.transport.is_closing():
             return
         if self._may_answer():
             self.transport.write(refusal)
         self.transport.close()
         if self.transport.get_write_buffer_size():
-            self.transport.abort()  # who does not read would keep it open
+            self.transport.abort()  # a client that does not read would keep it open
 
     def _may_answer(self) -> bool:
-        """Return whether the next answer is due to the request that is being read."""
+        """Return whether the next answer belongs to the request that is being read."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:  # type: ignore[redundant-expr]
-            return self._in_head  # or this is the rest of a body, whose request has been answered
+            return self._in_head  # otherwise this is the rest of a body that has its answer already
         return not (self._in_head or self.pipeline or cycle.response_started)
 
 
@@ -381,7 +381,7 @@ def _upgrades(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
 
 
 def _has_unknown_coding(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Return whether a body is in a coding that we cannot undo, although the parser knows where it ends."""
+    """Return whether a body has a coding that the gateway cannot decode, although the parser knows its end."""
     return any(name == b"transfer-encoding" and value.strip(b" \t").lower() != b"chunked" for name, value in headers)
 
 
@@ -391,7 +391,7 @@ def _head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequ
 
 
 def supported() -> bool:
-    """Tell whether the installed uvicorn is as this module takes it to be."""
+    """Return whether the installed uvicorn has everything that this module depends on."""
     overridden = (
         "connection_made",
         "connection_lost",
@@ -409,7 +409,7 @@ def supported() -> bool:
         "resume_writing",
         "on_response_complete",
     )
-    # What its constructor sets can be read from its code.
+    # The code of the constructor names the attributes that it sets.
     used = {"client", "cycle", "loop", "parser", "transport", "scope", "headers", "ws_protocol_class"}
     used |= {"config", "server_state", "app_state", "connections", "pipeline"}
     used |= {"timeout_keep_alive", "timeout_keep_alive_task"}

@@ -1,36 +1,36 @@
-"""What stands in the place of a transport that is gone.
+"""Stands in for the transport of a closed socket.
 
-uvloop raises `RuntimeError` for a write to a socket that is closed, asyncio logs a warning for each. Code that has not
-heard of the end yet, ours and uvicorn's, must not have to look before it writes.
+For a write to a closed socket, uvloop raises `RuntimeError` and asyncio logs a warning. With this, the gateway's code
+and uvicorn's may write without checking whether the connection has ended.
 """
 
 import asyncio
 
 
 class LostTransport(asyncio.Transport):
-    """Takes everything and does nothing."""
+    """Accepts everything and does nothing."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Drop it."""
+        """Drop the bytes."""
 
     def close(self) -> None:
-        """Do nothing: it is closed."""
+        """Do nothing: it is closed already."""
 
     def abort(self) -> None:
-        """Do nothing: it is closed."""
+        """Do nothing: it is closed already."""
 
     def is_closing(self) -> bool:
-        """Return True, as a closed transport does."""
+        """Return True, like a closed transport."""
         return True
 
     def pause_reading(self) -> None:
-        """Do nothing: nothing comes any more."""
+        """Do nothing: no bytes will come."""
 
     def resume_reading(self) -> None:
-        """Do nothing: nothing comes any more."""
+        """Do nothing: no bytes will come."""
 
     def get_write_buffer_size(self) -> int:
-        """Return 0: nothing waits."""
+        """Return 0: no bytes wait."""
         return 0
 
 

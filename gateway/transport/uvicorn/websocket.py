@@ -1,13 +1,13 @@
-"""uvicorn's WebSocket protocol, with a direct way in and out for those who know of it.
+"""uvicorn's WebSocket protocol, with a raw transport for applications that know of it.
 
-Under `gateway serve`, a frame is written to the socket's transport as ready bytes, and a message is taken from a queue
-without an ASGI event around it. The scope's `extensions` offer both as `gateway.raw_transport`, a `RawTransport`. Every
-other ASGI application, and ours under every other server, goes the usual way, with the same behaviour.
+Under `gateway serve`, the gateway writes a frame to the socket's transport as ready bytes. It reads a message from a
+queue, without an ASGI event. The scope's `extensions` offer both as `gateway.raw_transport`, a `RawTransport`. Every
+other ASGI application uses ASGI events as usual, and so does the gateway under every other server. Both behave alike.
 
-What is left to uvicorn and `websockets`: judging and answering the handshake, control frames, fragments, compression,
-closing, and every message that does not come as one whole unfragmented frame while the parser is idle. `supported`
-holds what this takes for granted against the installed versions; where it is false, `gateway serve` uses uvicorn's own
-protocol.
+uvicorn and `websockets` still judge and answer the handshake. They handle control frames, fragments, compression and
+closing, and every message except a whole unfragmented frame that arrives while the parser is idle. `supported` checks
+the installed versions for everything that this module depends on. If it returns False, `gateway serve` uses uvicorn's
+own protocol.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ RAW_TRANSPORT = "gateway.raw_transport"
 
 MAX_QUEUED = 64
 MAX_QUEUED_CHARACTERS = 262_144
-"""What may wait to be handled before the socket is not read any more; the kernel then slows the client down."""
+"""The limits on unhandled input. Beyond them the socket is not read, so that the kernel slows the client down."""
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1, RFC 6455 §5.2
 _MASKED = 0x80
@@ -49,9 +49,9 @@ _MEDIUM_LENGTH = 126
 
 
 class Inbox:
-    """What has come from the client: texts, and ASGI events for all else. Stands in for uvicorn's `asyncio.Queue`.
+    """Input from the client: texts, and ASGI events for everything else. Replaces uvicorn's `asyncio.Queue`.
 
-    One reader at a time waits on one future, which is all that a connection needs.
+    One reader at a time waits on one future. A connection needs no more.
     """
 
     __slots__ = ("_items", "_loop", "_unbroken", "_waiter", "characters", "resume")
@@ -62,24 +62,24 @@ class Inbox:
         self._waiter: asyncio.Future[str | Event] | None = None
         self._unbroken = 0
         self.characters = 0
-        """What waits: characters of texts, and bytes of all else."""
+        """The size of the waiting items: characters of texts, bytes of everything else."""
         self.resume: Callable[[], None] | None = None
-        """Called once when there is room again, after too much has come."""
+        """A function to call once when there is room again, after too much input."""
 
     def put_nowait(self, item: str | Event) -> None:
-        """Add something, or give it to whoever waits."""
+        """Append an item, or pass it to the waiting reader."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
-            if not waiter.done():  # cancelled
+            if not waiter.done():  # not done: it may have been cancelled
                 waiter.set_result(item)
                 return
         self._items.append(item)
         self.characters += len(item) if type(item) is str else _bytes_of(item)
 
     def get_nowait(self) -> str | Event | None:
-        """Take the next thing without waiting; None if there is nothing, or others must have a turn first."""
-        # Where nothing is ever waited for, nobody else has a turn.
+        """Return the next item without waiting, or None if there is none or other tasks must have a turn first."""
+        # A task that never waits would leave the other tasks no turn.
         if not self._items or self._unbroken == MAX_QUEUED:
             return None
         self._unbroken += 1
@@ -91,7 +91,7 @@ class Inbox:
         return item
 
     def get(self) -> Awaitable[str | Event]:
-        """Wait for the next thing, after `get_nowait` has given none."""
+        """Wait for the next item, after a read without waiting has found none."""
         self._unbroken = 0
         if self._items:
             return self._after_a_turn()
@@ -101,23 +101,23 @@ class Inbox:
     async def _after_a_turn(self) -> str | Event:
         await asyncio.sleep(0)
         item = self.get_nowait()
-        assert item is not None  # noqa: S101 - nobody else takes
+        assert item is not None  # noqa: S101 - only one task reads
         return item
 
     async def get_event(self) -> Event:
-        """Take the next thing as an ASGI event."""
+        """Wait for the next item, and return it as an ASGI event."""
         item = self.get_nowait()
         if item is None:
             item = await self.get()
         return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
 
     def empty(self) -> bool:
-        """Tell whether there is nothing."""
+        """Return whether no item waits."""
         return not self._items
 
     @property
     def is_full(self) -> bool:
-        """Whether too much waits to be handled."""
+        """Return whether too much unhandled input waits."""
         return len(self._items) >= MAX_QUEUED or self.characters >= MAX_QUEUED_CHARACTERS
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ def _bytes_of(event: Any) -> int:
 
 
 class RawTransport:
-    """The direct way in and out of one connection: its `Reader` and its `Writer`."""
+    """Reads and writes one connection without ASGI events: its `Reader` and its `Writer`."""
 
     __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "closed", "get", "get_nowait", "on_ready", "ready")
 
@@ -137,10 +137,10 @@ class RawTransport:
         self.ready = True
         self.on_ready: Callable[[], None] = nothing
         self.closed = False
-        """Whether a close frame has been sent, after which nothing may be (RFC 6455 §5.5.1)."""
+        """Whether a close frame was sent. Nothing may follow it (RFC 6455 §5.5.1)."""
 
     def attach(self, transport: asyncio.Transport, inbox: Inbox, connection: ServerProtocol) -> None:
-        """Write to that transport, and read from that inbox."""
+        """Write to this transport, and read from this inbox."""
         self._transport = transport
         self._inbox = inbox
         self._connection = connection
@@ -149,14 +149,14 @@ class RawTransport:
         self.get = inbox.get
 
     def detach(self) -> None:
-        """Drop what is written from now on, let the outbox know, and let go of it and of the socket."""
+        """Drop later writes, notify the outbox, and drop the references to it and to the socket."""
         self.closed = self.ready = True
         self._transport = LOST
         self.on_ready()
         self.on_ready = nothing
 
     def write(self, frame: Frame) -> None:
-        """Take frames, as ready bytes."""
+        """Write frames as ready bytes."""
         if not self.closed:
             self._transport.write(frame.wire)
 
@@ -165,31 +165,31 @@ class RawTransport:
         self._transport.abort()
 
     def limit_message_size(self, size: int | None) -> None:
-        """Take no message of more than `size` bytes; with None, of no more than the server allows."""
+        """Refuse messages of more than `size` bytes, or with None of more than the server allows."""
         self._connection.max_message_size = size or self._max_size
 
     def wake(self) -> None:
-        """Have `arrival` end, with a disconnect."""
+        """End the wait of the reader with a disconnect."""
         self._inbox.put_nowait(DISCONNECT)
 
 
 class GatewayProtocol(BoundedProtocol):
-    """uvicorn's protocol with the direct way."""
+    """uvicorn's protocol with the raw transport."""
 
     queue: Inbox  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._raw = RawTransport()  # has `close_sent`, which uvicorn sets first of all
+        self._raw = RawTransport()  # has `close_sent`, which uvicorn sets first
         super().__init__(*args, **options)
         self.queue = Inbox(self.loop)
         self._idle = False
-        """Whether the parser is between two messages, so that a whole frame may pass it by."""
+        """Whether the parser is between two messages, so that a whole frame may bypass it."""
         self._held = b""
-        """What has come and is not looked at yet, since too much waits already."""
+        """Bytes that have arrived and wait, because too much unhandled input waits already."""
 
     @property
     def close_sent(self) -> bool:
-        """Whether a close frame has been sent. It is kept where it is asked about for each frame."""
+        """Return whether a close frame was sent. The raw transport keeps the flag, since it needs it for each frame."""
         return self._raw.closed
 
     @close_sent.setter
@@ -197,60 +197,60 @@ class GatewayProtocol(BoundedProtocol):
         self._raw.closed = value
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
+        """Attach the raw transport to the new connection."""
         super().connection_made(transport)
         self._raw.attach(transport, self.queue, self.conn)
 
     def start_from_request(self, request: Request) -> None:
-        """Begin with a handshake that has been parsed."""
+        """Start with a handshake that is already parsed."""
         skip_request(self.conn)
         self.handle_connect(request)
         self._idle = True
 
     def handle_connect(self, event: Any) -> None:
-        """Offer the direct way to the application, which has not started yet."""
+        """Offer the raw transport to the application, which has not started yet."""
         super().handle_connect(event)
-        # With compression negotiated, frames are not just a header and the text.
+        # With compression negotiated, a frame is more than a header and the text.
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and not self.conn.extensions:
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[RAW_TRANSPORT] = self._raw
 
     async def send(self, message: Any) -> None:
-        """Take an ASGI event from the application."""
+        """Send an ASGI event of the application."""
         await super().send(message)
         if message["type"] == "websocket.accept":
-            # Some 4 KB a connection that nobody reads any more: the application has its own copy of the headers.
+            # Frees about 4 KB per connection: the application has its own copy of the headers.
             self.request = self.response = None  # type: ignore[assignment]
         elif message["type"] == "websocket.close":
             self._look_for_the_answer()
 
     def pause_writing(self) -> None:
-        """Have frames wait in the outbox."""
+        """Make frames wait in the outbox."""
         super().pause_writing()
         self._raw.ready = False
 
     def resume_writing(self) -> None:
-        """Let the outbox go on."""
+        """Let the outbox continue."""
         super().resume_writing()
         self._raw.ready = True
         self._raw.on_ready()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; what is still written goes nowhere.
+        """End the connection, and drop what is written from now on.
 
-        What each has of the other is let go of, so that nothing has to wait for the garbage collector.
+        Its parts release each other, so that no memory waits for the garbage collector.
         """
         self.transport = LOST
         held, self._held = self._held, b""
         if held:
-            WebSocketsSansIOProtocol.data_received(self, held)  # it came before the end, and is handled before it
+            WebSocketsSansIOProtocol.data_received(self, held)  # it arrived before the end, and is handled before it
         super().connection_lost(exc)
         self._raw.detach()
         self.queue.resume = None
         self.conn.parser.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket: whole texts the short way, everything else the library's."""
+        """Handle bytes from the socket: whole texts here, everything else in the library."""
         if self._held:
             self._held += data
             return
@@ -267,7 +267,7 @@ class GatewayProtocol(BoundedProtocol):
         self._idle = _is_idle(self.conn)
 
     def _take_texts(self, data: bytes) -> int:
-        """Take whole masked texts from the front of `data`; tells how many bytes those were."""
+        """Queue whole masked texts from the front of `data`, and return the number of their bytes."""
         start = 0
         size = len(data)
         while size - start >= 6 and data[start] == _WHOLE_TEXT:
@@ -277,7 +277,7 @@ class GatewayProtocol(BoundedProtocol):
                 length = int.from_bytes(data[start + 2 : start + 4])
                 mask = start + 4
             elif not 0 <= length <= _MAX_SHORT_LENGTH:
-                break  # not masked, or a length of eight bytes: for the library to judge
+                break  # unmasked, or a length of eight bytes: the library decides
             end = mask + 4 + length
             if end > size:
                 break
@@ -297,7 +297,7 @@ class GatewayProtocol(BoundedProtocol):
         self._limit_queue()
 
     def _limit_queue(self) -> None:
-        """Read no further while too much waits to be handled."""
+        """Pause reading while too much unhandled input waits."""
         if self.queue.is_full and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
@@ -316,14 +316,14 @@ class GatewayProtocol(BoundedProtocol):
             self.transport.resume_reading()
 
     def _look_for_the_answer(self) -> None:
-        """Read on up to the client's close frame; what comes before that is not handled any more."""
+        """Read on up to the client's close frame. Messages before it are no longer handled."""
         held, self._held = self._held, b""
         if held:
             super().data_received(held)
         self._resume_reading()
 
     def send_receive_event_to_app(self) -> None:
-        """Take a message that came the library's way."""
+        """Queue a message that the library has parsed."""
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []
         if self.close_sent:
@@ -334,7 +334,7 @@ class GatewayProtocol(BoundedProtocol):
         try:
             text = bytes(data).decode()
         except UnicodeDecodeError:
-            # RFC 6455 §8.1; uvicorn would write a traceback for each.
+            # RFC 6455 §8.1. uvicorn would log a traceback for each.
             self.conn.fail(1007)
             self.handle_parser_exception()
         else:
@@ -342,7 +342,7 @@ class GatewayProtocol(BoundedProtocol):
 
 
 def _is_idle(connection: Any) -> bool:
-    """Tell whether the parser of `websockets` waits for the first byte of a message, by where its generator stands."""
+    """Return whether the parser of `websockets` waits for a message's first byte: its generator shows where it is."""
     if connection.current_size is not None or connection.debug or connection.reader.buffer:
         return False
     waits_in = connection.parser
@@ -352,7 +352,7 @@ def _is_idle(connection: Any) -> bool:
 
 
 def supported() -> bool:
-    """Tell whether the installed uvicorn and `websockets` are as this module takes them to be."""
+    """Return whether the installed uvicorn and `websockets` have everything that this module depends on."""
     overridden = (
         *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
         *("handle_connect", "handle_ping", "handle_pong", "handle_text", "handle_bytes", "handle_cont"),
@@ -360,7 +360,7 @@ def supported() -> bool:
     )
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False
-    # What its constructor sets can be read from its code.
+    # The code of the constructor names the attributes that it sets.
     used = {
         *("conn", "queue", "transport", "frames", "writable", "close_sent", "read_paused"),
         *("handshake_initiated", "handshake_complete"),
@@ -369,14 +369,14 @@ def supported() -> bool:
         return False
     try:
         return _parser_is_as_expected()
-    except Exception:  # whatever it is that has changed
-        logger.exception("the WebSocket library is not as expected")
+    except Exception:  # whatever has changed there
+        logger.exception("the WebSocket library differs from what the raw transport expects")
         return False
 
 
 def _parser_is_as_expected() -> bool:
     parsed, skipped = _connection(), _connection()
-    if parsed.max_message_size != _MAX_SIZE:  # what `RawTransport.limit_message_size` changes
+    if parsed.max_message_size != _MAX_SIZE:  # the attribute that limits a message's size
         return False
     parsed.receive_data(b"GET /?a=b HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % header for header in _HEADERS) + b"\r\n")
     [request] = parsed.events_received()
@@ -392,12 +392,12 @@ def _goes_on_as_expected(connection: ServerProtocol, request: Any) -> bool:
     for part in (b"\x81", b"\x82\0\0", b"\0\0hi", b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
         connection.receive_data(part)
         seen.append(_is_idle(connection))
-    # Idle after the handshake; not within a frame; after it; not between fragments; after the last of them.
+    # Idle after the handshake, not within a frame, idle after it, not between fragments, idle after the last one.
     return seen == [True, False, False, True, False, True] and connection.state is OPEN
 
 
 def _connection() -> ServerProtocol:
-    # With a logger of its own, for nobody: it is no connection.
+    # With its own logger, which discards all lines: this is no real connection.
     return ServerProtocol(max_size=_MAX_SIZE, logger=logging.Logger("nobody", logging.CRITICAL))
 
 
