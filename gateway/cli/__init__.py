@@ -1,4 +1,9 @@
-"""The command `gateway`."""
+"""The command `gateway`, with one module for each of its commands.
+
+Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
+bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `keys`, `db`, `token` and `settings` are
+commands. `store` opens the store for one command.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,11 +27,11 @@ COMMANDS = {
     "keys": "gateway.cli.keys:app",
     "db": "gateway.cli.db:app",
 }
-"""The commands in the order of the help, and where each one is: a function, or a group of commands."""
+"""The commands in the order of the help, each with the place of its function or its group of commands."""
 
 
 class _Commands(Mapping[str, Any]):
-    """Import each command when it is asked for, since importing all of them takes longer than most commands."""
+    """Import a command only when it is used, since importing all of them takes longer than most commands."""
 
     def __getitem__(self, name: str) -> Any:
         found = resolve_name(COMMANDS[name])
@@ -45,7 +50,7 @@ class _Commands(Mapping[str, Any]):
 
 
 class _Gateway(TyperGroup):
-    """Hold the commands of the table above."""
+    """The group of the commands in the table above."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"commands": _Commands()})
@@ -72,11 +77,11 @@ def gateway(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Hold the options of the command itself."""
+    """Define the options of the command itself."""
 
 
 def main() -> None:
-    """Run the command. What the operator must mend is told in plain lines, and exits with 1."""
+    """Run the command. Print what the operator must correct in plain lines, and exit with 1."""
     try:
         app()
     except StartError as error:

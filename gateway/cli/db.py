@@ -1,4 +1,4 @@
-"""`gateway db`: look after the store."""
+"""`gateway db`: upgrades, prunes, backs up and restores the store."""
 
 import asyncio
 from functools import partial
@@ -23,17 +23,17 @@ from gateway.store.renewal import Renewed, renew
 from gateway.store.sqlite_file import path_of
 from handlers.errors import Unavailable
 
-app = typer.Typer(help="Look after the store.", no_args_is_help=True)
+app = typer.Typer(help="Upgrade, prune, back up and restore the store.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Look after the store."""
+    """Upgrade, prune, back up and restore the store."""
 
 
 @app.command()
 def upgrade() -> None:
-    """Bring the tables to the newest version, as every start does."""
+    """Upgrade the tables to the newest version, as every start does."""
 
     async def work(database: Database, settings: Settings) -> str:
         return redacted_store_url(settings)
@@ -43,7 +43,7 @@ def upgrade() -> None:
 
 @app.command()
 def prune() -> None:
-    """Remove messages that are older, or more in a room, than the settings keep, as a gateway does every hour."""
+    """Remove the messages that exceed the retention settings, as a gateway does every hour."""
 
     async def work(database: Database, settings: Settings) -> int:
         await RoomRemover(database).remove_all()
@@ -57,7 +57,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="Where to write the backup.")],
     replace: Annotated[bool, typer.Option("--replace", help="Replace a backup that exists.")] = False,
 ) -> None:
-    """Copy a SQLite database to a file, while the gateway may run."""
+    """Copy a SQLite database to a file. The gateway may run meanwhile."""
     settings = load_settings()
     copies.back_up(_sqlite_path(settings, _DUMP), file, replace=replace)
     typer.echo(f"{file} is a backup of {redacted_store_url(settings)}")
@@ -67,24 +67,24 @@ def backup(
 def restore(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A backup of SQLite; left out, the store has been set back by other means, as pg_restore."),
+        typer.Argument(help="A SQLite backup. Leave it out if another tool, such as pg_restore, has done the restore."),
     ] = None,
     keep_sessions: Annotated[
-        bool, typer.Option("--keep-sessions", help="End no sessions, though some may have been ended since.")
+        bool, typer.Option("--keep-sessions", help="Keep all sessions, even those that have ended since the backup.")
     ] = False,
 ) -> None:
-    """Set the store back to a backup: rooms get new epochs, and sessions end. The gateway must not run."""
+    """Restore the store from a backup: rooms get new epochs, and sessions end. The gateway must not run."""
     settings = load_settings()
     make_data_dir(settings.data_dir)
-    # Before anything changes, since it must not fail after that.
+    # Opened before anything changes, because a failure must not come after the change.
     with Audit(settings.audit_path, SystemClock()) as audit:
         renewed, kept = _restore(settings, file, partial(renew, keep_sessions=keep_sessions))
         audit.record("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
     typer.echo(f"{redacted_store_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
     typer.echo(f" {renewed.sessions} sessions have ended")
     if kept is not None:
-        typer.echo(f"the database that was there before is {kept}")
-    typer.echo("passwords, disabled users and scopes are the backup's; audit.log has what has changed since")
+        typer.echo(f"the previous database is {kept}")
+    typer.echo("passwords, disabled users and scopes are those of the backup; audit.log lists later changes")
 
 
 _DUMP = "use pg_dump, or PITR, for a backup of PostgreSQL, and `gateway db restore` without a file after restoring it"
@@ -112,7 +112,7 @@ def _restore(settings: Settings, file: Path | None, change: "partial[Renewed]") 
 
 
 async def _change(draft: Path, change: "partial[Renewed]") -> Renewed:
-    """Bring a restored copy up to date, and make its log another."""
+    """Upgrade a restored copy, and start its rooms with new epochs."""
     guard_logs()
     try:
         async with Database(f"sqlite:///{draft}") as database:

@@ -1,4 +1,4 @@
-"""Files of users that are brought along from elsewhere: CSV, or JSON lines."""
+"""Reads files of users from another system: CSV, or JSON lines."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ def _short_enough(value: list[str]) -> list[str]:
 
 
 class ImportedUser(BaseModel):
-    """A line of the file."""
+    """A user in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class ImportedUser(BaseModel):
     disabled: bool = False
 
     def row(self, now: int, default_scopes: frozenset[str]) -> UserRow:
-        """Make the user; `now` is in milliseconds since 1970."""
+        """Return the user's row. `now` is in milliseconds since 1970."""
         return users.new(
             name=self.username,
             password_hash=self.password_hash,
@@ -63,10 +63,9 @@ class ImportedUser(BaseModel):
 
 
 def read_users(file: str, most_rounds: int) -> dict[int, ImportedUser]:
-    """Read all users of a file by the numbers of their lines; raises `StartError` that names each wrong line.
+    """Return all users of a file by their line numbers, or raise `StartError` with all wrong lines.
 
-    A hash may cost at most `most_rounds`.
-    What stands in a line is not told back: it may be a password.
+    A hash may cost at most `most_rounds`. Errors never quote a line, because it may contain a password.
     """
     found: dict[int, ImportedUser] = {}
     first_lines: dict[str, int] = {}
@@ -88,7 +87,7 @@ def read_users(file: str, most_rounds: int) -> dict[int, ImportedUser]:
 
 
 def complain(problems: Mapping[int, str]) -> None:
-    """Raise `StartError` if there are any problems; a line is told by its number."""
+    """Raise `StartError` if there are problems. It names a line by its number."""
     if not problems:
         return
     told = [f"line {number}: {problem}" for number, problem in sorted(problems.items())[:MAX_LINES_TOLD]]
@@ -121,7 +120,7 @@ def _json(line: str) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None  # which is no object either
+        return None  # neither is this an object
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, Any]]:
@@ -129,10 +128,10 @@ def _csv_lines(text: str) -> Iterator[tuple[int, Any]]:
     try:
         names = reader.fieldnames or ()
         if not set(names) <= ImportedUser.model_fields.keys() or len(set(names)) < len(names):
-            # Not told back either: without such a line, the first user stands here.
+            # Not quoted either: without a line of names, this is the first user.
             raise StartError(f"line 1: expected {', '.join(ImportedUser.model_fields)}, or some of them, once each")
         for row in reader:
-            # An empty cell is one that is not given.
+            # An empty cell means that the field is missing.
             yield reader.line_num, {name: value for name, value in row.items() if value}
     except csv.Error as error:
         raise StartError(f"line {reader.line_num}: {error}\nnothing was imported") from None

@@ -1,4 +1,4 @@
-"""`gateway keys`: make, list and retire the keys that sign tokens."""
+"""`gateway keys`: makes, lists and retires the keys that sign tokens."""
 
 from typing import Annotated
 
@@ -25,18 +25,18 @@ Kid = Annotated[str, typer.Argument(metavar="KID", show_default=False, help="The
 @app.command()
 def new(
     algorithm: Annotated[
-        key_files.Algorithm, typer.Option(help="ES256 and RS256 have a public key that others can verify with.")
+        key_files.Algorithm, typer.Option(help="ES256 and RS256 have a public key, so that others can verify.")
     ] = "ES256",
 ) -> None:
-    """Make a key, which then signs in the place of the one that does now."""
+    """Make a key, which then signs instead of the current one."""
     settings = load_settings()
     key_files.read_folder(settings)
     made = key_files.make_file(settings.key_folder, algorithm, SystemClock().wall())
     _note(settings, "key_made", made.key.kid)
     typer.echo(f"made {made.path} ({algorithm})")
     typer.echo(
-        f"A running gateway takes it up within {REREAD_SECONDS} seconds, and signs with it in {SIGNS_AFTER_SECONDS}."
-        " Tokens of the older keys stay good; when they are to end: gateway keys retire KID"
+        f"A running gateway reads it within {REREAD_SECONDS} seconds, and signs with it in {SIGNS_AFTER_SECONDS}."
+        " Tokens of older keys stay valid; to end them: gateway keys retire KID"
     )
     if settings.keys_dir is None:
         typer.echo("Every gateway of this deployment needs the same files; see GATEWAY_KEYS_DIR.")
@@ -44,7 +44,7 @@ def new(
 
 @app.command("list")
 def list_keys() -> None:
-    """List the keys and what each of them does now."""
+    """List the keys and what each of them does."""
     settings = load_settings()
     now = SystemClock().wall()
     files = key_files.read_folder(settings)
@@ -53,7 +53,7 @@ def list_keys() -> None:
         typer.echo("there is no key that signs; make one with: gateway keys new")
         return
     signing = KeyRing(secret, files).signing_key(now).kid
-    # Its name says when a key was made; and names are copied, so they stay in one piece.
+    # The name says when a key was made. Names are copied, so they stay on one line.
     table = Table(Column("kid", no_wrap=True), "algorithm", "state")
     for file in reversed(files):
         table.add_row(file.key.kid, file.key.algorithm, _state(file, signing, now))
@@ -65,13 +65,13 @@ def list_keys() -> None:
 @app.command()
 def retire(
     kid: Kid,
-    now: Annotated[bool, typer.Option("--now", help="Remove it at once, because somebody else may have it.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Remove it at once, if it may have leaked.")] = False,
 ) -> None:
-    """Have a key sign no more; it verifies until its last token has ended, and can be removed then."""
+    """Stop signing with a key. It verifies until its last token has ended, and can be removed then."""
     settings = load_settings()
     if kid == SECRET_KID:
         raise StartError(
-            f"the secret is no file; make a key with `gateway keys new`, and a day later remove GATEWAY_SECRET_KEY"
+            f"the secret is not a file; make a key with `gateway keys new`, and a day later remove GATEWAY_SECRET_KEY"
             f" (in development, {settings.data_dir / key_files.SECRET_FILE})"
         )
     files = key_files.read_folder(settings)
@@ -86,15 +86,15 @@ def retire(
     if now or ended:
         file.path.unlink()
         _note(settings, "key_removed", kid)
-        typer.echo(f"removed {file.path}; within {REREAD_SECONDS} seconds no token of it is taken any more")
+        typer.echo(f"removed {file.path}; within {REREAD_SECONDS} seconds no gateway accepts its tokens")
         if not ended:
-            typer.echo("Connections that came in with such a token stay until it ends; a restart ends them now.")
+            typer.echo("Connections with such a token stay open until it ends; a restart ends them now.")
         return
     if file.until is None:
         file = key_files.retire_file(file, time + REREAD_SECONDS + MAX_LIFETIME_SECONDS)
         _note(settings, "key_retired", kid)
-    assert file.until is not None  # noqa: S101 - as was just made sure
-    typer.echo(f"{kid} signs no more, and verifies until {_time(file.until)}; then this command removes it")
+    assert file.until is not None  # noqa: S101 - set above
+    typer.echo(f"{kid} no longer signs, and verifies until {_time(file.until)}; after that, this command removes it")
 
 
 def _note(settings: Settings, event: str, kid: str) -> None:

@@ -45,7 +45,7 @@ Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="How many processes serve together; they need a bus.")]
 Level = Annotated[LogLevel, typer.Option(help="How much to log.")]
-App = Annotated[str, typer.Option(help="The application, as MODULE:NAME; yours, if you have added handlers.")]
+App = Annotated[str, typer.Option(help="The application as MODULE:NAME; your own, if you have added handlers.")]
 
 OWN_APP = "gateway.asgi:app"
 
@@ -72,14 +72,14 @@ def dev(
     log_level: Level = LogLevel.INFO,
     app: App = OWN_APP,
 ) -> None:
-    """Serve on a developer's machine: start again when the code changes, or bring a bus for several workers."""
+    """Serve on a developer's machine: reload after changes of the code, or start a bus for several workers."""
     settings = load_settings()
     if not settings.development:
         raise StartError("GATEWAY_ENVIRONMENT: expected development for `gateway dev`; use `gateway serve`")
     with ExitStack() as stack:
         configure_logs(log_level, settings.log_format)
         if workers > 1 and settings.bus_url == MEMORY:
-            # In the environment, where the workers find it as well.
+            # In the environment, where the workers read it too.
             os.environ[f"{PREFIX}BUS_URL"] = stack.enter_context(own_valkey())
             settings = load_settings()
         _serve(settings, host, port, workers, log_level, app, reload=workers == 1)
@@ -90,8 +90,8 @@ def _serve(
 ) -> None:
     configure_logs(log_level, settings.log_format)
     warn_of_unknown_names()
-    # The directory of one's own application is where one starts the command, as with `python -m`. Here, so that every
-    # process which is started from this one finds it as well.
+    # The directory of an application is the one where the command was started, as with `python -m`. It is set here, so
+    # that every process that this one starts finds it as well.
     sys.path.insert(0, os.getcwd())
     if (problem := find_hidden()) is not None:
         raise StartError(problem)
@@ -104,10 +104,10 @@ def _serve(
     key_ring.load_key_ring(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
-        with_database(_nothing_more)  # what is wrong with the store is told in one line now, and in many later
-        asyncio.run(check_bus(settings))  # likewise
+        with_database(_nothing_more)  # an error of the store is one line now, and many later
+        asyncio.run(check_bus(settings))  # likewise for the bus
         logger.info(
-            "%d connections fit into %s, which may have %d files open",
+            "%d connections fit into %s, which may open %d files",
             descriptors.connections_that_fit(),
             "each worker" if workers > 1 else "this process",
             descriptors.limit(),
@@ -119,7 +119,7 @@ def _serve(
 
 
 def _check_files(settings: Settings) -> None:
-    """Refuse files in the data folder that only another user may write, as root's are, before anything is begun."""
+    """Refuse files in the data folder that this user may not write, such as those of root, before the start."""
     if settings.audit_path is not None:
         check_writable(settings.audit_path)
     if settings.bus_url == MEMORY:
@@ -129,7 +129,7 @@ def _check_files(settings: Settings) -> None:
 def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, *, reload: bool) -> None:
     if reload:
         announce(settings, sock)
-        watched = uvicorn.Config(app, reload=True, log_config=None)  # what serves is configured in its own process
+        watched = uvicorn.Config(app, reload=True, log_config=None)  # the process that serves configures its own server
         ChangeReload(watched, target=partial(_serve_reloaded, app, log_level), sockets=[sock]).run()
         return
     server = AnnouncingServer(server_config(settings, app, log_level=log_level), settings)
@@ -139,7 +139,7 @@ def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket
 
 
 def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket]) -> None:
-    """Serve in the process that the next change ends."""
+    """Serve in a process that ends at the next change of the code."""
     several.end_with_parent()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
@@ -147,4 +147,4 @@ def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket])
 
 
 async def _nothing_more(_database: Database, _settings: Settings) -> None:
-    """Do no more with the store than to open it."""
+    """Only open the store."""

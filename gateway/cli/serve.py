@@ -1,4 +1,4 @@
-"""The server that `gateway serve` runs: uvicorn, as the protocol wants it, and how it begins and ends."""
+"""The server of `gateway serve`: uvicorn with the protocol's options, an announcement at its start and a drain."""
 
 import asyncio
 import gc
@@ -33,13 +33,13 @@ from schemas.base import DefinitionError
 logger = logging.getLogger(__name__)
 
 OVERSIZE_FACTOR = 4
-"""A frame over the limit is answered with 41300; one this many times over it ends the connection with 1009."""
+"""A frame over the limit is answered with 41300. One this many times over it ends the connection with 1009."""
 
 SHUTDOWN_SECONDS = 1
-"""How long requests that are under way, and the last bytes to sockets, are given when all have had their time."""
+"""Seconds for running requests, and for the last bytes to sockets, after the drain."""
 
 CANCEL_SECONDS = 1
-"""How long requests are given to end once their sockets are cut."""
+"""Seconds for requests to end after their sockets are cut."""
 
 
 class LogLevel(StrEnum):
@@ -54,7 +54,7 @@ class LogLevel(StrEnum):
 
 
 def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Config:
-    """Configure uvicorn as the protocol wants it."""
+    """Return uvicorn's configuration for the protocol."""
     defaults: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
@@ -66,7 +66,7 @@ def server_config(settings: Settings, app: object, **options: Any) -> uvicorn.Co
         "ws_ping_interval": settings.heartbeat_seconds,
         "ws_ping_timeout": settings.heartbeat_seconds,
         "timeout_keep_alive": settings.keep_alive_seconds,
-        "proxy_headers": False,  # the application reads them, by GATEWAY_TRUSTED_PROXIES alone
+        "proxy_headers": False,  # the application reads them, as GATEWAY_TRUSTED_PROXIES says
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS + CANCEL_SECONDS,
     }
     return uvicorn.Config(app, **(defaults | options))  # type: ignore[arg-type]
@@ -76,8 +76,8 @@ def _websocket_protocol() -> object:
     if websocket.supported():
         return GatewayProtocol
     logger.warning(
-        "uvicorn %s with websockets %s is not what the direct way to sockets was made for: uvicorn's own protocol is"
-        " used, which is slower and lets a bad client do more; have a proxy in front",
+        "uvicorn %s with websockets %s lacks what the raw transport needs: the gateway uses uvicorn's own protocol,"
+        " which is slower and limits a bad client less; put a proxy in front",
         uvicorn.__version__,
         version("websockets"),
     )
@@ -87,12 +87,12 @@ def _websocket_protocol() -> object:
 def _http_protocol(settings: Settings) -> object:
     if not http.supported():
         logger.warning(
-            "uvicorn %s is not what the deadline for requests was made for: GATEWAY_HANDSHAKE_SECONDS is not kept;"
-            " have a proxy in front that has one",
+            "uvicorn %s lacks what the request deadline needs: GATEWAY_HANDSHAKE_SECONDS has no effect;"
+            " put a proxy with such a deadline in front",
             uvicorn.__version__,
         )
-        return "h11"  # slower than httptools, which takes the body of a request that offers an upgrade for another one
-    # All clients of a proxy come from its address.
+        return "h11"  # slower than httptools, but httptools takes the body after an upgrade for another request
+    # All clients of a proxy have its address.
     trusts = TrustedProxies(settings.trusted_proxies).trusts
     limits = (settings.max_connections_per_address, connections_that_fit())
     handshakes = HttpConnectionLimits(settings.handshake_seconds, *limits, is_proxy=trusts)
@@ -100,7 +100,7 @@ def _http_protocol(settings: Settings) -> object:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else is started, or raise `StartError`."""
+    """Bind the port before anything else starts, or raise `StartError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -122,14 +122,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def check_transport(settings: Settings, sock: socket.socket) -> None:
-    """Refuse to take passwords in plain HTTP from a network in production (ASVS 4.4.1)."""
+    """Refuse to read passwords over plain HTTP from a network in production (ASVS 4.4.1)."""
     address = sock.getsockname()[0]
     if settings.development or settings.trusted_proxies or settings.plain_http or ip_address(address).is_loopback:
         return
     raise StartError(
-        f"--host {address}: the gateway speaks plain HTTP, and production needs TLS before it; name the proxy that ends"
-        " TLS in GATEWAY_TRUSTED_PROXIES, listen on 127.0.0.1, or write GATEWAY_PLAIN_HTTP=true if the network between"
-        " is as safe as a wire"
+        f"--host {address}: the gateway speaks plain HTTP, and production needs TLS in front; name the proxy that ends"
+        " TLS in GATEWAY_TRUSTED_PROXIES, listen on 127.0.0.1, or set GATEWAY_PLAIN_HTTP=true if the network in"
+        " between is as safe as a wire"
     )
 
 
@@ -146,7 +146,7 @@ def check_protocols(settings: Settings) -> None:
 
 
 class AnnouncingServer(uvicorn.Server):
-    """uvicorn, which says where to go once it is there, and says good-bye before it hangs up."""
+    """uvicorn with an announcement of its URLs at the start, and with a drain before it stops."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -160,32 +160,32 @@ class AnnouncingServer(uvicorn.Server):
             raise StartError(str(error)) from None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell where."""
+        """Start, then print the URLs."""
         await super().startup(sockets=sockets)
         if self.started and sockets:
             calm_the_collector()
             self.announce(sockets[0])
 
     def announce(self, sock: socket.socket) -> None:
-        """Tell where to point a browser, Postman and a terminal."""
+        """Print the URLs for a browser, Postman and a terminal."""
         announce(self._settings, sock)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop in order at SIGTERM and Ctrl-C. That is what was asked for, so the exit status is 0."""
+        """Stop in order at SIGTERM and Ctrl-C, with exit status 0, because that was requested."""
         with super().capture_signals():
             yield
-            # What is left in it, uvicorn would raise again.
+            # uvicorn would raise the remaining signals again.
             self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody in, say good-bye to all who are there, then stop."""
+        """Accept no more connections, close the open ones in order, then stop."""
         for server in self.servers:
             server.close()
         state: GatewayState | None = self.lifespan.state.get("gateway")
         if state is not None:
             await self._drain(state)
-        # uvicorn waits for every socket to be closed, and one whose client does not read its last bytes never is.
+        # uvicorn waits for every socket to close. A client that does not read its last bytes would delay that for ever.
         cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)
         await super().shutdown(sockets=sockets)
         cut.cancel()
@@ -210,17 +210,17 @@ class AnnouncingServer(uvicorn.Server):
 
 
 class AnnouncedServer(AnnouncingServer):
-    """A server in a process of its own, whose parent has said where to go."""
+    """A server in a child process. Its parent has printed the URLs."""
 
     def announce(self, sock: socket.socket) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def calm_the_collector() -> None:
-    """Take what was loaded at the start out of the garbage collector's sight, and have it look less often.
+    """Exclude the objects of the start from garbage collection, and collect less often.
 
-    Thousands of connections are thousands of young objects that live; looking through them again and again is most of
-    what it does.
+    Thousands of connections are thousands of young objects that live long. The collector would spend most of its time
+    on searching them again and again.
     """
     gc.collect()
     gc.freeze()
@@ -228,7 +228,7 @@ def calm_the_collector() -> None:
 
 
 def _command() -> str:
-    """Write this command as one can type it here: it may be in a virtual environment that is not active."""
+    """Return this command as it can be typed here. It may be in a virtual environment that is not active."""
     mine = Path(sys.argv[0])
     found = shutil.which("gateway")
     if (found is not None and Path(found).samefile(mine)) or mine.name != "gateway":
@@ -237,7 +237,7 @@ def _command() -> str:
 
 
 def announce(settings: Settings, sock: socket.socket) -> None:
-    """Say where to point a browser, Postman and a terminal."""
+    """Print the URLs for a browser, Postman and a terminal."""
     host, port = sock.getsockname()[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = settings.root_path

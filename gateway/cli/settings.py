@@ -1,4 +1,4 @@
-"""`gateway settings`: what can be set, and how a proxy is configured, also where the sources are not."""
+"""`gateway settings`: prints the settings and proxy configurations, even without the source code."""
 
 from enum import StrEnum
 from importlib.resources import files
@@ -21,15 +21,15 @@ _PATHS = {Sample.ENV: ".env.example", Sample.NGINX: "deploy/nginx.conf", Sample.
 
 def settings(
     sample: Annotated[
-        Sample, typer.Argument(help="env: a commented .env; nginx, caddy: a proxy in front.")
+        Sample, typer.Argument(help="env: a commented .env; nginx, caddy: a proxy's configuration.")
     ] = Sample.ENV,
 ) -> None:
-    """Print every setting with its default and what it means, to begin a .env with."""
+    """Print every setting with its default and its meaning, as a start for a .env."""
     typer.echo(read_sample(sample), nl=False)
 
 
 def read_sample(sample: Sample) -> str:
-    """Return a file that comes with the gateway: from the wheel, or from the sources of an editable installation."""
+    """Return a file that comes with the gateway, from the wheel or from the sources of an editable installation."""
     package = Path(str(files("gateway")))
     for folder in (package / "samples", package.parent):
         if (path := folder / _PATHS[sample]).is_file():

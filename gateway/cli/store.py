@@ -1,4 +1,4 @@
-"""Opening the store for one command."""
+"""Opens the store for one command."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Result:
-    """Do something with the store, brought up to date first; what is wrong is told in one line."""
+    """Run `work` with the upgraded store, and return its result. Raise `StartError`, one line, if that fails."""
 
     async def run() -> Result:
         settings = load_settings()
@@ -34,5 +34,5 @@ def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Re
 
 
 def redacted_store_url(settings: Settings) -> str:
-    """Return the store's URL without a user name or password in it."""
+    """Return the store's URL without a user name or password."""
     return database_url.redacted(settings.store_url)

@@ -1,4 +1,4 @@
-"""`gateway token`: a token to paste into Postman."""
+"""`gateway token`: prints a token to paste into Postman."""
 
 from functools import partial
 from typing import Annotated
@@ -24,7 +24,7 @@ from gateway.store.users import UserRow
 def token(
     name: Name,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, max=24 * 60, help="How long it lasts; the setting, if left out.")
+        float | None, typer.Option(min=0.1, max=24 * 60, help="Its lifetime; by default GATEWAY_TOKEN_MINUTES.")
     ] = None,
 ) -> None:
     """Print an access token of a user, to paste into Postman."""
@@ -51,7 +51,7 @@ def token(
 
 
 async def _begin(database: Database, user: UserRow, lifetime_seconds: int) -> LoginSessionRow:
-    """Begin a session without a refresh token, by which the token can be revoked."""
+    """Create a session without a refresh token, so that the token can be revoked."""
     now, client = milliseconds(SystemClock()), operator()
     row = LoginSessionRow(
         id=new_session_id(),

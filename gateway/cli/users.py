@@ -1,4 +1,4 @@
-"""`gateway users`: add and import, list, disable and enable users, set passwords, and say what they may do."""
+"""`gateway users`: adds, imports, lists, disables and enables users, and sets their passwords and scopes."""
 
 import asyncio
 import sys
@@ -29,7 +29,7 @@ from schemas.base import timestamp
 from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, folded
 from schemas.users import password_problem, prepared
 
-app = typer.Typer(help="Look after users: who there is, and what they may do.", no_args_is_help=True)
+app = typer.Typer(help="Add, list and change users and their scopes.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=folded)]
 Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE…", show_default=False)]
@@ -41,10 +41,10 @@ BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()} | {"server"}
 def add(
     name: Name,
     full_name: Annotated[str | None, typer.Option(help="The name to show.")] = None,
-    email: Annotated[str | None, typer.Option(help="An address.")] = None,
+    email: Annotated[str | None, typer.Option(help="An e-mail address.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A further scope, such as admin; may be repeated.")] = None,
 ) -> None:
-    """Add a user. The password is asked for, or read from standard input."""
+    """Add a user. The command asks for the password, or reads it from standard input."""
     try:
         TypeAdapter(UserName).validate_python(name)
     except ValidationError as error:
@@ -94,21 +94,21 @@ def list_users() -> None:
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let a user neither log in nor connect; whoever is connected as that user is cut off within a second."""
+    """Disable a user, so that no log-in and no connection works. Its open connections close within a second."""
     _change(name, "user_disabled", partial(users.set_disabled, disabled_at=milliseconds(SystemClock())))
     typer.echo(f"{name} is disabled")
 
 
 @app.command()
 def enable(name: Name) -> None:
-    """Let a disabled user in again, who has to log in anew."""
+    """Enable a disabled user, so that a new log-in works."""
     _change(name, "user_enabled", partial(users.set_disabled, disabled_at=None))
     typer.echo(f"{name} is enabled")
 
 
 @app.command()
 def grant(name: Name, scopes: Scopes) -> None:
-    """Let a user do more. It counts from the user's next token on."""
+    """Add scopes to a user. They count from the user's next token."""
     _change_scopes(name, "scopes_granted", lambda had: had | frozenset(scopes))
     if unknown := sorted(set(scopes) - BUILT_IN_SCOPES):
         typer.echo(f"note: no built-in message needs {' '.join(unknown)}; a handler of yours may", err=True)
@@ -116,7 +116,7 @@ def grant(name: Name, scopes: Scopes) -> None:
 
 @app.command()
 def revoke(name: Name, scopes: Scopes) -> None:
-    """Let a user do less. It counts from the user's next connection or token on."""
+    """Remove scopes from a user. That counts from the user's next connection or token."""
     _change_scopes(name, "scopes_revoked", lambda had: had - frozenset(scopes))
 
 
@@ -124,11 +124,11 @@ def revoke(name: Name, scopes: Scopes) -> None:
 def import_users(
     file: Annotated[str, typer.Argument(metavar="FILE", help="CSV or JSON lines; - for standard input.")],
 ) -> None:
-    """Add users with the bcrypt hashes of their passwords, all of them or none.
+    """Add users with the bcrypt hashes of their passwords: all of them or none.
 
-    CSV has a first line with the names of its columns, and JSON lines have one object each: username and
-    password_hash, and where there are any full_name, email, scopes (separated by spaces; what every user may do, if
-    left out) and disabled (true or false). More than about 100,000 users are best imported in parts.
+    CSV starts with a line of column names, and JSON lines have one object each: username and password_hash, and
+    optionally full_name, email, scopes and disabled (true or false). Spaces separate scopes; without them, the user
+    gets the default scopes. Import more than about 100,000 users in parts.
     """
     found = read_users(file, load_settings().password_rounds)
 
@@ -153,7 +153,7 @@ def import_users(
 
 @app.command()
 def passwd(name: Name) -> None:
-    """Set a user's password, and end all sessions. It is asked for, or read from standard input."""
+    """Set a user's password and end all sessions. The command asks for it, or reads it from standard input."""
     password = ask_password(name)
     password_hash = asyncio.run(_hashed(password, load_settings()))
     _change(name, "password_set", partial(users.set_password, password_hash=password_hash))
@@ -161,9 +161,9 @@ def passwd(name: Name) -> None:
 
 
 def ask_password(name: str) -> str:
-    """Ask for a user's new password twice, or read one line of standard input.
+    """Return a new password, typed twice at a prompt, or one line of standard input.
 
-    It is never an argument, which others can see.
+    It is never an argument, which others could see.
     """
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -177,11 +177,11 @@ def ask_password(name: str) -> str:
 
 class _Change(Protocol):
     def __call__(self, connection: Connection, *, name: str) -> str | None:
-        """Change a user, and give its id, or None if there is no such user."""
+        """Change a user and return its id, or None if there is no such user."""
 
 
 def _change(name: str, event: str, change: _Change) -> None:
-    """Change a user and end its sessions, which running gateways see, and note it in the audit log as `event`."""
+    """Change a user and end its sessions, which running gateways notice, and record it in the audit log as `event`."""
 
     def transaction(connection: Connection) -> tuple[str, int]:
         user_id = change(connection, name=name)
@@ -213,7 +213,7 @@ def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], fro
 
 
 def check_scopes(scopes: frozenset[str]) -> frozenset[str]:
-    """Give the scopes, or raise `StartError` for those that no token could hold."""
+    """Return the scopes, or raise `StartError` if no token could hold them."""
     try:
         TypeAdapter(list[ScopeName]).validate_python(list(scopes))
     except ValidationError as error:

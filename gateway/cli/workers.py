@@ -1,7 +1,8 @@
-"""Several processes that serve one address together, and the one that looks after them.
+"""Several processes that serve one address, and their supervisor.
 
-Each worker is a whole gateway. They know of each other through the bus and the store, as nodes on other machines would.
-uvicorn's own supervisor starts uvicorn's own server, and ours has more to do at the end; so this is our own.
+Each worker is a whole gateway. Workers cooperate through the bus and the store, like nodes on different machines.
+uvicorn's supervisor would start uvicorn's own server, but the gateway's server has more to do at its end. So the
+gateway has its own supervisor.
 """
 
 import logging
@@ -26,30 +27,30 @@ from gateway.core.start_error import StartError
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
-"""How often the workers are looked at, for signals that came meanwhile."""
+"""How often the supervisor checks the workers and the received signals."""
 
 RESTART_SECONDS = 1.0
-"""How long to wait before another worker takes the place of one that has died: it may have had a reason."""
+"""How long to wait before a new worker replaces a dead one, since the reason may remain."""
 
 LAST_SECONDS = 5.0
-"""How long workers are given beyond what stopping takes, before they are killed."""
+"""Seconds for the workers beyond the normal time to stop, before they are killed."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 def check(settings: Settings, workers: int) -> None:
-    """Make sure that so many workers can be one gateway, or raise `StartError`."""
+    """Check that this number of workers can serve together, or raise `StartError`."""
     if workers > 1 and settings.bus_url == MEMORY:
         raise StartError(
-            f"--workers {workers} needs a bus that they share, or what one is told the others would not know;"
+            f"--workers {workers} needs a bus: without one, users of one worker would not reach those of another;"
             " add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379"
         )
 
 
 def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, count: int) -> None:
-    """Serve with so many workers until SIGTERM or Ctrl-C, which drain all of them; a second one ends them at once.
+    """Serve with `count` workers until SIGTERM or Ctrl-C, which drains all of them. A second signal ends them at once.
 
-    Raises `StartError` if they do not start. One that dies later is replaced.
+    Raise `StartError` if they do not start. A new worker replaces one that dies later.
     """
     with _signals() as received:
         workers = [_Worker(app, log_level, sock) for _ in range(count)]
@@ -61,12 +62,12 @@ def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, 
                 wait([worker.sentinel for worker in workers], LOOK_SECONDS)
                 workers = [worker if worker.is_alive else _replacement(worker, received) for worker in workers]
         finally:
-            sock.close()  # or whoever comes while they stop would wait for nobody
+            sock.close()  # otherwise new clients would wait in vain while the workers stop
             _stop(workers, received, settings)
 
 
 class _Worker:
-    """A process that serves, as its parent sees it."""
+    """A process that serves, as its supervisor sees it."""
 
     def __init__(self, app: str, log_level: LogLevel, sock: socket.socket) -> None:
         self.arguments = (app, log_level, sock)
@@ -93,14 +94,14 @@ class _Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has said that it serves."""
+        """Return whether it has reported that it serves."""
         return self._told.poll()
 
     def ask_to_stop(self) -> None:
         self._process.terminate()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end, and kill it if that does not come."""
+        """Wait for its end, and kill it if it takes too long."""
         self._process.join(seconds)
         if self._process.is_alive():
             logger.warning("worker %s did not stop in time and is killed", self.pid)
@@ -109,7 +110,7 @@ class _Worker:
 
 
 def _all_ready(workers: list[_Worker], received: list[int]) -> bool:
-    """Wait until all serve; tells whether they do, which they do not if they were to stop before."""
+    """Wait until all workers serve. Return False if a signal comes before that."""
     while True:
         if received:
             return False
@@ -121,7 +122,7 @@ def _all_ready(workers: list[_Worker], received: list[int]) -> bool:
 
 
 def _replacement(dead: _Worker, received: list[int]) -> _Worker:
-    logger.error("worker %s ended with %s; another takes its place", dead.pid, dead.exit_status)
+    logger.error("worker %s ended with %s; a new one replaces it", dead.pid, dead.exit_status)
     until = time.monotonic() + RESTART_SECONDS
     while not received and time.monotonic() < until:
         time.sleep(LOOK_SECONDS / 4)
@@ -145,7 +146,7 @@ def _stop(workers: list[_Worker], received: list[int], settings: Settings) -> No
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Gather the signals that ask to stop."""
+    """Collect the signals that request a stop."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -160,20 +161,20 @@ def _signals() -> Iterator[list[int]]:
 
 
 class _Server(AnnouncingServer):
-    """A worker's server: its parent announces the address, once all are there."""
+    """A worker's server. The supervisor prints the URLs, once all workers are ready."""
 
     def __init__(self, settings: Settings, app: str, log_level: LogLevel, tell: Connection) -> None:
         super().__init__(server_config(settings, app, log_level=log_level), settings)
         self._tell = tell
 
     def announce(self, sock: socket.socket) -> None:
-        """Tell the parent alone."""
+        """Report only to the supervisor."""
         self._tell.send(True)
 
 
 def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) -> None:
-    """Be a worker."""
-    # Ctrl-C goes to everybody at the terminal, and would be a second signal after the parent's.
+    """Run one worker."""
+    # A terminal sends Ctrl-C to all its processes. It would be a second signal after the supervisor's.
     os.setsid()
     end_with_parent()
     settings = load_settings()
@@ -193,7 +194,7 @@ def run_in_child(server: AnnouncingServer, sockets: list[socket.socket]) -> None
 
 
 def end_with_parent() -> None:
-    """Have this process end in order when its parent does, in whatever way that ends."""
+    """End this process in order when its parent ends, in whatever way that happens."""
     threading.Thread(target=_await_parent, daemon=True).start()
 
 

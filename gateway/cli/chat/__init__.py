@@ -1,10 +1,11 @@
 """`gateway chat`: a client for the terminal and for pipes.
 
-account       who is talking: registers, logs in
-link          one connection: questions, answers, events, and how it ended
-conversation  one room, over as many connections as it takes
+account       the user: registers and logs in
+client        one connection: requests, replies, events, and how it ended
+conversation  one room, over any number of connections
 wording       frames as lines to read
-terminal      a screen and a line to type on
+screen        what a conversation needs for its input and output
+terminal      a screen with a line to type on
 pipe          lines of standard input, and lines of standard output
 """
 
@@ -33,7 +34,7 @@ LAST_ON_A_TERMINAL = 20
 def chat(
     user: Annotated[str, typer.Option(help="Your user name.")],
     url: Annotated[
-        str, typer.Argument(help="Where the gateway is: ws://, wss://, http:// or https://, with its root path if any.")
+        str, typer.Argument(help="The gateway's URL: ws://, wss://, http:// or https://, with its root path if any.")
     ] = "ws://127.0.0.1:8000",
     room: Annotated[str, typer.Option(help="The room to join.")] = "lobby",
     register: Annotated[bool, typer.Option("--register", help="Register first, unless the name is taken.")] = False,
@@ -42,12 +43,12 @@ def chat(
     ] = None,
     last: Annotated[
         int | None,
-        typer.Option(min=0, max=50, help="How many old messages to show; 20, if left out, and none if input is piped."),
+        typer.Option(min=0, max=50, help="How many old messages to show; by default 20, and none if input is piped."),
     ] = None,
 ) -> None:
-    """Talk in a room, live on a terminal or line by line through a pipe.
+    """Chat in a room, live on a terminal or line by line through a pipe.
 
-    The password is asked for, or comes from a file or a variable. Ctrl-D or /quit leaves.
+    The command asks for the password, or reads it from a file or a variable. Ctrl-D or /quit leaves.
     """
     place = gateway_at(url)
     account = Account(place, user, find_password(password_file))
@@ -60,16 +61,16 @@ def chat(
     except asyncio.CancelledError:
         raise typer.Exit(128 + signal.SIGTERM) from None
     except OSError as error:
-        # Python would complain once more when it flushes what is left.
+        # Otherwise Python would fail again when it flushes its buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise typer.Exit(1) from None  # whoever read our output has enough
+            raise typer.Exit(1) from None  # the reader of the output has closed it
         raise StartError(f"cannot write the output ({error.strerror})") from None
     raise typer.Exit(1 if failed else 0)
 
 
 async def converse(account: Account, room: str, *, register: bool, last: int | None) -> bool:
-    """Talk until the input or the person's patience ends; tells whether a script must learn that a line failed."""
+    """Talk until the input ends or the user leaves. Return whether a script must learn that a line failed."""
     with suppress(NotImplementedError):  # Windows
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
@@ -87,15 +88,15 @@ async def converse(account: Account, room: str, *, register: bool, last: int | N
                 raise
             except BaseException as error:
                 conversation.report_unsent()
-                # Ctrl-C is how many people leave a terminal; in a pipe it breaks something off.
+                # Many people leave a terminal with Ctrl-C. In a pipe, it interrupts the work.
                 if not (screen.live and isinstance(error, asyncio.CancelledError)):
                     raise
-            # A person has seen what was not sent; a script has only the exit status.
+            # A person has seen what was not sent. A script has only the exit status.
             return conversation.failed and not screen.live
 
 
 def open_screen() -> AbstractContextManager[Screen]:
-    """Give a live screen if a person sits at both ends, and a pipe otherwise."""
+    """Return a live screen if standard input and output are a terminal, and otherwise a pipe."""
     if os.name == "posix" and sys.stdin.isatty() and sys.stdout.isatty():
         from gateway.cli.chat.terminal import Terminal  # here, as termios is not everywhere
 
@@ -104,7 +105,7 @@ def open_screen() -> AbstractContextManager[Screen]:
 
 
 def find_password(file: Path | None) -> str:
-    """Take the password from the file, else from the variable, else from the person; never from an argument."""
+    """Return the password from the file, the variable or a prompt, in this order. It is never an argument."""
     if file is not None:
         return _first_line(file)
     if password := os.environ.get(PASSWORD_VARIABLE):
@@ -129,7 +130,7 @@ def _first_line(file: Path) -> str:
 
 
 def _has_terminal() -> bool:
-    # Without one, getpass would take the first line of standard input for the password.
+    # Without a terminal, getpass would read the first line of standard input as the password.
     if os.name != "posix":
         return sys.stdin.isatty()
     try:

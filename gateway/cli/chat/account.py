@@ -1,4 +1,4 @@
-"""Who is talking: registering and logging in over HTTP."""
+"""The user of the chat: registers and logs in over HTTP."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from gateway.core.start_error import StartError
 from schemas.codes import Reconnect
 
 ANSWER_SECONDS = 15
-"""Long enough for a busy gateway to hash a password."""
+"""Enough time for a busy gateway to hash a password."""
 
 _SCHEMES = {"ws": ("http", "ws"), "http": ("http", "ws"), "wss": ("https", "wss"), "https": ("https", "wss")}
 
 
 @dataclass(frozen=True)
 class GatewayAddress:
-    """Where a gateway is: the base of its HTTP API and of its WebSocket, without a slash at the end."""
+    """The base URLs of a gateway's HTTP API and WebSocket, without a slash at the end."""
 
     http: str
     ws: str
     local: bool
-    """Whether it is on this machine, where no proxy is needed."""
+    """Whether it is on this machine, so that no proxy is needed."""
 
 
 def gateway_at(url: str) -> GatewayAddress:
-    """Read the URL that a person typed, or raise `StartError`."""
+    """Return the address of the gateway at a typed URL, or raise `StartError`."""
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port
@@ -38,7 +38,7 @@ def gateway_at(url: str) -> GatewayAddress:
     if not host or parts.scheme not in _SCHEMES:
         raise StartError("URL: expected one such as ws://127.0.0.1:8000 or https://example.com/gateway")
     if "@" in url or parts.query or parts.fragment:
-        raise StartError("URL: expected no user, query or fragment; the name goes in --user, the password is asked for")
+        raise StartError("URL: expected no user, query or fragment; put the name in --user; you type the password")
     http, ws = _SCHEMES[parts.scheme]
     rest = f"://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/chat')}"
     return GatewayAddress(http + rest, ws + rest, _is_local(host))
@@ -52,7 +52,7 @@ def _is_local(host: str) -> bool:
 
 
 class Account:
-    """A user of a gateway, with the password at hand for when the token has expired."""
+    """A user of a gateway. It keeps the password for a new log-in after the token has expired."""
 
     def __init__(self, place: GatewayAddress, user: str, password: str) -> None:
         self.address = place
@@ -72,12 +72,12 @@ class Account:
         """Register, unless the name is taken, or raise `StartError`."""
         answer = await self._post("/users", json={"username": self.user, "password": self._password})
         if answer.status_code == httpx2.codes.FORBIDDEN:
-            raise StartError(f"cannot register: {_words(answer)}; who has an account leaves out --register")
+            raise StartError(f"cannot register: {_words(answer)}; if you have an account, leave out --register")
         if answer.status_code not in (httpx2.codes.CREATED, httpx2.codes.CONFLICT):
             raise StartError(f"cannot register: {_words(answer)}")
 
     async def log_in(self) -> None:
-        """Get a token. Raises `StartError` if that is refused, and `ConnectionLost` if it may work later."""
+        """Get a token. Raise `StartError` for a refusal, and `ConnectionLost` if a later attempt may succeed."""
         answer = await self._post("/token", data={"username": self.user, "password": self._password})
         if answer.status_code == httpx2.codes.UNAUTHORIZED:
             raise StartError(f"cannot log in: {_words(answer)}; new here? add --register")
@@ -86,7 +86,7 @@ class Account:
         self._keep(_json(answer))
 
     async def renew(self) -> None:
-        """Get the next token of the same session, or else of a new one. Raises as `log_in` does."""
+        """Get the next token of the same session, or else of a new one. Raise what `log_in` raises."""
         if self._refresh_token is not None:
             form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
             answer = await self._post("/token", data=form)
@@ -107,7 +107,7 @@ class Account:
         except httpx2.TimeoutException:
             raise self._unreachable("it does not answer") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise self._unreachable(clean(str(error)) or "it hangs up") from None
+            raise self._unreachable(clean(str(error)) or "it closes the connection") from None
         if answer.status_code == httpx2.codes.NOT_FOUND:
             raise StartError(f"there is no gateway at {self.address.http}; is the path right?")
         if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS or answer.is_server_error:

@@ -1,4 +1,4 @@
-"""One connection to a gateway: questions and their answers, events, and how it ended."""
+"""One connection to a gateway: requests and their replies, events, and how the connection ended."""
 
 import asyncio
 import itertools
@@ -16,32 +16,32 @@ from schemas.codes import Close, Reconnect
 Frame = dict[str, Any]
 
 CLOSE_SECONDS = 2
-"""How long a polite good-bye may take."""
+"""Seconds for an orderly close."""
 
 MAX_EVENTS = 10_000
-"""Events kept while older messages are fetched. Over it the connection is given up: the next one resumes."""
+"""Events that are kept while older messages are fetched. Beyond it, the client reconnects and resumes."""
 
 _BY_CODE = {close.code: close.reconnect for close in Close}
 
 
 class ConnectionLost(Exception):
-    """The connection has ended, or could not be made: why, and whether and when to come back."""
+    """The connection has ended, or could not be made. The error has the reason, and whether and when to reconnect."""
 
     def __init__(self, reason: str, reconnect: Reconnect, after_ms: int = 0, *, expired: bool = False) -> None:
         super().__init__(reason)
         self.reconnect = reconnect
         self.after_ms = after_ms
         self.expired = expired
-        """Whether it was the token's age, which a new log-in mends."""
+        """Whether the token has expired, so that a new log-in helps."""
 
     @property
     def final(self) -> bool:
-        """Whether coming back is of no use."""
+        """Return whether reconnecting is useless."""
         return not self.expired and self.reconnect in (Reconnect.NEVER, Reconnect.NEW_CREDENTIAL)
 
 
 class RequestRefused(Exception):
-    """The gateway answered a message with an error; the connection lives on."""
+    """The gateway has answered a message with an error. The connection stays open."""
 
     def __init__(self, error: Frame) -> None:
         super().__init__(explain(error))
@@ -51,7 +51,7 @@ class RequestRefused(Exception):
 
 
 class ChatClient:
-    """An open connection, which a task of its own reads."""
+    """An open connection, which its own task reads."""
 
     def __init__(self, ws: ClientConnection) -> None:
         self.user = ""
@@ -66,7 +66,7 @@ class ChatClient:
         self._reader = asyncio.create_task(self._read())
 
     async def request(self, type: str, **data: object) -> Frame:
-        """Send a message and return its reply's data. Raises `RequestRefused`, or `ConnectionLost` if none comes."""
+        """Send a message and return its reply's data. Raise `RequestRefused`, or `ConnectionLost` if none comes."""
         if self._lost is not None:
             raise self._lost
         number = next(self._numbers)
@@ -75,29 +75,29 @@ class ChatClient:
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            with suppress(ConnectionClosed):  # the reader knows more about it
+            with suppress(ConnectionClosed):  # the reader knows the reason
                 await self._ws.send(text)
             return await answer
         finally:
             del self._waiting[number]
 
     async def welcome(self) -> None:
-        """Wait until the gateway has let us in."""
+        """Wait until the gateway has accepted the connection."""
         event = await self.next_event()
         self.user = str(event.get("data", {}).get("user", ""))
         self._max_bytes = int(event.get("data", {}).get("max_message_bytes") or 0)
 
     async def next_event(self) -> Frame:
-        """Give the next event, or raise `ConnectionLost`."""
+        """Return the next event, or raise `ConnectionLost`."""
         event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)
-            assert self._lost is not None  # noqa: S101 - said before the end of the queue
+            assert self._lost is not None  # noqa: S101 - it is set before the end of the queue
             raise self._lost
         return event
 
     async def close(self) -> None:
-        """Say good-bye, and wait a moment for the gateway to do the same."""
+        """Send a bye, and wait a moment for the gateway's."""
         with suppress(TimeoutError, ConnectionLost, RequestRefused):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.request("bye")
@@ -107,7 +107,7 @@ class ChatClient:
             await self._reader
 
     def _check_size(self, text: str) -> None:
-        # Far over the limit the gateway closes the connection, and the same would happen on the next one.
+        # Far beyond the limit, the gateway closes the connection. The next connection would meet the same end.
         size = len(text.encode())
         if 0 < self._max_bytes < size:
             raise RequestRefused({"message": f"expected a message of at most {self._max_bytes} bytes, got {size}"})
@@ -140,7 +140,7 @@ class ChatClient:
 
     def _keep(self, event: Frame) -> None:
         if self._events.qsize() >= MAX_EVENTS:
-            self._end(ConnectionLost("more was said than could be shown", Reconnect.WITH_BACKOFF))
+            self._end(ConnectionLost("too many messages came to show them all", Reconnect.WITH_BACKOFF))
             return
         self._events.put_nowait(event)
 
@@ -166,12 +166,12 @@ class ChatClient:
 
 @asynccontextmanager
 async def open_client(url: str, token: str, *, proxy: bool) -> AsyncIterator[ChatClient]:
-    """Connect, and say good-bye at the end. Raises `ConnectionLost` if the gateway cannot be reached or refuses."""
+    """Connect, and close at the end. Raise `ConnectionLost` if the gateway is out of reach or refuses."""
     try:
         ws = await connect(
             url,
             compression=None,
-            # In a header, since URLs end up in logs.
+            # In a header, because logs contain URLs.
             additional_headers={"Authorization": f"Bearer {token}"},
             proxy=True if proxy else None,
             close_timeout=CLOSE_SECONDS,
@@ -199,6 +199,6 @@ def _refused_upgrade(error: InvalidStatus) -> ConnectionLost:
     if isinstance(body, dict) and "message" in body:
         words, expired = explain(body), body.get("name") == Close.TOKEN_EXPIRED.reason
     else:
-        words, expired = f"HTTP {status} where a WebSocket should be", False
+        words, expired = f"expected a WebSocket, got HTTP {status}", False
     later = status >= 500 or status == 429
     return ConnectionLost(words, Reconnect.WITH_BACKOFF if later else Reconnect.NEW_CREDENTIAL, expired=expired)

@@ -1,8 +1,8 @@
-"""One room, as one user says and hears it, over as many connections as it takes.
+"""One room of one user, over any number of connections.
 
-One line at a time is on its way: it is sent, and the next one only after the gateway has acknowledged it. When
-the connection breaks in between, the room is resumed where it was left, and the line is sent once more under the
-same `client_id`: so it is said once, and none is lost silently.
+One line at a time is sent. The next line waits until the gateway has acknowledged it. If the connection breaks in
+between, the client resumes the room and sends the line again with the same `client_id`. So the room gets each line
+once, and none is lost silently.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30
 
 RENEWAL_SECONDS = 10
-"""The least between two tokens: some gateways say at once that a new one is about to end."""
+"""The shortest time between two tokens: some gateways announce the end of a new token at once."""
 
 PATIENCE_SECONDS = 60
-"""How long lines from a pipe wait for a gateway that is gone; a person decides that for themselves."""
+"""How long lines from a pipe wait for a lost gateway. At a terminal, the user decides."""
 
 TRIES = 20
-"""How often a line is sent that the gateway could not take for the moment."""
+"""How often to send a line that the gateway cannot accept for the moment."""
 
 BREATH_SECONDS = 1.5
-"""The pause after such a refusal: the gateway closes on those who are refused again within a second, for long."""
+"""The pause after such a refusal. The gateway closes connections that are refused again within a second."""
 
 ECHO_SECONDS = 2
-"""How long to wait, before leaving, until the room has heard our last line."""
+"""How long to wait, before leaving, until our last line has come back as an event."""
 
 _WHY_NOT_RESUMED = {
-    "too_many": "more was said meanwhile than can be shown",
-    "too_old": "what was said meanwhile is not kept any more",
+    "too_many": "too many messages came meanwhile to show them all",
+    "too_old": "the messages of the meantime are no longer kept",
 }
 
 
 class Conversation:
-    """Shows a room, and says there what the screen gives."""
+    """Shows a room, and sends to it what the screen reads."""
 
     def __init__(self, account: Account, room: str, screen: Screen, *, last: int) -> None:
         self.failed = False
@@ -55,7 +55,7 @@ class Conversation:
         self._last = last
         self._epoch: str | None = None
         self._position = 0
-        """The offset up to which everything has been shown."""
+        """The offset up to which all messages have been shown."""
         self._said = 0
         self._unanswered: Line | None = None
         self._heard = asyncio.Event()
@@ -65,7 +65,7 @@ class Conversation:
         self._renewing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Talk until the lines end, or raise `StartError` when there is no way on."""
+        """Talk until the lines end, or raise `StartError` if there is no way to continue."""
         while True:
             try:
                 await self._connection()
@@ -75,7 +75,7 @@ class Conversation:
                 return
 
     def report_unsent(self) -> None:
-        """Tell of the line that was on its way, if the end came before its acknowledgement."""
+        """Report the line that was being sent, if the end came before its acknowledgement."""
         if self._unanswered is not None:
             self._fail(self._unanswered, "the end came before the gateway acknowledged it")
             self._unanswered = None
@@ -83,7 +83,7 @@ class Conversation:
     async def _connection(self) -> None:
         if self._account.token is None:
             await self._account.renew()
-        assert self._account.token is not None  # noqa: S101 - as `renew` says
+        assert self._account.token is not None  # noqa: S101 - `renew` makes sure of it
         place = self._account.address
         async with open_client(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as client:
             await self._join(client)
@@ -110,7 +110,7 @@ class Conversation:
         except RequestRefused as refused:
             if refused.status != Status.POSITION_LOST:
                 raise
-            # The log is shorter than what was shown: it has been brought back from an older copy.
+            # The log is shorter than what was shown: it has been restored from an older copy.
             return await client.request("room.join", room=self._room)
 
     def _show_missed(self, client: ChatClient, reply: Frame) -> None:
@@ -118,7 +118,7 @@ class Conversation:
             for event in reply["events"]:
                 self._show(event["type"], event["data"])
         elif self._epoch is not None:
-            why = _WHY_NOT_RESUMED.get(reply.get("reason", ""), "the room's log was made anew")
+            why = _WHY_NOT_RESUMED.get(reply.get("reason", ""), "the room has a new log")
             self._screen.notify(f"{why}; here are the newest messages")
             self._show_newest(reply, 50)
         else:
@@ -133,7 +133,7 @@ class Conversation:
             self._show("chat.message", message)
 
     async def _talk(self, client: ChatClient) -> None:
-        """Listen and speak until there is nothing more to say."""
+        """Receive and send until there is nothing more to send."""
         listening = asyncio.create_task(self._listen(client))
         speaking = asyncio.create_task(self._speak(client))
         try:
@@ -153,16 +153,16 @@ class Conversation:
             event = await client.next_event()
             data = event.get("data", {})
             if event["type"] == "token.expiring":
-                # Beside this loop: what is said meanwhile is shown.
+                # In its own task, so that new messages are shown meanwhile.
                 task = asyncio.create_task(self._renew(client))
                 self._renewing.add(task)
                 task.add_done_callback(self._renewing.discard)
-            # An invitation is to another room, and for the user all the same.
+            # An invitation is to another room, but it is still for this user.
             if data.get("room", self._room) == self._room or event["type"] == "room.invited":
                 self._hear(event["type"], data, client)
 
     async def _renew(self, client: ChatClient) -> None:
-        """Keep the connection beyond the end of its token; if that fails, the next connection begins with it."""
+        """Renew the token, so that the connection outlives it. If that fails, the next connection uses the new one."""
         if time.monotonic() - self._renewed_at < RENEWAL_SECONDS:
             return
         self._renewed_at = time.monotonic()
@@ -221,18 +221,18 @@ class Conversation:
                     await self._heard.wait()
 
     async def _wait(self, lost: ConnectionLost) -> None:
-        """Wait for as long as the gateway asks, or ever longer; raise `StartError` if it is of no use."""
+        """Wait as long as the gateway asks, or longer each time. Raise `StartError` if reconnecting is useless."""
         if lost.final or self._epoch is None:
             raise StartError(str(lost)) from None
         now = time.monotonic()
         if self._attempts == 0:
             self._lost_at = now
-            self._screen.notify(f"the connection is lost ({lost}); trying again")
+            self._screen.notify(f"the connection is lost ({lost}); reconnecting")
         if not self._screen.live and now - self._lost_at > PATIENCE_SECONDS:
             raise StartError(f"{lost}; gave up after {PATIENCE_SECONDS} s, the lines from here on were not sent")
         if lost.expired:
             self._account.token = None
         delay = min(FIRST_DELAY_SECONDS * 2**self._attempts, LONGEST_DELAY_SECONDS)
         self._attempts += 1
-        # Jittered: all who lost the same gateway come back at different moments.
+        # With a random part, so that clients of one lost gateway return at different moments.
         await asyncio.sleep(max(lost.after_ms / 1000, 0) + delay * random.uniform(0.5, 1))  # noqa: S311 - no secret

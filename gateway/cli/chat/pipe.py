@@ -1,4 +1,4 @@
-"""Lines of standard input to send, and lines of standard output to read: for scripts."""
+"""Input and output of `gateway chat` in a script: standard input and standard output."""
 
 import asyncio
 import itertools
@@ -13,25 +13,25 @@ from rich.text import Text
 from gateway.cli.chat.screen import Line
 
 MAX_LINE_BYTES = 1 << 20
-"""A longer line is not read as a whole; the gateway's own limit is far lower."""
+"""A longer line is not read as a whole. The gateway's own limit is far lower."""
 
 
 class Pipe:
-    """A screen without a person: notices and problems go to standard error."""
+    """A screen for scripts: notices and problems go to standard error."""
 
     live = False
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
-        # Reading takes a thread, as a file gives no sign when it can be read. It reads what is asked for and no more.
+        # A thread reads, since a file does not signal that it can be read. It reads only the lines that are requested.
         self._wanted = threading.Semaphore(0)
         self._ended = False
 
     def __enter__(self) -> Self:
-        # What the reader's encoding cannot write must not end the conversation.
+        # A character that the output's encoding lacks must not end the conversation.
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-        # A thread that waits for input cannot be woken; as a daemon it need not be.
+        # A thread that waits for input cannot be woken. As a daemon it need not be.
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._read, args=(loop,), name="input", daemon=True).start()
         return self
@@ -40,7 +40,7 @@ class Pipe:
         self._ended = True
 
     async def next_line(self) -> Line | None:
-        """Give the next line that is not empty, or None at the end."""
+        """Return the next line that is not empty, or None at the end."""
         if self._ended:
             return None
         if self._lines.empty():
@@ -62,7 +62,7 @@ class Pipe:
         self.notify(f"line {line.number} was not sent: {problem}")
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A reader of our own: the interpreter, when it ends, waits for the lock of `sys.stdin`.
+        # Its own reader: the interpreter, when it ends, waits for the lock of `sys.stdin`.
         with open(0, "rb", closefd=False) as file, suppress(RuntimeError):  # the loop has ended
             lines = _lines(file)
             line: Line | None = Line(0, "")

@@ -1,4 +1,4 @@
-"""What a conversation needs of the place where it is held."""
+"""The input and output of a conversation, whether it is a terminal or a pipe."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Line:
-    """A line to send. One that cannot be, such as one that is not text, has a `problem`.
+    """A line to send. If it cannot be sent, for example because it is not text, it has a `problem`.
 
-    By its `client_id` the gateway knows it again, however often it is sent.
+    The gateway recognises it by its `client_id`, however often it is sent.
     """
 
     number: int
@@ -22,19 +22,19 @@ class Line:
 
 
 class Screen(Protocol):
-    """Shows lines, and gives those that were typed. There are two: `Terminal` and `Pipe`."""
+    """Shows lines, and returns the typed ones. There are two: `Terminal` and `Pipe`."""
 
     live: bool
-    """Whether a person is sitting there, who can decide how long to wait."""
+    """Whether a person uses it, and can decide how long to wait."""
 
     async def next_line(self) -> Line | None:
-        """Give the next line that is not empty, or None at the end, then and ever after."""
+        """Return the next line that is not empty, or None at the end and ever after."""
 
     def show(self, line: Text) -> None:
-        """Show what was said."""
+        """Show a line of the room."""
 
     def notify(self, notice: str) -> None:
-        """Say something about the connection."""
+        """Show a notice about the connection."""
 
     def report(self, line: Line, problem: str) -> None:
-        """Say why a line was not sent."""
+        """Show why a line was not sent."""

@@ -1,4 +1,4 @@
-"""A screen and a line to type on, which what others say does not tear apart."""
+"""A terminal with a line to type on, which stays whole while messages arrive."""
 
 import asyncio
 import codecs
@@ -22,11 +22,11 @@ from gateway.cli.chat.wording import clean
 PROMPT = "> "
 CLEAR_LINE = "\r\x1b[K"
 MAX_WAITING = 1000
-"""Lines typed or pasted ahead of the gateway. Over it the terminal is not read until some have been sent."""
+"""Lines that wait to be sent. Beyond it, the terminal is not read until some have been sent."""
 
 
 class Terminal:
-    """A person's terminal. `next_line` gives what was typed; everything else is printed above that line."""
+    """A person's terminal. `next_line` returns what was typed. Everything else is printed above that line."""
 
     live = True
 
@@ -45,7 +45,7 @@ class Terminal:
         self._modes = termios.tcgetattr(self._input)
         self._take_terminal()
         self._loop.add_reader(self._input, self._typed)
-        # Back from Ctrl-Z, when the shell had the terminal in its own mode.
+        # After Ctrl-Z: the shell has set the terminal to its own mode meanwhile.
         self._loop.add_signal_handler(signal.SIGCONT, self._take_terminal)
         return self
 
@@ -56,7 +56,7 @@ class Terminal:
         termios.tcsetattr(self._input, termios.TCSADRAIN, self._modes)
 
     async def next_line(self) -> Line | None:
-        """Give the next line that was typed, or None once the person has left."""
+        """Return the next typed line, or None once the user has left."""
         if self._ended and self._lines.empty():
             return None
         line = await self._lines.get()
@@ -65,7 +65,7 @@ class Terminal:
         return line
 
     def show(self, line: Text) -> None:
-        """Print a line above what is being typed."""
+        """Print a line above the line that is being typed."""
         self._write(CLEAR_LINE)
         self._console.print(line)
         self._draw()
@@ -80,7 +80,7 @@ class Terminal:
         self.show(Text(f"not sent: {clean(words)} ({problem})", style="red"))
 
     def _take_terminal(self) -> None:
-        # Key by key and without echo; Ctrl-C and Ctrl-Z stay signals.
+        # Key by key and without echo. Ctrl-C and Ctrl-Z stay signals.
         tty.setcbreak(self._input)
         self._draw()
 
@@ -88,7 +88,7 @@ class Terminal:
         try:
             raw = os.read(self._input, 4096)
         except OSError:
-            raw = b""  # the terminal has been closed
+            raw = b""  # the terminal was closed
         for line in self._editor.feed(self._decoder.decode(raw)):
             self._enter(line)
         if not raw or self._editor.ended:
@@ -128,7 +128,7 @@ _UNFINISHED = re.compile(r"\x1b([\[O][0-9;]*)?")
 
 
 class Editor:
-    """One line being typed, with the keys that fingers know from a shell. Knows no terminal."""
+    """One line that is being typed, with the usual keys of a shell. It needs no terminal."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -139,7 +139,7 @@ class Editor:
         self._recalled = 0
 
     def feed(self, typed: str) -> list[str]:
-        """Take keys; gives the lines that they completed. Ctrl-D on an empty line sets `ended`."""
+        """Handle keys, and return the lines that they completed. Ctrl-D on an empty line sets `ended`."""
         typed = self._unfinished + typed
         self._unfinished = ""
         lines: list[str] = []
@@ -151,7 +151,7 @@ class Editor:
         return lines
 
     def window(self, width: int) -> tuple[str, str]:
-        """Give what fits into `width` cells, before and after the cursor."""
+        """Return the parts before and after the cursor that fit into `width` cells."""
         before, after = clean(self._before), clean(self._after)
         while cell_len(before) > width:
             before = before[1:]
@@ -195,7 +195,7 @@ def _keys(edit: Edit, *keys: str) -> dict[str, Edit]:
     return dict.fromkeys(keys, edit)
 
 
-# What each key makes of the text before and after the cursor.
+# The effect of each key on the text before and after the cursor.
 _EDITS: dict[str, Edit] = {
     **_keys(lambda before, after: (before[:-1], after), "\x7f", "\b"),
     **_keys(lambda before, after: (before, after[1:]), "\x1b[3~"),

@@ -1,4 +1,4 @@
-"""Frames as lines to read. Whatever came over the wire passes through `clean` before anybody sees it."""
+"""Formats frames as lines to read. All text from the wire passes through `clean` before it is shown."""
 
 import json
 import unicodedata
@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-# Control characters could drive the reader's terminal, and the bidirectional ones turn a line's meaning round.
+# Control characters could control the reader's terminal. Bidirectional ones can reverse the meaning of a line.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -16,7 +16,7 @@ _NAME_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "b
 
 
 def clean(text: str) -> str:
-    """Make text from elsewhere safe to print, on one line: a line break is shown as ⏎."""
+    """Return text from the wire as one line that is safe to print. A line break becomes ⏎."""
     text = text.replace("\r\n", "\n").replace("\n", " ⏎ ").replace("\t", " ")
     return "".join(
         character
@@ -26,7 +26,7 @@ def clean(text: str) -> str:
 
 
 def explain(error: Mapping[str, Any]) -> str:
-    """Word an error of the gateway: what is wrong with each field, or else its message."""
+    """Return the words of an error: what is wrong with each field, or else its message."""
     details = error.get("details")
     if not isinstance(details, list) or not details:
         return clean(str(error.get("message", "no reason given")))
@@ -35,7 +35,7 @@ def explain(error: Mapping[str, Any]) -> str:
 
 
 def line_of(type: str, data: Mapping[str, Any]) -> Text | None:
-    """Write an event as a line, or give None if nobody needs to see it."""
+    """Return an event as a line, or None if it needs no line."""
     match type:
         case "chat.message":
             return _message(data)

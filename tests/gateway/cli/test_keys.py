@@ -39,7 +39,7 @@ def test_a_key_is_made_takes_over_and_is_retired(tmp_path: Path, run_here: RunHe
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert str(path.name) in made.out
     assert "(ES256)" in made.out
-    assert "takes it up within 10 seconds, and signs with it in 60" in made.out
+    assert "reads it within 10 seconds, and signs with it in 60" in made.out
     [kid] = KID.findall(path.name)
 
     young = states(run_here, tmp_path, GATEWAY_SECRET_KEY=SECRET)
@@ -50,7 +50,7 @@ def test_a_key_is_made_takes_over_and_is_retired(tmp_path: Path, run_here: RunHe
     assert states(run_here, tmp_path, GATEWAY_SECRET_KEY=SECRET) == {old: "signs", "secret": "verifies"}
 
     retired = run_here(tmp_path, "keys", "retire", old, GATEWAY_SECRET_KEY=SECRET)
-    assert retired.out.startswith(f"{old} signs no more, and verifies until ")
+    assert retired.out.startswith(f"{old} no longer signs, and verifies until ")
     state = states(run_here, tmp_path, GATEWAY_SECRET_KEY=SECRET)
     assert state["secret"] == "signs"
     assert state[old].startswith("verifies until ")
@@ -70,7 +70,7 @@ def test_a_key_that_somebody_else_may_have_is_removed_at_once(tmp_path: Path, ru
         assert f"({algorithm})" in run_here(tmp_path, "keys", "new", "--algorithm", algorithm).out
     stolen, _other = states(run_here, tmp_path)
     removed = run_here(tmp_path, "keys", "retire", stolen, "--now")
-    assert "within 10 seconds no token of it is taken any more" in removed.out
+    assert "within 10 seconds no gateway accepts its tokens" in removed.out
     assert "a restart ends them now" in removed.out
     assert stolen not in states(run_here, tmp_path)
 

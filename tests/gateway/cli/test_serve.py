@@ -56,7 +56,7 @@ def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_pat
     assert "--port" in taken.problem
     assert "GATEWAY_DATA_DIR" in below_a_file.problem
     assert "GATEWAY_DATA_DIR" in read_only.problem
-    assert no_bus.problem.startswith("GATEWAY_BUS_URL: nobody answers (Connection refused), at 127.0.0.1:")
+    assert no_bus.problem.startswith("GATEWAY_BUS_URL: no answer (Connection refused), at 127.0.0.1:")
 
 
 def test_without_the_extra_a_bus_says_what_to_install(

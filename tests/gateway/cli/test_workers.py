@@ -86,7 +86,7 @@ async def test_workers_over_one_sqlite_file_are_one_gateway_and_outlive_each_oth
                 assert heard == list(range(1, 201))
             first, second = workers_of(served)
             os.kill(first, signal.SIGKILL)
-            served.output.expect(f"worker {first} ended with -9; another takes its place")
+            served.output.expect(f"worker {first} ended with -9; a new one replaces it")
             await bob.say("lobby", "still here")
             # The parent's own sudden end is the workers' orderly one.
             served.stop(signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_several_workers_without_a_shared_bus_are_refused_with_the_line_to_add(
     tmp_path: Path, run_here: RunHere
 ) -> None:
     problem = run_here(tmp_path, "serve", "--workers", "2").problem
-    assert problem.startswith("--workers 2 needs a bus that they share")
+    assert problem.startswith("--workers 2 needs a bus: without one")
     assert problem.endswith("add for example GATEWAY_BUS_URL=redis://127.0.0.1:6379")
     assert "got both" in run_here(tmp_path, "serve", "--workers", "2", "--reload").problem
 

@@ -43,7 +43,7 @@ def serving_with(folder: Path, soft: int, hard: int) -> Iterator[tuple[Output, i
 def test_the_soft_limit_is_raised_to_the_hard_one_and_the_log_says_what_fits(tmp_path: Path) -> None:
     with serving_with(tmp_path, 256, 3000) as (output, _):
         line = output.expect("connections fit")
-    assert f"{3000 - RESERVED} connections fit into this process, which may have 3000 files open" in line
+    assert f"{3000 - RESERVED} connections fit into this process, which may open 3000 files" in line
 
 
 def test_connections_beyond_the_limit_are_told_counted_and_logged_and_later_ones_come_in(tmp_path: Path) -> None:
