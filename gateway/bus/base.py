@@ -1,4 +1,7 @@
-"""The bus: it rings the bell on every node. The truth is in the store."""
+"""The bus: it notifies every node of an event.
+
+The bus may lose an event. The store has the truth.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -37,93 +40,93 @@ class BusEvent:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Sessions of a user that have ended, so that their connections must, on every node."""
+    """Sessions of a user that have ended, so that every node must close their connections."""
 
     user_id: str
     sessions: frozenset[str] | None
-    """The ids of the sessions; None for every connection of the user, whatever it came in with."""
+    """The ids of the sessions. None means every connection of the user, whatever its credential."""
 
 
 @dataclass(slots=True)
 class BusCounters:
-    """What a bus has done since it was started, in messages."""
+    """Counts of messages since the bus was started."""
 
     published: int = 0
     received: int = 0
-    """From other nodes."""
+    """Messages from other nodes."""
     dropped: int = 0
-    """Not published: too much was waiting, or the connection broke."""
+    """Messages that were not published: too many waited, or the connection broke."""
     rejected: Counter[str] = field(default_factory=Counter)
-    """Not understood, by reason."""
+    """Messages that could not be read, by reason."""
     connects: int = 0
-    """How often all that this node hears has been subscribed to: once, and once more each time the bus was away."""
+    """How often all subscriptions were complete: once at the start, and once after each failure."""
 
 
 Receive = Callable[[BusEvent], int]
-"""Takes an event and returns how many connections it was given to."""
+"""A function that handles an event, and returns the number of connections that received it."""
 
 Revoke = Callable[[Revoked], None]
-"""Takes the news that sessions have ended."""
+"""A function that handles the end of sessions."""
 
 Missed = Callable[[str | None], None]
-"""Takes the news that events of a room, or of all rooms, may not have come: the store knows what they were."""
+"""A function to call if events of one room, or of all rooms, may be lost. The store has them."""
 
 
 class Bus(Protocol):
     """Carries events between nodes.
 
-    What it may do wrong is bounded:
+    Its possible failures are limited:
 
-    - an event may be lost, doubled or late: whoever needs all of a room's log compares offsets and reads the store;
-      where the bus knows that something may be lost, it says so by `missed`;
-    - events of one publisher arrive in order, those of several in any order;
-    - publishing never waits for a receiver, nor for the bus itself: this node has the event before `publish` returns,
-      the others as soon as may be;
-    - a revocation may be lost, doubled or late as well: every node also asks the store.
+    - An event may be lost, doubled or late. A reader of a room's whole log compares offsets and reads the store. If the
+      bus knows of a possible loss, it calls `missed`.
+    - Events of one publisher arrive in order. Events of several publishers arrive in any order.
+    - Publishing never waits for a receiver, nor for the bus itself. This node has the event before `publish` returns,
+      and the other nodes as soon as possible.
+    - A revocation may be lost, doubled or late too, so every node also asks the store.
     """
 
     @property
     def is_up(self) -> bool:
-        """Whether what is published now reaches other nodes."""
+        """Return whether other nodes receive what is published now."""
 
     @property
     def is_shared(self) -> bool:
-        """Whether there may be other nodes, so that something may be lost between them."""
+        """Return whether there may be other nodes, so that messages between them may be lost."""
 
     @property
     def counters(self) -> BusCounters:
-        """What it has done."""
+        """Return the counts of its messages."""
 
     @property
     def waiting(self) -> int:
-        """How many messages wait to be published."""
+        """Return how many messages wait to be published."""
 
     async def check(self) -> None:
-        """Make sure, before anything is started, that the bus is there; raises `StartError` if not."""
+        """Check before the start that the bus is available, or raise `StartError`."""
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Begin to give events to `receive` and revocations to `revoke`, those of this node included.
+        """Start to pass events to `receive` and revocations to `revoke`, including those of this node.
 
-        Raises `StartError` if there is no such bus, or it must be there and is not.
+        Raise `StartError` if the bus does not exist, or if it is required but not available.
         """
 
     async def publish(self, event: BusEvent) -> int:
-        """Give an event to every node that it concerns; returns how many connections it reached on this one."""
+        """Send an event to every node that it concerns, and return how many connections of this node received it."""
 
     async def revoke(self, revoked: Revoked) -> None:
-        """Tell every node that sessions have ended. Like `publish`, after that has been committed."""
+        """Notify every node that sessions have ended. Call it, like `publish`, after the commit."""
 
     async def subscribe(self, room: str) -> None:
-        """Ask for a room's events; from when this returns, none is missed but for the reasons above.
+        """Subscribe to a room's events. After this returns, none is lost, except for the reasons above.
 
-        No room is asked for again before this has returned. It may raise, and then the room was not asked for.
+        A room is not requested again before this has returned. If it raises, there is no subscription.
         """
 
     def unsubscribe(self, room: str) -> None:
-        """Stop asking for a room's events; some may still come.
+        """Unsubscribe from a room's events. Some may still arrive.
 
-        What is asked for after this takes effect after it, however long either takes.
+        A later subscription takes effect after this, however long either takes.
         """
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop the bus."""

@@ -1,17 +1,18 @@
-"""What goes over the bus, as bytes.
+"""Encodes the messages of the bus as bytes, and decodes them.
 
-A message is lines:
+A message consists of lines:
 
     jg1 <the sender's node id>
     {"room": "lobby", "epoch": "k3f9", "offset": 58, …}     the head
     {"type": "chat.message", "data": {…}}                   the event, as clients get it
-    {"type": "chat.message", "data": {…}}                   the same for the user who sent it, if that is another
+    {"type": "chat.message", "data": {…}}                   the same for its sender, if it differs
 
-A head that names a revocation has no line after it. JSON as we write it has no raw line break, so the event is carried
-as it is: neither end encodes it a second time, and the receiving one never parses it.
+A revocation has only a head. The gateway writes JSON without raw line breaks, so the event is carried as it is: neither
+end encodes it a second time, and the receiver never parses it.
 
-The head is checked: another version of ourselves, and anybody who may publish on that server, can send anything. What
-is wrong is refused whole, with a reason that has none of it. Of the event, only its two ends and its encoding are.
+The head is checked, because another version of the gateway, or another client of the server, can publish anything.
+A wrong message is refused as a whole, with a reason that quotes nothing. Of the event, only both ends and the
+encoding are checked.
 """
 
 from typing import Annotated, Literal
@@ -24,13 +25,13 @@ from gateway.transport.frames import Frame, text_frame
 
 FAMILY = b"jg"
 MAGIC = FAMILY + b"1 "
-"""Another version of what follows has another number."""
+"""A different format gets a different number."""
 
 Reason = Literal["foreign", "version", "head", "channel", "text"]
 
 
 class Rejected(Exception):
-    """A message that is not for us, or that we cannot read."""
+    """A message that is not for the gateway, or that it cannot read."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -70,12 +71,12 @@ _HEAD: TypeAdapter[_EventHead | _RevokedHead] = TypeAdapter(
 
 
 def signature(node: str) -> bytes:
-    """Give what each message of a node begins with."""
+    """Return the beginning of each message of a node."""
     return b"%b%b\n" % (MAGIC, node.encode())
 
 
 def pack(signed: bytes, event: BusEvent) -> bytes:
-    """Write an event down, after a node's `signature`."""
+    """Encode an event, after a node's `signature`."""
     head: dict[str, object] = {"kind": "event"}
     for name in _PARTS:
         if (value := getattr(event, name)) is not None:
@@ -92,13 +93,13 @@ _PARTS = ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user
 
 
 def pack_revoked(signed: bytes, revoked: Revoked) -> bytes:
-    """Write a revocation down, after a node's `signature`."""
+    """Encode a revocation, after a node's `signature`."""
     sessions = None if revoked.sessions is None else sorted(revoked.sessions)
     return signed + orjson.dumps({"kind": "revoked", "user": revoked.user_id, "sessions": sessions})
 
 
 def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
-    """Read a message that came on a room's channel, or on that of all nodes; raises `Rejected`."""
+    """Decode a message from a room's channel, or from the channel of all nodes, or raise `Rejected`."""
     if not data.startswith(MAGIC):
         raise Rejected("version" if data.startswith(FAMILY) else "foreign")
     _, _, rest = data.partition(b"\n")
@@ -139,7 +140,7 @@ def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:
 
 
 def _frame(text: bytes, *, droppable: bool = False) -> Frame:
-    # Bytes that are not UTF-8 would make every client that gets them close its connection (RFC 6455 §8.1).
+    # Bytes that are not UTF-8 would make every client close its connection (RFC 6455 §8.1).
     if not (text.startswith(b'{"type":"') and text.endswith(b"}")):
         raise Rejected("text")
     if not text.isascii():

@@ -1,8 +1,8 @@
-"""The connections of a bus to its server, or to each server of a cluster that takes writes.
+"""The connections of a bus to its server, or to each primary of a cluster.
 
-To each, one connection hears and one speaks. What is sent on a connection is answered in order, so a list of what is
-awaited is all that it takes to know which subscription a confirmation is of. Whatever does not fit, or does not come in
-time, raises: then all connections are made anew, which is the one way in which anything is mended here.
+Each server gets two connections: one subscribes, one publishes. A connection answers commands in order, so a list of
+the expected answers shows which subscription a confirmation belongs to. An unexpected or late answer raises an error.
+Then all connections are made again: that is the only repair here.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from gateway.bus.redis_client import ANSWER_SECONDS, CHANGED, CLOSED, RedisClien
 from gateway.core.batches import batches
 
 CHANNELS = 200
-"""Channels of one command to subscribe; the answers to more would make others wait."""
+"""Channels in one command to subscribe. Answers for more would delay other messages."""
 
 SHARDED = (7, 0)
-"""The version of Redis since which there are sharded channels. Valkey says that it is a newer one."""
+"""The first version of Redis with sharded channels. Valkey reports a newer version than this."""
 
 Message: TypeAlias = tuple[str, bytes]
-"""A channel, and what is said on it."""
+"""A channel and the data of a message on it."""
 
 
 class Channel:
-    """A channel that this node hears, or wants to."""
+    """A channel to which this node is subscribed, or wants to be."""
 
     __slots__ = ("confirmed", "late", "name", "room", "sent", "wanted")
 
@@ -43,17 +43,17 @@ class Channel:
         self.wanted = True
         self.sent = False
         self.late = False
-        """Whether somebody has stopped waiting, and believes to hear what it may not."""
+        """Whether a task has stopped waiting for the confirmation, so that it may have missed events."""
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def reset(self) -> None:
-        """Begin again, on another connection; who waits for this one waits no more."""
+        """Start again on another connection, and end the wait for this one."""
         self.settle()
         self.sent = False
         self.confirmed = asyncio.get_running_loop().create_future()
 
     def settle(self) -> None:
-        """Let those go on who wait."""
+        """End the wait for the confirmation."""
         if not self.confirmed.done():
             self.confirmed.set_result(None)
 
@@ -65,24 +65,24 @@ class PubSubConnection:
         self._subscribing = subscribing
         self._publishing = publishing
         self._verbs = ("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH") if sharded else ("SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH")
-        # In a cluster, one command may only name channels that are kept in one place.
+        # In a cluster, a command may name only channels of one slot.
         self._channels = 1 if sharded else CHANNELS
         self._awaited: deque[tuple[bytes, Channel | None]] = deque()
         self._pings = 0
 
     async def open(self) -> None:
-        """Connect."""
+        """Open the connections."""
         for connection in (self._subscribing, self._publishing):
-            connection.retry = Retry(NoBackoff(), 0)  # whoever uses the links tries again, and knows that it does
+            connection.retry = Retry(NoBackoff(), 0)  # the caller retries, and knows that it does
             await connection.connect()  # type: ignore[no-untyped-call] # redis-py has types for most, not for all
 
     async def close(self) -> None:
-        """Close, without a word to the server."""
+        """Close the connections, without waiting for the server."""
         for connection in (self._subscribing, self._publishing):
             await connection.disconnect(nowait=True)
 
     async def update_subscriptions(self, joined: Sequence[Channel], left: Sequence[Channel]) -> None:
-        """Ask for channels, and for others no more."""
+        """Subscribe to some channels, and unsubscribe from others."""
         subscribe, unsubscribe, _ = self._verbs
         self._awaited += [(channel.name.encode(), channel) for channel in joined]
         self._awaited += [(channel.name.encode(), None) for channel in left]
@@ -94,7 +94,7 @@ class PubSubConnection:
         await _send(self._subscribing, self._subscribing.pack_commands(commands))
 
     async def receive(self) -> Message | Channel | None:
-        """Wait for what comes next: a message, a channel that is heard from now on, or what is neither."""
+        """Wait for the next answer. Return a message, a channel that is now subscribed, or None for anything else."""
         answer = await self._subscribing.read_response(timeout=math.inf)
         self._pings = 0
         match answer:
@@ -104,29 +104,29 @@ class PubSubConnection:
                 return self._confirmed(name, joined=b"un" not in verb)
             case [b"pong", _] | b"PONG":
                 return None
-        raise exceptions.InvalidResponse("something else than messages came on the connection that hears")
+        raise exceptions.InvalidResponse("the subscribed connection received something else than messages")
 
     def _confirmed(self, name: bytes, *, joined: bool) -> Channel | None:
         awaited, channel = self._awaited.popleft() if self._awaited else (b"", None)
         if awaited != name or joined != (channel is not None):
-            # A server of a cluster says so of channels that have moved to another one.
+            # A server of a cluster sends this for channels that have moved to another server.
             raise exceptions.ConnectionError(CHANGED)
         return channel
 
     async def ping(self) -> None:
-        """Ask for a sign of life; raises if there was none since this was done twice."""
+        """Send a ping. Raise if the previous two have no answer."""
         if self._pings == 2:
             raise exceptions.TimeoutError("the server is silent")
         self._pings += 1
         await _send(self._subscribing, self._subscribing.pack_command("PING"))
 
     async def publish(self, messages: Iterable[Message]) -> None:
-        """Publish, and wait until the server has it all."""
+        """Publish messages, and wait until the server has confirmed all of them."""
         publish = self._verbs[2]
         await self._execute([(publish, channel, data) for channel, data in messages])
 
     async def keep_alive(self) -> None:
-        """Keep the connection that speaks from being forgotten on the way, where it has nothing to say."""
+        """Send a ping on the publishing connection, so that nothing on the way closes it for silence."""
         await self._execute([("PING",)])
 
     async def _execute(self, commands: list[tuple[Any, ...]]) -> None:
@@ -142,13 +142,13 @@ class PubSubConnection:
 
 async def _send(connection: AbstractConnection, packed: Iterable[bytes]) -> None:
     if not connection.is_connected:
-        # redis-py would connect again, to a server that knows of no channel of ours.
+        # redis-py would connect again, to a server that has no subscription of this node.
         raise exceptions.ConnectionError(CLOSED)
     await connection.send_packed_command(packed, check_health=False)
 
 
 class PubSubConnections:
-    """All links, and which of them a channel belongs to."""
+    """All connections, with a look-up of the one for a channel."""
 
     def __init__(self, connections: dict[str, PubSubConnection], client: RedisClient, *, sharded: bool) -> None:
         self._connections = connections
@@ -159,10 +159,10 @@ class PubSubConnections:
         return iter(self._connections.values())
 
     def for_channel(self, channel: str) -> PubSubConnection:
-        """Find the link of a channel."""
+        """Return the connection for a channel."""
         if not self._sharded:
             return next(iter(self))
-        assert isinstance(self._client, RedisCluster)  # noqa: S101 - nothing else is sharded
+        assert isinstance(self._client, RedisCluster)  # noqa: S101 - only a cluster is sharded
         node = self._client.get_node_from_key(channel)
         connection = None if node is None else self._connections.get(node.name)
         if connection is None:
@@ -172,7 +172,7 @@ class PubSubConnections:
 
 @asynccontextmanager
 async def open_connections(client: RedisClient) -> AsyncIterator[PubSubConnections]:
-    """Connect, and disconnect at the end; raises what `gateway.bus.redis_client.FAILURES` lists."""
+    """Open the connections, and close them at the end. Raise what `gateway.bus.redis_client.FAILURES` lists."""
     makers, sharded = await _servers(client)
     connections = {name: PubSubConnection(make(), make(), sharded=sharded) for name, make in makers.items()}
     try:
@@ -185,14 +185,14 @@ async def open_connections(client: RedisClient) -> AsyncIterator[PubSubConnectio
 
 
 async def _servers(client: RedisClient) -> tuple[dict[str, Any], bool]:
-    """List the servers to connect to, as what makes a connection; and tell whether channels are kept apart there.
+    """Return a function for each server that makes a connection to it, and whether channels are sharded.
 
-    On a single server, sharded channels are the same work under another name, and Redis 6.2 lacks them: they are for
-    clusters, where each other message is copied to every server.
+    On a single server, sharded channels have no advantage, and Redis 6.2 lacks them. A cluster needs them: it copies
+    each other message to every server.
     """
     if not isinstance(client, RedisCluster):
         return {"": client.connection_pool.make_connection}, False
-    # Where everything is may have changed since it was last asked for.
+    # The cluster's layout may have changed since the last look-up.
     await client.initialize()
     await client.nodes_manager.initialize()
     primaries = {

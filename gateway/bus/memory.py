@@ -1,4 +1,7 @@
-"""The bus of a gateway that is one process: nothing is lost, and an event arrives before `publish` returns."""
+"""The bus of a gateway in one process.
+
+Nothing is lost, and an event has been delivered before `publish` returns.
+"""
 
 from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
 from gateway.core import faults
@@ -6,7 +9,7 @@ from gateway.core.faults import contained
 
 
 class MemoryBus:
-    """Hands events straight to the one node that there is."""
+    """Passes events directly to the only node."""
 
     def __init__(self) -> None:
         self.counters = BusCounters()
@@ -17,46 +20,46 @@ class MemoryBus:
 
     @property
     def is_up(self) -> bool:
-        """Always."""
+        """Return True: it is always up."""
         return True
 
     @property
     def is_shared(self) -> bool:
-        """Never."""
+        """Return False: there are no other nodes."""
         return False
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Begin to pass events to `receive`, revocations to `revoke`, and to `missed` what `receive` has failed at."""
+        """Pass events to `receive` and revocations to `revoke`. `missed` gets the events that `receive` failed on."""
         self._receive = receive
         self._revoke = revoke
         self._missed = missed
 
     async def check(self) -> None:
-        """Nothing to do: it is there."""
+        """Do nothing: it is always available."""
 
     async def publish(self, event: BusEvent) -> int:
-        """Give an event to this node."""
+        """Deliver an event on this node."""
         try:
             return self._receive(event) if self._receive is not None else 0
-        except Exception as fault:  # it is not the publisher's, and the log of the room still has the event
+        except Exception as fault:  # not the publisher's fault, and the room's log still has the event
             faults.record("bus", fault)
             self._tell_missed(event.room)
             return 0
 
     async def revoke(self, revoked: Revoked) -> None:
-        """Tell this node."""
+        """Revoke the sessions on this node."""
         if self._revoke is not None:
             with contained("bus"):
                 self._revoke(revoked)
 
     async def subscribe(self, room: str) -> None:
-        """Nothing to do: the hub knows its rooms."""
+        """Do nothing: the hub knows its rooms."""
 
     def unsubscribe(self, room: str) -> None:
-        """Nothing to do."""
+        """Do nothing: the hub knows its rooms."""
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop the bus."""
         self._receive = self._revoke = self._missed = None
 
     def _tell_missed(self, room: str | None) -> None:

@@ -1,11 +1,11 @@
 """The bus of several nodes, over Redis or Valkey.
 
-A room has a channel, which a node hears only while somebody there hears the room; what is for a user, or for all, has
-one that every node hears. This node is given its own events first and at once. They then wait in a bounded queue for
-the one task that publishes, so nobody ever waits for the server.
+A room has a channel. A node subscribes to it only while the room has a subscriber on that node. Events for a user, or
+for all, use a channel of all nodes. This node delivers its own events at once. After that they wait in a bounded queue
+for the one task that publishes, so that no sender waits for the server.
 
-What may be lost, when the queue is full or the server away, is told by `missed`: to this node, when it hears again; to
-others, by the next offset that they see, and by their own looks at the store.
+A full queue or a lost server may lose events. This node then calls `missed` when it is subscribed again. Other nodes
+notice the loss by the next offset, and by their own regular look at the store.
 """
 
 import asyncio
@@ -27,40 +27,40 @@ from gateway.core.tasks import stop
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 5.0
-"""How long a start waits for all to be heard. What is not there by then is waited for while it serves."""
+"""How long a start waits for all subscriptions. After that, the gateway serves and waits in the background."""
 
 SUBSCRIBE_SECONDS = 2.0
-"""How long whoever joins a room waits for the bus. If it takes longer, what was missed is read when it is there."""
+"""How long a join waits for the bus. If it takes longer, missed events are read from the store afterwards."""
 
 PING_SECONDS = 1.0
-"""How often the server is asked for a sign of life. It is given up after two without one."""
+"""How often the server gets a ping. After two without an answer, the connection counts as lost."""
 
 KEEP_SECONDS = 15.0
-"""After how long without a word the connection that speaks says one."""
+"""Seconds of silence after which the publishing connection sends a ping."""
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-"""How long to wait before connecting again: twice as long each time, up to this."""
+"""The wait before a new connection: it doubles each time, up to this."""
 
 BATCH = 256
 BATCH_BYTES = 256 * 1024
-"""What is published before its answers are read: a millisecond's work, and also over a slow network not a second's."""
+"""The size of a batch before its answers are read: a millisecond's work, and less than a second on a slow network."""
 
 TURN = 64
-"""Messages that are heard before the loop does other things."""
+"""Messages to receive before the event loop does other work."""
 
 CLOSE_SECONDS = 1.0
-"""How long the last messages are given at the end."""
+"""Seconds to publish the last messages at the end."""
 
 REPORT_SECONDS = 60.0
-"""How often the log says that messages came which are not understood."""
+"""How often the log reports messages that cannot be read."""
 
 
 class RedisBus:
     """Carries events between nodes that share a server and a prefix."""
 
     def __init__(self, client: RedisClient, settings: Settings, node: str) -> None:
-        """`node` is the id by which this node knows its own messages; no other may have it."""
+        """Prepare a bus. By the id `node`, this node recognises its own messages, so no other node may have it."""
         self._client = client
         self._settings = settings
         self._signature = codec.signature(node)
@@ -75,7 +75,7 @@ class RedisBus:
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
         self._more = asyncio.Event()
-        self._said = asyncio.Event()  # all that there was to say
+        self._said = asyncio.Event()  # no message waits
         self._said.set()
         self._connections: PubSubConnections | None = None
         self._unheard: set[Channel] = set()
@@ -88,26 +88,26 @@ class RedisBus:
 
     @property
     def is_up(self) -> bool:
-        """Whether this node hears the others, and they it."""
+        """Return whether this node and the others receive each other's events."""
         return self._up
 
     @property
     def is_shared(self) -> bool:
-        """Always."""
+        """Return True: there may be other nodes."""
         return True
 
     @property
     def waiting(self) -> int:
-        """How many messages wait to be published."""
+        """Return how many messages wait to be published."""
         return len(self._waiting)
 
     @property
     def channels(self) -> int:
-        """How many channels this node hears, or is about to."""
+        """Return the number of channels to which this node is subscribed, or is about to be."""
         return len(self._channels)
 
     async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Begin; raises `StartError` if the bus must be there and is not."""
+        """Start the bus, or raise `StartError` if it is required but not available."""
         self._receive, self._revoke, self._missed = receive, revoke, missed
         if self._settings.bus_required:
             await self.check()
@@ -118,23 +118,23 @@ class RedisBus:
                 await self._tried.wait()
 
     async def check(self) -> None:
-        """Make sure that the server is there and right, or raise `StartError` in one line."""
+        """Check that the server is available and suitable, or raise `StartError` in one line."""
         await check(self._client, self._settings)
 
     async def publish(self, event: BusEvent) -> int:
-        """Give an event to this node now, and to the others as soon as may be."""
+        """Deliver an event on this node now, and on the others as soon as possible."""
         given = self._give(event)
         channel = self._nodes if event.room is None else self._rooms + event.room
         self._put(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
         return given
 
     async def revoke(self, revoked: Revoked) -> None:
-        """Tell this node now, and the others as soon as may be."""
+        """Revoke sessions on this node now, and on the others as soon as possible."""
         self._give(revoked)
         self._put(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
 
     async def subscribe(self, room: str) -> None:
-        """Ask for a room's events; returns when they come, or when `missed` is sure to tell of those that do not."""
+        """Subscribe to a room, and return when its events arrive, or when `missed` is sure to report lost ones."""
         name = self._rooms + room
         channel = self._channels.get(name)
         if channel is None:
@@ -149,7 +149,7 @@ class RedisBus:
             channel.late = channel.late or not channel.confirmed.done()
 
     def unsubscribe(self, room: str) -> None:
-        """Stop asking for a room's events."""
+        """Unsubscribe from a room."""
         channel = self._channels.get(self._rooms + room)
         if channel is None:
             return
@@ -160,7 +160,7 @@ class RedisBus:
             self._note(channel)
 
     async def close(self) -> None:
-        """Publish what is waiting, if that is done soon, and stop."""
+        """Publish the waiting messages, if that is quick, and stop."""
         running, self._running = self._running, None
         if running is not None:
             if self.is_up:
@@ -175,12 +175,12 @@ class RedisBus:
         share = 2 if droppable else 1
         if (
             self._running is None
-            or (droppable and not self._up)  # what it says would be wrong by the time that anybody hears it
+            or (droppable and not self._up)  # it would be out of date on arrival
             or share * len(self._waiting) >= self._settings.bus_queue
             or share * (self._waiting_bytes + len(data)) > self._settings.bus_queue_bytes
         ):
-            # Whoever publishes must not wait. What is of a room's log, the others read from the store: they see that
-            # an offset is missing, or look by themselves.
+            # A publisher must not wait. Other nodes read events of a room's log from the store: they notice the missing
+            # offset, or find it by their own look.
             self.counters.dropped += 1
             return
         self._waiting.append((channel, data))
@@ -193,7 +193,7 @@ class RedisBus:
         self._change.set()
 
     async def _run(self) -> None:
-        """Connect, again and again."""
+        """Connect again and again."""
         retry = FIRST_RETRY_SECONDS
         while True:
             connects = self.counters.connects
@@ -201,17 +201,17 @@ class RedisBus:
                 await self._live()
             except FAILURES as error:
                 self._lost(explain(error))
-            except Exception as error:  # it must come back whatever it was
+            except Exception as error:  # it must continue after any error
                 faults.record("bus", error)
                 self._lost(type(error).__name__)
             if self.counters.connects > connects:
                 retry = FIRST_RETRY_SECONDS
-            # Nodes that lost it together must not come back in one moment.
+            # With a random part, so that nodes which lost the server together do not return at the same moment.
             await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - not a secret
             retry = min(2 * retry, LAST_RETRY_SECONDS)
 
     async def _live(self) -> None:
-        """Hear and speak until a connection fails, which raises."""
+        """Receive and publish until a connection fails, and raise its error."""
         async with open_connections(self._client) as connections:
             self._begin(connections)
             work = [self._hear(connection) for connection in connections]
@@ -247,10 +247,10 @@ class RedisBus:
         self._tried.set()
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
-            logger.warning("the bus is away: %s; until it is back, other nodes are told late", why)
+            logger.warning("the bus is away: %s; until it is back, other nodes receive events late", why)
 
     def _found(self) -> None:
-        """Note that all channels are heard."""
+        """Record that all channels are subscribed."""
         self._up = True
         self._tried.set()
         self.counters.connects += 1
@@ -260,7 +260,7 @@ class RedisBus:
         self._tell_missed(None)
 
     async def _follow(self, connections: PubSubConnections) -> None:
-        """Subscribe and unsubscribe as rooms are joined and left."""
+        """Subscribe and unsubscribe as rooms gain and lose subscribers."""
         while True:
             await self._change.wait()
             self._change.clear()
@@ -289,10 +289,10 @@ class RedisBus:
                     self._take(*heard)
                 elif heard is not None:
                     self._confirm(heard)
-            await asyncio.sleep(0)  # much that has come is heard without a pause
+            await asyncio.sleep(0)  # a burst of messages is received without a pause
 
     def _confirm(self, channel: Channel) -> None:
-        """Note that a channel is heard, or wanted no more."""
+        """Record that a channel is subscribed, or that it is no longer wanted."""
         channel.settle()
         self._unheard.discard(channel)
         if not self._unheard and not self.is_up:
@@ -333,7 +333,7 @@ class RedisBus:
                 await connection.publish(messages)
                 published += len(messages)
         finally:
-            # What the server may have had is not sent again: what is of no log would be told twice.
+            # The server may have received these, so they are not sent again: an event outside a log would arrive twice.
             self.counters.published += published
             self.counters.dropped += len(batch) - published
 
@@ -345,7 +345,7 @@ class RedisBus:
 
     def _take(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):
-            return  # our own, given already
+            return  # this node's own message, which is already delivered
         self.counters.received += 1
         room = None if channel == self._nodes else channel.removeprefix(self._rooms)
         with contained("bus"):
@@ -355,7 +355,7 @@ class RedisBus:
                 self._reject(rejected.reason, room)
 
     def _give(self, said: BusEvent | Revoked) -> int:
-        """Deliver something on this node, and return how many got it. No message can end the bus."""
+        """Deliver a message on this node, and return how many connections received it. No message can end the bus."""
         try:
             if isinstance(said, Revoked):
                 if self._revoke is not None:
@@ -365,7 +365,7 @@ class RedisBus:
         except Exception as fault:
             faults.record("bus", fault)
             if isinstance(said, BusEvent) and said.room is not None:
-                self._tell_missed(said.room)  # the log of the room still has it
+                self._tell_missed(said.room)  # the room's log still has it
         return 0
 
     def _reject(self, reason: str, room: str | None) -> None:
@@ -374,13 +374,13 @@ class RedisBus:
         if self._reported_at is None or now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
             logger.warning(
-                "messages on the bus are not understood (%s; so far: %s); is there another application with this"
+                "the gateway cannot read messages on the bus (%s; so far: %s); is there another application with this"
                 " prefix, or another version of the gateway?",
                 reason,
                 ", ".join(f"{name} {count}" for name, count in sorted(self.counters.rejected.items())),
             )
         if room is not None:
-            self._tell_missed(room)  # a newer version may have said what we should know
+            self._tell_missed(room)  # it may come from a newer version, and concern this node
 
     def _tell_missed(self, room: str | None) -> None:
         if self._missed is not None:

@@ -1,6 +1,6 @@
-"""The client of the Redis or Valkey that nodes share: redis-py, for each kind of URL, with bounded waits.
+"""Makes the redis-py client of the shared Redis or Valkey, for each kind of URL, with bounded waits.
 
-Importing this needs redis-py, which the extra `redis` brings; `gateway.app` says so where it is missing.
+An import of this module needs redis-py, which the extra `redis` installs. `gateway.app` reports if it is missing.
 """
 
 import os
@@ -20,7 +20,7 @@ from gateway.config.settings import Settings
 from gateway.core.start_error import StartError
 
 ANSWER_SECONDS = 2.0
-"""How long the server may take to connect, to take a command and to answer one."""
+"""How long the server may take to connect, to accept a command and to answer one."""
 
 FAILURES: tuple[type[Exception], ...] = (
     exceptions.RedisError,
@@ -28,21 +28,21 @@ FAILURES: tuple[type[Exception], ...] = (
     OSError,
     exceptions.TimeoutError,
 )
-"""What redis-py raises when the server is not there, does not answer, or refuses."""
+"""What redis-py raises if the server is not available, does not answer, or refuses."""
 
 OLDEST = (6, 2)
 
 CHANGED = "the cluster has changed"
-"""Said where a server of a cluster no longer has what it had. It is looked up anew, as after any other loss."""
+"""The error's text if a server of a cluster no longer has its slots. The layout is then looked up again."""
 
 CLOSED = "Connection closed by server"
-"""What redis-py says where a server has closed the connection."""
+"""The text of redis-py if a server has closed the connection."""
 
 RedisClient: TypeAlias = "Redis | RedisCluster"
 
 
 def connect(settings: Settings) -> RedisClient:
-    """Make a client for `GATEWAY_BUS_URL`. Nothing is opened yet; `check` does that, and `close` ends it."""
+    """Return a client for `GATEWAY_BUS_URL`. It opens nothing: `check` connects, and `close` disconnects."""
     url = parse(settings.bus_url)
     options: dict[str, Any] = {
         "username": url.username,
@@ -50,7 +50,7 @@ def connect(settings: Settings) -> RedisClient:
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,
-        # What both servers of all versions speak, and what redis-py adds to the other costs two more messages.
+        # All versions of both servers speak this protocol. With the other one, redis-py sends two more messages.
         "protocol": 2,
         "client_name": "json-gateway",
         **_tls(url),
@@ -66,7 +66,7 @@ def connect(settings: Settings) -> RedisClient:
 
 
 async def check(client: RedisClient, settings: Settings) -> None:
-    """Make sure that the server is there and of the kind that the URL says, or raise `StartError` in one line."""
+    """Check that the server is available and of the kind that the URL names, or raise `StartError` in one line."""
     url = parse(settings.bus_url)
     try:
         if isinstance(client, RedisCluster):
@@ -88,9 +88,9 @@ async def close(client: RedisClient) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Say in a few words what went wrong between us and the server; never with a password in it."""
+    """Return a short description of an error between the gateway and the server. It never has a password."""
     if isinstance(error, exceptions.RedisClusterException):
-        # redis-py takes whatever refuses to list the slots for a server that is no cluster.
+        # redis-py regards a server that refuses to list the slots as no cluster.
         inner = error.__cause__ or error.__context__
         if inner is not None and type(inner) is not exceptions.ResponseError:
             return explain(inner)
@@ -103,15 +103,15 @@ def explain(error: BaseException) -> str:
             return words
     if isinstance(error, (exceptions.ConnectionError, OSError)):
         return _reason(error)
-    # What follows those words is what was sent, which may have been a password.
+    # The text after these words is what was sent, which may be a password.
     return f"the server refused: {text.partition(', with args')[0][:200]}"
 
 
 _TEXTS = (
-    ("Authentication required", "expected user:password@ before the hosts, since the server wants a log-in"),
-    ("Cluster mode is not enabled", "expected a cluster and got a server that is none; write redis:// for it"),
+    ("Authentication required", "expected user:password@ before the hosts, since the server requires a log-in"),
+    ("Cluster mode is not enabled", "expected a cluster, got a single server; write redis:// for it"),
     ("All slots are not covered", "the cluster is down: not all of its slots are served"),
-    ("unknown command 'SENTINEL'", "expected sentinels and got a server that is none; write redis:// for it"),
+    ("unknown command 'SENTINEL'", "expected sentinels, got an ordinary server; write redis:// for it"),
     (CLOSED, "the server closed the connection"),
     (CHANGED, CHANGED),
 )
@@ -120,18 +120,18 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         (exceptions.AuthenticationError, exceptions.AuthenticationWrongNumberOfArgsError),
         "the server does not accept this user name and password",
     ),
-    ((exceptions.NoPermissionError,), "the server does not let this user do what the gateway needs"),
-    ((MasterNotFoundError,), "no sentinel answers, or none knows a service of this name"),
+    ((exceptions.NoPermissionError,), "the server does not allow this user the commands that the gateway needs"),
+    ((MasterNotFoundError,), "no sentinel answers, or none knows a service with this name"),
     ((exceptions.BusyLoadingError,), "the server is still loading its data"),
     ((exceptions.ClusterDownError,), "the cluster is down: not all of its slots are served"),
     ((exceptions.AskError,), CHANGED),
-    ((exceptions.InvalidResponse,), "expected Redis or Valkey and got an answer of something else"),
-    ((exceptions.TimeoutError, TimeoutError), f"nobody answers within {ANSWER_SECONDS:g} seconds"),
+    ((exceptions.InvalidResponse,), "expected Redis or Valkey, got an answer of something else"),
+    ((exceptions.TimeoutError, TimeoutError), f"no answer within {ANSWER_SECONDS:g} seconds"),
 )
 
 
 def _reason(error: BaseException) -> str:
-    """Say what the system said; redis-py puts its own words around that, with the address, which we say ourselves."""
+    """Return the system's own words. redis-py adds words with the address, which the gateway's message has anyway."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -140,25 +140,25 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"no TLS with this server ({cause.reason})"
     if cause is None:
-        return f"nobody answers ({type(error).__name__})"
+        return f"no answer ({type(error).__name__})"
     words = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or type(cause).__name__
-    return f"nobody answers ({words})"
+    return f"no answer ({words})"
 
 
 def _problem(info: dict[str, Any]) -> str | None:
-    """Tell what is wrong with a server, by its own account; what it does not say is not held against it."""
+    """Return what makes a server unsuitable, from its own report. A missing item counts as suitable."""
     found = version(info)
     if found is not None and found < OLDEST:
-        return f"expected Redis 6.2 or newer, or Valkey, and got {found[0]}.{found[1]}"
+        return f"expected Redis 6.2 or newer, or Valkey, got {found[0]}.{found[1]}"
     if info.get("cluster_enabled"):
-        return "expected a single server and got one of a cluster; write redis+cluster:// for it"
+        return "expected a single server, got one of a cluster; write redis+cluster:// for it"
     if info.get("role") == "slave":
-        return "expected a server that takes writes and got a replica; name its primary"
+        return "expected a server that accepts writes, got a replica; name its primary"
     return None
 
 
 def version(info: dict[str, Any]) -> tuple[int, int] | None:
-    """Read which version of Redis a server says it is, or is like."""
+    """Return the version of Redis that a server reports, or with which it says it is compatible."""
     found = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
     return None if found is None else (int(found[1]), int(found[2]))
 
@@ -183,5 +183,5 @@ def _tls(url: BusUrl) -> dict[str, Any]:
 
 
 def _retry() -> Retry:
-    # Once: a connection may have been closed since it was used. A server that is away is not waited for.
+    # Once, because the connection may have closed since its last use. There is no wait for a lost server.
     return Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)

@@ -1,4 +1,4 @@
-"""What nodes know together, built for one process or for several."""
+"""Builds the state that nodes share, for one process or for several."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,27 +20,27 @@ from gateway.store.engine import Database
 
 @dataclass(frozen=True)
 class ClusterFigures:
-    """How that goes, for metrics."""
+    """The cluster's numbers for the metrics."""
 
     nodes: int = 1
-    """Nodes that are alive, as this one sees it."""
+    """Nodes that this node regards as alive."""
     shared: bool = True
-    """Whether what this node knows is what all know."""
+    """Whether this node knows the state of all nodes."""
     failures: int = 0
     """How often Redis was lost."""
     guesses: int = 0
-    """Questions that this node answered by itself, since Redis was lost."""
+    """Requests that this node answered from its own numbers while Redis was lost."""
     unwritten: int = 0
-    """Subjects of which something is not written to Redis yet."""
+    """Subjects with a change that is not in Redis yet."""
     reaped: int = 0
-    """Dead nodes that this one has cleared up after."""
+    """Dead nodes that this node has reaped."""
     taken_offline: int = 0
-    """Users of dead nodes that this one has taken offline."""
+    """Users of dead nodes that this node has taken offline."""
 
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Who is connected, and what everybody may still do: of all nodes, as far as this one can know."""
+    """The connections and limits of all nodes, as far as this node can know."""
 
     roster: Roster
     buckets: MakeBuckets
@@ -50,7 +50,7 @@ class ClusterState:
 
 @asynccontextmanager
 async def build_cluster(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[ClusterState]:
-    """Build it for the bus that the settings name: in this process, or in the Redis that all nodes share."""
+    """Build the cluster's state for the configured bus: in this process, or in the Redis that all nodes share."""
     if settings.bus_url == MEMORY:
         roster = LocalRoster(settings.max_connections_per_user, settings.max_connections_per_address)
         yield ClusterState(roster, local_buckets, LocalThrottle(settings, clock))

@@ -1,7 +1,7 @@
-"""Clearing up after a dead node: its users go offline.
+"""Takes the users of a dead node offline.
 
-Some at a time, and each is given up only when all has been done for it: should the node that clears up die as well,
-another goes on where it stopped.
+It works in batches, and removes a user from the node's list only when all is done for that user. If this node dies as
+well, another one continues where it stopped.
 """
 
 import re
@@ -23,16 +23,16 @@ BATCH = 200
 
 @dataclass
 class _Gone:
-    """What some subjects come to without the dead node."""
+    """The effect of a node's end on some subjects."""
 
     unseen: list[str] = field(default_factory=list)
-    """Users who were connected to it and are connected no more."""
+    """Users that were connected only to the dead node."""
     rooms: list[tuple[str, str]] = field(default_factory=list)
-    """Rooms, each with a user who heard it there and hears it no more."""
+    """Rooms, each with a user that was a subscriber there only on the dead node."""
 
 
 class DeadNodeReaper:
-    """Clears up after dead nodes."""
+    """Takes the users of dead nodes offline."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class DeadNodeReaper:
         self._clock = clock
         self._notify = notify
         self.users_reaped = 0
-        """How many users were taken offline so."""
+        """How many users it has taken offline."""
 
     async def reap(self, node: str, silent_seconds: float) -> bool:
-        """Take some of a node's users offline; tells whether there may be more.
+        """Take some of a node's users offline, and return whether there may be more.
 
-        Raises `Lost` or `Unavailable`, and the rest is for another time.
+        Raise an error if Redis or the store is down. A later call does the rest.
         """
         index = index_key(self._prefix, node)
         [members] = await self._redis.execute([("SRANDMEMBER", index, BATCH)])
@@ -84,10 +84,10 @@ class DeadNodeReaper:
     def _find_gone(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
         kind, name = subject
         if re.fullmatch(USER_NAME, name) is None:
-            return  # an address, or nothing of ours
+            return  # an address, or not written by a gateway
         dead = [entry for entry in found if entry.node == node]
         living = [entry for entry in found if self._nodes.is_alive(entry.node)]
-        # Of this node, what it says counts, and not what is written yet: after a failure that takes it a while.
+        # For this node, its own memory counts, not Redis: after a failure, its writes take a while.
         living += [Entry(self._nodes.id, field, value) for field, value in self._shared_state.local(subject).items()]
         if kind == "user" and presence_of(living) is None and any(connections_of(entry.value) for entry in dead):
             gone.unseen.append(name)

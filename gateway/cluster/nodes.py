@@ -1,12 +1,12 @@
-"""Which nodes there are.
+"""Knows which nodes are alive.
 
-Each node writes Redis' own time beside its name, three times in a lease. Whoever sees that time stand still for a
-lease, on a watch that runs only while it can look, takes the node for dead. So no two clocks are ever compared: not
-those of machines, and not that of a Redis with that of its successor.
+Each node writes Redis' time beside its name, three times in a lease. If that time stands still for a lease, other nodes
+regard the node as dead. They measure the lease on their own steady clock, which counts only while they can look. So no
+two clocks are ever compared: neither those of two machines, nor those of a Redis and its successor.
 
-A node has a new name for each life. A life ends when Redis has not answered, has forgotten everything, or when others
-took the node for dead, as after a long sleep. The new life begins by saying all there is to say; what the old one
-said is cleared away as any dead node's.
+A node has a new name for each life. A life ends if Redis has not answered or has lost its data, or if other nodes took
+this node for dead, for example after a long sleep. A new life starts by writing the whole state again. The state under
+the old name is removed like that of a dead node.
 """
 
 import logging
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 ID_LENGTH = 16
 BEATS = 3
-"""How often a node shows itself in the time of a lease."""
+"""How often a node writes its time within a lease."""
 MAX_GAP = 0.6
-"""The part of a lease after which a look is too late to tell who is dead: with a beat before it, it is most of one."""
+"""The part of a lease after which a look is too late to decide which nodes are dead."""
 TOMBSTONE_SECONDS = 3600
-"""For how long a node that has slept can learn that it was taken for dead."""
+"""How long a node that has slept can learn that others took it for dead."""
 MAX_UNHEARD_OF = 1000
-"""Names that are remembered as those of no node: they are all that is left of one."""
+"""How many names without a node are remembered: names that only their leftover state still has."""
 REAPING_SECONDS = 30
-"""How long a node that clears up after another may be silent before the next one takes over."""
+"""How long a node that reaps another may be silent before the next node takes over."""
 
-# Shows a node, if it is there or is to be. Gives whether it was there, and all that are: each with the time beside its
-# name, and how many seconds ago that was.
+# Updates a node's time, if the node is listed or is to be. Returns whether it was listed, and all nodes: each with
+# its time, and how many seconds ago that was.
 _BEAT = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -58,7 +58,7 @@ return found
 
 @dataclass
 class _Seen:
-    """A node, as this one sees it: the time beside its name, and when that last changed, on our steady clock."""
+    """A node as this one sees it: its time in Redis, and when that last changed, on this node's steady clock."""
 
     beat: bytes
     changed_at: float
@@ -66,10 +66,10 @@ class _Seen:
 
 
 Reap = Callable[[str, float], Awaitable[bool]]
-"""Clears up some of what a dead node said, which has been silent for so many seconds; tells whether there is more."""
+"""A function that reaps a part of a dead node, silent for these seconds, and returns whether there is more."""
 
 OnNewLife = Callable[[str, bool], None]
-"""Takes the news that this node lives under a new name, and whether others have told that its users are gone."""
+"""A function to call when this node gets a new name; also whether others have reported its users as offline."""
 
 
 class Nodes:
@@ -83,23 +83,23 @@ class Nodes:
         self._seen: dict[str, _Seen] = {}
         self._looked_at = clock.steady()
         self._dead: set[str] = set()
-        self._former: set[str] = set()  # our own names that are not cleared up after yet
+        self._former: set[str] = set()  # our own former names that are not reaped yet
         self._on_new_life: OnNewLife = _nothing
         self._reap: Reap | None = None
         self._asked_for: set[str] = set()
-        self._unheard_of: set[str] = set()  # have been looked for, and are no nodes
+        self._unheard_of: set[str] = set()  # looked up, and not found
         self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(RedisUnavailable,))
         self._clearing_up = Periodic("burial", None, self._reap_always)
         self.id = ""
-        """The name of this life; none before the first."""
+        """The name of this life, empty before the first."""
         self.reaped = 0
-        """How many dead nodes this one has cleared up after."""
+        """How many dead nodes this one has reaped."""
 
     @asynccontextmanager
     async def running(self, on_new_life: OnNewLife, reap: Reap) -> AsyncIterator[Self]:
-        """Live, if Redis is there; and if it is not, as soon as it is.
+        """Show this node while the context lasts, as soon as Redis is available.
 
-        The others notice the end when the lease is over: until then, users have time to come to them.
+        The others notice the end when the lease is over. Until then, users have time to reconnect to them.
         """
         self._on_new_life, self._reap = on_new_life, reap
         with suppress(RedisUnavailable):
@@ -109,13 +109,13 @@ class Nodes:
 
     @property
     def others(self) -> int:
-        """How many other nodes are alive."""
+        """Return how many other nodes are alive."""
         return len(self._seen.keys() - self._dead - self._former)
 
     def is_alive(self, id: str) -> bool:
-        """Tell whether a name is that of another node that is alive.
+        """Return whether a name belongs to another node that is alive.
 
-        One that is not known may have just begun: it is believed, and looked for at once.
+        An unknown node may have just started, so it counts as alive, and is looked up at once.
         """
         if id == self.id or id in self._dead or id in self._former or id in self._unheard_of:
             return False
@@ -125,12 +125,12 @@ class Nodes:
         return True
 
     async def beat(self) -> None:
-        """Show this node, look at the others, and begin a new life where that is due; raises `RedisUnavailable`."""
+        """Show this node, watch the others, and start a new life if necessary, or raise `RedisUnavailable`."""
         was_down = not self._redis.is_up
         asked_for, self._asked_for = self._asked_for, set()
         shown, tombstone = await self._redis.probe([self._show(self.id, "again"), ("EXISTS", self._tombstone(self.id))])
         if shown is None:
-            raise self._redis.mark_down("somebody else has written where the nodes are listed")
+            raise self._redis.mark_down("another program has written to the list of nodes")
         was_there, *found = shown
         if was_down or tombstone or not was_there:
             found = await self._begin_life(told_gone=bool(tombstone))
@@ -138,13 +138,13 @@ class Nodes:
         self._note_unheard_of(asked_for)
 
     async def _begin_life(self, *, told_gone: bool) -> list[bytes]:
-        """Take a new name and say everything again; gives who is there."""
+        """Take a new name, write the whole state again, and return the nodes."""
         new = secrets.token_hex(ID_LENGTH // 2)
-        # Should the answer be lost, nobody lives under the new name either, and the next beat begins from here again.
+        # If the answer is lost, no node lives under the new name either, and the next beat starts here again.
         self._former |= {self.id, new}
         [shown] = await self._redis.probe([self._show(new, "begin")])
 
-        # If this fails, the next beat finds no life either, and begins from here again.
+        # If this fails, the next beat finds no life either, and starts here again.
         self._on_new_life(new, told_gone)
         self.id = new
         self._redis.mark_up()
@@ -160,7 +160,7 @@ class Nodes:
     def _watch(self, found: list[bytes]) -> None:
         now = self._clock.steady()
         if now - self._looked_at > MAX_GAP * self._lease:
-            # We slept, or Redis did: whoever did not change meanwhile is given a whole lease to do so.
+            # This node slept, or Redis did. A node without a change meanwhile gets a whole new lease.
             for seen in self._seen.values():
                 seen.changed_at = now
         self._looked_at = now
@@ -182,7 +182,7 @@ class Nodes:
         self._unheard_of = (self._unheard_of | asked_for) - self._seen.keys()
 
     async def _reap_always(self) -> None:
-        """Clear up after the dead. The next look wakes this again for what remains."""
+        """Reap the dead nodes. The next look wakes this task again for the rest."""
         for node in self._dead | self._former:
             try:
                 await self._reap_node(node, self._seen[node].silent_seconds)
@@ -193,12 +193,12 @@ class Nodes:
 
     async def _reap_node(self, id: str, silent_seconds: float) -> None:
         lock = f"{self._prefix}:burial:{id}"
-        # In this order: whoever clears up ends with taking the node out, and gives the lock up only then.
+        # In this order: a node that reaps removes the dead node last, and releases the lock only after that.
         mine, listed = await self._redis.execute(
             [("SET", lock, self.id, "NX", "EX", REAPING_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]
         )
         if not mine:
-            return  # another node is at it
+            return  # another node is reaping it
         try:
             if listed is not None:
                 await self._reap_locked(id, lock, silent_seconds)
@@ -209,14 +209,14 @@ class Nodes:
         if self._reap is None:
             return
         if id not in self._former:
-            logger.warning("a node has been silent for %.0f seconds and is taken for dead", silent_seconds)
+            logger.warning("a node has been silent for %.0f seconds and counts as dead", silent_seconds)
         await self._redis.execute([("SET", self._tombstone(id), "", "EX", TOMBSTONE_SECONDS)])
         while await self._reap(id, silent_seconds):
             await self._redis.execute([("EXPIRE", lock, REAPING_SECONDS)])
-        # Only now, so that whoever takes over from us finds it.
+        # Last, so that a node that takes over still finds it.
         await self._redis.execute([("ZREM", f"{self._prefix}:nodes", id)])
         self.reaped += 1
 
 
 def _nothing(_id: str, _told_gone: bool) -> None:
-    """Take no news."""
+    """Ignore the new life."""

@@ -1,8 +1,8 @@
-"""What users and addresses may do in a second, on all nodes together.
+"""Rate limits of users and addresses that count for all nodes together.
 
-Nobody waits for Redis: each takes from this node's own bucket. Once a second the node settles for the buckets of which
-a notable share was taken: it says how much that was and learns how much all nodes have left. So what one node lets
-through, another knows within about a second; what both let through meanwhile is owed, and worked off first.
+No caller waits for Redis: each takes tokens from this node's own bucket. Once a second, the node reports the buckets
+from which a notable share was taken, and learns how many tokens all nodes have left. So a node knows of the others' use
+within about a second. What both have allowed meanwhile is owed, and paid first.
 """
 
 from collections.abc import AsyncIterator
@@ -17,12 +17,12 @@ from gateway.core.rate_limits import TokenBucket, TokenBuckets
 
 SETTLE_SECONDS = 1.0
 NOTABLE = 0.1
-"""The share of a second's rate that a bucket must have given to be settled for. Less is kept in mind."""
+"""The share of a second's rate after which a bucket is reported. A smaller use is kept for later."""
 MAX_DEBT_SECONDS = 10
 BATCH = 200
 
-# Takes what was taken on one node from the bucket of all, and gives what is left there. What was taken may have been
-# so over the last second: that second's tokens come after it, those of the time before come first.
+# Takes what one node has used from the shared bucket, and returns the tokens that are left. The use may have happened
+# over the last second, so the tokens of that second are added after it, and earlier ones before it.
 _SETTLE = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -40,19 +40,19 @@ return string.format('%.6f', tokens)
 
 
 class MakeBuckets(Protocol):
-    """Makes buckets for one kind of thing that users or addresses do."""
+    """Makes the buckets for one kind of action of users or addresses."""
 
     def __call__(self, kind: str, rate: float, burst: float) -> TokenBuckets:
-        """`rate` is per second."""
+        """Return buckets with a `rate` per second."""
 
 
 def local_buckets(kind: str, rate: float, burst: float) -> TokenBuckets:
-    """Make the buckets of a gateway that is one process."""
+    """Return the buckets of a gateway in one process."""
     return TokenBuckets(rate, burst)
 
 
 class _SharedBucket(TokenBucket):
-    """A bucket that notes what was taken, and puts itself on a list once that is notable."""
+    """A bucket that counts what was taken, and adds itself to a list once that is notable."""
 
     __slots__ = ("_notable", "_used", "burst", "key", "taken")
 
@@ -65,14 +65,14 @@ class _SharedBucket(TokenBucket):
         self._used = used
 
     def take(self, now: float, cost: float = 1) -> float:
-        """Take `cost` tokens and return 0; if there is not even one, return the seconds until there is."""
+        """Take `cost` tokens and return 0. Without even one token, return the seconds until there is one."""
         wait = super().take(now, cost)
         if not wait:
             self._note(cost)
         return wait
 
     def spend(self, now: float, cost: float) -> None:
-        """Take `cost` tokens; missing ones are owed."""
+        """Take `cost` tokens, and owe those that are missing."""
         super().spend(now, cost)
         self._note(cost)
 
@@ -84,7 +84,7 @@ class _SharedBucket(TokenBucket):
 
 
 class SharedRates:
-    """Makes buckets that are settled for with all nodes."""
+    """Makes buckets that share their tokens with all nodes."""
 
     def __init__(self, redis: RedisCommands, prefix: str) -> None:
         self._redis = redis
@@ -92,7 +92,7 @@ class SharedRates:
         self._used: list[_SharedBucket] = []
 
     def buckets(self, kind: str, rate: float, burst: float) -> TokenBuckets:
-        """Make buckets for one kind of thing."""
+        """Return buckets for one kind of action."""
 
         def make(key: str, now: float) -> TokenBucket:
             return _SharedBucket(rate, burst, now, f"{self._prefix}:rate:{kind}:{key}", self._used)
@@ -101,13 +101,13 @@ class SharedRates:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Settle once a second."""
+        """Report to Redis once a second."""
         async with Periodic("rates", SETTLE_SECONDS, self.settle):
             yield self
 
     async def settle(self) -> None:
-        """Settle for all buckets of which a notable share was taken; while Redis is down, for none."""
-        used, self._used[:] = dict.fromkeys(self._used), []  # each once: some were given back to, and taken from anew
+        """Report all buckets with a notable use. While Redis is down, report none."""
+        used, self._used[:] = dict.fromkeys(self._used), []  # each once: some got tokens back and lost them again
         for some in batches(used, BATCH):
             with contained("rates"):
                 await self._settle(some)
@@ -119,7 +119,7 @@ class SharedRates:
         try:
             answers = await self._redis.execute(commands)
         except RedisUnavailable:
-            return  # each node keeps to the limits by itself meanwhile
+            return  # meanwhile each node keeps the limits on its own
         for bucket, left in zip(buckets, answers, strict=True):
             if left is not None:
                 bucket.lower(float(left))

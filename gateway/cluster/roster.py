@@ -1,7 +1,7 @@
-"""Who is connected where: how many connections a user and an address have, how users look, and which rooms they hear.
+"""The connections of all users: how many a user and an address have, their presence, and the rooms they subscribe to.
 
-A gateway that is one process knows all of that by itself (`LocalRoster`). Of several, each says what it knows in
-Redis (`SharedRoster`), and falls back to what it knows by itself while Redis is down.
+A gateway in one process knows all of that by itself (`LocalRoster`). Several nodes each write their part to Redis and
+read the others' parts (`SharedRoster`). While Redis is down, a node uses only its own part.
 """
 
 import asyncio
@@ -15,103 +15,103 @@ from gateway.cluster.shared_state import Change, Entry, SharedState, Subject
 from gateway.core.batches import batches
 
 READ_BATCH = 200
-"""Users that are asked about in one round trip: some milliseconds of work."""
+"""Users to read in one round trip: some milliseconds of work."""
 
 PresenceState = Literal["online", "away"]
-"""How a user looks who is there."""
+"""The presence of a connected user."""
 
 OnPresenceChange = Callable[[str, str, PresenceState | Literal["offline"]], None]
-"""Takes the news for a room, of a user, that the user now looks so there. It never raises, as other rooms wait."""
+"""A function that a user's change of presence in a room is passed to. It never raises, as other rooms wait."""
 
 _USER = re.compile(r"([0-9]{1,9}) (online|away)")
 
 
 class Roster(Protocol):
-    """What the whole cluster knows of who is there.
+    """Knows the presence of users in the whole cluster.
 
-    `enter_room`, `leave_room`, `set_state` return at once; what they come to is told to whoever has called `on_change`,
-    soon after.
+    `enter_room`, `leave_room` and `set_state` return at once. The callback of `on_change` learns their effect soon
+    after.
     """
 
     def on_change(self, news: OnPresenceChange) -> None:
-        """Have news told to `news`, each by one node."""
+        """Set the callback for changes of presence. Only one node calls its callback for each change."""
 
     async def admit(self, user: str, address: str) -> bool:
-        """Count one more connection in; False if the user or the address has as many as it may, and it is not."""
+        """Count one more connection. Return False, and do not count it, if the user or the address is at its limit."""
 
     def release(self, user: str, address: str) -> None:
-        """Count a connection out."""
+        """Remove a connection from the count."""
 
     def set_state(
         self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
     ) -> None:
-        """Note how a user looks to this node, None for not at all; `rooms` gives those that the user hears on it."""
+        """Set a user's presence on this node, None for absent. `rooms` returns the user's rooms on this node."""
 
     def enter_room(self, room: str, user: str) -> None:
-        """Note that a user begins to hear a room on this node."""
+        """Record that a user has subscribed to a room on this node."""
 
     def leave_room(self, room: str, user: str) -> None:
-        """Note that a user has ceased to hear a room on this node."""
+        """Record that a user no longer subscribes to a room on this node."""
 
     def drop_from_room(self, room: str, user: str) -> None:
         """Do what `leave_room` does, where the room is told otherwise."""
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
-        """Tell how users look to other nodes; those who are on none are left out."""
+        """Return the presence of users on other nodes. Users that are on none are left out."""
 
     async def remote_connections(self) -> int:
-        """Tell how many connections other nodes have."""
+        """Return how many connections other nodes have."""
 
 
 class LocalRoster:
-    """The roster of a gateway that is one process."""
+    """The roster of a gateway in one process."""
 
     def __init__(self, max_per_user: int, max_per_address: int) -> None:
         self._count = LocalCount(max_per_user, max_per_address)
         self._notify: OnPresenceChange = _no_news
 
     def on_change(self, news: OnPresenceChange) -> None:
-        """Have news told to `news`."""
+        """Set the callback for changes of presence."""
         self._notify = news
 
     async def admit(self, user: str, address: str) -> bool:
-        """Count one more connection in, if it may be."""
+        """Count one more connection, if the limits allow it."""
         return self._count.admit(user, address)
 
     def release(self, user: str, address: str) -> None:
-        """Count a connection out."""
+        """Remove a connection from the count."""
         self._count.release(user, address)
 
     def set_state(
         self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
     ) -> None:
-        """Tell the rooms how a user looks now; whether the user is there at all, `enter_room` and `leave_room` tell."""
+        """Report a change between online and away to the rooms. `enter_room` and `leave_room` report the others."""
         if was is not None and now is not None and was != now:
             for room in rooms():
                 self._notify(room, user, now)
 
     def enter_room(self, room: str, user: str) -> None:
-        """Tell a room that a user is there."""
+        """Report a user as online in a room."""
         self._notify(room, user, "online")
 
     def leave_room(self, room: str, user: str) -> None:
-        """Tell a room that a user is there no more."""
+        """Report a user as offline in a room."""
         self._notify(room, user, "offline")
 
     def drop_from_room(self, room: str, user: str) -> None:
-        """Nothing to do."""
+        """Do nothing: the room learns of it otherwise."""
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
-        """Tell that nobody is elsewhere."""
+        """Return nothing: there are no other nodes."""
         return {}
 
     async def remote_connections(self) -> int:
-        """Tell that there are none."""
+        """Return 0: there are no other nodes."""
         return 0
 
 
 class SharedRoster:
-    """The roster of one node of several."""
+    """The roster of one of several nodes."""
 
     def __init__(self, shared_state: SharedState, max_per_user: int, max_per_address: int) -> None:
         self._shared_state = shared_state
@@ -122,16 +122,16 @@ class SharedRoster:
         self._notify: OnPresenceChange = _no_news
         self._notifying: set[asyncio.Task[None]] = set()
         self.guesses = 0
-        """How often a question was answered with what this node knows, since Redis was down."""
+        """How often a request was answered from this node's own numbers, because Redis was down."""
 
     def on_change(self, news: OnPresenceChange) -> None:
-        """Have news told to `news`."""
+        """Set the callback for changes of presence."""
         self._notify = news
 
     async def admit(self, user: str, address: str) -> bool:
-        """Count one more connection in, if it may be; costs at most one round trip."""
+        """Count one more connection, if the limits allow it. This costs at most one round trip."""
         if not self._count.admit(user, address):
-            return False  # too many here alone
+            return False  # this node alone has too many
         self._set_counts(user, address)
         try:
             fits = await self._fits(user, address)
@@ -143,14 +143,14 @@ class SharedRoster:
         return fits
 
     def release(self, user: str, address: str) -> None:
-        """Count a connection out."""
+        """Remove a connection from the count."""
         self._count.release(user, address)
         self._set_counts(user, address)
 
     def set_state(
         self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
     ) -> None:
-        """Say how a user looks."""
+        """Set a user's presence on this node."""
         if now is None:
             self._states.pop(user, None)
         else:
@@ -158,19 +158,19 @@ class SharedRoster:
         self._set_user(user)
 
     def enter_room(self, room: str, user: str) -> None:
-        """Say that a user hears a room here."""
+        """Record that a user subscribes to a room here."""
         self._shared_state.set(_places(user), room, "1")
 
     def leave_room(self, room: str, user: str) -> None:
-        """Say that a user hears a room here no more."""
+        """Record that a user no longer subscribes to a room here."""
         self._shared_state.set(_places(user), room, None)
 
     def drop_from_room(self, room: str, user: str) -> None:
-        """Say that a user hears a room here no more, which is no news to it."""
+        """Record the same, without a change for the room."""
         self._shared_state.set(_places(user), room, None, quietly=True)
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
-        """Ask how users look to other nodes."""
+        """Read the presence of users on other nodes."""
         found: dict[str, PresenceState] = {}
         try:
             for some in batches(users, READ_BATCH):
@@ -183,15 +183,15 @@ class SharedRoster:
         return found
 
     async def remote_connections(self) -> int:
-        """Ask how many connections other nodes have."""
+        """Read how many connections other nodes have."""
         return sum(connections_of(entry.value) for entry in await self._remote(_EVERYBODY))
 
     def notify(self, room: str, user: str, state: PresenceState | Literal["offline"]) -> None:
-        """Tell a room how a user looks now."""
+        """Report a user's presence to a room."""
         self._notify(room, user, state)
 
     def on_written(self, change: Change) -> None:
-        """Tell rooms what is news to the whole cluster in what this node has come to say."""
+        """Report those changes of this node that are a change for the whole cluster."""
         kind, user = change.subject
         if kind == "places":
             for room, state in room_changes(change.before, change.after, change.remote):
@@ -205,14 +205,14 @@ class SharedRoster:
                 telling.add_done_callback(self._notifying.discard)
 
     async def _notify_rooms(self, user: str, state: PresenceState) -> None:
-        """Tell all rooms that the user hears, on whatever node."""
+        """Report a user's presence to all of its rooms, on any node."""
         rooms = set(self._shared_state.local(_places(user)))
         rooms.update(entry.name for entry in await self._remote(_places(user)))
         for room in rooms:
             self._notify(room, user, state)
 
     async def _remote(self, subject: Subject) -> Collection[Entry]:
-        """Ask what other nodes say of something: nothing, as far as this node knows, while Redis is down."""
+        """Read the other nodes' state of a subject. While Redis is down, return nothing."""
         try:
             [others] = await self._shared_state.read_remote([subject])
         except RedisUnavailable:
@@ -223,10 +223,10 @@ class SharedRoster:
     async def _fits(self, user: str, address: str) -> bool:
         if not self._max_per_user and not self._max_per_address:
             return True
-        # Of those who come at the same moment, the first are let in: so each is compared as it came.
+        # Of connections at the same moment, the first ones are admitted, so each uses its own counts.
         mine = self._count.of_user[user], self._count.of_address[address]
         try:
-            # Both are asked for before anything is waited for, so that one round trip brings both.
+            # Both requests start before the first wait, so that they share one round trip.
             answers = self._shared_state.remote(_user(user)), self._shared_state.remote(_address(address))
             of_user, of_address = await asyncio.gather(*answers)
         except RedisUnavailable:
@@ -247,7 +247,7 @@ class SharedRoster:
 
 
 class LocalCount:
-    """How many connections there are here, of each user and from each address; 0 for however many there may be."""
+    """Counts the connections of this node, of each user and from each address. A limit of 0 means any number."""
 
     def __init__(self, max_per_user: int, max_per_address: int) -> None:
         self._max_per_user = max_per_user
@@ -257,7 +257,7 @@ class LocalCount:
         self.of_all = 0
 
     def admit(self, user: str, address: str) -> bool:
-        """Count one more in, if it may be."""
+        """Count one more connection, if the limits allow it."""
         if 0 < self._max_per_user <= self.of_user[user] or 0 < self._max_per_address <= self.of_address[address]:
             return False
         self.of_user[user] += 1
@@ -266,7 +266,7 @@ class LocalCount:
         return True
 
     def release(self, user: str, address: str) -> None:
-        """Count one out."""
+        """Remove one connection from the count."""
         self.of_all -= 1
         for counter, key in ((self.of_user, user), (self.of_address, address)):
             counter[key] -= 1
@@ -275,13 +275,13 @@ class LocalCount:
 
 
 def presence_of(others: Iterable[Entry], mine: str | None = None) -> PresenceState | None:
-    """Tell how a user looks to all nodes together: online if to any, else away if to any."""
+    """Return a user's presence over all nodes: online if one node says so, else away if one says so."""
     found = {_state(entry.value) for entry in others} | {_state(mine)}
     return "online" if "online" in found else "away" if "away" in found else None
 
 
 def connections_of(value: str | None) -> int:
-    """Tell how many connections a node says that there are; of what is not of our making, none."""
+    """Return the number of connections in a node's value, or 0 for a value that no gateway has written."""
     digits = (value or "").partition(" ")[0]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
@@ -289,7 +289,7 @@ def connections_of(value: str | None) -> int:
 def room_changes(
     before: dict[str, str | None], after: dict[str, str | None], others: Collection[Entry]
 ) -> list[tuple[str, Literal["online", "offline"]]]:
-    """Tell in which rooms a user has come or gone, who does not hear them on another node."""
+    """Return the rooms in which a user has appeared or disappeared, without those where another node has the user."""
     elsewhere = {entry.name for entry in others}
     return [
         (room, "online" if after[room] else "offline")
@@ -329,4 +329,4 @@ def _address(address: str) -> Subject:
 
 
 def _no_news(_room: str, _user: str, _state: str) -> None:
-    """Take no news."""
+    """Ignore the change."""

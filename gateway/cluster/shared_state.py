@@ -1,8 +1,8 @@
-"""What this node says to the others, kept in hashes that all nodes share.
+"""The state of this node for the others, in Redis hashes that all nodes share.
 
-A hash is about one subject, such as a user; in it, each node has fields of its own. What this node says is kept here as
-well. It is written behind the back of whoever says it, many changes in one round trip, the newest state of each. The
-same script call brings what the others say, so that of several nodes one finds itself the first, or the last.
+A hash is about one subject, such as a user, and each node has its own fields in it. This module also keeps this node's
+fields in memory. It writes them in the background: many changes in one round trip, and only the newest value of each.
+The same script call returns the other nodes' fields. So, of several nodes, one learns that it is the first or the last.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from gateway.core.faults import contained
 from gateway.core.periodic import Periodic
 
 BATCH = 200
-"""Hashes that are written in one round trip: some milliseconds of work."""
+"""Hashes to write in one round trip: some milliseconds of work."""
 
 Subject = tuple[str, str]
-"""What a hash is about: the kind of thing, and its name."""
+"""The subject of a hash: its kind and its name."""
 
-# Sets the fields given and removes those without a value; gives all that was there before.
+# Sets the given fields, removes those without a value, and returns the hash as it was before.
 _UPDATE = """
 local before = redis.call('HGETALL', KEYS[1])
 for i = 1, #ARGV, 2 do
@@ -40,7 +40,7 @@ return before
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a node says about a subject: the value of one of its fields."""
+    """A node's field about a subject."""
 
     node: str
     name: str
@@ -48,12 +48,12 @@ class Entry:
 
 
 Waiting: TypeAlias = asyncio.Future[tuple[Entry, ...]]
-"""The answer to come to what others say of a subject."""
+"""The future of the other nodes' fields about a subject."""
 
 
 @dataclass(slots=True)
 class Change:
-    """What this node has come to say of a subject, what it said before, and what the others say."""
+    """A change of this node's fields about a subject, with their values before, and the fields of the other nodes."""
 
     subject: Subject
     before: dict[str, str | None] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Change:
 
 
 class SharedState:
-    """Writes what this node says."""
+    """Writes this node's state, and reads that of the others."""
 
     def __init__(self, redis: RedisCommands, nodes: Nodes, prefix: str) -> None:
         self._redis = redis
@@ -79,9 +79,9 @@ class SharedState:
 
     @asynccontextmanager
     async def running(self, changed: Callable[[Change], None]) -> AsyncIterator[Self]:
-        """Write what changes; at the end write what is left.
+        """Write changes while the context lasts, and the rest at its end.
 
-        `changed` is called with each change once it is written, or at once while Redis is down.
+        `changed` is called with each change after its write, or at once while Redis is down.
         """
         self._changed = changed
         try:
@@ -93,15 +93,15 @@ class SharedState:
 
     @property
     def unwritten(self) -> int:
-        """Of how many subjects something is said that is not written yet."""
+        """Return the number of subjects with a change that is not written yet."""
         return len(self._pending) + self._writing
 
     def local(self, subject: Subject) -> dict[str, str]:
-        """Give what this node says of a subject: a value for each field."""
+        """Return this node's fields about a subject."""
         return self._local.get(subject, {})
 
     def set(self, subject: Subject, name: str, value: str | None, *, quietly: bool = False) -> None:
-        """Say something of a subject, or nothing more. `quietly`: that it changes is no news to anybody."""
+        """Set a field about a subject, or remove it with None. If `quietly`, the change is not reported."""
         said = self._local.setdefault(subject, {})
         change = self._pending.setdefault(subject, Change(subject))
         change.before.setdefault(name, said.get(name))
@@ -116,9 +116,9 @@ class SharedState:
         self._writes.wake()
 
     def remote(self, subject: Subject) -> Waiting:
-        """Return, soon, what other nodes had set for a subject when our last change was written.
+        """Return a future of the other nodes' fields about a subject, as of this node's last write.
 
-        Raises `RedisUnavailable`.
+        Raise `RedisUnavailable` while Redis is down.
         """
         if not self._redis.is_up:
             raise RedisUnavailable("Redis is down")
@@ -127,15 +127,15 @@ class SharedState:
             waiting = self._waiting[subject] = asyncio.get_running_loop().create_future()
             self._pending.setdefault(subject, Change(subject))
             self._writes.wake()
-        return asyncio.shield(waiting)  # several may wait for it
+        return asyncio.shield(waiting)  # several callers may wait for it
 
     async def read_remote(self, subjects: Iterable[Subject]) -> list[tuple[Entry, ...]]:
-        """Give what the others say of each of some subjects; raises `RedisUnavailable`."""
+        """Return the other nodes' fields about each subject, or raise `RedisUnavailable`."""
         answers = await self._redis.execute([("HGETALL", self._key(subject)) for subject in subjects])
         return [self.alive_entries(answer) for answer in answers]
 
     def republish(self, node: str, told_gone: bool) -> None:
-        """Say everything again, under a new name; it is news if others have told that this node is gone."""
+        """Write the whole state again under a new name. It is a change if others have reported this node as gone."""
         self._node = node
         self._listed.clear()
         for subject, said in self._local.items():
@@ -148,7 +148,7 @@ class SharedState:
         self._writes.wake()
 
     def alive_entries(self, answer: object) -> tuple[Entry, ...]:
-        """Read the answer to HGETALL, leaving out what this node says and those that are dead."""
+        """Return the entries in the answer to HGETALL, without those of this node and of dead nodes."""
         return tuple(entry for entry in entries(answer) if self._nodes.is_alive(entry.node))
 
     async def _write_all(self) -> None:
@@ -157,7 +157,7 @@ class SharedState:
                 await self._write_some()
 
     async def _write_some(self) -> None:
-        # First what somebody waits for: after a failure, all that there is to say is ahead of it.
+        # First the subjects that a caller waits for: after a failure, everything else is written as well.
         due = chain(tuple(self._waiting), self._pending)
         some = [self._pending.pop(subject) for subject in tuple(islice(dict.fromkeys(due), BATCH))]
         waiting = {change.subject: self._waiting.pop(change.subject, None) for change in some}
@@ -177,7 +177,7 @@ class SharedState:
                 self._changed(change)
 
     async def _write_or_split(self, some: list[Change]) -> None:
-        """Write changes; each by itself, if together they fail, so that one takes no other with it."""
+        """Write changes. If that fails, write each on its own, so that one failing change stops no other."""
         try:
             await self._write(some)
         except RedisUnavailable:
@@ -194,7 +194,7 @@ class SharedState:
         new = [subject for subject in subjects if subject in self._local and subject not in self._listed]
         gone = [subject for subject in subjects if subject not in self._local and subject in self._listed]
         node, index = self._node, index_key(self._prefix, self._node)
-        # What a dead node said is found by its index, so that has each subject first and gives it up last.
+        # The index leads to a dead node's state, so a subject enters it first and leaves it last.
         commands: list[Command] = [("SADD", index, *map(_member, new))] if new else []
         commands += [self._update(change, node) for change in some]
         if gone:
@@ -225,21 +225,21 @@ def _disappoint(waiting: dict[Subject, Waiting | None]) -> None:
     for future in waiting.values():
         if future is not None and not future.done():
             future.set_exception(RedisUnavailable("Redis is down"))
-            future.exception()  # whoever waited may be gone
+            future.exception()  # the waiting task may be gone
 
 
 def hash_key(prefix: str, subject: Subject) -> str:
-    """Name the hash about a subject."""
+    """Return the key of the hash about a subject."""
     return f"{prefix}:{subject[0]}:{subject[1]}"
 
 
 def index_key(prefix: str, node: str) -> str:
-    """Name the set of subjects of which a node says something."""
+    """Return the key of the set of a node's subjects."""
     return f"{prefix}:said-by:{node}"
 
 
 def entries(answer: object) -> list[Entry]:
-    """Read the answer to HGETALL; what is not of a node's making is left out."""
+    """Return the entries in the answer to HGETALL, without those that no gateway has written."""
     if isinstance(answer, dict):
         answer = [part for pair in answer.items() for part in pair]
     if not isinstance(answer, list):
@@ -254,7 +254,7 @@ def entries(answer: object) -> list[Entry]:
 
 
 def subject_of(member: bytes) -> Subject:
-    """Read a member of a node's index."""
+    """Return the subject for a member of a node's index."""
     kind, _, name = member.decode(errors="replace").partition(" ")
     return kind, name
 
@@ -264,4 +264,4 @@ def _member(subject: Subject) -> str:
 
 
 def _nothing(_change: Change) -> None:
-    """Take no news."""
+    """Ignore the change."""

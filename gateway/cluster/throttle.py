@@ -1,7 +1,7 @@
-"""How often passwords may be tried on all nodes together, to the letter: a log-in costs a hash, and can wait for Redis.
+"""Limits log-ins exactly over all nodes together: a log-in costs a hash anyway, so it can wait for Redis.
 
-The rules are those of `auth.throttle`, in one script, by the clock of Redis. All keys have one hash tag, since a log-in
-is about several of them. Names are stored as hashes: what somebody types there may be a password.
+The rules are those of `auth.throttle`, in one script, on Redis' clock. All keys have one hash tag, because a log-in
+uses several of them. Names are stored as hashes, because a typed name may be a password.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from gateway.core.client_info import ClientInfo
 from gateway.core.rate_limits import FORGET_SECONDS
 
 KNOWN_SECONDS = 90 * 24 * 3600
-"""For how long an address is known from which a name has logged in."""
+"""How long an address from which a name has logged in stays known."""
 
 _WHAT = {1: "log-ins from this address", 2: "failed log-ins of this user", 3: "log-ins of this user"}
 
@@ -37,9 +37,9 @@ end
 
 _TAKE = _BUCKET + "return string.format('%.6f', take(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), 3600))"
 
-# KEYS: the address; whether it is known for the name; the name there; the name elsewhere.
-# ARGV: rate and burst of addresses and of names; the longest wait; for how long failures are remembered.
-# Gives what there was too much of, the seconds to wait, and whether the address is known.
+# KEYS: the address; whether it is known for the name; the name from there; the name from elsewhere.
+# ARGV: rate and burst of addresses and of names; the longest wait; how long failures are remembered.
+# Returns which limit was reached, the seconds to wait, and whether the address is known.
 _BEGIN = (
     _BUCKET
     + """
@@ -79,7 +79,7 @@ redis.call('HDEL', KEYS[1], 'until')
 
 
 class SharedThrottle:
-    """Counts log-ins in Redis; while that is down, in the memory of this process."""
+    """Counts log-ins in Redis, and in this process while Redis is down."""
 
     def __init__(self, redis: RedisCommands, prefix: str, settings: Settings, local: LocalThrottle) -> None:
         self._redis = redis
@@ -90,7 +90,7 @@ class SharedThrottle:
         self._longest = settings.login_backoff_seconds
 
     async def check_address(self, client: ClientInfo, what: str) -> None:
-        """Count something that costs a hash against the address alone, or raise `RateLimited`."""
+        """Count an action that costs a hash against its address only, or raise `RateLimited`."""
         rate = (self._per_address / 60, self._per_address)
         try:
             wait = await self._execute("EVAL", _TAKE, 1, self._address(client), *rate)
@@ -111,7 +111,7 @@ class SharedThrottle:
         raise_if_limited(float(wait), registrations(self._per_hour))
 
     async def begin_attempt(self, name: str, client: ClientInfo) -> Attempt:
-        """Count a try at a user's password, or raise `RateLimited`."""
+        """Count an attempt at a user's password, or raise `RateLimited`."""
         here, elsewhere = self._name(name, client), self._name(name, None)
         keys = (self._address(client), self._known(name, client), here, elsewhere)
         rates = (self._per_address / 60, self._per_address, self._per_user / 60, self._per_user)
@@ -124,7 +124,7 @@ class SharedThrottle:
         return Attempt(here if is_known else elsewhere, name, client, shared=True)
 
     async def succeed(self, attempt: Attempt) -> None:
-        """Forget the failures, and know the name by this address from now on."""
+        """Forget the failures, and remember this address as known for the name."""
         if not attempt.shared:
             await self._local.succeed(attempt)
             return
@@ -132,7 +132,7 @@ class SharedThrottle:
         await self._execute_quietly("EVAL", _SUCCEED, 2, attempt.key, known, KNOWN_SECONDS)
 
     async def undo(self, attempt: Attempt) -> None:
-        """Take a try back that came to no outcome."""
+        """Take back an attempt that had no outcome."""
         if not attempt.shared:
             await self._local.undo(attempt)
         elif self._longest:
@@ -141,11 +141,11 @@ class SharedThrottle:
     async def _execute(self, *command: Part) -> Any:
         [answer] = await self._redis.execute([command])
         if answer is None:
-            raise RedisUnavailable("a key of ours holds what somebody else has written")
+            raise RedisUnavailable("another program has written to one of the gateway's keys")
         return answer
 
     async def _execute_quietly(self, *command: Part) -> None:
-        with suppress(RedisUnavailable):  # then this user waits longer than need be, once
+        with suppress(RedisUnavailable):  # without it, this user waits once longer than necessary
             await self._redis.execute([command])
 
     def _address(self, client: ClientInfo) -> str:
@@ -160,5 +160,5 @@ class SharedThrottle:
 
 
 def _digest(*parts: str) -> str:
-    # The address first: it has no space, while a name that somebody made up may have anything.
+    # The address first: it has no space, while an invented name may contain anything.
     return hashlib.sha256(" ".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]

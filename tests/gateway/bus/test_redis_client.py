@@ -46,7 +46,7 @@ async def test_a_server_that_is_there_is_fine(valkey: Valkey) -> None:
 async def test_where_nobody_listens_the_system_says_why(kind: str) -> None:
     port = free_port()
     problem = await problem_of(f"{kind}://app:hunter2@127.0.0.1:{port}")
-    assert problem == f"nobody answers (Connection refused), at 127.0.0.1:{port}"
+    assert problem == f"no answer (Connection refused), at 127.0.0.1:{port}"
 
 
 async def test_a_host_that_nobody_knows_is_named() -> None:
@@ -57,7 +57,7 @@ async def test_a_server_that_hangs_is_not_waited_for(valkey: Valkey, monkeypatch
     monkeypatch.setattr(cluster_client, "ANSWER_SECONDS", 0.3)
     valkey.freeze()
     try:
-        assert (await problem_of(valkey.url)).startswith("nobody answers within ")
+        assert (await problem_of(valkey.url)).startswith("no answer within ")
     finally:
         valkey.thaw()
 
@@ -75,8 +75,8 @@ async def test_a_wrong_password_is_told_and_not_shown() -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis+cluster://{}", "expected a cluster and got a server that is none; write redis:// for it"),
-        ("redis+sentinel://{}/main", "expected sentinels and got a server that is none; write redis:// for it"),
+        ("redis+cluster://{}", "expected a cluster, got a single server; write redis:// for it"),
+        ("redis+sentinel://{}/main", "expected sentinels, got an ordinary server; write redis:// for it"),
         ("redis://{}/99", "the server refused: DB index is out of range"),
     ],
 )
@@ -97,13 +97,13 @@ async def test_a_cluster_is_known_by_its_url_and_by_no_other() -> None:
         assert "write redis+cluster:// for it" in await problem_of(cluster.url)
         cluster.ask("ACL SETUSER app on >hunter2 +@all -cluster")
         problem = await problem_of(f"redis+cluster://app:hunter2@{place}")
-        assert problem.startswith("the server does not let this user do what the gateway needs")
+        assert problem.startswith("the server does not allow this user the commands that the gateway needs")
 
 
 async def test_sentinels_lead_to_the_server_that_they_watch(valkey: Valkey) -> None:
     with running_sentinel(valkey, "main") as port:
         assert not await problem_of(f"redis+sentinel://127.0.0.1:{port}/main")
-        assert "none knows a service of this name" in await problem_of(f"redis+sentinel://127.0.0.1:{port}/other")
+        assert "none knows a service with this name" in await problem_of(f"redis+sentinel://127.0.0.1:{port}/other")
 
 
 @contextmanager
