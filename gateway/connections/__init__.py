@@ -1,4 +1,5 @@
 """The connections of this node.
 
-`registry` holds and limits them, `fanout` delivers events to many at once, `revocations` closes ended sessions.
+Read `registry` first: it holds and limits them. `fanout` delivers one event to many of them. `revocations` closes them
+when their sessions end.
 """

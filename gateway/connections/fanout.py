@@ -1,15 +1,15 @@
-"""Those who hear a room, and how they are given what happens there.
+"""Fan-out: delivers events to a room's local subscribers.
 
-A fan-out touches nothing of a listener but the function that takes its frames: of thousands of listeners, hardly
-anything is in the processor's caches, and each thing that has to be fetched costs as much as a hundred instructions.
+For each subscriber, a fan-out touches only the function that takes its frames. Of thousands of subscribers, hardly
+anything is in the processor's caches, and each further memory access costs as much as a hundred instructions.
 
-All that happens in one turn of the event loop is joined once, and written to each with one write. A long fan-out lets
-the loop do other things now and then. If meanwhile more has happened, the room pauses after it for as long as it took:
-the more happens in a crowd, the more of it shares a write, and no room has more than half of the loop's time. Whoever
-leaves in between first sees to it that what happened before has been given.
+The events of one turn of the event loop are joined once, and each subscriber gets them in one write. During a long
+fan-out, the loop does other work now and then. If more events arrive meanwhile, the room pauses after the fan-out for
+as long as it took. So the more events a crowded room has, the more of them share a write, and no room uses more than
+half of the loop's time. A subscriber that leaves in between first gets the earlier events.
 
-A listener whose `deliver` raises is cut off, and the others hear what follows as if nothing had been. Its client comes
-back and resumes: a closed connection is a gap that the client knows of.
+If a subscriber's `deliver` raises, that subscriber's connection is cut, and the others get all events as usual. Its
+client reconnects and resumes: a closed connection is a gap that the client knows of.
 """
 
 import asyncio
@@ -23,35 +23,35 @@ from gateway.core.faults import contained
 from gateway.transport.frames import Frame, joined
 
 CHUNK = 16
-"""Listeners that are given something before the loop has its turn: at some 8 µs each, an eighth of a millisecond."""
+"""Subscribers to serve before the event loop has its turn: at about 8 µs each, an eighth of a millisecond."""
 
 MAX_PAUSE_SECONDS = 0.02
-"""The most by which a room's pause makes anything late."""
+"""The longest delay that a room's pause causes."""
 
 
 Deliver = Callable[[Frame], None]
-"""Takes events; never waits and never raises."""
+"""A function that takes events. It never waits and never raises."""
 
 
 class Subscriber(Protocol):
-    """A connection, as it is given events."""
+    """A connection that receives events."""
 
     user_id: str
 
     @property
     def deliver(self) -> Deliver:
-        """The function that gives it a frame. It stays the same."""
+        """Return the function that takes its frames. It stays the same."""
 
     def abort(self) -> None:
-        """End without waiting for anything."""
+        """Cut the connection without waiting."""
 
 
 SubscribersOfUser = Callable[[str], Iterable[Subscriber]]
-"""Gives a user's connections."""
+"""A function that returns a user's connections."""
 
 
 class _Remaining:
-    """Those who are still to be given something, of whom any may go before its turn."""
+    """The subscribers that a fan-out has not reached yet. Any of them may leave before its turn."""
 
     def __init__(self, delivers: Iterable[Deliver]) -> None:
         self._delivers = set(delivers)
@@ -68,14 +68,14 @@ class _Remaining:
         return len(self._delivers)
 
     def remove(self, deliver: Deliver) -> bool:
-        """Take one out; tells whether it was in."""
+        """Remove one, and return whether it was still waiting."""
         is_in = deliver in self._delivers
         self._delivers.discard(deliver)
         return is_in
 
 
 class Fanout:
-    """The listeners of one room on this node, or all of its connections."""
+    """The subscribers of one room on this node, or all of its connections."""
 
     __slots__ = (
         "_batch",
@@ -91,11 +91,11 @@ class Fanout:
     def __init__(self, of_user: SubscribersOfUser) -> None:
         self._of_user = of_user
         self._subscribers: dict[Subscriber, Deliver] = {}
-        self._batch: list[BusEvent] = []  # what happened in this turn, for all
-        self._frame: Frame | None = None  # what is being given, while a long fan-out is under way
-        self._rest: Iterator[Deliver] | None = None  # to whom
-        self._began = self._pauses_until = 0.0  # by the loop's clock
-        self._later: dict[Subscriber, int] = {}  # who came when so many of `_batch` had happened
+        self._batch: list[BusEvent] = []  # the events of this turn, for all
+        self._frame: Frame | None = None  # the frame of a fan-out that is in progress
+        self._rest: Iterator[Deliver] | None = None  # its remaining subscribers
+        self._began = self._pauses_until = 0.0  # in the loop's time
+        self._later: dict[Subscriber, int] = {}  # subscribers that joined after so many events of `_batch`
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -107,17 +107,17 @@ class Fanout:
         return subscriber in self._subscribers
 
     def add(self, subscriber: Subscriber) -> None:
-        """Let somebody hear what happens from now on."""
-        # Whoever joins a crowd must not make it wait, so nothing is given out of turn here.
+        """Add a subscriber for the events from now on."""
+        # A new subscriber must not delay a crowd, so nothing is delivered out of turn here.
         if self._batch:
             self._later[subscriber] = len(self._batch)
         self._subscribers[subscriber] = subscriber.deliver
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Let somebody hear no more than what has happened, which is given at once; nobody else's turn comes sooner."""
+        """Remove a subscriber. It gets the earlier events at once. No other subscriber's turn moves."""
         deliver = self._subscribers.pop(subscriber)
         if self._rest is not None:
-            # An iterator over a tuple is faster, and most of the time nobody goes in the middle.
+            # An iterator over a tuple is faster, and usually no subscriber leaves in the middle.
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
             if self._rest.remove(deliver) and self._frame is not None:
                 deliver_frame(self._frame, subscriber)
@@ -125,16 +125,16 @@ class Fanout:
             deliver_event(event, subscriber)
 
     def discard(self, subscriber: Subscriber) -> None:
-        """Forget somebody who is gone: what is still to be given would reach nobody."""
+        """Remove a subscriber without delivering anything: its connection is closed."""
         del self._subscribers[subscriber]
 
     def clear(self) -> None:
-        """Let nobody hear any more."""
+        """Remove all subscribers, after the events so far."""
         self._flush()
         self._subscribers.clear()
 
     def publish(self, event: BusEvent) -> None:
-        """Give an event to everyone, at the end of this turn of the loop."""
+        """Deliver an event to all subscribers, at the end of this turn of the loop."""
         if not self._subscribers:
             return
         self._batch.append(event)
@@ -163,13 +163,13 @@ class Fanout:
             self._continue()
 
     def _with_own_form(self, batch: list[BusEvent], later: dict[Subscriber, int]) -> set[Subscriber]:
-        """Find those who are not given the same as all others, for some of it is not for them, or in another form."""
+        """Return the subscribers that need another form than all others, or that must not get every event."""
         users = {user for event in batch for user in (event.own_user, event.skip_user) if user is not None}
         subscribers = {subscriber for user in users for subscriber in self._of_user(user)} | later.keys()
         return subscribers & self._subscribers.keys()
 
     def _all_but(self, apart: set[Subscriber]) -> tuple[Deliver, ...]:
-        # To take them out and put them back costs nothing next to looking at everybody.
+        # Removing these and adding them again costs nothing, compared with a check of every subscriber.
         taken = {subscriber: self._subscribers.pop(subscriber) for subscriber in apart}
         rest = tuple(self._subscribers.values())
         self._subscribers.update(taken)
@@ -177,22 +177,22 @@ class Fanout:
 
     def _continue(self) -> None:
         if self._rest is None or self._frame is None:
-            return  # settled meanwhile
+            return  # it was flushed meanwhile
         self._deliver_to(islice(self._rest, CHUNK))
         loop = asyncio.get_running_loop()
-        if self._rest.__length_hint__():  # type: ignore[attr-defined]  # of an iterator over a tuple
+        if self._rest.__length_hint__():  # type: ignore[attr-defined]  # an iterator over a tuple has it
             loop.call_soon(self._continue)
             return
         self._rest = None
         if len(self._subscribers) > CHUNK and (self._batch or self._frame.count > 1):
-            # More than one thing happens at a time here; a lone message has nothing to wait for.
+            # Several events at a time happen here. A single message need not wait for others.
             now = loop.time()
             self._pauses_until = now + min(now - self._began, MAX_PAUSE_SECONDS)
         if self._batch:
             self._start_soon()
 
     def _flush(self) -> None:
-        """Give at once what is still to be given."""
+        """Deliver all remaining events at once."""
         if self._rest is not None:
             self._deliver_to(self._rest)
             self._rest = None
@@ -204,7 +204,7 @@ class Fanout:
 
     def _deliver_to(self, delivers: Iterator[Deliver]) -> None:
         frame = self._frame
-        assert frame is not None  # noqa: S101 - made by `_start`
+        assert frame is not None  # noqa: S101 - `_start` sets it
         failed = []
         while True:
             try:
@@ -224,7 +224,7 @@ class Fanout:
 
 
 def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
-    """Give an event to one, in the form that is due to that user."""
+    """Deliver an event to one subscriber, in the form for its user."""
     if event.own_user is not None and subscriber.user_id == event.own_user and event.own_frame is not None:
         deliver_frame(event.own_frame, subscriber)
     elif event.skip_user is None or subscriber.user_id != event.skip_user:
@@ -232,7 +232,7 @@ def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
 
 
 def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
-    """Deliver a frame to one of many. If that raises, the hearer is cut off."""
+    """Deliver a frame to one of many subscribers. If that raises, cut its connection."""
     try:
         subscriber.deliver(frame)
     except Exception as fault:

@@ -1,4 +1,4 @@
-"""Every connection on this node, and how many more are let in."""
+"""Holds every connection of this node, and decides whether to admit another one."""
 
 import asyncio
 import secrets
@@ -23,26 +23,26 @@ from schemas.codes import Close
 
 MAX_RECONNECT_SPREAD_MS = 30_000
 ABUSE_CONNECTIONS = 10
-"""What a connection that ends with `rate_abuse` counts as: so its user comes back once a second, not ten times."""
+"""How many connections one that ends with `rate_abuse` counts for: its user returns once a second, not ten times."""
 PENDING_FRAMES_PER_SECOND = 100
-"""Pings, pongs, fragments and binary messages of all connections of an address before the log-in, which need none."""
+"""Pings, pongs, fragments and binary messages of an address' connections before their log-in, which needs none."""
 OF_PENDING = "of strangers"
 MAX_DELAYED_REFUSALS = 64
-"""Refusals for one address that are held back at a time."""
+"""Refusals that may be delayed at the same time for one address."""
 REFUSAL_DELAY_SECONDS = 1.0
-"""No more than `Retry-After` says, in whole seconds."""
+"""At most what `Retry-After` says, in whole seconds."""
 WRITE_BURST_SECONDS = 10
-"""A user may write at once what may be written in so many seconds."""
+"""A user may write at once the bytes of this many seconds."""
 
 
 class PendingConnection(Protocol):
     """A connection that may not have logged in yet."""
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close, once the message that is being handled has been answered."""
+        """Send `bye` and close, after the reply to the message that is being handled."""
 
     def abort(self) -> None:
-        """End without waiting for anything."""
+        """Cut the connection without waiting."""
 
 
 class Connection(Subscriber, PendingConnection, Protocol):
@@ -51,22 +51,22 @@ class Connection(Subscriber, PendingConnection, Protocol):
     user: str
     address: str
     sid: str | None
-    """The user's session that its token is of, which may be another after the token was refreshed."""
+    """The id of the session of its token. A new token may change it."""
     joined: dict[str, int]
     """The rooms that the connection has joined: each with the number of departures at its last known membership."""
     on_message: Callable[[], None] | None
-    """Called when the next message comes, if set."""
+    """A function to call when the next message arrives, if set."""
 
     @property
     def last_message_at(self) -> float:
-        """When the last message came, on the steady clock."""
+        """Return when the last message arrived, on the steady clock."""
 
     def close(self, close: Close, after_ms: int | None = None) -> None:
-        """Say `bye` and close now; no further message is handled."""
+        """Send `bye` and close now. No further message is handled."""
 
 
 class Connections:
-    """Has every connection of this node, and lets no more in than may be, here and on other nodes."""
+    """Holds every connection of this node. The limits for a new one count this node and the others."""
 
     def __init__(
         self, settings: Settings, clock: Clock, roster: Roster, make_buckets: MakeBuckets = local_buckets
@@ -83,7 +83,7 @@ class Connections:
         self._empty.set()
 
         def buckets(kind: str, rate: float, least_burst: float = 1) -> TokenBuckets:
-            # A second's worth at once, and not less than `least_burst`.
+            # As many at once as in a second, but at least `least_burst`.
             return make_buckets(kind, rate, max(1.0, rate, least_burst))
 
         burst = settings.message_burst
@@ -102,26 +102,26 @@ class Connections:
         self._joins_of_users = buckets("joins-of", settings.join_rate_per_user)
 
     def check_connection_rate(self, address: str) -> None:
-        """Note that somebody wants to connect, before anything is done for it; raises `RateLimited`."""
+        """Count an attempt to connect, before any work for it, or raise `RateLimited`."""
         if wait := self._rates_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("connections from this address", int(wait * 1000) + 1)
 
     def check_request_rate(self, address: str) -> None:
-        """Note a request of the HTTP API; raises `RateLimited`."""
+        """Count a request of the HTTP API, or raise `RateLimited`."""
         if wait := self._requests_of_addresses.take(address, self._clock.steady()):
             raise RateLimited("requests from this address", int(wait * 1000) + 1)
 
     def charge_request(self, user_id: str) -> None:
-        """Take what a request of a user costs from what its messages may cost; raises `RateLimited`."""
+        """Charge a user's request to the budget of that user's messages, or raise `RateLimited`."""
         now = self._clock.steady()
         if wait := self._messages_of_users.get(user_id, now).take(now, costs.REQUEST):
             raise RateLimited("requests and messages of this user", int(wait * 1000) + 1)
 
     async def delay_refusal(self, address: str) -> bool:
-        """Wait a second before a refusal for a rate, which slows down a client that repeats at once.
+        """Delay a refusal for a rate by a second, to slow down a client that repeats it at once.
 
-        A refusal takes nearly as long as a small answer. Beyond `MAX_DELAYED_REFUSALS` of an address, returns False at
-        once.
+        A refusal costs nearly as much as a small reply. If `MAX_DELAYED_REFUSALS` of the address wait already, return
+        False at once.
         """
         with self._delayed.acquire(address) as may_wait:
             if may_wait:
@@ -130,9 +130,9 @@ class Connections:
 
     @contextmanager
     def pending(self, stranger: PendingConnection, address: str, frames: Allowance) -> Iterator[None]:
-        """Have `drain` send a connection away that logs in within this context.
+        """Let `drain` close a connection that logs in within this context.
 
-        All from an address share what they may send besides their one message.
+        All such connections of an address share a limit for everything but their one message.
         """
         bucket = self._frames_of_pending.get(address, asyncio.get_running_loop().time())
         frames.add(bucket, OF_PENDING)
@@ -148,9 +148,9 @@ class Connections:
             self._look_if_empty()
 
     async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:
-        """Let a connection in and count it until `remove`.
+        """Admit a connection, count it until `remove`, and return None.
 
-        Otherwise tell why not, and after how many milliseconds it may come back.
+        Otherwise return the close code, and after how many milliseconds the client may reconnect.
         """
         if self._draining:
             return self._sent_away()
@@ -158,7 +158,7 @@ class Connections:
             return Close.OVERLOADED, None
         if not await self._roster.admit(connection.user, connection.address):
             return Close.OVERLOADED, None
-        if self._draining:  # since a moment ago
+        if self._draining:  # since the check above
             self._roster.release(connection.user, connection.address)
             return self._sent_away()
         self.add(connection)
@@ -167,7 +167,7 @@ class Connections:
     def share_limits(
         self, connection: Connection, messages: Allowance, joins: Allowance, writes: Allowance, frames: Allowance
     ) -> None:
-        """Have a connection draw on what all of its user's, and all from its address, may do together."""
+        """Add to a connection's limits those that its user's connections share, and those of its address."""
         now = self._clock.steady()
         messages.add(self._messages_of_users.get(connection.user_id, now), "of this user")
         messages.add(self._messages_from_addresses.get(connection.address, now), "from this address")
@@ -177,17 +177,17 @@ class Connections:
         writes.add(self._writes_of_users.get(connection.user_id, now), "of this user")
 
     def record_abuse(self, connection: Connection) -> None:
-        """Have the user of a connection that ended with `rate_abuse` come back more slowly."""
+        """Slow down the user of a connection that ended with `rate_abuse`."""
         self._rates_of_users.get(connection.user_id, now := self._clock.steady()).spend(now, ABUSE_CONNECTIONS)
 
     def add(self, connection: Connection) -> None:
-        """Have a connection that has been admitted."""
+        """Add a connection that has been admitted."""
         self._fanout.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)
 
     def remove(self, connection: Connection) -> None:
-        """Count a connection out."""
+        """Remove a connection from the count."""
         self._fanout.discard(connection)
         of_user = self._of_user[connection.user_id]
         of_user.remove(connection)
@@ -198,15 +198,15 @@ class Connections:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Return how many connections this node has."""
         return len(self._fanout)
 
     async def remote_count(self) -> int:
-        """Tell how many there are on other nodes, as far as this one knows."""
+        """Return how many connections other nodes have, as far as this node knows."""
         return await self._roster.remote_connections()
 
     def deliver(self, frame: Frame, user_id: str | None = None) -> int:
-        """Give an event to every connection, or to those of one user; returns how many that were."""
+        """Deliver an event to all connections, or to those of one user. Return how many there are."""
         if user_id is None:
             self._fanout.publish(BusEvent(frame))
             return len(self._fanout)
@@ -216,15 +216,15 @@ class Connections:
         return len(to)
 
     def for_user(self, user_id: str) -> tuple[Connection, ...]:
-        """Give the connections of a user."""
+        """Return the connections of a user."""
         return tuple(self._of_user.get(user_id, ()))
 
     def login_sessions(self) -> set[tuple[str, str]]:
-        """Give the sessions of all connections that are of one, each with its user's id."""
+        """Return the sessions of all connections that have one, each with its user's id."""
         return {(connection.user_id, connection.sid) for connection in self._list() if connection.sid is not None}
 
     def external_user_ids(self) -> set[str]:
-        """Give the ids of users who are connected without a session of ours: an outside service vouches for them."""
+        """Return the ids of connected users without a session here: an external service vouches for them."""
         return {connection.user_id for connection in self._list() if connection.sid is None}
 
     def close_revoked(self, revoked: Revoked) -> None:
@@ -234,12 +234,12 @@ class Connections:
                 _end(connection)
 
     async def drain(self, seconds: float) -> None:
-        """Send every client away, to come back each at its own moment, and wait until they are gone.
+        """Ask every client to reconnect, each at its own moment, and wait until all are gone.
 
-        After so many seconds, whoever is still there is cut off.
+        Cut the connections that are left after so many seconds.
         """
         self._draining = True
-        # So that those who come back at once are no more than a start can take: 500 in a second.
+        # With this spread, no more clients return at once than a start can handle: 500 in a second.
         self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._fanout))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -251,7 +251,7 @@ class Connections:
                 await self._empty.wait()
         for left in (*self._pending, *self._list()):
             with contained("connections"):
-                left.abort()  # does not read, or is at something that takes too long
+                left.abort()  # it does not read, or handles a message that takes too long
 
     def _look_if_empty(self) -> None:
         if not self._fanout and not self._pending:
@@ -261,14 +261,14 @@ class Connections:
         return [connection for of_user in self._of_user.values() for connection in of_user]
 
     def _sent_away(self) -> tuple[Close, int]:
-        """Why, and after how many milliseconds to come back."""
+        """Return the close code, and after how many milliseconds to reconnect."""
         return Close.DRAINING, secrets.randbelow(self._spread)
 
 
 def _end(connection: Connection) -> None:
     try:
         connection.close(Close.TOKEN_REVOKED)
-    except Exception as fault:  # it must not stay, and neither must the others
+    except Exception as fault:  # neither this connection nor the others may stay open
         faults.record("connections", fault)
         with contained("connections"):
             connection.abort()

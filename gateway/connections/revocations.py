@@ -1,9 +1,9 @@
-"""Closing the connections of sessions that have ended.
+"""Closes the connections of sessions that have ended.
 
-The bus tells of most of them at once. Some it cannot tell of: it may lose an event, and a command such as
-`gateway users disable` is a process of its own. So the store is asked as well: often what has ended lately, and now and
-then whether everybody who is connected still has a session. The latter finds what leaves no trace, such as a row that
-somebody deleted, and what came at a time that the clocks of two machines do not agree about.
+The bus reports most of them at once. It cannot report all: it may lose an event, and a command such as
+`gateway users disable` runs in its own process. So this module asks the store as well: often for sessions that have
+ended lately, and now and then whether each connected session still exists. The second check finds what leaves no trace,
+such as a deleted row, and changes that the clocks of two machines disagree about.
 """
 
 import logging
@@ -23,25 +23,25 @@ from gateway.store.engine import Database
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-"""How often the store is asked, while anybody is connected. What ends is closed within a second."""
+"""How often to ask the store while there are connections. Ended sessions are closed within a second."""
 
 RETRY_SECONDS = 5
-"""How long to wait when the store is not available; it logs each time."""
+"""How long to wait when the store is not available, which it logs each time."""
 
 OVERLAP_MILLISECONDS = 60_000
-"""How far back each look goes beyond the one before: transactions commit late, and clocks of machines differ."""
+"""How far each look reaches back before the last one: transactions commit late, and machines' clocks differ."""
 
 LOOK_AT_ALL_SECONDS = 60
 BATCH = 500
-"""Sessions that one query asks for."""
+"""Sessions in one query."""
 
 PRUNE_SECONDS = 3600
 KEEP_MILLISECONDS = 24 * 3600 * 1000
-"""How long a session is kept after its end. It could go at once: the tokens of one that is not there do not hold."""
+"""How long an ended session is kept. It is not needed: the tokens of a missing session are not valid."""
 
 
 class RevocationWatcher:
-    """Looks for what has ended, and removes what ended long ago."""
+    """Finds sessions that have ended, and removes those that ended long ago."""
 
     def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
         self._database = database
@@ -52,7 +52,7 @@ class RevocationWatcher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Close what has ended, within a second, and remove from the store what ended long ago."""
+        """Close ended sessions within a second, and remove from the store those that ended long ago."""
         self._looked_at = milliseconds(self._clock)
         async with (
             Periodic("revocations", self._pause, self._look),
@@ -62,7 +62,7 @@ class RevocationWatcher:
             yield self
 
     async def close_all_ended(self) -> None:
-        """Close every connection whose session is not alive, however that came to be."""
+        """Close every connection without a living session, for whatever reason."""
         for batch in batches(self._connections.login_sessions(), BATCH):
             living = await self._database.query(
                 partial(login_sessions.alive_among, ids=[session for _, session in batch])
@@ -80,7 +80,7 @@ class RevocationWatcher:
 
     async def _look(self) -> None:
         now = milliseconds(self._clock)
-        self._failed = True  # until it is done
+        self._failed = True  # until this look has succeeded
         if self._connections.count:
             await self._close_ended(self._looked_at - OVERLAP_MILLISECONDS)
         self._failed = False
