@@ -15,8 +15,8 @@ MAX_SENTENCE = 35
 MAX_CELL = 30
 """A table's cell holds a phrase, not a paragraph."""
 
-MAX_AVOIDED_IN_CODE = 6.0
-MAX_HIDDEN_ACTIONS = 85
+MAX_AVOIDED_IN_CODE = 3.3
+MAX_HIDDEN_ACTIONS = 36
 """What docstrings and comments have reached, until it is 0.5 and none. This may only shrink."""
 
 
