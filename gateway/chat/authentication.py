@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, WebSocket
 
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.first_message import first_message
@@ -16,7 +16,7 @@ from handlers.errors import AuthenticationFailed
 
 
 # FastAPI reads only the token of the query: three parameters take half as long again as one.
-async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | None, Query()] = None) -> AuthResult:
+async def websocket_authentication(connection: WebSocket, token: Annotated[str | None, Query()] = None) -> AuthResult:
     """Check the origin and the credential of a WebSocket.
 
     Of several credentials the first counts, good or bad: the header `Authorization`, a subprotocol, the query
@@ -27,6 +27,7 @@ async def websocket_authentication(ws: GatewayWebSocket, token: Annotated[str | 
     if too many connections come from its address. Raises `AuthenticationFailed` or a subclass, which becomes the
     refusal of the handshake, and `WebSocketDisconnect` if the connection has ended without a credential.
     """
+    ws = GatewayWebSocket.of(connection)
     state = state_of(ws)
     state.connections.check_connection_rate(address_of(ws))
     found = credentials.bearer(ws)

@@ -1,40 +1,40 @@
-"""The short way of a WebSocket to its endpoint: it uses only FastAPI's solver of dependencies.
+"""The fast route of a WebSocket to its endpoint: FastAPI solves the endpoint's dependencies, and has then left.
 
 FastAPI and Starlette put some twenty coroutines around an endpoint, for errors, bodies, routes and exit stacks. Around
-a WebSocket they do almost nothing while it is open. Yet they hold 12 KB for each connection, and take 80 µs at its
-start and a microsecond for each message. Here there are two coroutines.
+an open WebSocket they have next to nothing to do. They hold 12 KB for each connection, and take a microsecond whenever
+a message wakes the endpoint up. So FastAPI gets a route whose endpoint only keeps the arguments that were solved. The
+real endpoint runs after that route has returned.
 
-The application's middleware still runs. FastAPI's own telemetry does not see these WebSockets. Dependencies that are
-generators end before the endpoint begins, and not after it.
+An application that overrides a dependency gets FastAPI's whole route instead: its dependencies may be generators, and
+these must end after the conversation, not before it. Middleware that is added to the application is kept.
 """
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from inspect import signature
+from functools import wraps
 from typing import Any
 
-import fastapi
 from fastapi import APIRouter, FastAPI
-from fastapi.dependencies.utils import solve_dependencies
 from fastapi.routing import APIWebSocketRoute
-from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.chat.websocket import GatewayWebSocket
+from gateway.chat.websocket import SCOPE_KEY, GatewayWebSocket
 from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
-from gateway.core.start_error import StartError
-from gateway.http.errors import http_exception
 from gateway.http.framing import refuse
 from gateway.http.handshake_refusals import refuse_handshake
 from gateway.state import GatewayState
-from handlers.errors import AuthenticationFailed, InternalError, MessageError, Unavailable
+from handlers.errors import InternalError, MessageError, Unavailable
 from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
+
+Endpoint = Callable[..., Awaitable[None]]
 
 
 class NotStarted(Unavailable):
@@ -59,15 +59,14 @@ class Running:
 
 
 class FastWebSocketApp(FastAPI):
-    """FastAPI with a short way to the endpoints of a router. Their WebSockets are `GatewayWebSocket`s."""
+    """FastAPI with a fast route to the endpoints of a router, whose WebSockets are `GatewayWebSocket`s."""
 
     def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:
         """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes."""
         super().__init__(**options)
         self._proxies = proxies
-        _check_fastapi()
         routes = [route for route in websockets.routes if isinstance(route, APIWebSocketRoute)]
-        self._routes = {prefix + route.path: route for route in routes for prefix in ("", proxy_path)}
+        self._routes = {prefix + route.path: _FastRoute(route, self) for route in routes for prefix in ("", proxy_path)}
         self._first: ASGIApp | None = None
         self.running: Running | None = None
         """What a publisher needs, while the application runs."""
@@ -97,50 +96,96 @@ class FastWebSocketApp(FastAPI):
         return app
 
 
-def _check_fastapi() -> None:
-    """Raise `StartError` unless FastAPI's private solver of dependencies works as this module needs."""
-    if not signature(solve_dependencies).parameters.keys() >= _ARGUMENTS:
-        raise StartError(
-            f"FastAPI {fastapi.__version__} solves dependencies in another way than this version of the gateway knows;"
-            " upgrade the gateway, or install the FastAPI of before"
-        )
+class _FastRoute(APIWebSocketRoute):
+    """A route of FastAPI's that runs an endpoint, and another one that only solves what the endpoint depends on."""
+
+    def __init__(self, route: APIWebSocketRoute, app: FastAPI) -> None:
+        depends: dict[str, Any] = {"dependencies": route.dependencies, "dependency_overrides_provider": app}
+        super().__init__(route.path, _running(route.endpoint), **depends)
+        self._solving = APIWebSocketRoute(route.path, _keeping(route.endpoint), **depends)
+        self.converse: Endpoint = route.endpoint
+
+    async def solve(self, ws: GatewayWebSocket) -> dict[str, Any]:
+        """Return the endpoint's arguments, or raise what a dependency raises."""
+        # In a copy of the scope, since FastAPI leaves things in it that would stay as long as the connection.
+        scope = {**ws.scope, SCOPE_KEY: ws}
+        await self._solving.handle(scope, ws.receive, ws.send)
+        arguments: dict[str, Any] = scope[_ARGUMENTS]
+        return arguments
+
+    async def run(self, ws: GatewayWebSocket) -> None:
+        """Run the endpoint inside of FastAPI's route, or raise what it or a dependency raises."""
+        await self.handle({**ws.scope, SCOPE_KEY: ws}, ws.receive, ws.send)
 
 
-_ARGUMENTS = {"request", "dependant", "dependency_overrides_provider", "async_exit_stack", "embed_body_fields"}
+def _keeping(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint with the same parameters, which leaves its arguments in the scope."""
+
+    @wraps(endpoint)
+    async def keep(**arguments: Any) -> None:
+        for argument in tuple(arguments.values()):
+            if isinstance(argument, WebSocket):
+                argument.scope[_ARGUMENTS] = _with_gateway_websocket(arguments)
+
+    return keep
+
+
+def _running(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint with the same parameters, which runs this one."""
+
+    @wraps(endpoint)
+    async def run(**arguments: Any) -> None:
+        await endpoint(**_with_gateway_websocket(arguments))
+
+    return run
+
+
+def _with_gateway_websocket(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: GatewayWebSocket.of(value) if isinstance(value, WebSocket) else value for name, value in arguments.items()
+    }
+
+
+_ARGUMENTS = "gateway.arguments"
 
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
-    route: APIWebSocketRoute = scope["route"]
+    route: _FastRoute = scope["route"]
     state: GatewayState = scope["state"]["gateway"]
     ws = GatewayWebSocket(scope, receive, send, state.settings, state.clock)
     try:
-        await route.endpoint(**await _solve(route, ws))
+        if scope["app"].dependency_overrides:
+            await route.run(ws)
+        else:
+            await route.converse(**await route.solve(ws))
     except MessageError as error:
         await refuse_handshake(ws, error)
     except WebSocketDisconnect:
         pass  # the connection ended before its log-in, so no client awaits an answer
-    except HTTPException as error:  # from a dependency that an application has put in the place of ours
-        await ws.send_denial_response(await http_exception(ws, error))
-    except Exception:
-        logger.exception("a handshake failed")
-        ws.close_reason = Close.INTERNAL_ERROR
-        await refuse_handshake(ws, InternalError(request_id.get()))
+    except Exception as error:
+        await _answer_unexpected(ws, error)
     finally:
         ws.log_end()
 
 
-async def _solve(route: APIWebSocketRoute, ws: GatewayWebSocket) -> dict[str, Any]:
-    """Return the endpoint's arguments, or raise a dependency's exception."""
-    async with AsyncExitStack() as stack:
-        ws.scope["fastapi_inner_astack"] = ws.scope["fastapi_function_astack"] = stack
-        solved = await solve_dependencies(
-            request=ws,
-            dependant=route.dependant,
-            dependency_overrides_provider=ws.scope["app"],
-            async_exit_stack=stack,
-            embed_body_fields=False,
-        )
-    del ws.scope["fastapi_inner_astack"], ws.scope["fastapi_function_astack"]
-    if solved.errors:
-        raise AuthenticationFailed("expected `token` as text")
-    return solved.values
+async def _answer_unexpected(ws: GatewayWebSocket, error: Exception) -> None:
+    """Answer an error as the application's handlers of exceptions do, or as an internal one if there is none."""
+    try:
+        await _answer_as_fastapi(ws, error)
+    except Exception:
+        logger.exception("a handshake failed")
+        ws.close_reason = Close.INTERNAL_ERROR
+        await refuse_handshake(ws, InternalError(request_id.get()))
+
+
+async def _answer_as_fastapi(ws: GatewayWebSocket, error: Exception) -> None:
+    """Answer `HTTPException`, `WebSocketException` and what else has a handler, or raise the error again."""
+
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    handlers = ws.scope["app"].exception_handlers
+    # Those of any exception are no part of this: Starlette has them outside of all middleware.
+    specific = {key: handler for key, handler in handlers.items() if key not in (500, Exception)}
+    with suppress(WebSocketDisconnect):  # the client may be gone
+        await ExceptionMiddleware(fail, specific)(dict(ws.scope), ws.receive, ws.send)

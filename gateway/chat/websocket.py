@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -41,6 +41,8 @@ MAX_FIRST_EMPTY = 16
 """The most empty frames before it: some clients send them to keep a connection alive."""
 CLOSE_SECONDS = 1
 """Seconds in which a client that does not read may take its close frame."""
+SCOPE_KEY = "gateway.websocket"
+"""The key of the gateway's WebSocket in the scope that FastAPI gets: FastAPI makes a plain one of its own."""
 
 
 class GatewayWebSocket(WebSocket):
@@ -81,6 +83,13 @@ class GatewayWebSocket(WebSocket):
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
         self._refusals = 0.0
+
+    @classmethod
+    def of(cls, connection: WebSocket) -> Self:
+        """Return the gateway's WebSocket behind the plain one that FastAPI gives to a dependency."""
+        ws = connection.scope[SCOPE_KEY]
+        assert isinstance(ws, cls)  # noqa: S101 - `fast_route` has put it there
+        return ws
 
     async def open(self) -> None:
         """Accept the handshake, unless it is accepted already."""
