@@ -26,6 +26,7 @@ COMMANDS = {
     "users": "gateway.cli.users:app",
     "keys": "gateway.cli.keys:app",
     "db": "gateway.cli.db:app",
+    "new": "gateway.cli.new:app",
 }
 """The commands in the order of the help, each with the place of its function or its group of commands."""
 
