@@ -69,6 +69,7 @@ from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
 from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
@@ -229,6 +230,7 @@ async def running_state(
             typing=Typing(timers, bus, clock),
             timers=timers,
             factory=factory,
+            hooks=Hooks(factory.handlers.values()),
             counters=Counters(),
         )
 

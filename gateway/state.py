@@ -22,6 +22,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
+from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
@@ -65,6 +66,7 @@ class GatewayState:
     typing: Typing
     timers: TimerWheel
     factory: MsgHandlerFactory
+    hooks: Hooks
     counters: Counters
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""

@@ -57,6 +57,9 @@ class RoomVerbs(Protocol):
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Return a page of the public rooms, the user's own and its invitations."""
 
+    async def role(self, room: str) -> Role:
+        """Return the user's role in a room, or raise `NotAMember`."""
+
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members."""
 
@@ -200,6 +203,21 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         self.session = session
         self.id = id
         self.data = {} if data is None else data
+
+    @classmethod
+    async def on_member_left(cls, room: str, user: str, state: State) -> None:
+        """Clean up after a membership that has ended: by `room.leave`, `room.kick`, or a verb of a handler.
+
+        It runs on the node that ended the membership, after the commit and the event `room.left`, and before the reply.
+        What it raises is logged and counted. A node that ends at that moment does not call it.
+        """
+
+    @classmethod
+    async def on_room_deleted(cls, room: str, state: State) -> None:
+        """Clean up after a room that has ended: by `room.delete`, or with its last member.
+
+        As `on_member_left`. `room.delete` calls this alone, and `on_member_left` for none of the members.
+        """
 
     @abstractmethod
     async def handle(self, data: In) -> Out:

@@ -55,7 +55,7 @@ class SessionRooms:
             found = await rooms.find(connection, room, self._session.user_id, lock=True)
             if found is None or found.closed:
                 raise NotFound(f"there is no room `{room}`")
-            departures, heir = await self._leave(connection, found)
+            departures, heir, has_ended = await self._leave(connection, found)
         if found.private or found.offset == 0:
             self._gateway.room_remover.wake()  # the room may have ended
         left = RoomLeft(room=room, user=self._session.user)
@@ -65,6 +65,10 @@ class SessionRooms:
             await self._publish_to_user(self._session.user_id, left)
         if heir is not None:
             await self._publish_to_room(room, RoomRole(room=room, user=heir, role="owner"))
+        if found.role is not None:
+            await self._gateway.hooks.member_left(room, self._session.user, self._gateway.app_state)
+        if has_ended:
+            await self._gateway.hooks.room_deleted(room, self._gateway.app_state)
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Return a page of the public rooms, the user's own and its invitations."""
@@ -72,6 +76,13 @@ class SessionRooms:
             page, next_cursor = await rooms.page(connection, self._session.user_id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
         return RoomsReply(rooms=tuple(row.to_schema() for row in page), next_cursor=next_cursor)
+
+    async def role(self, room: str) -> Role:
+        """Return the user's role in a room, or raise `NotAMember`."""
+        async with self._session.reading() as connection:
+            found = await rooms.find_as_member(connection, room, self._session.user_id)
+        assert found.role is not None  # noqa: S101 - or it would have raised
+        return found.role
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
@@ -116,6 +127,7 @@ class SessionRooms:
             await self._publish_to_user(kicked.id, left)
         else:
             await self._publish_left(found, left, kicked.id, departures)
+            await self._gateway.hooks.member_left(room, user, self._gateway.app_state)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Change a member's role; for owners. One owner must remain."""
@@ -149,6 +161,7 @@ class SessionRooms:
             await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
         self._gateway.room_remover.wake()
         await self._publish_to_room(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
+        await self._gateway.hooks.room_deleted(room, self._gateway.app_state)
 
     async def open_direct(self, user: str) -> Room:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
@@ -232,31 +245,36 @@ class SessionRooms:
         await quotas.check_inviting(connection, self._gateway.settings, room.id, inviter_id, user)
         await invitations.add(connection, room.id, user.id, inviter_id, milliseconds(self._gateway.clock))
 
-    async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None]:
+    async def _leave(self, connection: AsyncConnection, room: rooms.RoomRow) -> tuple[int, str | None, bool]:
         """End the user's membership or invitation.
 
-        Returns the room's count of ended memberships, and the name of its new owner, if it has one.
+        Returns the room's count of ended memberships, the name of its new owner, if it has one, and whether the room
+        has ended.
         """
         if room.role is None:
             await invitations.remove(connection, room.id, self._session.user_id)
-            return room.departures, None
+            return room.departures, None, False
         departures = await rooms.remove_member(connection, room.id, self._session.user_id)
         if await rooms.is_empty(connection, room.id):
-            await self._leave_empty(connection, room)
-            return departures, None
-        return departures, await self._pass_on(connection, room) if room.role == "owner" else None
+            return departures, None, await self._leave_empty(connection, room)
+        return departures, await self._pass_on(connection, room) if room.role == "owner" else None, False
 
-    async def _leave_empty(self, connection: AsyncConnection, room: rooms.RoomRow) -> None:
-        """Remove a room without members, or keep it for the user that joins or opens it next."""
+    async def _leave_empty(self, connection: AsyncConnection, room: rooms.RoomRow) -> bool:
+        """Remove a room without members, or keep it for the user that joins or opens it next.
+
+        Returns whether it is removed.
+        """
         if room.offset == 0 or (room.private and not room.direct):
             # The room has no messages, or no member can invite others any more. It would only block the name.
             await rooms.remove(connection, room.id, milliseconds(self._gateway.clock))
-        elif room.direct:
+            return True
+        if room.direct:
             # The other user finds the room with `direct.open`. A leave also takes the invitation back.
             await invitations.remove_all(connection, room.id)
         else:
             # Otherwise a user could make rooms without end, and leave each.
             await rooms.note_left_by(connection, room.id, self._session.user_id)
+        return False
 
     async def _pass_on(self, connection: AsyncConnection, room: rooms.RoomRow) -> str | None:
         """Make another member the owner of a room without one, and return its name, if there is a member."""
