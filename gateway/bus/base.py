@@ -62,13 +62,13 @@ class BusCounters:
     """How often all subscriptions were complete: once at the start, and once after each failure."""
 
 
-Receive = Callable[[BusEvent], int]
+OnEvent = Callable[[BusEvent], int]
 """A function that handles an event, and returns the number of connections that received it."""
 
-Revoke = Callable[[Revoked], None]
+OnRevoked = Callable[[Revoked], None]
 """A function that handles the end of sessions."""
 
-Missed = Callable[[str | None], None]
+OnMissed = Callable[[str | None], None]
 """A function to call if events of one room, or of all rooms, may be lost. The store has them."""
 
 
@@ -78,7 +78,7 @@ class Bus(Protocol):
     Its possible failures are limited:
 
     - An event may be lost, doubled or late. A reader of a room's whole log compares offsets and reads the store. If the
-      bus knows of a possible loss, it calls `missed`.
+      bus knows of a possible loss, it calls `on_missed`.
     - Events of one publisher arrive in order. Events of several publishers arrive in any order.
     - Publishing never waits for a receiver, nor for the bus itself. This node has the event before `publish` returns,
       and the other nodes as soon as possible.
@@ -104,8 +104,8 @@ class Bus(Protocol):
     async def check(self) -> None:
         """Check before the start that the bus is available, or raise `StartError`."""
 
-    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Start to pass events to `receive` and revocations to `revoke`, including those of this node.
+    async def start(self, on_event: OnEvent, on_revoked: OnRevoked, on_missed: OnMissed) -> None:
+        """Start to pass events to `on_event` and revocations to `on_revoked`, including those of this node.
 
         Raise `StartError` if the bus does not exist, or if it is required but not available.
         """

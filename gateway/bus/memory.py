@@ -3,7 +3,7 @@
 Nothing is lost, and an event has been delivered before `publish` returns.
 """
 
-from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
 from gateway.core import faults
 from gateway.core.faults import contained
 
@@ -14,9 +14,9 @@ class MemoryBus:
     def __init__(self) -> None:
         self.counters = BusCounters()
         self.waiting = 0
-        self._receive: Receive | None = None
-        self._revoke: Revoke | None = None
-        self._missed: Missed | None = None
+        self._on_event: OnEvent | None = None
+        self._on_revoked: OnRevoked | None = None
+        self._on_missed: OnMissed | None = None
 
     @property
     def is_up(self) -> bool:
@@ -28,11 +28,11 @@ class MemoryBus:
         """Return False: there are no other nodes."""
         return False
 
-    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
-        """Pass events to `receive` and revocations to `revoke`. `missed` gets the events that `receive` failed on."""
-        self._receive = receive
-        self._revoke = revoke
-        self._missed = missed
+    async def start(self, on_event: OnEvent, on_revoked: OnRevoked, on_missed: OnMissed) -> None:
+        """Pass events and revocations on. `on_missed` gets the events that `on_event` failed on."""
+        self._on_event = on_event
+        self._on_revoked = on_revoked
+        self._on_missed = on_missed
 
     async def check(self) -> None:
         """Do nothing: it is always available."""
@@ -40,17 +40,17 @@ class MemoryBus:
     async def publish(self, event: BusEvent) -> int:
         """Deliver an event on this node."""
         try:
-            return self._receive(event) if self._receive is not None else 0
+            return self._on_event(event) if self._on_event is not None else 0
         except Exception as fault:  # not the publisher's fault, and the room's log still has the event
             faults.record("bus", fault)
-            self._tell_missed(event.room)
+            self._report_missed(event.room)
             return 0
 
     async def revoke(self, revoked: Revoked) -> None:
         """Revoke the sessions on this node."""
-        if self._revoke is not None:
+        if self._on_revoked is not None:
             with contained("bus"):
-                self._revoke(revoked)
+                self._on_revoked(revoked)
 
     async def subscribe(self, room: str) -> None:
         """Do nothing: the hub knows its rooms."""
@@ -60,9 +60,9 @@ class MemoryBus:
 
     async def close(self) -> None:
         """Stop the bus."""
-        self._receive = self._revoke = self._missed = None
+        self._on_event = self._on_revoked = self._on_missed = None
 
-    def _tell_missed(self, room: str | None) -> None:
-        if room is not None and self._missed is not None:
+    def _report_missed(self, room: str | None) -> None:
+        if room is not None and self._on_missed is not None:
             with contained("bus"):
-                self._missed(room)
+                self._on_missed(room)

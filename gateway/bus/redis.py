@@ -4,7 +4,7 @@ A room has a channel. A node subscribes to it only while the room has a subscrib
 for all, use a channel of all nodes. This node delivers its own events at once. After that they wait in a bounded queue
 for the one task that publishes, so that no sender waits for the server.
 
-A full queue or a lost server may lose events. This node then calls `missed` when it is subscribed again. Other nodes
+A full queue or a lost server may lose events. This node then calls `on_missed` when it is subscribed again. Other nodes
 notice the loss by the next offset, and by their own regular look at the store.
 """
 
@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 
 from gateway.bus import codec
-from gateway.bus.base import BusCounters, BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Message, PubSubConnection, PubSubConnections, open_connections
 from gateway.bus.redis_client import FAILURES, RedisClient, check, close, explain
@@ -66,9 +66,9 @@ class RedisBus:
         self._signature = codec.signature(node)
         self._nodes = f"{settings.bus_prefix}:nodes"
         self._rooms = f"{settings.bus_prefix}:room:"
-        self._receive: Receive | None = None
-        self._revoke: Revoke | None = None
-        self._missed: Missed | None = None
+        self._on_event: OnEvent | None = None
+        self._on_revoked: OnRevoked | None = None
+        self._on_missed: OnMissed | None = None
         self._channels: dict[str, Channel] = {}
         self._changed: dict[str, Channel] = {}
         self._change = asyncio.Event()
@@ -106,9 +106,9 @@ class RedisBus:
         """Return the number of channels to which this node is subscribed, or is about to be."""
         return len(self._channels)
 
-    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+    async def start(self, on_event: OnEvent, on_revoked: OnRevoked, on_missed: OnMissed) -> None:
         """Start the bus, or raise `StartError` if it is required but not available."""
-        self._receive, self._revoke, self._missed = receive, revoke, missed
+        self._on_event, self._on_revoked, self._on_missed = on_event, on_revoked, on_missed
         if self._settings.bus_required:
             await self.check()
         self._channels[self._nodes] = Channel(self._nodes, None)
@@ -134,7 +134,7 @@ class RedisBus:
         self._put(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
 
     async def subscribe(self, room: str) -> None:
-        """Subscribe to a room, and return when its events arrive, or when `missed` is sure to report lost ones."""
+        """Subscribe to a room, and return when its events arrive, or when `on_missed` is sure to report lost ones."""
         name = self._rooms + room
         channel = self._channels.get(name)
         if channel is None:
@@ -168,7 +168,7 @@ class RedisBus:
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._said.wait()
             await stop(running)
-        self._receive = self._revoke = self._missed = None
+        self._on_event = self._on_revoked = self._on_missed = None
         await close(self._client)
 
     def _put(self, channel: str, data: bytes, *, droppable: bool) -> None:
@@ -257,7 +257,7 @@ class RedisBus:
         if self._lost_at is not None:
             logger.info("the bus is back after %.1f seconds", asyncio.get_running_loop().time() - self._lost_at)
             self._lost_at = None
-        self._tell_missed(None)
+        self._report_missed(None)
 
     async def _follow(self, connections: PubSubConnections) -> None:
         """Subscribe and unsubscribe as rooms gain and lose subscribers."""
@@ -298,7 +298,7 @@ class RedisBus:
         if not self._unheard and not self.is_up:
             self._found()
         elif channel.late:
-            self._tell_missed(channel.room)
+            self._report_missed(channel.room)
         channel.late = False
 
     async def _speak(self, connections: PubSubConnections) -> None:
@@ -358,14 +358,14 @@ class RedisBus:
         """Deliver a message on this node, and return how many connections received it. No message can end the bus."""
         try:
             if isinstance(said, Revoked):
-                if self._revoke is not None:
-                    self._revoke(said)
-            elif self._receive is not None:
-                return self._receive(said)
+                if self._on_revoked is not None:
+                    self._on_revoked(said)
+            elif self._on_event is not None:
+                return self._on_event(said)
         except Exception as fault:
             faults.record("bus", fault)
             if isinstance(said, BusEvent) and said.room is not None:
-                self._tell_missed(said.room)  # the room's log still has it
+                self._report_missed(said.room)  # the room's log still has it
         return 0
 
     def _reject(self, reason: str, room: str | None) -> None:
@@ -380,9 +380,9 @@ class RedisBus:
                 ", ".join(f"{name} {count}" for name, count in sorted(self.counters.rejected.items())),
             )
         if room is not None:
-            self._tell_missed(room)  # it may come from a newer version, and concern this node
+            self._report_missed(room)  # it may come from a newer version, and concern this node
 
-    def _tell_missed(self, room: str | None) -> None:
-        if self._missed is not None:
+    def _report_missed(self, room: str | None) -> None:
+        if self._on_missed is not None:
             with contained("bus"):
-                self._missed(room)
+                self._on_missed(room)

@@ -286,10 +286,10 @@ async def test_a_failure_in_one_event_takes_no_other_with_it(
     def fail(_: BusEvent) -> int:
         raise ZeroDivisionError
 
-    there.bus._receive = fail
+    there.bus._on_event = fail
     await here.bus.publish(said("breaks"))
     await until(lambda: "ZeroDivisionError" in caplog.text)
-    there.bus._receive = there._receive
+    there.bus._on_event = there._receive
     await here.bus.publish(said("works"))
     await there.expect("works")
 
@@ -513,7 +513,7 @@ async def test_what_fails_at_the_node_that_says_it_reaches_the_others_and_its_lo
         raise ZeroDivisionError
 
     here.missed.clear()
-    here.bus._receive = here.bus._revoke = fail
+    here.bus._on_event = here.bus._on_revoked = fail
     assert await here.bus.publish(said("breaks here")) == 0
     await there.expect("breaks here")
     assert here.missed == ["lobby"]

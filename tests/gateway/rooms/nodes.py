@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
-from gateway.bus.base import BusEvent, Missed, Receive, Revoke, Revoked
+from gateway.bus.base import BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.config.external_services import LOCAL
@@ -75,7 +75,7 @@ class LateBus:
     def __init__(self, air: Air) -> None:
         self._air = air
         self._air.buses.append(self)
-        self._receive: Receive | None = None
+        self._receive: OnEvent | None = None
         self.rooms: set[str] = set()
         self.late: list[BusEvent] = []
         self.asked: list[str] = []
@@ -92,7 +92,7 @@ class LateBus:
     def is_shared(self) -> bool:
         return True
 
-    async def start(self, receive: Receive, revoke: Revoke, missed: Missed) -> None:
+    async def start(self, receive: OnEvent, revoke: OnRevoked, missed: OnMissed) -> None:
         self._receive = receive
 
     async def publish(self, event: BusEvent) -> int:
