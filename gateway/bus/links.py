@@ -48,11 +48,11 @@ class Channel:
 
     def reset(self) -> None:
         """Start again on another connection, and end the wait for this one."""
-        self.settle()
+        self.stop_waiting()
         self.sent = False
         self.confirmed = asyncio.get_running_loop().create_future()
 
-    def settle(self) -> None:
+    def stop_waiting(self) -> None:
         """End the wait for the confirmation."""
         if not self.confirmed.done():
             self.confirmed.set_result(None)

@@ -74,11 +74,11 @@ class RedisBus:
         self._change = asyncio.Event()
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
-        self._more = asyncio.Event()
-        self._said = asyncio.Event()  # no message waits
-        self._said.set()
+        self._has_waiting = asyncio.Event()
+        self._drained = asyncio.Event()  # no message waits
+        self._drained.set()
         self._connections: PubSubConnections | None = None
-        self._unheard: set[Channel] = set()
+        self._unconfirmed: set[Channel] = set()
         self._up = False
         self._tried = asyncio.Event()
         self._lost_at: float | None = None
@@ -123,15 +123,15 @@ class RedisBus:
 
     async def publish(self, event: BusEvent) -> int:
         """Deliver an event on this node now, and on the others as soon as possible."""
-        given = self._give(event)
+        given = self._deliver(event)
         channel = self._nodes if event.room is None else self._rooms + event.room
-        self._put(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
+        self._enqueue(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
         return given
 
     async def revoke(self, revoked: Revoked) -> None:
         """Revoke sessions on this node now, and on the others as soon as possible."""
-        self._give(revoked)
-        self._put(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
+        self._deliver(revoked)
+        self._enqueue(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
 
     async def subscribe(self, room: str) -> None:
         """Subscribe to a room, and return when its events arrive, or when `on_missed` is sure to report lost ones."""
@@ -143,7 +143,7 @@ class RedisBus:
         if self._connections is None:
             return
         if not channel.sent:
-            self._note(channel)
+            self._mark_changed(channel)
         if not channel.confirmed.done():
             await asyncio.wait([channel.confirmed], timeout=SUBSCRIBE_SECONDS)
             channel.late = channel.late or not channel.confirmed.done()
@@ -157,7 +157,7 @@ class RedisBus:
         if self._connections is None:
             del self._channels[channel.name]
         else:
-            self._note(channel)
+            self._mark_changed(channel)
 
     async def close(self) -> None:
         """Publish the waiting messages, if that is quick, and stop."""
@@ -166,12 +166,12 @@ class RedisBus:
             if self.is_up:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_SECONDS):
-                        await self._said.wait()
+                        await self._drained.wait()
             await stop(running)
         self._on_event = self._on_revoked = self._on_missed = None
         await close(self._client)
 
-    def _put(self, channel: str, data: bytes, *, droppable: bool) -> None:
+    def _enqueue(self, channel: str, data: bytes, *, droppable: bool) -> None:
         share = 2 if droppable else 1
         if (
             self._running is None
@@ -185,10 +185,10 @@ class RedisBus:
             return
         self._waiting.append((channel, data))
         self._waiting_bytes += len(data)
-        self._more.set()
-        self._said.clear()
+        self._has_waiting.set()
+        self._drained.clear()
 
-    def _note(self, channel: Channel) -> None:
+    def _mark_changed(self, channel: Channel) -> None:
         self._changed[channel.name] = channel
         self._change.set()
 
@@ -198,58 +198,63 @@ class RedisBus:
         while True:
             connects = self.counters.connects
             try:
-                await self._live()
+                await self._serve_connections()
             except FAILURES as error:
-                self._lost(explain(error))
+                self._note_lost(explain(error))
             except Exception as error:  # it must continue after any error
                 faults.record("bus", error)
-                self._lost(type(error).__name__)
+                self._note_lost(type(error).__name__)
             if self.counters.connects > connects:
                 retry = FIRST_RETRY_SECONDS
             # With a random part, so that nodes which lost the server together do not return at the same moment.
             await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - not a secret
             retry = min(2 * retry, LAST_RETRY_SECONDS)
 
-    async def _live(self) -> None:
+    async def _serve_connections(self) -> None:
         """Receive and publish until a connection fails, and raise its error."""
         async with open_connections(self._client) as connections:
-            self._begin(connections)
-            work = [self._hear(connection) for connection in connections]
+            self._on_connected(connections)
+            work = [self._receive_always(connection) for connection in connections]
             tasks = [
                 asyncio.create_task(each)
-                for each in (*work, self._follow(connections), self._speak(connections), self._ping(connections))
+                for each in (
+                    *work,
+                    self._update_subscriptions(connections),
+                    self._publish_always(connections),
+                    self._ping_always(connections),
+                )
             ]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                self._end()
+                self._on_disconnected()
                 await stop(*tasks)
             for task in done:
                 task.result()
 
-    def _begin(self, connections: PubSubConnections) -> None:
+    def _on_connected(self, connections: PubSubConnections) -> None:
         self._connections = connections
-        self._unheard = set(self._channels.values())
+        self._unconfirmed = set(self._channels.values())
         for channel in self._channels.values():
             channel.reset()
-            self._note(channel)
+            self._mark_changed(channel)
 
-    def _end(self) -> None:
+    def _on_disconnected(self) -> None:
         self._connections = None
         self._up = False
         self._changed.clear()
         for channel in tuple(self._channels.values()):
-            channel.settle()
+            channel.stop_waiting()
             if not channel.wanted:
                 del self._channels[channel.name]
 
-    def _lost(self, why: str) -> None:
+    def _note_lost(self, why: str) -> None:
         self._tried.set()
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
             logger.warning("the bus is away: %s; until it is back, other nodes receive events late", why)
 
-    def _found(self) -> None:
+    def _note_back(self) -> None:
         """Record that all channels are subscribed."""
         self._up = True
         self._tried.set()
@@ -259,7 +264,7 @@ class RedisBus:
             self._lost_at = None
         self._report_missed(None)
 
-    async def _follow(self, connections: PubSubConnections) -> None:
+    async def _update_subscriptions(self, connections: PubSubConnections) -> None:
         """Subscribe and unsubscribe as rooms gain and lose subscribers."""
         while True:
             await self._change.wait()
@@ -281,35 +286,35 @@ class RedisBus:
                 if connection in joined or connection in left:
                     await connection.update_subscriptions(joined.get(connection, []), left.get(connection, []))
 
-    async def _hear(self, connection: PubSubConnection) -> None:
+    async def _receive_always(self, connection: PubSubConnection) -> None:
         while True:
             for _ in range(TURN):
                 heard = await connection.receive()
                 if isinstance(heard, tuple):
-                    self._take(*heard)
+                    self._on_message(*heard)
                 elif heard is not None:
                     self._confirm(heard)
             await asyncio.sleep(0)  # a burst of messages is received without a pause
 
     def _confirm(self, channel: Channel) -> None:
         """Record that a channel is subscribed, or that it is no longer wanted."""
-        channel.settle()
-        self._unheard.discard(channel)
-        if not self._unheard and not self.is_up:
-            self._found()
+        channel.stop_waiting()
+        self._unconfirmed.discard(channel)
+        if not self._unconfirmed and not self.is_up:
+            self._note_back()
         elif channel.late:
             self._report_missed(channel.room)
         channel.late = False
 
-    async def _speak(self, connections: PubSubConnections) -> None:
+    async def _publish_always(self, connections: PubSubConnections) -> None:
         while True:
-            self._more.clear()
+            self._has_waiting.clear()
             while self._waiting:
                 await self._publish(connections, self._next_batch())
-            self._said.set()
+            self._drained.set()
             try:
                 async with asyncio.timeout(KEEP_SECONDS):
-                    await self._more.wait()
+                    await self._has_waiting.wait()
             except TimeoutError:
                 for connection in connections:
                     await connection.keep_alive()
@@ -337,24 +342,24 @@ class RedisBus:
             self.counters.published += published
             self.counters.dropped += len(batch) - published
 
-    async def _ping(self, connections: PubSubConnections) -> None:
+    async def _ping_always(self, connections: PubSubConnections) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
             for connection in connections:
                 await connection.ping()
 
-    def _take(self, channel: str, data: bytes) -> None:
+    def _on_message(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):
             return  # this node's own message, which is already delivered
         self.counters.received += 1
         room = None if channel == self._nodes else channel.removeprefix(self._rooms)
         with contained("bus"):
             try:
-                self._give(codec.unpack(data, room))
+                self._deliver(codec.unpack(data, room))
             except Rejected as rejected:
                 self._reject(rejected.reason, room)
 
-    def _give(self, said: BusEvent | Revoked) -> int:
+    def _deliver(self, said: BusEvent | Revoked) -> int:
         """Deliver a message on this node, and return how many connections received it. No message can end the bus."""
         try:
             if isinstance(said, Revoked):
