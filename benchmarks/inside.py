@@ -29,7 +29,7 @@ from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url, temporary_folder
 from benchmarks.talk import echo_message
 from gateway.app import create_app
-from gateway.cli.serve import calm_the_collector, server_config
+from gateway.cli.serve import server_config, tune_garbage_collector
 from gateway.config.settings import PREFIX, Settings
 from gateway.state import GatewayState
 from gateway.transport.frames import text_frame
@@ -141,7 +141,7 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
         async with _gateway(folder, url, people) as (state, server, open_line):
             with _collecting() as collector:
                 more, _ = await _connect(people, open_line)
-            calm_the_collector()
+            tune_garbage_collector()
             with _collecting() as calm_collector:
                 lines, connections = await _connect(people, open_line)
             for line in more:

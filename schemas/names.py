@@ -18,7 +18,7 @@ MAX_SCOPES_LENGTH = 1024
 """The most characters of all scopes of a user, or of a token, together."""
 
 
-def folded(name: str) -> str:
+def normalized_user_name(name: str) -> str:
     """Return the stored form of a typed user name. Phones add capitals, spaces and wide letters.
 
     Registration and log-in both use this. So a registered user can log in, and no two users differ only by case or
@@ -36,7 +36,7 @@ def _narrow(found: re.Match[str]) -> str:
 
 
 def _folded(value: object) -> object:
-    return folded(value) if isinstance(value, str) else value
+    return normalized_user_name(value) if isinstance(value, str) else value
 
 
 def _room_name(value: str) -> str:

@@ -18,7 +18,7 @@ from gateway.store.engine import Database
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
 from schemas.base import FieldError
-from schemas.names import USER_NAME, folded
+from schemas.names import USER_NAME, normalized_user_name
 from schemas.users import NewUser
 
 WRONG = "wrong user name or password"
@@ -51,7 +51,7 @@ class PasswordLogin:
         Raises `RateLimited` for too many attempts, and `HashingBusy` for too many at once. The audit log names a
         failure by `event` with `_failed` behind it.
         """
-        name = folded(name)
+        name = normalized_user_name(name)
         if not may_be_password(password):
             # It costs no hash, so it must not push the failures of other names out of memory: a flood of them is cheap.
             await self._throttle.check_address(client, "log-ins")

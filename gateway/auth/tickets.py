@@ -54,7 +54,7 @@ class Tickets:
 
         The result has the scopes and the end of the token that bought the ticket.
         """
-        found = await self._take(ticket)
+        found = await self._pop(ticket)
         now = milliseconds(self._clock)
         if found is None or found.expires_at <= now:
             raise AuthenticationFailed(
@@ -72,7 +72,7 @@ class Tickets:
             service=found.service,
         )
 
-    async def _take(self, ticket: str) -> TicketRow | None:
+    async def _pop(self, ticket: str) -> TicketRow | None:
         if _FORM.fullmatch(ticket) is None:
             return None
         key = _hash(ticket)

@@ -22,7 +22,7 @@ from gateway.bus.redis_client import FAILURES, RedisClient, check, close, explai
 from gateway.config.settings import Settings
 from gateway.core import faults
 from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class RedisBus:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._drained.wait()
-            await stop(running)
+            await cancel_and_wait(running)
         self._on_event = self._on_revoked = self._on_missed = None
         await close(self._client)
 
@@ -228,7 +228,7 @@ class RedisBus:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._on_disconnected()
-                await stop(*tasks)
+                await cancel_and_wait(*tasks)
             for task in done:
                 task.result()
 

@@ -80,13 +80,13 @@ def read_users(file: str, most_rounds: int) -> dict[int, ImportedUser]:
             problems[number] = f"the user name `{user.username}` is on line {first_lines[user.username]} already"
         first_lines.setdefault(user.username, number)
         found[number] = user
-    complain(problems)
+    raise_problems(problems)
     if not found:
         raise StartError("there are no users in it; expected CSV with a line of column names, or JSON lines")
     return found
 
 
-def complain(problems: Mapping[int, str]) -> None:
+def raise_problems(problems: Mapping[int, str]) -> None:
     """Raise `StartError` if there are problems. It names a line by its number."""
     if not problems:
         return

@@ -108,7 +108,7 @@ def _serve(
         asyncio.run(check_bus(settings))  # likewise for the bus
         logger.info(
             "%d connections fit into %s, which may open %d files",
-            descriptors.connections_that_fit(),
+            descriptors.max_connections(),
             "each worker" if workers > 1 else "this process",
             descriptors.limit(),
         )

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
-from gateway.core.descriptors import connections_that_fit
+from gateway.core.descriptors import max_connections
 from gateway.core.start_error import StartError
 from gateway.state import GatewayState
 from gateway.transport.uvicorn import http, websocket
@@ -94,7 +94,7 @@ def _http_protocol(settings: Settings) -> object:
         return "h11"  # slower than httptools, but httptools takes the body after an upgrade for another request
     # All clients of a proxy have its address.
     trusts = TrustedProxies(settings.trusted_proxies).trusts
-    limits = (settings.max_connections_per_address, connections_that_fit())
+    limits = (settings.max_connections_per_address, max_connections())
     handshakes = HttpConnectionLimits(settings.handshake_seconds, *limits, is_proxy=trusts)
     return partial(GuardedHttpProtocol, handshakes=handshakes)
 
@@ -163,7 +163,7 @@ class AnnouncingServer(uvicorn.Server):
         """Start, then print the URLs."""
         await super().startup(sockets=sockets)
         if self.started and sockets:
-            calm_the_collector()
+            tune_garbage_collector()
             self.announce(sockets[0])
 
     def announce(self, sock: socket.socket) -> None:
@@ -216,7 +216,7 @@ class AnnouncedServer(AnnouncingServer):
         """Print nothing."""
 
 
-def calm_the_collector() -> None:
+def tune_garbage_collector() -> None:
     """Exclude the objects of the start from garbage collection, and collect less often.
 
     Thousands of connections are thousands of young objects that live long. The collector would spend most of its time

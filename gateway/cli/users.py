@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
-from gateway.cli.import_file import complain, read_users
+from gateway.cli.import_file import raise_problems, read_users
 from gateway.cli.store import with_database
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
@@ -26,12 +26,12 @@ from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from handlers.registry import HANDLERS
 from schemas.base import timestamp
-from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, folded
+from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, normalized_user_name
 from schemas.users import password_problem, prepared
 
 app = typer.Typer(help="Add, list and change users and their scopes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=folded)]
+Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=normalized_user_name)]
 Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE…", show_default=False)]
 
 BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()} | {"server"}
@@ -135,7 +135,7 @@ def import_users(
     async def work(database: Database, settings: Settings) -> None:
         async with database.write() as connection:
             taken = await users.taken_names(connection, [user.username for user in found.values()])
-            complain(
+            raise_problems(
                 {
                     line: f"the user name `{user.username}` is taken"
                     for line, user in found.items()

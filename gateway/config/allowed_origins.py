@@ -28,20 +28,22 @@ class AllowedOrigins:
 
     def __init__(self, named: Iterable[str]) -> None:
         self.named = tuple(named)
-        self._folded = {folded(origin) or origin for origin in self.named}
+        self._normalized = {normalized_origin(origin) or origin for origin in self.named}
 
     def allows(self, origin: str) -> bool:
         """Return whether an origin is on the list, by name or as one label before the rest of a `*.` entry."""
-        name = folded(origin)
-        return name is not None and (name in self._folded or _FIRST_LABEL.sub("*", name, count=1) in self._folded)
+        name = normalized_origin(origin)
+        return name is not None and (
+            name in self._normalized or _FIRST_LABEL.sub("*", name, count=1) in self._normalized
+        )
 
     def line_to_add(self, origin: str) -> str | None:
         """Return the setting's line with this origin added, or None if no setting can name this origin."""
-        name = folded(origin)
+        name = normalized_origin(origin)
         return None if name is None else f"GATEWAY_ALLOWED_ORIGINS={','.join((*self.named, name))}"
 
 
-def folded(origin: str) -> str | None:
+def normalized_origin(origin: str) -> str | None:
     """Return an origin as a browser writes it: in lower case, http for ws, no default port. None if it is no origin."""
     origin = origin[: MAX_ORIGIN + 1].lower()
     if len(origin) > MAX_ORIGIN or _ORIGIN.fullmatch(origin) is None:
@@ -54,8 +56,8 @@ def _without_default_port(origin: str) -> str:
     return f"{scheme}://{place.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
 
 
-def can_be_named(text: str) -> bool:
+def is_valid_pattern(text: str) -> bool:
     """Return whether the setting may name this: an origin as a browser writes it, or `https://*.example.com`."""
     if _WILDCARD.fullmatch(text) is not None:
         return _without_default_port(text) == text
-    return folded(text) == text
+    return normalized_origin(text) == text

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.config import database_url
-from gateway.config.allowed_origins import can_be_named
+from gateway.config.allowed_origins import is_valid_pattern
 from gateway.config.bus_url import MEMORY, parse
 from gateway.config.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.config.external_services import ByName, Introspection, Issuer, parse_external_services
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not can_be_named(origin):
+            if not is_valid_pattern(origin):
                 raise PydanticCustomError(
                     "origin",
                     "expected origins as browsers send them, such as https://app.example.com, http://localhost:3000 or"

@@ -39,7 +39,7 @@ def limit() -> int:
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
-def connections_that_fit() -> int:
+def max_connections() -> int:
     """Return how many connections this process can hold at the same time."""
     return limit() - min(RESERVED, limit() // 2)
 
@@ -50,6 +50,6 @@ def record_refusal() -> None:
     _log.log(
         "refused a connection: %d are open, and this process may open %d files; raise the limit (ulimit -n,"
         " systemd's LimitNOFILE, docker's --ulimit nofile), or add a node",
-        connections_that_fit(),
+        max_connections(),
         limit(),
     )

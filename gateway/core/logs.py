@@ -187,7 +187,7 @@ def _kind_of(record: logging.LogRecord) -> _Kind:
     return _Kind(record.name, record.levelno, like)
 
 
-class NoVersionComplaint(logging.Filter):
+class BcryptVersionFilter(logging.Filter):
     """Drop the one warning that passlib 1.7.4 logs about every bcrypt since 4.1, although it works with it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -195,7 +195,7 @@ class NoVersionComplaint(logging.Filter):
         return "error reading bcrypt version" not in record.getMessage()
 
 
-class NoFloods(logging.Filter):
+class FloodFilter(logging.Filter):
     """Drop lines that another line replaces, and most lines about clients that do not speak the protocol.
 
     uvicorn warns about each such client, so that one client could fill the disk. One line of a kind passes in each
@@ -239,15 +239,15 @@ def guard_logs() -> None:
     # The library warns about every malformed form.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     uvicorn = logging.getLogger("uvicorn.error")
-    if not any(isinstance(each, NoFloods) for each in uvicorn.filters):
-        uvicorn.addFilter(NoFloods())
+    if not any(isinstance(each, FloodFilter) for each in uvicorn.filters):
+        uvicorn.addFilter(FloodFilter())
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "hypercorn.error", "hypercorn.access"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, RedactingFilter) for each in logger.filters):
             logger.addFilter(RedactingFilter())
     passlib = logging.getLogger("passlib.handlers.bcrypt")
-    if not any(isinstance(each, NoVersionComplaint) for each in passlib.filters):
-        passlib.addFilter(NoVersionComplaint())
+    if not any(isinstance(each, BcryptVersionFilter) for each in passlib.filters):
+        passlib.addFilter(BcryptVersionFilter())
 
 
 def configure_logs(level: str, form: str) -> None:

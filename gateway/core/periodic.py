@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Self
 
 from gateway.core.faults import contained
-from gateway.core.tasks import stop
+from gateway.core.tasks import cancel_and_wait
 from handlers.errors import Unavailable
 
 Pause = float | None | Callable[[], float | None]
@@ -51,7 +51,7 @@ class Periodic:
     async def __aexit__(self, *_: object) -> None:
         """Stop, in the middle of a turn if need be."""
         if self._task is not None:
-            await stop(self._task)
+            await cancel_and_wait(self._task)
 
     def wake(self) -> None:
         """Have the next turn now, or right after the present one."""

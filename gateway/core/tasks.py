@@ -5,7 +5,7 @@ import asyncio
 AGAIN_SECONDS = 0.1
 
 
-async def stop(*tasks: "asyncio.Task[None]") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Task[None]") -> None:
     """Cancel tasks, return when all of them have ended, and ignore their results.
 
     One cancellation is not always enough: before Python 3.12, `asyncio.wait_for`, which redis-py uses, may lose it. A

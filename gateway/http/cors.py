@@ -6,7 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.config.allowed_origins import AllowedOrigins, folded
+from gateway.config.allowed_origins import AllowedOrigins, normalized_origin
 from gateway.core.folding import FoldedLog
 from gateway.http.origins import log_refusal, own_origin
 from gateway.http.request_rate import RequestRate
@@ -49,7 +49,7 @@ class PageAccess(CORSMiddleware):
             return
         own = own_origin(request)
         # The gateway's own page needs no CORS, even if a proxy ends TLS.
-        if own is None or _place(folded(origin)) != _place(own):
+        if own is None or _place(normalized_origin(origin)) != _place(own):
             log_refusal(origin, own, self._origins, self._log)
 
 

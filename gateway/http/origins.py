@@ -6,7 +6,7 @@ visits could act in that user's name (CWE-1385). Other programs send no `Origin`
 
 from starlette.requests import HTTPConnection
 
-from gateway.config.allowed_origins import AllowedOrigins, folded
+from gateway.config.allowed_origins import AllowedOrigins, normalized_origin
 from gateway.core.folding import FoldedLog
 from handlers.errors import Forbidden
 
@@ -27,7 +27,7 @@ def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: Folde
     if not origins:
         return
     own = own_origin(connection)
-    if len(origins) == 1 and (allowed.allows(origins[0]) or (own is not None and folded(origins[0]) == own)):
+    if len(origins) == 1 and (allowed.allows(origins[0]) or (own is not None and normalized_origin(origins[0]) == own)):
         return
     log_refusal(", ".join(origins), own, allowed, log)
     raise ForbiddenOrigin
@@ -40,7 +40,7 @@ def own_origin(connection: HTTPConnection) -> str | None:
     `X-Forwarded-Proto`. The host is right if the proxy passes `Host` on.
     """
     hosts = connection.headers.getlist("host")
-    return folded(f"{connection.scope['scheme']}://{hosts[0]}") if len(hosts) == 1 and hosts[0] else None
+    return normalized_origin(f"{connection.scope['scheme']}://{hosts[0]}") if len(hosts) == 1 and hosts[0] else None
 
 
 def log_refusal(origin: str, own: str | None, allowed: AllowedOrigins, log: FoldedLog) -> None:

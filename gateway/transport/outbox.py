@@ -143,10 +143,10 @@ class Outbox:
             self._bytes = sum(len(frame.wire) for frame in self._held or ())
             self._writer.write(joined(frames))
         if self._close is not None and self._closing is None and self._writer.ready:
-            self._closing = asyncio.create_task(self._end(self._close))
+            self._closing = asyncio.create_task(self._run_close(self._close))
             if self._drained is not None and not self._drained.done():  # the waiting task may have been cancelled
                 self._drained.set_result(None)
 
-    async def _end(self, close: Callable[[], Awaitable[None]]) -> None:
+    async def _run_close(self, close: Callable[[], Awaitable[None]]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, OSError):  # a lost connection needs no close
             await close()

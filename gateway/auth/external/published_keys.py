@@ -14,7 +14,7 @@ from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.periodic import Periodic
-from gateway.core.tasks import stop
+from gateway.core.tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class PublishedKeys:
                 yield self
         finally:
             if self._fetching is not None:
-                await stop(self._fetching)
+                await cancel_and_wait(self._fetching)
 
     async def find(self, kid: str) -> Key | None:
         """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`."""

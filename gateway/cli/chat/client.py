@@ -115,14 +115,14 @@ class ChatClient:
     async def _read(self) -> None:
         try:
             async for text in self._ws:
-                self._take(json.loads(text))
+                self._on_frame(json.loads(text))
         except (ConnectionClosed, asyncio.CancelledError):
             pass
         except (LookupError, TypeError, ValueError):
-            self._end(ConnectionLost("this is not a gateway, or one of another version", Reconnect.NEVER))
-        self._end(self._ending())
+            self._finish(ConnectionLost("this is not a gateway, or one of another version", Reconnect.NEVER))
+        self._finish(self._ending())
 
-    def _take(self, frame: Any) -> None:
+    def _on_frame(self, frame: Any) -> None:
         if not isinstance(frame, dict) or not isinstance(frame.get("data", {}), dict):
             raise TypeError("expected an object")
         waiting = self._waiting.get(frame.get("id", 0))
@@ -140,7 +140,7 @@ class ChatClient:
 
     def _keep(self, event: Frame) -> None:
         if self._events.qsize() >= MAX_EVENTS:
-            self._end(ConnectionLost("too many messages came to show them all", Reconnect.WITH_BACKOFF))
+            self._finish(ConnectionLost("too many messages came to show them all", Reconnect.WITH_BACKOFF))
             return
         self._events.put_nowait(event)
 
@@ -154,7 +154,7 @@ class ChatClient:
             words, reconnect, int(self._bye.get("after_ms") or 0), expired=reason == Close.TOKEN_EXPIRED.reason
         )
 
-    def _end(self, lost: ConnectionLost) -> None:
+    def _finish(self, lost: ConnectionLost) -> None:
         if self._lost is not None:
             return
         self._lost = lost

@@ -141,7 +141,7 @@ class Conversation:
             if not speaking.done():
                 await listening
             await speaking
-            await self._hear_oneself()
+            await self._wait_for_echo()
         finally:
             tasks = [listening, speaking, *self._renewing]
             for task in tasks:
@@ -159,7 +159,7 @@ class Conversation:
                 task.add_done_callback(self._renewing.discard)
             # An invitation is to another room, but it is still for this user.
             if data.get("room", self._room) == self._room or event["type"] == "room.invited":
-                self._hear(event["type"], data, client)
+                self._on_event(event["type"], data, client)
 
     async def _renew(self, client: ChatClient) -> None:
         """Renew the token, so that the connection outlives it. If that fails, the next connection uses the new one."""
@@ -170,7 +170,7 @@ class Conversation:
             await self._account.renew()
             await client.request("auth.refresh", token=self._account.token)
 
-    def _hear(self, type: str, data: Mapping[str, Any], client: ChatClient) -> None:
+    def _on_event(self, type: str, data: Mapping[str, Any], client: ChatClient) -> None:
         if type == "resync":
             raise ConnectionLost("some messages were missed on the way", Reconnect.AFTER_DELAY)
         if "changed" in data:
@@ -189,10 +189,10 @@ class Conversation:
     async def _speak(self, client: ChatClient) -> None:
         while (line := self._unanswered or await self._screen.next_line()) is not None:
             self._unanswered = line
-            await self._say(client, line)
+            await self._send(client, line)
             self._unanswered = None
 
-    async def _say(self, client: ChatClient, line: Line) -> None:
+    async def _send(self, client: ChatClient, line: Line) -> None:
         problem = line.problem
         tries = 0
         while not problem:
@@ -213,7 +213,7 @@ class Conversation:
         self.failed = True
         self._screen.report(line, problem)
 
-    async def _hear_oneself(self) -> None:
+    async def _wait_for_echo(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(ECHO_SECONDS):
                 while self._position < self._said:

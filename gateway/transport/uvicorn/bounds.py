@@ -139,10 +139,10 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             return False
         if self._frames_allowed.take(self.loop.time()) is None:
             return True
-        self._end()
+        self._close_for_abuse()
         return False
 
-    def _end(self) -> None:
+    def _close_for_abuse(self) -> None:
         if self.close_sent:
             self.transport.abort()  # it has the close frame, and still sends
             return

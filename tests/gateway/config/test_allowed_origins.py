@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.allowed_origins import AllowedOrigins, can_be_named, folded
+from gateway.config.allowed_origins import AllowedOrigins, is_valid_pattern, normalized_origin
 
 NAMED = (
     "https://app.example.com",
@@ -72,7 +72,7 @@ def test_without_a_list_nothing_is_let_in() -> None:
     ],
 )
 def test_a_setting_may_name(text: str) -> None:
-    assert can_be_named(text)
+    assert is_valid_pattern(text)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_setting_may_name(text: str) -> None:
     ],
 )
 def test_no_setting_may_name(text: str) -> None:
-    assert not can_be_named(text)
+    assert not is_valid_pattern(text)
 
 
 def test_the_line_to_add_has_those_of_before_and_the_browsers_writing_of_the_new_one() -> None:
     allowed = AllowedOrigins(("https://a.example",))
     assert allowed.line_to_add("WSS://B.example:443") == "GATEWAY_ALLOWED_ORIGINS=https://a.example,https://b.example"
     assert allowed.line_to_add("https://b.example\nGATEWAY_X=1") is None
-    assert folded("null") is None
+    assert normalized_origin("null") is None

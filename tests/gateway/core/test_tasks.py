@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.core.tasks import AGAIN_SECONDS, stop
+from gateway.core.tasks import AGAIN_SECONDS, cancel_and_wait
 
 
 async def stubborn(cancellations: int) -> None:
@@ -20,14 +20,14 @@ async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
     tasks = [asyncio.create_task(stubborn(count)) for count in range(3)]
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await stop(*tasks)
+        await cancel_and_wait(*tasks)
     assert all(task.cancelled() for task in tasks)
 
 
 async def test_whoever_is_cancelled_while_it_ends_tasks_leaves_none_running() -> None:
     task = asyncio.create_task(stubborn(2))
     await asyncio.sleep(0)
-    stopping = asyncio.create_task(stop(task))
+    stopping = asyncio.create_task(cancel_and_wait(task))
     await asyncio.sleep(AGAIN_SECONDS / 2)
     assert not task.done()
     stopping.cancel()
@@ -43,5 +43,5 @@ async def test_how_tasks_ended_is_nobodys_business_any_more() -> None:
 
     task = asyncio.create_task(fail())
     await asyncio.sleep(0)
-    await stop(task)
-    await stop()
+    await cancel_and_wait(task)
+    await cancel_and_wait()
