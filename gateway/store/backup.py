@@ -1,6 +1,6 @@
-"""Copies of a SQLite database: made while it is in use, and put in its place when it is not.
+"""Copies a SQLite database while it is in use, and replaces one that is not in use.
 
-A copy is written whole beside its place, looked through, and on the disk before it gets its name.
+A copy is first complete, checked and on the disk, under a temporary name beside its target. Only then it gets its name.
 """
 
 import os
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def back_up(database: Path, file: Path, *, replace: bool) -> None:
-    """Copy a database, as it is at one moment, while it may be in use; raises `StartError`."""
+    """Copy a database, as it is at one moment. It may be in use. Raise `StartError` for any problem."""
     _check_target(database, file, replace=replace)
     with _in_use(database, shared=True), _draft_of(file) as draft:
         _copy(database, draft)
@@ -35,10 +35,9 @@ def back_up(database: Path, file: Path, *, replace: bool) -> None:
 
 
 def restore(backup: Path, database: Path, change: Callable[[Path], Result]) -> tuple[Result, Path | None]:
-    """Put a copy of a backup in the place of a database that is not in use, after `change` was made to it.
+    """Replace a database that is not in use by a copy of a backup, after `change` was applied to the copy.
 
-    Returns what `change` does, and where the database is that was there before. Raises `StartError`, and has then
-    changed nothing.
+    Return the result of `change`, and where the previous database is. After a `StartError`, nothing has changed.
     """
     _check_backup(backup)
     with _in_use(database, shared=False), _draft_of(database) as draft:
@@ -55,14 +54,14 @@ def _check_backup(file: Path) -> None:
     try:
         problem = "" if sqlite_file.check(_existing(file)) is not None else "it has no tables of the gateway"
     except StartError as error:
-        problem = str(error).partition("; ")[0]  # what to do about it would be about a store
+        problem = str(error).partition("; ")[0]  # the second part advises about a store, not about a backup
     if problem:
         raise StartError(f"cannot restore {file}: {problem}; name a file of: gateway db backup FILE")
 
 
 @contextmanager
 def unused(database: Path) -> Iterator[None]:
-    """Make sure that no process of ours uses a database; raises `StartError`."""
+    """Check that no gateway uses a database, or raise `StartError`."""
     with _in_use(database, shared=False):
         yield
 
@@ -78,7 +77,7 @@ def _in_use(database: Path, *, shared: bool) -> Iterator[None]:
 
 @contextmanager
 def _draft_of(file: Path) -> Iterator[Path]:
-    """Make a private file beside another, which is removed in the end where it has not got a name by then."""
+    """Make a private temporary file beside another one. It is removed at the end, if it still has that name."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         sqlite_file.make_private(draft)
@@ -93,7 +92,7 @@ def _draft_of(file: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy what a database holds, its log included, without keeping its writers waiting."""
+    """Copy a database with its log, without a delay for its writers."""
     uri = f"{_existing(source).absolute().as_uri()}?mode=ro"
     with (
         closing(sqlite3.connect(uri, uri=True, timeout=sqlite_file.BUSY_SECONDS)) as reading,
@@ -104,17 +103,17 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _settle(file: Path) -> None:
-    """Have all of a database in its one file, on the disk; raises `StartError` if it is damaged."""
+    """Move all of a database into its one file, on the disk, or raise `StartError` if it is damaged."""
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = DELETE").fetchone()
         [found] = database.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise StartError(f"the copy is damaged ({' '.join(found.split())}); name another backup")
+        raise StartError(f"the copy is damaged ({' '.join(found.split())}); use another backup")
     _sync(file)
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Keep a database under another name, and leave it in its place; only what belongs to it goes from there."""
+    """Keep a database under a second name, and leave it under its own. Only its companion files move."""
     if not database.exists():
         return None
     kept = database.with_name(f"{database.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
@@ -128,7 +127,7 @@ def _set_aside(database: Path) -> Path | None:
 
 
 def _take_in_log(database: Path) -> None:
-    """Have the whole of a database in its file, if it is sound; raises `StartError` if another program has it open."""
+    """Move all of a sound database into its file. Raise `StartError` if another program has it open."""
     try:
         with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as old:
             old.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -136,11 +135,11 @@ def _take_in_log(database: Path) -> None:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             raise StartError(f"another program has {database} open; end it first") from None
     except sqlite3.DatabaseError:
-        pass  # it is damaged, and kept as it is
+        pass  # it is damaged, and is kept as it is
 
 
 def _link(file: Path, name: Path) -> None:
-    """Link a file to a further name, which must be free."""
+    """Link a file to a second name, which must be free."""
     try:
         os.link(file, name)
     except FileExistsError:
@@ -156,17 +155,17 @@ def _check_target(database: Path, file: Path, *, replace: bool) -> None:
     if file.exists() and not replace:
         raise _exists(file)
     if file.exists() and not _may_be_replaced(file):
-        raise StartError(f"{file} is no SQLite database; name a backup to replace, or another file")
+        raise StartError(f"{file} is not a SQLite database; name a backup to replace, or another file")
     check_writable(file)
 
 
 def _beside(database: Path) -> list[Path]:
-    """Return what belongs to a database: a backup in one of these places would be taken for its log."""
+    """Return the files beside a database. SQLite would take a backup with such a name for the database's log."""
     return [database.with_name(database.name + ending) for ending in (LOCK, *COMPANIONS)]
 
 
 def _may_be_replaced(file: Path) -> bool:
-    """Return whether a file is a backup, or empty: a slip in its name costs no log and no key."""
+    """Return whether a file is a backup, or empty, so that a mistyped name destroys no other file."""
     if not file.is_file():
         return False
     with file.open("rb") as opened:
@@ -177,7 +176,7 @@ _HEADER = b"SQLite format 3\0"
 
 
 def _exists(file: Path) -> StartError:
-    return StartError(f"{file} exists already; name another file, or write --replace for a backup that may go")
+    return StartError(f"{file} exists already; name another file, or add --replace to replace a backup")
 
 
 def _existing(file: Path) -> Path:

@@ -1,4 +1,7 @@
-"""What every message and every connection needs of the store, given to the drivers as directly as may be."""
+"""Runs the statements that every message and every connection needs, as directly as possible on the drivers.
+
+Everything else goes through SQLAlchemy.
+"""
 
 import asyncio
 import sqlite3
@@ -19,37 +22,40 @@ Result = TypeVar("Result")
 
 
 class ScriptRunner(Protocol):
-    """Does plans."""
+    """Runs scripts of prepared statements."""
 
     async def run_script(self, script: Script[Result]) -> Result:
-        """Do a plan in a transaction of its own, which is durable when this returns."""
+        """Run a script in its own transaction, which is durable when this returns."""
 
 
 class StatementReader(Protocol):
-    """Reads."""
+    """Runs single statements that read."""
 
     async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
-        """Do one short statement that only reads."""
+        """Run one short statement that only reads."""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
 
 
 class SqliteWriter:
-    """Transactions of SQLite in a thread of their own: through aiosqlite, every step of one is a trip to a thread."""
+    """Runs SQLite transactions in one thread.
+
+    aiosqlite would pass each step of a transaction to a thread separately.
+    """
 
     def __init__(self, engine: Engine, files: OpenFiles) -> None:
-        """`engine` returns the same connection every time, to `files`."""
+        """`engine` always returns the same connection, which has `files` open."""
         self._engine = engine
         self._files = files
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
 
     async def run_script(self, script: Script[Result]) -> Result:
-        """Do a plan, which is finished even if nobody waits for it any more."""
+        """Run a script. It finishes even if the caller no longer waits."""
         return await self._in_thread(partial(self._run_script, script))
 
     async def do(self, work: Callable[[Connection], Result]) -> Result:
-        """Do something in a transaction, which is finished even if nobody waits for it any more."""
+        """Run `work` in a transaction. It finishes even if the caller no longer waits."""
         return await self._in_thread(partial(self._do, work))
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
@@ -62,10 +68,10 @@ class SqliteWriter:
     def _run_script(self, script: Script[Result]) -> Result:
         pooled = self._engine.raw_connection()
         connection = pooled.driver_connection
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - of this engine
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - this engine has no other
         try:
             self._files.check()
-            # The lock at once: taking it after a read fails when another wrote between.
+            # Lock at once: a lock after a read fails if another transaction wrote in between.
             connection.execute("BEGIN IMMEDIATE")
             result = _run(script, connection)
             connection.execute("COMMIT")
@@ -78,7 +84,7 @@ class SqliteWriter:
         return result
 
     async def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection and the thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown()
 
@@ -96,16 +102,19 @@ def _run(script: Script[Result], connection: sqlite3.Connection) -> Result:
 
 
 class SqliteReader:
-    """Reads of SQLite in the event loop, which a writer never makes wait: that is what its write-ahead log is for."""
+    """Runs SQLite reads in the event loop.
+
+    With the write-ahead log, a writer never makes a reader wait.
+    """
 
     def __init__(self, file: str, writer: SqliteWriter) -> None:
-        """`writer` does what cannot be done at once."""
+        """`writer` runs reads that would have to wait."""
         self._file = file
         self._writer = writer
         self._connection: sqlite3.Connection | None = None
 
     async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
-        """Read at once; in the rare moment in which the file is locked, in the writer's thread."""
+        """Read at once. In the rare case of a locked file, read in the writer's thread."""
         prepared = statement.for_database("sqlite")
         sql, arguments = prepared.sql, prepared.arguments(values)
         try:
@@ -115,36 +124,36 @@ class SqliteReader:
             return prepared.rows(found)
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            # No timeout: SQLite waits in naps, and here everybody would.
+            # No timeout: SQLite would sleep, and the whole event loop with it.
             self._connection = sqlite3.connect(self._file, timeout=0, isolation_level=None)
             self._connection.execute("PRAGMA query_only = ON")
         return self._connection
 
 
 class PostgresqlDriver:
-    """Transactions and reads of PostgreSQL on a connection of the pool, in the words of asyncpg."""
+    """Runs PostgreSQL transactions and reads with asyncpg, on a connection of the pool."""
 
     def __init__(self, engine: AsyncEngine, postgresql: Postgresql) -> None:
         self._engine = engine
         self._postgresql = postgresql
 
     async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
-        """Read."""
+        """Run one statement that reads."""
         async with self._connection() as connection:
             prepared = statement.for_database("postgresql")
             return prepared.rows(await connection.fetch(prepared.sql, *prepared.arguments(values)))
 
     def close(self) -> None:
-        """Nothing to do: the pool has the connections."""
+        """Do nothing: the pool owns the connections."""
 
     async def run_script(self, script: Script[Result]) -> Result:
-        """Do a plan."""
+        """Run a script in its own transaction."""
         async with self._connection(writes=True) as connection:
             await connection.execute(self._postgresql.begin)
             result = await _run_async(script, connection)
@@ -162,8 +171,8 @@ class PostgresqlDriver:
             try:
                 yield connection
             except BaseException:
-                # What was begun goes with the connection, also where the server says nothing any more. The pool opens
-                # another in its place, which may lead to another server.
+                # The transaction ends with its connection, even if the server no longer answers. The pool opens a
+                # new one, which may lead to another server.
                 connection.terminate()
                 raise
 

@@ -1,7 +1,7 @@
-"""The database: one engine, transactions for reading and for writing, and the migrations.
+"""The database: its engine, transactions that read or write, and the upgrade of its tables.
 
-A commit whose answer is lost may have been made or not. It is reported as `StoreUnavailable` like all that was not:
-whoever must know sends again with a `client_id`.
+If the answer to a commit is lost, the commit may have been made or not. It is reported as `StoreUnavailable`, like a
+failed one. A client that must know sends the message again with the same `client_id`.
 """
 
 import asyncio
@@ -35,31 +35,31 @@ from handlers.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-"""How long SQLite may be locked, and a whole transaction of PostgreSQL may take, before the store is unavailable."""
+"""Seconds for a lock of SQLite, or for a whole transaction of PostgreSQL. After that the store is unavailable."""
 
 LINES_A_MINUTE = 10
-"""How often the same reason is logged for which the store is not available."""
+"""How often the log gets the same reason why the store is unavailable."""
 
 T = TypeVar("T")
 
 Synchronous = Literal["FULL", "NORMAL"]
 
 _OPTIONS: dict[str, Any] = {
-    "hide_parameters": True,  # they are people's messages, and errors are logged
+    "hide_parameters": True,  # parameters are messages of users, and errors are logged
 }
 
 
 class StoreUnavailable(Unavailable):
-    """The database did not do what it was asked, for a reason that may pass."""
+    """The database has failed, for a reason that may pass."""
 
 
 class Database:
-    """Transactions on the store. Whatever fails for the database's own reasons becomes `StoreUnavailable`."""
+    """Transactions on the store. A failure of the database itself becomes `StoreUnavailable`."""
 
     def __init__(self, url: str, *, synchronous: Synchronous = "FULL") -> None:
-        """`url` begins with sqlite:/// or postgresql://. `synchronous` is SQLite's: FULL syncs every commit.
+        """Prepare the database at `url`, which begins with sqlite:/// or postgresql://.
 
-        Raises `StartError` if the URL is wrong, without quoting it.
+        `synchronous` is SQLite's: FULL syncs every commit. Raise `StartError` for a wrong URL, without quoting it.
         """
         self._postgresql: Postgresql | None = None
         self._writer: SqliteWriter | None = None
@@ -74,7 +74,7 @@ class Database:
         else:
             self._use_postgresql(url)
         self._writing = self._engine.execution_options(writes=True)
-        # SQLite has one writer at a time. Waiting here costs nothing; waiting there is a loop of naps.
+        # SQLite allows one writer at a time. Waiting here costs nothing; SQLite itself would wait in a loop of sleeps.
         self._turn = asyncio.Lock()
         self.health = WriteHealth(self._probe)
         self._log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
@@ -90,27 +90,27 @@ class Database:
         self._postgresql = Postgresql(url, BUSY_SECONDS)
         self._failures += self._postgresql.errors
         self._engine = self._postgresql.engine(**_OPTIONS)
-        # Of SQLite, every transaction sees one state anyway.
+        # In SQLite, every transaction reads one state anyway.
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._script_runner = self._reader = PostgresqlDriver(self._engine, self._postgresql)
 
     async def __aenter__(self) -> Self:
-        """Nothing to do: connections are opened when they are needed."""
+        """Do nothing: connections open when they are needed."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
+        """Close the connections."""
         await self.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that sees one state of the store; changes in it are lost."""
+        """Open a transaction that reads one state of the store. Its changes are lost."""
         async with self._available(), self._limit(), self._reading.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that is durable once this context is left, and undone if that is by an exception."""
+        """Open a transaction that is durable after this context. An exception undoes it."""
         async with self._available(writes=True), self._limit(), self._my_turn(), self._writing.connect() as connection:
             if self._postgresql is not None:
                 await self._postgresql.for_writing(connection)
@@ -118,7 +118,7 @@ class Database:
                 yield connection
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in a transaction as `write` opens it, with as little to and fro as the driver allows."""
+        """Run `work` in a transaction that writes, with as few trips between threads as the driver allows."""
         if self._writer is None:
             async with self.write() as connection:
                 return await connection.run_sync(work)
@@ -126,47 +126,47 @@ class Database:
             return await self._writer.do(work)
 
     async def query(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in a transaction as `read` opens it."""
+        """Run `work` in a transaction that reads."""
         async with self.read() as connection:
             return await connection.run_sync(work)
 
     async def run_script(self, script: Script[T]) -> T:
-        """Do a plan in a transaction as `write` opens it, with nothing between its statements and the driver."""
+        """Run a script of prepared statements in a transaction that writes, directly on the driver."""
         async with self._available(writes=True), self._limit(), self._my_turn():
             return await self._script_runner.run_script(script)
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
-        """Read with one short statement, with nothing between it and the driver: for what every connection needs.
+        """Run one short statement that reads, directly on the driver: for what every connection needs.
 
-        On SQLite this happens at once, in the event loop: a row by its key takes a tenth of the trip to a thread.
+        With SQLite, this runs at once in the event loop. A row by its key takes a tenth of the time of a thread switch.
         """
         async with self._available(), self._limit():
             return await self._reader.fetch(statement, values)
 
     async def upgrade(self) -> None:
-        """Bring the tables to the newest version, however long that takes; raises `StartError` if they are not ours."""
+        """Upgrade the tables to the newest version, without a time limit, or raise `StartError` if they are foreign."""
         async with _migrating():
             if self._file is not None:
                 await asyncio.to_thread(self._file.open)
             async with self._available(), self._my_turn(), self._writing.begin() as connection:
                 await connection.run_sync(versions.upgrade)
         if self._writer is not None:
-            # Open from now on, it keeps the write-ahead log from being removed with another connection.
+            # Stays open from now on, so that closing another connection does not remove the write-ahead log.
             await self.transact(_do_nothing)
 
     async def transact_unbounded(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in a transaction as `write` opens it, however long that takes, as a change of all rows does."""
+        """Run `work` in a transaction that writes, without a time limit, for example to change all rows."""
         async with self._available(), self._my_turn(), self._writing.begin() as connection:
             done: T = await connection.run_sync(work)
             return done
 
     async def ping(self) -> None:
-        """Ask the store for a sign of life, or raise `StoreUnavailable`."""
+        """Check that the store answers, or raise `StoreUnavailable`."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close all connections."""
         await self.health.close()
         await self._engine.dispose()
         self._reader.close()
@@ -176,7 +176,7 @@ class Database:
             self._file.close()
 
     def _limit(self) -> AbstractAsyncContextManager[object]:
-        # A server that hangs, or is cut off, says nothing at all. SQLite has a limit of its own.
+        # A server that hangs, or is unreachable, never answers. SQLite has its own limit.
         return nullcontext() if self._postgresql is None else asyncio.timeout(BUSY_SECONDS)
 
     @asynccontextmanager
@@ -184,7 +184,7 @@ class Database:
         if self._writer is None:
             yield
             return
-        # Without a limit, each of many would wait for all before it to find the file locked.
+        # Without this limit, each of many writers would wait for all before it, and then find the file locked.
         async with asyncio.timeout(BUSY_SECONDS):
             await self._turn.acquire()
         try:
@@ -200,14 +200,14 @@ class Database:
             if is_mistake(error):
                 raise
             self._note_failure(error, writes=writes)
-            # The line in the log has said it: the driver's own words may have the user's name in them.
+            # The log has the reason. The driver's own words may contain the name of the database user.
             raise StoreUnavailable("store") from None
         if writes:
             self._note_write()
 
     def _note_write(self) -> None:
         if self._postgresql is not None and not self.health.takes_writes:
-            # Some of the other connections may still lead to the server that refused.
+            # Other connections may still lead to the server that refused.
             self._postgresql.renew(at_once=True)
         self.health.record(made=True)
 
@@ -215,7 +215,7 @@ class Database:
         reason = explain(error, BUSY_SECONDS)
         if self._postgresql is not None:
             reason = self._postgresql.redacted(reason)
-        # While the store is away, every message of every client fails.
+        # While the store is unavailable, every message of every client fails.
         self._log.log("the store is not available: %s", reason)
         if is_conflict(error):
             return
@@ -244,16 +244,16 @@ async def _migrating() -> AsyncIterator[None]:
 
 
 _MIGRATING = threading.Lock()
-"""Alembic keeps in globals what it works on, so one process migrates one database at a time."""
+"""Alembic keeps its state in globals, so a process upgrades one database at a time."""
 
 
 _VERSIONS = table(VERSION_TABLE, column("version_num"))
 _CHANGE_NOTHING = update(_VERSIONS).values(version_num=_VERSIONS.c.version_num)
-"""A write like any other, to the disk, which leaves everything as it is."""
+"""An ordinary write, to the disk, that changes nothing."""
 
 
 def _do_nothing(_connection: Connection) -> None:
-    """Open and close a transaction."""
+    """Only open and close a transaction."""
 
 
 def _sqlite_writer(url: str, synchronous: Synchronous, files: OpenFiles) -> SqliteWriter:
@@ -277,32 +277,33 @@ def _sqlite_engine(url: str, synchronous: Synchronous, files: OpenFiles) -> Asyn
 
 async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     opening = aiosqlite.connect(*arguments, **options)
-    opening._thread.daemon = True  # as SQLAlchemy has it: what it forgets must not keep the process
+    opening._thread.daemon = True  # like SQLAlchemy: a forgotten connection must not keep the process alive
     try:
         return await opening
     except Exception:
-        # Otherwise the thread reports its end to a loop which the command that fails here may have closed.
+        # Otherwise the thread reports its end to an event loop that the failing command may have closed.
         await asyncio.to_thread(opening._thread.join)
         raise
 
 
 def _set_up_sqlite(synchronous: Synchronous, connection: Any, _record: object) -> None:
-    # No transactions of the driver's own: `_begin_sqlite` opens them.
+    # The driver opens no transactions of its own: `_begin_sqlite` does.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     _use_wal(cursor)
-    # FULL syncs at every commit, so that what was acknowledged survives a power cut. With NORMAL it survives
-    # only the end of the process.
+    # FULL syncs at every commit, so that acknowledged messages survive a power failure. With NORMAL they survive only
+    # the end of the process.
     cursor.execute(f"PRAGMA synchronous = {synchronous}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
 def _use_wal(cursor: Any) -> None:
-    """Have readers and the writer not wait for each other.
+    """Switch to the write-ahead log, so that readers and the writer do not wait for each other.
 
-    The file remembers this. For the first ones who open it at once, SQLite fails without waiting, whatever the timeout.
+    The file remembers this mode. If several connections set it first at the same time, SQLite fails at once, despite
+    the timeout.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -317,12 +318,12 @@ def _use_wal(cursor: Any) -> None:
 
 
 def _remember_files(files: OpenFiles, connection: Any, _record: object) -> None:
-    connection.execute("SELECT count(*) FROM sqlite_master")  # which opens the write-ahead log
+    connection.execute("SELECT count(*) FROM sqlite_master")  # this opens the write-ahead log
     files.remember()
 
 
 def _begin_sqlite(files: OpenFiles, connection: Connection) -> None:
-    # A transaction that will write takes the lock at once: taking it after a read fails when another wrote between.
+    # A transaction that writes locks at once: a lock after a read fails if another transaction wrote in between.
     writes = connection.get_execution_options().get("writes", False)
     if writes:
         files.check()

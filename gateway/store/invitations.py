@@ -21,7 +21,7 @@ async def exists(connection: AsyncConnection, room_id: int, user_id: str) -> boo
 
 
 async def remove(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
-    """End an invitation; returns whether there was one."""
+    """End an invitation, and return whether there was one."""
     return (await connection.execute(delete(invitations).where(_invitation(room_id, user_id)))).rowcount == 1
 
 

@@ -1,6 +1,6 @@
-"""Sessions: what a log-in began, and what its refresh tokens prolong until it ends.
+"""Login sessions: each begins with a log-in, and its refresh tokens extend it until it ends.
 
-All of this is for `Database.query` and `Database.transact`. Times are milliseconds since 1970.
+All functions are for `Database.query` and `Database.transact`. Times are milliseconds since 1970.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class LoginSessionRow:
     user_agent: str | None = None
 
     def to_schema(self, *, current: bool) -> LoginSession:
-        """Give what its user may see of it."""
+        """Return what its user may see of it."""
         return LoginSession(
             id=self.id,
             current=current,
@@ -58,7 +58,7 @@ _FIND_USER = (
 )
 
 FIND_USER = Statement(lambda _: _FIND_USER)
-"""What `find_user` does, for `Database.fetch`: every connection and every request asks it."""
+"""Does what `find_user` does, for `Database.fetch`: every connection and every request needs it."""
 
 
 def add(connection: Connection, row: LoginSessionRow) -> None:
@@ -67,19 +67,19 @@ def add(connection: Connection, row: LoginSessionRow) -> None:
 
 
 def find_user(connection: Connection, session_id: str, user_id: str) -> UserRow | None:
-    """Find the user of a session. None if it is another user's, or has been ended."""
+    """Return the user of a session, or None if it belongs to another user or has been ended."""
     found = connection.execute(_FIND_USER, {"session_id": session_id, "user_id": user_id}).one_or_none()
     return UserRow(*found) if found else None
 
 
 def find_by_family(connection: Connection, family_hash: str) -> LoginSessionRow | None:
-    """Find the session of a refresh token."""
+    """Return the session of a refresh token, or None."""
     found = connection.execute(select(login_sessions).where(login_sessions.c.family_hash == family_hash)).one_or_none()
     return LoginSessionRow(**found._mapping) if found else None
 
 
 def find_locked(connection: Connection, session_id: str) -> LoginSessionRow | None:
-    """Find a session, and keep others from changing it until the end of the transaction."""
+    """Return a session, and lock it until the end of the transaction."""
     found = connection.execute(
         select(login_sessions).where(login_sessions.c.id == session_id).with_for_update()
     ).one_or_none()
@@ -87,7 +87,7 @@ def find_locked(connection: Connection, session_id: str) -> LoginSessionRow | No
 
 
 def rotate(connection: Connection, row: LoginSessionRow, *, refresh_hash: str, nonce: str, now: int) -> None:
-    """Make another refresh token the one that holds; with the nonce it follows from the one that was."""
+    """Make a new refresh token the valid one. With the nonce, it can be derived from the previous token."""
     change = {"refresh_hash": refresh_hash, "previous_hash": row.refresh_hash, "nonce": nonce, "last_used_at": now}
     connection.execute(update(login_sessions).where(login_sessions.c.id == row.id).values(change))
 
@@ -95,7 +95,7 @@ def rotate(connection: Connection, row: LoginSessionRow, *, refresh_hash: str, n
 def end(
     connection: Connection, user_id: str, now: int, *, only: str | None = None, but: str | None = None
 ) -> list[str]:
-    """End sessions of a user: all of them, `only` one, or all `but` one; return the ids that had not ended yet."""
+    """End a user's sessions: all, `only` one, or all `but` one. Return the ids of those that had not ended yet."""
     mine = (login_sessions.c.user_id == user_id) & (login_sessions.c.ended_at.is_(None))
     if only is not None:
         mine &= login_sessions.c.id == only
@@ -106,7 +106,7 @@ def end(
 
 
 def list_for_user(connection: Connection, user_id: str, now: int, idle_since: int) -> list[LoginSessionRow]:
-    """List a user's sessions that live, the one used last first."""
+    """List a user's living sessions, the one that was used last first."""
     query = (
         select(login_sessions)
         .where(_lives(user_id, now, idle_since))
@@ -116,7 +116,7 @@ def list_for_user(connection: Connection, user_id: str, now: int, idle_since: in
 
 
 def end_beyond(connection: Connection, user_id: str, now: int, idle_since: int, keep: int) -> list[str]:
-    """End all but the `keep` of a user's sessions that were used last; return the ids that had not ended yet."""
+    """End all but the `keep` last used sessions of a user. Return the ids of those that had not ended yet."""
     query = (
         select(login_sessions.c.id)
         .where(_lives(user_id, now, idle_since))
@@ -129,7 +129,7 @@ def end_beyond(connection: Connection, user_id: str, now: int, idle_since: int, 
 
 
 def ended_since(connection: Connection, since: int) -> list[tuple[str, str | None]]:
-    """List what was ended at or after a time: a user's id and a session's, or a disabled user's and None."""
+    """List what ended at or after a time: a user's id and a session's, or a disabled user's id and None."""
     ended = select(login_sessions.c.user_id, login_sessions.c.id).where(login_sessions.c.ended_at >= since)
     disabled = select(users.c.id, null()).where(users.c.disabled_at >= since)
     return [(user_id, session_id) for user_id, session_id in connection.execute(union_all(ended, disabled))]
@@ -143,7 +143,7 @@ def alive_among(connection: Connection, ids: Sequence[str]) -> set[str]:
 
 
 def prune(connection: Connection, before: int) -> int:
-    """Remove sessions that ended or expired before a time. Return how many."""
+    """Remove the sessions that ended or expired before a time, and return their number."""
     old = or_(login_sessions.c.expires_at < before, login_sessions.c.ended_at < before)
     return connection.execute(delete(login_sessions).where(old)).rowcount
 

@@ -1,4 +1,4 @@
-"""Messages: reading the log of a room."""
+"""Reads the messages of a room's log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from schemas.base import timestamp
 from schemas.messages.chat import Message
 
 SIZES = 32
-"""So many messages are asked at a time how long they are: SQLite before 3.43 reads them for that."""
+"""How many sizes of messages to read at a time, because SQLite before 3.43 reads the messages for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MessageRow:
     deleted_at: int | None = None
 
     def to_schema(self, room: RoomRow, viewer_id: str | None = None) -> Message:
-        """Give what a user may see of it; None stands for anyone but the sender."""
+        """Return what a user may see of it. None stands for any user except the sender."""
         return Message(
             id=message_id(room.epoch, self.offset),
             room=room.name,
@@ -55,25 +55,25 @@ class MessageRow:
 
     @property
     def size(self) -> int:
-        """How many bytes it takes up."""
+        """Return the bytes that it takes up."""
         return size_of(self.text, self.body)
 
     def edited(self, changed: int, text: str | None, body: Any, now: int) -> "MessageRow":
-        """Give the message as it is after an edit."""
+        """Return the message after an edit."""
         return replace(self, changed=changed, text=text, body=body, edited_at=now)
 
     def deleted(self, changed: int, now: int) -> "MessageRow":
-        """Give what is left of the message after it was taken back."""
+        """Return the message after its deletion."""
         return replace(self, changed=changed, text=None, body=None, deleted_at=now)
 
 
 def message_id(epoch: str, offset: int) -> str:
-    """Name a message by where it is: no other has the same epoch and offset, and it is found without an index."""
+    """Return the id of a message. It contains the epoch and the offset, so it is unique and needs no index."""
     return f"{epoch}.{offset}"
 
 
 def offset_of(id: str, epoch: str) -> int | None:
-    """Tell where the message of an id is; None if that is not in a log of this epoch."""
+    """Return the offset in a message's id, or None if it belongs to another epoch."""
     prefix, _, offset = id.rpartition(".")
     if prefix != epoch or not offset.isdecimal() or not offset.isascii() or len(offset) > 15 or offset[0] == "0":
         return None
@@ -89,9 +89,9 @@ async def page(
     limit: int,
     max_bytes: int | None = None,
 ) -> list[MessageRow]:
-    """Read messages `after` an offset oldest first, or else `before` one (or the end) newest first.
+    """Read messages `after` an offset, oldest first, or `before` one (or from the end), newest first.
 
-    After the first ones that say `max_bytes` together, no more are read.
+    Stop after the first messages that together reach `max_bytes`.
     """
     where = [messages.c.room_id == room.id]
     order: ColumnElement[Any] = messages.c.offset.desc()
@@ -106,7 +106,7 @@ async def page(
 async def changed_since(
     connection: AsyncConnection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
 ) -> list[MessageRow]:
-    """Read the messages whose last event came after an offset, in the order of these events; `max_bytes` as `page`."""
+    """Read the messages with events after an offset, in the order of their last events. `max_bytes` is as in `page`."""
     where = [messages.c.room_id == room_id, messages.c.changed > offset]
     return await _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
 
@@ -133,7 +133,7 @@ async def _fitting(
     limit: int,
     max_bytes: int,
 ) -> int:
-    """Count the first messages that say `max_bytes` together, with the one that goes beyond."""
+    """Count the first messages that together reach `max_bytes`, including the one that exceeds it."""
     size = func.coalesce(_bytes(connection, messages.c.text), 0) + func.coalesce(_bytes(connection, messages.c.body), 0)
     count = said = 0
     found = await connection.stream(select(size).where(*where).order_by(order).limit(limit))
@@ -148,6 +148,6 @@ async def _fitting(
 
 
 def _bytes(connection: AsyncConnection, column: ColumnElement[Any]) -> ColumnElement[int]:
-    if connection.dialect.name == "sqlite":  # which has `octet_length` since 3.43
+    if connection.dialect.name == "sqlite":  # it has `octet_length` since 3.43
         return func.length(cast(column, LargeBinary))
     return func.octet_length(column)

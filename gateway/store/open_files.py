@@ -1,6 +1,6 @@
-"""The files that SQLite has open, and whether writing to them still makes sense.
+"""Watches the files that SQLite has open, since they may be deleted or replaced.
 
-SQLite goes on writing to a file that was deleted or replaced: all of that is lost when the process ends.
+SQLite would continue to write to such a file, and all of that would be lost at the end of the process.
 """
 
 import os
@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 MIN_FREE_BYTES = 1024 * 1024
-"""With less than this on its disk, a database is about to refuse writes: only small ones still find a place."""
+"""With less free space on its disk, a database soon refuses writes: only small ones still fit."""
 
 
 class OpenFiles:
@@ -19,12 +19,12 @@ class OpenFiles:
         self._opened: dict[str, tuple[int, int]] = {}
 
     def remember(self) -> None:
-        """Note which files are open; a connection must be, since the last one that closes removes the log."""
+        """Remember which files are open. A connection must be open, because closing the last one removes the log."""
         names = (str(self._path), f"{self._path}-wal")
         self._opened = {name: _identity(name) for name in names if os.path.exists(name)}
 
     def check(self) -> None:
-        """Raise `sqlite3.OperationalError` if other files are at the paths of the open ones."""
+        """Raise `sqlite3.OperationalError` if an open file is no longer at its path."""
         for name, opened in self._opened.items():
             try:
                 found = _identity(name)
@@ -34,7 +34,7 @@ class OpenFiles:
                 raise sqlite3.OperationalError(f"{name} was replaced while it was open; restart the gateway")
 
     def check_space(self) -> None:
-        """Raise `sqlite3.OperationalError` if the disk is full but for a little."""
+        """Raise `sqlite3.OperationalError` if the disk is nearly full."""
         if not self._opened:
             return
         disk = os.statvfs(self._path)

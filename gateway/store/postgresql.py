@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: which host, over which TLS, directly or through a pooler; and when to open them anew.
+"""Opens connections to PostgreSQL, and replaces them: the choice of host, TLS, and poolers.
 
-A pooler such as PgBouncer refuses start-up parameters that it does not know. In transaction mode, each
-transaction may have another connection to the server. So nothing may be left on one, neither a setting nor a prepared
+A pooler such as PgBouncer refuses start-up parameters that it does not know. In its transaction mode, each transaction
+may use another connection to the server. So a transaction must leave nothing on one: neither a setting nor a prepared
 statement.
 """
 
@@ -21,19 +21,19 @@ from gateway.core.start_error import StartError
 from gateway.store.failures import is_conflict, is_mistake
 
 POOL_SIZE = 8
-"""Connections to PostgreSQL. Writes to rooms need one; the rest is for reading."""
+"""Connections to PostgreSQL. Writes to rooms need one; the others are for reads."""
 
 RENEWAL_SECONDS = 1
-"""How often all connections may be opened anew, which costs the server some of its time."""
+"""How often all connections may be replaced, which costs the server some time."""
 
 
 class Postgresql:
-    """Opens connections for an engine, and has it replace them when the server has changed."""
+    """Opens connections for an engine, and replaces them when the server has changed."""
 
     def __init__(self, url: str, seconds: float) -> None:
-        """`seconds` is how long opening a connection may take, if the URL does not say. Raises `StartError`."""
+        """Parse the URL, or raise `StartError`. `seconds` is the limit to open a connection, if the URL has none."""
         try:
-            import asyncpg  # type: ignore[import-untyped] # it brings no types
+            import asyncpg  # type: ignore[import-untyped] # it has no types
         except ModuleNotFoundError:
             raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
         try:
@@ -50,14 +50,14 @@ class Postgresql:
         self._hosts: list[tuple[str | None, int | None]] = [*self._url.hosts] or [(None, None)]
         self._arguments = _arguments(self._url)
         self._settings = _SETTINGS | {
-            # Should this machine vanish in the middle of a transaction, its locks on rooms go soon after.
+            # If this machine vanishes in the middle of a transaction, its locks on rooms end soon after.
             "idle_in_transaction_session_timeout": str(round(4 * seconds * 1000))
         }
         self._pooled: bool | None = True if self._url.is_pooled else None
         self._renewed = self._refused = float("-inf")
 
     def engine(self, **options: Any) -> AsyncEngine:
-        """Return an engine on these connections."""
+        """Return an engine that uses these connections."""
         engine = create_async_engine(
             "postgresql+asyncpg://",
             connect_args={"async_creator_fn": self.connect, "prepared_statement_name_func": self._statement_name},
@@ -73,14 +73,14 @@ class Postgresql:
 
     @property
     def begin(self) -> str:
-        """What opens a transaction that is not SQLAlchemy's."""
+        """Return the statement that opens a transaction outside SQLAlchemy."""
         return f"BEGIN; {self._local_settings}" if self._pooled else "BEGIN"
 
     def renew(self, *, at_once: bool = False, after_write: bool = False) -> None:
-        """Have all connections of now be replaced before they are used again, unless that was done just before.
+        """Replace all current connections before their next use, unless that has just been done.
 
-        After a failover the old ones may lead to a server that takes no writes any more, or to none. `after_write`
-        says that a write has failed: the next one gets a new connection in any case.
+        After a failover, they may lead to a server that refuses writes, or to none. `after_write` means that a write
+        has failed: then the next write gets a new connection in any case.
         """
         now = time.monotonic()
         if after_write:
@@ -89,7 +89,7 @@ class Postgresql:
             self._renewed = now
 
     async def for_writing(self, pooled: AsyncConnection) -> Any:
-        """Return the driver's connection, after replacing it if it is older than the last write that failed."""
+        """Return the driver's connection, replaced by a new one if it is older than the last failed write."""
         found = await pooled.get_raw_connection()
         while found.info["opened"] < self._refused:
             _hang_up(found.driver_connection)
@@ -105,7 +105,7 @@ class Postgresql:
         """Open a connection."""
         if self._pooled is None:
             connection = await self._open(pooled=True)
-            # A pooler answers with a number of its own, because cancelling goes through it.
+            # A pooler answers with its own number, because cancelling goes through it.
             self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
             if self._pooled:
                 return connection
@@ -113,10 +113,10 @@ class Postgresql:
         return await self._open(pooled=self._pooled)
 
     async def _open(self, *, pooled: bool) -> Any:
-        """Open a connection to the first host that takes it; the one that did last is asked first."""
+        """Open a connection to the first host that accepts it, starting with the last successful one."""
         settings = self._url.server_settings | ({} if pooled else self._settings)
         options: dict[str, Any] = {"server_settings": settings} | ({"statement_cache_size": 0} if pooled else {})
-        # Fewer seconds for each of several, so that one which says nothing leaves time for the others.
+        # With several hosts, each gets a part of the time, so that a silent one leaves time for the others.
         options["timeout"] = self._url.connect_seconds or self._seconds / len(self._hosts)
         last: Exception | None = None
         for place in tuple(self._hosts):
@@ -128,11 +128,11 @@ class Postgresql:
             else:
                 self._hosts.sort(key=lambda each: each != place)
                 return connection
-        assert last is not None  # noqa: S101 - there is a host
+        assert last is not None  # noqa: S101 - there is at least one host
         raise last
 
     def _statement_name(self) -> str | None:
-        # Without a name, a statement is prepared anew each time it is used.
+        # Without a name, a statement is prepared at each use.
         return "" if self._pooled else None
 
     @property
@@ -148,7 +148,7 @@ class Postgresql:
         record.info["opened"] = time.monotonic()
 
     def _check(self, connection: Any, record: Any, _proxy: object) -> None:
-        # Connections that a restarted server has closed are known to be: no question to the server is needed.
+        # Connections that a restarted server has closed are recognised without asking the server.
         closed = connection.driver_connection.is_closed()
         if closed or record.info["opened"] < self._renewed:
             _hang_up(connection.driver_connection)
@@ -156,13 +156,13 @@ class Postgresql:
 
 
 def _hang_up(connection: Any) -> None:
-    # Closing it in order would wait for a server that may be gone.
+    # An orderly close would wait for a server that may be gone.
     connection.terminate()
 
 
 _SETTINGS = {
-    # Every statement here finds its rows by a key, a few at a time. Without statistics, as of new tables, PostgreSQL
-    # would rather read them whole, and keep that plan; with them, it makes plans that take longer than the statement.
+    # Every statement here finds a few rows by a key. Without statistics, as for new tables, PostgreSQL would scan whole
+    # tables and keep that plan. With them, it makes new plans, which takes longer than the statement.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -172,10 +172,10 @@ _SETTINGS = {
 
 
 def _drop_after_failure(context: Any) -> None:
-    """Have SQLAlchemy close the connection on which something failed that was no mistake of ours.
+    """Make SQLAlchemy close a connection after a failure, unless a statement or a conflict caused it.
 
-    A server that has become a standby refuses each write and keeps the connection (25006). The same connection never
-    gets well after an aborted transaction (25P02) or with statements that the server has forgotten (26000).
+    A server that has become a standby refuses each write but keeps the connection (25006). A connection also stays
+    useless after an aborted transaction (25P02), or if the server has forgotten its statements (26000).
     """
     error = context.original_exception
     if context.connection is not None and not is_mistake(error) and not is_conflict(error):
@@ -184,11 +184,11 @@ def _drop_after_failure(context: Any) -> None:
 
 
 def _arguments(url: PostgresqlUrl) -> dict[str, Any]:
-    """Return what the driver's `connect` is given, but for the host; without the URL, which its errors may quote."""
+    """Return the arguments of the driver's `connect`, except the host. They lack the URL, which errors may quote."""
     parameters = url.driver_parameters
     for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
         if name in parameters and parameters[name] != "system" and not os.access(parameters[name], os.R_OK):
-            raise StartError(f"the database's URL: {name}: expected the path of a file that can be read")
+            raise StartError(f"the database's URL: {name}: expected the path of a readable file")
     arguments: dict[str, Any] = {"user": url.user, "password": url.password, "database": url.database}
     if url.needs_certificate:
         arguments["ssl"] = _strict_tls(parameters)
@@ -196,7 +196,7 @@ def _arguments(url: PostgresqlUrl) -> dict[str, Any]:
 
 
 def _strict_tls(parameters: dict[str, str]) -> ssl.SSLContext:
-    """Return TLS as `sslmode=verify-full` has it, by the authorities of this machine or by `sslrootcert`."""
+    """Return TLS as for `sslmode=verify-full`, with this machine's authorities or those of `sslrootcert`."""
     file = parameters.get("sslrootcert")
     try:
         context = ssl.create_default_context(cafile=None if file == "system" else file)

@@ -1,6 +1,6 @@
-"""Statements for where every message passes: written with SQLAlchemy, compiled once, and then given to the driver.
+"""Statements for the path of every message: written with SQLAlchemy, compiled once, and passed to the driver.
 
-SQLAlchemy takes longer for a statement than the databases do for one of these.
+SQLAlchemy takes longer to process such a statement than the database to run it.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -17,15 +17,15 @@ Result = TypeVar("Result")
 Sql = Select[Any] | Insert | Update
 
 Rows = list[dict[str, Any]]
-"""What a statement found, by the names of its columns."""
+"""The rows that a statement found, each by the names of its columns."""
 
 
 class Prepared:
-    """A statement in the words of one database, and how values go in and out."""
+    """A statement for one database, with the conversion of its values."""
 
     def __init__(self, statement: Sql, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - a statement, not a table's definition
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - a statement has this compiler
         self.sql = compiled.string
         self._names: Sequence[str] = compiled.positiontup or ()
         self._constants = compiled.params
@@ -35,11 +35,11 @@ class Prepared:
         self._readers = {name: reader for name, reader in readers.items() if reader is not None}
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
-        """Give the parameters in the order in which the driver takes them."""
+        """Return the parameters in the driver's order."""
         return [values[name] if name in values else self._constants[name] for name in self._names]
 
     def rows(self, found: Sequence[Sequence[Any]]) -> Rows:
-        """Give what the driver has found."""
+        """Return the driver's rows with converted values."""
         rows = [dict(zip(self._columns, row, strict=True)) for row in found]
         for row in rows:
             for name, read in self._readers.items():
@@ -48,15 +48,15 @@ class Prepared:
 
 
 class Statement:
-    """A statement for either database, where they need different words for the same."""
+    """A statement that is written separately for each database."""
 
     def __init__(self, write: Callable[[str], Sql]) -> None:
-        """`write` is given "sqlite" or "postgresql"."""
+        """`write` gets "sqlite" or "postgresql"."""
         self._write = write
         self._prepared: dict[str, Prepared] = {}
 
     def for_database(self, database: str) -> Prepared:
-        """Return the statement for a database, compiled with its first use: a process uses one database."""
+        """Return the statement for a database, compiled at its first use: a process uses one database."""
         prepared = self._prepared.get(database)
         if prepared is None:
             prepared = self._prepared[database] = Prepared(self._write(database), _dialect(database))
@@ -64,9 +64,9 @@ class Statement:
 
 
 def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
-    """Give the columns of the parameter `items`, an array of arrays, of these types.
+    """Return the columns of the parameter `items`, an array of arrays, with these types.
 
-    So a statement is the same text for any number of items, and takes them all in one call.
+    So a statement has the same text for any number of items, and handles all of them in one call.
     """
     given = bindparam("items", type_=Text())
     if database == "sqlite":
@@ -88,4 +88,4 @@ Step = tuple[Statement, dict[str, Any]]
 """A statement and its parameters."""
 
 Script = Generator[Step, Rows, Result]
-"""A transaction that says step by step what it wants of the database, and is sent what that found."""
+"""A transaction as a generator: it yields each statement, and receives the rows that were found."""

@@ -1,6 +1,6 @@
-"""Every use of Alembic: the scripts of the migrations, and what it does with them.
+"""Every use of Alembic: the scripts of the migrations, and the commands that run them.
 
-It is a module of its own because a start with nothing to upgrade does without it: importing Alembic takes longer.
+It is a separate module because most starts have nothing to upgrade, and importing Alembic takes time.
 """
 
 from typing import Any
@@ -15,28 +15,28 @@ from gateway.store.tables import VERSION_TABLE
 
 
 def upgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables to a revision."""
+    """Upgrade the tables to a revision."""
     command.upgrade(config(connection), revision)
 
 
 def stamp(connection: Connection, revision: str) -> None:
-    """Write the version of the tables where it belongs."""
+    """Write the version of the tables into their version table."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     context.stamp(scripts(), revision)
 
 
 def known() -> set[str]:
-    """Return every revision that there is a script for."""
+    """Return every revision that has a script."""
     return {script.revision for script in scripts().walk_revisions()}
 
 
 def scripts() -> ScriptDirectory:
-    """Return the scripts."""
+    """Return the migrations' scripts."""
     return ScriptDirectory.from_config(config())
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Return what Alembic is told, with the connection that it works on."""
+    """Return Alembic's configuration, with the connection to work on."""
     config = Config()
     config.set_main_option("script_location", "gateway:store/migrations")
     config.set_main_option("path_separator", "os")

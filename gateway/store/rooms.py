@@ -1,4 +1,4 @@
-"""Rooms and memberships."""
+"""Rooms and memberships: found, listed, made and changed."""
 
 import hashlib
 import secrets
@@ -35,13 +35,13 @@ from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
 
 DIRECT = "dm-"
-"""How the names of direct rooms begin; no other room's may."""
+"""The beginning of direct rooms' names. No other room may use it."""
 
 REMOVED = "~"
-"""How the names of rooms begin that have been deleted; no name on the wire does."""
+"""The beginning of deleted rooms' names. No name on the wire has it."""
 
 MAX_UNREAD = 1000
-"""In so many of a log's newest offsets, unread messages are counted: with more of them, no person reads the number."""
+"""How many of a log's newest offsets are searched for unread messages. A higher number is of no use to a person."""
 
 
 _ME, _CURSOR, _MOST = (
@@ -53,18 +53,18 @@ _ME, _CURSOR, _MOST = (
 
 @dataclass(frozen=True, slots=True)
 class RoomPosition:
-    """How far a room was when the store was read."""
+    """The position of a room when the store was read."""
 
     name: str
     epoch: str
     offset: int
     departures: int
-    """How many memberships had ended. Whoever was a member then is not concerned by an end that was counted before."""
+    """How many memberships had ended. A departure with a lower number does not affect members of that time."""
 
 
 @dataclass(frozen=True)
 class RoomRow:
-    """A room as stored, and what the asking user is in it."""
+    """A room as stored, and the requesting user's part in it."""
 
     id: int
     name: str
@@ -77,18 +77,18 @@ class RoomRow:
     created_at: int
     departures: int
     stored_bytes: int = 0
-    """What its messages take up."""
+    """The bytes of its messages."""
     left_by: str | None = None
-    """The id of the user that left it without members; it counts as this user's own until another joins."""
+    """The id of the user that left it without members. It counts as this user's own until another user joins."""
     removed_at: int | None = None
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
     looked_at: int | None = None
-    """How many messages were looked at to count the unread ones."""
+    """How many messages were searched to count the unread ones."""
 
     def to_schema(self, role: Role | None = None) -> Room:
-        """Give what a user may see of it."""
+        """Return what a user may see of it."""
         return Room(
             name=self.name,
             title=self.title,
@@ -104,17 +104,17 @@ class RoomRow:
 
     @property
     def position(self) -> RoomPosition:
-        """Give how far it was when it was read."""
+        """Return its position when it was read."""
         return RoomPosition(self.name, self.epoch, self.offset, self.departures)
 
     @property
     def hidden(self) -> bool:
-        """Whether the asking user may not use it: a private room does not exist for users outside it."""
+        """Return whether the requesting user may not use it: a private room does not exist for users outside it."""
         return self.private and self.role is None
 
     @property
     def closed(self) -> bool:
-        """Whether the asking user may not even join it."""
+        """Return whether the requesting user may not even join it."""
         return self.hidden and not self.invited
 
     def to_invitation(self) -> Room:
@@ -141,7 +141,7 @@ async def add(
     direct: bool = False,
     now: int,
 ) -> RoomRow:
-    """Make a room with an empty log, or raise `Conflict` if there is one of that name."""
+    """Make a room with an empty log, or raise `Conflict` if the name exists."""
     if name.startswith(DIRECT) and not direct:
         raise Forbidden(f"names that begin with `{DIRECT}` are for direct rooms; send `direct.open`")
     values: dict[str, Any] = {
@@ -164,7 +164,7 @@ async def add(
 
 
 def direct_name(user_ids: Sequence[str]) -> str:
-    """Name the one direct room of two users, whoever opens it."""
+    """Return the name of the one direct room of two users, the same for both."""
     return DIRECT + hashlib.sha256(" ".join(sorted(user_ids)).encode()).hexdigest()[:32]
 
 
@@ -177,25 +177,25 @@ def _seen_by(user_id: str | ColumnElement[str]) -> Select[Any]:
 
 
 async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
-    """Find a room by name."""
+    """Return a room by name."""
     return _room((await connection.execute(select(rooms).where(rooms.c.name == name))).one_or_none())
 
 
 async def find(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow | None:
-    """Find a room by name, with the role that a user has in it.
+    """Return a room by name, with a user's role in it.
 
-    With `lock`, no other writer changes the room, or makes it if there is none, until the end of the transaction.
+    With `lock`, no other writer changes the room, or creates it, until the end of the transaction.
     """
     if lock and not await _lock(connection, name):
         await _lock_name(connection, name)
-        await _lock(connection, name)  # made by whoever had the name locked
+        await _lock(connection, name)  # another writer may have created it before the lock on the name
     return _room((await connection.execute(_seen_by(user_id).where(rooms.c.name == name))).one_or_none())
 
 
 async def _lock(connection: AsyncConnection, name: str) -> bool:
-    """Lock a room, in a statement of its own: one that has waited sees all but the room as it was before."""
+    """Lock a room, in its own statement: a statement that has waited sees older states of all other rows."""
     if connection.dialect.name == "sqlite":
-        return True  # its transactions for writing lock everything
+        return True  # a SQLite transaction that writes locks everything
     query = select(rooms.c.id).where(rooms.c.name == name).with_for_update()
     return (await connection.execute(query)).one_or_none() is not None
 
@@ -207,7 +207,7 @@ async def _lock_name(connection: AsyncConnection, name: str) -> None:
 
 
 async def find_as_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
-    """Find a room that the user is in, or raise `NotAMember` or `NotFound`."""
+    """Return a room that the user is a member of, or raise `NotAMember` or `NotFound`."""
     room = await find(connection, name, user_id, lock=lock)
     if room is None or room.hidden:
         raise NotFound(f"there is no room `{name}`")
@@ -219,9 +219,9 @@ async def find_as_member(connection: AsyncConnection, name: str, user_id: str, *
 async def page(
     connection: AsyncConnection, user_id: str, *, cursor: str | None, limit: int
 ) -> tuple[list[RoomRow], str | None]:
-    """List public rooms, the user's own and its invitations by name, after `cursor`.
+    """List public rooms, the user's own and its invitations by name, after `cursor`, with the cursor of the next page.
 
-    Returns the cursor of the next page, too.
+    Return None as the next cursor on the last page.
     """
     values = {"me": user_id, "cursor": cursor or "", "most": limit + 1}
     rows = await connection.execute(_page(connection.dialect.name), values)
@@ -231,10 +231,10 @@ async def page(
 
 @cache
 def _page(database: str) -> Select[Any]:
-    """Read the first rooms of each kind along its index, and no others, and return the first of all these."""
-    # In the words of the index's condition, or the index is not used.
+    """Read only the first rooms of each kind along its index, and return the first of them all."""
+    # Worded exactly like the index's condition, or PostgreSQL would not use the index.
     public = select(rooms.c.id, rooms.c.name).where(text("NOT rooms.private"), rooms.c.name > _CURSOR)
-    # Of rooms that have been deleted, memberships and invitations stay for a while.
+    # Memberships and invitations of deleted rooms stay for a while.
     there = rooms.c.removed_at.is_(None)
     own = select(memberships.c.room_id, memberships.c.room_name).join(rooms, rooms.c.id == memberships.c.room_id)
     own = own.where(memberships.c.user_id == _ME, memberships.c.room_name > _CURSOR, there)
@@ -248,7 +248,7 @@ def _page(database: str) -> Select[Any]:
 
 
 def _unread(database: str) -> Sequence[ColumnElement[Any]]:
-    """Count what others have said after where a member has read, and up to how many messages are looked at for that."""
+    """Count the messages of others after a member's read position, and the messages that are searched for that."""
     newest = rooms.c.offset - MAX_UNREAD
     after = case((memberships.c.read > newest, memberships.c.read), else_=newest)
     count = (
@@ -269,12 +269,12 @@ def _unread(database: str) -> Sequence[ColumnElement[Any]]:
 def _is_deleted(database: str) -> ColumnElement[bool]:
     if database != "sqlite":
         return messages.c.deleted_at.is_not(None)
-    # The types of columns are at the head of a row. What stands behind a long text is found by reading all of it.
+    # The types of columns are in the head of a row. A column behind a long text is found only by reading the text.
     return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
 async def add_member(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
-    """Make a user a member, with all that was said so far read. This ends an invitation."""
+    """Make a user a member, with all messages so far marked as read. This ends an invitation."""
     await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {
         "room_id": room.id,
@@ -289,7 +289,7 @@ async def add_member(connection: AsyncConnection, room: RoomRow, user_id: str, r
 
 
 async def remove_member(connection: AsyncConnection, room_id: int, user_id: str) -> int:
-    """End a membership, and give how many have ended in this room by now."""
+    """End a membership, and return how many have ended in this room so far."""
     await connection.execute(delete(memberships).where(_membership(room_id, user_id)))
     count = update(rooms).where(rooms.c.id == room_id).values(departures=rooms.c.departures + 1)
     departures: int = (await connection.execute(count.returning(rooms.c.departures))).scalar_one()
@@ -301,11 +301,11 @@ POSITIONS = Statement(
         rooms.c.name.in_(select(*items(database, Text())))
     )
 )
-"""How far rooms are: those of them that there are."""
+"""Reads the positions of those rooms that exist."""
 
 
 async def members_among(connection: AsyncConnection, room_id: int, user_ids: Sequence[str]) -> set[str]:
-    """Tell which of these users are members of a room."""
+    """Return those of these users that are members of a room."""
     found: set[str] = set()
     for start in range(0, len(user_ids), 500):
         some = memberships.c.user_id.in_(user_ids[start : start + 500])
@@ -315,19 +315,19 @@ async def members_among(connection: AsyncConnection, room_id: int, user_ids: Seq
 
 
 async def find_role(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:
-    """Tell what a user is in a room."""
+    """Return a user's role in a room, or None."""
     query = select(memberships.c.role).where(_membership(room_id, user_id))
     role: Role | None = (await connection.execute(query)).scalar_one_or_none()
     return role
 
 
 async def set_role(connection: AsyncConnection, room_id: int, user_id: str, role: Role) -> None:
-    """Give a member another role."""
+    """Set a member's role."""
     await connection.execute(update(memberships).where(_membership(room_id, user_id)).values(role=role))
 
 
 async def mark_read(connection: AsyncConnection, room_id: int, user_id: str, offset: int) -> bool:
-    """Note how far a member has read; tells whether that is further than before."""
+    """Record how far a member has read, and return whether that is further than before."""
     behind = and_(_membership(room_id, user_id), memberships.c.read < offset)
     return (await connection.execute(update(memberships).where(behind).values(read=offset))).rowcount == 1
 
@@ -347,7 +347,7 @@ async def is_empty(connection: AsyncConnection, room_id: int) -> bool:
 
 
 async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, role: Role | None = None) -> int:
-    """Count the rooms that a user is in, or has one role in, up to a limit."""
+    """Count the rooms that a user is a member of, or has one role in, up to a limit."""
     query = select(memberships.c.user_id).join(rooms).where(memberships.c.user_id == user_id)
     query = query.where(rooms.c.removed_at.is_(None))
     if role is not None:
@@ -364,14 +364,14 @@ async def count_owned(connection: AsyncConnection, user_id: str, limit: int) -> 
 
 
 async def note_left_by(connection: AsyncConnection, room_id: int, user_id: str | None) -> None:
-    """Note which user has left a room without members; None for a room that has members."""
+    """Record which user has left a room without members, or None for a room with members."""
     await connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
 
 
 async def next_owner(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
-    """Return the id and name of the member that is to own a room without an owner; None if it has no members.
+    """Return the id and name of the member that becomes the owner of a room without one, or None without members.
 
-    The longest-standing moderator comes first, then the longest-standing member, and disabled users last.
+    The order is: moderators before members, the longest-standing first, and disabled users last.
     """
     for disabled in (False, True):
         for role in ("moderator", "member"):
@@ -390,7 +390,7 @@ async def next_owner(connection: AsyncConnection, room_id: int) -> tuple[str, st
 async def members(
     connection: AsyncConnection, room_id: int, *, cursor: str | None, limit: int
 ) -> tuple[list[MemberRow], str | None]:
-    """List members by name, after `cursor`; gives the cursor of the next page."""
+    """List members by name, after `cursor`, with the cursor of the next page."""
     name = memberships.c.user_name
     query = (
         select(users.c.id, users.c.name, memberships.c.role, users.c.last_seen_at)
@@ -405,7 +405,7 @@ async def members(
 
 
 async def change(connection: AsyncConnection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:
-    """Change what is given of a room."""
+    """Change the given attributes of a room."""
     changed = replace(
         room,
         title=room.title if title is None else title,
@@ -417,7 +417,7 @@ async def change(connection: AsyncConnection, room: RoomRow, *, title: str | Non
 
 
 async def remove(connection: AsyncConnection, room_id: int, now: int) -> None:
-    """End a room: it cannot be found any more, and its name is free.
+    """Delete a room: it cannot be found any more, and its name is free.
 
     Its memberships, invitations and messages stay until `pruning` has removed them, bit by bit. So a query that does
     not find its rooms by name must leave out rooms with `removed_at`.

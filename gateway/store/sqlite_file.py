@@ -1,7 +1,7 @@
-"""The file of a SQLite database: where it is, which accounts may read it, and whether it is the gateway's.
+"""Checks the file of a SQLite database: its path, its permissions, and whether it is the gateway's.
 
-The file is never opened but by SQLite. POSIX locks belong to a process and a file: closing any other descriptor of the
-file would take the locks of SQLite away (https://sqlite.org/howtocorrupt.html, section 2.2).
+Only SQLite ever opens the file. POSIX locks belong to a process and a file, so closing another descriptor of the file
+would release SQLite's locks (https://sqlite.org/howtocorrupt.html, section 2.2).
 """
 
 import os
@@ -19,34 +19,34 @@ from gateway.core.start_error import StartError, check_writable
 from gateway.store import versions
 
 PRIVATE = 0o600
-"""For the owner alone: the file has messages and hashes of passwords."""
+"""Only for the owner: the file contains messages and password hashes."""
 
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database. It makes them with the mode of the database."""
+"""The files that SQLite keeps beside a database. They get the database's permissions."""
 
 LOCK = ".lock"
-"""What is held while a database is in use, so that none is put in its place meanwhile."""
+"""The lock that is held while a database is in use, so that it is not replaced meanwhile."""
 
 BUSY_SECONDS = 5
-"""How long to wait for another that has the file locked."""
+"""How long to wait while another process has the file locked."""
 
 LOOKED_THROUGH = 64 * 1024 * 1024
-"""Files up to this size are looked through at every start, which takes at most some 50 ms."""
+"""Files up to this size are checked completely at every start, which takes at most about 50 ms."""
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SqliteFile:
-    """The file of one database, and the lock that says that it is in use."""
+    """The file of one database, and the lock for its use."""
 
     def __init__(self, url: str) -> None:
-        """`url` is of a file, or raises `StartError`."""
+        """Take the path of a `url`, or raise `StartError` if it has none."""
         self.path = path_of(url)
         self._lock = FileLock(self.path.with_name(self.path.name + LOCK))
         self._is_open = False
 
     def open(self) -> None:
-        """Make the file ready for SQLite, and hold it until `close`; raises `StartError` in one line."""
+        """Prepare the file for SQLite, and hold its lock until `close`. Raise `StartError` in one line."""
         if not self._is_open:
             _check_access(self.path)
             if not self._lock.acquire(shared=True):
@@ -55,7 +55,7 @@ class SqliteFile:
             prepare(self.path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._lock.release()
         self._is_open = False
 
@@ -68,7 +68,7 @@ def path_of(url: str) -> Path:
         parsed = None
     path = "" if parsed is None or parsed.query else parsed.database or ""
     if not Path(path).name or path.startswith((":memory:", "file:")):
-        # In memory, each connection would have a database of its own.
+        # In memory, each connection would have its own database.
         raise StartError(
             "GATEWAY_DATABASE_URL: expected the path of a file and nothing after it, such as"
             " sqlite:////var/lib/gateway/gateway.db; a database in memory is not possible"
@@ -77,7 +77,7 @@ def path_of(url: str) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Make a file that only its owner reads, or make sure that an existing one is the gateway's and private."""
+    """Create a file that only its owner can read, or check that an existing one is the gateway's and private."""
     make_private(path)
     if path.stat().st_size:
         check(path)
@@ -86,19 +86,19 @@ def prepare(path: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that only its owner reads, if there is none: what SQLite makes, all may read."""
+    """Create an empty file that only its owner can read, if it is missing: SQLite would make it readable for all."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
-        path.chmod(PRIVATE)  # a umask may have taken even that away
+        path.chmod(PRIVATE)  # a umask may have removed even these permissions
 
 
 def companions(path: Path) -> list[Path]:
-    """Return where SQLite keeps what belongs to a database."""
+    """Return the paths of the files that SQLite keeps beside a database."""
     return [path.with_name(path.name + ending) for ending in COMPANIONS]
 
 
 def check(path: Path) -> str | None:
-    """Return the revision of the gateway's tables in a file, and change nothing; raises `StartError`."""
+    """Return the revision of the gateway's tables in a file, without any change, or raise `StartError`."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -106,8 +106,8 @@ def check(path: Path) -> str | None:
         except DBAPIError as error:
             code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code == sqlite3.SQLITE_READONLY:
-                return None  # its last writer has died, and the next one mends it before it looks
-            # As with the write-ahead log, SQLite does not always wait by itself.
+                return None  # its last writer has died, and the next connection repairs it first
+            # With the write-ahead log, SQLite does not always wait by itself.
             if code not in _BUSY or time.monotonic() > deadline:
                 raise _refusal(path, code, error) from None
         time.sleep(0.005)
@@ -131,7 +131,7 @@ def _read(path: Path) -> str | None:
 def _refusal(path: Path, code: int, error: DBAPIError) -> StartError:
     if code == sqlite3.SQLITE_NOTADB:
         return StartError(
-            f"{path} is no SQLite database, or an encrypted one; name another in GATEWAY_DATABASE_URL, or move it away"
+            f"{path} is not a SQLite database, or is encrypted; name another in GATEWAY_DATABASE_URL, or move it away"
         )
     if code == sqlite3.SQLITE_CORRUPT:
         return _damaged(path, str(error.orig))
@@ -143,14 +143,14 @@ def _damaged(path: Path, problem: str) -> StartError:
 
 
 def _check_access(path: Path) -> None:
-    if os.path.isdir(path):  # unlike `Path.is_dir`, false where one may not look
-        raise StartError(f"{path} is a folder, and the database is a file; name a file in GATEWAY_DATABASE_URL")
+    if os.path.isdir(path):  # unlike `Path.is_dir`, this is false without permission to look
+        raise StartError(f"{path} is a folder, but the database must be a file; name one in GATEWAY_DATABASE_URL")
     for each in (path, path.parent / ".", *companions(path), path.with_name(path.name + LOCK)):
         check_writable(each)
 
 
 def _narrow(path: Path) -> None:
-    """Take the file from all but its owner. One that another owns, such as a group's, stays as it is."""
+    """Remove all permissions except the owner's. A file of another owner, such as a group's, stays as it is."""
     with suppress(FileNotFoundError, PermissionError):
         if path.stat().st_mode & 0o077:
             path.chmod(PRIVATE)

@@ -1,7 +1,7 @@
-"""How much messages take up: of each user, and in each room.
+"""Counts the bytes that messages take up, for each user and each room.
 
-Both sums are kept beside the user and the room, and change in the transaction that changes the messages. So nothing
-has to be added up to know them.
+Both sums are stored with the user and the room, and change in the transaction that changes the messages. So reading
+them needs no addition.
 """
 
 from collections.abc import Iterable
@@ -26,17 +26,17 @@ from gateway.store.prepared import Statement, items
 from gateway.store.tables import messages, rooms, users
 
 MESSAGE_BYTES = 200
-"""What a message takes up besides what it says: its other columns, and its places in three indexes."""
+"""The bytes of a message besides its content: its other columns, and its entries in three indexes."""
 
 
 def size_of(text: str | None, body: Any) -> int:
-    """Return how many bytes a message takes up that says this."""
+    """Return the bytes that a message with this content takes up."""
     said = b"" if text is None else text.encode()
     return MESSAGE_BYTES + len(said) + (0 if body is None else len(orjson.dumps(body)))
 
 
 def subtract_removed(connection: Connection, room_id: int, condition: ColumnElement[bool]) -> None:
-    """Take messages of a room, which are about to be removed, off the sums of the room and of their senders."""
+    """Subtract messages that are about to be removed from the sums of their room and their senders."""
     size = func.sum(_size(connection.dialect.name))
     query = select(messages.c.sender_id, size).where(messages.c.room_id == room_id, condition)
     sums = [(sender_id, int(size)) for sender_id, size in connection.execute(query.group_by(messages.c.sender_id))]
@@ -48,8 +48,8 @@ def subtract_removed(connection: Connection, room_id: int, condition: ColumnElem
 
 
 def sorted_items(more: Iterable[tuple[str, int]]) -> str:
-    """Write users and what is added to their sums, as `ADD` takes it."""
-    # In one order, so that two nodes never wait for each other.
+    """Return users and the changes of their sums, in the form that `ADD` takes."""
+    # In a fixed order, so that two nodes never wait for each other.
     return orjson.dumps(sorted(more)).decode()
 
 
@@ -60,11 +60,11 @@ def _add(database: str) -> Update:
 
 
 ADD = Statement(_add)
-"""Adds to the sums of users, and returns what they are then."""
+"""Changes the sums of users, and returns the new sums."""
 
 
 def _size(database: str) -> ColumnElement[int]:
-    """Return what `size_of` does, of a row."""
+    """Return the same as `size_of`, for a row."""
     said = (func.coalesce(_octets(column, database), 0) for column in (messages.c.text, messages.c.body))
     size: ColumnElement[int] = sum(said, start=literal(MESSAGE_BYTES))
     return size

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them. Times are milliseconds since 1970, UTC."""
+"""The tables, as the newest migration leaves them. Times are milliseconds since 1970 in UTC."""
 
 from typing import Any
 
@@ -23,26 +23,26 @@ from sqlalchemy import (
 metadata = MetaData()
 
 VERSION_TABLE = "json_gateway_version"
-"""Where the revision of these tables stands."""
+"""The table with the revision of these tables."""
 
 
 def where(condition: str) -> dict[str, Any]:
-    """Keep an index to the rows of which this holds."""
+    """Limit an index to the rows that meet a condition."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class JsonText(TypeDecorator[Any]):
-    """Any JSON, stored as its text. SQLite's own JSON columns turn numbers into numbers of its own."""
+    """Any JSON value, stored as text. SQLite's own JSON columns change some numbers."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Write a value."""
+        """Return a value as text."""
         return None if value is None else orjson.dumps(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read a value."""
+        """Return the value of a text."""
         return None if value is None else orjson.loads(value)
 
 
@@ -58,25 +58,25 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_seen_at", BigInteger),
-    Column("disabled_at", BigInteger),  # of who is disabled
-    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the user's messages take up
+    Column("disabled_at", BigInteger),  # only for disabled users
+    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # the bytes of the user's messages
     Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
 )
 
-# A session is what one log-in began: a family of refresh tokens, of which one holds at a time, and the access tokens
-# that came of them. Of refresh tokens there are only hashes here: SHA-256, in hexadecimal.
+# A login session has a family of refresh tokens, one of which is valid at a time, and the access tokens made with
+# them. Refresh tokens are stored only as hashes: SHA-256 in hexadecimal.
 login_sessions = Table(
     "login_sessions",
     metadata,
     Column("id", Text, primary_key=True),  # the `sid` of its access tokens
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("scopes", Text, nullable=False),
-    Column("family_hash", Text, unique=True),  # of what its refresh tokens have in common; null if it has none
-    Column("refresh_hash", Text),  # of the one that holds
-    Column("previous_hash", Text),  # of the one that was spent last
-    Column("nonce", Text),  # which, with that one itself, gives the one that holds
+    Column("family_hash", Text, unique=True),  # of the common part of its refresh tokens; null without any
+    Column("refresh_hash", Text),  # of the valid refresh token
+    Column("previous_hash", Text),  # of the refresh token that was used last
+    Column("nonce", Text),  # from this and the last used token, the valid one can be derived
     Column("created_at", BigInteger, nullable=False),
-    Column("last_used_at", BigInteger, nullable=False),  # when a refresh token was spent last
+    Column("last_used_at", BigInteger, nullable=False),  # when a refresh token was used last
     Column("expires_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),  # when it was ended before its time
     Column("address", Text),
@@ -94,14 +94,14 @@ rooms = Table(
     Column("title", Text),
     Column("private", Boolean, nullable=False),
     Column("direct", Boolean, nullable=False, server_default=false()),  # of two users, made by `direct.open`
-    Column("epoch", Text, nullable=False),  # of the log: made with the room, so a room made anew has another
-    Column("offset", BigInteger, nullable=False),  # the highest that the log has given out
-    Column("pruned", BigInteger, nullable=False, server_default="0"),  # the highest whose event has been pruned
+    Column("epoch", Text, nullable=False),  # of the log; a room that is made again has a new one
+    Column("offset", BigInteger, nullable=False),  # the highest offset in the log
+    Column("pruned", BigInteger, nullable=False, server_default="0"),  # the highest offset of a pruned event
     Column("created_at", BigInteger, nullable=False),
     Column("departures", BigInteger, nullable=False, server_default="0"),  # how many memberships have ended
-    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # what the room's messages take up
+    Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # the bytes of the room's messages
     Column("left_by", ForeignKey("users.id")),  # the user that was its last member
-    Column("removed_at", BigInteger),  # of one that has been deleted, until the last of what was said in it is gone
+    Column("removed_at", BigInteger),  # when it was deleted; the row stays until its last message is removed
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),
@@ -115,7 +115,7 @@ memberships = Table(
     Column("role", Text, nullable=False),
     Column("joined_at", BigInteger, nullable=False),
     Column("read", BigInteger, nullable=False, server_default="0"),  # the offset up to which the member has read
-    # Copies of names, which never change: a page of members or of rooms is read along an index.
+    # Copies of names, which never change: a page of members or rooms is read along an index.
     Column("user_name", Text, nullable=False, server_default=""),
     Column("room_name", Text, nullable=False, server_default=""),
     Index("memberships_of_user", "user_id", "role"),
@@ -164,10 +164,10 @@ messages = Table(
 tickets = Table(
     "tickets",
     metadata,
-    Column("hash", Text, primary_key=True),  # SHA-256: who reads the table cannot use what is in it
+    Column("hash", Text, primary_key=True),  # SHA-256: a reader of the table cannot use it as a ticket
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("service", Text, nullable=False),  # who has checked the token that the ticket was bought with
-    Column("sid", Text),  # the session of that token, if it was one of ours
+    Column("service", Text, nullable=False),  # the service that checked the token of the ticket's buyer
+    Column("sid", Text),  # the session of that token, if it was the gateway's own
     Column("scopes", Text, nullable=False),
     Column("token_expires_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),

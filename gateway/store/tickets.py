@@ -1,4 +1,4 @@
-"""Tickets. Of each only a hash is stored; times are milliseconds since 1970."""
+"""Tickets: only their hashes are stored. Times are milliseconds since 1970."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,12 @@ class TicketRow:
 
 
 def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> bool:
-    """Store a ticket, unless its user has `limit` of them already, and remove all that have expired.
+    """Store a ticket, unless its user has `limit` of them already, and remove all expired ones.
 
-    Each that is added sweeps, so that the table holds no more than were bought within one life of a ticket.
+    Each new ticket removes the expired ones, so the table holds no more than are bought within one ticket's life.
     """
     connection.execute(delete(tickets).where(tickets.c.expires_at <= now))
-    # Of two that are bought at once, on whatever nodes, the second sees the first.
+    # If two are bought at the same time, on any nodes, the second transaction sees the first ticket.
     connection.execute(select(users.c.id).where(users.c.id == ticket.user_id).with_for_update(key_share=True))
     held = select(func.count()).where(tickets.c.user_id == ticket.user_id)
     if limit and connection.execute(held).scalar_one() >= limit:
@@ -37,10 +37,10 @@ def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> b
 
 
 EXISTING = Statement(lambda _: select(tickets.c.hash).where(tickets.c.hash == bindparam("wanted")))
-"""Finds a ticket by its hash, and leaves it where it is."""
+"""Finds a ticket by its hash, without removing it."""
 
 
 def pop(connection: Connection, hash: str) -> TicketRow | None:
-    """Remove a ticket and give it. Of many who try at once, one gets it."""
+    """Remove a ticket and return it. Only one of several simultaneous calls gets it."""
     found = connection.execute(delete(tickets).where(tickets.c.hash == hash).returning(*tickets.c)).one_or_none()
     return TicketRow(**found._mapping) if found else None

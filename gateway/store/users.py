@@ -1,4 +1,4 @@
-"""Users."""
+"""Users: found, listed, added and changed."""
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,10 +32,10 @@ class UserRow:
     last_seen_at: int | None
     disabled_at: int | None = None
     stored_bytes: int = 0
-    """What the user's messages take up."""
+    """The bytes of the user's messages."""
 
     def to_schema(self) -> User:
-        """Give what the user may see of itself."""
+        """Return what the user may see of itself."""
         return User(
             id=self.id,
             username=self.name,
@@ -56,7 +56,7 @@ def new(
     disabled: bool,
     now: int,
 ) -> UserRow:
-    """Make a user, who is not stored yet, with an id that nobody has had."""
+    """Return a new user with a unique id, without storing it."""
     return UserRow(
         id=secrets.token_hex(16),
         name=name,
@@ -93,12 +93,12 @@ async def add(
 
 
 async def add_all(connection: AsyncConnection, rows: Sequence[UserRow]) -> None:
-    """Add users whose names are known to be free."""
+    """Add users. Their names must be free."""
     await connection.execute(insert(users), [vars(row) for row in rows])
 
 
 async def taken_names(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
-    """Tell which of these names have a user."""
+    """Return those of these names that have a user."""
     found: set[str] = set()
     for start in range(0, len(names), 1000):
         query = select(users.c.name).where(users.c.name.in_(names[start : start + 1000]))
@@ -116,19 +116,19 @@ async def ids_of(connection: AsyncConnection, names: Sequence[str]) -> dict[str,
 
 
 async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
-    """Find a user by name."""
+    """Return a user by name, or None."""
     found = (await connection.execute(select(users).where(users.c.name == name))).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
 async def by_id(connection: AsyncConnection, user_id: str) -> UserRow | None:
-    """Find a user by id."""
+    """Return a user by id, or None."""
     found = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
 BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id")))
-"""Finds a user by id: what `by_id` does, for `Database.fetch`."""
+"""Finds a user by id, like `by_id`, for `Database.fetch`."""
 
 
 async def list_all(connection: AsyncConnection) -> list[UserRow]:
@@ -137,69 +137,69 @@ async def list_all(connection: AsyncConnection) -> list[UserRow]:
 
 
 async def last_seen(connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
-    """Tell when users were last seen; those who never were, or do not exist, are left out."""
+    """Return when users were last seen. Users that never were, or do not exist, are left out."""
     query = select(users.c.name, users.c.last_seen_at).where(users.c.name.in_(names), users.c.last_seen_at.is_not(None))
     return {row.name: row.last_seen_at for row in await connection.execute(query)}
 
 
 def replace_password(connection: Connection, user_id: str, old_hash: str, new_hash: str) -> bool:
-    """Store a new hash in the place of a known one; tells whether that was still there."""
+    """Replace a known password hash, and return whether it was still the current one."""
     mine = (users.c.id == user_id) & (users.c.password_hash == old_hash)
     return connection.execute(update(users).where(mine).values(password_hash=new_hash)).rowcount == 1
 
 
 def set_password(connection: Connection, name: str, password_hash: str) -> str | None:
-    """Store a new hash; gives the user's id, or None if there is no such user, or not one of ours."""
-    # An id with a colon is of a user of another service, which is the one to ask for a password.
+    """Store a password hash, and return the user's id, or None if there is no such user of the gateway itself."""
+    # An id with a colon belongs to a user of an external service, which keeps the password.
     ours = (users.c.name == name) & users.c.id.not_like("%:%")
     change = update(users).where(ours).values(password_hash=password_hash)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
 async def set_scopes(connection: AsyncConnection, name: str, scopes: str) -> None:
-    """Say what a user may do from now on."""
+    """Set the scopes that a user has from now on."""
     await connection.execute(update(users).where(users.c.name == name).values(scopes=scopes))
 
 
 def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> str | None:
-    """Disable a user, or enable one with None; gives the user's id, or None if there is no such user."""
+    """Disable a user, or enable it with None. Return the user's id, or None if there is no such user."""
     change = update(users).where(users.c.name == name).values(disabled=disabled_at is not None, disabled_at=disabled_at)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
 def enabled_among(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Tell which of these ids are of users who are not disabled."""
+    """Return those of these ids that belong to enabled users."""
     return set(connection.execute(select(users.c.id).where(users.c.id.in_(ids), ~users.c.disabled)).scalars())
 
 
 async def lock(connection: AsyncConnection, *ids: str) -> None:
-    """Lock users, so that what they have is counted by one transaction at a time. A room is locked before them."""
-    # In one order, so that two nodes never wait for each other. Messages of theirs can be added meanwhile.
+    """Lock users, so that only one transaction at a time counts what they have. Lock their room first."""
+    # In a fixed order, so that two nodes never wait for each other. Their messages can still be added.
     query = select(users.c.id).where(users.c.id.in_(ids)).order_by(users.c.id)
     await connection.execute(query.with_for_update(key_share=True))
 
 
 def find_locked(connection: Connection, user_id: str) -> UserRow | None:
-    """Find a user, and keep others from changing it until the end of the transaction."""
+    """Return a user, and lock it until the end of the transaction."""
     found = connection.execute(select(users).where(users.c.id == user_id).with_for_update()).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
 def record_last_seen(seen: Mapping[str, int]) -> Script[None]:
-    """Note until when users were here, by their ids."""
+    """Record until when users were connected, by their ids."""
     yield _SAW, {"items": orjson.dumps(sorted(seen.items())).decode()}
 
 
 async def record_last_seen_by_name(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
-    """Note that users of these names were here until then."""
-    # In the order in which `record_last_seen` has them, so that two nodes never wait for each other.
+    """Record that users of these names were connected until a time."""
+    # In the order of `record_last_seen`, so that two nodes never wait for each other.
     query = select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id)
     await connection.execute(query.with_for_update(key_share=True))
     await connection.execute(_saw(until).where(users.c.name.in_(names)))
 
 
 def _saw(until: int | ColumnElement[int]) -> Update:
-    # It never goes back: of several nodes, the one whose clock is behind may be the last to write.
+    # It never goes back: of several nodes, one with a slow clock may write last.
     earlier = or_(users.c.last_seen_at.is_(None), users.c.last_seen_at < until)
     return update(users).where(earlier).values(last_seen_at=until)
 
@@ -213,9 +213,9 @@ _SAW = Statement(_saw_each)
 
 
 async def add_external(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
-    """Add a user whom an outside service vouches for, or raise `Conflict` if the id or the name is taken.
+    """Add a user of an external service, or raise `Conflict` if the id or the name is taken.
 
-    Such a user has no password, and no scopes but those that are granted here: the others are the service's to give.
+    Such a user has no password. Its scopes here are only those granted here; the service grants the others.
     """
     row = UserRow(
         id=user_id,

@@ -1,10 +1,10 @@
-"""Which version the tables have, whose tables they are, and how they become the newest ones.
+"""Checks the version of the tables and whether they are the gateway's, and upgrades them.
 
-The version stands in a table of the gateway's own. Alembic's default, `alembic_version`, belongs to any application
-that uses Alembic. Up to revision 0005 the gateway's version stood there as well, and it is taken over once. Nothing is
-changed before it is certain that the tables are the gateway's.
+The version is in the gateway's own table. Alembic's default, `alembic_version`, belongs to any application with
+Alembic. Up to revision 0005 it held the gateway's version too, which is moved once. Nothing changes before it is
+certain that the tables are the gateway's.
 
-`revisions`, which brings Alembic, is imported only where tables are not the newest: most starts find nothing to do.
+`revisions`, which imports Alembic, is imported only for an upgrade: most starts need none.
 """
 
 import sqlite3
@@ -20,28 +20,28 @@ NEWEST = "gateway_0009"
 
 FORMER_TABLE = "alembic_version"
 FORMER_REVISIONS = {number: f"gateway_{number}" for number in ("0001", "0002", "0003", "0004", "0005")}
-"""What revisions are called now that stood in `alembic_version`."""
+"""The current names of the revisions that were in `alembic_version`."""
 
 UPGRADE_LOCK = 4501
-"""The number of the advisory lock in PostgreSQL for which processes wait that migrate. Any will do."""
+"""The number of PostgreSQL's advisory lock for upgrades. Any number would do."""
 
 SYNTAX_OR_ACCESS = "42"
 INSUFFICIENT_PRIVILEGE = "42501"
 INVALID_SCHEMA_NAME = "3F000"
-"""PostgreSQL's class of errors about names and rights, and its numbers for a right that is missing and for no schema
-that the user may look into."""
+"""PostgreSQL's class of errors about names and rights, and its codes for a missing right and for a schema that the
+user may not see."""
 
 _GRANT = "; let the owner of the database run: GRANT USAGE, CREATE ON SCHEMA public TO the user of the URL"
 
 Columns = dict[str, set[str]]
-"""The columns of tables, by the tables' names."""
+"""The columns of tables, by the names of the tables."""
 
 _TABLES = set(metadata.tables) | {"logins"}
 """The names of our tables. Up to revision 0008, `login_sessions` was `logins`."""
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest version, or raise `StartError`. The caller owns the transaction."""
+    """Upgrade the tables to the newest version, or raise `StartError`. The caller owns the transaction."""
     try:
         _upgrade(connection)
     except DBAPIError as error:
@@ -54,7 +54,7 @@ def upgrade(connection: Connection) -> None:
 
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Of two processes that start at once, one makes the tables and the other finds them.
+        # If two processes start at once, one makes the tables and the other finds them.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
     revision = check(connection)
     if revision is not None and _version(connection, VERSION_TABLE) is None:
@@ -66,14 +66,14 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _is_refusal(error: DBAPIError) -> bool:
-    """Whether the database will say the same the next time: a table is in the way, or a right is missing."""
+    """Return whether the database would refuse again: a table is in the way, or a right is missing."""
     if isinstance(error.orig, sqlite3.Error):
         return error.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
     return str(getattr(error.orig, "sqlstate", None)).startswith((SYNTAX_OR_ACCESS, INVALID_SCHEMA_NAME))
 
 
 def check(connection: Connection) -> str | None:
-    """Return the revision of the gateway's tables, or None where none are. Raise `StartError` for another's."""
+    """Return the revision of the gateway's tables, or None without tables. Raise `StartError` for foreign tables."""
     _check_encoding(connection)
     found = _columns(connection)
     revision = _version(connection, VERSION_TABLE)
@@ -87,7 +87,7 @@ def check(connection: Connection) -> str | None:
     if former is None or _lacking(found, former):
         raise StartError(
             f"the database belongs to another application, whose tables are in the way: {', '.join(in_the_way)};"
-            " name one that is empty, or the gateway's own, in GATEWAY_DATABASE_URL"
+            " name an empty database, or the gateway's own, in GATEWAY_DATABASE_URL"
         )
     return former
 
@@ -106,7 +106,7 @@ def _check_shape(found: Columns, revision: str) -> None:
     if not _is_known(revision):
         raise StartError(
             f"a newer gateway has written the database (its version is {revision});"
-            " install that version again, or restore a backup of before"
+            " install that version again, or restore an older backup"
         )
     if lacking := _lacking(found, revision):
         raise StartError(
@@ -124,13 +124,13 @@ def _is_known(revision: str) -> bool:
 
 
 def _lacking(found: Columns, revision: str) -> list[str]:
-    """Return what the tables of a revision have and these do not. Columns and tables of others do no harm."""
+    """Return what these tables lack of a revision's. Additional columns and tables are harmless."""
     shape = _shape(revision)
     return sorted(f"{table}.{name}" for table, names in shape.items() for name in names - found.get(table, set()))
 
 
 def _shape(revision: str) -> Columns:
-    """Return the columns of a revision. The migrations say so themselves, made in memory."""
+    """Return the columns of a revision. For an older one, run its migrations in memory."""
     if revision == NEWEST:
         return {table.name: set(table.columns.keys()) for table in metadata.sorted_tables}
     from gateway.store import revisions
@@ -145,7 +145,7 @@ def _shape(revision: str) -> Columns:
 
 
 def _columns(connection: Connection) -> Columns:
-    """Read the columns of what has the name of a table of ours, be it one or not."""
+    """Return the columns of everything with the name of one of our tables, even if it is not ours."""
     names = sorted(_TABLES | {VERSION_TABLE, FORMER_TABLE})
     query = text(_COLUMNS[connection.dialect.name]).bindparams(bindparam("names", expanding=True))
     found: Columns = {}
@@ -165,15 +165,15 @@ _COLUMNS = {
 
 
 def _version(connection: Connection, table: str) -> str | None:
-    """Read the one version of a version table; None where there is no table, or no one version in it."""
+    """Return the version in a version table, or None without the table or without exactly one version."""
     if "version_num" not in _columns(connection).get(table, set()):
         return None
-    versions = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - ours
+    versions = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - constant
     return versions[0] if len(versions) == 1 else None
 
 
 def _take_over(connection: Connection, revision: str) -> None:
-    """Write the version where it stands from now on, and remove the table that is of no use any more."""
+    """Write the version into its new table, and remove the former one."""
     from gateway.store import revisions
 
     revisions.stamp(connection, revision)

@@ -1,34 +1,34 @@
-"""Whether the store takes writes: what the last one came to, and in doubt a small one that is made to find out."""
+"""Knows whether the store accepts writes: from the last write, or in doubt from a small probe."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 PROBE_SECONDS = 2
-"""How long a probe may take before the store counts as down. It goes on, and another one waits for its end."""
+"""How long a probe may take before the store counts as down. It continues, and no other one starts meanwhile."""
 
 FRESH_SECONDS = 1
-"""For how long an answer holds: there is at most one probe in this time."""
+"""How long an answer counts. There is at most one probe in this time."""
 
 
 class WriteHealth:
-    """What is known of the store's writes."""
+    """The current state of the store's writes."""
 
     def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
-        """`probe` makes one small write, and what becomes of it is noted like any other."""
+        """Use `probe`, which makes one small write. Its outcome is recorded like that of any write."""
         self._probe = probe
         self._noted = self._probed = float("-inf")
         self._probing: asyncio.Task[None] | None = None
         self.takes_writes = True
-        """Whether the last write was made."""
+        """Whether the last write succeeded."""
 
     def record(self, *, made: bool) -> None:
-        """Note what a write came to."""
+        """Record the outcome of a write."""
         self.takes_writes = made
         self._noted = time.monotonic()
 
     async def check(self) -> bool:
-        """Return whether the store takes writes, after a probe if nothing fresh is known."""
+        """Return whether the store accepts writes, after a probe if the last outcome is too old."""
         if self._is_doubtful() and self._probing is None:
             self._probed = time.monotonic()
             self._probing = asyncio.create_task(self._find_out())
@@ -39,7 +39,7 @@ class WriteHealth:
         return self.takes_writes
 
     async def close(self) -> None:
-        """Cancel a probe that still runs."""
+        """Cancel a running probe."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait({self._probing})

@@ -1,7 +1,7 @@
-"""Many changes to rooms' logs in one transaction.
+"""Applies many changes to rooms' logs in one transaction.
 
-A transaction costs one sync of the disk, however much is in it: so everyone who writes at the same time shares
-one. Each change has its own outcome; one that is refused leaves its neighbours alone.
+A transaction costs one sync of the disk, however large it is, so all simultaneous writers share one. Each change has
+its own outcome. A refused change does not affect the others.
 """
 
 from collections import defaultdict
@@ -35,12 +35,12 @@ from schemas.messages.chat import Message
 from schemas.messages.rooms import Role
 
 ONCE_MILLISECONDS = 24 * 3600 * 1000
-"""For how long a `client_id` stands for one message."""
+"""How long a `client_id` stands for one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Somebody says something."""
+    """A new message."""
 
     room: str
     user_id: str
@@ -53,7 +53,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Somebody says something else instead."""
+    """A new content for a message."""
 
     room: str
     user_id: str
@@ -64,7 +64,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Somebody takes something back, or a moderator does."""
+    """A deletion of a message, by its sender or a moderator."""
 
     room: str
     user_id: str
@@ -76,13 +76,13 @@ Change = Send | Edit | Delete
 
 @dataclass(frozen=True, slots=True)
 class StorageQuotas:
-    """How many bytes messages may take up, of one user and in one room; 0 for no bound."""
+    """The bytes that the messages of one user and of one room may take up. 0 means no limit."""
 
     per_user: int = 0
     per_room: int = 0
 
     def check_user(self, stored: int) -> None:
-        """Raise `QuotaExceeded` if the messages of a user would take up more than they may."""
+        """Raise `QuotaExceeded` if a user's messages would take up too much."""
         if 0 < self.per_user < stored:
             raise QuotaExceeded(
                 f"your messages would take up more than {self.per_user} bytes, the most that one user may store;"
@@ -90,7 +90,7 @@ class StorageQuotas:
             )
 
     def check_room(self, stored: int) -> None:
-        """Raise `QuotaExceeded` if the messages in a room would take up more than they may."""
+        """Raise `QuotaExceeded` if a room's messages would take up too much."""
         if 0 < self.per_room < stored:
             raise QuotaExceeded(
                 f"the room's messages would take up more than {self.per_room} bytes, the most that one room may store"
@@ -102,19 +102,19 @@ NO_QUOTAS = StorageQuotas()
 
 @dataclass(frozen=True)
 class Written:
-    """What a change came to: the message as it is now, and whether that was so before."""
+    """The outcome of a change: the message as it is now, and whether it was so before."""
 
     room: RoomRow
     message: MessageRow
     unchanged: bool = False
 
     def to_schema(self, viewer_id: str) -> Message:
-        """Give what a user may see of the message."""
+        """Return what a user may see of the message."""
         return self.own if viewer_id == self.message.sender_id else self.message.to_schema(self.room, viewer_id)
 
     @cached_property
     def own(self) -> Message:
-        """What its sender may see of it: most of the time needed twice, for the reply and for the event."""
+        """Return what its sender may see of it. The reply and the event usually both need it."""
         return self.message.to_schema(self.room, self.message.sender_id)
 
 
@@ -122,9 +122,9 @@ Outcome = Written | MessageError
 
 
 def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Script[list[Outcome]]:
-    """Make changes in the order given, and return the outcome of each. Nothing is durable before the commit.
+    """Apply changes in order, and return the outcome of each. Nothing is durable before the commit.
 
-    Raises `QuotaExceeded` if another node has used up what a user had left meanwhile: then no change is made.
+    Raise `QuotaExceeded` if another node has used up a user's quota meanwhile. Then no change is applied.
     """
     batch = _Batch(now, quotas)
     yield from batch.read(changes)
@@ -134,7 +134,7 @@ def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Script[
 
 
 class _Batch:
-    """What the changes are about, read in a few statements; what they came to, written in a few."""
+    """The data for the changes, read in a few statements, and their results, written in a few."""
 
     def __init__(self, now: int, quotas: StorageQuotas) -> None:
         self._now = now
@@ -149,16 +149,16 @@ class _Batch:
         self._user_bytes: dict[str, int] = {}
         self._room_bytes: dict[str, int] = {}
         self._added: defaultdict[str, int] = defaultdict(int)
-        """By how many bytes the sum of a user changes."""
+        """How many bytes to add to the sum of each user."""
 
     def read(self, changes: Sequence[Change]) -> Script[None]:
-        """Read the rooms, locking them, and what is needed of the rest."""
+        """Read and lock the rooms, and read the other data."""
         for row in (yield from _find(_ROOMS, {(change.room,) for change in changes})):
             self._rooms[row["name"]] = RoomRow(**row)
         self._offsets = {name: room.offset for name, room in self._rooms.items()}
         self._room_bytes = {name: room.stored_bytes for name, room in self._rooms.items()}
         known = [(self._rooms[change.room], change) for change in changes if change.room in self._rooms]
-        # In a statement of its own: one that waited for a lock sees the other tables as they were before that.
+        # In its own statement: one that has waited for a lock sees older states of the other tables.
         roles = yield from _find(_ROLES, {(room.id, change.user_id) for room, change in known})
         self._roles = {(row["room_id"], row["user_id"]): row["role"] for row in roles}
         self._user_bytes = {row["user_id"]: row["stored_bytes"] for row in roles}
@@ -184,7 +184,7 @@ class _Batch:
             self._sent[row["room_id"], row["sender_id"], row["client_id"]] = MessageRow(**row)
 
     def outcome(self, change: Change) -> Outcome:
-        """Make one change, in memory."""
+        """Apply one change in memory."""
         try:
             room, role = self._room_of_member(change)
             if isinstance(change, Send):
@@ -249,7 +249,7 @@ class _Batch:
         return self._change(room, row.deleted(self._next_offset(room), self._now))
 
     def _store(self, room: RoomRow, user_id: str, more: int) -> None:
-        """Count bytes that a user's messages take up, or raise `QuotaExceeded`. What takes up less is always taken."""
+        """Count bytes for a user's messages, or raise `QuotaExceeded`. A smaller message is always accepted."""
         in_room = self._room_bytes[room.name] + more
         if more > 0:
             self._quotas.check_user(self._user_bytes[user_id] + self._added[user_id] + more)
@@ -273,7 +273,7 @@ class _Batch:
         return self._offsets[room.name]
 
     def write(self) -> Script[None]:
-        """Write what has come out."""
+        """Write the results."""
         moved = {
             (room.id, self._offsets[name], self._room_bytes[name])
             for name, room in self._rooms.items()
@@ -282,7 +282,7 @@ class _Batch:
         yield from _find(_MOVE, moved)
         yield from _find(_ADD, [tuple(_columns(row).values()) for row in self._new.values()])
         yield from _find(_CHANGE, [tuple(_changes(row).values()) for row in self._changed.values()])
-        # In one order, so that two nodes never wait for each other.
+        # In a fixed order, so that two nodes never wait for each other.
         sums = yield from _find(storage.ADD, sorted((user_id, more) for user_id, more in self._added.items() if more))
         for row in sums:
             if self._added[row["id"]] > 0:
@@ -290,21 +290,21 @@ class _Batch:
 
 
 def _find(statement: Statement, items: Collection[tuple[Any, ...]], **more: int) -> Script[Rows]:
-    """Do a statement for each of some items, if there are any."""
+    """Run a statement for each item, if there are any."""
     if not items:
         return []
     return (yield statement, {"items": _json_text(list(items)), **more})
 
 
 def _each(database: str, query: Select[Any], keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Do a query that finds one row at most, for each item."""
+    """Run a query that finds at most one row, for each item."""
     each = items(database, *(key.type for key in keys))
     return query.where(*(key == item for key, item in zip(keys, each, strict=True)))
 
 
 def _rooms(database: str) -> Sql:
     [name] = items(database, Text())
-    # In one order, so that two nodes never wait for each other.
+    # In a fixed order, so that two nodes never wait for each other.
     return select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
 
 
@@ -342,10 +342,10 @@ def _change(database: str) -> Sql:
 
 
 _NEW = ("room_id", "offset", "changed", "sender_id", "text", "body", "reply_to", "client_id", "sent_at")
-"""What is written of a new message: the columns that `_columns` gives, in its order."""
+"""The columns of a new message, as `_columns` returns them, in their order."""
 
 _CHANGED = ("room_id", "offset", "changed", "text", "body", "edited_at", "deleted_at")
-"""What is written of a changed one, after the two that say which: as `_changes` gives them."""
+"""The columns of a changed message, as `_changes` returns them. The first two identify it."""
 
 _MESSAGES: Select[Any] = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
 

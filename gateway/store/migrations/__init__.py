@@ -1,1 +1,1 @@
-"""How the tables came to be: Alembic's migrations, applied at every start."""
+"""The history of the tables: Alembic's migrations, applied at every start."""

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `gateway.store.revisions` hands over."""
+"""Runs the migrations on the connection that `gateway.store.revisions` provides."""
 
 from alembic import context
 

@@ -105,7 +105,7 @@ def test_a_backup_is_not_written_over_unless_that_is_asked_for(tmp_path: Path, g
     file = tmp_path / "backup.db"
     file.write_text("precious")
     assert gateway_db("backup", str(file)).problem.startswith(f"{file} exists already; name another file")
-    assert "is no SQLite database" in gateway_db("backup", "--replace", str(file)).problem
+    assert "is not a SQLite database" in gateway_db("backup", "--replace", str(file)).problem
     assert file.read_text() == "precious"
     for start in ("", "an older backup"):
         file.unlink()
@@ -155,7 +155,7 @@ def test_what_is_no_sound_backup_of_a_gateway_is_refused_and_changes_nothing(tmp
         database.execute(f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999'")
     for file, problem in (
         (torn, "is damaged"),
-        (noise, "is no SQLite database"),
+        (noise, "is not a SQLite database"),
         (theirs, "belongs to another application"),
         (newer, "a newer gateway has written"),
         (tmp_path / "missing.db", "there is no database"),

@@ -209,7 +209,7 @@ async def test_of_a_user_that_the_server_does_not_know(postgres: str, caplog: py
         await database.upgrade()
     await database.close()
     assert caplog.messages == [
-        "the store is not available: the server does not let this user in (28000);"
+        "the store is not available: the server refuses this user (28000);"
         " check the user name, the password and its rights"
     ]
     assert USER not in "".join(traceback.format_exception(refused.value))

@@ -111,7 +111,7 @@ async def test_a_certificate_that_proves_nothing_is_not_taken_where_one_must_pro
 
 @pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey"])
 def test_a_file_that_is_not_there_is_named_at_the_start(name: str, tmp_path: Path) -> None:
-    with pytest.raises(StartError, match=f"{name}: expected the path of a file that can be read"):
+    with pytest.raises(StartError, match=f"{name}: expected the path of a readable file"):
         Database(f"postgresql://localhost/name?{name}={tmp_path}/none.pem")
 
 

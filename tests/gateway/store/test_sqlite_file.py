@@ -85,13 +85,13 @@ async def test_a_file_that_is_no_database_stays_as_it_is(tmp_path: Path) -> None
         path = tmp_path / "diary.db"
         path.write_bytes(content)
         path.chmod(0o640)
-        assert f"{path} is no SQLite database, or an encrypted one" in await refusal(path)
+        assert f"{path} is not a SQLite database, or is encrypted" in await refusal(path)
         assert path.read_bytes() == content
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 async def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
-    assert f"{tmp_path} is a folder, and the database is a file" in await refusal(tmp_path)
+    assert f"{tmp_path} is a folder, but the database must be a file" in await refusal(tmp_path)
 
 
 @pytest.mark.parametrize("wal", [False, True])

@@ -1,4 +1,4 @@
-"""Edits, deletions, replies, read positions, direct rooms, and logs whose beginning has been pruned."""
+"""Edits, deletions, replies, read positions, direct rooms, and logs without their pruned beginnings."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Logins, which can be ended, and when a user was disabled."""
+"""Login sessions, which can be ended, and the time at which a user was disabled."""
 
 import sqlalchemy as sa
 from alembic import op

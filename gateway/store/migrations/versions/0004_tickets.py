@@ -1,4 +1,4 @@
-"""Tickets, with which a connection is opened once."""
+"""Tickets, each of which opens one connection."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How many have left each room, so that nobody is sent away for having left before."""
+"""The number of departures of each room, so that an old departure removes no member that has joined again."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Invitations, how much users' and rooms' messages take up, and indexes to count the rooms of a user."""
+"""Invitations, the bytes of each user's and each room's messages, and indexes to count the rooms of a user."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.create_index("memberships_by_role", "memberships", ["room_id", "role", "joined_at"])
     for table in ("rooms", "users"):
         op.add_column(table, sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"))
-    # As SQL: for a reference, Alembic would have SQLite copy the table, and lose what refers to it.
+    # As SQL: for a reference, Alembic would make SQLite copy the table, and lose the references to it.
     op.execute("ALTER TABLE rooms ADD COLUMN left_by TEXT REFERENCES users (id)")
     left = sa.text("left_by IS NOT NULL")
     op.create_index("rooms_left_by", "rooms", ["left_by"], sqlite_where=left, postgresql_where=left)
@@ -42,9 +42,9 @@ def downgrade() -> None:
 
 
 def _count(table: str, key: str) -> None:
-    """Count what the messages that are there take up, as `gateway.store.storage` does."""
+    """Count the bytes of the existing messages, as `gateway.store.storage` does."""
     size = " + ".join(["200", *(f"coalesce({_octets(column)}, 0)" for column in ("text", "body"))])
-    sums = f"SELECT {key} AS id, sum({size}) AS stored FROM messages GROUP BY {key}"  # noqa: S608 - names of ours
+    sums = f"SELECT {key} AS id, sum({size}) AS stored FROM messages GROUP BY {key}"  # noqa: S608 - constant names
     op.execute(f"UPDATE {table} SET stored_bytes = sums.stored FROM ({sums}) AS sums WHERE {table}.id = sums.id")  # noqa: S608
 
 

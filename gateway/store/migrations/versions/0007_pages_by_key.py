@@ -1,4 +1,4 @@
-"""Names in memberships and an index of public rooms, so that a page costs what is on it alone."""
+"""Names in memberships and an index of public rooms, so that a page reads only its own rows."""
 
 import sqlalchemy as sa
 from alembic import op

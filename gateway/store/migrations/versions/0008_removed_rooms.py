@@ -1,4 +1,4 @@
-"""Rooms that have been deleted, until the last of what was said in them is gone."""
+"""Deleted rooms, which stay until their last message is removed."""
 
 import sqlalchemy as sa
 from alembic import op

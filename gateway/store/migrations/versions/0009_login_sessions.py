@@ -1,4 +1,4 @@
-"""The table `logins` becomes `login_sessions`, with all that is in it."""
+"""The table `login_sessions`, which was `logins`, with all its rows."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,1 +1,1 @@
-"""One migration per change, oldest first."""
+"""One migration for each change, the oldest first."""
