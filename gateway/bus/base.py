@@ -13,29 +13,29 @@ from gateway.transport.frames import Frame
 
 @dataclass(frozen=True, slots=True)
 class BusEvent:
-    """An event on its way to those whom it concerns, on every node.
+    """An event for the connections that it concerns, on every node.
 
-    That is the listeners of `room`; or else the connections of `user`, an id; or else all connections.
+    These are the subscribers of `room`, or else the connections of `user`, an id, or else all connections.
     """
 
     frame: Frame
     room: str | None = None
     user: str | None = None
     epoch: str | None = None
-    """Which of the rooms that have had this name, where that matters: for what is logged, and for ends."""
+    """The epoch of the room, for logged events and for departures: rooms with the same name differ by it."""
     offset: int | None = None
-    """Where the room's log is after this event; None for what is not logged."""
+    """The position of the room's log after this event, or None if it is not logged."""
     own_user: str | None = None
     own_frame: Frame | None = None
-    """What the user of this id is given instead: who sent a message sees its `client_id`."""
+    """The form for the user `own_user`: a sender gets the message with its `client_id`."""
     skip_user: str | None = None
-    """The id of a user who is not told, since it is about that user."""
+    """The id of a user that does not get the event, since it is about that user."""
     drop_user: str | None = None
-    """The id of a user who hears the room no more after this event, having been a member before it."""
+    """The id of a user that leaves the room with this event."""
     departures: int | None = None
-    """With `drop_user`: how many memberships of the room have ended, this one included."""
+    """With `drop_user`: the number of departures from the room, including this one."""
     drop_all: bool = False
-    """Whether nobody hears the room any more after this event."""
+    """Whether all subscribers leave the room with this event."""
 
 
 @dataclass(frozen=True, slots=True)

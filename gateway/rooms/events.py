@@ -1,4 +1,4 @@
-"""What happened in a room's log, as it goes over the bus and the wire."""
+"""Makes the events of a room's log, for the bus and for the wire."""
 
 from pydantic_core import to_json
 
@@ -12,21 +12,21 @@ from schemas.messages.rooms import LogEvent
 
 
 def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
-    """Tell which event brought a message into the state that it is in."""
+    """Return the type of the event that brought a message into its current state."""
     if row.deleted_at is not None:
         return ChatDeleted
     return ChatMessage if row.changed == row.offset else ChatEdited
 
 
 def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
-    """Give a message as the event that somebody who resumes has missed."""
+    """Return a message as the event for a client that resumes."""
     return LogEvent.model_construct(type=kind_of(row).type, data=row.to_schema(room, viewer_id))
 
 
 def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> BusEvent:
-    """Give a message as the event that goes to everyone in the room, and to its sender with the `client_id`.
+    """Return a message as the event for all of the room, and for its sender with the `client_id`.
 
-    `own` is what the sender may see, where that has been made already.
+    `own` is the sender's form of the message, if it is already made.
     """
     kind, message = kind_of(row), own or row.to_schema(room, row.sender_id)
     return BusEvent(
@@ -43,5 +43,5 @@ _OF_THE_SENDER = {"client_id"}
 
 
 def _frame(kind: type[ChatMessage | ChatEdited | ChatDeleted], data: bytes) -> frames.Frame:
-    # What `frames.event` makes, without a copy of the message as an event: this runs twice for every message.
+    # The same as `frames.event`, without a copy of the message as an event: this runs twice for every message.
     return frames.text_frame(b'{"type":"%b","data":%b}' % (kind.type.encode(), data))

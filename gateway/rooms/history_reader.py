@@ -1,4 +1,4 @@
-"""What somebody has missed of a room's log: all of it, or the reason why not."""
+"""Reads what a client or a node has missed of a room's log: all of it, or the reason why that is impossible."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gateway.store.rooms import RoomPosition, RoomRow
 from schemas.messages.rooms import Reason
 
 MAX_MISSED = 300
-"""Messages that are read at once; whoever has missed more is better off with the newest ones."""
+"""Messages to read at once. A client that has missed more is better off with the newest ones."""
 
 
 async def changes_since(
@@ -25,9 +25,9 @@ async def changes_since(
     limit: int | None = None,
     max_bytes: int | None = None,
 ) -> list[MessageRow] | Reason:
-    """Read what changed in a room's log after a position, in order; or return the reason why that is not possible.
+    """Return what changed in a room's log after a position, in order, or the reason why that is impossible.
 
-    After messages that say `max_bytes` together, no more are read: the caller must not take that for all of them.
+    Stop after messages that together reach `max_bytes`. The caller must not take the result for all of them then.
     """
     if epoch != room.epoch:
         return "epoch_changed"
@@ -40,7 +40,7 @@ async def changes_since(
 
 @dataclass(frozen=True)
 class Gap:
-    """A hole in what a node has heard of a room: the room as it is now, and what was missed, if that can be told."""
+    """What a node has missed of a room: the room as it is now, and the messages, or None if they cannot be read."""
 
     room: RoomRow
     rows: list[MessageRow] | None
@@ -48,20 +48,20 @@ class Gap:
 
 @dataclass(frozen=True)
 class Departed:
-    """Who of some users is a member of a room no more, as of a number of departures."""
+    """Those of some users that are no longer members of a room, as of a number of departures."""
 
     room: RoomRow
     user_ids: set[str]
 
 
 class HistoryReader:
-    """Reads from the store what a node has not heard of."""
+    """Reads from the store what a node has missed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read_gap(self, name: str, epoch: str, offset: int) -> Gap | None:
-        """Read what came after a position; None if the room is no more. Raises `Unavailable`."""
+        """Read what came after a position, or None if the room no longer exists. Raise `Unavailable`."""
         async with self._database.read() as connection:
             room = await rooms.by_name(connection, name)
             if room is None:
@@ -70,13 +70,13 @@ class HistoryReader:
         return Gap(room, None if isinstance(found, str) else found)
 
     async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:
-        """Read how far some hundred rooms are, those that there are. Raises `Unavailable`."""
+        """Read the positions of a few hundred rooms, without those that do not exist. Raise `Unavailable`."""
         items = orjson.dumps([[name] for name in names]).decode()
         rows = await self._database.fetch(rooms.POSITIONS, items=items)
         return {row["name"]: RoomPosition(**row) for row in rows}
 
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:
-        """Tell which users are no members; None if the room is no more. Raises `Unavailable`."""
+        """Return the users that are not members, or None if the room no longer exists. Raise `Unavailable`."""
         async with self._database.read() as connection:
             room = await rooms.by_name(connection, name)
             if room is None:

@@ -1,15 +1,15 @@
-"""Who hears which room on this node.
+"""The hub: delivers the events of rooms to their subscribers on this node.
 
-Every listener of a room gets the room's log in the order of offsets, each event once. The bus may lose, double or
-delay what it carries; offsets tell, and what is missing is read from the store. While that is done, later events of
-the room wait; what cannot be read becomes `resync`, which tells clients to join anew.
+Every subscriber gets the room's log in the order of offsets, each event once. The bus may lose, double or delay events.
+The offsets show it, and what is missing is read from the store. Meanwhile, later events of the room wait. If the store
+cannot close the gap either, the subscribers get `resync`, which asks clients to join again.
 
-Ends of memberships are counted as well, by `departures`. A listener is sent away by an end that was counted after its
-membership was read, and by no other. What is about another room of the same name decides nothing: the store is asked
-which of the two there is. What the store says holds against what was known before it was asked, and nothing else.
+Departures are counted too. A departure removes a subscriber only if its number is higher than the count that was read
+with the membership. An event of another room with the same name decides nothing: the store says which of the two
+exists. An answer of the store counts only against what was known before the question.
 
-Whoever joins subscribes first and reads the store then, so that nothing falls in between; what comes meanwhile is
-kept for it.
+A connection that joins subscribes first and reads the store after that, so that nothing falls in between. Events that
+arrive meanwhile are buffered for it.
 """
 
 import asyncio
@@ -36,31 +36,31 @@ from schemas.events.rooms import Resync, RoomDeleted, RoomLeft
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""How long to wait before the store is asked again, when it was not available."""
+"""How long to wait before another question to a store that was not available."""
 
 CHECK_SECONDS = 0.05
-"""How long to wait before looking for what was missed, and before believing it.
+"""How long to wait before a check for missed events, and before its result counts.
 
-A bus that comes back says so of many rooms at once, and the store is ahead of a bus that works by some milliseconds.
+A bus that returns reports many rooms at once, and the store is some milliseconds ahead of a working bus.
 """
 
 BATCH = 200
-"""Rooms that one query asks for: a millisecond or two, which SQLite takes in the event loop."""
+"""Rooms in one query: a millisecond or two, which SQLite takes in the event loop."""
 
 MAX_READING = 4
-"""Rooms whose gaps are read at a time: half of the connections to PostgreSQL, and the rest is for those who wait."""
+"""Gaps that are read at the same time: half of the connections to PostgreSQL. The others are for clients that wait."""
 
 MAX_EARLY = 1000
-"""Events that wait for a gap of one room to be read. With more, all of them are read from the store."""
+"""Events that wait while a gap of one room is read. With more, all of them are read from the store."""
 
 T = TypeVar("T")
 
 Finding = tuple[str, str | None, RoomPosition | None]
-"""A room's name and epoch, as this node knew it before it asked, and what the store said then."""
+"""A room's name and epoch as this node knew it before its question, and the answer of the store."""
 
 
 class Hub:
-    """Gives each event that the bus brings to those whom it concerns."""
+    """Passes each event of the bus to the connections that it concerns."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Hub:
         gaps: HistoryReader,
         max_presence_listeners: int = 0,
     ) -> None:
-        """In a room with more than `max_presence_listeners` nobody is told of presence and typing; 0 for no bound."""
+        """Rooms with more than `max_presence_listeners` subscribers get no presence and typing; 0 means no limit."""
         self._subscriptions = Subscriptions(bus)
         self._max_presence_listeners = max_presence_listeners
         self._connections = connections
@@ -83,9 +83,9 @@ class Hub:
         self._gaps_read = self._resyncs = self._rooms_behind = 0
 
     async def begin_join(self, name: str, listener: Connection) -> None:
-        """Start to keep a room's events for a listener, until `complete_join`, `abort_join` or `leave`.
+        """Start to buffer a room's events for a connection, until `complete_join`, `abort_join` or `leave`.
 
-        Returns when the bus brings them. If it does not, this is undone and raises what the bus raises.
+        Return when the bus delivers them. If it does not, undo this and raise the bus's error.
         """
         room = self._rooms.get(name)
         if room is None:
@@ -102,7 +102,7 @@ class Hub:
             raise
 
     def abort_join(self, name: str, listener: Connection) -> None:
-        """Undo `begin_join`: whoever heard the room before hears it as if nothing had been."""
+        """Undo `begin_join`: a connection that was subscribed before continues as if nothing had happened."""
         room = self._rooms.get(name)
         joining = room.joining.get(listener) if room is not None else None
         if room is None or joining is None:
@@ -113,15 +113,15 @@ class Hub:
         self._finish_join(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
 
     def complete_join(self, listener: Connection, at: RoomPosition) -> None:
-        """Make the listener hear a room from where it has read the store on, as a member.
+        """Subscribe the connection, as a member, to a room's events from its position in the store on.
 
-        It is not among those whom the listener has joined after this if it must read once more.
+        If the connection must read the store again, the room is missing in its `joined` after this.
         """
         room = self._rooms.get(at.name)
         joining = None if room is None else room.joining.get(listener)
         if room is None or joining is None:
             return
-        is_overtaken = room.epoch not in {at.epoch, joining.epoch}  # and who can tell which is the newer one?
+        is_overtaken = room.epoch not in {at.epoch, joining.epoch}  # it is unknown which of the two rooms is newer
         if is_overtaken or any(ends_membership(event, listener, at) for event in joining.buffered):
             self.leave(at.name, listener)
             return
@@ -136,7 +136,7 @@ class Hub:
             self.check_soon(room.name)
 
     def leave(self, name: str, listener: Connection) -> None:
-        """Make the listener hear the room no more."""
+        """Unsubscribe the connection from a room."""
         listener.joined.pop(name, None)
         room = self._rooms.get(name)
         if room is None:
@@ -146,7 +146,7 @@ class Hub:
         self._forget_if_empty(room)
 
     def receive(self, event: BusEvent) -> int:
-        """Give an event to those whom it concerns; returns how many got it at once."""
+        """Deliver an event, and return how many connections get it at once."""
         if event.room is None:
             return self._connections.deliver(event.frame, event.user)
         room = self._rooms.get(event.room)
@@ -157,61 +157,61 @@ class Hub:
         if event.drop_user is None and not event.drop_all:
             return room.publish(event)
         if event.epoch != room.epoch:
-            room.buffer(event)  # it may be that one of which somebody reads
+            room.buffer(event)  # a connection that joins may be reading the store about that very room
             self.check_soon(room.name)
             return 0
         return self._end(room, event) if event.drop_all else self._receive_departure(room, event)
 
     def check_soon(self, name: str | None) -> None:
-        """Take the news that events of a room, or of all, may not have come: soon, the store is looked into."""
+        """Check a room, or all rooms, against the store soon: their events may be lost."""
         self._unchecked.update(self._rooms if name is None else self._rooms.keys() & {name})
         if self._unchecked and self._checking is None:
             self._checking = asyncio.create_task(self._check_unchecked())
 
     async def check(self, names: Iterable[str]) -> None:
-        """Compare rooms with the store, and see to those that are behind. Raises `Unavailable`."""
+        """Compare rooms with the store, and repair those that are behind. Raise `Unavailable`."""
         behind: list[Finding] = []
         for batch in batches(names, BATCH):
             behind += await self._find_behind(batch)
-            await asyncio.sleep(0)  # SQLite is asked without
+            await asyncio.sleep(0)  # SQLite reads without a pause for other tasks
         if behind:
-            await asyncio.sleep(CHECK_SECONDS)  # the news of it may be on its way
+            await asyncio.sleep(CHECK_SECONDS)  # the missing events may be on their way
         for finding in behind:
             with contained("rooms"):
                 self._reconcile(*finding)
 
     def subscriber_count(self, name: str) -> int:
-        """Return how many connections on this node hear a room."""
+        """Return how many connections of this node are subscribed to a room."""
         room = self._rooms.get(name)
         return 0 if room is None else len(room.subscribers)
 
     @property
     def room_count(self) -> int:
-        """How many rooms somebody hears on this node."""
+        """Return how many rooms have a subscriber on this node."""
         return len(self._rooms)
 
     @property
     def room_names(self) -> list[str]:
-        """The names of the rooms that somebody hears on this node."""
+        """Return the names of the rooms with a subscriber on this node."""
         return list(self._rooms)
 
     @property
     def gaps_read(self) -> int:
-        """How often something that was missed has been read from the store."""
+        """Return how often missed events were read from the store."""
         return self._gaps_read
 
     @property
     def resyncs(self) -> int:
-        """How often all listeners of a room have been told to join anew."""
+        """Return how often all subscribers of a room were asked to join again."""
         return self._resyncs
 
     @property
     def rooms_behind(self) -> int:
-        """How often a room was found to be behind the store when it was compared."""
+        """Return how often a comparison found a room behind the store."""
         return self._rooms_behind
 
     def close(self) -> None:
-        """Stop reading what is missing."""
+        """Stop checks and reads."""
         self._subscriptions.close()
         if self._checking is not None:
             self._checking.cancel()
@@ -220,7 +220,7 @@ class Hub:
                 room.closing.cancel()
 
     def _finish_join(self, room: Room, listener: Connection, at: RoomPosition) -> None:
-        """End the joining of a listener, which has read up to a position."""
+        """Complete the join of a connection that has read up to a position."""
         for event in room.joining.pop(listener).buffered:
             if ends_membership(event, listener, at):
                 self._remove(room, listener, event)
@@ -231,19 +231,19 @@ class Hub:
         self._presence.enter_room(room.name, listener)
 
     def _remove(self, room: Room, listener: Connection, last: BusEvent | None = None) -> None:
-        """Have a listener hear the room no more, the last being why; it has been told all that was before."""
+        """Unsubscribe a connection, with the last event as the reason. It has received all earlier events."""
         self.leave(room.name, listener)
         if last is not None:
             deliver_event(last, listener)
         self._presence.drop_from_room(room.name, listener.user)
 
     def _is_crowded(self, room: Room) -> bool:
-        # Were everybody told of everybody, the cost of a crowd that comes at once would be its square.
+        # If every member were announced to every member, the cost of a crowd that comes at once would be its square.
         return 0 < self._max_presence_listeners < len(room.subscribers)
 
     def _receive_logged(self, room: Room, event: BusEvent) -> int:
         if room.position is None:
-            self._add_early(room, event)  # until somebody knows what came before
+            self._add_early(room, event)  # until a connection that joins has read the position
             return 0
         offset = event.offset or 0
         if room.closing is None and event.epoch == room.epoch and offset == room.position + 1:
@@ -262,10 +262,10 @@ class Hub:
             self.check_soon(room.name)
 
     def _receive_departure(self, room: Room, event: BusEvent) -> int:
-        """Send the listeners of a user away, but for those that have joined after this."""
+        """Remove a user's connections from the room, except those that have joined after the departure."""
         departures = event.departures or 0
         if not room.record_departure(departures):
-            self.check_soon(room.name)  # there was another before it
+            self.check_soon(room.name)  # an earlier departure is missing
         theirs = [listener for listener in self._of_user(event.drop_user) if room.has(listener)]
         sent_away = [listener for listener in theirs if listener.joined[room.name] < departures]
         if len(sent_away) == len(theirs):
@@ -273,7 +273,7 @@ class Hub:
             for listener in sent_away:
                 self._remove(room, listener)
             return given
-        # The user is back already, and whoever hears the room has been told so.
+        # The user has joined again already, and the room has been notified of that.
         room.buffer(event)
         for listener in sent_away:
             self.leave(room.name, listener)
@@ -284,7 +284,7 @@ class Hub:
         return self._connections.for_user(user_id or "")
 
     def _end(self, room: Room, last: BusEvent) -> int:
-        """Send everyone away who hears a room that is no more."""
+        """Remove all subscribers of a room that no longer exists."""
         given = room.publish(last)
         sent_away = [*room.subscribers, *room.read_further]
         room.reset()
@@ -296,14 +296,14 @@ class Hub:
         return given
 
     def _end_unnoticed(self, room: Room, now: RoomPosition) -> None:
-        """Send everyone away who heard a room of this name that is no more, of which we have not been told."""
-        logger.warning("a room has been made anew unnoticed; its listeners are told to join anew")
+        """Remove all subscribers of a room that was replaced by one of the same name, without an event about it."""
+        logger.warning("a room has been replaced without an event; its subscribers are asked to join again")
         self._resyncs += 1
         resync = Resync(room=room.name, epoch=now.epoch, offset=now.offset)
         self._end(room, BusEvent(frames.event(resync), room=room.name, epoch=room.epoch, drop_all=True))
 
     def _end_deleted(self, room: Room) -> None:
-        """Send everyone away who heard a room that has been deleted, of which we have not been told."""
+        """Remove all subscribers of a room that was deleted, without an event about it."""
         last = frames.event(RoomDeleted(room=room.name))
         self._end(room, BusEvent(last, room=room.name, epoch=room.epoch, drop_all=True))
 
@@ -316,7 +316,7 @@ class Hub:
             room.closing.cancel()
 
     def _catch_up(self, room: Room) -> None:
-        """Give out what came too early, as far as it is without a gap."""
+        """Deliver the early events, up to the next gap."""
         waiting, room.early = room.early, []
         for event in sorted(waiting, key=lambda event: event.offset or 0):
             self._receive_logged(room, event)
@@ -328,7 +328,7 @@ class Hub:
                 names, self._unchecked = self._unchecked, set()
                 try:
                     await self.check(names)
-                except Exception as fault:  # the next look must come all the same
+                except Exception as fault:  # the next check must follow in any case
                     if not isinstance(fault, Unavailable):
                         faults.record("rooms", fault)
                     self._unchecked |= names
@@ -337,12 +337,12 @@ class Hub:
             self._checking = None
 
     async def _find_behind(self, names: Collection[str]) -> list[Finding]:
-        """Ask the store how far rooms are, and name those that seem to be behind."""
+        """Read the positions of rooms, and return those that seem to be behind the store."""
         known = {}
         for name in names:
             room = self._rooms.get(name)
             if room is not None:
-                # What is being read, by one who joins or to close a gap, may have been asked for too early.
+                # A read that is in progress, for a join or a gap, may have been too early to see this.
                 room.needs_recheck = room.epoch is None or room.closing is not None
                 if not room.needs_recheck:
                     known[name] = room.epoch
@@ -354,12 +354,12 @@ class Hub:
         ]
 
     def _reconcile(self, name: str, epoch: str | None, found: RoomPosition | None) -> None:
-        """Bring a room up to where the store was when it was asked, unless it has come there by itself."""
+        """Bring a room up to the store's position at the time of the question, unless it has reached that by itself."""
         room = self._rooms.get(name)
         if room is None:
             return
         if room.epoch != epoch:
-            self.check_soon(name)  # another room than the one that was asked about
+            self.check_soon(name)  # another room than that of the question
             return
         if not room.is_behind(found):
             return
@@ -369,7 +369,7 @@ class Hub:
         elif found.epoch != room.epoch:
             self._end_unnoticed(room, found)
         else:
-            room.needs_recheck = room.closing is not None  # which may have asked before this was so
+            room.needs_recheck = room.closing is not None  # the read in progress may have been too early
             self._close_gap(room)
 
     def _close_gap(self, room: Room) -> None:
@@ -379,7 +379,7 @@ class Hub:
     async def _read_gap(self, room: Room) -> None:
         epoch, position, waiting = room.epoch, room.position, len(room.early)
         if epoch is None or position is None:
-            room.closing = None  # the room ended before this began
+            room.closing = None  # the room ended before this task began
             return
         logger.info("reading a gap of a room after offset %d", position)
         self._gaps_read += 1
@@ -390,10 +390,10 @@ class Hub:
             finally:
                 room.closing = None
             if room.epoch == epoch:
-                # What waited when the store was asked had been stored by then: it is among this, or of a room before.
+                # What waited during the question is in the answer, or belongs to an earlier room.
                 del room.early[:waiting]
                 self._apply_gap(room, gap, departed)
-        except Exception as fault:  # the room must not stay silent because of one message that cannot be read
+        except Exception as fault:  # one unreadable message must not silence the room
             faults.record("rooms", fault)
             self._skip_gap(room, epoch)
         self._catch_up(room)
@@ -403,12 +403,12 @@ class Hub:
     async def _read_departed(self, room: Room, gap: Gap | None) -> Departed | None:
         if gap is None or gap.room.departures <= room.departures:
             return None
-        # Named before the store is asked: who comes later has joined later.
+        # Collected before the question: a user that joins later is a member.
         user_ids = {listener.user_id for listener in room.connections}
         return await self._read(lambda: self._reader.departed(room.name, user_ids))
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read from the store, as soon as it is there."""
+        """Read from the store, and wait while it is not available."""
         while True:
             try:
                 async with self._reading:
@@ -417,7 +417,7 @@ class Hub:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _apply_gap(self, room: Room, gap: Gap | None, departed: Departed | None) -> None:
-        """Give out what was read; first of all the news that somebody must not hear it."""
+        """Deliver what was read. Members that have left are removed before that."""
         if gap is None:
             self._end_deleted(room)
             return
@@ -433,7 +433,7 @@ class Hub:
 
     def _apply_departed(self, room: Room, departed: Departed) -> None:
         if departed.room.epoch != room.epoch:
-            self.check_soon(room.name)  # made anew between the two questions
+            self.check_soon(room.name)  # the room was replaced between the two questions
             return
         departures = departed.room.departures
         room.record_departures(departures)
@@ -451,17 +451,17 @@ class Hub:
         for event in events:
             room.publish(event)
             top = max(top, event.offset or 0)
-        # What lies between the last row and the top was overtaken by later changes of the same messages.
+        # Later changes of the same messages have replaced what lies between the last row and the top.
         room.advance(top)
 
     def _skip_gap(self, room: Room, epoch: str) -> None:
-        """Go on after a gap that cannot be read, with what has come since."""
+        """Continue after a gap that cannot be read, with the events since then."""
         if room.epoch == epoch and room.position is not None:
             came = [event.offset for event in room.early if event.epoch == epoch and event.offset is not None]
             self._resync(room, epoch, max(came, default=room.position))
 
     def _resync(self, room: Room, epoch: str, offset: int) -> None:
-        logger.warning("a gap of a room cannot be closed; its listeners are told to join anew")
+        logger.warning("a gap of a room cannot be closed; its subscribers are asked to join again")
         self._resyncs += 1
         resync = frames.event(Resync(room=room.name, epoch=epoch, offset=offset))
         room.publish(BusEvent(resync, room=room.name, epoch=epoch, offset=offset))

@@ -1,7 +1,7 @@
-"""When users were last here, stored many at a time.
+"""Stores when users were last connected, many in one transaction.
 
-A proxy that restarts cuts thousands of connections at once. Were each of their users written by itself, the messages
-of those who stay would wait for all of these transactions.
+A proxy that restarts cuts thousands of connections at once. With a transaction for each user, the messages of the
+remaining users would wait for all of them.
 """
 
 import logging
@@ -20,17 +20,17 @@ from handlers.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.5
-"""How long those who leave are gathered; for longer than that, they still count as there."""
+"""How long departures are collected. A user that leaves still counts as present for longer than this."""
 
 AGAIN_SECONDS = 5
-"""How long to wait before another try, after the store did not answer."""
+"""How long to wait before another attempt, if the store did not answer."""
 
 MAX_BATCH = 500
-"""Users in one transaction, as messages in one of the log."""
+"""Users in one transaction, like messages in one transaction of the log."""
 
 
 class LastSeen:
-    """Stores when users were last here. While the store does not answer, it tries again."""
+    """Stores when users were last connected. While the store does not answer, it tries again."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -40,24 +40,24 @@ class LastSeen:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Store what is gathered; at the end store what there is, in one try."""
+        """Store the collected users while the context lasts, and the rest at its end, in one attempt."""
         try:
             async with Periodic("last_seen", self._pause, self._store_all):
                 yield self
         finally:
             await self._store_all()
             if self._waiting:
-                logger.warning("when %d users were last here is not stored", len(self._waiting))
+                logger.warning("could not store when %d users were last seen", len(self._waiting))
 
     def record(self, user_id: str) -> None:
-        """Note that a user was here until now."""
+        """Record that a user was connected until now."""
         self._waiting[user_id] = milliseconds(self._clock)
 
     def _pause(self) -> float:
         return GATHER_SECONDS if self._answers else AGAIN_SECONDS
 
     async def _store_all(self) -> None:
-        """Store what has been gathered, or keep it for the next turn if the store does not answer."""
+        """Store the collected users, or keep them for the next turn if the store does not answer."""
         gathered, self._waiting = self._waiting, {}
         self._answers = False
         try:
@@ -75,5 +75,5 @@ class LastSeen:
             await self._database.run_script(users.record_last_seen(users_seen))
         except Unavailable:
             raise
-        except Exception as fault:  # of these users, and the others are stored all the same
+        except Exception as fault:  # of these users; the others are stored anyway
             faults.record("last_seen", fault)

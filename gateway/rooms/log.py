@@ -1,7 +1,7 @@
-"""The log of each room: what is said, in order, durable before it is acknowledged.
+"""The log of each room: messages in order, durable before they are acknowledged.
 
-One writer takes whatever is waiting and commits it in one transaction. While it waits for the disk, the next batch
-gathers; so the more there is to write, the less a message costs, and one that comes alone waits for nobody.
+One writer commits all waiting messages in one transaction. While it waits for the disk, the next batch collects. So the
+more there is to write, the less each message costs, and a single message never waits for others.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from handlers.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 500
-"""Changes in one transaction: 500 rows take a few milliseconds, and a reply should not wait for longer."""
+"""Changes in one transaction. 500 rows take a few milliseconds, and a reply should not wait for longer."""
 
 Waiting = tuple[Change, asyncio.Future[Written]]
 
@@ -46,7 +46,7 @@ class Log:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Write what comes; at the end write what is waiting."""
+        """Write changes while the context lasts, and the waiting ones at its end."""
         self._is_open = True
         writer = asyncio.create_task(self._write())
         try:
@@ -58,16 +58,16 @@ class Log:
 
     @property
     def waiting(self) -> int:
-        """How many changes wait to be written."""
+        """Return how many changes wait to be written."""
         return len(self._waiting)
 
     async def append(self, change: Change) -> Written:
-        """Make a change; returns once it is durable.
+        """Make a change, and return once it is durable.
 
-        Raises what the change is refused with, and `Unavailable` if the store does not answer or too much is waiting.
+        Raise the reason of a refusal, or `Unavailable` if the store does not answer or too many changes wait.
         """
         if not self._is_open or len(self._waiting) >= self._max_waiting:
-            # At once: who is told now can try another node, and who waits here would only make the queue longer.
+            # At once: a client that learns of it now can try another node. Waiting would only make the queue longer.
             raise StoreUnavailable("store")
         future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
@@ -84,7 +84,7 @@ class Log:
     async def _commit_some(self, batch: list[Waiting]) -> None:
         try:
             await self._commit(batch)
-        except Exception as fault:  # the writer must outlive it, and no sender must wait for ever
+        except Exception as fault:  # the writer must survive it, and no sender may wait for ever
             faults.record("writes", fault)
             for _, future in batch:
                 _settle(future, fault)
@@ -97,25 +97,25 @@ class Log:
         except Unavailable:
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))
-        except Exception as error:  # the writer must outlive whatever one change does to a transaction
+        except Exception as error:  # the writer must survive any effect of one change on a transaction
             await self._commit_apart(batch, error)
         else:
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 _settle(future, outcome)
             for outcome in outcomes:
-                # Also what was so before: whoever stored it may have failed before it was told. The hub knows
-                # what it has given out already.
+                # Also an unchanged message: the writer that stored it may have failed before it published. The hub
+                # knows what it has delivered already.
                 if isinstance(outcome, Written):
                     await self._publish(outcome)
 
     async def _publish(self, written: Written) -> None:
         try:
             await self._bus.publish(bus_event(written.room, written.message, written.own))
-        except Exception as fault:  # it is stored, and the writer must go on
+        except Exception as fault:  # the message is stored, and the writer must continue
             faults.record("writes", fault)
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
-        """Commit each change by itself, so that the one which broke the transaction takes no other with it."""
+        """Commit each change on its own, so that the one that broke the transaction stops no other."""
         if len(batch) == 1:
             faults.record("writes", error)
             _settle(batch[0][1], error)
@@ -127,7 +127,7 @@ class Log:
 
 def _settle(future: "asyncio.Future[Written]", outcome: Outcome | Exception) -> None:
     if future.done():
-        return  # whoever asked is gone; what is written stays written
+        return  # the caller is gone, and what is written stays written
     with contained("writes"):
         if isinstance(outcome, Written):
             future.set_result(outcome)

@@ -1,9 +1,9 @@
-"""Who is there: online, away after a while without a message, or offline.
+"""The presence of users: online, away after a while without a message, or offline.
 
-A phone in a tunnel should not flicker: whoever loses the last connection counts as there for some seconds more, and
-whoever is back by then never left.
+A phone in a tunnel should not flicker. A user without connections counts as present for some more seconds. A user that
+returns within that time has never left.
 
-This counts what there is on this node. The roster knows what there is on others, and what is therefore news.
+This module counts what is on this node. The roster knows the other nodes, and so which changes concern the cluster.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ GRACE_SECONDS = 15
 
 @dataclass
 class _User:
-    """A user who is there, or was a moment ago."""
+    """A user that is connected, or was a moment ago."""
 
     name: str
     id: str
@@ -47,14 +47,14 @@ class _User:
 
 @dataclass
 class _RoomPresence:
-    """A user in a room that some of the user's connections hear, or heard a moment ago."""
+    """A user in a room that some of the user's connections are subscribed to, or were a moment ago."""
 
     connections: int = 0
     leaving: Timer | None = None
 
 
 class Presence:
-    """Counts the connections of users, and those of users in rooms, and tells the rooms what changes."""
+    """Counts the connections of users, in all and in rooms, and announces changes to the rooms."""
 
     def __init__(
         self, timers: TimerWheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster, last_seen: LastSeen
@@ -71,8 +71,8 @@ class Presence:
         roster.on_change(self._announce)
 
     async def get(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
-        """Tell of users, each with what the store knows of when it was last seen, in milliseconds since 1970."""
-        # Of those who are online here, nothing that others know makes a difference.
+        """Return the presence of users. `last_seen` is the store's knowledge of them, in milliseconds since 1970."""
+        # For users that are online here, other nodes' states make no difference.
         elsewhere = await self._roster.remote_states([name for name in last_seen if self._state(name) != "online"])
         return tuple(self._to_schema(name, elsewhere.get(name), seen) for name, seen in last_seen.items())
 
@@ -88,7 +88,7 @@ class Presence:
         return None if user is None else user.state
 
     def connect(self, connection: Connection) -> None:
-        """Count a connection in."""
+        """Count a new connection."""
         user = self._users.get(connection.user)
         if user is None:
             user = self._users[connection.user] = _User(connection.user, connection.user_id)
@@ -102,7 +102,7 @@ class Presence:
             user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
 
     def disconnect(self, connection: Connection) -> None:
-        """Count a connection out."""
+        """Remove a connection from the count."""
         user = self._users[connection.user]
         user.connections.remove(connection)
         if not user.connections:
@@ -110,7 +110,7 @@ class Presence:
             self._last_seen.record(user.id)
 
     def enter_room(self, room: str, connection: Connection) -> None:
-        """Note that a connection hears a room."""
+        """Record that a connection is subscribed to a room."""
         place = self._places.get((room, connection.user))
         if place is None:
             place = self._places[room, connection.user] = _RoomPresence()
@@ -120,7 +120,7 @@ class Presence:
         place.connections += 1
 
     def leave_room(self, room: str, connection: Connection) -> None:
-        """Note that a connection hears a room no more."""
+        """Record that a connection is no longer subscribed to a room."""
         place = self._places.get((room, connection.user))
         if place is None:
             return
@@ -130,7 +130,7 @@ class Presence:
             place.leaving = self._timers.call_later(GRACE_SECONDS, gone)
 
     def drop_from_room(self, room: str, name: str) -> None:
-        """Note that a user is a member of a room no more, of which the room is told otherwise."""
+        """Record that a user is no longer a member of a room, which another event announces."""
         place = self._places.pop((room, name), None)
         if place is not None:
             _cancel(place.leaving)
@@ -174,7 +174,7 @@ class Presence:
     def _change(self, room: str, name: str, state: State) -> BusEvent:
         user = self._users.get(name)
         event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
-        # Whoever is told of as gone has no connection left that could hear of it.
+        # A user that is announced as offline has no connection that could receive this.
         skip = None if user is None else user.id
         return BusEvent(event, room=room, skip_user=skip)
 

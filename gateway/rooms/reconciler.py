@@ -1,7 +1,7 @@
-"""The slow look at every room that this node hears.
+"""Compares each room of this node with the store, slowly and regularly.
 
-A bus that loses an event does not know it, and if nothing follows in that room, no hole shows. So each room is compared
-with the store now and then; and every second while the bus is down, when the store is all that tells of other nodes.
+A bus that loses an event does not notice it. If no event follows in that room, no gap shows. So each room is compared
+now and then. While the bus is down, it happens every second, because only the store knows of other nodes then.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ DOWN_SECONDS = 1.0
 
 
 class Reconciler:
-    """Compares the rooms of a hub with the store, in small batches over the time that a sweep takes."""
+    """Compares the rooms of a hub with the store, in small batches spread over the time of a sweep."""
 
     def __init__(self, hub: Hub, bus: Bus, seconds: float) -> None:
         self._hub = hub
@@ -27,13 +27,13 @@ class Reconciler:
         self._seconds = seconds
         self._batches: list[list[str]] = []
         self._share = 1.0
-        """The part of a sweep's time that one batch takes."""
+        """The part of a sweep's time for one batch."""
         self._looked_at = 0.0
         self._sweeps = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Sweep, if there may be other nodes."""
+        """Sweep while the context lasts, if there may be other nodes."""
         async with AsyncExitStack() as stack:
             if self._bus.is_shared:
                 self._begin()
@@ -42,7 +42,7 @@ class Reconciler:
 
     @property
     def sweeps(self) -> int:
-        """How often all rooms have been compared."""
+        """Return how often all rooms have been compared."""
         return self._sweeps
 
     def _begin(self) -> None:
@@ -51,7 +51,7 @@ class Reconciler:
         self._share = 1 / len(self._batches)
 
     async def _go_on(self) -> None:
-        """Compare the next batch, if its time has come."""
+        """Compare the next batch, if it is due."""
         if self._left > 0:
             return
         self._looked_at = asyncio.get_running_loop().time()
@@ -64,11 +64,11 @@ class Reconciler:
                 self._begin()
 
     def _pause(self) -> float:
-        # Not the whole time at once: it becomes shorter when the bus goes down, which nobody reports.
+        # Not the whole time at once: it becomes shorter when the bus goes down, which is not reported here.
         return max(0.0, min(self._left, DOWN_SECONDS / 4))
 
     @property
     def _left(self) -> float:
-        """The seconds until the next batch is due."""
+        """Return the seconds until the next batch is due."""
         period = self._seconds if self._bus.is_up else min(self._seconds, DOWN_SECONDS)
         return self._looked_at + self._share * period - asyncio.get_running_loop().time()

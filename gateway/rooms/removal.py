@@ -1,4 +1,7 @@
-"""Removing what deleted rooms leave behind, a little at a time: no other room waits for a huge one to go."""
+"""Removes what deleted rooms leave behind, in small steps.
+
+So no other room waits for the removal of a huge one.
+"""
 
 import asyncio
 import time
@@ -16,24 +19,24 @@ from gateway.store.engine import Database
 Result = TypeVar("Result")
 
 TARGET_SECONDS = 0.005
-"""How long the statements of one transaction may take; the sync of the disk comes on top."""
+"""How long the statements of one transaction may take, without the sync of the disk."""
 
 FEWEST, MOST = 100, 2000
-"""Rows of one transaction. Messages of 64 KiB take a hundred times as long as short ones."""
+"""Rows in one transaction. Messages of 64 KiB take a hundred times as long as short ones."""
 
 LOOK_SECONDS = 60
-"""How often to look for rooms that a node has left behind which is no more."""
+"""How often to look for deleted rooms that a stopped node has left behind."""
 
 
 class Pace:
-    """Removes row after row in short transactions, and rests as long after each as it took."""
+    """Removes rows in short transactions, and rests after each as long as it took."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rows = FEWEST
 
     async def step(self, work: Callable[[Connection, int], Result]) -> Result:
-        """Do `work` in a transaction, with how many rows it may take; returns what it returns."""
+        """Run `work` in a transaction, with the number of rows that it may remove, and return its result."""
         begun = time.perf_counter()
         done = await self._database.transact(partial(self._timed, work))
         await asyncio.sleep(time.perf_counter() - begun)
@@ -48,7 +51,7 @@ class Pace:
 
 
 class RoomRemover:
-    """Removes the memberships and the messages of rooms that have been deleted, and at last the rooms."""
+    """Removes the memberships and messages of deleted rooms, and finally the rooms."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,16 +59,16 @@ class RoomRemover:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Remove what deleted rooms have left, beginning with those of an earlier process."""
+        """Remove the rest of deleted rooms, beginning with those of an earlier process."""
         async with self._removing:
             yield self
 
     def wake(self) -> None:
-        """Begin to remove a room that has just been deleted."""
+        """Start to remove a room that has just been deleted."""
         self._removing.wake()
 
     async def remove_all(self) -> None:
-        """Remove all that is left of deleted rooms. Raises `Unavailable`."""
+        """Remove everything that is left of deleted rooms. Raise `Unavailable`."""
         for room_id in await self._database.query(pruning.removed_rooms):
             await self._finish_room(room_id)
 

@@ -1,4 +1,7 @@
-"""How long messages are kept."""
+"""Removes messages that the settings no longer keep.
+
+They are too old, or too many in their room.
+"""
 
 import logging
 from collections.abc import AsyncIterator
@@ -19,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600
 BATCH = 500
-"""Rooms that are looked up at a time."""
+"""Rooms in one query."""
 
 DAY_MILLISECONDS = 24 * 3600 * 1000
 
 
 class Retention:
-    """Removes messages that are older, or more in a room, than the settings keep."""
+    """Removes messages that exceed the age or the number in the settings."""
 
     def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
         self._days = settings.retention_days
@@ -36,14 +39,14 @@ class Retention:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Remove what is due, at once and every hour, if the settings bound what is kept."""
+        """Remove due messages at once and every hour, if the settings limit them."""
         async with AsyncExitStack() as stack:
             if self._days or self._keep is not None:
                 await stack.enter_async_context(Periodic("retention", SWEEP_SECONDS, self._sweep, at_once=True))
             yield self
 
     async def prune(self) -> int:
-        """Remove what is due now, a small batch at a time; returns how many messages that were."""
+        """Remove the messages that are due now, in small batches, and return their number."""
         before = round(milliseconds(self._clock) - self._days * DAY_MILLISECONDS) if self._days else None
         if before is None and self._keep is None:
             return 0

@@ -1,4 +1,4 @@
-"""A room as one node hears it: how far its log has been given out, and to whom."""
+"""A room on one node: its position in the log, and its subscribers."""
 
 import asyncio
 
@@ -9,18 +9,18 @@ from gateway.store.rooms import RoomPosition
 
 
 class Joining:
-    """What came while a listener reads, and what was so before it began to."""
+    """The events that arrive while a connection reads the store, and its state before that."""
 
     __slots__ = ("buffered", "epoch", "position")
 
     def __init__(self, heard: int | None, epoch: str | None) -> None:
-        self.position = heard  # up to where it had heard the room, if it had
-        self.epoch = epoch  # the room's, as far as the node knew
+        self.position = heard  # the position up to which it was subscribed before, if it was
+        self.epoch = epoch  # of the room, as far as the node knew
         self.buffered: list[BusEvent] = []
 
 
 class Room:
-    """One room on this node."""
+    """A room on this node."""
 
     __slots__ = (
         "closing",
@@ -39,32 +39,32 @@ class Room:
     def __init__(self, name: str, of_user: SubscribersOfUser) -> None:
         self.name = name
         self.epoch: str | None = None
-        self.position: int | None = None  # None, as `epoch`, until the first one who joins has read the store
-        self.departures = 0  # so many ends of memberships have been seen to,
-        self.departed: tuple[int, ...] = ()  # and these, while one before them is missing
+        self.position: int | None = None  # None, like `epoch`, until the first connection that joins has read the store
+        self.departures = 0  # all departures up to this number are handled,
+        self.departed: tuple[int, ...] = ()  # and these, while an earlier one is missing
         self.subscribers = Fanout(of_user)
         self.joining: dict[Connection, Joining] = {}
-        self.read_further: dict[Connection, int] = {}  # have read further than `position`, up to this offset
-        self.early: list[BusEvent] = []  # came before what is missing
-        self.closing: asyncio.Task[None] | None = None  # reads what is missing
-        self.needs_recheck = False  # something may have been missed that cannot be looked for yet
+        self.read_further: dict[Connection, int] = {}  # have read up to this offset, beyond `position`
+        self.early: list[BusEvent] = []  # arrived before events that are missing
+        self.closing: asyncio.Task[None] | None = None  # reads the missing events
+        self.needs_recheck = False  # events may be missing, but they cannot be looked for yet
 
     @property
     def connections(self) -> list[Connection]:
-        """Those who hear it, and those who are about to."""
+        """Return the connections that are subscribed, or are joining."""
         return [*self.subscribers, *self.read_further, *self.joining]
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nobody to hear it."""
+        """Return whether it has no subscriber, and no connection that joins."""
         return not (self.subscribers or self.read_further or self.joining)
 
     def has(self, listener: Connection) -> bool:
-        """Tell whether somebody hears it already."""
+        """Return whether a connection is already subscribed."""
         return listener in self.subscribers or listener in self.read_further
 
     def is_behind(self, now: RoomPosition | None) -> bool:
-        """Tell whether the store, when it was asked, was further than this; None stands for a room that is no more."""
+        """Return whether the store was further at the time of a question. `now` is None for a deleted room."""
         if self.position is None:
             return False
         if now is None or now.epoch != self.epoch:
@@ -72,11 +72,11 @@ class Room:
         return now.offset > self.position or now.departures > self.departures
 
     def start_at(self, at: RoomPosition) -> None:
-        """Take over how far the room is from the first one who has read that."""
+        """Take over the position that the first connection has read."""
         self.epoch, self.position, self.departures = at.epoch, at.offset, at.departures
 
     def reset(self) -> None:
-        """Forget the room that was, but for those who are about to hear one of its name."""
+        """Forget the room, but keep the connections that are joining one of its name."""
         self.epoch = self.position = None
         self.departures = 0
         self.departed = ()
@@ -84,33 +84,33 @@ class Room:
         self.subscribers.clear()
 
     def record_departure(self, number: int) -> bool:
-        """Note that the end of a membership has been seen to; tells whether all before it have been as well."""
+        """Record a departure as handled, and return whether all earlier ones are handled too."""
         if number > self.departures:
             self.departed += (number,)
         self.record_departures(self.departures)
         return not self.departed
 
     def record_departures(self, count: int) -> None:
-        """Note that so many ends of memberships have been seen to."""
+        """Record that this number of departures is handled."""
         self.departures = max(self.departures, count)
         while self.departures + 1 in self.departed:
             self.departures += 1
         self.departed = tuple(number for number in self.departed if number > self.departures)
 
     def confirm_members(self, departures: int) -> None:
-        """Note that all who hear the room were still members after so many departures."""
+        """Record that all subscribers were still members after this number of departures."""
         for listener in (*self.subscribers, *self.read_further):
             listener.joined[self.name] = max(listener.joined[self.name], departures)
 
     def add(self, listener: Connection, offset: int) -> None:
-        """Let somebody hear what comes after an offset."""
+        """Subscribe a connection to the events after an offset."""
         if self.position is not None and offset > self.position:
             self.read_further[listener] = offset
         else:
             self.subscribers.add(listener)
 
     def remove(self, listener: Connection) -> int | None:
-        """Take a listener out; tells up to where it had heard the room, None if it was only about to."""
+        """Unsubscribe a connection. Return its position, or None if it was only joining."""
         heard = self.read_further.pop(listener, None)
         if listener in self.subscribers:
             self.subscribers.remove(listener)
@@ -119,12 +119,12 @@ class Room:
         return heard
 
     def buffer(self, event: BusEvent) -> None:
-        """Keep an event for those who are about to hear the room."""
+        """Buffer an event for the connections that are joining."""
         for joining in self.joining.values():
             joining.buffered.append(event)
 
     def publish(self, event: BusEvent) -> int:
-        """Give an event to all who are due it; returns how many that were."""
+        """Deliver an event to all subscribers that need it, and return their number."""
         self.subscribers.publish(event)
         given = len(self.subscribers)
         for listener, offset in tuple(self.read_further.items()):
@@ -135,7 +135,7 @@ class Room:
         return given
 
     def advance(self, offset: int) -> None:
-        """Note that the log has been given out up to an offset."""
+        """Record that the log has been delivered up to an offset."""
         self.position = offset
         for listener, leads in tuple(self.read_further.items()):
             if leads <= offset:
@@ -144,14 +144,14 @@ class Room:
 
 
 def ends_membership(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
-    """Whether an event says that a membership, which was read at a position, is no more."""
+    """Return whether an event ends a membership that was read at a position."""
     if event.epoch != at.epoch:
-        return False  # that of another room of this name
+        return False  # it belongs to another room of this name
     return event.drop_all or (event.drop_user == listener.user_id and (event.departures or 0) > at.departures)
 
 
 def is_news(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
-    """Whether an event tells something to a member who has read the store at a position."""
+    """Return whether an event is new to a member that has read the store at a position."""
     if event.epoch not in {None, at.epoch} or event.drop_user == listener.user_id:
         return False
     if event.offset is not None:

@@ -1,4 +1,4 @@
-"""The rooms that this node has asked the bus for."""
+"""The rooms that this node has requested from the bus."""
 
 import asyncio
 import logging
@@ -10,25 +10,25 @@ logger = logging.getLogger(__name__)
 
 
 class Subscriptions:
-    """Asks the bus for each room once at a time, whoever comes and goes while it has not answered yet."""
+    """Requests each room from the bus once at a time, although connections come and go before it answers."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._held: dict[str, asyncio.Task[None] | None] = {}  # None once the bus has answered
-        self._unwanted: set[str] = set()  # are given back as soon as the bus has answered
+        self._held: dict[str, asyncio.Task[None] | None] = {}  # None after the bus has answered
+        self._unwanted: set[str] = set()  # to be unsubscribed when the bus answers
 
     async def subscribe(self, name: str) -> None:
-        """Wait until the bus gives this node a room's events. Raises what the bus does, to all who wait."""
+        """Wait until this node receives a room's events. Raise the bus's error in every caller that waits."""
         self._unwanted.discard(name)
         if name not in self._held:
             asking = asyncio.create_task(self._bus.subscribe(name))
             asking.add_done_callback(partial(self._answered, name))
             self._held[name] = asking
         if (answer := self._held[name]) is not None:
-            await asyncio.shield(answer)  # who stops waiting stops nobody else
+            await asyncio.shield(answer)  # a cancelled caller must not stop the others
 
     def unsubscribe(self, name: str) -> None:
-        """Ask for a room's events no more."""
+        """Unsubscribe from a room's events."""
         if name not in self._held:
             return  # the bus has refused
         if self._held[name] is not None:
@@ -38,7 +38,7 @@ class Subscriptions:
         self._bus.unsubscribe(name)
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop requests that are waiting."""
         for asking in self._held.values():
             if asking is not None:
                 asking.cancel()
@@ -48,7 +48,7 @@ class Subscriptions:
             del self._held[name]
             self._unwanted.discard(name)
             if not asking.cancelled():
-                logger.warning("the bus did not take a subscription: %r", error)
+                logger.warning("the bus refused a subscription: %r", error)
             return
         self._held[name] = None
         if name in self._unwanted:

@@ -1,4 +1,4 @@
-"""Who is typing where."""
+"""Shows which users are typing in which rooms."""
 
 import asyncio
 from functools import partial
@@ -12,11 +12,11 @@ from schemas.events.chat import ChatTyping
 
 TYPING_SECONDS = 6
 TELL_AGAIN_SECONDS = 3
-"""Who types on is shown again, since this event may be dropped, and clients end it by themselves, too."""
+"""A user that continues is announced again: an event may be dropped, and clients end the display by themselves."""
 
 
 class Typing:
-    """Tells rooms when somebody begins and ends to type, however often the client says so."""
+    """Announces in rooms when a user starts and stops typing, however often the client says so."""
 
     def __init__(self, timers: TimerWheel, bus: Bus, clock: Clock) -> None:
         self._timers = timers
@@ -27,7 +27,7 @@ class Typing:
         self._announcing: set[asyncio.Task[None]] = set()
 
     async def start(self, room: str, user: str, user_id: str) -> None:
-        """Let a user type, for 6 seconds from now."""
+        """Show a user as typing for 6 seconds from now."""
         running = self._ends.pop((room, user), None)
         if running is not None:
             running.cancel()
@@ -38,7 +38,7 @@ class Typing:
             await self._announce(room, user, user_id, typing=True)
 
     def stop(self, room: str, user: str) -> None:
-        """End it now, if the user types: the message is there, or the user gone."""
+        """Stop at once if the user is typing: the message has come, or the user has left."""
         running = self._ends.get((room, user))
         if running is not None:
             running.call_now()

@@ -102,4 +102,4 @@ async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
             last_seen.record(f"user-{number}")
         await asyncio.sleep(0)
     assert plans.carried_out == 1
-    assert f"when {CROWD} users were last here is not stored" in caplog.text
+    assert f"when {CROWD} users were last seen" in caplog.text
