@@ -1,4 +1,4 @@
-// The socket: it comes back after a loss, as the gateway asks, and tells which reply belongs to what was asked.
+// The connection of the page. After a loss it reconnects as the gateway asks. It matches replies to their requests.
 
 /**
  * @typedef {{type: string, id?: string | number | null, status?: number, message?: string, data?: any}} Frame
@@ -11,16 +11,16 @@
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
-const STEADY_MS = 10000; // a connection that lived this long was a good one: the waits begin anew
-const ANSWER_MS = 20000; // a phone that has changed its network may not notice; no answer tells
+const STEADY_MS = 10000; // after a connection that lasted this long, the waits start small again
+const ANSWER_MS = 20000; // a phone that changes its network may not notice; a missing answer shows it
 const FAREWELL_MS = 2000;
 
-// For a close that no `bye` explains; all others are worth another try.
+// For a close without a `bye`. After any other close, a new attempt is worthwhile.
 const AFTER_CLOSE = {
   1000: "never", 1008: "new_credential", 4400: "never", 4410: "new_credential", 4411: "new_credential",
 };
 
-/** What the gateway refused, in words. */
+/** A refusal of the gateway, with its message. */
 export class Refusal extends Error {
   constructor({ message, status, retryable = false, retry_after_ms: wait, details = [] }) {
     super(sentence(message) + (wait ? ` Try again in ${seconds(wait)}.` : ""));
@@ -33,7 +33,7 @@ export class Refusal extends Error {
   }
 }
 
-/** There was no connection, or it broke before the answer came: the gateway may have done it or not. */
+/** There was no connection, or it broke before the answer. The gateway may have done the request or not. */
 export class Lost extends Refusal {}
 
 export class Connection {
@@ -43,7 +43,7 @@ export class Connection {
   #attempts = 0;
   #retry = 0;
   #lastId = 0;
-  /** Who waits for an answer, by the message's id. */
+  /** The requests that wait for an answer, by the message's id. */
   #pending = new Map();
   #told;
 
@@ -56,7 +56,7 @@ export class Connection {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Come back with this token after a loss. @param {string} token */
+  /** Reconnect with this token after a loss. @param {string} token */
   renew(token) {
     this.#token = token;
   }
@@ -67,7 +67,7 @@ export class Connection {
     this.#connect();
   }
 
-  /** Forget the connection, whatever its state. */
+  /** Drop the connection, whatever its state. */
   hangUp() {
     clearTimeout(this.#retry);
     const former = this.#socket;
@@ -80,7 +80,7 @@ export class Connection {
     this.#pending.clear();
   }
 
-  /** Leave this connection for a new one. @param {string} why @param {number} [after] in milliseconds */
+  /** Replace this connection by a new one. @param {string} why @param {number} [after] in milliseconds */
   restart(why, after) {
     this.hangUp();
     const backoff = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts) * (0.5 + Math.random() / 2);
@@ -90,7 +90,7 @@ export class Connection {
     this.#told.state("waiting", `${sentence(why)} Connecting again in ${seconds(wait)}.`);
   }
 
-  /** Say goodbye; the gateway closes then. */
+  /** Send `bye`, so that the gateway closes the connection. */
   leave() {
     const leaving = this.#socket;
     this.ask("bye").catch(asRefusal);
@@ -125,7 +125,7 @@ export class Connection {
     this.#told.note(`connect to ${url} as gateway.v1, bearer.…`);
     this.#told.state("connecting", "Connecting…");
     const began = Date.now();
-    // Not in the URL, which ends up in logs. Of the two, the gateway answers with the first.
+    // Not in the URL, because logs contain URLs. The gateway answers with the first of the two.
     const opened = new WebSocket(url, ["gateway.v1", `bearer.${this.#token}`]);
     /** @type {Bye | undefined} */
     let bye;
@@ -165,7 +165,7 @@ export class Connection {
   }
 }
 
-/** Go on with a refusal as the outcome; any other error is a mistake of this page. */
+/** Return a refusal as the outcome. Throw any other error: it is a mistake of this page. */
 export function asRefusal(error) {
   if (error instanceof Refusal) return error;
   throw error;
@@ -176,7 +176,7 @@ export function sentence(text) {
   return /[.!?…]$/.test(upper) ? upper : `${upper}.`;
 }
 
-/** @param {string} text @returns {Frame} without a type if it is none: a person may send anything by hand */
+/** @param {string} text @returns {Frame} without a type if the text is no frame: a user may send any text by hand */
 function read(text) {
   try {
     const frame = JSON.parse(text);

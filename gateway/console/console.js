@@ -1,4 +1,4 @@
-// The page: who one is, which room one is in, and what has been said there. Every frame is shown as well.
+// The page: the user, one room and its messages. It also shows every frame.
 
 import { asRefusal, Connection, Lost, Refusal, sentence } from "./connection.js";
 import { Credential, post } from "./credential.js";
@@ -10,41 +10,41 @@ import { clock, make, Messages, submitOnEnter, trim, unsentRow } from "./message
  * @typedef {{client_id: string, room: string, text: string}} Unsent
  */
 
-const STORED = "json-gateway"; // other pages of this origin have names of their own
+const STORED = "json-gateway"; // other pages of this origin use other names
 const MAX_FRAMES = 500;
 const BRIEF_CHARACTERS = 400;
-const TYPING_EVERY_MS = 3000; // the gateway lets it end after 6 s
-const TYPING_ENDS_MS = 8000; // should the gateway's word that it has ended not come
-const BREATH_MS = 1500; // the gateway closes on those who are refused again within a second, for long
+const TYPING_EVERY_MS = 3000; // the gateway ends it after 6 s
+const TYPING_ENDS_MS = 8000; // in case the gateway's event about its end is lost
+const BREATH_MS = 1500; // the gateway closes connections that are refused again and again within a second
 const MOST_MEMBERS = 1000;
 const POSITION_LOST = 41000;
 
 const WHY_NOT_RESUMED = {
-  too_many: "More was said meanwhile than fits here.",
-  too_old: "What was said meanwhile is not kept any more.",
+  too_many: "Too many messages came meanwhile to show them all.",
+  too_old: "The messages of the meantime are no longer kept.",
 };
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const stored = JSON.parse(sessionStorage.getItem(STORED));
 
 /**
- * Kept by the tab, so that two tabs can be two users, and what is unsent outlives a reload.
+ * Stored by the tab, so that two tabs can be two users, and unsent messages survive a reload.
  * @type {{user: string, token: string, room?: string, unsent: Unsent[]} | null}
  */
 let session = stored && { unsent: [], ...stored };
-/** How far the room has been seen, which is where it is resumed. @type {{epoch: string, offset: number} | null} */
+/** The position up to which the room has been shown, for resuming. @type {{epoch: string, offset: number} | null} */
 let seen = null;
-/** Whether the room was joined and nothing is missing up to `seen`. */
+/** Whether the room is joined and complete up to `seen`. */
 let isCurrent = false;
 let isSending = false;
 let toldTyping = 0;
-/** Who is typing, and the timer that ends it. @type {Map<string, number>} */
+/** The users that are typing, each with the timer that ends it. @type {Map<string, number>} */
 const typing = new Map();
-/** What the filter looks at: a row shows only the beginning. @type {WeakMap<Element, string>} */
+/** The texts that the filter searches, since a row shows only the beginning. @type {WeakMap<Element, string>} */
 const frameTexts = new WeakMap();
 
 const members = new Members(page.memberRows);
-/** The tokens, of which `session` has the one that a reload may go on with. */
+/** The tokens. `session` has the one that a reload can continue with. */
 const credential = new Credential();
 credential.know(session?.token);
 
@@ -130,7 +130,7 @@ async function fetchToken(username, password, isNew) {
   return post("token", new URLSearchParams({ username, password }));
 }
 
-/** @param {Refusal} [refusal] without one, what was told before is taken back */
+/** @param {Refusal} [refusal] without one, earlier problems disappear */
 function tellLogin(refusal) {
   const problems = new Map(refusal?.details.map(({ field, message }) => [field, sentence(message)]));
   for (const field of ["username", "password"]) {
@@ -168,23 +168,23 @@ function logOut() {
   showLogin();
 }
 
-/** Keep the connection beyond the end of its token. */
+/** Renew the token, so that the connection outlives it. */
 async function stayLoggedIn({ token_expires_at: end }) {
   const user = session?.user;
   await credential.rest();
   const renewed = await renewToken();
   if (session?.user !== user) return;
   const outcome = renewed ?? (await connection.ask("auth.refresh", { token: session.token }).catch(asRefusal));
-  if (!(outcome instanceof Refusal) || outcome instanceof Lost) return; // after a loss, it comes back with the new one
+  if (!(outcome instanceof Refusal) || outcome instanceof Lost) return; // then the next connection uses the new token
   if (connection.isOpen) show("online", `Your token ends at ${clock(end)}; then you log in again.`);
 }
 
-/** Let the same user come back with a new token, into the same room. @param {string} why */
+/** Reconnect the same user with a new token to the same room. @param {string} why */
 async function comeBack(why) {
   if (credential.isRenewable) show("waiting", `${why} Getting a new token.`);
   const user = session.user;
   const problem = await renewToken();
-  if (session?.user !== user) return; // logged out, or in as another, meanwhile
+  if (session?.user !== user) return; // the user has logged out or changed meanwhile
   if (!problem) connection.open(session.token);
   else {
     keep({ ...session, token: "" });
@@ -192,7 +192,7 @@ async function comeBack(why) {
   }
 }
 
-/** Get a new access token for all that follows; returns the refusal, or nothing. */
+/** Get a new access token for everything that follows. Return a refusal, or nothing. */
 async function renewToken() {
   const token = await credential.renew().catch(asRefusal);
   if (token instanceof Refusal) return token;
@@ -217,13 +217,13 @@ function keep(next) {
 
 // The room
 
-/** Join a room, or come back into it and show what was missed. */
+/** Join a room, or resume it and show the missed messages. */
 async function enter(name) {
   const since = name === session.room && seen ? seen : undefined;
   let reply = await connection.ask("room.join", { room: name, since }).catch(asRefusal);
   if (reply.status === POSITION_LOST) reply = await connection.ask("room.join", { room: name }).catch(asRefusal);
   if (reply instanceof Refusal) tellNoRoom(name, reply);
-  else if (!since || name === session.room) showJoined(reply, since); // else the membership has ended meanwhile
+  else if (!since || name === session.room) showJoined(reply, since); // otherwise the membership has ended meanwhile
 }
 
 /** @param {Refusal} refusal */
@@ -246,7 +246,7 @@ function showJoined(reply, since) {
   if (!reply.recovered) messages.replace(reply.messages);
   for (const message of reply.messages ?? reply.events.map(({ data }) => data)) showMessage(message);
   if (since && !reply.recovered) {
-    const why = WHY_NOT_RESUMED[reply.reason] ?? "The room was made anew meanwhile.";
+    const why = WHY_NOT_RESUMED[reply.reason] ?? "The room has a new log.";
     messages.remark(`${why} These are the newest messages.`);
   }
   showRoom();
@@ -285,7 +285,7 @@ function leaveRoom(why = "") {
   showRoom();
 }
 
-/** An event about the room on the page; the user may be in others as well. */
+/** Handle an event only if it is about the room on the page: the user may be in other rooms too. */
 function inThisRoom(act) {
   return (data) => {
     if (data.room === session.room) act(data);
@@ -294,7 +294,7 @@ function inThisRoom(act) {
 
 // Messages
 
-/** An event of the log, which moves on how far the room has been seen. @param {Message} message */
+/** Show an event of the log, and move `seen` forward. @param {Message} message */
 function takeMessage(message) {
   showMessage(message);
   if (isHere(message) && isCurrent) seen.offset = Math.max(seen.offset, message.changed);
@@ -321,7 +321,7 @@ async function showEarlier() {
   showRoom();
 }
 
-/** Edit or delete. @param {Message} message @returns {Promise<string>} what is wrong */
+/** Edit or delete. @param {Message} message @returns {Promise<string>} the problem, or nothing */
 async function changeMessage(type, { room, id }, text) {
   const outcome = await connection.ask(type, { room, message_id: id, text }).catch(asRefusal);
   if (outcome instanceof Refusal) return outcome.words;
@@ -341,7 +341,7 @@ function sendMessage(event) {
   sendUnsent();
 }
 
-/** Send what has not been acknowledged, one after the other, as long as there is a connection. */
+/** Send the unacknowledged messages one after the other, while there is a connection. */
 async function sendUnsent() {
   if (isSending) return;
   isSending = true;
@@ -349,7 +349,7 @@ async function sendUnsent() {
   isSending = false;
 }
 
-/** However often it is sent: by its `client_id` the gateway knows it again. @param {Unsent} unsent */
+/** Send a message, perhaps again: the gateway recognises it by its `client_id`. @param {Unsent} unsent */
 async function sendOnce(unsent) {
   const outcome = await connection.ask("chat.send", unsent).catch(asRefusal);
   if (outcome instanceof Lost) return;
@@ -374,7 +374,7 @@ function forgetUnsent(id) {
 }
 
 function newId() {
-  // `crypto.randomUUID` is missing where the page comes over plain http.
+  // `crypto.randomUUID` is missing on a page that comes over plain http.
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 }
 
@@ -396,8 +396,8 @@ function forgetTyping() {
 
 // Frames by hand
 
-/** By type, in the order of the gateway's table; its own types are in it. @type {Map<string, any>} */
-let examples = new Map([["ping", { type: "ping", about: "Tells the time." }]]);
+/** The examples by type, in the gateway's order. They include an application's own types. @type {Map<string, any>} */
+let examples = new Map([["ping", { type: "ping", about: "Returns the time." }]]);
 
 async function listExamples() {
   const answer = await fetch("examples.json").catch(() => null);
@@ -412,7 +412,7 @@ function fillExample() {
   page.exampleHint.textContent = scope ? `${about} Needs ${scope}.` : about;
 }
 
-/** An example's data about this room and this user; without any, there is none to send. */
+/** Return an example's data for this room and this user, or undefined if it has no data. */
 function fitted(data) {
   if (typeof data !== "object" || Array.isArray(data)) return data;
   const { user = "alice", room } = session ?? {};
@@ -452,7 +452,7 @@ function showRoom() {
   page.earlier.hidden = !messages.hasEarlier;
   page.unsentRows.replaceChildren(...unsent.map(unsentRow));
   page.noMessages.hidden = unsent.length > 0 || page.messageRows.hasChildNodes();
-  page.noMessages.textContent = room ? "Nothing has been said here yet." : "Join a room to see what is said there.";
+  page.noMessages.textContent = room ? "There are no messages yet." : "Join a room to see its messages.";
 }
 
 function showMembers() {
@@ -506,7 +506,7 @@ function withoutToken(text) {
   return credential.redact(text);
 }
 
-/** The time to the millisecond. */
+/** Return the time to the millisecond. */
 function stopwatch() {
   const now = new Date();
   return `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`;

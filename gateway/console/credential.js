@@ -1,15 +1,15 @@
-// The tokens of a log-in. The refresh token is in the memory of this tab and nowhere else, so a reload forgets it.
+// The tokens of a log-in. Only the memory of this tab has the refresh token, so a reload forgets it.
 
 import { Refusal } from "./connection.js";
 
-const FIRST_WAIT_MS = 1000; // an answer that got lost may be asked for again, within 10 s
+const FIRST_WAIT_MS = 1000; // a lost answer may be requested again within 10 s
 const LONGEST_WAIT_MS = 30000;
-const LEAST_LIFE_MS = 10000; // the gateway bounds how often a session is refreshed
+const LEAST_LIFE_MS = 10000; // the gateway limits how often a session is refreshed
 
 /** @typedef {{access_token: string, refresh_token: string}} Grant */
 
 export class Credential {
-  /** All tokens that this tab has had: none of them is shown. @type {Set<string>} */
+  /** All tokens that this tab has had, so that it never shows one. @type {Set<string>} */
   #known = new Set();
   #refreshToken = "";
   #renewedAt = 0;
@@ -17,7 +17,7 @@ export class Credential {
   #renewal = null;
   #login = 0;
 
-  /** Whether there may be a new access token without a password. */
+  /** Whether a new access token may be available without a password. */
   get isRenewable() {
     return this.#refreshToken !== "";
   }
@@ -35,7 +35,7 @@ export class Credential {
     if (token) this.#known.add(token);
   }
 
-  /** Get a new access token; calls made meanwhile get the same. Throws `Refusal` if there is no way to one. */
+  /** Get a new access token. Simultaneous calls get the same one. Throw `Refusal` if none is available. */
   renew() {
     this.#renewal ??= this.#renew(this.#login).finally(() => (this.#renewal = null));
     return this.#renewal;
@@ -45,7 +45,7 @@ export class Credential {
   async logOut(token) {
     const last = this.#refreshToken || token;
     this.forget();
-    // The page may be closed before the answer is there.
+    // The user may close the page before the answer arrives.
     if (last) await post("token/revoke", new URLSearchParams({ token: last }), undefined, { keepalive: true });
   }
 
@@ -60,7 +60,7 @@ export class Credential {
     return text;
   }
 
-  /** Wait until it is not too soon for another token: some gateways say at once that one is about to end. */
+  /** Wait until another token is due: some gateways announce the end of a new token at once. */
   rest() {
     return pause(this.#renewedAt + LEAST_LIFE_MS - Date.now());
   }
@@ -84,10 +84,10 @@ export class Credential {
   }
 }
 
-/** Post something, and return the answer. A failure that may pass is `retryable`. */
+/** Send a POST request, and return the answer. A failure that may pass is `retryable`. */
 export async function post(path, body, headers, options = {}) {
   const response = await fetch(path, { method: "POST", headers, body, ...options }).catch(() => {
-    throw new Refusal({ message: "the gateway cannot be reached", retryable: true });
+    throw new Refusal({ message: "the gateway is out of reach", retryable: true });
   });
   const answer = await response.json().catch(() => ({}));
   const { status } = response;
@@ -98,7 +98,7 @@ export async function post(path, body, headers, options = {}) {
   return answer;
 }
 
-/** Wait; the return of the network ends it, as a user that wakes a laptop up does not like to wait. */
+/** Wait, or until the network returns: a user that wakes a laptop up does not like to wait. */
 function pause(milliseconds) {
   if (milliseconds <= 0) return Promise.resolve();
   return new Promise((resolve) => {

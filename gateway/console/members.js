@@ -1,11 +1,11 @@
-// The members of a room, as a list: a row for each, by name.
+// The list of a room's members: a row for each, sorted by name.
 
 import { make } from "./messages.js";
 
 /** @typedef {"online" | "away" | "offline"} State @typedef {{user: string, state: State, role: string}} Member */
 
 export class Members {
-  /** How many the room has; not all of them may be listed. */
+  /** The number of members. The list may lack some of them. */
   count = 0;
   #isWhole = false;
   #here = 0;
@@ -18,12 +18,12 @@ export class Members {
     this.#list = list;
   }
 
-  /** How many are known to be there; null where not all are listed. */
+  /** The number of members that are present, or null if the list lacks some. */
   get here() {
     return this.#isWhole ? this.#here : null;
   }
 
-  /** Show no one yet. @param {number} count */
+  /** Show an empty list. @param {number} count */
   clear(count = 0) {
     this.count = count;
     this.#here = 0;

@@ -1,4 +1,4 @@
-// The messages of a room: rows in the order of offsets, each message once and in its newest state.
+// The messages of a room: rows in the order of offsets, each message once, in its newest state.
 
 /**
  * @typedef {{id: string, room: string, epoch: string, offset: number, changed: number, sender: string, text?: string,
@@ -22,7 +22,7 @@ export class Messages {
   /**
    * @param {HTMLElement} rows
    * @param {(message: Message) => boolean} isOwn whether it may be edited and deleted here
-   * @param {Change} change does it, and gives what is wrong, or nothing
+   * @param {Change} change makes a change, and returns the problem, or nothing
    */
   constructor(rows, isOwn, change) {
     this.#rows = rows;
@@ -34,7 +34,7 @@ export class Messages {
     return this.#from;
   }
 
-  /** Show these and nothing else. @param {Message[]} messages */
+  /** Show only these messages. @param {Message[]} messages */
   replace(messages) {
     this.#rows.replaceChildren();
     this.#from = messages[0]?.offset ?? 1;
@@ -49,7 +49,7 @@ export class Messages {
     messages.forEach((message) => this.#put(message));
   }
 
-  /** Show a message in its new state, unless it is from before what is shown. @param {Message} message */
+  /** Show a message in its new state, unless it is older than the first one shown. @param {Message} message */
   place(message) {
     if (message.offset >= this.#from) this.#put(message);
     this.#trim();
@@ -73,14 +73,14 @@ export class Messages {
       next = row;
     }
     const row = make("article");
-    row.tabIndex = -1; // a tap gives it the focus, and that shows its buttons
+    row.tabIndex = -1; // a tap focuses it, and that shows its buttons
     this.#update(row, message);
     this.#rows.insertBefore(row, next);
   }
 
   #update(row, message) {
     this.#shown.set(row, message);
-    if (!row.querySelector("form")) this.#draw(row); // else when the edit ends
+    if (!row.querySelector("form")) this.#draw(row); // otherwise at the end of the edit
   }
 
   #draw(row) {
@@ -98,7 +98,7 @@ export class Messages {
   #answered(id) {
     const row = [...this.#rows.querySelectorAll(".message")].find((row) => this.#shown.get(row).id === id);
     const message = this.#shown.get(row);
-    return message ? `to ${message.sender} #${message.offset}` : "to an earlier one";
+    return message ? `to ${message.sender} #${message.offset}` : "to an earlier message";
   }
 
   #buttons(row, message) {
@@ -106,7 +106,7 @@ export class Messages {
     const remove = button("Delete", () => {
       if (remove.textContent === "Delete") {
         remove.textContent = "Really delete?";
-        remove.focus(); // not every browser does that for a click
+        remove.focus(); // some browsers do not focus it on a click
       } else this.#delete(row, message);
     });
     remove.addEventListener("blur", () => (remove.textContent = "Delete"));
@@ -166,7 +166,7 @@ export function unsentRow({ text }) {
   return row;
 }
 
-/** What comes over the wire is hostile: it is shown with `textContent` and nothing else. */
+/** Text from the wire may be hostile, so it is shown only with `textContent`. */
 export function make(tag, className = "", text = "") {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -185,7 +185,7 @@ export function clock(moment) {
 }
 
 export function submitOnEnter(event) {
-  // While a word is being composed, Enter chooses it.
+  // During the composition of a word, Enter chooses it.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   event.target.form.requestSubmit();

@@ -297,7 +297,7 @@ async def test_logging_out_ends_the_session_with_all_its_tokens(
         assert (await answer.value).status == 200
         await elsewhere.expect_revoked(within=5)
         assert (await app.ask("GET", "/users/me", token)).status_code == 401
-    await expect(tab.page.get_by_role("heading", name="Who are you?")).to_be_visible()
+    await expect(tab.page.get_by_role("heading", name="Log in")).to_be_visible()
     assert tab.problems == []
 
 

@@ -151,7 +151,7 @@ async def test_a_room_that_was_made_anew_shows_its_newest_messages_and_says_why(
         await ben.say(room, "of the new room")
         tab.wire.mend()
         await tab.shows("of the new room")
-        await expect(tab.messages.get_by_text("The room was made anew meanwhile.")).to_be_visible()
+        await expect(tab.messages.get_by_text("The room has a new log.")).to_be_visible()
 
 
 async def test_whoever_is_removed_is_told_so_and_does_not_come_back(
