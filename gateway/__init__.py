@@ -1,4 +1,10 @@
-"""The machinery: sockets, tokens, storage and fan-out. It gives the handlers their verbs."""
+"""The gateway: sockets, tokens, storage and fan-out, for handlers that only know the verbs of a session.
+
+Read `app` first: it builds everything. `state` is what it builds. The folders import only those before them: `core`,
+`config`, `store`, `transport`, `bus`, `auth`, `cluster`, `connections`, `rooms`, `http`, `chat`, and `cli` last.
+`lifespan`, `embedding` and `publishing` are for applications that build on the gateway. `asgi` is the application for
+any ASGI server.
+"""
 
 __version__ = "0.1.0"
 
@@ -11,7 +17,7 @@ from gateway.core.import_names import check_imported
 try:
     check_imported()
 except ImportError as error:
-    if sys.argv[:1] == ["-m"]:  # which is what Python writes there while it looks for `python -m gateway`
+    if sys.argv[:1] == ["-m"]:  # Python writes this there during `python -m gateway`
         sys.exit(f"gateway: {error}")
     raise
 
@@ -29,7 +35,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import what an application needs when it is asked for: `import gateway` alone stays cheap."""
+        """Import a public name at its first use, so that `import gateway` alone stays cheap."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""The application: the only place that builds things."""
+"""The application. This is the only module that builds the parts of a gateway."""
 
 import asyncio
 import secrets
@@ -99,16 +99,17 @@ def create_app(
     authorizers: Mapping[str, AppAuthorizer] | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
-    """Make a gateway. Nothing is opened before it starts, so a process may make as many as it likes.
+    """Return a new gateway. It opens nothing before its start, so a process may make any number of them.
 
-    `registry` has the messages; add yours with `BUILT_IN | Registry(handlers={"dice.roll": RollHandler})`. A bare
-    mapping is a whole table of handlers. `GATEWAY_REGISTRY` and the entry points of installed packages add to either.
-    `lifespan` runs while the gateway runs, within the gateway's own; handlers find what it yields as
-    `self.session.state`, and routes as `request.state.app_state`. `state` is the same without a lifespan.
-    `authorizers` are your own checks of credentials, by the name that `?service=` gives.
-    Raises `StartError` if no settings are given and the environment's are wrong, if the name of an authorizer is taken
-    or none, or if what the settings and the entry points name cannot be added; `DefinitionError`, a `TypeError`, for
-    a registry that cannot be used; and `TypeError` if `lifespan` or an authorizer is none.
+    `registry` has the messages. Add yours with `BUILT_IN | Registry(handlers={"dice.roll": RollHandler})`. A bare
+    mapping is a complete table of handlers. `GATEWAY_REGISTRY` and the entry points of installed packages add to both.
+    `lifespan` runs while the gateway runs, inside the gateway's own. Handlers find what it yields as
+    `self.session.state`, and routes as `request.state.app_state`. `state` does the same without a lifespan.
+    `authorizers` are your own checks of credentials, by the name in `?service=`.
+
+    Raise `StartError` for wrong settings in the environment, a wrong name of an authorizer, or an addition that cannot
+    be made. Raise `DefinitionError`, a `TypeError`, for an unusable registry, and `TypeError` for a wrong `lifespan` or
+    authorizer.
     """
     if settings is None:
         settings = load_settings()
@@ -124,7 +125,7 @@ def create_app(
             app.running = Running(gateway, asyncio.get_running_loop())
             try:
                 async with own(app) as app_state:
-                    # The ASGI server keeps this, and hands it to each request and connection as its `state`.
+                    # The ASGI server keeps this, and passes it to each request and connection as its `state`.
                     yield request_state(replace(gateway, app_state=app_state), app_state)
             finally:
                 app.running = None
@@ -138,7 +139,7 @@ def create_app(
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
         version=__version__,
         lifespan=running,
-        # `DELETE /users/me/sessions/`, with no id, must not come to end them all.
+        # Otherwise `DELETE /users/me/sessions/`, with an empty id, would end all sessions.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
         docs_url=None,
@@ -147,10 +148,10 @@ def create_app(
     add_error_handlers(app)
     app.add_exception_handler(InvalidRequest, invalid_request)
     app.router.default = nothing_here
-    # A limit of these routes alone: what an application adds may take what it likes.
+    # The limit is for these routes only. An application's own routes may accept any size.
     for router in _routers(settings):
         app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
-    app.add_middleware(RequestRate)  # within what lets pages read its answers
+    app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)
     app.add_middleware(RequestContext, root_path=settings.root_path)
@@ -173,7 +174,7 @@ async def running_state(
     clock: Clock,
     checks: Mapping[str, AppAuthorizer] = MappingProxyType({}),
 ) -> AsyncIterator[GatewayState]:
-    """Build everything, bottom to top, and take it down again; raises `StartError` for what the operator must mend."""
+    """Build all parts from bottom to top, and close them at the end. Raise `StartError` for the operator's mistakes."""
     guard_logs()
     make_data_dir(settings.data_dir)
     ring = key_ring.load_key_ring(settings)
@@ -236,7 +237,7 @@ async def running_state(
 
 
 def make_bus(settings: Settings) -> Bus:
-    """Make the bus that the settings name; raises `StartError` where what it needs is not installed."""
+    """Return the bus of the settings, or raise `StartError` if its package is not installed."""
     if settings.bus_url == MEMORY:
         return MemoryBus()
     try:
@@ -249,7 +250,7 @@ def make_bus(settings: Settings) -> Bus:
 
 @asynccontextmanager
 async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
-    """Make the bus, and close it at the end. It starts when there is a hub that receives what it brings."""
+    """Make the bus, and close it at the end. It starts once a hub can receive its events."""
     bus = make_bus(settings)
     try:
         yield bus
@@ -258,7 +259,7 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 async def check_bus(settings: Settings) -> None:
-    """Make sure that the bus is there, if it must be; raises `StartError` in one line."""
+    """Check that a required bus is available, or raise `StartError` in one line."""
     async with open_bus(settings) as bus:
         if settings.bus_required:
             await bus.check()
@@ -268,10 +269,10 @@ async def check_bus(settings: Settings) -> None:
 async def external_authorizers(
     settings: Settings, database: Database, clock: Clock
 ) -> AsyncIterator[dict[str, Authorizer]]:
-    """Build the authorizers of the outside services that the settings name."""
+    """Build the authorizers of the external services in the settings."""
     authorizers: dict[str, Authorizer] = {}
     async with AsyncExitStack() as stack:
-        # A client for each, so that one which hangs takes no connections from the others.
+        # Each has its own client, so that one slow service takes no connections from the others.
         for name, issuer in settings.issuers.items():
             client = await stack.enter_async_context(make_http_client())
             published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())

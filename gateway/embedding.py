@@ -1,10 +1,10 @@
-"""A gateway within an existing FastAPI application, below a prefix.
+"""A gateway inside an existing FastAPI application, below a prefix.
 
     app = FastAPI(lifespan=my_lifespan)
     gateway = attach(app, prefix="/rt")
 
-Starlette runs no lifespan of an application that it mounts. So `attach` has the host's lifespan run within the
-gateway's: the gateway starts first and ends last, and both keep their state.
+Starlette runs no lifespan of a mounted application. So `attach` runs the host's lifespan inside the gateway's. The
+gateway starts first and ends last, and both keep their state.
 """
 
 import re
@@ -26,11 +26,11 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 def attach(app: FastAPI, prefix: str = "/rt", settings: Settings | None = None, **options: Any) -> FastAPI:
     """Put a gateway into an application below a prefix, and return the gateway; `options` are those of `create_app`.
 
-    Call it once for each prefix, before the application starts. Where a proxy leaves out a path that the application
-    does not know of, `GATEWAY_ROOT_PATH` names it.
+    Call it once for each prefix, before the application starts. If a proxy removes a path that the application does not
+    know, `GATEWAY_ROOT_PATH` names that path.
 
-    Raises `ValueError` for a wrong prefix, for one that a route of the application takes already, and for the data
-    folder of another gateway in it. Raises what `create_app` raises.
+    Raise `ValueError` for a wrong prefix, for one that a route of the application uses already, and for the data
+    folder of another gateway in it. Raise what `create_app` raises.
     """
     if _PREFIX.fullmatch(prefix) is None:
         raise ValueError(f"prefix: expected a path such as /rt, without a slash at its end, got {prefix!r}")
@@ -77,7 +77,7 @@ def attached_to(app: FastAPI) -> list["Attached"]:
 
 
 class Attached:
-    """Serves what comes below the prefix, so that the gateway finds itself as behind a proxy with that path."""
+    """Serves the paths below the prefix. For the gateway, this is like a proxy with that prefix."""
 
     def __init__(self, gateway: FastAPI, prefix: str, settings: Settings) -> None:
         self.gateway = gateway
@@ -96,15 +96,15 @@ class Attached:
                 self._state = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request or a connection; the host's scope stays as it is."""
-        root_path = scope["root_path"]  # the prefix, and before it what the host or its server knows of
+        """Serve a request or a connection. The host's scope stays unchanged."""
+        root_path = scope["root_path"]  # the prefix, after what the host or its server knows
         path = scope["path"]
-        # A proxy or a server may have left out what is before the prefix.
+        # A proxy or a server may have removed the part before the prefix.
         rest = path.removeprefix(root_path if path.startswith(f"{root_path}/") else self.prefix)
         proxy_path = self.settings.root_path
         public = proxy_path + self.prefix if proxy_path else root_path
         state = {**scope.get("state", {}), **(self._state or {})}
         below = {**scope, "root_path": public, "path": public + rest, "state": state}
-        for of_the_host in ("router", "app_root_path"):  # URLs are made with them
+        for of_the_host in ("router", "app_root_path"):  # they would make the host's URLs
             below.pop(of_the_host, None)
         await self.gateway(below, receive, send)

@@ -9,11 +9,11 @@ from fastapi import FastAPI
 logger = logging.getLogger(__name__)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[object]]
-"""Opens what handlers share, yields it, and closes it again, as a lifespan of FastAPI does."""
+"""Opens what handlers share, yields it, and closes it at the end, like a lifespan of FastAPI."""
 
 
 def own_lifespan(lifespan: Lifespan | None, state: object) -> Lifespan:
-    """Return the lifespan to run; raises `TypeError` for a wrong one, or for a state beside it."""
+    """Return the lifespan to run. Raise `TypeError` for a wrong one, or for both a lifespan and a state."""
     if lifespan is None:
         return lambda _: _holding(state)
     if state is not None:
@@ -24,9 +24,9 @@ def own_lifespan(lifespan: Lifespan | None, state: object) -> Lifespan:
 
 
 def request_state(state: object, app_state: object) -> dict[str, object]:
-    """Return what a request finds in its `state`: ours, and as in Starlette each key of a mapping that was yielded.
+    """Return the `state` of requests: the gateway's part and, as in Starlette, each key of a yielded mapping.
 
-    Raises `TypeError` for a key that is ours.
+    Raise `TypeError` for a key that the gateway itself uses.
     """
     ours = {"gateway": state, "app_state": app_state}
     yielded = dict(app_state) if isinstance(app_state, Mapping) else {}
@@ -42,7 +42,7 @@ async def _holding(state: object) -> AsyncIterator[object]:
 
 @asynccontextmanager
 async def _contained(lifespan: Lifespan, app: FastAPI) -> AsyncIterator[object]:
-    """Run a lifespan: what it raises before its `yield` stops the start, what it raises after that is logged."""
+    """Run a lifespan. An error before its `yield` stops the start; a later one is logged."""
     stack = AsyncExitStack()
     own = lifespan(app)
     if not isinstance(own, AbstractAsyncContextManager):
@@ -53,5 +53,5 @@ async def _contained(lifespan: Lifespan, app: FastAPI) -> AsyncIterator[object]:
     finally:
         try:
             await stack.aclose()
-        except Exception:  # all that the gateway has built is still to be closed
+        except Exception:  # the gateway's own parts must still be closed
             logger.exception("the application's own lifespan failed at its end")

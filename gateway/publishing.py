@@ -1,4 +1,4 @@
-"""Publishing events from the gateway's own process: from a route, a background task or a lifespan."""
+"""Publishes events from the gateway's own process: from a route, a background task or a lifespan."""
 
 import asyncio
 import re
@@ -19,18 +19,18 @@ from schemas.names import ROOM_NAME, USER_NAME
 
 
 class Publisher:
-    """Publishes events in the name of the application: what it may do depends on no user.
+    """Publishes events in the name of the application, independent of any user's rights.
 
-    An event is checked as a handler's is. It is not kept: a client that is away misses it.
+    An event is checked like a handler's. It is not stored: a client without a connection misses it.
     """
 
     def __init__(self, app: FastWebSocketApp) -> None:
         self._app = app
 
     async def to_room(self, room: str, event: Event, *, droppable: bool = False) -> None:
-        """Send an event to every connection that has joined the room, on all nodes; raises `NotFound`.
+        """Send an event to every connection that has joined the room, on all nodes, or raise `NotFound`.
 
-        A droppable event is the first to go when a reader is slow.
+        If a client reads too slowly, droppable events are dropped first.
         """
         gateway = self._running()
         frame = _frame(gateway, event, droppable=droppable)
@@ -48,7 +48,7 @@ class Publisher:
             await gateway.bus.publish(BusEvent(frame, user=user_id))
 
     async def to_all(self, event: Event) -> int:
-        """Send an event to every connection, on all nodes; returns how many that were."""
+        """Send an event to every connection, on all nodes, and return how many there are."""
         gateway = self._running()
         here = await gateway.bus.publish(BusEvent(_frame(gateway, event)))
         return here + await gateway.connections.remote_count()
@@ -67,17 +67,17 @@ class Publisher:
 
 
 def publisher_of(app: FastAPI) -> Publisher:
-    """Return what publishes through the gateway that an application is, or that `attach` has put into it.
+    """Return the publisher of a gateway, or of the gateway that `attach` has put into an application.
 
-    Raises `TypeError` if there is none, or more than one: then name the application that `attach` has returned.
+    Raise `TypeError` if there is none, or more than one. Then pass the application that `attach` has returned.
     """
     if isinstance(app, FastWebSocketApp):
         return Publisher(app)
     found = [gateway for each in app.routes if isinstance(gateway := _gateway_of(each), FastWebSocketApp)]
     if len(found) != 1:
         raise TypeError(
-            f"expected a gateway, or an application with one gateway of `attach`, got one with {len(found)};"
-            " name the gateway that `attach` has returned"
+            f"expected a gateway, or an application with one attached gateway, got one with {len(found)};"
+            " pass the gateway that `attach` has returned"
         )
     return Publisher(found[0])
 
@@ -93,7 +93,7 @@ def _frame(gateway: GatewayState, event: Event, *, droppable: bool = False) -> F
 
 
 async def _check_room(gateway: GatewayState, room: str) -> None:
-    if re.fullmatch(ROOM_NAME, room) is not None:  # what is no name, a database may not take
+    if re.fullmatch(ROOM_NAME, room) is not None:  # a database may fail on a text that is no room's name
         async with gateway.database.read() as connection:
             if await rooms.by_name(connection, room) is not None:
                 return

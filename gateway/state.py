@@ -1,4 +1,4 @@
-"""What the application has built, handed to whoever serves a request or a connection."""
+"""The parts that the application has built, for the code that serves requests and connections."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -35,9 +35,9 @@ from handlers.factory import MsgHandlerFactory
 
 @dataclass(frozen=True, repr=False)
 class GatewayState:
-    """One of each. Built by `gateway.app` and by nobody else.
+    """One object of each kind. Only `gateway.app` builds it.
 
-    It is in the `state` of every ASGI scope, which uvicorn writes down at level trace; so it has no telling `repr`.
+    It is in the `state` of every ASGI scope, which uvicorn logs at level trace. So its `repr` shows nothing.
     """
 
     settings: Settings
@@ -51,9 +51,9 @@ class GatewayState:
     tickets: Tickets
     origins: AllowedOrigins
     client_log: FoldedLog
-    """Where to log what a client can cause as often as it likes."""
+    """The log for events that a client can cause at will."""
     unauthenticated: ConcurrencyLimit
-    """Where connections are counted that have not logged in yet, by address."""
+    """Counts the connections before their log-in, by address."""
     connections: Connections
     cluster: ClusterState
     """What this node knows of all nodes."""
@@ -73,13 +73,13 @@ class GatewayState:
 
 
 def state_of(connection: HTTPConnection) -> GatewayState:
-    """Find the services of the application that serves this request or WebSocket."""
+    """Return the state of the gateway that serves this request or WebSocket."""
     found: GatewayState = connection.state.gateway
     return found
 
 
 async def gateway_state(connection: HTTPConnection) -> GatewayState:
-    """Do what `state_of` does, as a dependency. Not async, FastAPI would call it in a thread, each time."""
+    """Return `state_of`, as a dependency. It is async because FastAPI would call a plain function in a thread."""
     return state_of(connection)
 
 

@@ -187,7 +187,7 @@ async def test_two_prefixes_are_two_gateways(tmp_path: Path) -> None:
     host = make_host([])
     settings = [settings_for_tests(tmp_path / name) for name in ("first", "second")]
     gateways = [attach(host, prefix, each) for prefix, each in zip(("/one", "/two"), settings, strict=True)]
-    with pytest.raises(TypeError, match="application with one gateway of `attach`, got one with 2"):
+    with pytest.raises(TypeError, match="application with one attached gateway, got one with 2"):
         publisher_of(host)
     with serving(uvicorn.Config(host, log_config=None)) as running:
         for prefix, gateway, each in zip(("/one", "/two"), gateways, settings, strict=True):
