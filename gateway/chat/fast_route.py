@@ -59,7 +59,7 @@ class Running:
 
 
 class FastWebSocketApp(FastAPI):
-    """FastAPI with a fast route to the endpoints of a router, whose WebSockets are `GatewayWebSocket`s."""
+    """FastAPI with a fast route to the endpoints of a router. Their WebSockets are `GatewayWebSocket`s."""
 
     def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:
         """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes."""

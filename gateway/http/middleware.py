@@ -1,4 +1,4 @@
-"""Gives every request and connection an id, a log line with its time, and headers that keep browsers strict."""
+"""Adds to every request and connection an id, a log line with its time, and headers that keep browsers strict."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestContext:
-    """Gives each request and each WebSocket an id, in its log lines and its answer, and the path of the proxy.
+    """Sets the id of each request and each WebSocket, for its log lines and its answer, and the path of the proxy.
 
     A request keeps its `X-Request-ID` if that is 8 to 64 of A-Z a-z 0-9 . _ -, so that no client can forge log lines
     with it. The id of a WebSocket is always our own, because it addresses the connection: no client may choose

@@ -79,7 +79,7 @@ class AppTokens:
         self._lifetime_seconds = settings.token_minutes * 60
 
     async def authorize(self, token: str) -> AuthResult:
-        """Check the credential and find its user, who is added when first seen.
+        """Check the credential and return its user, which is added when first seen.
 
         Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if the check takes too long.
         """

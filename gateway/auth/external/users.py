@@ -56,7 +56,7 @@ class ExternalUsers:
     ) -> AuthResult:
         """Return the user of verified claims; `scopes` count in place of those that the settings map.
 
-        Raises `TokenRevoked` for a disabled user, and `NoUserName` for a new user whose name is taken, or is none.
+        Raises `TokenRevoked` for a disabled user, and `NoUserName` if a new user has no name or a taken one.
         """
         user_id = external_user_id(self._service, subject)
         user = await self._find(user_id) or await self._add(user_id, claims)
