@@ -115,15 +115,21 @@ async def test_workers_have_what_the_setting_adds(tmp_path: Path) -> None:
         assert problem.startswith("GATEWAY_REGISTRY: cannot import shop.registry:registri: AttributeError: ")
 
 
-def test_an_application_of_ones_own_with_a_slip_stops_the_start_with_one_line(tmp_path: Path) -> None:
+def test_an_application_of_ones_own_with_a_slip_stops_the_start_and_every_worker_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
         "from gateway.app import create_app\nfrom handlers import *\n"
         "class Mine(AppError):\n    pass\napp = create_app(registry=BUILT_IN | Registry(errors=(Mine,)))\n"
     )
-    result = run(tmp_path, "serve", "--port", "0", "--app", "shop:app")
-    assert result.status == 1
-    assert result.err.splitlines()[-1] == "gateway: shop.Mine.status: expected one of 60000 to 69999, got none"
-    assert "Traceback" not in result.err
+    told = "gateway: shop.Mine.status: expected one of 60000 to 69999, got none"
+    alone = run(tmp_path, "serve", "--port", "0", "--app", "shop:app")
+    with running_valkey() as valkey:
+        options = ("--port", "0", "--app", "shop:app", "--workers", "2")
+        several = run(tmp_path, "serve", *options, GATEWAY_BUS_URL=valkey.url)
+    assert (alone.status, several.status) == (1, 1)
+    assert alone.err.splitlines()[-1] == told
+    assert told in several.err.splitlines()
+    assert several.err.splitlines()[-1] == "gateway: a worker did not start; the lines above say why"
+    assert "Traceback" not in alone.err + several.err
 
 
 def uvicorn(folder: Path, app: str, **variables: str) -> Result:
