@@ -85,7 +85,7 @@ async def log_of(gateway: Gateway, name: str) -> list[int]:
     return await gateway.run(read())
 
 
-async def test_all_who_stay_hear_every_message_while_others_break_in_the_middle_of_fan_outs(
+async def test_all_that_stay_hear_every_message_while_others_break_in_the_middle_of_fan_outs(
     own_gateway: OwnGateway, fresh_faults: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = own_gateway(max_connections_per_user=0)
@@ -146,7 +146,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> set[Outbox]:
 
 @pytest.mark.parametrize("kind", ["a message", "an announcement"])
 @pytest.mark.usefixtures("fresh_faults")
-async def test_a_listener_whose_delivery_fails_comes_back_and_resumes_and_the_others_notice_nothing(
+async def test_a_listener_with_a_failed_delivery_comes_back_and_resumes_and_the_others_notice_nothing(
     own_gateway: OwnGateway, failing: set[Outbox], kind: str
 ) -> None:
     gateway = own_gateway()

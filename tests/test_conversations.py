@@ -29,7 +29,7 @@ async def test_one_pulls_the_plug_and_the_other_goes_on(app: App, alice: str, bo
         await ann.ask("chat.send", room=room, text="Are you there?")
         await ann.expect("chat.message")
 
-        # The membership outlives the connection: who comes back finds what was said meanwhile.
+        # The membership outlives the connection: a client that returns finds the messages of the meantime.
         async with app.connect(bob) as ben:
             reply = await ben.ask("room.join", room=room)
             assert [message["text"] for message in reply["messages"]] == ["Are you there?"]

@@ -119,7 +119,7 @@ RIGHT: dict[Place, set[str]] = {
 
 @pytest.fixture
 def everything_logged() -> Iterator[io.StringIO]:
-    """All that is logged by anybody, at every level, with no filter of ours behind it."""
+    """All that any logger writes, at every level, without the gateway's filters."""
     sink = io.StringIO()
     handler = logging.StreamHandler(sink)
     root = logging.getLogger()
@@ -141,7 +141,7 @@ async def app(own_gateway: OwnGateway, everything_logged: io.StringIO) -> AsyncI
 
 
 async def credentials(app: App) -> Credentials:
-    """Get one of each kind, of a user who may do all that is asked below."""
+    """Get one of each kind, of a user that may do all that is requested below."""
     gateway = app.gateway
     await app.register("alice")
 

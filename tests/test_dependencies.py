@@ -36,7 +36,7 @@ def test_every_dependency_is_pinned_within_its_bounds(required: Requirement) -> 
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "websockets"])
-def test_a_library_whose_internals_are_used_has_an_upper_bound(name: str) -> None:
+def test_a_library_with_internals_in_use_has_an_upper_bound(name: str) -> None:
     [bounds] = [required.specifier for required in requirements() if required.name == name]
     assert bounds.contains(version(name))
     assert any(bound.operator in {"<", "<="} for bound in bounds)

@@ -1,4 +1,4 @@
-"""The gateway behind the proxies whose configurations lie in `deploy/`: real nginx, real Caddy, real TLS."""
+"""The gateway behind the proxies that `deploy/` configures: real nginx, real Caddy, real TLS."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A listener behind a slow link, and one sender who sends as much as the default limits allow."""
+"""A listener behind a slow link, and one sender that sends as much as the default limits allow."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ NUMBERS = "[" + ",".join(["1e15"] * 12_900) + "]"
 
 @asynccontextmanager
 async def behind_a_slow_link(gateway: Gateway, token: str) -> AsyncIterator[Wire]:
-    """Connect over a link of 8 Mbit/s, whose buffers are as over Ethernet."""
+    """Connect over a link of 8 Mbit/s with buffers as over Ethernet."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)

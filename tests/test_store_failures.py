@@ -110,7 +110,7 @@ def stoppable() -> Iterator[Postgres]:
 
 @pytest.fixture
 def on_stoppable(stoppable: Postgres, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway whose store is that PostgreSQL."""
+    """A gateway that stores in that PostgreSQL."""
     with fresh_database(stoppable.url("postgres")) as url:
         try:
             with running_gateway(settings_for_tests(tmp_path, database_url=url)) as running:

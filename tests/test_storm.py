@@ -95,7 +95,7 @@ async def whole_log(client: ChatClient) -> dict[int, Frame]:
             return {message["offset"]: message for message in messages}
 
 
-async def test_everyone_who_drops_and_resumes_at_random_ends_up_with_the_whole_log(
+async def test_all_that_drop_and_resume_at_random_end_up_with_the_whole_log(
     own_gateway: OwnGateway,
 ) -> None:
     luck = random.Random(20261120)
@@ -111,7 +111,7 @@ async def test_everyone_who_drops_and_resumes_at_random_ends_up_with_the_whole_l
 
         async def talk(name: str) -> None:
             async with app.in_room(name, "lobby"):
-                pass  # a member for good, who need not listen while sending
+                pass  # a permanent member, which need not listen while sending
             async with app.connect(name) as member:
                 await send(member, random.Random(luck.random()))
 

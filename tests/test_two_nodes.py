@@ -26,7 +26,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture(scope="module")
 def nodes(valkey: Valkey, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Gateway]]:
-    """Two gateways that the tests share, whose users and rooms have names of their own."""
+    """Two gateways that the tests share. Their users and rooms have names of their own."""
     with fresh_database(postgres) as url, running_nodes(tmp_path_factory.mktemp("nodes"), url, valkey) as running:
         yield running
 
@@ -145,7 +145,7 @@ async def test_two_users_on_two_nodes_have_one_direct_room(here: App, there: App
         await of_alice.expect("chat.message", room=direct, text="psst", sender=bob)
 
 
-async def test_an_announcement_reaches_everybody_on_both_nodes(
+async def test_an_announcement_reaches_all_on_both_nodes(
     nodes: list[Gateway], here: App, there: App, alice: str, bob: str
 ) -> None:
     await nodes[0].run(add_admin(nodes[0], alice))
@@ -224,7 +224,7 @@ async def test_what_is_said_while_the_bus_hangs_comes_late_but_all_and_in_order(
             async with apart(here, there, "lobby", "alice", "bob") as (of_alice, of_bob):
                 unreliable.freeze()
                 try:
-                    for number in range(1, 21):  # before anybody has noticed, and after
+                    for number in range(1, 21):  # before it is noticed, and after
                         await of_alice.say("lobby", str(number))
                         await asyncio.sleep(0.03)
                     for app in (here, there):

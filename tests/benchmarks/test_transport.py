@@ -51,7 +51,7 @@ def test_it_measures_the_gateway_and_every_peer_that_is_here_and_writes_its_figu
     assert all(value > 0 for result in results.values() for value in result["medians"].values())
 
 
-def test_it_measures_how_the_gateway_bears_load_and_one_who_does_not_read(tmp_path: Path) -> None:
+def test_it_measures_how_the_gateway_bears_load_and_a_client_that_does_not_read(tmp_path: Path) -> None:
     results = measured(["load", "slow-reader"], tmp_path)
     for load in LOADS:
         assert results[f"{ROUND_TRIP_P99} {load}"]["ratios"]["unloaded"] > 0

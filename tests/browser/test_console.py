@@ -326,7 +326,7 @@ async def test_on_a_phone_the_bars_take_a_line_each(open_tab: OpenTab, alice: st
     assert await tab.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-async def test_the_members_are_a_list_that_follows_who_comes_and_goes(
+async def test_the_members_are_a_list_that_follows_joins_and_departures(
     open_tab: OpenTab, app: App, alice: str, bob: str, room: str
 ) -> None:
     tab = await open_tab()

@@ -178,7 +178,7 @@ async def test_whoever_is_removed_is_told_so_and_does_not_come_back(
         await expect(tab.page.get_by_role("textbox", name="Message")).to_be_disabled()
 
 
-async def test_presence_is_a_number_and_typing_ends_even_if_nobody_says_so(
+async def test_presence_is_a_number_and_typing_ends_even_without_an_event(
     open_tab: OpenTab, app: App, alice: str, bob: str, room: str
 ) -> None:
     tab = await open_tab()

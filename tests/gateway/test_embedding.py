@@ -1,4 +1,4 @@
-"""A gateway within an application of somebody else's: below its prefix all of it, and above nothing."""
+"""A gateway inside another application: all of it below its prefix, and nothing of it above."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager

@@ -57,7 +57,7 @@ router = APIRouter()
 
 @router.get("/votes")
 async def votes(request: Request) -> list[str]:
-    """Show who has voted."""
+    """Return the users that have voted."""
     tally: Tally = request.state.app_state
     return tally.votes
 

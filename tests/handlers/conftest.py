@@ -1,4 +1,4 @@
-"""Who else is there."""
+"""Other users of the tests."""
 
 from collections.abc import Callable
 

@@ -121,7 +121,7 @@ async def test_after_a_refresh_the_end_of_the_first_token_does_nothing(
         async with app.connect("alice") as client:
             await client.expect("token.expiring")
             await client.ask("auth.refresh", token=token)
-            async with app.connect("alice") as forgetful:  # whose token ends after the client's first one
+            async with app.connect("alice") as forgetful:  # a token that ends after the client's first one
                 await forgetful.expect("token.expiring")
                 await forgetful.expect("bye", code=4410)
                 await forgetful.expect_close(4410, "token_expired")

@@ -126,7 +126,7 @@ class TooDetailed(NotFound):
 
 
 class WrongStatus(AppError):
-    """An error whose status comes out wrong."""
+    """An error with a wrong status."""
 
     def __init__(self) -> None:
         self.status = 999_999  # type: ignore[misc]
@@ -202,7 +202,7 @@ class Generating(MsgHandler[Anything, Empty]):
 
 
 def refusing(make: Callable[[], BaseException]) -> type[MsgHandler[Any, Any]]:
-    """A handler whose schema raises something odd."""
+    """A handler with a schema that raises something odd."""
 
     class Schema(BaseModel):
         model_config = ConfigDict(extra="allow")

@@ -207,7 +207,7 @@ async def test_typing_ends_by_itself(
         await ann.expect_nothing()
 
 
-async def test_an_edit_reaches_everyone_as_the_whole_message_and_history_shows_it_where_it_was(
+async def test_an_edit_reaches_all_as_the_whole_message_and_history_shows_it_where_it_was(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(alice, room) as laptop, app.in_room(bob, room) as ben:
@@ -241,18 +241,18 @@ async def test_an_edit_turns_a_text_into_a_body_and_back(app: App, alice: str, r
         assert edited["changed"] == 5
 
 
-async def test_a_message_is_edited_by_nobody_but_its_author(app: App, alice: str, bob: str, room: str) -> None:
+async def test_a_message_is_edited_only_by_its_author(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.expect("room.joined")
         sent = await ben.say(room, "mine")
         await ann.expect("chat.message")
-        error = await ann.refused("chat.edit", room=room, message_id=sent["id"], text="hers")  # who owns the room
+        error = await ann.refused("chat.edit", room=room, message_id=sent["id"], text="hers")  # the owner of the room
         assert (error["status"], error["message"]) == (40300, "only its author may edit a message")
         await ben.expect_nothing()
         assert (await ann.ask("chat.history", room=room))["messages"] == [sent]
 
 
-async def test_those_who_left_or_were_kicked_edit_delete_and_read_nothing_any_more(
+async def test_users_that_left_or_were_kicked_edit_delete_and_read_nothing_any_more(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
@@ -414,7 +414,7 @@ async def stored_content(gateway: Gateway, room: str) -> list[tuple[Any, Any]]:
         return [(row.text, row.body) for row in await connection.execute(query.where(rooms.c.name == room))]
 
 
-async def test_deleting_twice_is_fine_and_tells_nobody_again(app: App, alice: str, bob: str, room: str) -> None:
+async def test_deleting_twice_is_fine_and_is_not_announced_again(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.expect("room.joined")
         id = (await ben.say(room, "oops"))["id"]
@@ -583,7 +583,7 @@ async def test_a_client_id_may_be_used_again_after_24_hours(own_gateway: OwnGate
         ids = []
         for wait in (0, 23 * 3600, 3600 - 1, 2, 23 * 3600):
             gateway.clock.ahead += wait
-            async with app.in_room("alice", "lobby") as client:  # whose token has ended meanwhile
+            async with app.in_room("alice", "lobby") as client:  # a token that has ended meanwhile
                 reply = await client.ask("chat.send", room="lobby", text="daily", client_id="c")
                 ids.append((reply["message"]["offset"], reply["duplicate"]))
         assert ids == [(1, False), (1, True), (1, True), (2, False), (2, True)]
@@ -607,7 +607,7 @@ async def test_a_right_client_id_comes_back(app: App, alice: str, room: str, cli
 
 
 async def unread(client: ChatClient, room: str) -> int:
-    """Tell how much a user has not read of a room."""
+    """Return how much a user has not read of a room."""
     cursor = room[:-1] + chr(ord(room[-1]) - 1)  # the name just before
     listed = (await client.ask("room.list", cursor=cursor, limit=100))["rooms"]
     [count] = [each["unread"] for each in listed if each["name"] == room]
@@ -647,7 +647,7 @@ async def test_unread_is_what_others_have_said_and_not_taken_back_since_one_has_
             assert await unread(client, room) == left
 
 
-async def test_reading_back_is_ignored_and_tells_nobody(app: App, alice: str, bob: str, room: str) -> None:
+async def test_reading_back_is_ignored_and_is_not_announced(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.expect("room.joined")
         for number in range(3):

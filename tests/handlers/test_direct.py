@@ -68,7 +68,7 @@ async def test_both_open_the_same_room_and_the_other_is_told_once(app: App, alic
             await client.expect_nothing()
 
 
-async def test_both_who_open_it_at_once_are_in_the_same_room(
+async def test_both_that_open_it_at_once_are_in_the_same_room(
     app: App, alice: str, bob: str, unique: Callable[[str], str]
 ) -> None:
     async with app.connect(alice) as ann:
@@ -184,7 +184,7 @@ async def test_the_other_is_in_a_direct_room_only_after_joining_it(app: App, ali
         await ann.expect_nothing()
 
 
-async def test_a_user_who_declines_a_direct_room_has_it_no_more_and_may_be_asked_again(
+async def test_a_user_that_declines_a_direct_room_has_it_no_more_and_may_be_asked_again(
     app: App, alice: str, bob: str
 ) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as phone, app.connect(bob) as laptop:
@@ -223,7 +223,7 @@ async def disable(gateway: Gateway, name: str) -> None:
     assert await gateway.state.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
-async def test_a_direct_room_is_for_two_users_who_exist(app: App, gateway: Gateway, alice: str, carol: str) -> None:
+async def test_a_direct_room_is_for_two_existing_users(app: App, gateway: Gateway, alice: str, carol: str) -> None:
     await app.register(carol)
     await gateway.run(disable(gateway, carol))
     async with app.connect(alice) as ann:

@@ -1,4 +1,4 @@
-"""Rooms of others: every type of message that names one, from a stranger and from one who was kicked."""
+"""Rooms of others: every type of message that names one, from a stranger and from a user that was kicked."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def messages(room: str, message_id: str, user: str) -> dict[str, dict[str, Any]]
 
 
 async def listed(client: ChatClient) -> set[str]:
-    """The names of all rooms that somebody is shown."""
+    """The names of all rooms that a user is shown."""
     names: set[str] = set()
     page = await client.ask("room.list", limit=100)
     while True:
@@ -69,7 +69,7 @@ async def test_in_a_room_of_others_nothing_is_read_changed_or_told(
         if private:
             expected = dict.fromkeys(messages("", "", ""), 40400)
         else:
-            # Anybody may look at a public room, and join it.
+            # Any user may look at a public room, and join it.
             expected = dict.fromkeys(messages("", "", ""), 40301) | {"room.leave": 20000}
         expected["room.create"] = 40900
         del expected["room.join"]  # see below
@@ -126,7 +126,7 @@ async def test_a_message_of_a_foreign_room_cannot_be_reached_through_ones_own(
         assert (await ann.ask("chat.history", room=room))["messages"] == [secret]
 
 
-async def test_whoever_writes_is_who_the_token_says(app: App, alice: str, bob: str, room: str) -> None:
+async def test_the_sender_is_the_user_of_the_token(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann:
         for extra in ({"sender": bob}, {"user": bob}, {"id": "x.1"}, {"offset": 7}, {"sent_at": "2020-01-01"}):
             assert (await ann.refused("chat.send", room=room, text="hi", **extra))["status"] == 42200

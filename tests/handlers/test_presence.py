@@ -1,4 +1,4 @@
-"""Who is there."""
+"""Presence."""
 
 import asyncio
 from datetime import datetime
@@ -23,7 +23,7 @@ async def test_users_are_online_while_they_are_connected(app: App, alice: str, b
             pass
 
 
-async def test_users_who_left_are_offline_after_a_while_and_were_last_seen_then(
+async def test_users_that_left_are_offline_after_a_while_and_were_last_seen_then(
     app: App, alice: str, bob: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
@@ -40,7 +40,7 @@ async def test_users_who_left_are_offline_after_a_while_and_were_last_seen_then(
         assert datetime.fromisoformat(await last_seen()) >= datetime.fromisoformat(came)
 
 
-async def test_a_room_is_told_once_who_comes_and_after_a_while_who_has_gone(
+async def test_a_room_is_told_once_of_a_user_that_comes_and_after_a_while_of_one_that_has_gone(
     app: App, alice: str, bob: str, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
@@ -80,7 +80,7 @@ async def test_whoever_leaves_a_room_is_told_of_as_leaving_and_not_as_offline(
         await ann.expect_nothing()
 
 
-async def test_a_user_who_says_nothing_is_away_and_is_back_with_the_next_message(
+async def test_a_silent_user_is_away_and_is_back_with_the_next_message(
     own_gateway: OwnGateway,
 ) -> None:
     gateway = own_gateway(away_minutes=0.02)
@@ -114,7 +114,7 @@ async def test_a_wrong_list_of_users_is_refused(app: App, alice: str, users: Any
         assert (await client.refused("presence.get", users=users))["status"] == 42200
 
 
-async def test_a_crowded_room_is_told_neither_who_is_there_nor_who_types_until_it_is_small_again(
+async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it_is_small_again(
     own_gateway: OwnGateway,
 ) -> None:
     async with App(own_gateway(max_presence_listeners=2)) as app, app.in_room("alice", "lobby") as ann:
@@ -130,7 +130,7 @@ async def test_a_crowded_room_is_told_neither_who_is_there_nor_who_types_until_i
                 await ann.expect_nothing()
                 state = await ann.ask("presence.get", users=["carol"])
                 assert state["users"] == [{"user": "carol", "state": "online"}]
-                # What is kept is told to everyone, however many they are.
+                # What is kept goes to all members, however many they are.
                 await cat.say("lobby", "Hello, all!")
                 await ann.expect("chat.message", text="Hello, all!")
                 await ann.expect_nothing()

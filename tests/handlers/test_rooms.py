@@ -92,7 +92,7 @@ async def test_an_empty_room_has_an_epoch_and_an_offset_too(app: App, alice: str
         assert reply["epoch"]
 
 
-async def test_joining_again_is_fine_and_tells_nobody(app: App, alice: str, bob: str, room: str) -> None:
+async def test_joining_again_is_fine_and_is_not_announced(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.expect("room.joined", user=bob)
         await ben.ask("room.join", room=room)
@@ -102,7 +102,7 @@ async def test_joining_again_is_fine_and_tells_nobody(app: App, alice: str, bob:
         await ben.expect_nothing()
 
 
-async def test_two_who_make_the_same_room_by_joining_at_once_are_both_in(
+async def test_two_users_that_make_the_same_room_by_joining_at_once_are_both_in(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as ben:
@@ -153,7 +153,7 @@ async def test_a_room_that_one_is_not_in_cannot_be_used(app: App, alice: str, bo
 
 
 @pytest.mark.parametrize("type", [*USES, "room.join"])
-async def test_a_private_room_does_not_exist_for_those_who_are_not_in_it(
+async def test_a_private_room_does_not_exist_for_users_outside_it(
     app: App, alice: str, bob: str, room: str, type: str
 ) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as ben:
@@ -234,13 +234,13 @@ MANAGED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "room.update": ({"title": "New"}, {"owner"}),
     "room.delete": ({}, {"owner"}),
 }
-"""What is done to a room, and by whom."""
+"""A change of a room, and the user that makes it."""
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
 @pytest.mark.parametrize("role", ["owner", "moderator", "member", "nothing", "kicked"])
 @pytest.mark.parametrize("type", MANAGED)
-async def test_a_room_is_managed_by_those_whose_role_allows_it(
+async def test_a_room_is_managed_by_the_roles_that_allow_it(
     app: App, alice: str, bob: str, carol: str, dave: str, room: str, type: str, role: str, private: bool
 ) -> None:
     data, allowed = MANAGED[type]
@@ -283,7 +283,7 @@ async def test_an_invited_user_is_told_on_all_connections_and_the_room_once_that
                 assert "role" not in shown
             await ann.say(room, "He is invited")
             for client in (phone, laptop, cat):
-                await client.expect_nothing()  # as nobody hears a room before joining it
+                await client.expect_nothing()  # as a user hears a room only after joining it
             assert await roles_in(ann, room) == {alice: "owner"}
             assert (await phone.ask("room.join", room=room))["offset"] == 2
             await ann.expect("room.joined", room=room, user=bob)
@@ -379,7 +379,7 @@ async def disable(gateway: Gateway, name: str) -> None:
     assert await gateway.state.database.transact(partial(users.set_disabled, name=name, disabled_at=1))
 
 
-async def test_only_users_who_are_not_in_the_room_can_be_invited(
+async def test_only_users_that_are_not_in_the_room_can_be_invited(
     app: App, gateway: Gateway, alice: str, bob: str, carol: str, room: str
 ) -> None:
     await app.register(carol)
@@ -457,16 +457,14 @@ async def test_only_other_members_can_be_kicked_and_by_a_moderator_only_mere_one
             await client.expect("room.left", user=alice, by=bob)
 
 
-async def test_a_member_who_was_disabled_can_be_kicked(
-    app: App, gateway: Gateway, alice: str, bob: str, room: str
-) -> None:
+async def test_a_disabled_member_can_be_kicked(app: App, gateway: Gateway, alice: str, bob: str, room: str) -> None:
     async with app.gather(room, {alice: "owner", bob: "member"}) as (ann, _):
         await gateway.run(disable(gateway, bob))
         await ann.ask("room.kick", room=room, user=bob)
         await ann.expect("room.left", user=bob, by=alice)
 
 
-async def test_everyone_in_the_room_is_told_of_a_new_role_and_of_the_same_one_nobody(
+async def test_all_in_the_room_are_told_of_a_new_role_and_of_the_same_one_none(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.connect(carol) as cat, app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
@@ -518,7 +516,7 @@ async def test_the_last_owner_keeps_that_role_while_in_the_room(app: App, alice:
         assert [event["type"] for event in await ben.heard()] == ["room.role", "room.role", "room.left"]
 
 
-async def test_a_room_whose_last_owner_leaves_belongs_to_the_moderator_or_else_the_member_of_longest_standing(
+async def test_a_room_without_an_owner_belongs_to_the_moderator_or_else_the_member_of_longest_standing(
     app: App, alice: str, bob: str, carol: str, dave: str, room: str
 ) -> None:
     roles = {alice: "owner", bob: "member", carol: "moderator", dave: "moderator"}
@@ -538,7 +536,7 @@ async def test_a_room_whose_last_owner_leaves_belongs_to_the_moderator_or_else_t
         await ben.ask("room.leave", room=room)
 
 
-async def test_a_room_goes_to_no_user_who_is_disabled_while_there_is_another(
+async def test_a_room_goes_to_no_disabled_user_while_there_is_another(
     app: App, gateway: Gateway, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.gather(room, {alice: "owner", bob: "moderator", carol: "member"}) as (ann, _, cat):
@@ -564,7 +562,7 @@ async def test_no_owner_is_kept_from_leaving(app: App, alice: str, bob: str, car
         assert await roles_in(cat, room) == {carol: "owner"}
 
 
-async def test_a_public_room_that_everybody_has_left_belongs_to_the_next_who_joins(
+async def test_a_public_room_that_all_have_left_belongs_to_the_next_that_joins(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.gather(room, {alice: "owner"}) as (ann,), app.connect(bob) as ben, app.connect(carol) as cat:
@@ -578,7 +576,7 @@ async def test_a_public_room_that_everybody_has_left_belongs_to_the_next_who_joi
         assert [(each["user"], each["role"]) for each in members] == [(bob, "owner"), (carol, "member")]
 
 
-async def test_a_private_room_that_everybody_has_left_is_gone_and_its_name_is_free(
+async def test_a_private_room_that_all_have_left_is_gone_and_its_name_is_free(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     async with app.gather(room, {alice: "owner"}, private=True) as (ann,), app.connect(bob) as ben:
@@ -592,7 +590,7 @@ async def test_a_private_room_that_everybody_has_left_is_gone_and_its_name_is_fr
         assert (await ben.ask("chat.history", room=room))["messages"] == []
 
 
-async def test_everyone_in_the_room_is_told_of_what_changed_and_of_nothing_nobody(
+async def test_all_in_the_room_are_told_of_what_changed_and_of_nothing_none(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.connect(carol) as cat, app.gather(room, {alice: "owner", bob: "member"}) as (ann, ben):
@@ -672,12 +670,12 @@ async def test_a_position_beyond_the_end_is_refused_and_changes_nothing(
 
 
 async def roles_in(client: ChatClient, room: str) -> dict[str, str]:
-    """Tell who is what in a room."""
+    """Return the roles of the users in a room."""
     return {each["user"]: each["role"] for each in (await client.ask("room.members", room=room))["members"]}
 
 
 async def roles_in_after(client: ChatClient, room: str) -> dict[str, str]:
-    """Tell who is what in a room, after what was on its way."""
+    """Return the roles of the users in a room, after the events that were on their way."""
     await client.heard()
     return await roles_in(client, room)
 
@@ -695,7 +693,7 @@ ROUNDS = 8
 """How often what happens at the same moment is tried: often enough to meet in the middle, seldom enough to wait for."""
 
 
-async def test_of_two_owners_who_kick_each_other_at_once_one_stays(
+async def test_of_two_owners_that_kick_each_other_at_once_one_stays(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.gather(room, {carol: "owner", alice: "owner", bob: "owner"}) as (cat, ann, ben):
@@ -717,7 +715,7 @@ async def test_of_two_owners_who_kick_each_other_at_once_one_stays(
                 await client.heard()
 
 
-async def test_of_two_owners_who_step_down_at_once_one_stays(
+async def test_of_two_owners_that_step_down_at_once_one_stays(
     app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
 ) -> None:
     for _ in range(ROUNDS // 2):
@@ -734,7 +732,7 @@ async def test_of_two_owners_who_step_down_at_once_one_stays(
             assert list((await roles_in(cat, room)).values()).count("owner") == 1
 
 
-async def test_of_two_owners_who_leave_at_once_the_room_goes_to_the_member(
+async def test_of_two_owners_that_leave_at_once_the_room_goes_to_the_member(
     app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
 ) -> None:
     for _ in range(ROUNDS // 2):
@@ -745,7 +743,7 @@ async def test_of_two_owners_who_leave_at_once_the_room_goes_to_the_member(
             assert await roles_in_after(cat, room) == {carol: "owner"}
 
 
-async def test_a_user_who_joins_on_two_connections_at_once_joins_once(
+async def test_a_user_that_joins_on_two_connections_at_once_joins_once(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     async with app.gather(room, {alice: "owner"}) as (ann,), app.connect(bob) as phone, app.connect(bob) as laptop:
@@ -759,7 +757,7 @@ async def test_a_user_who_joins_on_two_connections_at_once_joins_once(
                 await client.expect("room.left")
 
 
-async def test_a_user_who_is_invited_twice_and_joins_all_at_once_becomes_a_member_once(
+async def test_a_user_that_is_invited_twice_and_joins_all_at_once_becomes_a_member_once(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
     async with app.gather(room, {alice: "owner", bob: "moderator"}) as (ann, ben), app.connect(carol) as cat:

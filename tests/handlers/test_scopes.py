@@ -11,7 +11,7 @@ NEEDED = {name: handler.scope for name, handler in HANDLERS.items()}
 SCOPES = {"chat:read", "chat:write", "rooms:manage", "admin"}
 
 
-def test_only_what_touches_nobody_else_needs_no_scope() -> None:
+def test_only_what_concerns_no_other_user_needs_no_scope() -> None:
     assert {name for name, scope in NEEDED.items() if scope is None} == {"ping", "echo", "bye", "auth", "auth.refresh"}
     assert {scope for scope in NEEDED.values() if scope is not None} == SCOPES
 

@@ -38,7 +38,7 @@ class ChatClient:
         await self.ws.send(json.dumps(frame, ensure_ascii=False) if isinstance(frame, dict) else frame)
 
     async def next(self) -> Frame:
-        """Give the next frame that is not ignored: presence comes and goes in tests that are not about it."""
+        """Return the next frame that is not ignored: presence comes and goes in tests that are not about it."""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 frame: Frame = json.loads(await self.ws.recv())
@@ -109,7 +109,7 @@ class ChatClient:
 
 
 class App:
-    """An app on somebody's phone: knows the gateway, and speaks HTTP with it."""
+    """An app on a phone: it knows the gateway, and speaks HTTP with it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -130,7 +130,7 @@ class App:
         return await self.http.post("/token", data={"username": name, "password": password, **form})
 
     async def grant(self, name: str) -> Frame:
-        """Log in as a user, who is registered first if need be."""
+        """Log in as a user, and register the user first if necessary."""
         await self.register(name)
         response = await self.log_in(name)
         assert response.status_code == 200, response.text

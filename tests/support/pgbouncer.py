@@ -1,4 +1,4 @@
-"""A real PgBouncer before a real PostgreSQL. Like PostgreSQL it refuses to be root, so it becomes nobody."""
+"""A real PgBouncer in front of a real PostgreSQL. Like PostgreSQL it refuses to run as root, so it runs as `nobody`."""
 
 import os
 import shutil

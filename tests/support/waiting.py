@@ -1,4 +1,4 @@
-"""Waiting for what nobody tells of: what another task, thread or process comes to do."""
+"""Waiting for something that is not announced: what another task, thread or process comes to do."""
 
 import asyncio
 import inspect

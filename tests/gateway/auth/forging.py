@@ -1,4 +1,4 @@
-"""Tokens as an attacker makes them, for each algorithm: the list that everyone tries, and what follows from ours."""
+"""Tokens as an attacker makes them, for each algorithm: the usual list, and what follows from the gateway's own."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ def with_hmac(key: bytes, header: Any, claims: Any) -> str:
 
 @dataclass(frozen=True)
 class Signer:
-    """Whoever has the key: signs anything, with any header."""
+    """An attacker with the key, who signs anything"""
 
     kid: str
     algorithm: str
@@ -63,7 +63,7 @@ class Signer:
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def public(self) -> dict[str, bytes]:
-        """The public key, which everybody has, in each of its forms."""
+        """The public key, which is known to all, in each of its forms."""
         assert self.private is not None
         public = self.private.public_key()
         return {
@@ -259,7 +259,7 @@ def attacks(signer: Signer, sub: str = "somebody", sid: str = "session-1") -> di
         forged[f"no {name}"] = signer.sign(claims_with(**{name: ...}))
     for name, values in WRONG_CLAIMS.items():
         for value in values:
-            # Named without the time, for all who collect the tests must find the same.
+            # Named without the time: each process that collects the tests must find the same names.
             told = "in an hour" if value == IN_AN_HOUR else f"{str(value)[:40]!r} {type(value).__name__}"
             forged[f"{name} {told}"] = signer.sign(claims_with(**{name: value}))
     for literal in ("NaN", "Infinity", "1e400", "1" * 400, "1" * 2000):
@@ -273,7 +273,7 @@ def _asymmetric_attacks(signer: Signer, claims: dict[str, Any]) -> dict[str, str
     if signer.private is None:
         return {}
     forged = {}
-    # The oldest confusion: the public key, which everybody has, as the secret of an HMAC.
+    # The oldest confusion: the public key, which is known to all, as the secret of an HMAC.
     for form, public in signer.public().items():
         for kid in (signer.kid, SECRET_KID, ...):
             name = f"HMAC with the public key in {form}, kid {kid if isinstance(kid, str) else 'left out'}"

@@ -42,7 +42,7 @@ class Attacked:
     forged: dict[str, str]
 
     def get(self, token: str) -> httpx2.Response:
-        """Ask the API who one is."""
+        """Return the API's answer to `GET /users/me`."""
         return self.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Who checks a credential."""
+"""The services that check a credential."""
 
 from tests.support.client import App
 

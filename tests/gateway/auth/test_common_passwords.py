@@ -7,7 +7,7 @@ from tests.support.client import App
 
 
 @pytest.mark.parametrize("password", ["password", "PassWord", "12345678", "qwertyuiop", "iloveyou", "trustno1"])
-def test_what_everybody_takes_is_refused_in_any_case(password: str) -> None:
+def test_what_all_services_check_is_refused_in_any_case(password: str) -> None:
     assert common_problem(password, "alice") is not None
 
 

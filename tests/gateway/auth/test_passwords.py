@@ -56,7 +56,7 @@ async def test_a_password_that_breaks_the_rules_cannot_be_registered(app: App, a
 
 @pytest.mark.parametrize("name", ["alice", "nobody-at-all"])
 @pytest.mark.parametrize("password", [*(WRONG[key] for key in WRONG if "surrogate" not in key), "wrong password"])
-async def test_a_wrong_password_is_answered_alike_whatever_it_is_and_whoever_it_is_for(
+async def test_a_wrong_password_is_answered_alike_for_any_password_and_any_user(
     app: App, alice: str, name: str, password: str
 ) -> None:
     await app.register(alice)
@@ -155,7 +155,7 @@ async def test_the_form_of_a_password_does_not_tell_whether_there_is_such_a_user
 
 
 @pytest.mark.parametrize("hashed", ["", "nonsense", "$2b$04$short", "$1$abc$def"])
-async def test_a_hash_that_nobody_knows_is_a_wrong_password(hashed: str) -> None:
+async def test_an_unknown_hash_is_a_wrong_password(hashed: str) -> None:
     passwords = Passwords(rounds=4)
     assert await passwords.verify("any password", hashed) == (False, None)
     passwords.close()

@@ -62,7 +62,7 @@ async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, al
     assert len(await app.gateway.run(at_once())) == 1
 
 
-async def test_a_client_whose_answer_was_lost_is_given_the_same_again_for_ten_seconds(
+async def test_a_client_that_missed_its_answer_is_given_the_same_again_for_ten_seconds(
     own_gateway: OwnGateway,
 ) -> None:
     gateway = own_gateway()

@@ -47,7 +47,7 @@ async def test_of_1000_guesses_in_five_minutes_ten_reach_the_hash(guarded: Gatew
             assert (await guess(app, name, "10.0.1.1", PASSWORD)).status_code == 200
 
 
-async def test_where_a_user_has_logged_in_before_nobody_elses_guesses_matter(guarded: Gateway) -> None:
+async def test_where_a_user_has_logged_in_before_the_guesses_of_others_do_not_matter(guarded: Gateway) -> None:
     async with App(guarded) as app:
         await app.register("alice")
         assert (await guess(app, "alice", "10.0.0.1", PASSWORD)).status_code == 200
@@ -55,7 +55,7 @@ async def test_where_a_user_has_logged_in_before_nobody_elses_guesses_matter(gua
             await guess(app, "alice", f"10.0.1.{number}")
         assert (await guess(app, "alice", "10.0.1.200", PASSWORD)).status_code == 429
         assert (await guess(app, "alice", "10.0.0.1", PASSWORD)).status_code == 200
-        # Nor does it help who guesses, and there is no more leave to guess from that address.
+        # Nor does it help a guesser, and that address has no further guesses left.
         assert (await guess(app, "alice", "10.0.1.201", PASSWORD)).status_code == 429
         assert [(await guess(app, "alice", "10.0.0.1")).status_code for _ in range(3)] == [401, 401, 429]
 
@@ -124,7 +124,7 @@ async def test_an_address_is_believed_only_of_a_proxy_that_is_named(own_gateway:
         assert statuses == [401] * 3 + [429] * 2
 
 
-async def test_the_old_password_cannot_be_guessed_by_who_has_a_token(guarded: Gateway) -> None:
+async def test_the_old_password_cannot_be_guessed_with_a_token(guarded: Gateway) -> None:
     async with App(guarded) as app:
         token = await app.token("alice")
         body = {"old_password": "a wrong guess", "new_password": "another battery staple"}

@@ -149,7 +149,7 @@ async def test_two_nodes_that_are_asked_at_once_sell_no_more_than_a_user_may_hol
         assert Counter(answer.status_code for answer in answers) == {200: 5, 429: 25}
 
 
-async def test_a_user_who_was_disabled_meanwhile_does_not_get_in(app: App, alice: str) -> None:
+async def test_a_user_that_was_disabled_meanwhile_does_not_get_in(app: App, alice: str) -> None:
     ticket = await a_ticket(app, await app.token(alice))
     disable = partial(users.set_disabled, name=alice, disabled_at=1)
     await app.gateway.run(app.gateway.state.database.transact(disable))

@@ -102,7 +102,7 @@ async def test_an_expired_token_is_refused_as_expired(app: App, alice: str) -> N
 
 
 @pytest.mark.parametrize("fate", ["disabled", "deleted"])
-async def test_the_token_of_a_user_who_is_gone_is_refused(app: App, alice: str, fate: str) -> None:
+async def test_the_token_of_a_removed_user_is_refused(app: App, alice: str, fate: str) -> None:
     token = await app.token(alice)
 
     async def end_user() -> None:

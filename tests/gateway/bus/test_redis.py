@@ -64,7 +64,7 @@ def said(text: str, room: str | None = "lobby", *, droppable: bool = False, **pa
 
 @asynccontextmanager
 async def running_bus(url: str, *names: str, start: bool = True, **changes: Any) -> AsyncIterator[list[Node]]:
-    """Give each named node its end of a bus."""
+    """Return each named node with its end of a bus."""
     settings = settings_for_tests(Path("unused"), bus_url=url, **changes)
     nodes = [Node(RedisBus(connect(settings), settings, name)) for name in names]
     try:
@@ -164,7 +164,7 @@ async def test_a_room_that_is_left_and_joined_at_once_is_heard(nodes: list[Node]
     await there.expect_nothing(here)
 
 
-async def test_all_who_ask_for_a_room_at_once_hear_what_is_said_after_it_was_confirmed(nodes: list[Node]) -> None:
+async def test_all_simultaneous_requests_for_a_room_hear_what_is_said_after_its_confirmation(nodes: list[Node]) -> None:
     here, there = nodes
 
     async def ask(number: int) -> None:
@@ -234,7 +234,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-async def test_what_cannot_be_read_is_counted_and_given_to_nobody_and_the_store_is_looked_into(
+async def test_an_unreadable_message_is_counted_and_not_delivered_and_the_store_is_checked(
     nodes: list[Node], valkey: Valkey, kind: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     here, there = nodes
@@ -328,7 +328,7 @@ async def test_a_connection_that_the_server_cuts_is_made_anew(
         await there.expect("again")
 
 
-async def test_a_server_that_hangs_is_noticed_and_nobody_waits_for_it(unreliable: Valkey) -> None:
+async def test_a_server_that_hangs_is_noticed_without_any_wait(unreliable: Valkey) -> None:
     async with running_bus(unreliable.url, "a", "b") as (here, there):
         await there.bus.subscribe("lobby")
         unreliable.freeze()
@@ -360,7 +360,7 @@ async def test_what_waited_for_a_server_that_hung_is_published_when_it_goes_on(u
         await until(lambda: here.bus.waiting == 0)
         counts = here.bus.counters
         await until(lambda: counts.published + counts.dropped == 3 * redis_bus.BATCH)
-        assert counts.dropped <= redis_bus.BATCH  # what was under way: whether it had arrived, nobody knows
+        assert counts.dropped <= redis_bus.BATCH  # what was under way may have arrived or not
 
 
 async def test_a_subscription_that_takes_too_long_is_made_up_for(
@@ -439,7 +439,7 @@ async def test_in_a_cluster_rooms_are_kept_apart() -> None:
                 there.bus.unsubscribe(room)
             await until(lambda: "room:" not in cluster.ask("PUBSUB SHARDCHANNELS"))
             there.missed.clear()
-            # What a server does whose part of the channels moves to another one.
+            # The behaviour of a server when some of its channels move to another one.
             await there.bus.subscribe("lobby")
             cluster.ask("CLUSTER DELSLOTSRANGE 0 16383")
             await until(lambda: not there.bus.is_up)
@@ -470,7 +470,7 @@ async def test_a_slow_network_makes_others_late_and_nothing_else(valkey: Valkey)
             asyncio.get_running_loop().call_soon(turns.append, "somebody else had a turn")
             for number in range(1000):
                 assert await here.bus.publish(said(str(number))) == 7
-            assert turns == []  # nobody waits, for the network or for anything else
+            assert turns == []  # no caller waits for the network or anything else
             for number in range(1000):
                 await there.expect(str(number))
             assert asyncio.get_running_loop().time() - begun > 0.3

@@ -43,13 +43,13 @@ async def test_a_server_that_is_there_is_fine(valkey: Valkey) -> None:
 
 
 @pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
-async def test_where_nobody_listens_the_system_says_why(kind: str) -> None:
+async def test_without_a_listener_the_system_says_why(kind: str) -> None:
     port = free_port()
     problem = await problem_of(f"{kind}://app:hunter2@127.0.0.1:{port}")
     assert problem == f"no answer (Connection refused), at 127.0.0.1:{port}"
 
 
-async def test_a_host_that_nobody_knows_is_named() -> None:
+async def test_an_unknown_host_is_named() -> None:
     assert (await problem_of("redis://:hunter2@no-such-host.invalid")).endswith("at no-such-host.invalid:6379")
 
 

@@ -27,7 +27,7 @@ MOST_COROUTINES = 8
 
 
 class Counting:
-    """A middleware, as somebody might add it."""
+    """A middleware, as an application might add it."""
 
     def __init__(self, app: ASGIApp, seen: list[str]) -> None:
         self.app = app

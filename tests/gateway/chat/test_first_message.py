@@ -1,4 +1,4 @@
-"""A connection without a credential, whose first message brings one; and what it may cost until then."""
+"""A connection without a credential brings one in its first message, and may cost little until then."""
 
 import asyncio
 import json
@@ -124,7 +124,7 @@ async def test_headers_that_are_no_credential_leave_it_to_the_first_message(app:
             await client.expect("welcome", user=alice)
 
 
-async def test_an_address_has_so_many_strangers_and_those_who_log_in_or_leave_make_room(
+async def test_an_address_has_so_many_pending_connections_and_a_log_in_or_an_end_makes_room(
     own_gateway: OwnGateway,
 ) -> None:
     gateway = own_gateway(max_unauthenticated_per_address=2)
@@ -135,7 +135,7 @@ async def test_an_address_has_so_many_strangers_and_those_who_log_in_or_leave_ma
                 await third.expect("error", status=42900, retryable=True)
                 await third.expect("bye", code=1013, reason="overloaded", reconnect="with_backoff")
             async with app.socket(f"?token={token}") as client:
-                await client.expect("welcome")  # who brings a credential is no stranger
+                await client.expect("welcome")  # a connection with a credential is not pending
             await auth(first, token)
             await first.expect("welcome")
             async with app.socket() as fourth:

@@ -167,7 +167,7 @@ async def test_a_client_that_keeps_on_over_the_rate_is_sent_away(own_gateway: Ow
         await client.expect_close(4429, "rate_abuse")
 
 
-async def test_a_reader_that_stops_reading_is_closed_as_slow_and_nobody_waits_for_it(
+async def test_a_reader_that_stops_reading_is_closed_as_slow_without_any_wait(
     own_gateway: OwnGateway,
 ) -> None:
     gateway = own_gateway(outbox_frames=16, outbox_bytes=524288)

@@ -249,7 +249,7 @@ class Piped:
 
 
 class Terminal:
-    """A running `gateway …` on a pseudo terminal, with somebody who types and looks."""
+    """A running `gateway …` on a pseudo terminal, with a user that types and reads."""
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._master, slave = os.openpty()

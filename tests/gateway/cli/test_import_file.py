@@ -1,4 +1,4 @@
-"""`gateway users import`: users who are brought along, with the hashes of their passwords."""
+"""`gateway users import`: users from another system, with the hashes of their passwords."""
 
 import asyncio
 import json

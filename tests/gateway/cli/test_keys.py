@@ -27,7 +27,7 @@ def states(run_here: RunHere, folder: Path, **variables: str) -> dict[str, str]:
 
 
 def a_minute_older(folder: Path) -> None:
-    """Have every key made long ago, since nobody can wait for the next minute here."""
+    """Date every new key back, since no test can wait for the next minute."""
     for path in (folder / "data" / "keys").iterdir():
         path.rename(path.with_name(re.sub(r"^\d{8}", "20200101", path.name)))
 
@@ -65,7 +65,7 @@ def test_a_key_is_made_takes_over_and_is_retired(tmp_path: Path, run_here: RunHe
     assert not list((tmp_path / "data" / "keys").iterdir())
 
 
-def test_a_key_that_somebody_else_may_have_is_removed_at_once(tmp_path: Path, run_here: RunHere) -> None:
+def test_a_key_that_may_have_leaked_is_removed_at_once(tmp_path: Path, run_here: RunHere) -> None:
     for algorithm in ("RS256", "HS256"):
         assert f"({algorithm})" in run_here(tmp_path, "keys", "new", "--algorithm", algorithm).out
     stolen, _other = states(run_here, tmp_path)

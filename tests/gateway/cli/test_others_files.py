@@ -17,7 +17,7 @@ from tests.support.postgres import AS_ROOT
 
 NOBODY = pwd.getpwnam("nobody")
 
-# One process imports everything, perhaps from where only root may look, and becomes nobody in a child for each folder.
+# One process imports everything, perhaps with root's rights, and becomes `nobody` in a child for each folder.
 AS_NOBODY = f"""
 import encodings.idna, os, pathlib, sys
 from gateway.cli import main, run
@@ -36,7 +36,7 @@ for data in map(pathlib.Path, sys.argv[1:]):
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that nobody may use, unlike those of pytest."""
+    """A folder that only its owner may use, unlike those of pytest."""
     with tempfile.TemporaryDirectory(prefix="gateway-") as name:
         give_away(Path(name))
         yield Path(name)
@@ -48,7 +48,7 @@ def give_away(path: Path) -> None:
 
 
 def take_away(path: Path) -> None:
-    """Leave a file to root, or where the tests are not root's, to nobody at all."""
+    """Leave a file to root, or to `nobody` if root runs the tests."""
     path.chmod(0o600 if AS_ROOT else 0o000)
 
 

@@ -38,7 +38,7 @@ def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served)
     assert httpx2.get(f"{served.url}/docs").status_code == 200
 
 
-def test_where_registration_is_closed_it_points_nobody_there(tmp_path: Path) -> None:
+def test_where_registration_is_closed_it_points_no_user_there(tmp_path: Path) -> None:
     with serving(tmp_path, GATEWAY_REGISTRATION="closed") as served:
         assert served.output.expect("Terminal").endswith("--room lobby\n")
 
@@ -196,7 +196,7 @@ async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: P
     assert said[:2] == ["Hello, Alice!", "Hello, Bob!"]
     assert [text for text in said if text.startswith("line")] == speech
     assert "Are you still there?" in said
-    # Nobody was shown anything twice, or in another order.
+    # No client was shown anything twice, or in another order.
     assert spoken(bob.out.text) == said
     assert [text for text in spoken(alice.text) if text.startswith("line")] == speech
     for output in (first.output.text, second.output.text, alice.text, bob.out.text, bob.err.text):
@@ -324,7 +324,7 @@ async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
         assert slow.process.wait(10) == 0
 
 
-async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_nobody_who_does_not_read(
+async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_no_client_that_does_not_read(
     tmp_path: Path,
 ) -> None:
     """Four send as fast as they are answered, one reads nothing of it, and one says nothing at all."""
@@ -376,7 +376,7 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
     assert len(set(acknowledged)) == len(acknowledged) <= top
 
 
-def test_a_gateway_that_stops_cuts_off_who_does_not_read_what_it_asked_for(slow: Served) -> None:
+def test_a_gateway_that_stops_cuts_off_a_client_that_does_not_read_its_answer(slow: Served) -> None:
     with socket.create_connection(("127.0.0.1", slow.port), WAIT_SECONDS) as deaf:
         deaf.send(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert deaf.recv(8) == b"HTTP/1.1"

@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 class Node:
-    """What one node knows of who is there, without the rest of a gateway; its news as (room, user, state)."""
+    """The presence that one node knows, without the rest of a gateway. Its changes are (room, user, state)."""
 
     def __init__(self, link: RedisCommands, prefix: str, max_per_user: int) -> None:
         self.link = link

@@ -75,7 +75,7 @@ async def test_a_node_that_was_taken_for_dead_tells_so_although_the_answer_to_it
         assert node.link.failures == 1
 
 
-async def test_what_somebody_said_who_is_no_node_is_believed_until_that_is_known(
+async def test_what_an_unknown_node_says_is_believed_until_it_is_known_to_be_none(
     run_node: RunNode, prefix: str
 ) -> None:
     async with run_node() as node:

@@ -39,7 +39,7 @@ async def test_what_one_node_has_let_through_the_other_knows_when_both_have_sett
     await other.settle()
     assert 5 <= taken(there, 100, now=0) <= 8  # what is left, and what has come in the second since
     await other.settle()
-    assert taken(here, 100, now=0) == 10  # nobody has told it yet
+    assert taken(here, 100, now=0) == 10  # it has not learned of it yet
     await one.settle()
     assert taken(here, 1, now=0.5) == 0
     assert taken(here, 1, now=8) == 0  # what both let through is worked off

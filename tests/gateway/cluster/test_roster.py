@@ -1,4 +1,4 @@
-"""Who is there, on all nodes together."""
+"""Presence on all nodes together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -94,7 +94,7 @@ async def test_who_leaves_a_room_that_is_told_otherwise_is_no_news(run_node: Run
         assert node.news == []
 
 
-async def test_of_many_who_come_to_two_nodes_at_once_as_many_get_in_as_may(run_node: RunNode) -> None:
+async def test_of_many_that_come_to_two_nodes_at_once_as_many_get_in_as_may(run_node: RunNode) -> None:
     async with run_node(max_per_user=20) as one, run_node(max_per_user=20) as other:
         admitted = await asyncio.gather(*(node.roster.admit("bob", "::1") for _ in range(15) for node in (one, other)))
         assert sum(admitted) == 20
@@ -152,7 +152,7 @@ async def test_a_redis_cluster_does_as_well(run_node: RunNode) -> None:
     ],
     ids=["wrong type", "no node", "bytes", "huge", "unknown state", "empty"],
 )
-async def test_what_others_have_written_into_our_keys_harms_nobody(
+async def test_what_others_have_written_into_our_keys_does_no_harm(
     run_node: RunNode, prefix: str, poison: tuple[str, ...]
 ) -> None:
     async with run_node(max_per_user=2) as node:
@@ -182,13 +182,11 @@ async def test_while_redis_is_away_each_node_knows_what_it_knows_and_says_it_whe
         await until_up(one, other)
         assert await other.roster.remote_states(["bob"]) == {"bob": "online"}
         assert not await other.roster.admit("bob", "::1")
-        assert one.news == [("lobby", "bob", "online")]  # of before: nobody is told again who was there all the time
+        assert one.news == [("lobby", "bob", "online")]  # from before: the other user is not announced again
         assert other.news == one.news
 
 
-async def test_a_redis_that_hangs_holds_nobody_up_for_longer_than_it_is_waited_for(
-    run_node: RunNode, valkey: Valkey
-) -> None:
+async def test_a_redis_that_hangs_delays_no_caller_for_longer_than_its_limit(run_node: RunNode, valkey: Valkey) -> None:
     async with run_node(valkey, max_per_user=2) as node:
         valkey.freeze()
         try:
@@ -209,7 +207,7 @@ async def until_up(*nodes: Node) -> None:
         await node.settled()
 
 
-async def test_a_user_on_two_nodes_who_leaves_one_stays_online_whatever_their_clocks_say(
+async def test_a_user_on_two_nodes_that_leaves_one_stays_online_whatever_their_clocks_say(
     run_nodes: RunNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 0)
@@ -225,7 +223,7 @@ async def test_a_user_on_two_nodes_who_leaves_one_stays_online_whatever_their_cl
             async with there.in_room("carol", "lobby"):
                 await ann.expect("room.joined", user="carol")
                 await ann.expect("presence.changed", user="carol", state="online")
-            # What there is to tell of Bob, who left before Carol, would come first.
+            # The news of Bob, if there were any, would come before Carol's: Bob left first.
             await ann.expect("presence.changed", user="carol", state="offline")
             assert await states(ann, "bob", "carol") == ["online", "offline"]
             members = (await ann.ask("room.members", room="lobby"))["members"]
@@ -250,7 +248,7 @@ async def test_a_user_has_no_more_connections_on_two_nodes_than_on_one(run_nodes
 
 @asynccontextmanager
 async def connecting_until_let_in(app: App, name: str) -> AsyncIterator[None]:
-    """Connect as a user whose other connection is just being counted out."""
+    """Connect as a user, while another connection of that user is being removed from the count."""
     token = await app.token(name)
     async with asyncio.timeout(5):
         while True:
@@ -296,7 +294,7 @@ async def states(client: ChatClient, *names: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_one_user_whose_state_cannot_be_written_keeps_back_no_other_users(
+async def test_one_user_with_a_state_that_cannot_be_written_keeps_back_no_other_users(
     run_node: RunNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def update_or_fault(shared_state: SharedState, change: Change, node: str) -> Command:

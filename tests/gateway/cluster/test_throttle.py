@@ -31,7 +31,7 @@ async def test_of_six_guesses_on_two_nodes_two_reach_the_hash(guarded: list[Gate
         assert (await guess(there, "alice", "10.0.0.2", PASSWORD)).status_code == (429 if name == "alice" else 200)
 
 
-async def test_where_a_user_has_logged_in_on_one_node_guesses_elsewhere_keep_nobody_out_of_another(
+async def test_where_a_user_has_logged_in_on_one_node_guesses_elsewhere_keep_the_user_in_on_another(
     guarded: list[Gateway],
 ) -> None:
     async with App(guarded[0]) as here, App(guarded[1]) as there:
@@ -80,7 +80,7 @@ async def test_a_success_forgets_the_failures_of_all_nodes(run_nodes: RunNodes) 
         assert (await there.log_in("alice", "a wrong guess")).status_code == 429
 
 
-async def test_names_that_somebody_typed_are_not_written_down(
+async def test_typed_names_are_not_written_down(
     guarded: list[Gateway], shared_valkey: Valkey, run_node: RunNode, prefix: str
 ) -> None:
     async with App(guarded[0]) as here, run_node() as node:
@@ -90,7 +90,7 @@ async def test_names_that_somebody_typed_are_not_written_down(
         assert not any(b"my-password" in key for key in keys)
 
 
-async def test_what_somebody_else_has_written_there_lets_nobody_guess_for_free(
+async def test_what_another_program_has_written_there_allows_no_guess_for_free(
     run_nodes: RunNodes, run_node: RunNode, prefix: str
 ) -> None:
     [gateway] = run_nodes(count=1, **LIMITS)

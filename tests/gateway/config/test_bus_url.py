@@ -52,7 +52,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_url_says_which_servers_of_what_kind_and_as_whom(text: str) -> None:
+def test_a_url_says_which_servers_of_what_kind_and_which_user(text: str) -> None:
     assert parse(text) == GOOD[text]
     assert "secret" not in repr(parse(text)) + parse(text).place
 

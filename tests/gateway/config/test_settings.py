@@ -244,7 +244,7 @@ def test_a_service_has_one_way_of_checking(monkeypatch: pytest.MonkeyPatch) -> N
         load_settings()
 
 
-def test_where_nobody_can_log_in_nobody_can_register(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_way_to_log_in_registration_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_TOKEN_ENDPOINT", "off")
     assert not load_settings().registration_open
 

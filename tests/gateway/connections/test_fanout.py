@@ -1,4 +1,4 @@
-"""Those who hear a room: each is given what happens while it is there, in order, and nobody holds the others up."""
+"""The subscribers of a room: each gets the events of its time, in order, and none holds up the others."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ from tests.support.waiting import until
 
 
 class Ear:
-    """A connection that notes what it is given."""
+    """A connection that keeps what it receives."""
 
     def __init__(self, user_id: str = "somebody") -> None:
         self.user_id = user_id
         self.heard: list[bytes] = []
         self.writes = 0
         self.faults = 0
-        """How many frames it raises for before it takes one."""
+        """How many frames it raises for before it accepts one."""
         self.is_cut_off = False
 
     def abort(self) -> None:

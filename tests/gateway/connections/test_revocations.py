@@ -56,7 +56,7 @@ async def test_a_session_that_ended_without_a_word_is_found_in_the_store(app: Ap
 
 
 @pytest.mark.parametrize("how", ["disabled", "disabled_alone"])
-async def test_a_user_who_is_disabled_through_the_store_is_cut_off(
+async def test_a_user_that_is_disabled_through_the_store_is_cut_off(
     app: App, gateway: Gateway, alice: str, bob: str, how: str
 ) -> None:
     now = milliseconds(gateway.clock)
@@ -119,7 +119,7 @@ async def test_a_session_that_begins_after_others_have_ended_stays(app: App, ali
 
 
 async def test_the_bus_can_end_all_connections_of_a_user(app: App, gateway: Gateway, alice: str, bob: str) -> None:
-    """As another node tells of a user whose credentials are not sessions of ours."""
+    """As another node announces a user with credentials that are not sessions of the gateway."""
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
         me = (await app.ask("GET", "/users/me", await app.token(alice))).json()
         await gateway.run(gateway.state.bus.revoke(Revoked(me["id"], None)))

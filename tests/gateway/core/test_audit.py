@@ -83,7 +83,7 @@ async def test_the_life_of_a_credential_is_written_down(own_gateway: OwnGateway)
             assert entry["time"].endswith("+00:00")
         assert [entry.get("reason") for entry in log[1:3]] == ["wrong_password", "unknown_user"]
         assert "user" not in log[2]  # what was typed there may have been a password
-        assert len({entry.get("user_id") for entry in log}) == 2  # alice, and nobody
+        assert len({entry.get("user_id") for entry in log}) == 2  # alice, and none
         assert log[5]["session"] == log[7]["session"] == log[3]["session"] != log[4]["session"]
         text = (gateway.settings.data_dir / "audit.log").read_text()
         for secret in (PASSWORD, "a wrong password of mine", "another battery staple"):

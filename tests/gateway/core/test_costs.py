@@ -31,7 +31,7 @@ LONG = "x" * 60_000
 
 @asynccontextmanager
 async def at_default_limits(own_gateway: OwnGateway, **changes: Any) -> AsyncIterator[tuple[Gateway, App]]:
-    """Start a gateway with the limits that it has untouched, whose time stands still."""
+    """Start a gateway with its default limits and a clock that stands still."""
     gateway = own_gateway(**(LIMITS | changes))
     gateway.clock.stop()
     async with App(gateway) as app:

@@ -19,7 +19,7 @@ def test_the_first_lines_of_a_minute_are_written_and_the_others_are_counted() ->
     assert lines.admits("refused", "192.0.2.1", MINUTE)
 
 
-def test_a_count_is_not_lost_when_the_next_minute_begins_before_anybody_asks() -> None:
+def test_a_count_is_not_lost_when_the_next_minute_begins_before_any_question() -> None:
     lines = Folding(1)
     assert [lines.admits("refused", "192.0.2.1", now) for now in (0, 1, MINUTE, MINUTE + 1)] == [True, False] * 2
     assert lines.left_out() == [LeftOut("refused", "192.0.2.1", 1)] * 2

@@ -64,7 +64,7 @@ def test_buckets_are_bounded_and_forget_the_one_used_longest_ago() -> None:
     assert buckets.take("b", 0) == 0
 
 
-def test_a_bucket_that_somebody_holds_is_found_again_however_many_come_after() -> None:
+def test_a_bucket_that_a_caller_holds_is_found_again_however_many_come_after() -> None:
     buckets = TokenBuckets(rate=1, burst=1, capacity=2)
     held = buckets.get("a", 0)
     for key in "bcdefg":

@@ -21,7 +21,7 @@ async def test_a_refused_handshake_can_be_a_plain_401_with_the_error_as_its_body
         assert b'"name":"authentication_failed"' in response.body
         async with app.connect("alice"):
             pass
-    assert "ERROR" not in caplog.text  # whoever wants to could fill the disk
+    assert "ERROR" not in caplog.text  # any client could fill the disk
 
 
 async def test_a_token_of_9000_characters_is_answered_and_not_left_waiting(app: App) -> None:

@@ -98,7 +98,7 @@ async def test_a_credential_is_judged_the_same_wherever_it_is(judged: Judged, ca
     credential = (judged.tickets if carrier == "ticket" else judged.credentials)[kind]
     told = KINDS[kind]
     if carrier == "ticket" and kind == "expired":
-        told = (40001, "authentication_failed")  # it is swept, so nobody knows any more what it was
+        told = (40001, "authentication_failed")  # it is removed, so it is unknown what it was
     if carrier == "first message" and kind == "empty":
         told = (42200, "authentication_failed")  # a message with a wrong field
     in_band = judged.gateway.settings.handshake_rejection == "close" or carrier == "first message"

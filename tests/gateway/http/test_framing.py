@@ -1,4 +1,4 @@
-"""Clients that offer HTTP/2 over plain HTTP, and requests whose `Host` is missing or there twice."""
+"""Clients that offer HTTP/2 over plain HTTP, and requests with a missing or a second `Host`."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`GET /metrics`: for Prometheus, and for nobody else."""
+"""`GET /metrics`: only for Prometheus."""
 
 import pytest
 
@@ -32,7 +32,7 @@ async def test_what_clients_do_is_counted_and_none_of_what_they_send(app: App, r
 
 
 @pytest.mark.parametrize("given", [None, "wrong", TOKEN + "x", "☃"])
-async def test_in_production_only_who_has_the_token_reads_metrics(own_gateway: OwnGateway, given: str | None) -> None:
+async def test_in_production_only_the_token_reads_metrics(own_gateway: OwnGateway, given: str | None) -> None:
     async with App(own_gateway(**PRODUCTION, metrics_token=TOKEN)) as app:
         headers = {} if given is None else {b"Authorization": f"Bearer {given}".encode()}
         refused = await app.http.get("/metrics", headers=headers)

@@ -31,7 +31,7 @@ async def test_a_name_is_taken_once(app: App, alice: str) -> None:
     assert (await app.log_in(alice, "another password")).status_code == 401
 
 
-async def test_of_many_who_want_one_name_at_once_one_gets_it(app: App, alice: str) -> None:
+async def test_of_many_that_want_one_name_at_once_one_gets_it(app: App, alice: str) -> None:
     responses = await asyncio.gather(*(app.register(alice) for _ in range(5)))
     assert sorted(response.status_code for response in responses) == [201, 409, 409, 409, 409]
 

@@ -67,7 +67,7 @@ async def test_the_metadata_is_what_there_is(own_gateway: OwnGateway) -> None:
         assert unclaimed.status_code in {400, 422}
 
 
-async def test_the_token_issuer_is_who_the_tokens_say_it_is(own_gateway: OwnGateway) -> None:
+async def test_the_token_issuer_is_the_one_that_the_tokens_name(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(token_issuer="https://api.example.com")) as app:
         claims = jws.get_unverified_claims(await app.token("alice"))
         assert b'"iss":"https://api.example.com"' in claims

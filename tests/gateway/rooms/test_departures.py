@@ -1,4 +1,4 @@
-"""Who has left a room hears it no more, however the news travels; and old news sends nobody away."""
+"""A user that has left a room hears it no more, however the news travels, and old news removes no user."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +20,7 @@ async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def lobby(nodes: Nodes) -> tuple[Ear, Ear]:
-    """Ann, who owns the lobby, on one node, and Ben on the other."""
+    """Ann, the owner of the lobby, on one node, and Ben on the other."""
     ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
     await ann.rooms.create("lobby", title=None, private=False)
     await ann.join("lobby")
@@ -111,7 +111,7 @@ async def test_departures_that_overtake_each_other_send_both_away_without_a_ques
     assert nodes.states[1].hub.gaps_read == 0
 
 
-async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> None:
+async def test_a_kick_during_a_join_is_not_undone_by_it(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
     hub, room = nodes.states[1].hub, (await nodes.in_store("lobby"))[0]
     assert room is not None
@@ -125,7 +125,7 @@ async def test_a_kick_while_somebody_joins_is_not_undone_by_it(nodes: Nodes) -> 
         await ben.say("lobby")
 
 
-async def test_a_kick_while_somebody_joins_in_vain_is_told(nodes: Nodes) -> None:
+async def test_a_kick_during_a_failed_join_is_told(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
     hub = nodes.states[1].hub
     await hub.begin_join("lobby", ben)
@@ -174,7 +174,7 @@ async def test_a_room_that_was_deleted_unnoticed_is_told_as_deleted_once(nodes: 
     assert nodes.bus(1).rooms == set()
 
 
-async def test_whoever_has_read_a_room_that_is_no_more_reads_again_and_sends_nobody_away(nodes: Nodes) -> None:
+async def test_a_join_that_has_read_a_room_that_is_no_more_reads_again_and_removes_no_other(nodes: Nodes) -> None:
     ann, ben = await lobby(nodes)
     slow, hub = nodes.ear(1, "ben"), nodes.states[1].hub
     old, _ = await nodes.in_store("lobby")

@@ -24,7 +24,7 @@ async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def hearing(nodes: Nodes, *rooms: str) -> tuple[Ear, Ear]:
-    """Ann on one node and Ben on the other, who hear these rooms."""
+    """Ann on one node and Ben on the other, subscribed to these rooms."""
     ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
     for room in rooms:
         await ann.rooms.create(room, title=None, private=False)
@@ -139,7 +139,7 @@ async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeyp
     assert tab.kinds() == []
 
 
-async def test_the_sweep_finds_what_nobody_knows_to_be_lost(nodes: Nodes) -> None:
+async def test_the_sweep_finds_an_unnoticed_loss(nodes: Nodes) -> None:
     ann, ben = await hearing(nodes, "red")
     state = nodes.states[1]
     async with Reconciler(state.hub, state.bus, 0.05).running() as sweep:

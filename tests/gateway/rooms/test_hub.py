@@ -1,4 +1,4 @@
-"""The hub: whatever the bus does, everyone hears all of the log, in order, once; or is told to join anew."""
+"""The hub: whatever the bus does, all subscribers get the whole log, in order, once, or are asked to join again."""
 
 import random
 from collections.abc import Callable
@@ -79,7 +79,7 @@ async def test_a_bus_that_loses_doubles_and_delays_is_not_noticed(
                 await client.expect_nothing()
 
 
-async def test_edits_that_overtook_each_other_in_a_hole_leave_everyone_with_the_newest_state(
+async def test_edits_that_overtook_each_other_in_a_hole_leave_all_with_the_newest_state(
     own_gateway: OwnGateway, bad_bus: Callable[[int], BadBus]
 ) -> None:
     bus = bad_bus(0)
@@ -146,7 +146,7 @@ async def test_a_room_that_was_made_anew_unnoticed_is_told_as_resync_and_heard_n
             assert (await ben.refused("chat.send", room="lobby", text="hello?"))["status"] == 40301
 
 
-async def test_rooms_that_nobody_hears_are_forgotten(own_gateway: OwnGateway) -> None:
+async def test_rooms_without_subscribers_are_forgotten(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app:
         async with app.connect("alice") as ann:

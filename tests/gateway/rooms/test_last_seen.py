@@ -1,4 +1,4 @@
-"""When users were last here: many who leave at once are stored in few transactions."""
+"""When users were last seen: many that leave at once are stored in few transactions."""
 
 import asyncio
 from functools import partial

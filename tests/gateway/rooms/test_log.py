@@ -65,7 +65,7 @@ class Model:
         message = self.said[index]
         if text is not None and message.deleted:
             return Conflict if message.sender == user else Forbidden
-        if message.sender != user and (text is not None or user != "alice"):  # who owns the room
+        if message.sender != user and (text is not None or user != "alice"):  # the owner of the room
             return Forbidden
         if not message.deleted:
             self.top += 1
@@ -182,7 +182,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     await place.close()
 
 
-async def test_those_who_write_at_once_share_a_commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_simultaneous_writers_share_a_commit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = 0
     real = Database.run_script
 
@@ -243,7 +243,7 @@ async def test_the_same_client_id_twice_in_one_batch_is_stored_once(place: Place
     assert len(await place.read()) == 2
 
 
-async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
+async def test_a_message_with_a_commit_of_unknown_outcome_is_told_with_its_repeat(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
@@ -265,7 +265,7 @@ async def test_a_message_whose_commit_was_not_heard_of_is_told_with_its_repeat(
             await client.expect_nothing()
 
 
-async def test_whoever_stops_waiting_stops_nobody_else(place: Place) -> None:
+async def test_a_caller_that_stops_waiting_stops_no_other(place: Place) -> None:
     leaving = asyncio.create_task(place.log.append(place.send("alice", "left")))
     staying = asyncio.create_task(place.log.append(place.send("alice", "stayed")))
     await asyncio.sleep(0)
@@ -286,7 +286,7 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
 
 
 @pytest.mark.usefixtures("fresh_faults")
-async def test_one_whose_answer_or_event_cannot_be_made_harms_no_other_writer(
+async def test_one_that_has_no_reply_or_event_harms_no_other_writer(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow, own: Message | None) -> BusEvent:

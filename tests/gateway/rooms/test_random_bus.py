@@ -1,4 +1,4 @@
-"""A bus that loses, doubles, delays and reorders all that it carries, and people who come and go as they like."""
+"""A bus that loses, doubles, delays and reorders its messages, and users that come and go at will."""
 
 import asyncio
 import random
@@ -73,7 +73,7 @@ class Story:
 
 
 async def check(story: Story) -> None:
-    """Everyone hears what is due, and nobody anything else."""
+    """All get what is due, and nothing else."""
     nodes = story.nodes
     for room in ROOMS:
         found, members = await nodes.in_store(room)
@@ -105,7 +105,7 @@ def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_whatever_the_bus_does_everyone_hears_all_that_is_due_in_order_once(
+async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.001)

@@ -131,7 +131,7 @@ async def test_two_nodes_that_remove_the_same_room_do_no_harm(own_gateway: OwnGa
         await other.close()
 
 
-async def test_the_last_member_who_leaves_a_private_room_waits_for_nothing_either(own_gateway: OwnGateway) -> None:
+async def test_the_last_member_of_a_private_room_that_leaves_waits_for_nothing_either(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app, app.connect("alice") as alice:
         await alice.ask("room.create", room="diary", private=True)

@@ -10,7 +10,7 @@ from tests.support.client import App, ChatClient, Frame
 
 @pytest.fixture
 async def ann(app: App, alice: str, room: str) -> AsyncIterator[ChatClient]:
-    """Alice, who is in the room and speaks."""
+    """Alice, a member of the room that writes."""
     async with app.in_room(alice, room) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""A room is asked for once at a time, and nobody reads its log before the bus brings its events."""
+"""A room is requested once at a time, and its log is read only after the bus brings its events."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ def start_joining(ear: Ear) -> asyncio.Task[object]:
     return asyncio.create_task(ear.join("lobby"))
 
 
-async def test_a_second_one_who_joins_waits_for_the_bus_as_well_and_misses_nothing(nodes: Nodes) -> None:
+async def test_a_second_join_waits_for_the_bus_as_well_and_misses_nothing(nodes: Nodes) -> None:
     ann, ben, cat = nodes.ears[0], nodes.ear(1, "ben"), nodes.ear(1, "cat")
     first = start_joining(ben)
     await until(lambda: nodes.bus(1).asked)
@@ -50,7 +50,7 @@ async def test_a_second_one_who_joins_waits_for_the_bus_as_well_and_misses_nothi
     assert nodes.bus(1).asked == ["lobby"]
 
 
-async def test_a_first_one_who_gives_up_takes_nothing_from_the_second(nodes: Nodes) -> None:
+async def test_a_first_join_that_gives_up_takes_nothing_from_the_second(nodes: Nodes) -> None:
     ben, cat = nodes.ear(1, "ben"), nodes.ear(1, "cat")
     first = start_joining(ben)
     await until(lambda: nodes.bus(1).asked)
@@ -64,7 +64,7 @@ async def test_a_first_one_who_gives_up_takes_nothing_from_the_second(nodes: Nod
     assert (nodes.bus(1).asked, nodes.bus(1).rooms) == (["lobby"], {"lobby"})
 
 
-async def test_a_room_that_everybody_gave_up_is_given_back_when_the_bus_has_answered(nodes: Nodes) -> None:
+async def test_a_room_that_all_gave_up_is_given_back_when_the_bus_has_answered(nodes: Nodes) -> None:
     first = start_joining(nodes.ear(1, "ben"))
     await until(lambda: nodes.bus(1).asked)
     first.cancel()
@@ -94,7 +94,7 @@ async def test_a_room_left_and_joined_again_before_the_bus_has_answered_is_asked
     assert (nodes.bus(1).asked, nodes.bus(1).rooms) == (["lobby", "lobby"], {"lobby"})
 
 
-async def test_a_bus_that_refuses_is_told_to_all_who_wait_and_asked_again_by_the_next(nodes: Nodes) -> None:
+async def test_a_bus_that_refuses_is_told_to_all_that_wait_and_asked_again_by_the_next(nodes: Nodes) -> None:
     ben, cat, bus = nodes.ear(1, "ben"), nodes.ear(1, "cat"), nodes.bus(1)
     bus.error = OSError("refused")
     waiting = [start_joining(ben), start_joining(cat)]

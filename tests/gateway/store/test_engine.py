@@ -143,7 +143,7 @@ async def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://gateway@127.0.0.1:1/gateway",  # nobody listens
+        "postgresql://gateway@127.0.0.1:1/gateway",  # no server listens
         "postgresql://gateway@host.invalid/gateway",
         "postgresql://{server}/no_such_database",
         "postgresql://{server}/postgres?options=-c%20no_such_setting%3D1",

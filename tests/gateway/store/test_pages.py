@@ -57,7 +57,7 @@ async def steps(connection: AsyncConnection, read: Any) -> int:
 
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
-    """An empty SQLite store, whose steps can be counted; PostgreSQL's cannot."""
+    """An empty SQLite store with steps that can be counted, unlike PostgreSQL's."""
     database = Database(f"sqlite:///{tmp_path}/gateway.db")
     await database.upgrade()
     yield database

@@ -1,4 +1,4 @@
-"""Whose tables they are: others' are left alone, ours of before are taken over once, and each refusal is one line."""
+"""The owner of the tables: foreign ones stay, the gateway's former ones are moved once, a refusal is one line."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -88,7 +88,7 @@ async def test_another_application_s_tables_stay_as_they_are_and_are_named(bare:
     assert await everything(bare) == before
 
 
-async def test_another_alembic_application_whose_tables_are_not_in_the_way_shares_the_database(bare: Database) -> None:
+async def test_another_alembic_application_with_other_tables_shares_the_database(bare: Database) -> None:
     await execute(bare, OTHERS.replace("users", "staff").replace("rooms", "offices"))
     before = await everything(bare)
     await bare.upgrade()
@@ -223,7 +223,7 @@ async def test_a_postgresql_database_that_cannot_hold_every_text_is_refused(post
         await database.close()
 
 
-async def test_a_postgresql_user_who_may_not_make_tables_is_told_what_to_grant(postgres: str) -> None:
+async def test_a_postgresql_user_that_may_not_make_tables_is_told_what_to_grant(postgres: str) -> None:
     with fresh_database(postgres) as url:
         await query(url, "CREATE ROLE tenant LOGIN PASSWORD 'tenant'")
         server = url.partition("@")[2]

@@ -1,4 +1,4 @@
-"""Clients that break the protocol, or bend it: each is told what RFC 6455 says, and nobody else notices.
+"""Clients that break or bend the protocol: each gets the answer of RFC 6455, and other clients notice nothing.
 
 The cases that concern a server are those of the Autobahn test suite, on our protocol and on uvicorn's own, which
 is what runs where ours cannot.
@@ -25,7 +25,7 @@ from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 
 MOMENT = 2.0
-"""How long somebody else may wait for an answer during the worst of it, on a machine that does other things, too."""
+"""How long another client may wait for an answer during the worst of it, on a busy machine."""
 
 
 @pytest.fixture(scope="module", params=["ours", "uvicorn's"])
@@ -237,7 +237,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "reads nothing"])
-async def test_a_flood_of_small_frames_ends_its_connection_and_holds_up_nobody(
+async def test_a_flood_of_small_frames_ends_its_connection_and_holds_up_no_other(
     app: App, alice: str, bob: str, flood: bytes, reads: bool
 ) -> None:
     async with app.connect(bob) as other, wire(app, alice) as line:
@@ -393,7 +393,9 @@ async def test_whatever_a_client_does_and_however_it_goes_nothing_is_left_of_it(
         await other.expect_nothing()
 
 
-async def test_those_who_go_in_the_middle_of_a_fan_out_take_nobody_along(app: App, alice: str, room: str) -> None:
+async def test_subscribers_that_go_in_the_middle_of_a_fan_out_take_no_other_along(
+    app: App, alice: str, room: str
+) -> None:
     token = await app.token(alice)
     async with app.in_room(alice, room) as speaker, AsyncExitStack() as stack:
         listeners = []

@@ -13,11 +13,11 @@ from gateway.transport.writers import AsgiWriter, nothing
 MAX_FRAMES = 8
 MAX_BYTES = 1000
 QUARTER = MAX_BYTES // 4 - len(text_frame(b"x" * 200).wire) + 200
-"""The length of a text whose frame, header included, takes a quarter of the bytes."""
+"""The length of a text that takes, with the header of its frame, a quarter of the bytes."""
 
 
 class Socket:
-    """A socket whose reader can be stopped."""
+    """A socket with a reader that can be stopped."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -250,7 +250,7 @@ class Owner:
     async def close(self) -> None: ...
 
 
-async def test_what_has_been_let_go_keeps_nobody_in_memory_and_waits_for_nothing(socket: Socket) -> None:
+async def test_what_has_been_detached_holds_no_memory_and_waits_for_nothing(socket: Socket) -> None:
     owner = Owner()
     outbox = Outbox(socket, owner.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
     socket.stop_reading()

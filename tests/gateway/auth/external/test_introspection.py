@@ -158,7 +158,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_while_the_service_does_not_answer_nobody_is_let_in_and_everybody_told_to_try_again(
+async def test_while_the_service_does_not_answer_all_are_refused_and_told_to_try_again(
     start: Start, service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(1)
@@ -180,7 +180,7 @@ async def test_while_the_service_does_not_answer_nobody_is_let_in_and_everybody_
     assert [record for record in mine if TOKEN in record.getMessage() or "s3cret" in record.getMessage()] == []
 
 
-async def test_of_a_hundred_questions_twenty_are_asked_at_a_time_and_nobody_else_is_slowed(
+async def test_of_a_hundred_questions_twenty_are_asked_at_a_time_and_no_other_client_is_slowed(
     start: Start, service: FakeService
 ) -> None:
     async with App(start()) as app:

@@ -70,12 +70,12 @@ async def refused(app: App, token: str, status: int = 40001, close: tuple[int, s
 
 
 async def told_to_come_back(app: App, token: str) -> None:
-    """Be refused for now: nobody can tell whether the token is good."""
+    """Be refused for now: it is unknown whether the token is valid."""
     message = await refused(app, token, 50300, (1013, "overloaded"))
     assert message == "the service `acme` cannot be asked for now; try again"
 
 
-# ---- who comes in ----
+# ---- users that come in ----
 
 
 async def test_a_user_of_an_outside_issuer_talks_with_our_own(start: Start, issuer: FakeService) -> None:
@@ -121,12 +121,12 @@ async def test_nobody_becomes_another_by_a_name_in_a_token(start: Start, issuer:
         assert message == "the user name `alice` is taken here by another user; ask the operator of this gateway"
         # Not even by being called what our own user's id is.
         assert (await welcomed(app, issuer.token(first, sub=own_id)))["user"] == "carol"
-        # And the first one of the issuer's own who is called so has the name.
+        # And the first of the issuer's own users with that name has it.
         message = await refused(app, issuer.token(first, sub="user|8"))
         assert message.startswith("the user name `carol` is taken")
 
 
-async def test_a_user_who_cannot_be_named_is_told_why(start: Start, issuer: FakeService) -> None:
+async def test_a_user_that_cannot_be_named_is_told_why(start: Start, issuer: FakeService) -> None:
     async with App(start()) as app:
         for missing in (..., 7, None, ["carol"]):
             message = await refused(app, issuer.token(first, preferred_username=missing))
@@ -171,7 +171,7 @@ async def test_ten_first_connections_at_once_are_one_user(start: Start, issuer: 
         assert {welcome["user"] for welcome in welcomes} == {"carol"}
 
 
-async def test_an_outside_user_who_is_disabled_stays_out_and_has_no_password(start: Start, issuer: FakeService) -> None:
+async def test_a_disabled_external_user_stays_out_and_has_no_password(start: Start, issuer: FakeService) -> None:
     gateway = start()
     async with App(gateway) as app:
         token = issuer.token(first)
@@ -223,7 +223,7 @@ async def test_unknown_keys_are_looked_for_at_most_every_30_seconds(start: Start
         assert issuer.times("/keys") == 2
 
 
-async def test_an_issuer_that_hangs_is_asked_once_and_slows_nobody_else(start: Start, issuer: FakeService) -> None:
+async def test_an_issuer_that_hangs_is_asked_once_and_slows_no_other(start: Start, issuer: FakeService) -> None:
     gateway = start()
     async with App(gateway) as app:
         own = await app.token("alice")
@@ -250,7 +250,7 @@ async def test_an_issuer_that_does_not_answer_in_time_is_tried_again_later(start
         token = issuer.token(first)
         await told_to_come_back(app, token)
         issuer.hanging = False
-        await told_to_come_back(app, token)  # not each time that somebody comes
+        await told_to_come_back(app, token)  # not at each connection
         gateway.clock.ahead = 5
         await welcomed(app, token)
 
@@ -287,7 +287,7 @@ async def test_a_gateway_starts_while_the_issuer_is_down(own_gateway: OwnGateway
             await welcomed(app, issuer.token(first))
 
 
-async def test_an_issuer_with_a_certificate_that_nobody_vouches_for_is_not_believed(
+async def test_an_issuer_with_an_untrusted_certificate_is_not_believed(
     own_gateway: OwnGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file, _ = certificate(tmp_path, IPAddress(IPv4Address("127.0.0.1")))
@@ -320,7 +320,7 @@ BAD_DOCUMENTS: dict[str, Any] = {
 }
 
 
-async def test_a_document_that_is_none_lets_nobody_in_and_breaks_nothing(
+async def test_a_document_that_is_none_lets_no_user_in_and_breaks_nothing(
     start: Start, issuer: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = start()

@@ -144,7 +144,7 @@ def test_a_weak_or_wrong_key_file_stops_the_start_in_words(tmp_path: Path, unfit
     assert "\n" not in str(refused.value)
 
 
-def test_in_production_a_key_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+def test_in_production_a_key_that_all_can_read_is_refused(tmp_path: Path) -> None:
     settings = settings_for_tests(tmp_path, environment="production", password_rounds=10)
     made = make_file(settings.key_folder, "ES256", time.time())
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600

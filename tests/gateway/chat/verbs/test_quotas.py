@@ -113,7 +113,7 @@ async def test_no_user_is_made_the_owner_of_more_rooms_than_a_user_may_own(own_g
             await ben.ask("room.create", room="bobs")
 
 
-async def test_a_room_passes_on_to_a_user_who_owns_as_many_as_allowed(own_gateway: OwnGateway) -> None:
+async def test_a_room_passes_on_to_a_user_that_owns_as_many_as_allowed(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(max_rooms_owned=1)) as app, app.connect("bob") as ben:
         await ben.ask("room.create", room="bobs")
         async with app.in_room("alice", "alices") as ann:

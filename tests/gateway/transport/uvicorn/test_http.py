@@ -71,7 +71,7 @@ async def test_whatever_does_not_come_whole_in_time_is_answered_and_closed(
             assert (b"HTTP/1.1 408 " in answer) == bool(expected), (name, answer)
             assert (answer == b"") == (name == "nothing"), (name, answer)
         assert trickled.startswith(b"HTTP/1.1 408 ") or not trickled
-        # Who has said all is left alone, however long ago that was.
+        # A complete request is left alone, however long ago it came.
         await client.expect_nothing()
         await app.token("bob")
     assert "Traceback" not in caplog.text
@@ -137,7 +137,7 @@ async def test_a_thousand_connections_that_never_log_in_hold_no_more_than_an_add
         await client.expect_nothing()
 
 
-async def test_those_that_are_connected_do_not_count_among_those_that_have_not_said_who_they_are(
+async def test_those_that_are_connected_do_not_count_among_those_that_have_not_logged_in(
     own_gateway: OwnGateway,
 ) -> None:
     gateway = own_gateway(max_connections_per_address=3)
@@ -181,7 +181,7 @@ async def test_a_few_requests_may_come_before_the_first_is_answered(app: App) ->
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "reads nothing"])
-async def test_more_requests_than_that_end_their_connection_and_hold_up_nobody(
+async def test_more_requests_than_that_end_their_connection_and_hold_up_no_other(
     app: App, alice: str, caplog: pytest.LogCaptureFixture, reads: bool
 ) -> None:
     async with app.connect(alice) as client, opened(app.gateway) as (reader, writer):
