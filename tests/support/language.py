@@ -105,10 +105,10 @@ def documents() -> list[str]:
 
 
 def sources() -> list[str]:
-    """Return the paths of the code that is installed."""
+    """Return the paths of the code and of its tests."""
     return [
         str(path.relative_to(ROOT))
-        for top in ("gateway", "handlers", "schemas")
+        for top in ("gateway", "handlers", "schemas", "tests")
         for path in ROOT.glob(f"{top}/**/*.py")
     ]
 
