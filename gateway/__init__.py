@@ -23,12 +23,14 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from gateway.app import create_app as create_app
+    from gateway.auth.external.app_authorizers import Identity as Identity
     from gateway.embedding import attach as attach
     from gateway.publishing import Publisher as Publisher
     from gateway.publishing import publisher_of as publisher_of
 else:
     _MODULES = {
         "create_app": "gateway.app",
+        "Identity": "gateway.auth.external.app_authorizers",
         "attach": "gateway.embedding",
         "Publisher": "gateway.publishing",
         "publisher_of": "gateway.publishing",

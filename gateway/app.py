@@ -98,7 +98,7 @@ def create_app(
     state: object = None,
     authorizers: Mapping[str, AppAuthorizer] | None = None,
     clock: Clock | None = None,
-) -> FastAPI:
+) -> FastWebSocketApp:
     """Return a new gateway. It opens nothing before its start, so a process may make any number of them.
 
     `registry` has the messages. Add yours with `BUILT_IN | Registry(handlers={"dice.roll": RollHandler})`. A bare

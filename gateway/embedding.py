@@ -17,6 +17,7 @@ from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from gateway.app import create_app
+from gateway.chat.fast_route import FastWebSocketApp
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
 from gateway.http.wrong_place import CHAT_PATH
 
@@ -79,7 +80,7 @@ def attached_to(app: FastAPI) -> list["Attached"]:
 class Attached:
     """Serves the paths below the prefix. For the gateway, this is like a proxy with that prefix."""
 
-    def __init__(self, gateway: FastAPI, prefix: str, settings: Settings) -> None:
+    def __init__(self, gateway: FastWebSocketApp, prefix: str, settings: Settings) -> None:
         self.gateway = gateway
         self.prefix = prefix
         self.settings = settings

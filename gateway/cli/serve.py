@@ -18,12 +18,14 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
 from gateway.core.descriptors import max_connections
 from gateway.core.start_error import StartError
+from gateway.embedding import attached_to
 from gateway.state import GatewayState
 from gateway.transport.uvicorn import http, websocket
 from gateway.transport.uvicorn.http import GuardedHttpProtocol, HttpConnectionLimits
@@ -182,9 +184,7 @@ class AnnouncingServer(uvicorn.Server):
         """Accept no more connections, close the open ones in order, then stop."""
         for server in self.servers:
             server.close()
-        state: GatewayState | None = self.lifespan.state.get("gateway")
-        if state is not None:
-            await self._drain(state)
+        await self._drain()
         # uvicorn waits for every socket to close. A client that does not read its last bytes would delay that for ever.
         cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)
         await super().shutdown(sockets=sockets)
@@ -197,8 +197,18 @@ class AnnouncingServer(uvicorn.Server):
         if left:
             logger.info("cut off %d sockets that were not closed in time", len(left))
 
-    async def _drain(self, state: GatewayState) -> None:
-        drain = asyncio.create_task(state.connections.drain(self._settings.drain_seconds))
+    def _gateways(self) -> list[GatewayState]:
+        """List what the application has built: one gateway, or those that `attach` has put into it."""
+        state = self.lifespan.state.get("gateway")
+        if isinstance(state, GatewayState):
+            return [state]
+        app = self.config.loaded_app
+        attached = attached_to(app) if isinstance(app, FastAPI) else []
+        return [running.state for each in attached if (running := each.gateway.running) is not None]
+
+    async def _drain(self) -> None:
+        drains = [each.connections.drain(self._settings.drain_seconds) for each in self._gateways()]
+        drain = asyncio.gather(*drains)
         while not drain.done() and not self.force_exit:
             await asyncio.wait([drain], timeout=0.1)
         drain.cancel()

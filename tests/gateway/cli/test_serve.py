@@ -314,6 +314,28 @@ async def test_a_gateway_that_stops_finishes_what_it_is_at_says_good_bye_and_end
     assert slow.process.wait(10) == 0
 
 
+SHOP = """
+from fastapi import FastAPI
+
+from gateway import attach
+
+app = FastAPI()
+attach(app, "/rt")
+"""
+
+
+async def test_a_gateway_that_is_attached_says_good_bye_too(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    with serving(tmp_path, "--app", "shop:app") as served:
+        served.ws_url += "/rt"
+        async with App(cast(Gateway, served)) as app, app.connect("alice") as alice:
+            served.process.send_signal(signal.SIGTERM)
+            await alice.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+            await alice.expect_close(1012, "draining")
+        assert served.process.wait(10) == 0
+        served.output.close()
+
+
 async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
     async with App(cast(Gateway, slow)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
         await ann.send({"type": "wait.hour"})
