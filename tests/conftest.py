@@ -1,7 +1,7 @@
-"""Fixtures: a shared gateway for most tests, and one of one's own for those that need other settings.
+"""Fixtures: one gateway that most tests share, and a separate one for tests with other settings.
 
-What is about the store runs on SQLite and on PostgreSQL: each test in the places of `ON_BOTH` that uses a gateway or
-a `store_url`. All other tests run on SQLite.
+Tests of the store run on SQLite and on PostgreSQL: each test in the places of `ON_BOTH` that uses a gateway or a
+`store_url`. All other tests run on SQLite.
 """
 
 import itertools

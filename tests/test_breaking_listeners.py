@@ -1,4 +1,4 @@
-"""Listeners that break at the worst moment, with a reset or a fault. All others hear everything."""
+"""Listeners that break at the worst moment, by a reset or a fault. All others get everything."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and the forge's files say is so."""
+"""CONTRIBUTING.md and the forge's files are true."""
 
 import re
 import subprocess

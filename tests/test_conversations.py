@@ -1,4 +1,4 @@
-"""Whole stories: what two people with two phones live through."""
+"""Whole stories of two users with two phones."""
 
 from tests.support.client import App
 

@@ -1,4 +1,4 @@
-"""Every kind of credential at every place that takes one: only the right doors open, and nothing is written down."""
+"""Every kind of credential at every place: only the right ones work, and no log has one."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""PostgreSQL changes under a gateway that runs: it comes to the server that takes writes, and says so meanwhile."""
+"""PostgreSQL fails over under a running gateway: it finds the server that accepts writes, and reports the failure."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

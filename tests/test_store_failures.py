@@ -1,4 +1,4 @@
-"""The store fails for real: senders are told 50300, it goes on by itself, and nothing acknowledged is lost."""
+"""Real failures of the store: senders get 50300, the gateway recovers, and nothing acknowledged is lost."""
 
 import asyncio
 import itertools

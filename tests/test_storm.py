@@ -1,4 +1,4 @@
-"""Phones in tunnels: connections that drop at random moments, while others send, edit and delete."""
+"""Phones in tunnels: connections drop at random moments, while others send, edit and delete."""
 
 import asyncio
 import random

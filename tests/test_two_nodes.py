@@ -1,4 +1,4 @@
-"""Two gateways, one PostgreSQL and one Valkey: to their users they are one."""
+"""Two gateways with one PostgreSQL and one Valkey: to their users they are one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cluster`: people talk while things fail, and it counts what they heard."""
+"""`python -m benchmarks.cluster`: users talk while parts fail, and it counts what they received."""
 
 from benchmarks.cluster import Nodes, Story, Talker, cluster
 from benchmarks.rig import Person

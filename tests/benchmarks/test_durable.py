@@ -1,4 +1,4 @@
-"""The benchmark of durable sends runs, at the size of a toy: its figures mean nothing here."""
+"""The benchmark of durable sends runs, at a tiny size: its figures mean nothing here."""
 
 import json
 import subprocess

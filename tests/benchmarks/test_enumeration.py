@@ -1,4 +1,4 @@
-"""The measurement of refused log-ins runs, at the size of a toy: its figures mean nothing here."""
+"""The measurement of refused log-ins runs, at a tiny size: its figures mean nothing here."""
 
 from benchmarks.enumeration import KINDS, measure, table_of
 

@@ -1,4 +1,4 @@
-"""The measurement of the system's own part runs, at the size of a toy: its figures mean nothing here."""
+"""The measurement of the system's own part runs, at a tiny size: its figures mean nothing here."""
 
 import asyncio
 

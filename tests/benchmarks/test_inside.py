@@ -1,4 +1,4 @@
-"""The measurement of the gateway's own code runs, at the size of a toy: its figures mean nothing here."""
+"""The measurement of the gateway's own code runs, at a tiny size: its figures mean nothing here."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The measurement of what one user takes runs, at the size of a toy: its figures mean nothing here."""
+"""The measurement of one user's cost runs, at a tiny size: its figures mean nothing here."""
 
 import json
 import subprocess

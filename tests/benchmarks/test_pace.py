@@ -1,4 +1,4 @@
-"""Load at a pace: by the clock, and made up for after a stall."""
+"""Load at a pace follows the clock, and catches up after a stall."""
 
 import asyncio
 import time

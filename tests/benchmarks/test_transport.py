@@ -1,4 +1,4 @@
-"""The benchmark of the transport runs, at the size of a toy: its figures mean nothing here."""
+"""The benchmark of the transport runs, at a tiny size: its figures mean nothing here."""
 
 import json
 import subprocess

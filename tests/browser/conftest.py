@@ -1,4 +1,4 @@
-"""A real browser, and tabs in it, used as people use them. Every wait has a timeout."""
+"""A real browser with tabs, used as people use them. Every wait has a timeout."""
 
 import asyncio
 import json

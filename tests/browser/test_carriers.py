@@ -1,4 +1,4 @@
-"""Connections as a page opens them in a real browser, in every way that it has, and from elsewhere."""
+"""Connections of a page in a real browser, with each kind of credential, and from another origin."""
 
 import pytest
 from playwright.async_api import Browser

@@ -1,4 +1,4 @@
-"""The page at `/`, as its reader lives it."""
+"""The page at `/`, as its user sees it."""
 
 import re
 

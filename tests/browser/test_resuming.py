@@ -1,4 +1,4 @@
-"""The page at `/` when connections break and rooms end: nothing is lost, and nothing is there twice."""
+"""The page at `/` when connections break and rooms end: it shows every message, and each only once."""
 
 import pytest
 from playwright.async_api import expect

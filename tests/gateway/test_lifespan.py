@@ -1,4 +1,4 @@
-"""An own lifespan: its place within the gateway's, what it yields, and what happens when it raises."""
+"""An application's own lifespan: its place inside the gateway's, what it yields, and its errors."""
 
 import logging
 import os

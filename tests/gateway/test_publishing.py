@@ -1,4 +1,4 @@
-"""Publishing from the gateway's own process, with the checks that a handler has."""
+"""Publishing from the gateway's own process, with a handler's checks."""
 
 import asyncio
 from collections.abc import AsyncIterator

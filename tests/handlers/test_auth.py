@@ -1,4 +1,4 @@
-"""`auth` and `auth.refresh`: keeping a connection beyond the end of its token."""
+"""`auth` and `auth.refresh`: a connection outlives its token."""
 
 from datetime import datetime
 from functools import partial

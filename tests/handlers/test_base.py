@@ -1,4 +1,4 @@
-"""What a handler of an application's own may do wrong, and what its client, and all others, see of it."""
+"""Mistakes of an application's own handler, and what its client and others see of them."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""`direct.open`: two users for themselves."""
+"""`direct.open`: a room for two users."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which handler a message gets, and what a wrong envelope is answered."""
+"""The handler for each message, and the answers to wrong envelopes."""
 
 from typing import Any
 

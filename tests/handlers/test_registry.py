@@ -1,4 +1,4 @@
-"""The registry: what it refuses, in one line that says where, and what it brings to clients."""
+"""The registry: its refusals, in one line with the place, and its effect on clients."""
 
 from pathlib import Path
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Making, finding, entering and leaving rooms."""
+"""Making, finding, joining and leaving rooms."""
 
 import asyncio
 from collections.abc import Callable

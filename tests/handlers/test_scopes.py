@@ -1,4 +1,4 @@
-"""What a token must allow for each type of message: the whole table, one scope at a time."""
+"""The scope that each type of message needs: the whole table, one scope at a time."""
 
 from contextlib import AsyncExitStack
 

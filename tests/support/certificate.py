@@ -1,4 +1,4 @@
-"""A certificate of one's own, for servers of this machine."""
+"""A self-made certificate for servers of this machine."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A real server as a child process: started, waited for, and stopped on the spot."""
+"""A real server as a child process: started, waited for, and stopped at once."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""What an app does: register, log in, connect, send, expect. Every wait has a timeout."""
+"""The actions of an app: register, log in, connect, send, expect. Every wait has a timeout."""
 
 import asyncio
 import itertools

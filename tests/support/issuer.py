@@ -1,6 +1,6 @@
-"""A real HTTP server on loopback that plays an outside service: an issuer with keys, and one that answers questions.
+"""A real HTTP server on loopback as an external service: an issuer with keys, and one that describes tokens.
 
-It does what a test tells it to: rotates its keys, hangs, lies, talks too much, redirects, or is down.
+A test controls it: it can rotate its keys, hang, lie, send too much, redirect, or be down.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a machine lacks: a test that needs it is skipped with the reason in words, and in CI it fails."""
+"""What a machine lacks: a test that needs it is skipped with a reason, and fails in CI."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
 """Measures how plain the English of the documents and of the code's docstrings and comments is.
 
-`python -m tests.support.language` prints the figures and the places to mend; with paths, those of these files alone.
+`python -m tests.support.language` prints the figures and the places to correct. With paths, it measures these files.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What a gateway tells of itself, as a test compares it."""
+"""The gateway's metrics, in a form that a test can compare."""
 
 from tests.support.client import App
 

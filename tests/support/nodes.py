@@ -1,4 +1,4 @@
-"""Several gateways that are one to their users: one store, and one bus."""
+"""Several gateways with one store and one bus, which are one gateway to their users."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

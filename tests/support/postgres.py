@@ -1,6 +1,6 @@
-"""A real PostgreSQL: one that is running, or the machine's own binaries, or those of a wheel.
+"""A real PostgreSQL: a running one, or the machine's own binaries, or those of a wheel.
 
-Nothing is needed but what pip installs, and root may run it too: PostgreSQL refuses to be root, so it runs as `nobody`.
+It needs only what pip installs. Root may run it too: PostgreSQL refuses to run as root, so it runs as `nobody`.
 """
 
 import asyncio

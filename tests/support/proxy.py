@@ -1,4 +1,4 @@
-"""What lies between a node and its server: a network that can be slow, or swallow everything, or want TLS."""
+"""A network between a node and its server, which can be slow, swallow everything, or require TLS."""
 
 import asyncio
 import re

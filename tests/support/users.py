@@ -1,4 +1,4 @@
-"""Users by the thousand, stored in one statement: the store gives a whole transaction five seconds."""
+"""Thousands of users, stored in one statement, because the store limits a transaction to five seconds."""
 
 from collections.abc import Iterable
 

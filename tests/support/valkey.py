@@ -1,4 +1,4 @@
-"""A real Valkey or Redis: the machine's own server, or that of a wheel, on a free port and with nothing on disk."""
+"""A real Valkey or Redis: the machine's own, or that of a wheel, on a free port and with nothing on disk."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""A client that writes bytes: frames as it likes, and no library between."""
+"""A client that writes raw bytes: any frames, with no library in between."""
 
 import asyncio
 import base64

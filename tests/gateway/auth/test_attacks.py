@@ -1,4 +1,4 @@
-"""The list of attacks on tokens, by HTTP and by WebSocket against running gateways: nothing opens, nothing breaks."""
+"""The list of attacks on tokens, over HTTP and WebSocket against running gateways: none succeeds or breaks anything."""
 
 import itertools
 import json

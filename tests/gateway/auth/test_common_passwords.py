@@ -1,4 +1,4 @@
-"""Passwords that are guessed first are not taken."""
+"""Passwords that attackers guess first are refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sessions: prolonged by refresh tokens, of which each is good once, and ended by one that comes back."""
+"""Sessions: a refresh token extends one and is good only once. A second use ends the session."""
 
 import asyncio
 import base64

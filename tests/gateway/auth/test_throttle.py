@@ -1,4 +1,4 @@
-"""Guessing passwords: few guesses reach a hash, and the rightful user still gets in."""
+"""Guessing passwords: few guesses reach a hash, and the real user still gets in."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Tickets: bought with a token, good for one connection. On both stores."""
+"""Tickets: bought with a token, good for one connection, on both stores."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Tokens: only ours open a door, and the others are told nothing and break nothing."""
+"""Tokens: only the gateway's own are good. Others are refused without a reason, and break nothing."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The bus over a real Valkey: what reaches other nodes, and what becomes of it when the server does not do its part."""
+"""The bus over a real Valkey: what reaches other nodes, and what happens when the server fails."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Connecting to a Redis or Valkey: what is wrong is told in one line, and each kind of URL works."""
+"""Connecting to Redis or Valkey: a problem is one line, and each kind of URL works."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""What lies around the endpoint of a WebSocket, and what does not."""
+"""The layers around the endpoint of a WebSocket, and those that are left out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

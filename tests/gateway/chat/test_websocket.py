@@ -1,4 +1,4 @@
-"""Frames: bad ones are answered, and the connection lives."""
+"""Frames: a bad one gets an answer, and the connection stays open."""
 
 import json
 import logging

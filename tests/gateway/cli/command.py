@@ -1,4 +1,4 @@
-"""The command `gateway`, as a shell runs it: a process of its own, in a folder of its own."""
+"""The command `gateway`, as a shell runs it: its own process in its own folder."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Backups: made while the gateway runs, restored when it does not, and no id stands for two messages after it."""
+"""Backups: made while the gateway runs, and restored when it does not. No id ever names two messages."""
 
 import asyncio
 import os

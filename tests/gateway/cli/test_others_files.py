@@ -1,4 +1,4 @@
-"""Files in the data folder that another user owns, as root does after one `sudo gateway …`: one line, and no start."""
+"""Files in the data folder of another user, as after `sudo gateway …`: the start stops with one line."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""`gateway serve`: it says where it is, refuses what cannot work, and keeps what it acknowledged."""
+"""`gateway serve`: it prints its URLs, refuses what cannot work, and keeps what it acknowledged."""
 
 import asyncio
 import os

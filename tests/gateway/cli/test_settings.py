@@ -1,4 +1,4 @@
-"""`gateway settings` and `gateway --version`: what an installation says about itself, without its sources."""
+"""`gateway settings` and `gateway --version`: an installation describes itself without its sources."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""No part of a URL's user name or password is in any output, of any URL, right or wrong."""
+"""No output has any part of a URL's user name or password, whether the URL is right or wrong."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""`gateway users`: the operator's way to look after users, while the gateway runs or not."""
+"""`gateway users`: the operator manages users, whether the gateway runs or not."""
 
 import asyncio
 import json

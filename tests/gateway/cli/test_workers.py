@@ -1,4 +1,4 @@
-"""`gateway serve --workers` and `gateway dev`: several processes at one address, which are one gateway."""
+"""`gateway serve --workers` and `gateway dev`: several processes at one address form one gateway."""
 
 import asyncio
 import os

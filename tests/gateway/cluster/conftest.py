@@ -1,4 +1,4 @@
-"""A Valkey for all tests here, which are apart by their prefixes; gateways, and what is in one that makes it a node."""
+"""One Valkey for all tests here, which differ by their prefixes; gateways, and the parts that make one a node."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""After the death of a node, or of what a node was called before."""
+"""What happens after the death of a node, or under a former name of a living one."""
 
 import asyncio
 from pathlib import Path

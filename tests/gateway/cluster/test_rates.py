@@ -1,4 +1,4 @@
-"""What a user may do in a second, whatever nodes the user is on."""
+"""The rate limits of a user, on any nodes."""
 
 import asyncio
 from collections.abc import AsyncIterator

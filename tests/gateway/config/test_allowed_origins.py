@@ -1,4 +1,4 @@
-"""The list of origins: what can be named, and what each name lets in."""
+"""The list of origins: which names it accepts, and which origins each name allows."""
 
 import pytest
 

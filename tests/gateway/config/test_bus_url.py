@@ -1,4 +1,4 @@
-"""What `GATEWAY_BUS_URL` may say."""
+"""The values of `GATEWAY_BUS_URL`."""
 
 import pytest
 

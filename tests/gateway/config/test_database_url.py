@@ -1,4 +1,4 @@
-"""What `GATEWAY_DATABASE_URL` may say: what it says to PostgreSQL's own clients."""
+"""The values of `GATEWAY_DATABASE_URL`: they mean what they mean to PostgreSQL's own clients."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The file `.env`: a slip in it is named, and never means the defaults in silence."""
+"""The file `.env`: a mistake in it is reported, and never silently means the default values."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which proxies the gateway believes about where a client is: only the ones of `GATEWAY_TRUSTED_PROXIES`."""
+"""The gateway believes only the proxies of `GATEWAY_TRUSTED_PROXIES` about a client's address."""
 
 import json
 import logging

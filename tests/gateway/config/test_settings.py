@@ -1,4 +1,4 @@
-"""Settings: read from the environment, and refused in words."""
+"""Settings: read from the environment, and refused with a reason."""
 
 import re
 from pathlib import Path

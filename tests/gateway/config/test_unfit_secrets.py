@@ -1,4 +1,4 @@
-"""Secrets that are none: public keys in every form, and what every attacker tries first."""
+"""Unfit secrets: public keys in every form, and the first guesses of attackers."""
 
 import base64
 import json

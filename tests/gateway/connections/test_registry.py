@@ -1,4 +1,4 @@
-"""What the connections of one user, and those from one address, may do together."""
+"""The common limits of the connections of one user, and of those from one address."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What has ended ends everywhere: by the bus at once, and by a look into the store where the bus is silent."""
+"""Ended sessions end everywhere: at once over the bus, or by a look into the store."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""The audit log: what an auditor asks for, a JSON object a line, and never a secret."""
+"""The audit log: what an auditor needs, one JSON object a line, and never a secret."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The address and user agent of a request."""
 
 import pytest
 from starlette.requests import HTTPConnection

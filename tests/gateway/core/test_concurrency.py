@@ -1,4 +1,4 @@
-"""Places at a time."""
+"""The limit on simultaneous uses."""
 
 from gateway.core.concurrency import ConcurrencyLimit
 

@@ -1,4 +1,4 @@
-"""What a message costs: one user can make the gateway do so much and no more, and is told so before it is done."""
+"""The costs of messages: one user can cause a limited load, and is refused before the work is done."""
 
 import json
 from collections.abc import AsyncIterator

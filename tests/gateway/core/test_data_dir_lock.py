@@ -1,4 +1,4 @@
-"""Two gateways that should know of each other and do not."""
+"""Two gateways that share a data folder without a bus."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""File descriptors: the limit is raised as far as it may be, and a connection beyond it is refused in words."""
+"""File descriptors: the limit is raised as far as possible, and a connection beyond it is refused with an answer."""
 
 import re
 import socket

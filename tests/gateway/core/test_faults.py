@@ -1,4 +1,4 @@
-"""A loop that serves many contains what one of them raises, counts it, and goes on."""
+"""A loop that serves many contains a fault of one member, counts it, and continues."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What repeats is said a few times a minute, and then counted."""
+"""Repeated lines are written a few times a minute, and then only counted."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Token buckets, and waits that grow."""
+"""Token buckets, and waits that grow with each failure."""
 
 from gateway.core.rate_limits import Allowance, Backoff, TokenBucket, TokenBuckets
 

@@ -1,4 +1,4 @@
-"""JSON from strangers."""
+"""Strict decoding of JSON from untrusted clients."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Ending tasks."""
+"""Stopping tasks."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Timers for many."""
+"""Timers for many connections."""
 
 import asyncio
 import gc

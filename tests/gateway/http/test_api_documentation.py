@@ -1,4 +1,4 @@
-"""The pages of the API's documentation: from here alone, under a strict policy, and in development only."""
+"""The pages of the API's documentation: without other hosts, under a strict policy, and only in development."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A body of the wrong kind, with a field twice, or too long: refused in words that say what to send."""
+"""A body of the wrong kind, with a field twice, or too long: the refusal says what to send."""
 
 from collections.abc import AsyncIterator
 from typing import Any

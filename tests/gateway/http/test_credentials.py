@@ -1,4 +1,4 @@
-"""Where a connection carries its credential: each place alone, several at once, and what is refused in which words."""
+"""The places of a connection's credential: each alone, several at once, and the words of refusals."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Errors over HTTP speak the words of the protocol."""
+"""Errors over HTTP have the fields of the protocol."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The examples that the page at `/` offers are messages as the gateway takes them."""
+"""The gateway accepts the examples that the page at `/` offers."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""`POST /token/introspect`: a service asks what a token stands for (RFC 7662)."""
+"""`POST /token/introspect` describes a token to another service (RFC 7662)."""
 
 from typing import Any
 

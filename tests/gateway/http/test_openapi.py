@@ -1,4 +1,4 @@
-"""The API's description is what really comes: held against the running gateway by schemathesis, and by hand."""
+"""The API's description is true: schemathesis compares it with the running gateway, and so do these tests."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Which pages may open a WebSocket: those of the gateway itself and of the origins that the operator has named."""
+"""The pages that may open a WebSocket: the gateway's own, and those of the origins that the operator allows."""
 
 import json
 from collections.abc import Iterator

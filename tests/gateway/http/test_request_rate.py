@@ -1,4 +1,4 @@
-"""A client that asks more often than it may is told to wait, and its neighbours are not."""
+"""A client that sends too many requests must wait, and its neighbours need not."""
 
 import time
 

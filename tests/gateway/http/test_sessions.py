@@ -1,4 +1,4 @@
-"""`/users/me/sessions` and `/users/me/password`: where one is logged in, and out with the others."""
+"""`/users/me/sessions` and `/users/me/password`: a user lists and ends sessions, and changes the password."""
 
 from typing import Any
 

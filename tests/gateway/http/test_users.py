@@ -1,4 +1,4 @@
-"""`/users`: registering, and oneself."""
+"""`/users`: registration, and a user's own data."""
 
 import asyncio
 from typing import Any

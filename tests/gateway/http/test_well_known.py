@@ -1,4 +1,4 @@
-"""What is published of our tokens: public keys, and what there is of an authorization server."""
+"""What the gateway publishes about its tokens: public keys, and the endpoints of its authorization server."""
 
 import time
 from pathlib import Path

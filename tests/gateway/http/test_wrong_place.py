@@ -1,4 +1,4 @@
-"""Clients at the wrong place learn at once where the right one is, and the operator what is amiss."""
+"""Clients at a wrong path learn where the right one is, and the operator learns what is wrong."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Several nodes in one process, on one real store, and between them a bus that does what a test says."""
+"""Several nodes in one process, on one real store, with a bus that a test controls."""
 
 import asyncio
 import json

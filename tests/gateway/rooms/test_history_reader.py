@@ -1,4 +1,4 @@
-"""What the bus has lost is found in the store: when the bus says so, when it is down, and now and then."""
+"""Events that the bus lost are found in the store: when the bus reports it, when it is down, and now and then."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""The log: any order of changes leaves what a simple model says, and nothing acknowledged is lost."""
+"""The log: any order of changes has the result of a simple model, and nothing acknowledged is lost."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""A huge room that is deleted: gone at once for all users, and in fact bit by bit, while others are served."""
+"""A huge room that is deleted: gone at once for all users, and removed bit by bit while others are served."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Coming back: what was missed, in order, once, or not at all."""
+"""Resuming: the client gets what it missed, in order and once, or nothing."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Users of other services, as the store has them: each once, whatever comes at the same time."""
+"""Users of external services in the store: each exists once, even after simultaneous log-ins."""
 
 import asyncio
 

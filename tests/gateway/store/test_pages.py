@@ -1,4 +1,4 @@
-"""Pages cost what is on them, and not what else is in the store."""
+"""A page costs what is on it, whatever else is in the store."""
 
 import itertools
 from collections.abc import AsyncIterator

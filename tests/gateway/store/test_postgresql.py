@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what the parameters of a URL come to with a real server, and which host is taken."""
+"""Connections to PostgreSQL: the effect of a URL's parameters on a real server, and the choice of the host."""
 
 import time
 from collections.abc import AsyncIterator, Iterator

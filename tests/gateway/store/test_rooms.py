@@ -1,4 +1,4 @@
-"""Rooms in the store, when several want the same at once."""
+"""Rooms in the store, under simultaneous changes."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The file of a SQLite database: private, the gateway's own, and refused in one line where it is anything else."""
+"""The file of a SQLite database: private, the gateway's own, and otherwise refused in one line."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""What messages take up: the sums of users and rooms are what adding up would come to, after any changes at once."""
+"""The bytes of messages: the sums of users and rooms are exact after any simultaneous changes."""
 
 import asyncio
 from collections import Counter

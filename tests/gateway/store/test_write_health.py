@@ -1,4 +1,4 @@
-"""Whether the store takes writes: found out with few writes, in bounded time."""
+"""Whether the store accepts writes: found out with few writes, in limited time."""
 
 import asyncio
 from collections.abc import Awaitable

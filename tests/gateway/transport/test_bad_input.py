@@ -1,7 +1,7 @@
 """Clients that break or bend the protocol: each gets the answer of RFC 6455, and other clients notice nothing.
 
-The cases that concern a server are those of the Autobahn test suite, on our protocol and on uvicorn's own, which
-is what runs where ours cannot.
+The cases are those of the Autobahn test suite for servers. They run on the gateway's protocol and on uvicorn's own,
+which the gateway falls back to.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Handshakes that are none, and some that are."""
+"""Valid and invalid handshakes."""
 
 import asyncio
 import gc

@@ -1,7 +1,7 @@
-"""Where a request ends: what is a body to a proxy is never a request to the gateway, or the connection is over.
+"""The end of a request: the gateway never reads as a request what a proxy takes for a body, or it closes.
 
-Each case is what a client may send on one connection, and the requests that RFC 9112 sees in it. A server may always
-close instead. It may never see another request, nor answer more often than it was asked.
+Each case is the bytes of a client on one connection, and the requests that RFC 9112 sees in them. A server may always
+close instead. It must never see another request, nor answer more often than there were requests.
 """
 
 import asyncio

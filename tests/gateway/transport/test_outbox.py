@@ -1,4 +1,4 @@
-"""The outbox: bounded, in order, and its policy where it overflows."""
+"""The outbox: bounded, in order, and what it does when it overflows."""
 
 import asyncio
 import weakref

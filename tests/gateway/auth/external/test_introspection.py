@@ -1,4 +1,4 @@
-"""Tokens that an outside service is asked about: only what it calls active opens, and only for as long as it says."""
+"""Tokens that an external service checks: only tokens that it calls active are good, and only as long as it says."""
 
 import asyncio
 import logging

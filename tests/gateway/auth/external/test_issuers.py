@@ -1,4 +1,4 @@
-"""Outside issuers of tokens: trusted for what their keys have signed, and not when they lie, hang or are down."""
+"""External issuers of tokens: the gateway trusts what their keys have signed, but not lies, and survives failures."""
 
 import asyncio
 import time

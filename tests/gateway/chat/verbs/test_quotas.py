@@ -1,4 +1,4 @@
-"""How much one user, and one room, may have: to the letter, at the same moment and on two nodes as well."""
+"""The quotas of one user and one room hold exactly, even at the same moment and on two nodes."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Requests and handshakes that never come whole: each has its time, and then its socket is free again."""
+"""Requests and handshakes that never become complete: each has a deadline, and then its socket is free."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The direct way in and out: the same protocol, whatever way the bytes come, and whichever server runs it."""
+"""The raw transport: the same protocol, however the bytes arrive and whichever server runs it."""
 
 import asyncio
 import json
