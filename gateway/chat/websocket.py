@@ -120,9 +120,9 @@ class GatewayWebSocket(WebSocket):
             empty += 1
             if empty > MAX_FIRST_EMPTY:
                 raise BadFrame("expected a text frame with a JSON object, got empty ones")
-            item = self._reader.get_nowait()
+            item = self._reader.read_nowait()
             if item is None:
-                item = await self._reader.get()
+                item = await self._reader.read()
             text = self._text_of(item, strictly=True)
         if self._raw is not None:
             self._raw.limit_message_size(None)
@@ -136,10 +136,10 @@ class GatewayWebSocket(WebSocket):
         """
         reader = self._reader
         while self.close_reason is None:
-            item = reader.get_nowait()
+            item = reader.read_nowait()
             if item is None:
                 # Wait here and no deeper: each message passes all coroutines around the wait.
-                item = await reader.get()
+                item = await reader.read()
             if (text := self._text_of(item)) is None:
                 return
             if not text:

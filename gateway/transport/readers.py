@@ -16,10 +16,10 @@ DISCONNECT: Event = {"type": "websocket.disconnect", "code": 1006}
 class Reader(Protocol):
     """Receives from one client: texts, and ASGI events for everything else."""
 
-    def get_nowait(self) -> str | Event | None:
+    def read_nowait(self) -> str | Event | None:
         """Return the next item without waiting, or None if there is none or other tasks must have a turn first."""
 
-    def get(self) -> Awaitable[str | Event]:
+    def read(self) -> Awaitable[str | Event]:
         """Wait for the next item, after a read without waiting has found none. Only one task at a time may wait."""
 
     def wake(self) -> None:
@@ -35,10 +35,10 @@ class AsgiReader:
         self._waiting: asyncio.Task[Any] | None = None
         self._woken = False
 
-    def get_nowait(self) -> None:
+    def read_nowait(self) -> None:
         """Return None: an ASGI server has no read without waiting."""
 
-    async def get(self) -> Event:
+    async def read(self) -> Event:
         """Return the next event."""
         self._waiting = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task

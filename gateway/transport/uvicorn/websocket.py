@@ -77,7 +77,7 @@ class Inbox:
         self._items.append(item)
         self.characters += len(item) if type(item) is str else _bytes_of(item)
 
-    def get_nowait(self) -> str | Event | None:
+    def read_nowait(self) -> str | Event | None:
         """Return the next item without waiting, or None if there is none or other tasks must have a turn first."""
         # A task that never waits would leave the other tasks no turn.
         if not self._items or self._unbroken == MAX_QUEUED:
@@ -90,7 +90,7 @@ class Inbox:
             resume()
         return item
 
-    def get(self) -> Awaitable[str | Event]:
+    def read(self) -> Awaitable[str | Event]:
         """Wait for the next item, after a read without waiting has found none."""
         self._unbroken = 0
         if self._items:
@@ -100,15 +100,15 @@ class Inbox:
 
     async def _after_a_turn(self) -> str | Event:
         await asyncio.sleep(0)
-        item = self.get_nowait()
+        item = self.read_nowait()
         assert item is not None  # noqa: S101 - only one task reads
         return item
 
-    async def get_event(self) -> Event:
-        """Wait for the next item, and return it as an ASGI event."""
-        item = self.get_nowait()
+    async def get(self) -> Event:
+        """Wait for the next item, and return it as an ASGI event: this is what uvicorn calls."""
+        item = self.read_nowait()
         if item is None:
-            item = await self.get()
+            item = await self.read()
         return {"type": "websocket.receive", "text": item} if isinstance(item, str) else item
 
     def empty(self) -> bool:
@@ -131,7 +131,17 @@ def _bytes_of(event: Any) -> int:
 class RawTransport:
     """Reads and writes one connection without ASGI events: its `Reader` and its `Writer`."""
 
-    __slots__ = ("_connection", "_inbox", "_max_size", "_transport", "closed", "get", "get_nowait", "on_ready", "ready")
+    __slots__ = (
+        "_connection",
+        "_inbox",
+        "_max_size",
+        "_transport",
+        "closed",
+        "on_ready",
+        "read",
+        "read_nowait",
+        "ready",
+    )
 
     def __init__(self) -> None:
         self.ready = True
@@ -145,8 +155,8 @@ class RawTransport:
         self._inbox = inbox
         self._connection = connection
         self._max_size = connection.max_message_size
-        self.get_nowait = inbox.get_nowait
-        self.get = inbox.get
+        self.read_nowait = inbox.read_nowait
+        self.read = inbox.read
 
     def detach(self) -> None:
         """Drop later writes, notify the outbox, and drop the references to it and to the socket."""
