@@ -38,7 +38,7 @@ def test_a_library_that_has_moved_is_noticed_and_not_used_and_the_log_says_so(
         monkeypatch.delattr(f"{uvicorns}.{change}")
     assert not supported()
     assert server_config(settings_for_tests(tmp_path), "gateway.asgi:app").ws == "websockets-sansio"
-    assert "uvicorn's own protocol is used" in caplog.text
+    assert "the gateway uses uvicorn's own protocol" in caplog.text
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 100])
