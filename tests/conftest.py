@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 OwnGateway = Callable[..., Gateway]
 
 NO_SETTINGS = frozenset({"registry", "options", "extend", "lifespan", "state", "authorizers"})
-"""What `own_gateway` takes besides settings."""
+"""What `own_gateway` accepts besides settings."""
 
 
 ROOT = Path(__file__).parent
@@ -51,48 +51,48 @@ ON_BOTH = tuple(
 
 
 async def make_tables(url: str) -> None:
-    """Make all tables in an empty database."""
+    """Create all tables in an empty database."""
     database = Database(url)
     await database.upgrade()
     await database.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on both stores, if that is where it belongs and a store is what it uses."""
+    """Run a test on both stores, if it is in such a place and uses a store."""
     if "store" in metafunc.fixturenames and any(metafunc.definition.path.is_relative_to(place) for place in ON_BOTH):
         metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> str:
-    """The kind of store that this test runs on."""
+    """The kind of store of this test."""
     return getattr(request, "param", "sqlite")
 
 
 @pytest.fixture
 def fresh_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin with no faults counted and none logged, as a process does."""
+    """Start without counted and logged faults, as a process does."""
     monkeypatch.setattr(faults, "counters", Counter())
     monkeypatch.setattr(faults, "_log", FoldedLog(faults.logger, logging.ERROR, same=faults.LINES_A_MINUTE))
 
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    """A Valkey of the test's own."""
+    """A Valkey for this test only."""
     with running_valkey() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL for the whole session, started by the first test that asks: the URL to make databases with."""
+    """A PostgreSQL for the whole session, started by the first test that uses it: the URL to make databases with."""
     with any_postgres() as url:
         yield url
 
 
 @pytest.fixture
 def empty_store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database of this test's own with nothing in it, not even tables."""
+    """An empty database for this test, without tables."""
     if store == "sqlite":
         yield f"sqlite:///{tmp_path / 'gateway.db'}"
         return
@@ -102,7 +102,7 @@ def empty_store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) 
 
 @pytest.fixture(scope="session")
 def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with all tables, to be copied: the migrations take longer than most tests."""
+    """A file with all tables, to copy: the migrations take longer than most tests."""
     file = tmp_path_factory.mktemp("tables") / "gateway.db"
     in_thread(make_tables(f"sqlite:///{file}"))
     return file
@@ -110,7 +110,7 @@ def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql_tables(postgres: str) -> Iterator[str]:
-    """The name of a database with all tables, to be copied."""
+    """The name of a database with all tables, to copy."""
     with fresh_database(postgres) as url:
         in_thread(make_tables(url))
         yield url.partition("?")[0].rpartition("/")[2]
@@ -118,7 +118,7 @@ def postgresql_tables(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A store of this test's own, with all tables and nothing in them."""
+    """A store for this test, with all tables and no rows."""
     tables = request.getfixturevalue(f"{store}_tables")
     if store == "sqlite":
         yield f"sqlite:///{shutil.copy(tables, tmp_path)}"
@@ -129,7 +129,7 @@ def store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture
 async def database(store_url: str) -> AsyncIterator[Database]:
-    """A store of this test's own, open."""
+    """An open store for this test."""
     database = Database(store_url)
     await database.upgrade()
     yield database
@@ -153,7 +153,7 @@ def postgresql_gateway(tmp_path_factory: pytest.TempPathFactory, postgres: str) 
 
 @pytest.fixture
 def gateway(store: str, request: pytest.FixtureRequest) -> Gateway:
-    """A gateway that all tests share; their users and rooms have names of their own."""
+    """A gateway that all tests share. Their users and rooms have different names."""
     shared: Gateway = request.getfixturevalue(f"{store}_gateway")
     return shared
 
@@ -167,7 +167,7 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 @pytest.fixture
 def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
-    """Start gateways of this test's own: `own_gateway(registry=…, options=…, any_setting=…)`.
+    """Start gateways for this test: `own_gateway(registry=…, options=…, any_setting=…)`.
 
     It takes what `running_gateway` and `create_app` take, and settings.
     """
@@ -189,25 +189,25 @@ def unique() -> Callable[[str], str]:
 
 @pytest.fixture
 def room(unique: Callable[[str], str]) -> str:
-    """A room of this test's own."""
+    """A room for this test."""
     return unique("room")
 
 
 @pytest.fixture
 def alice(unique: Callable[[str], str]) -> str:
-    """A user of this test's own."""
+    """A user for this test."""
     return unique("alice")
 
 
 @pytest.fixture
 def bob(unique: Callable[[str], str]) -> str:
-    """Another user of this test's own."""
+    """Another user for this test."""
     return unique("bob")
 
 
 @pytest.fixture
 def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
-    """A Valkey that a test may stop and freeze; that is noticed sooner than in earnest."""
+    """A Valkey that a test may stop and freeze. The gateway notices it sooner than in production."""
     monkeypatch.setattr(redis_bus, "PING_SECONDS", 0.1)
     monkeypatch.setattr(redis_bus, "LAST_RETRY_SECONDS", 0.2)
     with running_valkey() as running:
@@ -216,7 +216,7 @@ def unreliable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape lone surrogates in what was captured: a process of xdist sends its report as UTF-8, and ends at one."""
+    """Escape lone surrogates in the captured output: a process of xdist sends its report as UTF-8, and ends at one."""
     report = yield
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report

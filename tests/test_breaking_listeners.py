@@ -23,12 +23,12 @@ from tests.support.waiting import until
 from tests.support.wire import frame, handshake, opened
 
 SECONDS = float(os.environ.get("BREAK_SECONDS", "5"))
-"""For how long listeners break; `BREAK_SECONDS=60` for a thorough run."""
+"""How long listeners break. Use `BREAK_SECONDS=60` for a thorough run."""
 
 ROOMS = ("red", "green", "blue")
 BREAKING = 30
 STAY_SECONDS = 0.3
-"""How long a listener that breaks stays at most."""
+"""How long a breaking listener stays at most."""
 
 
 def joins() -> bytes:
@@ -36,7 +36,7 @@ def joins() -> bytes:
 
 
 async def break_again_and_again(gateway: Gateway, token: str, chance: random.Random) -> int:
-    """Come, hear all rooms, and go with a reset, until the time is over; returns how often."""
+    """Connect, join all rooms, and leave by a reset, until the time is over. Return how often."""
     loop, times = asyncio.get_running_loop(), 0
     end = loop.time() + SECONDS
     while loop.time() < end:
@@ -51,7 +51,7 @@ async def break_again_and_again(gateway: Gateway, token: str, chance: random.Ran
 
 
 async def talk(client: ChatClient, done: asyncio.Event) -> list[str]:
-    """Say something in each room, and to all connections, again and again; returns what was announced."""
+    """Send a message in each room, and one to all connections, again and again. Return what was announced."""
     announced: list[str] = []
     while not done.is_set():
         for room in ROOMS:
@@ -63,7 +63,7 @@ async def talk(client: ChatClient, done: asyncio.Event) -> list[str]:
 
 
 async def hear(client: ChatClient, last: str) -> list[Frame]:
-    """Take all events up to the announcement that is the last."""
+    """Take all events up to the last announcement."""
     events = []
     while True:
         event = await client.next()
@@ -73,7 +73,7 @@ async def hear(client: ChatClient, last: str) -> list[Frame]:
 
 
 async def log_of(gateway: Gateway, name: str) -> list[int]:
-    """Read which offsets the store has for a room."""
+    """Return the offsets that the store has for a room."""
 
     async def read() -> list[int]:
         async with gateway.state.database.read() as connection:

@@ -24,7 +24,7 @@ def run(*command: str) -> str:
 
 
 def dry(command: str) -> list[str]:
-    """What to run in place of a command, to learn whether it would work."""
+    """What to run instead of a command, to learn whether it would work."""
     program, *arguments = command.split()
     if program == "make":
         return ["make", "--dry-run", *arguments]

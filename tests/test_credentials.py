@@ -20,7 +20,7 @@ WRONG_PASSWORD = "a wrong password of mine"
 
 @dataclass(frozen=True)
 class Credentials:
-    """One of each kind: those that are spent, revoked, expired or used do not hold any more."""
+    """One of each kind. Spent, revoked, expired and used ones are no longer valid."""
 
     access: str
     refresh: str

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 READ_ONLY = "SET default_transaction_read_only = on"
 WRITABLE = "RESET default_transaction_read_only"
-"""How new sessions are from now on; open ones stay as they are for as long as they live."""
+"""The mode of new sessions from now on. Open ones keep theirs."""
 
 
 async def readiness(app: App) -> tuple[int, str]:
@@ -28,7 +28,7 @@ async def readiness(app: App) -> tuple[int, str]:
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the store each time that a test asks."""
+    """Look at the store at each question of a test."""
     monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
 
 
@@ -57,7 +57,7 @@ async def end_sessions(server: Postgres) -> None:
 
 
 async def use_all_connections(gateway: Gateway) -> None:
-    """Have the pool find out which of its connections have ended, and open others."""
+    """Make the pool notice which of its connections have ended, and open others."""
     await gateway.run(_ping_often(gateway))
 
 
@@ -139,7 +139,7 @@ async def test_what_spoils_a_connection_costs_one_try_at_most(
 
 
 async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
-    """Leave each connection of the pool in a state in which nothing of ours leaves it."""
+    """Leave each connection of the pool in a state that nothing of the gateway ends."""
     engine = gateway.state.database._engine
     count = max(1, engine.pool.checkedin())  # type: ignore[attr-defined] # of a pool of this kind
     together = asyncio.Barrier(count)

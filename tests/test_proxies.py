@@ -35,7 +35,7 @@ START_SECONDS = 20
 
 @dataclass
 class Proxy:
-    """A proxy before a gateway, and before a node that is not there."""
+    """A proxy in front of a gateway, and of a node that is down."""
 
     port: int
     folder: Path
@@ -57,7 +57,7 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate of one's own for `localhost`."""
+    """A folder with a self-signed certificate for `localhost`."""
     folder = tmp_path_factory.mktemp("certificate")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -94,7 +94,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def proxy(
     request: pytest.FixtureRequest, gateway: Gateway, certificate: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """Each of the two, with the configuration of `deploy/` but for names, ports and folders."""
+    """Each proxy, with the configuration of `deploy/` except names, ports and folders."""
     folder = tmp_path_factory.mktemp(request.param)
     with deployed(request.param, gateway, gateway.port, folder, certificate) as proxy:
         yield proxy
@@ -104,7 +104,7 @@ def proxy(
 def deployed(
     name: str, gateway: Gateway, node: int, folder: Path, certificate: Path, more_changes: dict[str, str] | None = None
 ) -> Iterator[Proxy]:
-    """Run a proxy before the node of that port, and another one that is down."""
+    """Run a proxy in front of the node at that port, and of another one that is down."""
     binary = program(name)
     port = free_port()
     changes = {
@@ -273,7 +273,7 @@ async def test_no_body_becomes_a_request_and_no_answer_goes_to_another_client(
 
 
 async def _attack(proxy: Proxy, smuggled: str, rounds: int) -> bytes:
-    """Send log-ins that fail, each with a registration for a body; return all answers."""
+    """Send log-ins that fail, each with a registration as its body, and return all answers."""
     account = json.dumps({"username": smuggled, "password": PASSWORD})
     body = (
         "POST /users HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.7\r\nContent-Type: application/json\r\n"

@@ -58,7 +58,7 @@ async def carry(reader: asyncio.StreamReader, slow: asyncio.StreamReader) -> Non
 
 
 async def send_all_that_is_let_through(client: ChatClient, room: str, content: str) -> int:
-    """Send for some seconds, as soon as it may be; returns how many messages were accepted."""
+    """Send for some seconds, as fast as possible, and return how many messages were accepted."""
     loop = asyncio.get_running_loop()
     accepted, end = 0, loop.time() + SENDING_SECONDS
     while loop.time() < end:
@@ -73,7 +73,7 @@ async def send_all_that_is_let_through(client: ChatClient, room: str, content: s
 
 
 async def hear(line: Wire, heard: list[int]) -> None:
-    """Note the offsets of messages, until the connection ends."""
+    """Record the offsets of messages until the connection ends."""
     while True:
         opcode, payload = await line.read()
         assert opcode == TEXT, payload

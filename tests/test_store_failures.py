@@ -27,7 +27,7 @@ PATIENCE = 20
 
 
 class Talker:
-    """Says one thing after another, and each again, with its `client_id`, until it is acknowledged."""
+    """Sends one message after another, and repeats each, with its `client_id`, until it is acknowledged."""
 
     def __init__(self, client: ChatClient, name: str) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class Talker:
         self.statuses: Counter[int] = Counter()
 
     async def talk(self) -> None:
-        """Talk without end."""
+        """Send without end."""
         for number in itertools.count(1):
             text = f"{self._name} {number}"
             while (answer := await self._send(text))["status"] != 20000:
@@ -318,25 +318,25 @@ async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_on
 
 
 class SmallDisk:
-    """A disk of its own, of 4 MB: the real thing, which only root can have."""
+    """A separate disk of 4 MB: the real thing, which only root can make."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave not a byte."""
+        """Leave no free byte."""
         with self._ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(512))
 
     def make_room(self) -> None:
-        """Leave some again."""
+        """Free some bytes again."""
         self._ballast.unlink()
 
 
 class NoLargerFiles:
-    """A limit on the size of this process's files: what comes nearest to a full disk without being root."""
+    """A limit on the size of this process's files: without root, nothing is closer to a full disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -70,7 +70,7 @@ class Phone:
 
 
 async def send(client: ChatClient, luck: random.Random) -> None:
-    """Send, edit and delete, in whatever order."""
+    """Send, edit and delete, in any order."""
     mine: list[Frame] = []
     for number in range(CHANGES):
         chance = luck.random()

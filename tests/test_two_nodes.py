@@ -170,7 +170,7 @@ async def readiness(app: App) -> tuple[int, Frame]:
 
 
 async def until_ready(app: App, status: str) -> Frame:
-    """Wait until `/readyz` says this, and give all that it says."""
+    """Wait until `/readyz` reports this, and return its whole answer."""
     async with asyncio.timeout(WAIT_SECONDS):
         while (said := (await readiness(app))[1])["status"] != status:  # noqa: ASYNC110 - as a load balancer does
             await asyncio.sleep(0.02)
@@ -282,7 +282,7 @@ async def test_without_the_bus_a_gateway_may_be_let_start_and_says_that_it_is_de
 
 @asynccontextmanager
 async def apart_without_news(here: App, there: App) -> AsyncIterator[tuple[ChatClient, ChatClient]]:
-    """Alice here and Bob there, in the lobby, where neither is told of the other's coming."""
+    """Alice here and Bob there, in the lobby; neither is notified of the other's join."""
     async with here.in_room("alice", "lobby") as of_alice, there.in_room("bob", "lobby") as of_bob:
         yield of_alice, of_bob
 

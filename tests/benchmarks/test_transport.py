@@ -24,7 +24,7 @@ RUN_SECONDS = 240
 
 
 def measured(topics: list[str], folder: Path) -> dict[str, Any]:
-    """What a toy of some topics gives, by figure."""
+    """The figures of a toy run for some topics."""
     file = folder / "figures.json"
     only = [word for topic in topics for word in ("--only", topic)]
     done = subprocess.run(
@@ -60,7 +60,7 @@ def test_it_measures_how_the_gateway_bears_load_and_a_client_that_does_not_read(
     assert results[REFUSED]["medians"][OURS] >= 0
     assert results[DELIVERY_P99]["medians"].keys() == {OURS, "all read"}
     assert results[MEMORY]["medians"]["limit of an outbox"] == 1024
-    # Missing where this machine was so busy that the gateway did not wait for it to read on.
+    # Missing if this machine was so busy that the gateway did not wait for it to read on.
     assert results.get(CLOSE_CODE, {"medians": {OURS: 4508}})["medians"] == {OURS: 4508}
 
 

@@ -21,7 +21,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Wire:
-    """The way from a tab to the gateway, which a test can cut and mend.
+    """The way from a tab to the gateway, which a test can cut and repair.
 
     Frames that contain one of certain words get lost: `loses_sent` those of the page, `loses_heard` those for it.
     `urls` are those that the page has connected to.
@@ -36,7 +36,7 @@ class Wire:
         self._socket: WebSocketRoute | None = None
 
     async def connect(self, socket: WebSocketRoute) -> None:
-        """Connect the page with the gateway, as soon as there is a way."""
+        """Connect the page with the gateway, as soon as the way is open."""
         await self._mended.wait()
         self._socket = socket
         self.urls.append(socket.url)
@@ -45,7 +45,7 @@ class Wire:
         server.on_message(lambda frame: None if any(word in frame for word in self.loses_heard) else socket.send(frame))
 
     async def cut(self) -> None:
-        """Close the connection, as a gateway does that stops, and let none through until it is mended."""
+        """Close the connection, as a stopping gateway does, and allow none until it is repaired."""
         self._mended.clear()
         self.tell("bye", code=1012, reason="draining", reconnect="after_delay", after_ms=0)
         await self.close(1012, "draining")
@@ -56,18 +56,18 @@ class Wire:
         await self._socket.close(code=code, reason=reason)
 
     def mend(self) -> None:
-        """Let connections and everything else through again."""
+        """Allow connections and everything else again."""
         self.loses_sent = self.loses_heard = ()
         self._mended.set()
 
     def tell(self, type: str, **data: Any) -> None:
-        """Send the page an event that the gateway knows nothing of."""
+        """Send the page an event that the gateway does not know."""
         assert self._socket is not None
         self._socket.send(json.dumps({"type": type, "data": data}))
 
 
 class Tab:
-    """The page at `/` in a tab of its own."""
+    """The page at `/` in its own tab."""
 
     def __init__(self, page: Page, gateway: Gateway) -> None:
         self.page = page
@@ -95,7 +95,7 @@ class Tab:
         await self.page.get_by_role("button", name=button).click()
 
     async def register(self, name: str) -> str:
-        """Register, and give the token that the page got for it."""
+        """Register, and return the token that the page received."""
         async with self.page.expect_response("**/token") as answer:
             await self.enter("Register", name)
         token: str = (await (await answer.value).json())["access_token"]
@@ -122,7 +122,7 @@ class Tab:
         await expect(message.get_by_text(text, exact=True)).to_be_visible()
 
     async def shows(self, *texts: str) -> None:
-        """Expect exactly these messages, in this order; one that was edited begins with the word."""
+        """Expect exactly these messages, in this order. An edited one begins with the word."""
         patterns = [re.compile(r"#\d+\s+" + r"\s+".join(map(re.escape, text.split())) + "$") for text in texts]
         await expect(self.messages.get_by_role("article")).to_have_text(patterns, use_inner_text=True)
 
@@ -144,7 +144,7 @@ OpenTab = Callable[..., Awaitable[Tab]]
 
 
 def find_browser() -> str:
-    """Find a browser, or skip the test; where everything has to be tested, fail it."""
+    """Find a browser, or skip the test. Fail it where everything must be tested."""
     for name in BROWSERS:
         if found := shutil.which(name):
             return found
@@ -153,7 +153,7 @@ def find_browser() -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """The browser of all these tests; each has windows of its own."""
+    """The browser of all these tests. Each has its own windows."""
     path = find_browser()
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
@@ -164,14 +164,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def app(gateway: Gateway) -> AsyncIterator[App]:
-    """An app that uses the shared gateway, in the loop that the browser lives in."""
+    """An app that uses the shared gateway, in the browser's event loop."""
     async with App(gateway) as app:
         yield app
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_tab(browser: Browser, gateway: Gateway) -> AsyncIterator[OpenTab]:
-    """Open tabs of one window with the page in them, of the shared gateway or of another one."""
+    """Open tabs of one window with the page of the shared gateway, or of another one."""
     async with AsyncExitStack() as stack:
         context = await stack.enter_async_context(await browser.new_context())
         context.set_default_timeout(WAIT_MS)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def opened(browser: Browser, url: str) -> tuple[Page, list[str]]:
-    """Open a page, and note what goes wrong there and what it asks other hosts for."""
+    """Open a page, and record its errors and its requests to other hosts."""
     page = await browser.new_page()
     page.set_default_timeout(WAIT_MS)
     wrong: list[str] = []
@@ -45,7 +45,7 @@ async def test_a_developer_reads_the_api_at_redoc(browser: Browser, app: App) ->
     try:
         await expect(page.get_by_role("heading", name="json-gateway")).to_be_visible()
         await expect(page.get_by_text("Log in with the OAuth2 password flow")).to_be_attached()
-        # The policy keeps it from the one thing that it would ask another host for.
+        # The policy prevents the only request to another host.
         assert [line for line in wrong if "logo" not in line] == []
     finally:
         await page.close()

@@ -55,7 +55,7 @@ async def test_what_one_edits_and_deletes_changes_for_the_other(
     await ben.shows("Helo!", "Never mind.")
     await expect(ben.messages.get_by_role("button", name="Edit")).to_have_count(0)
 
-    await ann.page.bring_to_front()  # a browser hardly draws a tab that is behind another
+    await ann.page.bring_to_front()  # a browser hardly draws a background tab
     await ann.change("Helo!", "Edit")
     box = ann.messages.get_by_role("textbox", name="New text")
     await expect(box).to_be_focused()

@@ -7,11 +7,11 @@ import pytest
 
 @pytest.fixture
 def carol(unique: Callable[[str], str]) -> str:
-    """A third user of this test's own."""
+    """A third user for this test."""
     return unique("carol")
 
 
 @pytest.fixture
 def dave(unique: Callable[[str], str]) -> str:
-    """A fourth user of this test's own."""
+    """A fourth user for this test."""
     return unique("dave")

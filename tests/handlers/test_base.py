@@ -42,7 +42,7 @@ class Happened(Event):
 
 
 def handler(work: Callable[[MsgHandler[Any, Any]], Awaitable[Any]]) -> type[MsgHandler[Any, Any]]:
-    """A handler that does this and answers with what it returns."""
+    """A handler that runs a function and answers with its result."""
 
     class Own(MsgHandler[Anything, Any]):
         schema = Anything
@@ -92,14 +92,14 @@ def deep_model() -> AnyReply:
 
 
 class Worded(MessageError):
-    """An error that cannot be put into words."""
+    """An error without usable words."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words for it")
 
 
 class Unworded(Exception):
-    """The same, of no kind that we know."""
+    """The same, of an unknown kind."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words for it")
@@ -133,7 +133,7 @@ class WrongStatus(AppError):
 
 
 class Ended(BaseException):
-    """What no library should raise, and some do."""
+    """What no library should raise, although some do."""
 
 
 async def _cancelled_elsewhere(_: MsgHandler[Any, Any]) -> Any:
@@ -303,7 +303,7 @@ class Closed(MessageError):
 
 
 class Busy(AppError):
-    """One that helps itself to all that an error can say."""
+    """An error that sets every field it can."""
 
     status = 60002
     retryable = True
@@ -433,7 +433,7 @@ async def test_an_event_that_cannot_be_sent_is_the_senders_error_and_no_listener
             for value in UNSENDABLE:
                 for type_ in own:
                     await _says_nothing_half(ann, [ben], type_, value=value)
-            # The log has no trace of it, and goes on without a gap.
+            # The log has no trace of it, and continues without a gap.
             assert (await ann.say("lobby", "hello"))["offset"] == 1
             await ben.expect("chat.message", text="hello", offset=1)
             assert len((await ben.ask("chat.history", room="lobby"))["messages"]) == 1

@@ -128,7 +128,7 @@ def test_a_type_of_the_gateways_own_cannot_be_taken() -> None:
 
 
 def having(kind: type[Any], **changes: Any) -> Any:
-    """A class of this kind that says something else."""
+    """A class of this kind with other attributes."""
     return type("Odd", (kind,), {"__module__": __name__, **changes})
 
 

@@ -681,7 +681,7 @@ async def roles_in_after(client: ChatClient, room: str) -> dict[str, str]:
 
 
 async def answers(*asked: tuple[ChatClient, str, dict[str, Any]]) -> list[Frame]:
-    """Send messages at the same moment, and give what answers them."""
+    """Send messages at the same moment, and return their answers."""
 
     async def ask(client: ChatClient, type: str, data: dict[str, Any]) -> Frame:
         return await client.until(id=await client.start(type, **data))
@@ -690,7 +690,7 @@ async def answers(*asked: tuple[ChatClient, str, dict[str, Any]]) -> list[Frame]
 
 
 ROUNDS = 8
-"""How often what happens at the same moment is tried: often enough to meet in the middle, seldom enough to wait for."""
+"""How often to try simultaneous actions: often enough to collide, and not too long to wait for."""
 
 
 async def test_of_two_owners_that_kick_each_other_at_once_one_stays(

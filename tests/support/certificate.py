@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path, name: GeneralName | None = None) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate that signs itself, for localhost or another name, with its `key.pem` beside it.
+    """Make a self-signed certificate for localhost or another name, with its `key.pem` beside it.
 
     Returns its file, and a server's side of TLS with it.
     """

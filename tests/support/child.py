@@ -12,7 +12,7 @@ WAIT_SECONDS = 20
 
 
 class Child:
-    """A server of our own, on a port of this machine."""
+    """A server as a child process, on a port of this machine."""
 
     ends_with = signal.SIGKILL
 
@@ -27,7 +27,7 @@ class Child:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, on the same port as before, and wait until it takes connections."""
+        """Start it, on the same port as before, and wait until it accepts connections."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, **self._options())
         until = time.monotonic() + WAIT_SECONDS
@@ -38,7 +38,7 @@ class Child:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop it on the spot, as a crash would: it says nothing to its clients, and writes nothing any more."""
+        """Stop it at once, like a crash: it sends nothing to its clients, and writes nothing more."""
         if self._process is not None:
             process, self._process = self._process, None
             process.send_signal(self.ends_with)
@@ -48,11 +48,11 @@ class Child:
         raise NotImplementedError
 
     def _options(self) -> dict[str, Any]:
-        """Return what `Popen` needs besides."""
+        """Return the other arguments of `Popen`."""
         return {}
 
     def _answers(self) -> bool:
-        """Return whether it takes connections."""
+        """Return whether it accepts connections."""
         raise NotImplementedError
 
 

@@ -19,7 +19,7 @@ WAIT_SECONDS = 5
 PASSWORD = "correct horse battery staple"
 
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""What plain HTTP needs of TLS. By default each client reads all of the machine's certificates, for 50 ms."""
+"""The TLS context for plain HTTP. By default each client reads all of the machine's certificates, for 50 ms."""
 
 Frame = dict[str, Any]
 
@@ -46,7 +46,7 @@ class ChatClient:
                     return frame
 
     async def expect(self, type: str, **parts: Any) -> Frame:
-        """Take the next frame, which must be of this type and have these parts; gives its data, or else itself."""
+        """Take the next frame, which must have this type and these parts. Return its data, or else the frame."""
         frame = await self.next()
         assert frame["type"] == type, frame
         known = frame | frame["data"] if isinstance(frame.get("data"), dict) else frame
@@ -56,34 +56,34 @@ class ChatClient:
         return data
 
     async def ask(self, type: str, **data: Any) -> Frame:
-        """Send a message and give its reply's data; the next frame must be that reply."""
+        """Send a message, and return its reply's data. The next frame must be that reply."""
         return await self.expect("reply", id=await self.start(type, **data), status=20000)
 
     async def refused(self, type: str, **data: Any) -> Frame:
-        """Send a message and give the error that answers it."""
+        """Send a message, and return the error that answers it."""
         return await self.expect("error", id=await self.start(type, **data))
 
     async def say(self, room: str, text: str, **more: Any) -> Frame:
-        """Send a message to a room that this connection hears, and give it as stored."""
+        """Send a message to a joined room, and return it as stored."""
         message: Frame = (await self.ask("chat.send", room=room, text=text, **more))["message"]
         assert await self.expect("chat.message") == message
         return message
 
     async def start(self, type: str, **data: Any) -> int:
-        """Send a message and give its id; `until` finds the answer."""
+        """Send a message, and return its id; `until` finds the answer."""
         number = next(self._ids)
         await self.send({"type": type, "id": number, "data": data})
         return number
 
     async def until(self, **parts: Any) -> Frame:
-        """Take frames up to the one that has these parts, and give that."""
+        """Take frames up to the one with these parts, and return that one."""
         while True:
             frame = await self.next()
             if all(frame.get(name) == value for name, value in parts.items()):
                 return frame
 
     async def heard(self) -> list[Frame]:
-        """Take the events that were on their way: those before the answer to a ping."""
+        """Take the events that were on their way: those before the reply to a ping."""
         number = await self.start("ping")
         events = []
         while (frame := await self.next()).get("id") != number:
@@ -91,17 +91,17 @@ class ChatClient:
         return events
 
     async def expect_nothing(self) -> None:
-        """Make sure that nothing was on its way: the answer to a ping is the next frame."""
+        """Check that nothing was on its way: the reply to a ping is the next frame."""
         await self.ask("ping")
 
     async def expect_revoked(self, within: float = 1) -> None:
-        """Expect to be cut off since the session has ended, within so many seconds."""
+        """Expect to be cut off within so many seconds, because the session has ended."""
         async with asyncio.timeout(within):
             await self.expect("bye", code=4411, reason="token_revoked", reconnect="new_credential")
             await self.expect_close(4411, "token_revoked")
 
     async def expect_close(self, code: int, reason: str) -> None:
-        """Expect the end, without another frame before it."""
+        """Expect the end without another frame before it."""
         with pytest.raises(ConnectionClosed) as closed:
             await self.next()
         assert closed.value.rcvd is not None, "the connection was cut without a close frame"
@@ -138,17 +138,17 @@ class App:
         return grant
 
     async def token(self, name: str) -> str:
-        """Log in as `grant` does, for the access token."""
+        """Log in like `grant`, and return the access token."""
         token: str = (await self.grant(name))["access_token"]
         return token
 
     async def refresh(self, refresh_token: str, **form: str) -> httpx2.Response:
-        """Go on with a refresh token."""
+        """Continue with a refresh token."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token, **form}
         return await self.http.post("/token", data=form)
 
     async def ask(self, method: str, path: str, token: str, **content: Any) -> httpx2.Response:
-        """Ask the HTTP API with an access token."""
+        """Send a request to the HTTP API with an access token."""
         return await self.http.request(method, path, headers={"Authorization": f"Bearer {token}"}, **content)
 
     @asynccontextmanager
@@ -182,7 +182,7 @@ class App:
     async def gather(
         self, room: str, roles: dict[str, str], *, private: bool = False
     ) -> AsyncIterator[list[ChatClient]]:
-        """Connect users to a new room that all of them hear, with these roles; the first one has made it."""
+        """Connect users to a new room with these roles. The first one has made it."""
         async with AsyncExitStack() as stack:
             maker, *others = [await stack.enter_async_context(self.connect(name)) for name in roles]
             await maker.ask("room.create", room=room, private=private)

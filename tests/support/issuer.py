@@ -24,20 +24,20 @@ START_SECONDS = 20
 
 
 class FakeService:
-    """What it will answer, and what it was asked."""
+    """Its next answers, and the requests that it received."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.keys: list[dict[str, Any]] = []
         self.tokens: dict[str, dict[str, Any]] = {}
-        self.body: bytes | None = None  # instead of what it would say
+        self.body: bytes | None = None  # instead of its usual answer
         self.status = 200
         self.headers: dict[str, str] = {}
         self.hanging = False
         self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
 
     def times(self, path: str) -> int:
-        """How often it was asked at this path."""
+        """Return the number of requests at this path."""
         return sum(1 for asked, _, _ in self.asked if asked == path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ class FakeService:
         return encoded({"keys": self.keys})
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """What a good token of this issuer says."""
+        """The claims of a good token of this issuer."""
         claims = {
             "iss": self.url,
             "aud": "chat",
@@ -75,7 +75,7 @@ class FakeService:
         return good_claims(**(claims | {"jti": ..., "scope": "openid"} | changes))
 
     def token(self, signer: Signer, **changes: Any) -> str:
-        """Sign a good token, but for the changes."""
+        """Sign a good token with these changes."""
         return signer.sign(self.claims(**changes), typ="JWT")
 
 
@@ -85,7 +85,7 @@ def encoded(document: Any) -> bytes:
 
 
 def basic(user: str, password: str) -> str:
-    """What HTTP Basic authentication sends."""
+    """The header of HTTP Basic authentication."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 

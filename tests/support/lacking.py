@@ -15,5 +15,5 @@ def lacking(reason: str) -> NoReturn:
 
 
 def program(name: str, package: str | None = None) -> str:
-    """The path of a program, or skip the test."""
+    """Return the path of a program, or skip the test."""
     return shutil.which(name) or lacking(f"needs {name}: install the package {package or name}")

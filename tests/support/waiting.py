@@ -5,13 +5,13 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 WAIT_SECONDS = 20
-"""Far more than anything takes here, also on a busy machine."""
+"""Far more than anything takes here, even on a busy machine."""
 
 LOOK_SECONDS = 0.005
 
 
 async def until(holds: Callable[[], object | Awaitable[object]], within: float = WAIT_SECONDS) -> None:
-    """Wait until a condition holds, or fail after so many seconds; what it gives may have to be awaited."""
+    """Wait until a condition holds, or fail after so many seconds. Its result may be awaitable."""
     async with asyncio.timeout(within):
         while True:
             found = holds()

@@ -41,7 +41,7 @@ class Wire:
         self.writer = writer
 
     async def write(self, data: bytes, *, piece: int | None = None) -> None:
-        """Write at once, or in pieces that come one at a time."""
+        """Write at once, or in pieces, one at a time."""
         for start in range(0, len(data), piece or len(data)):
             self.writer.write(data[start : start + (piece or len(data))])
             await self.writer.drain()
@@ -69,7 +69,7 @@ class Wire:
         return answer["data"]
 
     async def closed(self, code: int) -> None:
-        """Read the end."""
+        """Read the end of the connection."""
         while True:
             opcode, payload = await self.read()
             if opcode == CLOSE:
@@ -90,7 +90,7 @@ def handshake(token: str) -> bytes:
 async def opened(
     gateway: Gateway, data: bytes = b""
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect, and write something."""
+    """Connect, and write bytes."""
     reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
     writer.write(data)
     try:
@@ -100,7 +100,7 @@ async def opened(
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the end."""
+    """Return everything until the end."""
     async with asyncio.timeout(WAIT_SECONDS):
         try:
             return await reader.read()

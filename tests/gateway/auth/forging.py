@@ -30,7 +30,7 @@ def encode(part: Any) -> str:
 
 
 def with_hmac(key: bytes, header: Any, claims: Any) -> str:
-    """Sign whatever it is with HMAC-SHA-256, correctly: what is wrong is then in the header or the claims."""
+    """Sign any header and claims correctly with HMAC-SHA-256: only the header or the claims are wrong then."""
     signing_input = f"{encode(header)}.{encode(claims)}"
     return f"{signing_input}.{encode(hmac.digest(key, signing_input.encode(), hashlib.sha256))}"
 
@@ -49,7 +49,7 @@ class Signer:
         object.__setattr__(self, "header", {"alg": self.algorithm, "typ": "at+jwt", "kid": self.kid})
 
     def sign(self, claims: Any, header: Any = None, **changes: Any) -> str:
-        """Sign whatever it is, with a right header unless another is given."""
+        """Sign any claims, with a correct header unless another is given."""
         header = {**self.header, **changes} if header is None else header
         if isinstance(header, dict):
             header = {name: value for name, value in header.items() if value is not ...}
@@ -73,14 +73,14 @@ class Signer:
         }
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
-        """The public key as an issuer publishes it."""
+        """The public key in the form that an issuer publishes."""
         assert self.private is not None
         published = Key.from_private(self.kid, self.private).public_jwk()
         assert published is not None
         return {name: value for name, value in {**published, **changes}.items() if value is not ...}
 
     def ring(self) -> KeyRing:
-        """The keys of a gateway that signs with this one, and knows a secret too."""
+        """The keys of a gateway that signs with this one, and also has a secret."""
         secret = Key.from_secret(SECRET_KID, SECRET.encode())
         if self.private is None:
             return KeyRing(secret)
@@ -106,12 +106,12 @@ def rsa_signer(kid: str, bits: int = 2048) -> Signer:
 
 
 def hmac_signer(kid: str, secret: bytes) -> Signer:
-    """Make an HS256 key of a secret."""
+    """Make an HS256 key from a secret."""
     return Signer(kid, "HS256", lambda data: hmac.digest(secret, data, hashlib.sha256))
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Read what a token says."""
+    """Return the claims of a token."""
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     return claims
 
@@ -200,7 +200,7 @@ WRONG_HEADERS: dict[str, dict[str, Any]] = {
 
 
 def attacks(signer: Signer, sub: str = "somebody", sid: str = "session-1") -> dict[str, str]:
-    """Make every token of the list; a gateway that takes one of them takes it for `sub`'s, in the session `sid`."""
+    """Make every token of the list. A gateway that accepts one takes it for a token of `sub`, in the session `sid`."""
 
     def claims_with(**changes: Any) -> dict[str, Any]:
         return good_claims(**({"sub": sub, "sid": sid} | changes))

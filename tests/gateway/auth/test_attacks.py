@@ -22,14 +22,14 @@ from tests.support.client import ChatClient
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 MUTATIONS = int(os.environ.get("TOKEN_MUTATIONS", "100"))
-"""How many mutated tokens each gateway is sent; `TOKEN_MUTATIONS=20000` for a thorough night."""
+"""How many mutated tokens each gateway gets. Use `TOKEN_MUTATIONS=20000` for a thorough night."""
 
 LONGEST_LINE = 8000
-"""Longer tokens never get past the server in front of us: `test_dependencies.py` has those."""
+"""The server in front refuses longer tokens: `test_dependencies.py` has those."""
 
 
 PLAIN = re.compile(r"[!-~]+")
-"""What a header can carry as it is."""
+"""The values that a header can carry unchanged."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Attacked:
             yield ChatClient(ws)
 
     def url_with(self, token: str) -> str:
-        """Where the socket is, with the token in the query."""
+        """Return the socket's URL, with the token in the query."""
         return f"{self.gateway.ws_url}/ws/chat?{httpx2.QueryParams({'token': token})}"
 
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Attacked]]:
-    """A gateway for each algorithm. All of them know the secret as well."""
+    """A gateway for each algorithm. All of them also know the secret."""
     with ExitStack() as stack:
         yield {each: _target(stack, settings_of(tmp_path_factory, each), each) for each in ALGORITHMS}
 
@@ -77,7 +77,7 @@ def _target(stack: ExitStack, settings: Settings, algorithm: str) -> Attacked:
     http = stack.enter_context(httpx2.Client(base_url=gateway.url))
     alice = {"username": "alice", "password": "correct horse"}
     http.post("/users", json=alice)
-    # The tokens that are forged are of a user and a session that there are: only the forging is wrong with them.
+    # The forged tokens name an existing user and session: only the forging is wrong with them.
     claims = claims_of(http.post("/token", data=alice).json()["access_token"])
     signer = signer_of(algorithm)
     return Attacked(gateway, http, signer.sign(claims), attacks(signer, claims["sub"], claims["sid"]))
@@ -144,7 +144,7 @@ PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size
 
 
 def _mutated(token: str, data: st.DataObject) -> str:
-    """Change a piece anywhere, or put a part of the token in the place of another."""
+    """Change a piece anywhere, or replace a part of the token by another."""
     if data.draw(st.integers(0, 9)) == 0:
         parts = token.split(".")
         return ".".join(data.draw(st.lists(st.sampled_from(parts), min_size=1, max_size=5)))

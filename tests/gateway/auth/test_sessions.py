@@ -51,7 +51,7 @@ async def test_of_50_refreshes_at_once_with_one_token_there_is_one_successor(app
 
 
 async def test_of_50_refreshes_in_one_moment_there_is_one_successor(app: App, alice: str) -> None:
-    """Closer together than requests can be."""
+    """Less than the time between two requests."""
     token = (await app.grant(alice))["refresh_token"]
     sessions = app.gateway.state.login_sessions
 
@@ -127,7 +127,7 @@ async def test_scopes_can_only_shrink_and_a_refused_refresh_spends_nothing(app: 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
     narrow = (await app.refresh(grant["refresh_token"], scope="chat:read")).json()
     assert narrow["scope"] == claims(narrow["access_token"])["scope"] == "chat:read"
-    # It is the access token that was narrowed, and not the session (RFC 6749 §6).
+    # The access token was narrowed, and not the session (RFC 6749 §6).
     assert (await app.refresh(narrow["refresh_token"])).json()["scope"] == "chat:read chat:write"
 
 
@@ -201,7 +201,7 @@ async def test_one_session_too_many_ends_the_one_that_was_used_longest_ago(own_g
 async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_nothing(
     app: App, alice: str, change: str
 ) -> None:
-    """Between the check of a password and the session there is time, in which it may have been changed."""
+    """The password may change between its check and the new session."""
     await app.register(alice)
     state = app.gateway.state
 

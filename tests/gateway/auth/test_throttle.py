@@ -15,14 +15,14 @@ from tests.support.server import Gateway
 
 
 async def guess(app: App, name: str, address: str, password: str = "a wrong guess") -> httpx2.Response:
-    """Log in as if from another address, which the proxy tells."""
+    """Log in as if from another address, which the proxy reports."""
     form = {"username": name, "password": password}
     return await app.http.post("/token", data=form, headers={"X-Forwarded-For": address})
 
 
 @pytest.fixture
 def guarded(own_gateway: OwnGateway) -> Gateway:
-    """A gateway with the limits that it has when nothing is set, behind a proxy on this machine."""
+    """A gateway with the default limits, behind a proxy on this machine."""
     limits = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff_seconds": 900}
     return own_gateway(trusted_proxies="127.0.0.1", **limits)
 
@@ -69,7 +69,7 @@ async def test_failures_double_the_wait_and_a_success_forgets_them(guarded: Gate
                 waits.append(int(response.headers["Retry-After"]))
                 guarded.clock.ahead += waits[-1]
             assert response.status_code == 401
-        # At first, the rate of 5 a minute is what one waits for; and a busy machine takes a second for itself.
+        # At first, the rate of 5 a minute sets the wait, and a busy machine takes a second itself.
         for wait, expected in zip(waits[-5:], [32, 64, 128, 256, 512], strict=True):
             assert expected - 2 <= wait <= expected
         guarded.clock.ahead += 900
@@ -94,7 +94,7 @@ async def test_who_changes_addresses_within_a_network_of_ipv6_is_one(own_gateway
 
 
 async def register(app: App, name: str, address: str, password: str = PASSWORD) -> httpx2.Response:
-    """Register as if from another address, which the proxy tells."""
+    """Register as if from another address, which the proxy reports."""
     new = {"username": name, "password": password}
     return await app.http.post("/users", json=new, headers={"X-Forwarded-For": address})
 

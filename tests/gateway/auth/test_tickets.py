@@ -157,7 +157,7 @@ async def test_a_user_that_was_disabled_meanwhile_does_not_get_in(app: App, alic
 
 
 class Vouching:
-    """An authorizer of an application's own, which knows one user under one word, and what that user may do."""
+    """An authorizer of an application, with one user under one word, and that user's scopes."""
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id

@@ -18,7 +18,7 @@ from tests.support.server import AdjustableClock, Gateway
 
 @pytest.fixture(params=ALGORITHMS)
 def algorithm(request: pytest.FixtureRequest) -> str:
-    """Each algorithm that we sign with."""
+    """Each algorithm that the gateway signs with."""
     found: str = request.param
     return found
 
@@ -86,7 +86,7 @@ def test_no_mutation_of_a_token_passes_or_crashes(tokens: Tokens, data: st.DataO
 
 
 def signed_again(gateway: Gateway, token: str, **changes: object) -> str:
-    """Sign what a token says once more, with changes, and with the gateway's own key."""
+    """Sign a token's claims again, with changes, and with the gateway's own key."""
     return gateway.state.tokens.keys.signing_key(time.time()).sign(claims_of(token) | changes, "at+jwt")
 
 

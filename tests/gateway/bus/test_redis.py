@@ -27,7 +27,7 @@ WAIT_SECONDS = 5
 
 
 class Node:
-    """A node's end of the bus, and what came there."""
+    """A node's end of the bus, and what arrived there."""
 
     def __init__(self, bus: RedisBus) -> None:
         self.bus = bus
@@ -43,7 +43,7 @@ class Node:
         return 7
 
     async def expect(self, text: str, *, perhaps_after: str | None = None) -> BusEvent:
-        """Take the next event, which must say this, but for one that may have come before it or not at all."""
+        """Take the next event, which must have this content. Events that may or may not come before it are skipped."""
         event = await asyncio.wait_for(self.events.get(), WAIT_SECONDS)
         if perhaps_after is not None and event.frame.text == said(perhaps_after).frame.text:
             event = await asyncio.wait_for(self.events.get(), WAIT_SECONDS)
@@ -51,7 +51,7 @@ class Node:
         return event
 
     async def expect_nothing(self, other: "Node") -> None:
-        """Make sure that nothing more is on its way here from another node: what is for all comes after it."""
+        """Check that nothing more is on its way from another node: an event for all would come after it."""
         await other.bus.publish(said("end", room=None))
         await other.expect("end")
         await self.expect("end")
@@ -85,7 +85,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 async def nodes(valkey: Valkey, unique: Callable[[str], str]) -> AsyncIterator[list[Node]]:
-    """Two nodes with a prefix of their own."""
+    """Two nodes with a prefix for this test."""
     async with running_bus(valkey.url, "a", "b", bus_prefix=unique("prefix")) as running:
         yield running
 
@@ -386,7 +386,7 @@ async def test_what_does_not_fit_into_the_queue_is_dropped_and_counted(unreliabl
         await until(lambda: not here.bus.is_up)
         for number in range(8):
             await here.bus.publish(said(f"typing {number}", droppable=True))
-        assert (here.bus.waiting, here.bus.counters.dropped) == (0, 8)  # it would be wrong when it is heard
+        assert (here.bus.waiting, here.bus.counters.dropped) == (0, 8)  # it would be out of date on arrival
         for number in range(12):
             await here.bus.publish(said(f"message {number}"))
         assert (here.bus.waiting, here.bus.counters.dropped) == (10, 10)

@@ -23,7 +23,7 @@ def valkey() -> Iterator[Valkey]:
 
 
 async def problem_of(url: str) -> str:
-    """What `gateway serve` says about a URL; an empty text if nothing."""
+    """Return what `gateway serve` says about a URL, or an empty text."""
     settings = settings_for_tests(Path("unused"), bus_url=url)
     client = connect(settings)
     line = ""
@@ -108,7 +108,7 @@ async def test_sentinels_lead_to_the_server_that_they_watch(valkey: Valkey) -> N
 
 @contextmanager
 def something_else() -> Iterator[int]:
-    """A server that speaks HTTP, on the port that is given."""
+    """A server that speaks HTTP on this port."""
 
     def answer() -> None:
         while True:

@@ -23,7 +23,7 @@ from tests.support.server import Gateway
 from tests.support.waiting import until
 
 MOST_COROUTINES = 8
-"""Of uvicorn, of the fast route, and of our own around the wait for a message. FastAPI and Starlette alone have 20."""
+"""Those of uvicorn, of the fast route, and of the wait for a message. FastAPI and Starlette alone have 20."""
 
 
 class Counting:
@@ -129,7 +129,7 @@ async def _raise(error: Exception) -> None:
 
 
 async def _number(number: int) -> None:
-    """Need a number in the query."""
+    """Require a number in the query."""
 
 
 def _raising(error: Exception) -> Callable[[], Awaitable[None]]:

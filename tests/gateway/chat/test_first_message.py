@@ -17,7 +17,7 @@ from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 TOLD_OR_CUT = {4429, 1006}
-"""How a connection ends that pings too often: a client that goes on when it is told is cut off."""
+"""The end of a connection that pings too often: a client that continues after its `bye` is cut off."""
 
 
 async def auth(client: ChatClient, token: str, **more: Any) -> None:
@@ -39,7 +39,7 @@ async def test_what_is_sent_right_behind_it_is_handled_after_it(app: App, alice:
         await client.send({"type": "echo", "id": 1, "data": "x" * 5000})
         await client.expect("welcome")
         await client.expect("reply", id=1)
-        await client.ask("echo", text="y" * 50_000)  # the limit for strangers is gone
+        await client.ask("echo", text="y" * 50_000)  # the limit for pending connections is gone
 
 
 async def test_empty_frames_before_it_are_keep_alives(app: App, alice: str) -> None:
@@ -83,7 +83,7 @@ async def test_any_other_first_message_is_answered_and_ends_the_connection(
 ) -> None:
     async with app.socket() as client:
         await client.send(frame)
-        await client.send({"type": "ping", "id": 99})  # is not handled any more
+        await client.send({"type": "ping", "id": 99})  # is no longer handled
         await client.expect("error", status=status, id=id)
         await client.expect("bye", code=1008, reason="authentication_failed")
         await client.expect_close(1008, "authentication_failed")
@@ -234,7 +234,7 @@ async def test_strangers_from_one_address_share_what_they_may_ping(own_gateway: 
             await auth(late, await app.token("bob"))
             await late.expect("welcome", user="bob")
             async with asyncio.timeout(5):
-                await asyncio.gather(*[await late.ws.ping() for _ in range(500)])  # a stranger no more
+                await asyncio.gather(*[await late.ws.ping() for _ in range(500)])  # no longer pending
 
 
 async def test_the_connections_of_a_user_share_what_they_may_ping(own_gateway: OwnGateway) -> None:

@@ -60,7 +60,7 @@ async def test_messages_after_bye_are_not_handled(app: App, alice: str) -> None:
 
 
 class Broken(MsgHandler[Empty, Empty]):
-    """Fails, as handlers do one day."""
+    """Fails, as any handler may one day."""
 
     schema = Empty
 
@@ -118,7 +118,7 @@ async def test_connections_of_one_address_are_limited_in_number_and_rate(own_gat
         async with app.connect("alice"), app.connect("bob"):
             async with app.socket(f"?token={await app.token('carol')}") as third:
                 await third.expect("bye", code=1013)
-        # The three that this second allows are used up: the one that was refused counts, too.
+        # The three messages of this second are used up: the refused one counts too.
         async with app.socket(f"?token={await app.token('carol')}") as fourth:
             assert (await fourth.expect("error", status=42900))["message"] == "too many connections from this address"
             await fourth.expect("bye", code=1013, reason="overloaded")

@@ -42,13 +42,13 @@ def environment(folder: Path, **variables: str) -> Environment:
 
 
 def words(*arguments: str) -> list[str]:
-    """What a shell makes of `gateway …`."""
+    """What a shell runs for `gateway …`."""
     return [sys.executable, "-m", "gateway", *arguments]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended."""
+    """How a command has ended."""
 
     status: int
     out: str
@@ -56,7 +56,7 @@ class Result:
 
     @property
     def problem(self) -> str:
-        """The one line that it complained with."""
+        """The one line of its complaint."""
         assert self.status == 1, self
         assert self.out == "", self
         (line,) = self.err.splitlines()
@@ -65,7 +65,7 @@ class Result:
 
 
 def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
-    """Run `gateway …` to its end, with `typed` on standard input and no terminal anywhere."""
+    """Run `gateway …` to its end, with `typed` on standard input and without a terminal."""
     done = subprocess.run(
         words(*arguments),
         input=typed if isinstance(typed, bytes) else typed.encode(),
@@ -81,7 +81,7 @@ def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str
 
 @dataclass(frozen=True)
 class Command:
-    """A command to run beside others."""
+    """A command to run in parallel with others."""
 
     folder: Path
     arguments: tuple[str, ...]
@@ -90,12 +90,12 @@ class Command:
 
 
 def command(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Command:
-    """Note what to run, in the words of `run`."""
+    """Remember what to run, with the arguments of `run`."""
     return Command(folder, arguments, typed, tuple(variables.items()))
 
 
 def run_all(*commands: Command) -> list[Result]:
-    """Run commands that have nothing to do with one another, two at a time."""
+    """Run independent commands, two at a time."""
 
     def one(each: Command) -> Result:
         return run(each.folder, *each.arguments, typed=each.typed, **dict(each.variables))
@@ -105,7 +105,7 @@ def run_all(*commands: Command) -> list[Result]:
 
 
 class Output:
-    """What a process writes, line by line, as it comes."""
+    """The output of a process, line by line, as it arrives."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -117,12 +117,12 @@ class Output:
 
     @property
     def text(self) -> str:
-        """All of it until now."""
+        """Return all of it so far."""
         with self._more:
             return "".join(self._lines)
 
     def expect(self, part: str) -> str:
-        """Wait for a line with this part, and give it."""
+        """Wait for a line with this part, and return it."""
         deadline = time.monotonic() + WAIT_SECONDS
         with self._more:
             seen = 0
@@ -135,7 +135,7 @@ class Output:
                 assert self._more.wait(deadline - time.monotonic()), f"no {part!r} in:\n" + "".join(self._lines)
 
     def close(self) -> None:
-        """Wait for the end."""
+        """Wait for its end."""
         self._thread.join(WAIT_SECONDS)
         self._stream.close()
 
@@ -179,7 +179,7 @@ class Served:
         return self.ws_url.replace("ws://", "http://")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End it, and give its exit status."""
+        """End it, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -238,12 +238,12 @@ class Piped:
         self.err.close()
 
     def write(self, text: str) -> None:
-        """Put lines into the pipe."""
+        """Write lines into the pipe."""
         self._input.write(text.encode())
         self._input.flush()
 
     def end(self) -> int:
-        """Close the pipe, and give the exit status."""
+        """Close the pipe, and return the exit status."""
         self._input.close()
         return self.process.wait(WAIT_SECONDS)
 
@@ -254,7 +254,7 @@ class Terminal:
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._master, slave = os.openpty()
         name = os.ttyname(slave)
-        # A new session's first process gets the first terminal that it opens for its own, as with a real one.
+        # A new session's first process takes the first terminal that it opens as its own, as with a real one.
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *words(*arguments)],
             stdin=subprocess.DEVNULL,
@@ -281,12 +281,12 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        """All that was written to it."""
+        """Return all that was written to it."""
         return self._raw.decode(errors="replace")
 
     @property
     def text(self) -> str:
-        """The same without colours and movements."""
+        """Return the same without colours and cursor movements."""
         return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.raw)
 
     def type(self, keys: str) -> None:
@@ -294,18 +294,18 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def expect(self, part: str) -> None:
-        """Wait until this can be read."""
+        """Wait until this text appears."""
         deadline = time.monotonic() + WAIT_SECONDS
         while part not in self.text:
             assert time.monotonic() < deadline, f"no {part!r} on the screen:\n{self.text}"
             self._look(0.1)
 
     def echoes(self) -> bool:
-        """Whether it shows what is typed, as a terminal normally does."""
+        """Return whether it shows what is typed, as a terminal normally does."""
         return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
 
     def end(self) -> int:
-        """Wait for its end, and give the exit status."""
+        """Wait for its end, and return the exit status."""
         status = self.process.wait(WAIT_SECONDS)
         while self._look(0):
             pass

@@ -16,14 +16,14 @@ from tests.support.server import Gateway
 
 
 class RunHere(Protocol):
-    """Runs `gateway …` in the test's own process: a new one spends over a second on importing."""
+    """Run `gateway …` in the test's own process: a new process spends over a second on imports."""
 
     def __call__(self, folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result: ...
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A running gateway, which logs all that it can; users and rooms in it have names of their own."""
+    """A running gateway with all log lines. Its users and rooms have different names in each test."""
     with serving(tmp_path_factory.mktemp("served"), "--log-level", "trace") as served:
         yield served
 
@@ -37,7 +37,7 @@ async def app(served: Served) -> AsyncIterator[App]:
 
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
-    """Run a command for its outcome alone."""
+    """Run a command only for its outcome."""
 
     def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
         raw = typed if isinstance(typed, bytes) else typed.encode()

@@ -91,7 +91,7 @@ async def test_a_client_that_resumes_after_a_restore_learns_of_it_and_no_id_stan
                 assert (joined["recovered"], joined["reason"]) == (False, "epoch_changed")
                 assert joined["epoch"] != lost["epoch"]
                 assert joined["offset"] == len(copied)
-                # What was said before has another id as well, and the old one stands for nothing.
+                # Earlier messages have another id as well, and the old one names nothing.
                 old = before[0]["id"]
                 assert (await alice.refused("chat.edit", room="lobby", message_id=old, text="x"))["status"] == 40400
                 new = await alice.say("lobby", "new")
@@ -258,7 +258,7 @@ def test_sessions_may_be_kept(tmp_path: Path, gateway_db: Run) -> None:
     gateway_db("backup", str(file))
     assert "0 sessions have ended" in gateway_db("restore", "--keep-sessions", str(file)).out
     assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(1,)]
-    assert "1 sessions have ended" in gateway_db("restore").out  # set back by other means
+    assert "1 sessions have ended" in gateway_db("restore").out  # restored by other means
     assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(0,)]
     assert '"event": "store_restored"' in (live.parent / "audit.log").read_text()
 

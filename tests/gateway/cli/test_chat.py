@@ -148,7 +148,7 @@ async def test_somebody_types_while_others_talk(served: Served, app: App, alice:
             await _soon(ann.expect, "> Hullo")
             await ben.ask("chat.send", room=room, text="An \x1b[2Jevil\x07 \u202eline\nbreak")
             await ben.expect("chat.message")
-            # What had been typed stands below what came in between.
+            # What had been typed is below what arrived in between.
             await _soon(ann.expect, f"{bob}: An [2Jevil line ⏎ break\r\n\r> Hullo")
             assert "\x1b[2J" not in ann.raw
             ann.type("\x1b[3~e\n/help\n//me waves\n")
@@ -178,11 +178,11 @@ async def test_ctrl_c_leaves_and_gives_the_terminal_back(served: Served, app: Ap
         assert PASSWORD not in ann.raw
 
 
-# ---- a gateway of the test's own making, which does what ours does rarely ----
+# ---- a test's own gateway, which does what the real one does rarely ----
 
 
 class Actor:
-    """Speaks the protocol. Its acts say what to do with the first messages that it is sent; later ones it keeps."""
+    """A server that speaks the protocol. Its acts say what to do with the first messages; it keeps the later ones."""
 
     def __init__(self, *acts: str) -> None:
         self.acts = list(acts)
@@ -267,7 +267,7 @@ class Actor:
 
 
 class Script:
-    """A screen that gives lines and remembers what it was shown."""
+    """A screen that returns lines, and remembers what it was shown."""
 
     live = False
 
@@ -290,7 +290,7 @@ class Script:
 
 
 class Silent(Script):
-    """A screen of a user that listens and says nothing."""
+    """A screen of a silent user."""
 
     async def next_line(self) -> Line | None:
         await asyncio.Event().wait()
@@ -301,7 +301,7 @@ class Silent(Script):
 
 
 class AccountWithoutHttp(Account):
-    """Has a second token when it is asked to log in again."""
+    """Has a second token for the next log-in."""
 
     async def log_in(self) -> None:
         self.token = "token-2"
@@ -320,7 +320,7 @@ async def conversing(actor: Actor, script: Script) -> AsyncIterator[Conversation
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits that are over at once."""
+    """Waits that end at once."""
     monkeypatch.setattr(conversation, "FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(conversation, "BREATH_SECONDS", 0.01)
 
@@ -510,5 +510,5 @@ def test_earlier_lines_come_back_and_a_long_one_scrolls() -> None:
 
 
 async def _soon(wait: Callable[..., Result], *arguments: str) -> Result:
-    """Wait for a process without holding up the test's own connections."""
+    """Wait for a process while the test's own connections continue."""
     return await asyncio.to_thread(wait, *arguments)

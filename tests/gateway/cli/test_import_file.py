@@ -32,7 +32,7 @@ async def test_users_log_in_with_the_passwords_that_they_had_elsewhere(
     done = await asyncio.to_thread(run_here, served.folder, "users", "import", "-", typed=typed)
     assert done == Result(0, "added 5 users\n", "")
     for prefix in ("2a", "2b", "2y"):
-        for _ in range(2):  # the second time with the hash that the first one has put in its place
+        for _ in range(2):  # the second time, with the new hash
             answer = (await app.log_in(f"{alice}-{prefix}")).json()
             assert answer["scope"] == "chat:read chat:write rooms:manage"
     assert (await app.log_in(bob, "short")).json()["scope"] == "admin chat:read"

@@ -19,7 +19,7 @@ SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def states(run_here: RunHere, folder: Path, **variables: str) -> dict[str, str]:
-    """What `gateway keys list` says of each key."""
+    """What `gateway keys list` shows for each key."""
     listed = run_here(folder, "keys", "list", **variables)
     assert (listed.status, listed.err) == (0, "")
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in listed.out.splitlines() if "│" in line]

@@ -53,7 +53,7 @@ def take_away(path: Path) -> None:
 
 
 def data_with(folder: Path, name: str) -> Path:
-    """Make a data folder in which one file is another's."""
+    """Make a data folder with one file of another user."""
     data = folder / f"with-{name}"
     data.mkdir()
     give_away(data)

@@ -144,7 +144,7 @@ def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
 
 
 async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: Path) -> None:
-    """Two people register, log in, join and talk, one through a pipe; the gateway is killed and started again."""
+    """Two users register, log in, join and talk, one through a pipe. The gateway is killed and started again."""
     with (
         serving(tmp_path) as first,
         Terminal(tmp_path, "chat", first.ws_url, "--user", "alice", "--register") as alice,
@@ -160,7 +160,7 @@ async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: P
         async with App(cast(Gateway, first)) as app:
             old_token = (await app.log_in("bob")).json()["access_token"]
 
-        # In the middle of a long speech, so that some line is on its way.
+        # In the middle of many lines, so that one is being sent.
         speech = [f"line {number}" for number in range(1, 121)]
         bob.write("".join(f"{line}\n" for line in speech))
         alice.expect("bob: line 20")
@@ -294,7 +294,7 @@ async def much() -> Response:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Served]:
-    """A gateway with messages that take their time, and ten minutes to finish them when it stops."""
+    """A gateway with slow messages, and ten minutes to finish them when it stops."""
     (tmp_path / "slow.py").write_text(SLOW)
     with serving(tmp_path, "--app", "slow:app", GATEWAY_DRAIN_SECONDS="600") as served:
         yield served
@@ -349,7 +349,7 @@ async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
 async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_no_client_that_does_not_read(
     tmp_path: Path,
 ) -> None:
-    """Four send as fast as they are answered, one reads nothing of it, and one says nothing at all."""
+    """Four clients send as fast as they get replies, one reads none of it, and one is silent."""
     no_limits: dict[str, Any] = {
         "GATEWAY_OUTBOX_BYTES": "1000000000",
         "GATEWAY_OUTBOX_FRAMES": "1000000",
@@ -376,7 +376,7 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
             deaf.ws.transport.pause_reading()
             clients = [await stack.enter_async_context(app.in_room(f"user-{n}", "lobby")) for n in range(4)]
             sending = [asyncio.create_task(send_to_the_end(client)) for client in clients]
-            await until(lambda: len(acknowledged) >= 200)  # enough for the deaf one's socket to be full
+            await until(lambda: len(acknowledged) >= 200)  # enough to fill the socket of the client that does not read
             served.process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             async with asyncio.timeout(WAIT_SECONDS):
@@ -422,7 +422,7 @@ async def mine() -> int:
 
 
 async def answers(app: App, expected: int) -> bool:
-    """Whether the own route answers so by now; the server listens a moment after its application has started."""
+    """Return whether the application's own route answers: the server listens a moment after its application started."""
     try:
         return bool((await app.http.get("/mine")).json() == expected)
     except httpx2.TransportError:
@@ -436,7 +436,7 @@ async def test_an_own_module_is_found_in_the_folder_where_the_command_starts(
     tmp_path: Path, command: str, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "mine.py").write_text(OWN_APP.format(answer=1))
-    # As the script in a virtual environment's bin folder does, Python does not look into the current folder by itself.
+    # Like the script in a virtual environment, Python does not look into the current folder by itself.
     with serving(tmp_path, "--app", "mine:app", *options, command=command, PYTHONSAFEPATH="1") as served:
         async with App(cast(Gateway, served)) as app:
             await until(lambda: answers(app, 1))

@@ -23,7 +23,7 @@ from tests.gateway.cli.command import Result, command, run_all
 from tests.gateway.cli.conftest import RunHere
 
 FIRST, LAST = "hUnTeR", "sWoRdFiSh"
-"""What a password begins and ends with, and is looked for in all that comes out."""
+"""The beginning and the end of each password. The test searches all output for both."""
 
 USER = "aNnIe"
 
@@ -70,7 +70,7 @@ encoded = st.booleans()
 
 
 class Output(io.StringIO):
-    """All that is written and logged, at every level."""
+    """All output and all log lines, at every level."""
 
 
 @contextmanager
@@ -109,7 +109,7 @@ async def try_database(text: str) -> None:
 
 
 def try_all(output: Output, **values: str) -> None:
-    """Do what a start does with the settings, and write down what an operator would see of its end."""
+    """Use the settings as a start does, and record what an operator would see at its end."""
     try:
         given = load_settings(_env_file=None, **values)
         print(repr(given), redacted_store_url(given), file=output)

@@ -25,7 +25,7 @@ from tests.support.valkey import running_valkey
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Have a process do nothing for a moment, so that another takes what comes."""
+    """Pause a process for a moment, so that another one accepts the connections."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -88,7 +88,7 @@ async def test_workers_over_one_sqlite_file_are_one_gateway_and_outlive_each_oth
             os.kill(first, signal.SIGKILL)
             served.output.expect(f"worker {first} ended with -9; a new one replaces it")
             await bob.say("lobby", "still here")
-            # The parent's own sudden end is the workers' orderly one.
+            # After the supervisor's sudden end, the workers end in order.
             served.stop(signal.SIGKILL)
             await bob.expect("bye", code=1012, reason="draining")
             await bob.expect_close(1012, "draining")

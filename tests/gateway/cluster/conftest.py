@@ -42,11 +42,11 @@ class Node:
             yield self
 
     async def up(self) -> None:
-        """Wait until Redis is there."""
+        """Wait until Redis is available."""
         await until(lambda: self.link.is_up)
 
     async def settled(self) -> None:
-        """Wait until all that was said is written, and all news told."""
+        """Wait until all changes are written and announced."""
         await until(lambda: not self.ledger.unwritten and not self.roster._notifying)
 
     async def _bury(self, node: str, _: float) -> bool:
@@ -67,13 +67,13 @@ def shared_valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix of the test's own."""
+    """A prefix for this test."""
     return f"test-{next(_numbers)}"
 
 
 @pytest.fixture
 def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
-    """Run a node that is no gateway."""
+    """Run a node that is not a gateway."""
 
     @asynccontextmanager
     async def run(
@@ -93,7 +93,7 @@ def run_node(tmp_path: Path, prefix: str, shared_valkey: Valkey) -> RunNode:
 
 @pytest.fixture
 def run_nodes(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[RunNodes]:
-    """Run gateways that are one: `run_nodes(valkey, count=…, any_setting=…)`."""
+    """Run gateways that form one: `run_nodes(valkey, count=…, any_setting=…)`."""
     with ExitStack() as stack:
 
         def run(valkey: Valkey | str = shared_valkey, *, count: int = 2, **changes: Any) -> list[Gateway]:

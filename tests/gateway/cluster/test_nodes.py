@@ -19,7 +19,7 @@ from tests.support.valkey import Valkey
 from tests.support.waiting import until
 
 SOON = 6 * LEASE_SECONDS
-"""Within which others notice that a node is gone; it takes two leases, and a busy machine takes its time."""
+"""The time within which others notice that a node is gone: two leases, and some more on a busy machine."""
 
 
 async def test_nodes_see_each_other_come_and_go_without_a_word(run_node: RunNode) -> None:
@@ -101,7 +101,7 @@ async def test_where_nothing_can_be_shared_each_node_lives_by_itself_until_it_ca
 
 @pytest.fixture
 def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
-    """A gateway in a process of its own, beside those of `run_nodes`."""
+    """A gateway in its own process, beside those of `run_nodes`."""
     variables: dict[str, Any] = {
         "GATEWAY_DATABASE_URL": store_url,
         "GATEWAY_BUS_URL": shared_valkey.url,

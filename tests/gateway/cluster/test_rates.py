@@ -42,7 +42,7 @@ async def test_what_one_node_has_let_through_the_other_knows_when_both_have_sett
     assert taken(here, 100, now=0) == 10  # it has not learned of it yet
     await one.settle()
     assert taken(here, 1, now=0.5) == 0
-    assert taken(here, 1, now=8) == 0  # what both let through is worked off
+    assert taken(here, 1, now=8) == 0  # what both have allowed is paid first
     assert taken(here, 1, now=15) == 1
 
 
@@ -97,7 +97,7 @@ async def test_a_user_on_two_nodes_sends_as_much_as_on_one(run_nodes: RunNodes) 
                 through += sum(await asyncio.gather(pings(phone, 5), pings(laptop, 5)))
                 await asyncio.sleep(0.1)
             seconds = loop.time() - began
-            # On two nodes that know nothing of each other it would be twice 5 at once and twice 5 a second.
+            # Two separate nodes would allow twice 5 at once and twice 5 a second.
             assert through <= 2 * 5 + 5 * (seconds + 2)
             await here.http.get("/healthz")
 

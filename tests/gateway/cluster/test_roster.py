@@ -201,7 +201,7 @@ async def test_a_redis_that_hangs_delays_no_caller_for_longer_than_its_limit(run
 
 
 async def until_up(*nodes: Node) -> None:
-    """Wait until nodes have found Redis again and said all that they have to say."""
+    """Wait until nodes have found Redis again and written their whole state."""
     for node in nodes:
         await node.up()
         await node.settled()

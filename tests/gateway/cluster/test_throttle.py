@@ -16,7 +16,7 @@ LIMITS = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff
 
 @pytest.fixture
 def guarded(run_nodes: RunNodes) -> list[Gateway]:
-    """Two gateways with the limits that they have when nothing is set, behind a proxy on this machine."""
+    """Two gateways with the default limits, behind a proxy on this machine."""
     return run_nodes(trusted_proxies="127.0.0.1", **LIMITS)
 
 

@@ -61,7 +61,7 @@ def test_addresses_networks_and_nothing_are_taken(monkeypatch: pytest.MonkeyPatc
 
 
 def applied(trusted: str, peer: str | None, *headers: tuple[str, str], type: str = "http") -> tuple[Any, Any]:
-    """Return the client's address and the scheme that a request from `peer` ends up with."""
+    """Return the client's address and the scheme for a request from `peer`."""
     raw = [(f"x-forwarded-{name}".encode(), value.encode("latin-1")) for name, value in headers]
     scheme = "ws" if type == "websocket" else "http"
     scope = {"type": type, "scheme": scheme, "client": peer and (peer, 4711), "headers": raw}
@@ -157,7 +157,7 @@ def test_a_proxy_that_is_not_named_is_told_of_once(caplog: pytest.LogCaptureFixt
 
 
 async def told_addresses(app: App) -> set[str]:
-    """Return where a user is according to everything that has an address: the sessions and the audit log."""
+    """Return a user's address according to the sessions and the audit log."""
     headers = {"X-Forwarded-For": f"{CLAIM}, {CLIENT}"}
     app.http.headers.update(headers)
     token = await app.token("alice")

@@ -30,7 +30,7 @@ Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Privat
 
 
 def of_one(private: Private) -> Iterator[tuple[str, bytes]]:
-    """The forms of one key, without what is wrapped around them."""
+    """The forms of one key, without their wrappings."""
     public = private.public_key()
     yield "PEM", public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     yield "DER", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -65,7 +65,7 @@ def certificate(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> byte
 
 
 def wrapped(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """The same as it comes through shells, files of settings, and consoles."""
+    """The same after shells, settings files and consoles have changed it."""
     yield "as it is", raw
     yield "base64", base64.b64encode(raw)
     yield "base64 in lines", base64.encodebytes(raw)

@@ -42,7 +42,7 @@ def event(text: bytes) -> BusEvent:
 
 
 def a_crowd() -> tuple[Fanout, list[Ear]]:
-    """Have a room that is given what happens in four parts."""
+    """Make a room that receives four groups of events."""
     audience, crowd = Fanout(nobody), [Ear() for _ in range(4 * CHUNK)]
     for ear in crowd:
         audience.add(ear)

@@ -23,7 +23,7 @@ from tests.support.server import settings_for_tests
 
 
 async def pings(client: ChatClient, count: int) -> int:
-    """Send so many pings; gives how many were let through."""
+    """Send so many pings, and return how many were accepted."""
     numbers = [await client.start("ping") for _ in range(count)]
     answers = [await client.until(id=number) for number in numbers]
     assert {answer["status"] for answer in answers} <= {20000, 42900}
@@ -146,7 +146,7 @@ async def test_a_thousand_refused_messages_end_the_connection_before_its_time(ow
 
 
 class Somebody:
-    """A connection that notes in which turn of the loop it is told what."""
+    """A connection that records in which turn of the loop it receives what."""
 
     def __init__(self, number: int, turns: Counter[str]) -> None:
         self.user = self.user_id = self.address = f"user-{number}"

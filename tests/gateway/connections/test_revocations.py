@@ -129,7 +129,7 @@ async def test_the_bus_can_end_all_connections_of_a_user(app: App, gateway: Gate
 
 
 class Waiting(MsgHandler[Empty, Empty]):
-    """Takes its time."""
+    """A slow handler."""
 
     schema = Empty
 

@@ -25,7 +25,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def written(gateway: Gateway, count: int) -> list[dict[str, Any]]:
-    """The entries, once there are so many: a thread writes them."""
+    """Return the entries, once there are so many: a thread writes them."""
     path = gateway.settings.data_dir / "audit.log"
     deadline = time.monotonic() + 5
     while len(path.read_text().splitlines()) < count:

@@ -39,7 +39,7 @@ async def at_default_limits(own_gateway: OwnGateway, **changes: Any) -> AsyncIte
 
 
 async def let_through(client: ChatClient, type: str, at_most: int = 150, **data: Any) -> tuple[int, Frame]:
-    """Ask for the same until it is refused for its rate; returns how often it was answered, and the refusal."""
+    """Repeat a request until it is refused for its rate. Return how many replies came, and the refusal."""
     for number in range(at_most):
         answer = await client.until(id=await client.start(type, **data))
         if answer["status"] == 42900:
@@ -48,7 +48,7 @@ async def let_through(client: ChatClient, type: str, at_most: int = 150, **data:
 
 
 def most(each: float) -> int:
-    """Return how many of a cost are let through at once: as long as one token is left, which the last one owes."""
+    """Return how many of a cost are accepted at once: while one token is left, and the last one owes the rest."""
     return int((BURST - 1) / each) + 1
 
 
@@ -59,7 +59,7 @@ def test_a_plain_message_costs_one_and_a_long_one_by_its_bytes() -> None:
 
 async def test_as_many_plain_messages_as_ever_are_let_through(own_gateway: OwnGateway) -> None:
     async with at_default_limits(own_gateway) as (gateway, app), app.in_room("alice", "lobby") as client:
-        gateway.clock.ahead += 10  # what the join has cost is there again
+        gateway.clock.ahead += 10  # the join's cost has been refilled
         assert (await let_through(client, "chat.send", room="lobby", text="hello"))[0] == BURST
 
 
@@ -122,7 +122,7 @@ async def test_what_goes_to_many_costs_more(own_gateway: OwnGateway, monkeypatch
         async with app.in_room("bob", "lobby"):
             await ann.expect("room.joined")
             gateway.clock.ahead += 10
-            # Two hear it, so it takes four tokens, of which one is the message's own.
+            # Two connections receive it, so it takes four tokens, one of them for the message itself.
             assert (await let_through(ann, "chat.send", room="lobby", text="hi"))[0] == most(4)
 
 
@@ -139,7 +139,7 @@ async def test_a_user_writes_so_many_bytes_on_all_connections_and_all_that_was_a
                     if answer["status"] != 20000:
                         assert answer["message"] == "too many bytes written of this user"
                 gateway.clock.ahead += 1
-            # 300,000 at once, and as many in the ten seconds; the last one owes.
+            # 300,000 at once, and as many in the ten seconds; the last one owes the rest.
             assert sent == 10
             gateway.clock.ahead += 10
             offsets: list[int] = []
@@ -203,13 +203,13 @@ async def test_a_handler_of_ones_own_says_what_it_costs(own_gateway: OwnGateway)
 
 
 class Charged(Wire):
-    """What a message is said to cost."""
+    """The declared cost of a message."""
 
     cost: str
 
 
 class Mistaken(MsgHandler[Charged, Empty]):
-    """Charges what is no cost."""
+    """Charges an invalid cost."""
 
     schema = Charged
 
@@ -228,7 +228,7 @@ async def test_a_handler_that_charges_no_number_of_tokens_fails_alone(own_gatewa
 
 
 class Quoting(Wire):
-    """Quotes what came, as an application's own schema may."""
+    """Quotes the input, as an application's own schema may."""
 
     words: list[str]
 

@@ -18,7 +18,7 @@ FITTING = LIMIT - RESERVED
 
 @contextmanager
 def serving_with(folder: Path, soft: int, hard: int) -> Iterator[tuple[Output, int]]:
-    """Run `gateway serve` with these limits; its output, and its port."""
+    """Run `gateway serve` with these limits, and yield its output and its port."""
     shell = ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
     process = subprocess.Popen(
         [*shell, *words("serve", "--port", "0")],
@@ -56,13 +56,13 @@ def test_connections_beyond_the_limit_are_told_counted_and_logged_and_later_ones
         assert {answer.partition(b"\r\n")[0] for answer in told} == {b"HTTP/1.1 503 Service Unavailable"}
         assert all(b"no room for one more connection" in answer for answer in told)
         assert f"refused a connection: {FITTING} are open" in output.expect("refused a connection")
-        for client in clients[:FITTING]:  # they have been taken, and got nothing so far
+        for client in clients[:FITTING]:  # they have been accepted, but have no answer so far
             client.setblocking(False)
             assert _is_silent(client)
             client.close()
         metrics = _get(f"http://127.0.0.1:{port}/metrics")
         assert re.search(r"^gateway_connections_refused_total 20\.0$", metrics, re.MULTILINE)
-    assert output.text.count("refused a connection") == 1  # and not once for each
+    assert output.text.count("refused a connection") == 1  # and not once for each connection
     assert "Traceback" not in output.text
 
 

@@ -40,7 +40,7 @@ def hidden_by_ours(place: Path, name: str) -> str:
 
 @pytest.fixture(params=["handlers.py", "handlers/__init__.py", "schemas.py"])
 def module(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A module of the project's own with the name of one of ours."""
+    """A module of the project with the name of one of the gateway's."""
     path = tmp_path / cast(str, request.param)
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine = 1\n")

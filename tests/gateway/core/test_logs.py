@@ -136,7 +136,7 @@ def test_a_traceback_is_redacted_too(formatter: logging.Formatter) -> None:
 
 @pytest.fixture
 def everything_logged() -> Iterator[io.StringIO]:
-    """All that the gateway and its server log, at every level, as a handler that is not ours would get it."""
+    """All log lines of the gateway and its server, at every level, for a handler that is not the gateway's."""
     sink = io.StringIO()
     handler = logging.StreamHandler(sink)
     root = logging.getLogger()
@@ -222,7 +222,7 @@ async def test_no_credential_of_any_carrier_reaches_any_log_line(
 
 
 class Log:
-    """What the command writes to standard error, at a time of the test's choice."""
+    """The command's standard error, at a time that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -240,7 +240,7 @@ class Log:
         client_address.reset(token)
 
     def lines(self) -> list[str]:
-        """Take what has been written, without times."""
+        """Return what has been written, without times."""
         written, self.written = self.written, io.StringIO()
         self.handler.setStream(self.written)
         return [line.partition(" - ")[2] for line in written.getvalue().splitlines()]

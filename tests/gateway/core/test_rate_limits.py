@@ -128,7 +128,7 @@ def test_failures_are_forgotten_after_a_day() -> None:
 
 
 def fail(backoff: Backoff, key: str, times: int, now: float) -> float:
-    """Fail so many times, each as early as may be; the time after it."""
+    """Fail so many times, each as early as possible, and return the time after that."""
     for _ in range(times):
         while wait := backoff.begin_attempt(key, now):
             now += wait
@@ -145,7 +145,7 @@ def test_a_flood_of_other_names_washes_no_wait_away() -> None:
     now += 900
     assert backoff.begin_attempt("alice", now) == 0
     assert backoff.begin_attempt("alice", now) == 900
-    # A flood leaves nothing behind that others would have to wait for.
+    # After a flood, other keys need not wait.
     assert not any(backoff.begin_attempt(f"bystander {number}", now) for number in range(5000))
 
 

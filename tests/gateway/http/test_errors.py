@@ -62,13 +62,13 @@ class OutOfStock(Exception):
 
 
 class SoldOut(AppError):
-    """One in the words of the protocol."""
+    """An error with the protocol's fields."""
 
     status = 60001
 
 
 class Slow(AppError):
-    """One that may go better next time."""
+    """An error after which a repeat may succeed."""
 
     status = 60002
     retryable = True
@@ -77,7 +77,7 @@ class Slow(AppError):
 
 
 class Odd:
-    """What JSON does not have."""
+    """A value that JSON does not have."""
 
     __slots__ = ()
 

@@ -75,7 +75,7 @@ async def test_an_app_with_the_header_may_send_any_origin_since_no_page_can_set_
     bearer = {"Authorization": f"Bearer {token}", "Origin": origin}
     async with app.socket(additional_headers=bearer) as client:
         await client.expect("welcome", user=alice)
-    # What a browser adds by itself is not that header: the password of a proxy's realm, and cookies.
+    # Headers that a browser adds by itself are not that header: the password of a proxy's realm, and cookies.
     for other in ({"Authorization": "Basic YWxpY2U6eA=="}, {"Cookie": f"session={token}"}):
         async with app.socket(additional_headers=other | {"Origin": origin}) as client:
             await client.expect("error", status=40300)
@@ -135,7 +135,7 @@ async def test_the_origin_is_looked_at_first_so_nothing_is_used_up(app: App, ali
     async with app.socket(f"?ticket={ticket}", additional_headers={"Origin": "https://evil.example"}) as client:
         await client.expect("error", status=40300)
     async with app.socket(additional_headers={"Origin": "https://evil.example"}) as client:
-        await client.expect("error", status=40300)  # at once: no first message is waited for
+        await client.expect("error", status=40300)  # at once, without a wait for a first message
     async with app.socket(f"?ticket={ticket}", additional_headers={"Origin": ALLOWED[0]}) as client:
         await client.expect("welcome", user=alice)
 

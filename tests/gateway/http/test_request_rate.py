@@ -28,7 +28,7 @@ async def test_an_address_that_asks_too_much_is_told_when_to_come_again(own_gate
         assert refused.headers["Retry-After"] == "1"
         assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
         assert refused.json()["status"] == 42900
-        # A monitor is answered, and so are all other clients.
+        # A monitor gets an answer, and so do all other clients.
         assert (await app.http.get("/healthz", headers=of("198.51.100.1"))).status_code == 200
         assert (await app.http.get("/readyz", headers=of("198.51.100.2"))).status_code == 200
         gateway.clock.ahead += 1

@@ -50,7 +50,7 @@ async def test_the_metadata_is_what_there_is(own_gateway: OwnGateway) -> None:
         assert "password" in document["grant_types_supported"]
         assert response.headers["Cache-Control"] == "public, max-age=30"
 
-        # Whatever is claimed is there, and whatever is there is claimed.
+        # The document names everything that exists, and nothing else.
         for name, path in (
             ("token_endpoint", "/token"),
             ("revocation_endpoint", "/token/revoke"),

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App, ChatClient
 
-# What a handshake has left when a proxy has dropped the headers of one hop (RFC 9110 §7.6.1).
+# The rest of a handshake after a proxy has dropped the headers of one hop (RFC 9110 §7.6.1).
 LOST = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
 
 WRONG = [

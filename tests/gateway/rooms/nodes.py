@@ -29,7 +29,7 @@ from tests.support.server import AdjustableClock, settings_for_tests
 
 
 class Air:
-    """What lies between the nodes. It holds every event back until it is told otherwise, or has a fate for each."""
+    """The network between the nodes. It holds back every event until a test releases it, or chooses at random."""
 
     def __init__(self) -> None:
         self.buses: list[LateBus] = []
@@ -37,10 +37,10 @@ class Air:
         self.is_clear = False
         self.is_up = True
         self.departures: list[BusEvent] = []
-        """The ends of memberships that have been published, in any order."""
+        """The departures that have been published, in any order."""
 
     def carry(self, sender: "LateBus", event: BusEvent) -> None:
-        """Take an event to the other nodes, at once or some day."""
+        """Pass an event to the other nodes, now or later."""
         if event.drop_user is not None:
             self.departures.append(event)
         for bus in self.buses:
@@ -48,7 +48,7 @@ class Air:
                 self._carry_to(bus, event)
 
     def settle(self) -> None:
-        """Bring what is late, in any order, and behave from now on."""
+        """Deliver the late events in any order, and behave well from now on."""
         self.is_clear = True
         for bus in self.buses:
             (self.fate or random).shuffle(bus.late)
@@ -56,7 +56,7 @@ class Air:
 
     def _carry_to(self, bus: "LateBus", event: BusEvent) -> None:
         if self.fate is None and event.frame.droppable:
-            return  # so that nothing is late but what the test is about
+            return  # so that only what the test is about is late
         if self.is_clear:
             bus.receive(event)
             return
@@ -65,12 +65,12 @@ class Air:
             return  # lost
         if chance < 0.5:
             bus.receive(event)
-        if chance > 0.4:  # between the two it comes twice
+        if chance > 0.4:  # between the two, it comes twice
             bus.late.append(event)
 
 
 class LateBus:
-    """The bus as one node sees it: it has its own events at once."""
+    """The bus as one node sees it: its own events arrive at once."""
 
     def __init__(self, air: Air) -> None:
         self._air = air
@@ -82,7 +82,7 @@ class LateBus:
         self.given_back: list[str] = []
         self.answer: asyncio.Event | None = None
         self.error: Exception | None = None
-        """What asking for a room raises."""
+        """The error of a subscription."""
 
     @property
     def is_up(self) -> bool:
@@ -126,13 +126,13 @@ class LateBus:
         return 0 if self._receive is None else self._receive(event)
 
     def let_in(self, count: int = 1) -> None:
-        """Let in the oldest of those events that are late."""
+        """Let in the oldest late event."""
         for _ in range(count):
             self.receive(self.late.pop(0))
 
 
 class Ear:
-    """A connection without a socket. It holds the gateway to what a client may expect of each room's events."""
+    """A connection without a socket. It checks what a client may expect of each room's events."""
 
     def __init__(self, state: GatewayState, user: str, user_id: str) -> None:
         self.gateway = state
@@ -146,12 +146,12 @@ class Ear:
         self.last_message_at = 0.0
         self.on_message: Callable[[], None] | None = None
         self.at: dict[str, tuple[str, int]] = {}
-        """The rooms that a client would say it hears, and how far it has come in each."""
+        """The rooms that a client would regard as joined, each with its position."""
         self.sent_away: list[tuple[str, str, int]] = []
-        """Rooms that it was told it had left: with the epoch, and the departures before its membership of it."""
+        """Rooms that an event has removed it from, with the epoch and the departures before its membership."""
         self.heard: list[dict[str, Any]] = []
         self.mistakes: list[str] = []
-        """What it should not have heard."""
+        """The events that it should not have received."""
         self._held: list[Frame] | None = None
         self._since: dict[str, tuple[str, int]] = {}
         state.connections.add(self)
@@ -186,12 +186,12 @@ class Ear:
         return SessionRooms(self)
 
     async def say(self, room: str, text: str = "hi") -> int:
-        """Say something; gives its offset."""
+        """Send a message, and return its offset."""
         reply = await SessionMessages(self).send(room, text=text, body=None, reply_to=None, client_id=None)
         return reply.message.offset
 
     def go(self) -> None:
-        """Go, to come back some day."""
+        """Disconnect, to return later."""
         for room in tuple(self.joined):
             self.gateway.hub.leave(room, self)
         self.at.clear()
@@ -216,7 +216,7 @@ class Ear:
             self._take(frame)
 
     def kinds(self) -> list[tuple[str, object]]:
-        """What it has heard but for presence: the type of each, and the offset or user that it is about."""
+        """The received events except presence: the type of each, and its offset or user."""
         return [
             (event["type"], event["data"].get("offset", event["data"].get("user")))
             for event in self.heard
@@ -250,7 +250,7 @@ class Ear:
 
 
 class Nodes:
-    """Gateways on one store."""
+    """Gateways that share one store."""
 
     def __init__(self, air: Air, states: list[GatewayState], user_ids: dict[str, str]) -> None:
         self.air = air
@@ -265,16 +265,16 @@ class Nodes:
         return ear
 
     def bus(self, node: int) -> LateBus:
-        """The bus as a node sees it."""
+        """The bus of a node."""
         return self.air.buses[node]
 
     async def sweep(self) -> None:
-        """Have every node compare its rooms with the store."""
+        """Make every node compare its rooms with the store."""
         for state in self.states:
             await state.hub.check(state.hub.room_names)
 
     async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
-        """What the store knows of a room, and the names of its members."""
+        """Return the store's room, and the names of its members."""
         async with self.states[0].database.read() as connection:
             found = await rooms.by_name(connection, room)
             if found is None:
@@ -287,7 +287,7 @@ class Nodes:
 async def running_nodes(
     count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str
 ) -> AsyncIterator[Nodes]:
-    """Start so many nodes, and add users of these names."""
+    """Start so many nodes, and add users with these names."""
     air = Air()
     monkeypatch.setattr("gateway.app.MemoryBus", lambda: LateBus(air))
     user_ids: dict[str, str] = defaultdict(str)

@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
-    """Two nodes, between which every event is late until the test lets it in."""
+    """Two nodes with a network that holds back every event until the test releases it."""
     async with running_nodes(2, tmp_path, store_url, monkeypatch, "ann", "ben", "cat") as running:
         yield running
         assert [mistake for ear in running.ears for mistake in ear.mistakes] == []
@@ -30,7 +30,7 @@ async def lobby(nodes: Nodes) -> tuple[Ear, Ear]:
 
 
 async def remade(ann: Ear) -> None:
-    """Ann deletes the lobby, and makes one of the same name."""
+    """Ann deletes the lobby, and makes a room with the same name."""
     await ann.rooms.delete("lobby")
     await ann.rooms.create("lobby", title=None, private=False)
     await ann.join("lobby")
@@ -159,7 +159,7 @@ async def test_late_news_of_a_room_before_does_nothing_to_the_one_made_anew(node
     await until(lambda: ben.at["lobby"][1] == offset)
     assert [kind for kind in ben.kinds() if kind[0] != "room.joined"] == [("chat.message", 1)]
     assert hub.resyncs == resyncs
-    assert hub.gaps_read <= gaps + 2  # a message of the old room is asked about once, and the store not besieged
+    assert hub.gaps_read <= gaps + 2  # a message of the old room causes one question, and no flood of them
 
 
 async def test_a_room_that_was_deleted_unnoticed_is_told_as_deleted_once(nodes: Nodes) -> None:

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
-    """Two nodes, between which every event is late until the test lets it in."""
+    """Two nodes with a network that holds back every event until the test releases it."""
     async with running_nodes(2, tmp_path, store_url, monkeypatch, "ann", "ben") as running:
         yield running
         assert [mistake for ear in running.ears for mistake in ear.mistakes] == []
@@ -35,7 +35,7 @@ async def hearing(nodes: Nodes, *rooms: str) -> tuple[Ear, Ear]:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """The rooms that nodes have asked the store for, at once."""
+    """The rooms of each question to the store."""
     asked: list[Sequence[str]] = []
     real = HistoryReader.positions
 

@@ -15,7 +15,7 @@ from tests.support.client import App, ChatClient, Frame
 
 
 class BadBus:
-    """A memory bus that loses, doubles and delays what happens in rooms' logs, until it is told to behave."""
+    """A memory bus that loses, doubles and delays the events of rooms' logs, until it is told to behave."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
         self.behaves = False
@@ -52,7 +52,7 @@ def bad_bus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], BadBus]:
 
 
 async def collect(client: ChatClient, top: int) -> list[Frame]:
-    """All events of the log up to an offset, as they come."""
+    """All events of the log up to an offset, in order."""
     events: list[Frame] = []
     while not events or events[-1]["data"]["changed"] < top:
         frame = await client.next()

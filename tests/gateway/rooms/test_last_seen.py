@@ -19,7 +19,7 @@ CROWD = 2 * MAX_BATCH + 10
 
 
 class Plans:
-    """Counts the transactions of a store, which may be away."""
+    """Counts the transactions of a store that may be unavailable."""
 
     def __init__(self) -> None:
         self.carried_out = 0

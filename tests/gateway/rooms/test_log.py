@@ -128,7 +128,7 @@ class Place:
 
 
 async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, Any]]) -> Model:
-    """Do in the log what the script says, and in the model, and compare the answers."""
+    """Apply the script to the log and to the model, and compare the results."""
     model = Model()
     for action, user, what in script:
         if action == "send":
@@ -165,7 +165,7 @@ def test_any_order_of_sends_edits_deletions_and_resumes_is_what_the_model_says(
                 (said.sender, said.text, said.changed, said.deleted)
                 for said in sorted(model.said, key=lambda said: said.changed)
             ]
-            # A deletion that was done already is told again, in case it was not heard of.
+            # A repeated deletion is published again, in case it was missed.
             assert list(dict.fromkeys(each.offset for each in place.published)) == list(range(1, model.top + 1))
         finally:
             await place.close()
@@ -202,7 +202,7 @@ async def test_one_change_that_breaks_the_transaction_fails_alone(
 ) -> None:
     def columns(row: messages.MessageRow) -> dict[str, Any]:
         values = real(row)
-        # An offset that is taken: the unique key of the log itself refuses it.
+        # An offset that is in use: the unique key of the log itself refuses it.
         return values | ({"offset": 1, "changed": 1} if row.text == "broken" else {})
 
     real = writes._columns

@@ -17,7 +17,7 @@ STEPS = 40
 
 
 class Story:
-    """What people do at random, several of them at once."""
+    """Random actions of users, several at once."""
 
     def __init__(self, nodes: Nodes, seed: int) -> None:
         self._random = random.Random(seed)
@@ -78,7 +78,7 @@ async def check(story: Story) -> None:
     for room in ROOMS:
         found, members = await nodes.in_store(room)
         assert found is not None
-        # Nothing more is said: what follows would show a hole.
+        # No further message follows, which would show a hole.
         at = found.epoch, found.offset
         await until(lambda: all(hears_all(ear, room, at, members) for ear in nodes.ears))  # noqa: B023
         due = [ear for ear in nodes.ears if room in ear.at]

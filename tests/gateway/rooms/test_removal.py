@@ -29,7 +29,7 @@ async def count(gateway: Gateway, table: str, condition: str = "true") -> int:
 
 
 async def fill(gateway: Gateway, room: str, messages: int, members: int = 0) -> None:
-    """Put into a room what would take long to send."""
+    """Put rows into a room that would take long to send."""
 
     async def write() -> None:
         async with gateway.state.database.write() as connection:

@@ -128,7 +128,7 @@ async def test_a_position_beyond_the_top_of_the_log_is_lost(app: App, ann: ChatC
     [first] = await say(ann, room, "one")
     error = await ann.refused("room.join", room=room, since={"epoch": first["epoch"], "offset": 2})
     assert (error["status"], error["name"], error["retryable"]) == (41000, "position_lost", False)
-    # The refused join has changed nothing: the room is heard as before.
+    # The refused join has changed nothing: the room's events continue.
     await say(ann, room, "two")
     await ann.expect_nothing()
 

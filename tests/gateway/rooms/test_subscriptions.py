@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 async def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
-    """Two nodes, of which the second waits for an answer of the bus; Ann has made the lobby on the first."""
+    """Two nodes; the second waits for an answer of the bus. Ann has made the lobby on the first."""
     url = f"sqlite:///{tmp_path / 'gateway.db'}"
     async with running_nodes(2, tmp_path, url, monkeypatch, "ann", "ben", "cat") as running:
         ann = running.ear(0, "ann")

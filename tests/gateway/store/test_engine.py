@@ -36,7 +36,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
 
 
 def start_on(store_url: str, at_once: Barrier) -> None:
-    """What a process does with the store when it starts, as soon as all have come this far."""
+    """A process's work with the store at its start, once all processes are ready."""
 
     async def start() -> None:
         database = Database(store_url)
@@ -49,7 +49,7 @@ def start_on(store_url: str, at_once: Barrier) -> None:
 
 
 def test_processes_that_start_at_once_all_find_the_tables(empty_store_url: str) -> None:
-    # A process that imports this module once and is then copied: the one of the tests has threads.
+    # A process that imports this module once and is then forked: the tests' own process has threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "gateway.store.revisions"])
     at_once = context.Barrier(4)

@@ -21,13 +21,13 @@ from tests.support.users import add_users
 
 @asynccontextmanager
 async def people(database: Database, *names: str) -> AsyncIterator[tuple[AsyncConnection, list[UserRow]]]:
-    """Open a transaction in which there are users of these names."""
+    """Open a transaction with users of these names."""
     async with database.write() as connection:
         yield connection, await add_users(connection, names)
 
 
 async def say(connection: AsyncConnection, room: RoomRow, sender: UserRow, contents: list[dict[str, Any]]) -> RoomRow:
-    """Store messages of a room; returns the room as it is then."""
+    """Store messages of a room, and return the room after that."""
     rows = [
         {"room_id": room.id, "sender_id": sender.id, "sent_at": 0, "offset": offset, "changed": offset, **content}
         for offset, content in enumerate(contents, 1)
@@ -41,7 +41,7 @@ async def say(connection: AsyncConnection, room: RoomRow, sender: UserRow, conte
 
 
 async def steps(connection: AsyncConnection, read: Any) -> int:
-    """Count the steps that SQLite takes for something."""
+    """Count SQLite's steps for a query."""
     counted = 0
 
     def count() -> None:

@@ -17,7 +17,7 @@ from tests.support.proxy import Proxy
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the certificate is, for `localhost`."""
+    """The folder of the certificate for `localhost`."""
     return tmp_path_factory.mktemp("certificate")
 
 
@@ -29,7 +29,7 @@ def plain() -> Iterator[Postgres]:
 
 @pytest.fixture
 async def secure(plain: Postgres, folder: Path) -> Postgres:
-    """The same server, which speaks TLS from now on."""
+    """The same server, which accepts TLS from now on."""
     if not (folder / "key.pem").exists():
         file, _ = certificate(folder)
         await plain.use_tls(file)
@@ -43,7 +43,7 @@ def no_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def answer(url: str, question: str) -> object:
-    """Ask something on a connection of the gateway's, or raise `StoreUnavailable`."""
+    """Run a query on a connection of the gateway, or raise `StoreUnavailable`."""
     database = Database(url)
     try:
         async with database.read() as connection:
@@ -124,7 +124,7 @@ async def test_the_server_knows_the_application_and_its_options(plain: Postgres)
 
 @pytest.fixture
 async def silent(plain: Postgres) -> AsyncIterator[Proxy]:
-    """A way to the server that can swallow all that is said."""
+    """A network to the server that can swallow everything."""
     async with Proxy(plain.port) as proxy:
         yield proxy
 

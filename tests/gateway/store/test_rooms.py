@@ -8,7 +8,7 @@ from gateway.store.users import UserRow
 
 
 async def join(database: Database, user: UserRow, name: str) -> tuple[int, bool]:
-    """Do what a join does; tells which room it was, and whether the user is new in it."""
+    """Join, and return the room and whether the user is new in it."""
     async with database.write() as connection:
         room = await rooms.find(connection, name, user.id, lock=True)
         if room is None:
@@ -19,7 +19,7 @@ async def join(database: Database, user: UserRow, name: str) -> tuple[int, bool]
 
 
 async def test_a_room_that_many_join_at_once_is_made_once_and_each_enters_it_once(store_url: str) -> None:
-    # Two databases: as of two nodes, which share nothing but the store.
+    # Two databases, like those of two nodes, which share only the store.
     nodes = [Database(store_url) for _ in range(2)]
     await nodes[0].upgrade()
     async with nodes[0].write() as connection:

@@ -71,7 +71,7 @@ def test_a_database_in_memory_or_without_a_name_is_refused_in_one_line(url: str)
 
 
 async def refusal(path: Path) -> str:
-    """Have a file refused, and return the line that says why."""
+    """Return the line with which a file is refused."""
     database = Database(f"sqlite:///{path}")
     with pytest.raises(StartError) as refused:
         await database.upgrade()

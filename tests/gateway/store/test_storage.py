@@ -26,17 +26,17 @@ SAYINGS = [
     (None, "x"),
     (None, 0),
 ]
-"""What messages say, as a text or a body."""
+"""The contents of messages, as a text or a body."""
 
 
 async def sums(connection: AsyncConnection, table: str) -> dict[str, int]:
-    """Return what is kept of users or rooms, by name, where it is anything."""
+    """Return the stored sums of users or rooms, by name, without zeros."""
     found = await connection.execute(text(f"SELECT name, stored_bytes FROM {table} WHERE stored_bytes != 0"))
     return {row.name: row.stored_bytes for row in found}
 
 
 async def check(database: Database) -> None:
-    """Compare the sums with what the messages that are there take up."""
+    """Compare the sums with the bytes of the existing messages."""
     of_rooms: Counter[str] = Counter()
     of_users: Counter[str] = Counter()
     async with database.read() as connection:
@@ -59,7 +59,7 @@ async def people(database: Database, *names: str) -> list[users.UserRow]:
 
 
 async def make_room(database: Database, name: str, *members: users.UserRow) -> rooms.RoomRow:
-    """Make a room; the first of the members owns it."""
+    """Make a room. Its first member is the owner."""
     async with database.write() as connection:
         room = await rooms.add(connection, name=name, now=0)
         for number, member in enumerate(members):
@@ -122,7 +122,7 @@ async def test_an_edit_back_to_what_a_message_said_changes_no_sum(database: Data
 
 
 async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one_quota(store_url: str) -> None:
-    # Two databases: as of two nodes, which share nothing but the store.
+    # Two databases, like those of two nodes, which share only the store.
     nodes = [Database(store_url) for _ in range(2)]
     await nodes[0].upgrade()
     alice, bob = await people(nodes[0], "alice", "bob")

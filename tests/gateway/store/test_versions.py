@@ -69,7 +69,7 @@ async def version(database: Database) -> str:
 
 
 def make_former(connection: Connection, revision: str) -> None:
-    """Leave a store as a gateway of before left it."""
+    """Leave a store as an older gateway would."""
     command.upgrade(revisions.config(connection), f"gateway_{revision}")
     connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
     connection.exec_driver_sql(f"CREATE TABLE {FORMER_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")

@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 
 class Store:
-    """Takes a write, refuses it, or lets it wait; and counts."""
+    """Accepts a write, refuses it, or lets it wait, and counts."""
 
     def __init__(self) -> None:
         self.tries = 0

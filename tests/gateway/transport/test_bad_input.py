@@ -140,7 +140,7 @@ async def opened(gateway: Gateway, token: str) -> AsyncIterator[Wire]:
 
 
 async def ended(reader: asyncio.StreamReader) -> None:
-    """Wait until the gateway has closed the socket, and see that nothing comes before that."""
+    """Wait until the gateway has closed the socket, and check that nothing comes before that."""
     async with asyncio.timeout(WAIT_SECONDS):
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
@@ -253,7 +253,7 @@ async def test_a_flood_of_small_frames_ends_its_connection_and_holds_up_no_other
 
 
 async def gone(line: Wire) -> None:
-    """Wait for the end, of which a client that still writes may not be able to read how it came."""
+    """Wait for the end. A client that still writes may not be able to read the reason."""
     async with asyncio.timeout(WAIT_SECONDS):
         try:
             while True:
@@ -329,7 +329,7 @@ async def test_a_thousand_bad_frames_are_at_most_a_few_lines_in_the_log(
 
 
 async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
-    """Send echoes that are not read until the gateway cannot write any more."""
+    """Send echoes without reading them, until the gateway cannot write any more."""
     text = frame(echo(1, "x" * 60_000))
     async with asyncio.timeout(WAIT_SECONDS):
         while protocol.writable.is_set():
@@ -338,14 +338,14 @@ async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
 
 
 def only(kind: type[Any]) -> Any:
-    """The one object of a kind that is about a live connection of this test."""
+    """Return the one object of a kind that belongs to a live connection of this test."""
     found = [each for each in gc.get_objects() if type(each) is kind and not each.disconnected]
     (one,) = found
     return one
 
 
 def alive() -> int:
-    """How many connections this process still remembers."""
+    """Return how many connections this process still remembers."""
     return sum(isinstance(each, GatewayProtocol | Outbox) for each in gc.get_objects())
 
 

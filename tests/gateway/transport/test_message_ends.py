@@ -33,7 +33,7 @@ Asked = tuple[str, str, bytes]
 
 
 class Recorder:
-    """An application that notes what comes to it. It reads the body of a request, unless its path says not to."""
+    """An application that records its requests. It reads a request's body, unless the path says not to."""
 
     def __init__(self) -> None:
         self.asked: defaultdict[int, list[Asked]] = defaultdict(list)
@@ -62,7 +62,7 @@ class Recorder:
 
 
 def cutting(base: Any, size: int) -> Any:
-    """A protocol that gets its bytes as a relay may cut them: so many at a time."""
+    """A protocol that receives its bytes in pieces of a given size, as a relay may cut them."""
 
     class Cutting(base):  # type: ignore[misc]
         def data_received(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Server:
     recorder: Recorder
 
     async def ask(self, *parts: bytes, answers: int = 1) -> tuple[list[Asked], bytes]:
-        """Send parts, one after the other; return what the application saw and what was answered.
+        """Send parts one after the other. Return what the application saw, and the answers.
 
         So many answers are waited for, and then a moment for what must not come.
         """
@@ -106,7 +106,7 @@ class Server:
         return WAIT_SECONDS if self.mode == "ours" else 3 * QUIET_SECONDS
 
     async def complain(self, name: str, expected: list[Asked], *parts: bytes) -> str | None:
-        """Send parts; return what is wrong with what the application was asked, or with the answers."""
+        """Send parts, and return what is wrong with the application's requests or with the answers."""
         asked, answers = await self.ask(*parts, answers=len(expected))
         told = f"{name}: expected {expected}, got {asked}, answered {answers!r}"
         if self.mode == "httptools":  # loses the body of a request that offers an upgrade, and its connection with it

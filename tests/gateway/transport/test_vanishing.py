@@ -24,7 +24,7 @@ from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, PING, frame, handshake, opened, rest
 
 TIMES = 6
-"""How often each of them vanishes in each way."""
+"""How often each client vanishes in each way."""
 
 HEAD = b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 FORM = f"username=alice&password={PASSWORD.replace(' ', '+')}".encode()
@@ -37,7 +37,7 @@ TALK = b"".join(
 
 
 def requests(token: str) -> dict[str, list[bytes]]:
-    """What clients have sent when they vanish: bytes, and bytes for after the first answer."""
+    """What clients have sent before they vanish: bytes, and bytes after the first answer."""
     me = f"GET /users/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
     return {
         "nothing": [],
@@ -64,7 +64,7 @@ def requests(token: str) -> dict[str, list[bytes]]:
 
 
 def vanish(port: int, parts: list[bytes], *, reset: bool, after: float) -> None:
-    """Connect, send, and go without a word."""
+    """Connect, send, and vanish."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         if reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -29,7 +29,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture
 def start(own_gateway: OwnGateway, service: FakeService) -> Start:
-    """Start a gateway that asks the service: `start(issuer=…, any=gateway setting)`."""
+    """Start a gateway that introspects tokens at the service: `start(issuer=…, any=gateway setting)`."""
 
     def start(settings: dict[str, Any] | None = None, **described: Any) -> Gateway:
         legacy = {"url": f"{service.url}/introspect", "client_id": "chat:1", "client_secret": SECRET} | described

@@ -39,7 +39,7 @@ Start = Callable[..., Gateway]
 
 @pytest.fixture
 def start(own_gateway: OwnGateway, issuer: FakeService) -> Start:
-    """Start a gateway that takes the issuer's tokens: `start(scopes=…, any=gateway setting)`."""
+    """Start a gateway that accepts the issuer's tokens: `start(scopes=…, any=gateway setting)`."""
 
     def start(settings: dict[str, Any] | None = None, **described: Any) -> Gateway:
         trusted = {"issuer": issuer.url, "audience": "chat", "jwks_url": f"{issuer.url}/keys"} | described
@@ -60,7 +60,7 @@ async def welcomed(app: App, token: str) -> dict[str, Any]:
 
 
 async def refused(app: App, token: str, status: int = 40001, close: tuple[int, str] | None = None) -> str:
-    """Be refused, and give the message."""
+    """Be refused, and return the message."""
     async with entering(app, token) as client:
         error = await client.expect("error", id=None, status=status)
         await client.expect("bye")
@@ -119,7 +119,7 @@ async def test_nobody_becomes_another_by_a_name_in_a_token(start: Start, issuer:
         own_id = (await app.http.get("/users/me", headers=headers)).json()["id"]
         message = await refused(app, issuer.token(first, preferred_username="alice"))
         assert message == "the user name `alice` is taken here by another user; ask the operator of this gateway"
-        # Not even by being called what our own user's id is.
+        # Not even with the id of one of the gateway's own users as a name.
         assert (await welcomed(app, issuer.token(first, sub=own_id)))["user"] == "carol"
         # And the first of the issuer's own users with that name has it.
         message = await refused(app, issuer.token(first, sub="user|8"))
@@ -385,11 +385,11 @@ async def test_keys_that_are_withdrawn_are_gone_also_if_no_usable_one_remains(
         await welcomed(app, issuer.token(first))
         issuer.keys = left
         gateway.clock.ahead = 30
-        await refused(app, issuer.token(ec_signer("unknown")))  # which has the keys fetched again
+        await refused(app, issuer.token(ec_signer("unknown")))  # this makes the gateway fetch the keys again
         await refused(app, issuer.token(first))
         await refused(app, issuer.token(second))
         assert "the service acme has 0 usable keys for RS256, ES256" in caplog.text
-        assert issuer.times("/keys") == 2  # none is an answer, and not asked for again at each try
+        assert issuer.times("/keys") == 2  # an empty answer counts, and is not requested again at each attempt
         issuer.keys = [first.jwk()]
         gateway.clock.ahead = 60
         await welcomed(app, issuer.token(first))

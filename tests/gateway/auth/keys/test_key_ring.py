@@ -209,7 +209,7 @@ async def test_keys_are_rotated_while_twenty_sockets_live_and_none_of_them_notic
                 await client.expect("welcome", user="alice")
         await asyncio.gather(*(client.expect_nothing() for client in clients))
 
-        # And back again: a retired key signs no more, and what it has signed is good until the end.
+        # And back again: a retired key no longer signs, but its tokens stay valid until their end.
         retire_file(made, until=gateway.clock.wall() + 100)
         await gateway.run(watch.reload_if_changed())
         assert _kid(await app.token("alice")) == "secret"

@@ -19,7 +19,7 @@ AT_ONCE = 6
 
 
 async def refused(client: ChatClient, type: str, **data: Any) -> str:
-    """Send a message that is over a quota, and give the words of the refusal."""
+    """Send a message that exceeds a quota, and return the words of the refusal."""
     error = await client.refused(type, **data)
     assert (error["status"], error["name"], error["retryable"]) == (40302, "quota_exceeded", False), error
     assert "retry_after_ms" not in error
@@ -28,7 +28,7 @@ async def refused(client: ChatClient, type: str, **data: Any) -> str:
 
 
 async def statuses(*asked: tuple[ChatClient, str, dict[str, Any]]) -> Counter[int]:
-    """Send messages at the same moment, and count the statuses of the answers."""
+    """Send messages at the same moment, and count the statuses of the replies."""
     ids: dict[ChatClient, list[int]] = {}
     for client, type, data in asked:
         ids.setdefault(client, []).append(await client.start(type, **data))
@@ -252,12 +252,12 @@ async def test_invitations_at_the_same_moment_on_two_nodes_are_counted_as_well(o
 
 
 def text(size: int) -> str:
-    """A text of which the message takes up so many bytes."""
+    """Return a text with which a message takes up so many bytes."""
     return "x" * (size - MESSAGE_BYTES)
 
 
 async def send(client: ChatClient, room: str, size: int) -> str:
-    """Send a message that takes up so many bytes, and give its id."""
+    """Send a message that takes up so many bytes, and return its id."""
     id: str = (await client.ask("chat.send", room=room, text=text(size)))["message"]["id"]
     return id
 

@@ -292,7 +292,7 @@ async def test_idle_connections_of_an_address_count_and_those_of_a_proxy_do_not(
 
 
 async def _is_cut(reader: asyncio.StreamReader) -> bool:
-    """Wait until something has come; tells whether it is the end."""
+    """Wait until something arrives, and return whether it is the end."""
     while not reader._buffer:  # type: ignore[attr-defined]
         if reader.at_eof() or reader.exception() is not None:
             return True
@@ -301,7 +301,7 @@ async def _is_cut(reader: asyncio.StreamReader) -> bool:
 
 
 async def _answered_in_time(gateway: Any) -> None:
-    """Ask until the place of a connection that was closed is free."""
+    """Repeat a request until the place of a closed connection is free."""
     while True:
         async with opened(gateway, WHOLE) as (reader, _):
             if not await _is_cut(reader):
@@ -309,7 +309,7 @@ async def _answered_in_time(gateway: Any) -> None:
 
 
 async def _much(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer with 32 MB, more than lies in any buffer on the way."""
+    """Answer with 32 MB, more than fits in all buffers on the way."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for left in range(512, 0, -1):
         await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": left > 1})
