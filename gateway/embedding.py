@@ -8,7 +8,7 @@ gateway starts first and ends last, and both keep their state.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -96,7 +96,8 @@ class Attached:
             finally:
                 self._state = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # No coroutine of its own: every message that wakes a WebSocket up would run through it.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a request or a connection. The host's scope stays unchanged."""
         root_path = scope["root_path"]  # the prefix, after what the host or its server knows
         path = scope["path"]
@@ -108,4 +109,4 @@ class Attached:
         below = {**scope, "root_path": public, "path": public + rest, "state": state}
         for of_the_host in ("router", "app_root_path"):  # they would make the host's URLs
             below.pop(of_the_host, None)
-        await self.gateway(below, receive, send)
+        return self.gateway(below, receive, send)
