@@ -68,6 +68,7 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
+from gateway.rooms.changes import StorageQuotas
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
@@ -80,7 +81,6 @@ from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
 from gateway.state import GatewayState
 from gateway.store.engine import Database
-from gateway.store.writes import StorageQuotas
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
 

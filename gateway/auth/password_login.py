@@ -15,6 +15,7 @@ from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
+from gateway.store.failures import NameTaken
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
 from schemas.base import FieldError
@@ -78,8 +79,16 @@ class PasswordLogin:
         _check_guessable("password", new.password, new.username)
         await self._throttle.check_registration(client)
         password_hash = await self._passwords.hash(new.password)
+        try:
+            user = await self._add(new, password_hash)
+        except NameTaken:
+            raise Conflict(f"the user name `{new.username}` is taken; choose another") from None
+        self._audit.record("registered", client, user=user.name, user_id=user.id)
+        return user
+
+    async def _add(self, new: NewUser, password_hash: str) -> UserRow:
         async with self._database.write() as connection:
-            user = await users.add(
+            return await users.add(
                 connection,
                 name=new.username,
                 password_hash=password_hash,
@@ -88,8 +97,6 @@ class PasswordLogin:
                 scopes=self._default_scopes,
                 now=milliseconds(self._clock),
             )
-        self._audit.record("registered", client, user=user.name, user_id=user.id)
-        return user
 
     async def change_password(self, name: str, old: str, new: str, session: str | None, client: ClientInfo) -> None:
         """Change a user's password and end all sessions but this one.

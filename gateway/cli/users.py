@@ -24,6 +24,7 @@ from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
+from gateway.store.failures import NameTaken
 from handlers.registry import HANDLERS
 from schemas.base import timestamp
 from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, normalized_user_name
@@ -67,7 +68,10 @@ def add(
                 )
             audit.record("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
-    with_database(work)
+    try:
+        with_database(work)
+    except NameTaken:
+        raise StartError(f"the user name `{name}` is taken; choose another") from None
     typer.echo(f"added {name}")
 
 

@@ -15,10 +15,10 @@ from gateway.bus.base import Bus
 from gateway.core import faults
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
+from gateway.rooms import changes
+from gateway.rooms.changes import NO_QUOTAS, Change, Outcome, StorageQuotas, Written
 from gateway.rooms.events import bus_event
-from gateway.store import writes
 from gateway.store.engine import Database, StoreUnavailable
-from gateway.store.writes import NO_QUOTAS, Change, Outcome, StorageQuotas, Written
 from handlers.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -91,8 +91,8 @@ class Log:
 
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
-            changes = [change for change, _ in batch]
-            script = writes.apply(changes, milliseconds(self._clock), self._quotas)
+            wanted = [change for change, _ in batch]
+            script = changes.apply(wanted, milliseconds(self._clock), self._quotas)
             outcomes = await self._database.run_script(script)
         except Unavailable:
             for _, future in batch:

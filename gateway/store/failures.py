@@ -22,6 +22,10 @@ _CONFLICT_CLASSES = frozenset({"40", "55"})
 _NOT_LET_IN = "28"
 
 
+class NameTaken(Exception):
+    """A row that is to be added has a name or an id that another row has."""
+
+
 def is_mistake(error: BaseException) -> bool:
     """Return whether the statement is at fault. Any other error is the database's."""
     if isinstance(error, DBAPIError) and error.statement is None:

@@ -28,9 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.failures import NameTaken
 from gateway.store.prepared import Statement, items
 from gateway.store.tables import invitations, memberships, messages, rooms, users
-from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
 
@@ -141,9 +141,7 @@ async def add(
     direct: bool = False,
     now: int,
 ) -> RoomRow:
-    """Make a room with an empty log, or raise `Conflict` if the name exists."""
-    if name.startswith(DIRECT) and not direct:
-        raise Forbidden(f"names that begin with `{DIRECT}` are for direct rooms; send `direct.open`")
+    """Make a room with an empty log, or raise `NameTaken`."""
     values: dict[str, Any] = {
         "name": name,
         "title": title,
@@ -159,7 +157,7 @@ async def add(
     try:
         result = await connection.execute(insert(rooms).values(values).returning(rooms.c.id))
     except IntegrityError:
-        raise Conflict(f"the room `{name}` exists already; join it with `room.join`") from None
+        raise NameTaken(name) from None
     return RoomRow(id=result.scalar_one(), **values)
 
 
@@ -204,16 +202,6 @@ async def _lock_name(connection: AsyncConnection, name: str) -> None:
     """Lock the name of a room, which need not exist."""
     if connection.dialect.name != "sqlite":
         await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
-
-
-async def find_as_member(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
-    """Return a room that the user is a member of, or raise `NotAMember` or `NotFound`."""
-    room = await find(connection, name, user_id, lock=lock)
-    if room is None or room.hidden:
-        raise NotFound(f"there is no room `{name}`")
-    if room.role is None:
-        raise NotAMember(name)
-    return room
 
 
 async def page(

@@ -9,9 +9,9 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bind
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.failures import NameTaken
 from gateway.store.prepared import Script, Statement, items
 from gateway.store.tables import users
-from handlers.errors import Conflict
 from schemas.base import timestamp
 from schemas.names import DEFAULT_SCOPES
 from schemas.users import User
@@ -81,14 +81,14 @@ async def add(
     scopes: Iterable[str] = DEFAULT_SCOPES,
     now: int,
 ) -> UserRow:
-    """Add a user, or raise `Conflict` if the name is taken."""
+    """Add a user, or raise `NameTaken`."""
     row = new(
         name=name, password_hash=password_hash, full_name=full_name, email=email, scopes=scopes, disabled=False, now=now
     )
     try:
         await connection.execute(insert(users).values(vars(row)))
     except IntegrityError:
-        raise Conflict(f"the user name `{name}` is taken; choose another") from None
+        raise NameTaken(name) from None
     return row
 
 
@@ -213,7 +213,7 @@ _SAW = Statement(_saw_each)
 
 
 async def add_external(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
-    """Add a user of an external service, or raise `Conflict` if the id or the name is taken.
+    """Add a user of an external service, or raise `NameTaken`, also for the id.
 
     Such a user has no password. Its scopes here are only those granted here; the service grants the others.
     """
@@ -231,5 +231,5 @@ async def add_external(connection: AsyncConnection, *, user_id: str, name: str, 
     try:
         await connection.execute(insert(users).values(vars(row)))
     except IntegrityError:
-        raise Conflict(f"the user name `{name}` is taken") from None
+        raise NameTaken(name) from None
     return row

@@ -16,8 +16,9 @@ from gateway.config.external_services import ExternalService
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
+from gateway.store.failures import NameTaken
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, Conflict, TokenRevoked
+from handlers.errors import AuthenticationFailed, TokenRevoked
 from schemas.names import DEFAULT_SCOPES, UserName
 
 MAX_CONNECTION_SECONDS = 24 * 3600
@@ -78,7 +79,7 @@ class ExternalUsers:
         try:
             async with self._database.write() as connection:
                 return await users.add_external(connection, user_id=user_id, name=name, now=milliseconds(self._clock))
-        except Conflict:
+        except NameTaken:
             # Two first connections at once are the same user. Otherwise another user has the name.
             if found := await self._find(user_id):
                 return found

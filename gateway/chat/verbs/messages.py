@@ -4,10 +4,11 @@ from typing import Any
 
 from gateway.bus.base import BusEvent
 from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.membership import find_as_member
 from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
 from gateway.core import costs, strict_json
+from gateway.rooms.changes import Delete, Edit, Send, Written
 from gateway.store import messages, rooms
-from gateway.store.writes import Delete, Edit, Send, Written
 from gateway.transport import frames
 from handlers.errors import PositionLost, RateLimited
 from schemas.events.chat import ChatRead
@@ -53,7 +54,7 @@ class SessionMessages:
         """Return a page of a room's log, oldest first."""
         self._session.charge(costs.PAGE)
         async with self._session.reading() as connection:
-            found = await rooms.find_as_member(connection, room, self._session.user_id)
+            found = await find_as_member(connection, room, self._session.user_id)
             # Read one more than requested, to know whether there are more.
             rows = await messages.page(
                 connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
@@ -65,7 +66,7 @@ class SessionMessages:
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
         async with self._session.writing() as connection:
-            found = await rooms.find_as_member(connection, room, self._session.user_id)
+            found = await find_as_member(connection, room, self._session.user_id)
             if offset > found.offset:
                 raise PositionLost(
                     f"the log of `{room}` ends at {found.offset}; what comes after cannot have been read"

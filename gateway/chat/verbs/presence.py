@@ -1,8 +1,9 @@
 """The verbs of a session for presence."""
 
 from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.membership import find_as_member
 from gateway.core import costs
-from gateway.store import rooms, users
+from gateway.store import users
 from schemas.messages.presence import UserPresence
 
 
@@ -24,5 +25,5 @@ class SessionPresence:
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
         async with self._session.reading() as connection:
-            await rooms.find_as_member(connection, room, self._session.user_id)
+            await find_as_member(connection, room, self._session.user_id)
         await self._gateway.typing.start(room, self._session.user, self._session.user_id)

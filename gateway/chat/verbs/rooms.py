@@ -8,14 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.bus.base import BusEvent
 from gateway.chat.verbs import quotas
 from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.membership import find_as_member
 from gateway.chat.verbs.pages import READ_BYTES, fitting
 from gateway.core import costs
 from gateway.core.clock import milliseconds
+from gateway.rooms import rules
 from gateway.rooms.events import log_event
 from gateway.rooms.history_reader import changes_since
+from gateway.rooms.rules import Action
 from gateway.store import invitations, messages, rooms, users
+from gateway.store.failures import NameTaken
 from gateway.transport import frames
-from handlers.errors import Conflict, Forbidden, NotFound, PositionLost, RateLimited
+from handlers.errors import Conflict, NotFound, PositionLost, RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
 from schemas.messages.chat import Message
@@ -35,9 +39,13 @@ class SessionRooms:
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
+        rules.check_name(room)
         now = milliseconds(self._gateway.clock)
         async with self._session.writing() as connection:
-            made = await rooms.add(connection, name=room, title=title, private=private, now=now)
+            try:
+                made = await rooms.add(connection, name=room, title=title, private=private, now=now)
+            except NameTaken:
+                raise Conflict(f"the room `{room}` exists already; join it with `room.join`") from None
             await quotas.check_entering(connection, self._gateway.settings, self._session.user_id, "owner")
             await rooms.add_member(connection, made, self._session.user_id, "owner", now)
         return made.to_schema(role="owner")
@@ -80,14 +88,14 @@ class SessionRooms:
     async def role(self, room: str) -> Role:
         """Return the user's role in a room, or raise `NotAMember`."""
         async with self._session.reading() as connection:
-            found = await rooms.find_as_member(connection, room, self._session.user_id)
+            found = await find_as_member(connection, room, self._session.user_id)
         assert found.role is not None  # noqa: S101 - or it would have raised
         return found.role
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
         async with self._session.reading() as connection:
-            found = await rooms.find_as_member(connection, room, self._session.user_id)
+            found = await find_as_member(connection, room, self._session.user_id)
             page, next_cursor = await rooms.members(connection, found.id, cursor=cursor, limit=limit)
         self._session.charge(costs.of_rows(len(page)))
         presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page})
@@ -97,7 +105,7 @@ class SessionRooms:
     async def invite(self, room: str, user: str) -> None:
         """Invite another user; for owners and moderators."""
         async with self._session.writing() as connection:
-            found = await self._managed(connection, room, "owner", "moderator")
+            found = await self._managed(connection, room, Action.INVITE)
             invited = await self._other(connection, user, "you are a member already")
             if invited.disabled:
                 raise NotFound(f"there is no user `{user}`")
@@ -114,13 +122,12 @@ class SessionRooms:
         Owners may do this to any member, moderators only to plain members.
         """
         async with self._session.writing() as connection:
-            found = await self._managed(connection, room, "owner", "moderator")
+            found = await self._managed(connection, room, Action.KICK_MEMBER)
             kicked = await self._other(connection, user, "a user cannot kick itself; send `room.leave`")
             role = await rooms.find_role(connection, found.id, kicked.id)
             if role is None and not await invitations.remove(connection, found.id, kicked.id):
                 raise NotFound(f"`{user}` is not a member")
-            if found.role == "moderator" and role in ("owner", "moderator"):
-                raise Forbidden("only an owner may do this to an owner or a moderator")
+            rules.check(found, rules.kick_of(role))
             departures = 0 if role is None else await rooms.remove_member(connection, found.id, kicked.id)
         left = RoomLeft(room=room, user=user, by=self._session.user)
         if role is None:
@@ -132,7 +139,7 @@ class SessionRooms:
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Change a member's role; for owners. One owner must remain."""
         async with self._session.writing() as connection:
-            found = await self._managed(connection, room, "owner")
+            found = await self._managed(connection, room, Action.SET_ROLE)
             member = await users.by_name(connection, user)
             had = None if member is None else await rooms.find_role(connection, found.id, member.id)
             if member is None or had is None:
@@ -148,7 +155,7 @@ class SessionRooms:
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
         """Change the title, the privacy, or both; for owners."""
         async with self._session.writing() as connection:
-            found = await self._managed(connection, room, "owner")
+            found = await self._managed(connection, room, Action.UPDATE)
             changed = await rooms.change(connection, found, title=title, private=private)
         if changed != found:
             await self._publish_to_room(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
@@ -157,7 +164,7 @@ class SessionRooms:
     async def delete(self, room: str) -> None:
         """Delete a room with all of its messages; for owners."""
         async with self._session.writing() as connection:
-            found = await self._managed(connection, room, "owner")
+            found = await self._managed(connection, room, Action.DELETE_ROOM)
             await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
         self._gateway.room_remover.wake()
         await self._publish_to_room(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
@@ -177,7 +184,7 @@ class SessionRooms:
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
-            await rooms.find_as_member(connection, room, self._session.user_id)
+            await find_as_member(connection, room, self._session.user_id)
         await self._publish_event(BusEvent(frame, room=room))
 
     async def _publish_to_room(self, room: str, event: Event, **to: Any) -> None:
@@ -199,13 +206,10 @@ class SessionRooms:
     async def _publish_to_user(self, user_id: str, event: Event) -> None:
         await self._gateway.bus.publish(BusEvent(frames.event(event), user=user_id))
 
-    async def _managed(self, connection: AsyncConnection, name: str, *roles: Role) -> rooms.RoomRow:
-        """Lock and return a room that this user may manage by one of these roles."""
-        room = await rooms.find_as_member(connection, name, self._session.user_id, lock=True)
-        if room.direct:
-            raise Forbidden("a direct room belongs to its two users as it is")
-        if room.role not in roles:
-            raise Forbidden(f"this needs the role `{'` or `'.join(roles)}` in the room, and yours is `{room.role}`")
+    async def _managed(self, connection: AsyncConnection, name: str, action: Action) -> rooms.RoomRow:
+        """Lock and return a room in which this user may do something."""
+        room = await find_as_member(connection, name, self._session.user_id, lock=True)
+        rules.check(room, action)
         return room
 
     async def _other(self, connection: AsyncConnection, name: str, if_oneself: str) -> users.UserRow:
@@ -310,6 +314,7 @@ class SessionRooms:
             # Read once more, now under the lock: another connection may have made or entered it a moment ago.
             room = await rooms.find(connection, name, self._session.user_id, lock=True)
             if room is None and self._gateway.settings.rooms_open:
+                rules.check_name(name)
                 room = await rooms.add(connection, name=name, now=now)
             if room is None or room.closed:
                 raise NotFound(f"there is no room `{name}`")
@@ -341,7 +346,7 @@ class SessionRooms:
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
         async with self._session.reading() as connection:
-            room = await rooms.find_as_member(connection, name, self._session.user_id)
+            room = await find_as_member(connection, name, self._session.user_id)
             members = await rooms.count_members(connection, room.id)
             self._session.charge(costs.PAGE + costs.of_rows(0, counted=members))
             reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)

@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway.bus.base import BusEvent
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
+from gateway.rooms.changes import Change, Delete, Edit, Send, Written
 from gateway.rooms.events import bus_event
 from gateway.rooms.history_reader import changes_since
 from gateway.rooms.log import Log
@@ -24,7 +25,6 @@ from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id
 from gateway.store.prepared import Script
-from gateway.store.writes import Change, Delete, Edit, Send, Written
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
 from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
@@ -200,13 +200,12 @@ async def test_simultaneous_writers_share_a_commit(place: Place, monkeypatch: py
 async def test_one_change_that_breaks_the_transaction_fails_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def columns(row: messages.MessageRow) -> dict[str, Any]:
-        values = real(row)
+    def new_values(row: messages.MessageRow) -> tuple[Any, ...]:
         # An offset that is in use: the unique key of the log itself refuses it.
-        return values | ({"offset": 1, "changed": 1} if row.text == "broken" else {})
+        return real(replace(row, offset=1, changed=1) if row.text == "broken" else row)
 
-    real = writes._columns
-    monkeypatch.setattr(writes, "_columns", columns)
+    real = writes.new_values
+    monkeypatch.setattr(writes, "new_values", new_values)
     await place.log.append(place.send("alice", "first"))
     texts = ["a", "b", "broken", "c"]
     results = await asyncio.gather(

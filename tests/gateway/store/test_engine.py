@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.start_error import StartError
 from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
+from gateway.store.failures import NameTaken
 from gateway.store.tables import VERSION_TABLE, metadata
-from handlers.errors import Conflict
 from tests.support.waiting import WAIT_SECONDS
 
 
@@ -93,7 +93,7 @@ async def test_more_readers_and_writers_than_connections_are_all_served(database
 
 async def test_what_is_taken_is_a_conflict_and_no_failure_of_the_store(database: Database) -> None:
     await add(database, "alice")
-    with pytest.raises(Conflict):
+    with pytest.raises(NameTaken):
         await add(database, "alice")
 
 

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chat.verbs import quotas
-from gateway.store import invitations, pruning, revisions, rooms, users, writes
+from gateway.rooms import changes
+from gateway.rooms.changes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas, Written
+from gateway.store import invitations, pruning, revisions, rooms, users
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
 from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import messages
-from gateway.store.writes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas
 from handlers.errors import QuotaExceeded
 from tests.support.server import settings_for_tests
 
@@ -67,8 +68,8 @@ async def make_room(database: Database, name: str, *members: users.UserRow) -> r
     return room
 
 
-async def apply(database: Database, *changes: Change, bound: StorageQuotas = NO_QUOTAS) -> list[writes.Outcome]:
-    return await database.run_script(writes.apply(changes, 1, bound))
+async def apply(database: Database, *wanted: Change, bound: StorageQuotas = NO_QUOTAS) -> list[changes.Outcome]:
+    return await database.run_script(changes.apply(wanted, 1, bound))
 
 
 async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages(database: Database) -> None:
@@ -138,7 +139,7 @@ async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one
             outcomes = await apply(node, *changes, bound=bound)
         except QuotaExceeded:
             return [False]  # the other node was faster, and nothing was written
-        return [isinstance(outcome, writes.Written) for outcome in outcomes]
+        return [isinstance(outcome, Written) for outcome in outcomes]
 
     taken = await asyncio.gather(*(send(nodes[number % 2], name, alice) for number, name in enumerate(names)))
     assert sum(sum(each) for each in taken) == 10
