@@ -199,7 +199,7 @@ class Fanout:
         while self._batch:
             self._start()
             if self._rest is not None:
-                self._give_to(self._rest)
+                self._deliver_to(self._rest)
                 self._rest = None
 
     def _deliver_to(self, delivers: Iterator[Deliver]) -> None:
