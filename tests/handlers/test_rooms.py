@@ -200,6 +200,7 @@ async def test_members_are_listed_in_pages_with_role_and_presence(own_gateway: O
 async def test_joins_over_the_rate_are_refused(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(join_rate=2)
     async with App(gateway) as app, app.connect("alice") as client:
+        gateway.clock.stop()
         await client.ask("room.join", room="a")
         await client.ask("room.join", room="b")
         error = await client.refused("room.join", room="c")

@@ -138,17 +138,16 @@ async def test_more_log_ins_than_can_be_hashed_are_refused_at_once_while_sockets
     gateway = own_gateway(password_rounds=10)
     async with App(gateway) as app, app.connect("alice") as client:
         flood = [asyncio.create_task(app.log_in(f"user-{number}", "a wrong guess")) for number in range(60)]
-        slowest = 0.0
+        pings = 0
         while not all(task.done() for task in flood):
-            began = time.perf_counter()
             await client.ask("ping")
-            slowest = max(slowest, time.perf_counter() - began)
+            pings += 1
         responses = [task.result() for task in flood]
         refused = [response for response in responses if response.status_code == 503]
         assert {response.status_code for response in responses} == {401, 503}
         assert all(response.headers["Retry-After"] == "1" for response in refused)
         assert len(refused) >= 60 - 2 * gateway.state.passwords.capacity
-        assert slowest < 1  # in one queue with the hashes, a ping would wait for most of them
+        assert pings > 60  # in one queue with the hashes, each ping would wait for one of them
 
 
 async def test_who_was_turned_away_since_too_many_were_hashing_has_not_failed(own_gateway: OwnGateway) -> None:
