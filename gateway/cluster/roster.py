@@ -54,7 +54,7 @@ class Roster(Protocol):
         """Record that a user no longer subscribes to a room on this node."""
 
     def drop_from_room(self, room: str, user: str) -> None:
-        """Do what `leave_room` does, where the room is told otherwise."""
+        """Do what `leave_room` does, but without a change for the room: another event announces it."""
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Return the presence of users on other nodes. Users that are on none are left out."""

@@ -1,7 +1,7 @@
-"""Whether `handlers` and `schemas`, the gateway's other two packages, are what an import of these names finds.
+"""Checks that an import of `handlers` or `schemas` finds the gateway's package and no other module.
 
-A project may well have a `handlers.py` of its own. Of two modules with one name, Python imports the first on
-`sys.path`, and which that is depends on how the process was started.
+A project may have its own `handlers.py`. If two modules have the same name, Python imports the first on `sys.path`,
+and the order depends on how the process was started.
 """
 
 import sys
@@ -19,7 +19,7 @@ _told: set[Path] = set()
 
 
 def check_imported() -> None:
-    """Raise `ImportError` where another module has the place of a package of ours; log one that ours hides."""
+    """Raise `ImportError` if another module hides a package of the gateway. Log a module that such a package hides."""
     for name in NAMES:
         others = list(_others(name))
         if (loaded := sys.modules.get(name)) is not None:
@@ -32,7 +32,7 @@ def check_imported() -> None:
 
 
 def find_hidden() -> str | None:
-    """Return a line about a package of ours that another module hides in a process with this `sys.path`."""
+    """Return a line about a package of the gateway that another module hides on this `sys.path`, or None."""
     for name in NAMES:
         others = list(_others(name))
         for place, hides in others:
@@ -61,7 +61,7 @@ def _warn(line: str) -> None:
 
 
 def _others(name: str) -> Iterator[tuple[Path, bool]]:
-    """Find other modules of this name on `sys.path`, each with whether it comes before ours."""
+    """Yield the other modules of this name on `sys.path`, each with whether it comes before the gateway's."""
     before = True
     for entry in sys.path:
         spec = PathFinder.find_spec(name, [entry])
@@ -71,7 +71,7 @@ def _others(name: str) -> Iterator[tuple[Path, bool]]:
         if _is_ours(place):
             before = False
         else:
-            # A folder without `__init__.py` gives way to any package behind it.
+            # Any later package takes precedence over a folder without `__init__.py`.
             yield place, before and spec is not None and spec.origin is not None
 
 
@@ -85,5 +85,5 @@ def _file_of(spec: ModuleSpec | None) -> Path | None:
 
 
 def _is_ours(place: Path) -> bool:
-    """Return whether a file is of this gateway, or of another copy of it, as an installed one beside the sources."""
+    """Return whether a file belongs to this gateway, or to a second copy, such as an installed one."""
     return place.name == "__init__.py" and (place.parents[1] / Path(__file__).relative_to(ROOT)).is_file()

@@ -1,9 +1,9 @@
-"""Periodic work: one task that does the same thing again and again, for as long as a context lasts.
+"""Periodic work: one task that repeats the same work while a context lasts.
 
     async with Periodic("retention", 3600, self.prune, at_once=True):
         ...
 
-What the work raises is contained and counted (`gateway.core.faults`), and the next turn comes all the same.
+An exception of the work is contained and counted (`gateway.core.faults`), and the next turn follows in any case.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Pause = float | None | Callable[[], float | None]
 
 
 class Periodic:
-    """Does some work every so many seconds, and earlier when it is woken."""
+    """Repeats its work after a number of seconds, or earlier when it is woken."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Periodic:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, in the middle of a turn if need be."""
+        """Stop, even in the middle of a turn."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
     def wake(self) -> None:
-        """Have the next turn now, or right after the present one."""
+        """Start the next turn now, or right after the current one."""
         self._woken.set()
 
     async def _run(self) -> None:

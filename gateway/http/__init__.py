@@ -1,1 +1,8 @@
-"""The HTTP API, one router per topic."""
+"""The HTTP API, with one router for each topic, and what an ASGI application needs around it.
+
+Read `authentication` and `errors` first. The routers: `token`, `revocation`, `introspection`, `well_known`, `tickets`,
+`users`, `sessions`, `health`, `metrics` (with `prometheus`), `console` (with `examples`), `api_documentation`. The
+middleware: `middleware`, `framing`, `cors`, `request_rate`. `credentials`, `origins` and `handshake_refusals` serve the
+WebSocket's handshake too. `bodies`, `forms`, `oauth`, `client_info` and `documented_errors` are parts of routes.
+`wrong_place` answers a path without a route.
+"""

@@ -1,4 +1,4 @@
-"""What handlers do when a membership or a room has ended."""
+"""Calls the hooks of handlers when a membership or a room has ended."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any

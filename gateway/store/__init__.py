@@ -1,9 +1,8 @@
 """The store: users, sessions, rooms and messages in SQL, in SQLite or PostgreSQL.
 
 Read `engine` first (`Database`: transactions and failures), then `tables`. `users`, `login_sessions`, `tickets`,
-`rooms`, `invitations` and `messages` have the functions for their tables; each takes a connection, and the caller
-commits.
-`writes`, `pruning`, `renewal` and `storage` change several tables. `drivers` and `prepared` are the fast way for what
-every message needs. `sqlite_file`, `open_files`, `backup`, `postgresql`, `failures` and `write_health` look after the
-database itself; `versions`, `revisions` and `migrations` after its tables.
+`rooms`, `invitations` and `messages` have the functions for their tables. Each takes a connection, and the caller
+commits. `writes`, `pruning`, `renewal` and `storage` change several tables. `drivers` and `prepared` are the fast way
+for what every message needs. `sqlite_file`, `open_files`, `backup`, `postgresql`, `failures` and `write_health` look
+after the database itself; `versions`, `revisions` and `migrations` after its tables.
 """
