@@ -1,7 +1,8 @@
 """Fixtures: one gateway that most tests share, and a separate one for tests with other settings.
 
-Tests of the store run on SQLite and on PostgreSQL: each test in the places of `ON_BOTH` that uses a gateway or a
-`store_url`. All other tests run on SQLite.
+Two stores: a test that uses a store runs on SQLite and on PostgreSQL if it lies in a place of `ON_BOTH` or has the mark
+`both_stores`. All other tests run on SQLite. A test of a handler needs the mark in three cases: users do something at
+once, the test is about stored text, or no other test makes PostgreSQL run one of its statements.
 """
 
 import itertools
@@ -42,10 +43,6 @@ ON_BOTH = tuple(
         "gateway/store",
         "gateway/rooms",
         "gateway/chat/verbs",
-        "handlers/test_chat.py",
-        "handlers/test_direct.py",
-        "handlers/test_presence.py",
-        "handlers/test_rooms.py",
     )
 )
 
@@ -59,7 +56,9 @@ async def make_tables(url: str) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on both stores, if it is in such a place and uses a store."""
-    if "store" in metafunc.fixturenames and any(metafunc.definition.path.is_relative_to(place) for place in ON_BOTH):
+    test = metafunc.definition
+    needs_both = test.get_closest_marker("both_stores") is not None or any(map(test.path.is_relative_to, ON_BOTH))
+    if needs_both and "store" in metafunc.fixturenames:
         metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 

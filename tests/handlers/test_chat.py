@@ -29,6 +29,7 @@ BODIES: list[Any] = [
 ]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("text", TEXTS)
 async def test_a_text_comes_back_as_it_was_sent(app: App, alice: str, room: str, text: str) -> None:
     async with app.in_room(alice, room) as client:
@@ -38,6 +39,7 @@ async def test_a_text_comes_back_as_it_was_sent(app: App, alice: str, room: str,
         assert (await client.ask("chat.history", room=room))["messages"] == [sent]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("body", BODIES, ids=repr)
 async def test_a_body_comes_back_as_it_was_sent(app: App, alice: str, room: str, body: Any) -> None:
     async with app.in_room(alice, room) as client:
@@ -92,6 +94,7 @@ async def test_the_reply_comes_before_the_event_on_the_connection_that_sent(
         assert all(offsets == list(range(1, 41)) for offsets in seen.values())
 
 
+@pytest.mark.both_stores
 async def test_many_senders_leave_a_log_without_gaps_that_all_see_alike(own_gateway: OwnGateway) -> None:
     async with App(own_gateway()) as app, asyncio.timeout(20):
         async with app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
@@ -108,6 +111,7 @@ async def test_many_senders_leave_a_log_without_gaps_that_all_see_alike(own_gate
             assert [message["offset"] for message in history["messages"]] == list(range(1, 101))
 
 
+@pytest.mark.both_stores
 async def test_history_comes_in_pages_in_both_directions(app: App, alice: str, room: str) -> None:
     async with app.in_room(alice, room) as client:
         for number in range(1, 11):
@@ -169,6 +173,7 @@ async def test_a_page_of_large_messages_stays_below_256_kib_and_the_rest_follows
         assert seen == list(range(10))
 
 
+@pytest.mark.both_stores
 async def test_typing_is_shown_to_the_others_once_and_ends_with_the_message(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -183,6 +188,7 @@ async def test_typing_is_shown_to_the_others_once_and_ends_with_the_message(
         await ben.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_who_types_on_is_shown_again_now_and_then(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
@@ -287,6 +293,7 @@ GARBLED = ["x", "1", ".", "….1", "EPOCH", "EPOCH.", "EPOCH.0", "EPOCH.2", "EPO
 GARBLED += ["EPOCH.9999999999999999999", "epoch'; --.1", " EPOCH.1", "EPOCH.1.1", "EPOCH.1e0", "%00.1"]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("garbled", GARBLED)
 async def test_a_message_that_is_not_there_is_not_found(app: App, alice: str, room: str, garbled: str) -> None:
     async with app.in_room(alice, room) as client:
@@ -312,6 +319,7 @@ async def test_what_cannot_be_an_id_is_refused(app: App, alice: str, room: str, 
             assert (await client.refused("chat.send", room=room, reply_to=id, text="new"))["status"] == 42200
 
 
+@pytest.mark.both_stores
 async def test_a_message_of_another_room_is_not_found_in_this_one(
     app: App, alice: str, room: str, unique: Callable[[str], str]
 ) -> None:
@@ -387,6 +395,7 @@ BODIES = [
 ]
 
 
+@pytest.mark.both_stores
 async def test_a_deleted_message_leaves_its_place_and_nothing_of_what_it_said(
     app: App, gateway: Gateway, alice: str, bob: str, room: str
 ) -> None:
@@ -414,6 +423,7 @@ async def stored_content(gateway: Gateway, room: str) -> list[tuple[Any, Any]]:
         return [(row.text, row.body) for row in await connection.execute(query.where(rooms.c.name == room))]
 
 
+@pytest.mark.both_stores
 async def test_deleting_twice_is_fine_and_is_not_announced_again(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.expect("room.joined")
@@ -466,6 +476,7 @@ async def test_a_member_does_not_delete_what_another_said(app: App, alice: str, 
         assert (await ann.ask("chat.history", room=room))["messages"] == [sent]
 
 
+@pytest.mark.both_stores
 async def test_an_edit_and_a_deletion_at_once_end_deleted_for_all(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as phone, app.in_room(alice, room) as laptop, app.in_room(bob, room) as ben:
         for _ in range(10):
@@ -503,6 +514,7 @@ async def test_a_reply_names_the_message_that_it_answers_also_when_that_is_delet
         assert edited["reply_to"] == question["id"]
 
 
+@pytest.mark.both_stores
 async def test_a_message_that_is_sent_again_is_stored_once_and_heard_once(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -526,6 +538,7 @@ async def test_a_message_that_is_sent_again_is_stored_once_and_heard_once(
             assert reply["offset"] == 1
 
 
+@pytest.mark.both_stores
 async def test_twenty_repeats_at_once_on_four_connections_are_one_message(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -577,6 +590,7 @@ async def test_a_repeat_is_answered_with_the_message_as_it_is_now(app: App, alic
         assert not any("client_id" in event["data"] for event in events)
 
 
+@pytest.mark.both_stores
 async def test_a_client_id_may_be_used_again_after_24_hours(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app:
@@ -615,6 +629,7 @@ async def unread(client: ChatClient, room: str) -> int:
     return count
 
 
+@pytest.mark.both_stores
 async def test_unread_is_what_others_have_said_and_not_taken_back_since_one_has_read(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -704,6 +719,7 @@ async def test_a_room_that_is_deleted_while_others_send_answers_each_and_begins_
             await client.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_whoever_resumes_gets_each_message_once_as_it_is_now(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.connect(bob) as ben:
         first = await ann.say(room, "first", client_id="1")

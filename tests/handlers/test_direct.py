@@ -57,6 +57,7 @@ async def test_two_users_talk_in_a_room_of_their_own(app: App, alice: str, bob: 
         assert [(each["user"], each["role"]) for each in members] == [(alice, "member"), (bob, "member")]
 
 
+@pytest.mark.both_stores
 async def test_both_open_the_same_room_and_the_other_is_told_once(app: App, alice: str, bob: str) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as ben:
         opened = (await ann.ask("direct.open", user=bob))["room"]
@@ -68,6 +69,7 @@ async def test_both_open_the_same_room_and_the_other_is_told_once(app: App, alic
             await client.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_both_that_open_it_at_once_are_in_the_same_room(
     app: App, alice: str, bob: str, unique: Callable[[str], str]
 ) -> None:

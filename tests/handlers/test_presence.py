@@ -14,6 +14,7 @@ from tests.support.client import App
 from tests.support.waiting import until
 
 
+@pytest.mark.both_stores
 async def test_users_are_online_while_they_are_connected(app: App, alice: str, bob: str) -> None:
     async with app.connect(alice) as ann:
         async with app.connect(bob):
@@ -40,6 +41,7 @@ async def test_users_that_left_are_offline_after_a_while_and_were_last_seen_then
         assert datetime.fromisoformat(await last_seen()) >= datetime.fromisoformat(came)
 
 
+@pytest.mark.both_stores
 async def test_a_room_is_told_once_of_a_user_that_comes_and_after_a_while_of_one_that_has_gone(
     app: App, alice: str, bob: str, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +82,7 @@ async def test_whoever_leaves_a_room_is_told_of_as_leaving_and_not_as_offline(
         await ann.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_a_silent_user_is_away_and_is_back_with_the_next_message(
     own_gateway: OwnGateway,
 ) -> None:
@@ -114,6 +117,7 @@ async def test_a_wrong_list_of_users_is_refused(app: App, alice: str, users: Any
         assert (await client.refused("presence.get", users=users))["status"] == 42200
 
 
+@pytest.mark.both_stores
 async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it_is_small_again(
     own_gateway: OwnGateway,
 ) -> None:
@@ -142,6 +146,7 @@ async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it
             await ann.expect_nothing()
 
 
+@pytest.mark.both_stores
 @pytest.mark.usefixtures("fresh_faults")
 async def test_a_room_that_cannot_be_reached_keeps_no_presence_from_other_rooms(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,7 @@ async def test_a_wrong_room_name_is_refused_with_what_was_expected(app: App, ali
         ]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("name", RIGHT_NAMES)
 async def test_a_right_room_name_is_taken(own_gateway: OwnGateway, name: str) -> None:
     async with App(own_gateway()) as app, app.connect("alice") as client:
@@ -54,6 +55,7 @@ async def test_whoever_makes_a_room_owns_it(app: App, alice: str, room: str) -> 
         ]
 
 
+@pytest.mark.both_stores
 async def test_a_room_can_be_made_once(app: App, alice: str, bob: str, room: str) -> None:
     async with app.connect(alice) as ann, app.connect(bob) as ben:
         await ann.ask("room.create", room=room)
@@ -102,6 +104,7 @@ async def test_joining_again_is_fine_and_is_not_announced(app: App, alice: str, 
         await ben.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_two_users_that_make_the_same_room_by_joining_at_once_are_both_in(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -117,6 +120,7 @@ async def test_two_users_that_make_the_same_room_by_joining_at_once_are_both_in(
         assert len({reply["data"]["epoch"] for reply in replies}) == 1
 
 
+@pytest.mark.both_stores
 async def test_rooms_are_not_made_by_joining_where_that_is_closed(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(rooms_open=False)) as app, app.connect("alice") as client:
         assert (await client.refused("room.join", room="lobby"))["status"] == 40400
@@ -124,6 +128,7 @@ async def test_rooms_are_not_made_by_joining_where_that_is_closed(own_gateway: O
         await client.ask("room.join", room="lobby")
 
 
+@pytest.mark.both_stores
 async def test_leaving_ends_the_membership_on_all_connections(app: App, alice: str, bob: str, room: str) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as phone, app.in_room(bob, room) as laptop:
         await ann.expect("room.joined", user=bob)
@@ -164,6 +169,7 @@ async def test_a_private_room_does_not_exist_for_users_outside_it(
         await ben.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_rooms_are_listed_in_pages_public_ones_and_ones_own(own_gateway: OwnGateway) -> None:
     async with App(own_gateway()) as app, app.connect("alice") as ann, app.connect("bob") as ben:
         for name in ("a", "b", "c", "d"):
@@ -182,6 +188,7 @@ async def test_rooms_are_listed_in_pages_public_ones_and_ones_own(own_gateway: O
         assert [room["name"] for room in (await ben.ask("room.list"))["rooms"]] == ["a", "b", "bobs", "c", "d"]
 
 
+@pytest.mark.both_stores
 async def test_members_are_listed_in_pages_with_role_and_presence(own_gateway: OwnGateway) -> None:
     async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann:
         async with app.in_room("bob", "lobby"), app.in_room("carol", "lobby"):
@@ -197,6 +204,7 @@ async def test_members_are_listed_in_pages_with_role_and_presence(own_gateway: O
             assert "next_cursor" not in second
 
 
+@pytest.mark.both_stores
 async def test_joins_over_the_rate_are_refused(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(join_rate=2)
     async with App(gateway) as app, app.connect("alice") as client:
@@ -210,6 +218,7 @@ async def test_joins_over_the_rate_are_refused(own_gateway: OwnGateway) -> None:
         await client.ask("room.join", room="c")
 
 
+@pytest.mark.both_stores
 async def test_a_connection_hears_so_many_rooms_and_no_more(own_gateway: OwnGateway) -> None:
     async with App(own_gateway(max_rooms_per_connection=2)) as app, app.connect("alice") as client:
         await client.ask("room.join", room="a")
@@ -271,6 +280,7 @@ async def test_a_room_is_managed_by_the_roles_that_allow_it(
             }
 
 
+@pytest.mark.both_stores
 async def test_an_invited_user_is_told_on_all_connections_and_the_room_once_that_user_joins(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -517,6 +527,7 @@ async def test_the_last_owner_keeps_that_role_while_in_the_room(app: App, alice:
         assert [event["type"] for event in await ben.heard()] == ["room.role", "room.role", "room.left"]
 
 
+@pytest.mark.both_stores
 async def test_a_room_without_an_owner_belongs_to_the_moderator_or_else_the_member_of_longest_standing(
     app: App, alice: str, bob: str, carol: str, dave: str, room: str
 ) -> None:
@@ -537,6 +548,7 @@ async def test_a_room_without_an_owner_belongs_to_the_moderator_or_else_the_memb
         await ben.ask("room.leave", room=room)
 
 
+@pytest.mark.both_stores
 async def test_a_room_goes_to_no_disabled_user_while_there_is_another(
     app: App, gateway: Gateway, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -563,6 +575,7 @@ async def test_no_owner_is_kept_from_leaving(app: App, alice: str, bob: str, car
         assert await roles_in(cat, room) == {carol: "owner"}
 
 
+@pytest.mark.both_stores
 async def test_a_public_room_that_all_have_left_belongs_to_the_next_that_joins(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -614,6 +627,7 @@ async def test_all_in_the_room_are_told_of_what_changed_and_of_nothing_none(
         await cat.ask("room.join", room=room)
 
 
+@pytest.mark.both_stores
 async def test_a_deleted_room_is_gone_for_all_with_all_that_was_said_in_it(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -694,6 +708,7 @@ ROUNDS = 8
 """How often to try simultaneous actions: often enough to collide, and not too long to wait for."""
 
 
+@pytest.mark.both_stores
 async def test_of_two_owners_that_kick_each_other_at_once_one_stays(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -716,6 +731,7 @@ async def test_of_two_owners_that_kick_each_other_at_once_one_stays(
                 await client.heard()
 
 
+@pytest.mark.both_stores
 async def test_of_two_owners_that_step_down_at_once_one_stays(
     app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
 ) -> None:
@@ -733,6 +749,7 @@ async def test_of_two_owners_that_step_down_at_once_one_stays(
             assert list((await roles_in(cat, room)).values()).count("owner") == 1
 
 
+@pytest.mark.both_stores
 async def test_of_two_owners_that_leave_at_once_the_room_goes_to_the_member(
     app: App, alice: str, bob: str, carol: str, unique: Callable[[str], str]
 ) -> None:
@@ -744,6 +761,7 @@ async def test_of_two_owners_that_leave_at_once_the_room_goes_to_the_member(
             assert await roles_in_after(cat, room) == {carol: "owner"}
 
 
+@pytest.mark.both_stores
 async def test_a_user_that_joins_on_two_connections_at_once_joins_once(
     app: App, alice: str, bob: str, room: str
 ) -> None:
@@ -758,6 +776,7 @@ async def test_a_user_that_joins_on_two_connections_at_once_joins_once(
                 await client.expect("room.left")
 
 
+@pytest.mark.both_stores
 async def test_a_user_that_is_invited_twice_and_joins_all_at_once_becomes_a_member_once(
     app: App, alice: str, bob: str, carol: str, room: str
 ) -> None:
@@ -814,6 +833,7 @@ async def test_whoever_joins_while_leaving_is_either_in_or_out(app: App, alice: 
                 await client.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_whoever_joins_while_the_room_becomes_private_is_either_in_or_finds_nothing(
     app: App, alice: str, room: str, unique: Callable[[str], str]
 ) -> None:
@@ -831,6 +851,7 @@ async def test_whoever_joins_while_the_room_becomes_private_is_either_in_or_find
                 await ann.heard()
 
 
+@pytest.mark.both_stores
 async def test_whoever_joins_while_the_room_is_deleted_is_told_so_or_in_a_new_one(
     app: App, alice: str, bob: str, unique: Callable[[str], str]
 ) -> None:
@@ -866,6 +887,7 @@ async def test_whoever_is_kicked_while_sending_is_heard_up_to_then(app: App, ali
         await ben.expect_nothing()
 
 
+@pytest.mark.both_stores
 async def test_a_room_that_two_owners_delete_at_once_is_deleted_once(
     app: App, alice: str, bob: str, unique: Callable[[str], str]
 ) -> None:
