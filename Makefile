@@ -9,16 +9,19 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lock clean
+.PHONY: help run test test-fast check bench format lock clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(VENV)/.installed ## start the gateway on http://127.0.0.1:8000, with its data in ./data
 	@exec $(BIN)/gateway serve
 
 test: $(VENV)/.installed-dev ## run the whole test suite
 	$(BIN)/pytest -n 3 --dist loadfile
+
+test-fast: $(VENV)/.installed-dev ## run the tests that need no server
+	$(BIN)/pytest -n 2 -m unit
 
 check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without changing a file
 	$(BIN)/ruff format --check .

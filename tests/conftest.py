@@ -3,16 +3,21 @@
 Two stores: a test that uses a store runs on SQLite and on PostgreSQL if it lies in a place of `ON_BOTH` or has the mark
 `both_stores`. All other tests run on SQLite. A test of a handler needs the mark in three cases: users do something at
 once, the test is about stored text, or no other test makes PostgreSQL run one of its statements.
+
+No server: a test gets the mark `unit` if it asks for no fixture that starts one, and has no mark `server`. A unit test
+that opens a connection or starts a process fails. `make test-fast` runs the unit tests.
 """
 
 import itertools
 import logging
 import shutil
+import socket
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -46,6 +51,9 @@ ON_BOTH = tuple(
     )
 )
 
+STARTS_SERVERS = {"store", "postgres", "valkey", "shared_valkey", "unreliable", "served", "browser"}
+"""The fixtures from which all servers of other fixtures come."""
+
 
 async def make_tables(url: str) -> None:
     """Create all tables in an empty database."""
@@ -60,6 +68,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     needs_both = test.get_closest_marker("both_stores") is not None or any(map(test.path.is_relative_to, ON_BOTH))
     if needs_both and "store" in metafunc.fixturenames:
         metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs no server."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if STARTS_SERVERS.isdisjoint(item.fixturenames) and item.get_closest_marker("server") is None:
+            item.add_marker(pytest.mark.unit)
+
+
+@pytest.fixture(autouse=True)
+def no_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a unit test connections and processes."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a test that needs a server: expected the mark `server`, or a fixture of STARTS_SERVERS")
+
+    if request.node.get_closest_marker("unit") is not None:
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from tests.support.postgres import Postgres, fresh_database, query, running_post
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 READ_ONLY = "SET default_transaction_read_only = on"
 WRITABLE = "RESET default_transaction_read_only"
 """The mode of new sessions from now on. Open ones keep theirs."""

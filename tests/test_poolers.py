@@ -16,6 +16,8 @@ from tests.support.postgres import Postgres, fresh_database, running_postgres
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 PEOPLE = ["alice", "bob", "carol", "dave"]
 
 

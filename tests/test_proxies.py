@@ -29,6 +29,8 @@ from tests.support.proxy import Proxy as Relay
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 DEPLOY = Path(__file__).parents[1] / "deploy"
 START_SECONDS = 20
 

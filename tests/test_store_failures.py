@@ -23,6 +23,8 @@ from tests.support.postgres import AS_ROOT, Postgres, fresh_database, running_po
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 PATIENCE = 20
 
 

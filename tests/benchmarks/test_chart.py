@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from benchmarks.chart import Bar, Panel, columns_of, draw
 from benchmarks.costs import IDLE, ROUND_TRIP
 from benchmarks.slow_reader import P99 as DELIVERY_P99
 from benchmarks.under_load import LOADS, P99
+
+pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"

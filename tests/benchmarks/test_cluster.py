@@ -1,7 +1,11 @@
 """`python -m benchmarks.cluster`: users talk while parts fail, and it counts what they received."""
 
+import pytest
+
 from benchmarks.cluster import Nodes, Story, Talker, cluster
 from benchmarks.rig import Person
+
+pytestmark = pytest.mark.server
 
 
 async def test_a_small_conversation_comes_through_a_bus_a_store_and_a_node_that_fail() -> None:

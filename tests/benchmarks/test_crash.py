@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.crash import Said, Story, Wish, compare
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 120
 

@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.durable import Sample, places
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 120
 

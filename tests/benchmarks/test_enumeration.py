@@ -1,6 +1,10 @@
 """The measurement of refused log-ins runs, at a tiny size: its figures mean nothing here."""
 
+import pytest
+
 from benchmarks.enumeration import KINDS, measure, table_of
+
+pytestmark = pytest.mark.server
 
 
 async def test_it_measures_every_kind_of_password() -> None:

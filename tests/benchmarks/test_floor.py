@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from benchmarks.floor import measure, table_of
+
+pytestmark = pytest.mark.server
 
 
 async def test_it_measures_a_send_and_a_round_trip() -> None:

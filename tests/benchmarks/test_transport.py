@@ -19,6 +19,8 @@ from benchmarks.transport import FULL
 from benchmarks.under_load import HASHED, HEARD, LOADS, REFUSED
 from benchmarks.under_load import P99 as ROUND_TRIP_P99
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 240
 

@@ -21,6 +21,8 @@ from gateway.config.settings import Settings
 from tests.support.client import App
 from tests.support.server import AdjustableClock, Gateway, running_gateway, serving, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 
 @dataclass(frozen=True)
 class Below(Gateway):

@@ -22,6 +22,8 @@ from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.server import running_gateway, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parent.parent.parent
 STARTUP_FAILURE = 3  # uvicorn's exit status
 

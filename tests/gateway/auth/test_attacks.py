@@ -21,6 +21,8 @@ from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, claims_of, s
 from tests.support.client import ChatClient
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 MUTATIONS = int(os.environ.get("TOKEN_MUTATIONS", "100"))
 """How many mutated tokens each gateway gets. Use `TOKEN_MUTATIONS=20000` for a thorough night."""
 

@@ -23,6 +23,8 @@ from tests.support.server import settings_for_tests
 from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 WAIT_SECONDS = 5
 
 

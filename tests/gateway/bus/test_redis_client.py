@@ -15,6 +15,8 @@ from tests.support.child import free_port
 from tests.support.server import settings_for_tests
 from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:

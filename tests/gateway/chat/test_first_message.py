@@ -16,6 +16,8 @@ from tests.support.client import App, ChatClient
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 TOLD_OR_CUT = {4429, 1006}
 """The end of a connection that pings too often: a client that continues after its `bye` is cut off."""
 

@@ -40,6 +40,7 @@ async def history(client: ChatClient) -> list[Frame]:
     return found
 
 
+@pytest.mark.server
 async def test_a_client_that_resumes_after_a_restore_learns_of_it_and_no_id_stands_for_two_messages(
     tmp_path: Path, gateway_db: Run
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_backup_is_not_written_over_unless_that_is_asked_for(tmp_path: Path, g
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "data"]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
 def test_no_backup_takes_the_place_of_what_belongs_to_the_database(
     tmp_path: Path, gateway_db: Run, ending: str

@@ -27,6 +27,8 @@ from tests.support.client import App
 from tests.support.server import Gateway
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 Frame = dict[str, Any]
 Result = TypeVar("Result")
 

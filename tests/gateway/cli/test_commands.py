@@ -10,6 +10,8 @@ from gateway.cli import COMMANDS
 from tests.gateway.cli.command import WAIT_SECONDS, environment
 from tests.gateway.cli.conftest import RunHere
 
+pytestmark = pytest.mark.server
+
 PROGRAM = """
 import sys
 from gateway.cli import main

@@ -4,8 +4,12 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.gateway.cli.command import run
 from tests.gateway.cli.conftest import RunHere
+
+pytestmark = pytest.mark.server
 
 
 def test_upgrade_makes_the_tables_and_does_no_harm_a_second_time(tmp_path: Path, run_here: RunHere) -> None:

@@ -99,6 +99,7 @@ def test_production_can_make_its_first_key_and_needs_no_secret_then(tmp_path: Pa
     assert "chmod 600" in run_here(tmp_path, "keys", "list", **production, GATEWAY_KEYS_DIR=str(folder)).problem
 
 
+@pytest.mark.server
 async def test_a_running_gateway_takes_up_a_key_and_so_does_the_command_that_prints_tokens(
     tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:

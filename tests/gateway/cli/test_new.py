@@ -16,6 +16,8 @@ from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
 from tests.support.server import Gateway
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 240
 RULES = ",".join(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["select"])

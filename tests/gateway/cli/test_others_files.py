@@ -15,6 +15,8 @@ import pytest
 from tests.gateway.cli.command import WAIT_SECONDS, Result, environment
 from tests.support.postgres import AS_ROOT
 
+pytestmark = pytest.mark.server
+
 NOBODY = pwd.getpwnam("nobody")
 
 # One process imports everything, perhaps with root's rights, and becomes `nobody` in a child for each folder.

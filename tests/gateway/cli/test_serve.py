@@ -26,6 +26,8 @@ from tests.support.client import App, ChatClient
 from tests.support.server import Gateway, settings_for_tests
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.server
+
 GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
 

@@ -5,10 +5,14 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
+
 from gateway import __version__
 from gateway.cli.settings import Sample, read_sample
 from tests.gateway.cli.command import WAIT_SECONDS, run
 from tests.gateway.cli.conftest import RunHere
+
+pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[3]
 

@@ -22,6 +22,8 @@ from gateway.store.engine import Database, StoreUnavailable
 from tests.gateway.cli.command import Result, command, run_all
 from tests.gateway.cli.conftest import RunHere
 
+pytestmark = pytest.mark.server
+
 FIRST, LAST = "hUnTeR", "sWoRdFiSh"
 """The beginning and the end of each password. The test searches all output for both."""
 

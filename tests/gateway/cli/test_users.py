@@ -11,6 +11,8 @@ from tests.gateway.cli.command import PASSWORD, Result, Served, Terminal, run
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
 
+pytestmark = pytest.mark.server
+
 OTHER_PASSWORD = "another battery staple"
 
 

@@ -22,6 +22,8 @@ from tests.support.lacking import lacking
 from tests.support.server import Gateway
 from tests.support.valkey import running_valkey
 
+pytestmark = pytest.mark.server
+
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:

@@ -44,6 +44,7 @@ def test_a_file_that_the_settings_would_misread_stops_the_start_in_one_line(tmp_
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.server
 def test_a_folder_of_that_name_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert run(tmp_path, "serve").problem == (

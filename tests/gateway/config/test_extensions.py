@@ -18,6 +18,8 @@ from tests.support.plugin import REGISTRY, install_plugin, write_module
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.valkey import running_valkey
 
+pytestmark = pytest.mark.server
+
 WAIT_SECONDS = 60
 NAMED = "shop.registry:registry"
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.server import running_gateway, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 WARNING = "another gateway serves from"
 
 

@@ -8,9 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from gateway.core.descriptors import RESERVED
 from tests.gateway.cli.command import WAIT_SECONDS, Output, environment, words
+
+pytestmark = pytest.mark.server
 
 LIMIT = 200
 FITTING = LIMIT - RESERVED

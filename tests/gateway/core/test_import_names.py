@@ -11,6 +11,8 @@ from tests.gateway.cli.command import environment, serving
 from tests.support.client import App
 from tests.support.server import Gateway
 
+pytestmark = pytest.mark.server
+
 WAIT_SECONDS = 60
 REMEDY = "put your code into one package with a name of its own"
 ROOT = str(Path(__file__).parents[3])

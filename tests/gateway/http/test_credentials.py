@@ -17,6 +17,8 @@ from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App, ChatClient
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 PAGE = "https://app.example.com"
 CARRIERS = ("header", "subprotocol", "ticket", "query", "cookie", "first message")
 

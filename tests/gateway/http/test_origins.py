@@ -14,6 +14,8 @@ from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.server import Gateway, running_gateway, settings_for_tests
 
+pytestmark = pytest.mark.server
+
 EXACT = ("https://app.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]:3000", "file://")
 ALLOWED = (*EXACT, "https://*.tenants.example")
 WRITTEN = (*EXACT, "https://a.tenants.example", "wss://App.example.com:443", "HTTP://localhost:3000")

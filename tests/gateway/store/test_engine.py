@@ -122,6 +122,7 @@ async def test_a_commit_to_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
     await database.close()
 
 
+@pytest.mark.server
 async def test_the_same_reason_is_logged_a_few_times_a_minute_and_counted_after_that(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -64,6 +64,7 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.mark.server
 async def test_one_member_of_a_crowd_is_found_as_quickly_as_one_of_ten(sqlite: Database) -> None:
     async with people(sqlite, *(f"u{number:04}" for number in range(1000))) as (connection, crowd):
         taken = []
@@ -86,6 +87,7 @@ async def test_members_come_by_name_a_page_at_a_time(database: Database) -> None
         assert ([member.name for member in page], last) == (["dora"], None)
 
 
+@pytest.mark.server
 async def test_private_rooms_of_others_take_no_time_of_a_list(sqlite: Database) -> None:
     async with people(sqlite, "alice", "bob") as (connection, [ann, ben]):
         await rooms.add(connection, name="open", now=0)

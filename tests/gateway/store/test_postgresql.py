@@ -14,6 +14,8 @@ from tests.support.certificate import certificate
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -30,6 +30,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 ALL_PRIVATE = dict.fromkeys(("gateway.db", "gateway.db-shm", "gateway.db-wal", "gateway.db.lock"), "0o600")
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("umask")
 def test_only_the_owner_may_read_the_database_whatever_the_umask(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
@@ -37,6 +38,7 @@ def test_only_the_owner_may_read_the_database_whatever_the_umask(tmp_path: Path)
         assert modes(tmp_path) == ALL_PRIVATE
 
 
+@pytest.mark.server
 def test_an_existing_database_that_others_may_read_becomes_private(tmp_path: Path) -> None:
     settings = settings_for_tests(tmp_path)
     with running_gateway(settings):

@@ -24,6 +24,8 @@ from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 
+pytestmark = pytest.mark.server
+
 MOMENT = 2.0
 """How long another client may wait for an answer during the worst of it, on a busy machine."""
 

@@ -27,6 +27,8 @@ from gateway.transport.uvicorn.http import GuardedHttpProtocol, HttpConnectionLi
 from gateway.transport.uvicorn.websocket import GatewayProtocol
 from tests.support.client import WAIT_SECONDS
 
+pytestmark = pytest.mark.server
+
 QUIET_SECONDS = 0.3
 
 Asked = tuple[str, str, bytes]

@@ -275,6 +275,7 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"ecdsa", "rsa",
 """
 
 
+@pytest.mark.server
 def test_the_packages_that_scanners_report_are_not_even_imported(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False

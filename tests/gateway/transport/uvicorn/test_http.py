@@ -315,6 +315,7 @@ async def _much(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": left > 1})
 
 
+@pytest.mark.server
 async def test_a_client_that_asks_and_does_not_read_is_cut_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

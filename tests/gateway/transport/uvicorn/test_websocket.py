@@ -14,6 +14,8 @@ from tests.support.client import App
 from tests.support.server import settings_for_tests
 from tests.support.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 async def line(app: App, alice: str) -> AsyncIterator[Wire]:
