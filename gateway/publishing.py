@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import ToAll, ToRoom, ToUser
 from gateway.chat.fast_route import FastWebSocketApp
 from gateway.state import GatewayState
 from gateway.store import rooms, users
@@ -35,7 +35,7 @@ class Publisher:
         gateway = self._running()
         frame = _frame(gateway, event, droppable=droppable)
         await _check_room(gateway, room)
-        await gateway.bus.publish(BusEvent(frame, room=room))
+        await gateway.bus.publish(ToRoom(frame, room))
 
     async def to_users(self, names: Iterable[str], event: Event) -> None:
         """Send an event to all connections of these users, on all nodes.
@@ -45,12 +45,12 @@ class Publisher:
         gateway = self._running()
         frame = _frame(gateway, event)
         for user_id in await _ids_of(gateway, [names] if isinstance(names, str) else list(names)):
-            await gateway.bus.publish(BusEvent(frame, user=user_id))
+            await gateway.bus.publish(ToUser(frame, user_id))
 
     async def to_all(self, event: Event) -> int:
         """Send an event to every connection, on all nodes, and return how many there are."""
         gateway = self._running()
-        here = await gateway.bus.publish(BusEvent(_frame(gateway, event)))
+        here = await gateway.bus.publish(ToAll(_frame(gateway, event)))
         return here + await gateway.connections.remote_count()
 
     def _running(self) -> GatewayState:

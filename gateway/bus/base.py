@@ -6,36 +6,86 @@ The bus may lose an event. The store has the truth.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gateway.transport.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class BusEvent:
-    """An event for the connections that it concerns, on every node.
+class OwnForm:
+    """The form of an event for one user: the sender of a message sees its `client_id`."""
 
-    These are the subscribers of `room`, or else the connections of `user`, an id, or else all connections.
-    """
+    user_id: str
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A change of a room's log, for the room's listeners."""
 
     frame: Frame
-    room: str | None = None
-    user: str | None = None
-    epoch: str | None = None
-    """The epoch of the room, for logged events and for departures: rooms with the same name differ by it."""
-    offset: int | None = None
-    """The position of the room's log after this event, or None if it is not logged."""
-    own_user: str | None = None
-    own_frame: Frame | None = None
-    """The form for the user `own_user`: a sender gets the message with its `client_id`."""
+    room: str
+    epoch: str
+    """Which of the rooms that have had this name."""
+    offset: int
+    """Where the room's log is after this event."""
+    own: OwnForm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToRoom:
+    """An event for a room's listeners that no log keeps."""
+
+    frame: Frame
+    room: str
     skip_user: str | None = None
     """The id of a user that does not get the event, since it is about that user."""
-    drop_user: str | None = None
-    """The id of a user that leaves the room with this event."""
-    departures: int | None = None
-    """With `drop_user`: the number of departures from the room, including this one."""
-    drop_all: bool = False
-    """Whether all subscribers leave the room with this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLeft:
+    """The end of a membership: the room's listeners get the event, and the user's connections hear no more after it."""
+
+    frame: Frame
+    room: str
+    epoch: str
+    user_id: str
+    departures: int
+    """How many memberships of the room have ended, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEnded:
+    """The end of a room: its listeners get the event, and hear no more after it."""
+
+    frame: Frame
+    room: str
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToUser:
+    """An event for all connections of a user."""
+
+    frame: Frame
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToAll:
+    """An event for all connections."""
+
+    frame: Frame
+
+
+RoomEvent: TypeAlias = Logged | ToRoom | MemberLeft | RoomEnded
+BusEvent: TypeAlias = RoomEvent | ToUser | ToAll
+"""An event on its way to the connections that it concerns, on every node."""
+
+
+def room_of(event: BusEvent) -> str | None:
+    """Return the room of an event; None if it is for a user or for all."""
+    return None if isinstance(event, ToUser | ToAll) else event.room
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from gateway.bus.base import BusEvent, Revoked
+from gateway.bus.base import BusEvent, Logged, MemberLeft, OwnForm, Revoked, RoomEnded, ToAll, ToRoom, ToUser
 from gateway.transport.frames import Frame, text_frame
 
 FAMILY = b"jg"
@@ -77,19 +77,37 @@ def signature(node: str) -> bytes:
 
 def pack(signed: bytes, event: BusEvent) -> bytes:
     """Encode an event, after a node's `signature`."""
-    head: dict[str, object] = {"kind": "event"}
-    for name in _PARTS:
-        if (value := getattr(event, name)) is not None:
-            head[name] = value
-    if event.drop_all:
-        head["drop_all"] = True
+    own = b""
+    if isinstance(event, Logged) and event.own is not None:
+        own = b"\n" + event.own.frame.texts[0]
+    return b"%b%b\n%b%b" % (signed, orjson.dumps(_head(event)), event.frame.texts[0], own)
+
+
+def _head(event: BusEvent) -> dict[str, object]:
+    """Return the head of an event: each kind has parts of its own."""
+    head: dict[str, object] = {"kind": "event", **_parts(event)}
     if event.frame.droppable:
         head["droppable"] = True
-    own = b"" if event.own_frame is None else b"\n" + event.own_frame.texts[0]
-    return b"%b%b\n%b%b" % (signed, orjson.dumps(head), event.frame.texts[0], own)
+    return head
 
 
-_PARTS = ("room", "user", "epoch", "offset", "own_user", "skip_user", "drop_user", "departures")
+def _parts(event: BusEvent) -> dict[str, object]:
+    match event:
+        case Logged(room=room, epoch=epoch, offset=offset, own=None):
+            return {"room": room, "epoch": epoch, "offset": offset}
+        case Logged(room=room, epoch=epoch, offset=offset, own=OwnForm(user_id=user_id)):
+            return {"room": room, "epoch": epoch, "offset": offset, "own_user": user_id}
+        case ToRoom(room=room, skip_user=None):
+            return {"room": room}
+        case ToRoom(room=room, skip_user=user_id):
+            return {"room": room, "skip_user": user_id}
+        case MemberLeft(room=room, epoch=epoch, user_id=user_id, departures=departures):
+            return {"room": room, "epoch": epoch, "drop_user": user_id, "departures": departures}
+        case RoomEnded(room=room, epoch=epoch):
+            return {"room": room, "epoch": epoch, "drop_all": True}
+        case ToUser(user_id=user_id):
+            return {"user": user_id}
+    return {}
 
 
 def pack_revoked(signed: bytes, revoked: Revoked) -> bytes:
@@ -120,23 +138,30 @@ def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
 
 
 def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:
-    if (head.offset is not None and head.epoch is None) or (head.epoch is not None and head.room is None):
-        raise Rejected("head")
     if len(texts) != (1 if head.own_user is None else 2):
         raise Rejected("text")
-    return BusEvent(
-        _frame(texts[0], droppable=head.droppable),
-        room=head.room,
-        user=head.user,
-        epoch=head.epoch,
-        offset=head.offset,
-        own_user=head.own_user,
-        own_frame=None if head.own_user is None else _frame(texts[1]),
-        skip_user=head.skip_user,
-        drop_user=head.drop_user,
-        departures=head.departures,
-        drop_all=head.drop_all,
-    )
+    frame = _frame(texts[0], droppable=head.droppable)
+    own = None if head.own_user is None else OwnForm(head.own_user, _frame(texts[1]))
+    event = _kind_of(head, frame, own)
+    if _head(event) != head.model_dump(exclude_none=True, exclude_defaults=True):
+        raise Rejected("head")  # some of its parts belong to another kind of event
+    return event
+
+
+def _kind_of(head: _EventHead, frame: Frame, own: OwnForm | None) -> BusEvent:
+    """Return the event that the head describes, so far as its parts belong together."""
+    match head:
+        case _EventHead(room=str(room), epoch=str(epoch), drop_all=True):
+            return RoomEnded(frame, room, epoch)
+        case _EventHead(room=str(room), epoch=str(epoch), drop_user=str(user_id), departures=int(departures)):
+            return MemberLeft(frame, room, epoch, user_id, departures)
+        case _EventHead(room=str(room), epoch=str(epoch), offset=int(offset)):
+            return Logged(frame, room, epoch, offset, own)
+        case _EventHead(room=str(room)):
+            return ToRoom(frame, room, head.skip_user)
+        case _EventHead(user=str(user_id)):
+            return ToUser(frame, user_id)
+    return ToAll(frame)
 
 
 def _frame(text: bytes, *, droppable: bool = False) -> Frame:

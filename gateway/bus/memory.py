@@ -3,7 +3,7 @@
 Nothing is lost, and an event has been delivered before `publish` returns.
 """
 
-from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
+from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked, room_of
 from gateway.core import faults
 from gateway.core.faults import contained
 
@@ -43,7 +43,7 @@ class MemoryBus:
             return self._on_event(event) if self._on_event is not None else 0
         except Exception as fault:  # not the publisher's fault, and the room's log still has the event
             faults.record("bus", fault)
-            self._report_missed(event.room)
+            self._report_missed(room_of(event))
             return 0
 
     async def revoke(self, revoked: Revoked) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 
 from gateway.bus import codec
-from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
+from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked, room_of
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Message, PubSubConnection, PubSubConnections, open_connections
 from gateway.bus.redis_client import FAILURES, RedisClient, check, close, explain
@@ -124,7 +124,8 @@ class RedisBus:
     async def publish(self, event: BusEvent) -> int:
         """Deliver an event on this node now, and on the others as soon as possible."""
         given = self._deliver(event)
-        channel = self._nodes if event.room is None else self._rooms + event.room
+        room = room_of(event)
+        channel = self._nodes if room is None else self._rooms + room
         self._enqueue(channel, codec.pack(self._signature, event), droppable=event.frame.droppable)
         return given
 
@@ -369,8 +370,8 @@ class RedisBus:
                 return self._on_event(said)
         except Exception as fault:
             faults.record("bus", fault)
-            if isinstance(said, BusEvent) and said.room is not None:
-                self._report_missed(said.room)  # the room's log still has it
+            if not isinstance(said, Revoked) and (room := room_of(said)) is not None:
+                self._report_missed(room)  # the room's log still has it
         return 0
 
     def _reject(self, reason: str, room: str | None) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.auth.authorizers import AuthResult
-from gateway.bus.base import BusEvent
+from gateway.bus.base import ToAll
 from gateway.chat.verbs.credential import SessionCredential
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.presence import SessionPresence
@@ -144,7 +144,7 @@ class ChatSession:
 
     async def publish_to_all(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
-        here = await self.gateway.bus.publish(BusEvent(self._encode(event)))
+        here = await self.gateway.bus.publish(ToAll(self._encode(event)))
         return here + await self.gateway.connections.remote_count()
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:

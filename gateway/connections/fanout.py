@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import BusEvent, Logged, OwnForm, ToRoom
 from gateway.core import faults
 from gateway.core.faults import contained
 from gateway.transport.frames import Frame, joined
@@ -164,7 +164,7 @@ class Fanout:
 
     def _with_own_form(self, batch: list[BusEvent], later: dict[Subscriber, int]) -> set[Subscriber]:
         """Return the subscribers that need another form than all others, or that must not get every event."""
-        users = {user for event in batch for user in (event.own_user, event.skip_user) if user is not None}
+        users = {user for event in batch if (user := _exception_of(event)) is not None}
         subscribers = {subscriber for user in users for subscriber in self._of_user(user)} | later.keys()
         return subscribers & self._subscribers.keys()
 
@@ -225,10 +225,18 @@ class Fanout:
 
 def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
     """Deliver an event to one subscriber, in the form for its user."""
-    if event.own_user is not None and subscriber.user_id == event.own_user and event.own_frame is not None:
-        deliver_frame(event.own_frame, subscriber)
-    elif event.skip_user is None or subscriber.user_id != event.skip_user:
+    if subscriber.user_id != _exception_of(event):
         deliver_frame(event.frame, subscriber)
+    elif isinstance(event, Logged) and event.own is not None:
+        deliver_frame(event.own.frame, subscriber)
+
+
+def _exception_of(event: BusEvent) -> str | None:
+    """Return the id of the one user that gets another form of the event, or nothing."""
+    match event:
+        case Logged(own=OwnForm(user_id=user_id)) | ToRoom(skip_user=user_id):
+            return user_id
+    return None
 
 
 def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from gateway.bus.base import BusEvent, Revoked
+from gateway.bus.base import Revoked, ToAll
 from gateway.cluster.rates import MakeBuckets, local_buckets
 from gateway.cluster.roster import Roster
 from gateway.config.settings import Settings
@@ -208,7 +208,7 @@ class Connections:
     def deliver(self, frame: Frame, user_id: str | None = None) -> int:
         """Deliver an event to all connections, or to those of one user. Return how many there are."""
         if user_id is None:
-            self._fanout.publish(BusEvent(frame))
+            self._fanout.publish(ToAll(frame))
             return len(self._fanout)
         to = self.for_user(user_id)
         for connection in to:

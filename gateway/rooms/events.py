@@ -2,7 +2,7 @@
 
 from pydantic_core import to_json
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import Logged, OwnForm
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
@@ -23,19 +23,21 @@ def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
     return LogEvent.model_construct(type=kind_of(row).type, data=row.to_schema(room, viewer_id))
 
 
-def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> BusEvent:
+def bus_event(room: RoomRow, row: MessageRow, own: Message | None = None) -> Logged:
     """Return a message as the event for all of the room, and for its sender with the `client_id`.
 
     `own` is the sender's form of the message, if it is already made.
     """
     kind, message = kind_of(row), own or row.to_schema(room, row.sender_id)
-    return BusEvent(
+    own_form = None
+    if row.client_id is not None:
+        own_form = OwnForm(row.sender_id, _frame(kind, to_json(message, exclude_none=True)))
+    return Logged(
         _frame(kind, to_json(message, exclude_none=True, exclude=_OF_THE_SENDER)),
         room=room.name,
         epoch=room.epoch,
         offset=row.changed,
-        own_user=None if row.client_id is None else row.sender_id,
-        own_frame=None if row.client_id is None else _frame(kind, to_json(message, exclude_none=True)),
+        own=own_form,
     )
 
 

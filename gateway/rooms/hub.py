@@ -17,7 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TypeVar
 
-from gateway.bus.base import Bus, BusEvent
+from gateway.bus.base import Bus, BusEvent, Logged, MemberLeft, RoomEnded, RoomEvent, ToAll, ToRoom, ToUser
 from gateway.connections.fanout import deliver_event
 from gateway.connections.registry import Connection, Connections
 from gateway.core import faults
@@ -147,20 +147,27 @@ class Hub:
 
     def receive(self, event: BusEvent) -> int:
         """Deliver an event, and return how many connections get it at once."""
-        if event.room is None:
-            return self._connections.deliver(event.frame, event.user)
+        match event:
+            case ToAll(frame=frame):
+                return self._connections.deliver(frame)
+            case ToUser(frame=frame, user_id=user_id):
+                return self._connections.deliver(frame, user_id)
         room = self._rooms.get(event.room)
         if room is None or (event.frame.droppable and self._is_crowded(room)):
             return 0
-        if event.offset is not None:
-            return self._receive_logged(room, event)
-        if event.drop_user is None and not event.drop_all:
-            return room.publish(event)
-        if event.epoch != room.epoch:
-            room.buffer(event)  # a connection that joins may be reading the store about that very room
-            self.check_soon(room.name)
-            return 0
-        return self._end(room, event) if event.drop_all else self._receive_departure(room, event)
+        match event:
+            case Logged():
+                return self._receive_logged(room, event)
+            case ToRoom():
+                return room.publish(event)
+            case MemberLeft() | RoomEnded() if event.epoch != room.epoch:
+                room.buffer(event)  # a connection that joins may be reading the store about that very room
+                self.check_soon(room.name)
+                return 0
+            case MemberLeft():
+                return self._receive_departure(room, event)
+            case RoomEnded():
+                return self._end(room, event)
 
     def check_soon(self, name: str | None) -> None:
         """Check a room, or all rooms, against the store soon: their events may be lost."""
@@ -230,7 +237,7 @@ class Hub:
         room.add(listener, at.offset)
         self._presence.enter_room(room.name, listener)
 
-    def _remove(self, room: Room, listener: Connection, last: BusEvent | None = None) -> None:
+    def _remove(self, room: Room, listener: Connection, last: RoomEvent | None = None) -> None:
         """Unsubscribe a connection, with the last event as the reason. It has received all earlier events."""
         self.leave(room.name, listener)
         if last is not None:
@@ -241,33 +248,31 @@ class Hub:
         # If every member were announced to every member, the cost of a crowd that comes at once would be its square.
         return 0 < self._max_presence_listeners < len(room.subscribers)
 
-    def _receive_logged(self, room: Room, event: BusEvent) -> int:
+    def _receive_logged(self, room: Room, event: Logged) -> int:
         if room.position is None:
             self._add_early(room, event)  # until a connection that joins has read the position
             return 0
-        offset = event.offset or 0
-        if room.closing is None and event.epoch == room.epoch and offset == room.position + 1:
+        if room.closing is None and event.epoch == room.epoch and event.offset == room.position + 1:
             given = room.publish(event)
-            room.advance(offset)
+            room.advance(event.offset)
             return given
-        if event.epoch != room.epoch or offset > room.position:
+        if event.epoch != room.epoch or event.offset > room.position:
             self._add_early(room, event)
             self._close_gap(room)
         return 0
 
-    def _add_early(self, room: Room, event: BusEvent) -> None:
+    def _add_early(self, room: Room, event: Logged) -> None:
         room.early.append(event)
         if len(room.early) > MAX_EARLY:
             room.early.clear()
             self.check_soon(room.name)
 
-    def _receive_departure(self, room: Room, event: BusEvent) -> int:
+    def _receive_departure(self, room: Room, event: MemberLeft) -> int:
         """Remove a user's connections from the room, except those that have joined after the departure."""
-        departures = event.departures or 0
-        if not room.record_departure(departures):
+        if not room.record_departure(event.departures):
             self.check_soon(room.name)  # an earlier departure is missing
-        theirs = [listener for listener in self._of_user(event.drop_user) if room.has(listener)]
-        sent_away = [listener for listener in theirs if listener.joined[room.name] < departures]
+        theirs = [listener for listener in self._connections.for_user(event.user_id) if room.has(listener)]
+        sent_away = [listener for listener in theirs if listener.joined[room.name] < event.departures]
         if len(sent_away) == len(theirs):
             given = room.publish(event)
             for listener in sent_away:
@@ -280,10 +285,7 @@ class Hub:
             deliver_event(event, listener)
         return len(sent_away)
 
-    def _of_user(self, user_id: str | None) -> Iterable[Connection]:
-        return self._connections.for_user(user_id or "")
-
-    def _end(self, room: Room, last: BusEvent) -> int:
+    def _end(self, room: Room, last: RoomEnded) -> int:
         """Remove all subscribers of a room that no longer exists."""
         given = room.publish(last)
         sent_away = [*room.subscribers, *room.read_further]
@@ -300,12 +302,12 @@ class Hub:
         logger.warning("a room has been replaced without an event; its subscribers are asked to join again")
         self._resyncs += 1
         resync = Resync(room=room.name, epoch=now.epoch, offset=now.offset)
-        self._end(room, BusEvent(frames.event(resync), room=room.name, epoch=room.epoch, drop_all=True))
+        self._end(room, RoomEnded(frames.event(resync), room.name, room.epoch or ""))
 
     def _end_deleted(self, room: Room) -> None:
         """Remove all subscribers of a room that was deleted, without an event about it."""
         last = frames.event(RoomDeleted(room=room.name))
-        self._end(room, BusEvent(last, room=room.name, epoch=room.epoch, drop_all=True))
+        self._end(room, RoomEnded(last, room.name, room.epoch or ""))
 
     def _forget_if_empty(self, room: Room) -> None:
         if not room.is_empty or self._rooms.get(room.name) is not room:
@@ -318,7 +320,7 @@ class Hub:
     def _catch_up(self, room: Room) -> None:
         """Deliver the early events, up to the next gap."""
         waiting, room.early = room.early, []
-        for event in sorted(waiting, key=lambda event: event.offset or 0):
+        for event in sorted(waiting, key=lambda event: event.offset):
             self._receive_logged(room, event)
 
     async def _check_unchecked(self) -> None:
@@ -438,10 +440,10 @@ class Hub:
         departures = departed.room.departures
         room.record_departures(departures)
         for user_id in departed.user_ids:
-            name = next((listener.user for listener in self._of_user(user_id)), None)
+            name = next((listener.user for listener in self._connections.for_user(user_id)), None)
             if name is not None:
                 left = frames.event(RoomLeft(room=room.name, user=name))
-                event = BusEvent(left, room.name, epoch=room.epoch, drop_user=user_id, departures=departures)
+                event = MemberLeft(left, room.name, departed.room.epoch, user_id, departures)
                 self._receive_departure(room, event)
         room.confirm_members(departures)
 
@@ -450,19 +452,19 @@ class Hub:
         events = [bus_event(gap.room, row) for row in gap.rows or ()]  # all of them, or none
         for event in events:
             room.publish(event)
-            top = max(top, event.offset or 0)
+            top = max(top, event.offset)
         # Later changes of the same messages have replaced what lies between the last row and the top.
         room.advance(top)
 
     def _skip_gap(self, room: Room, epoch: str) -> None:
         """Continue after a gap that cannot be read, with the events since then."""
         if room.epoch == epoch and room.position is not None:
-            came = [event.offset for event in room.early if event.epoch == epoch and event.offset is not None]
+            came = [event.offset for event in room.early if event.epoch == epoch]
             self._resync(room, epoch, max(came, default=room.position))
 
     def _resync(self, room: Room, epoch: str, offset: int) -> None:
         logger.warning("a gap of a room cannot be closed; its subscribers are asked to join again")
         self._resyncs += 1
         resync = frames.event(Resync(room=room.name, epoch=epoch, offset=offset))
-        room.publish(BusEvent(resync, room=room.name, epoch=epoch, offset=offset))
+        room.publish(Logged(resync, room.name, epoch, offset))
         room.advance(offset)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from gateway.bus.base import Bus, BusEvent
+from gateway.bus.base import Bus, ToRoom
 from gateway.cluster.roster import PresenceState, Roster
 from gateway.connections.registry import Connection
 from gateway.core.clock import Clock
@@ -171,14 +171,14 @@ class Presence:
             self._announcing.add(task)
             task.add_done_callback(self._announcing.discard)
 
-    def _change(self, room: str, name: str, state: State) -> BusEvent:
+    def _change(self, room: str, name: str, state: State) -> ToRoom:
         user = self._users.get(name)
         event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
         # A user that is announced as offline has no connection that could receive this.
         skip = None if user is None else user.id
-        return BusEvent(event, room=room, skip_user=skip)
+        return ToRoom(event, room, skip_user=skip)
 
-    async def _publish(self, event: BusEvent) -> None:
+    async def _publish(self, event: ToRoom) -> None:
         with contained("presence"):
             await self._bus.publish(event)
 

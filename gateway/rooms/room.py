@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
 from gateway.connections.registry import Connection
 from gateway.store.rooms import RoomPosition
@@ -16,7 +16,7 @@ class Joining:
     def __init__(self, heard: int | None, epoch: str | None) -> None:
         self.position = heard  # the position up to which it was subscribed before, if it was
         self.epoch = epoch  # of the room, as far as the node knew
-        self.buffered: list[BusEvent] = []
+        self.buffered: list[RoomEvent] = []
 
 
 class Room:
@@ -45,7 +45,7 @@ class Room:
         self.subscribers = Fanout(of_user)
         self.joining: dict[Connection, Joining] = {}
         self.read_further: dict[Connection, int] = {}  # have read up to this offset, beyond `position`
-        self.early: list[BusEvent] = []  # arrived before events that are missing
+        self.early: list[Logged] = []  # arrived before events that are missing
         self.closing: asyncio.Task[None] | None = None  # reads the missing events
         self.needs_recheck = False  # events may be missing, but they cannot be looked for yet
 
@@ -118,17 +118,17 @@ class Room:
         self.joining.pop(listener, None)
         return heard
 
-    def buffer(self, event: BusEvent) -> None:
+    def buffer(self, event: RoomEvent) -> None:
         """Buffer an event for the connections that are joining."""
         for joining in self.joining.values():
             joining.buffered.append(event)
 
-    def publish(self, event: BusEvent) -> int:
+    def publish(self, event: RoomEvent) -> int:
         """Deliver an event to all subscribers that need it, and return their number."""
         self.subscribers.publish(event)
         given = len(self.subscribers)
         for listener, offset in tuple(self.read_further.items()):
-            if event.offset is None or event.offset > offset:
+            if not isinstance(event, Logged) or event.offset > offset:
                 deliver_event(event, listener)
                 given += 1
         self.buffer(event)
@@ -143,17 +143,26 @@ class Room:
                 self.subscribers.add(listener)
 
 
-def ends_membership(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
+def ends_membership(event: RoomEvent, listener: Connection, at: RoomPosition) -> bool:
     """Return whether an event ends a membership that was read at a position."""
-    if event.epoch != at.epoch:
-        return False  # it belongs to another room of this name
-    return event.drop_all or (event.drop_user == listener.user_id and (event.departures or 0) > at.departures)
+    match event:
+        case RoomEnded():
+            return event.epoch == at.epoch
+        case MemberLeft(user_id=listener.user_id):
+            return event.epoch == at.epoch and event.departures > at.departures
+    return False
 
 
-def is_news(event: BusEvent, listener: Connection, at: RoomPosition) -> bool:
+def is_news(event: RoomEvent, listener: Connection, at: RoomPosition) -> bool:
     """Return whether an event is new to a member that has read the store at a position."""
-    if event.epoch not in {None, at.epoch} or event.drop_user == listener.user_id:
-        return False
-    if event.offset is not None:
-        return event.offset > at.offset
-    return event.departures is None or event.departures > at.departures
+    match event:
+        case Logged():
+            return event.epoch == at.epoch and event.offset > at.offset
+        case MemberLeft(user_id=listener.user_id):
+            return False
+        case MemberLeft():
+            return event.epoch == at.epoch and event.departures > at.departures
+        case RoomEnded():
+            return event.epoch == at.epoch
+        case ToRoom():
+            return True

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from gateway.bus.base import Bus, BusEvent
+from gateway.bus.base import Bus, ToRoom
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.timers import Timer, TimerWheel
@@ -53,4 +53,4 @@ class Typing:
     async def _announce(self, room: str, user: str, user_id: str, *, typing: bool) -> None:
         with contained("typing"):
             event = frames.event(ChatTyping(room=room, user=user, typing=typing), droppable=True)
-            await self._bus.publish(BusEvent(event, room=room, skip_user=user_id))
+            await self._bus.publish(ToRoom(event, room, skip_user=user_id))

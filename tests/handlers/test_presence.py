@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import ToRoom
 from gateway.core import faults
 from gateway.rooms.presence import Presence
 from tests.conftest import OwnGateway
@@ -151,7 +151,7 @@ async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it
 async def test_a_room_that_cannot_be_reached_keeps_no_presence_from_other_rooms(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_or_fault(presence: Presence, room: str, name: str, state: Any) -> BusEvent:
+    def change_or_fault(presence: Presence, room: str, name: str, state: Any) -> ToRoom:
         if room == "red" and name == "bob":
             raise RuntimeError("a room fails")
         return real(presence, room, name, state)

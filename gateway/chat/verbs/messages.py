@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import ToRoom
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import find_as_member
 from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
@@ -74,7 +74,7 @@ class SessionMessages:
             is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
         if is_news:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
-            heard = await self._gateway.bus.publish(BusEvent(event, room=room))
+            heard = await self._gateway.bus.publish(ToRoom(event, room))
             self._session.charge(costs.of_deliveries(heard, len(event.wire)))
 
     def _pay(self, room: str, size: int = 0) -> None:

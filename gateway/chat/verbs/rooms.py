@@ -1,11 +1,10 @@
 """The verbs of a session for rooms."""
 
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import BusEvent, MemberLeft, RoomEnded, ToRoom, ToUser
 from gateway.chat.verbs import quotas
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import find_as_member
@@ -167,7 +166,7 @@ class SessionRooms:
             found = await self._managed(connection, room, Action.DELETE_ROOM)
             await rooms.remove(connection, found.id, milliseconds(self._gateway.clock))
         self._gateway.room_remover.wake()
-        await self._publish_to_room(room, RoomDeleted(room=room), epoch=found.epoch, drop_all=True)
+        await self._publish_event(RoomEnded(frames.event(RoomDeleted(room=room)), room, found.epoch))
         await self._gateway.hooks.room_deleted(room, self._gateway.app_state)
 
     async def open_direct(self, user: str) -> Room:
@@ -185,10 +184,10 @@ class SessionRooms:
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         async with self._session.reading() as connection:
             await find_as_member(connection, room, self._session.user_id)
-        await self._publish_event(BusEvent(frame, room=room))
+        await self._publish_event(ToRoom(frame, room))
 
-    async def _publish_to_room(self, room: str, event: Event, **to: Any) -> None:
-        await self._publish_event(BusEvent(frames.event(event), room=room, **to))
+    async def _publish_to_room(self, room: str, event: Event, *, skip_user: str | None = None) -> None:
+        await self._publish_event(ToRoom(frames.event(event), room, skip_user))
 
     async def _publish_event(self, event: BusEvent) -> None:
         heard, size = await self._gateway.bus.publish(event), len(event.frame.wire)
@@ -198,13 +197,13 @@ class SessionRooms:
         await self._publish_to_room(room, RoomJoined(room=room, user=user), skip_user=user_id)
 
     async def _publish_left(self, room: rooms.RoomRow, event: RoomLeft, user_id: str, departures: int) -> None:
-        await self._publish_to_room(room.name, event, epoch=room.epoch, drop_user=user_id, departures=departures)
+        await self._publish_event(MemberLeft(frames.event(event), room.name, room.epoch, user_id, departures))
 
     async def _publish_invited(self, room: rooms.RoomRow, user_id: str) -> None:
         await self._publish_to_user(user_id, RoomInvited(room=room.to_invitation(), by=self._session.user))
 
     async def _publish_to_user(self, user_id: str, event: Event) -> None:
-        await self._gateway.bus.publish(BusEvent(frames.event(event), user=user_id))
+        await self._gateway.bus.publish(ToUser(frames.event(event), user_id))
 
     async def _managed(self, connection: AsyncConnection, name: str, action: Action) -> rooms.RoomRow:
         """Lock and return a room in which this user may do something."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import Logged, OwnForm, ToRoom
 from gateway.connections.fanout import CHUNK, Fanout
 from gateway.core import faults
 from gateway.transport.frames import Frame, text_frame
@@ -37,8 +37,8 @@ def nobody(_: str) -> tuple[Ear, ...]:
     return ()
 
 
-def event(text: bytes) -> BusEvent:
-    return BusEvent(text_frame(text), room="lobby")
+def event(text: bytes) -> ToRoom:
+    return ToRoom(text_frame(text), "lobby")
 
 
 def a_crowd() -> tuple[Fanout, list[Ear]]:
@@ -167,9 +167,9 @@ async def test_in_a_crowd_some_are_given_their_own_form_or_nothing_and_all_other
     elsewhere, crowd[0] = crowd[0], Ear("user-1")
     for ear in crowd:
         audience.add(ear)
-    own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-1", own_frame=text_frame(b"own hi"))
+    own = Logged(text_frame(b"hi"), "lobby", "e", 1, OwnForm("user-1", text_frame(b"own hi")))
     audience.publish(own)
-    audience.publish(BusEvent(text_frame(b"typing"), room="lobby", skip_user="user-2"))
+    audience.publish(ToRoom(text_frame(b"typing"), "lobby", skip_user="user-2"))
     audience.publish(event(b"all"))
     heard = {"user-1": [b"own hi", b"typing", b"all"], "user-2": [b"hi", b"all"]}
     expected = [heard.get(ear.user_id, [b"hi", b"typing", b"all"]) for ear in crowd]
@@ -212,7 +212,7 @@ async def test_a_listener_that_raises_what_is_for_it_alone_or_while_it_leaves_ha
     for ear in crowd:
         audience.add(ear)
     crowd[0].faults = crowd[1].faults = 1
-    own = BusEvent(text_frame(b"hi"), room="lobby", own_user="user-0", own_frame=text_frame(b"own hi"))
+    own = Logged(text_frame(b"hi"), "lobby", "e", 1, OwnForm("user-0", text_frame(b"own hi")))
     audience.publish(own)
     audience.remove(crowd[1])
     audience.publish(event(b"all"))

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
-from gateway.bus.base import BusEvent, OnEvent, OnMissed, OnRevoked, Revoked
+from gateway.bus.base import BusEvent, MemberLeft, OnEvent, OnMissed, OnRevoked, Revoked, room_of
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.config.external_services import LOCAL
@@ -36,15 +36,15 @@ class Air:
         self.fate: random.Random | None = None
         self.is_clear = False
         self.is_up = True
-        self.departures: list[BusEvent] = []
+        self.departures: list[MemberLeft] = []
         """The departures that have been published, in any order."""
 
     def carry(self, sender: "LateBus", event: BusEvent) -> None:
         """Pass an event to the other nodes, now or later."""
-        if event.drop_user is not None:
+        if isinstance(event, MemberLeft):
             self.departures.append(event)
         for bus in self.buses:
-            if bus is not sender and (event.room is None or event.room in bus.rooms):
+            if bus is not sender and (room_of(event) is None or room_of(event) in bus.rooms):
                 self._carry_to(bus, event)
 
     def settle(self) -> None:

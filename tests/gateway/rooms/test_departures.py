@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import MemberLeft
 from handlers.errors import NotAMember
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.waiting import until
@@ -103,7 +103,7 @@ async def test_departures_that_overtake_each_other_send_both_away_without_a_ques
     await cat.join("lobby")
     for name in ("ben", "cat"):
         await ann.rooms.kick("lobby", name)
-    late = [event for event in nodes.bus(1).late if event.drop_user is not None]
+    late = [event for event in nodes.bus(1).late if isinstance(event, MemberLeft)]
     for event in reversed(late):
         nodes.bus(1).receive(event)
     assert (ben.joined, cat.joined) == ({}, {})
@@ -199,12 +199,3 @@ async def test_nobody_takes_a_room_for_the_one_that_has_just_been_found_to_be_no
     assert "lobby" not in ben.joined
     hub.complete_join(slow, old.position)
     assert "lobby" not in slow.joined
-
-
-async def test_a_departure_without_a_number_is_left_to_the_store(nodes: Nodes) -> None:
-    ann, ben = await lobby(nodes)
-    await ann.rooms.kick("lobby", "ben")
-    [kick] = nodes.bus(1).late
-    nodes.bus(1).receive(BusEvent(kick.frame, room="lobby", drop_user=kick.drop_user))
-    await until(lambda: "lobby" not in ben.joined)
-    assert ben.kinds() == [("room.left", "ben")]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.bus.base import BusEvent
+from gateway.bus.base import BusEvent, Logged
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.changes import Change, Delete, Edit, Send, Written
@@ -90,7 +90,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.database = Database(f"sqlite:///{folder / 'test.db'}", synchronous="NORMAL")
         self.bus = MemoryBus()
-        self.published: list[BusEvent] = []
+        self.published: list[Logged] = []
         self.log = Log(self.database, self.bus, AdjustableClock(), max_waiting=1000)
         self.stack = AsyncExitStack()
 
@@ -104,6 +104,7 @@ class Place:
                 setattr(self, name, user.id)
 
         def receive(published: BusEvent) -> int:
+            assert isinstance(published, Logged)
             self.published.append(published)
             return 1
 
@@ -289,7 +290,7 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
 async def test_one_that_has_no_reply_or_event_harms_no_other_writer(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow, own: Message | None) -> BusEvent:
+    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow, own: Message | None) -> Logged:
         if row.text == "cannot be told":
             raise ValueError("no event")
         return real(room, row, own)

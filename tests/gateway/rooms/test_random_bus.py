@@ -97,9 +97,9 @@ def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
     for ear in nodes.ears:
         for room, epoch, departures in ear.sent_away:
             numbers = [
-                event.departures or 0
+                event.departures
                 for event in nodes.air.departures
-                if (event.room, event.epoch, event.drop_user) == (room, epoch, ear.user_id)
+                if (event.room, event.epoch, event.user_id) == (room, epoch, ear.user_id)
             ]
             assert max(numbers, default=0) > departures, f"{ear.user} was sent away from {room} for nothing"
 

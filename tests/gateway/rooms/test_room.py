@@ -1,0 +1,42 @@
+"""What an event means to a listener that has read the store at a position: the table, without a bus or a store."""
+
+from typing import cast
+
+import pytest
+
+from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
+from gateway.connections.registry import Connection
+from gateway.rooms.room import ends_membership, is_news
+from gateway.store.rooms import RoomPosition
+from gateway.transport.frames import text_frame
+
+FRAME = text_frame(b'{"type":"x","data":1}')
+AT = RoomPosition("lobby", "now", offset=7, departures=3)
+
+
+class Listener:
+    """All that the rules know of a connection."""
+
+    user_id = "me"
+
+
+@pytest.mark.parametrize(
+    ("event", "ends", "news"),
+    [
+        (Logged(FRAME, "lobby", "now", 7), False, False),
+        (Logged(FRAME, "lobby", "now", 8), False, True),
+        (Logged(FRAME, "lobby", "before", 8), False, False),
+        (ToRoom(FRAME, "lobby"), False, True),
+        (MemberLeft(FRAME, "lobby", "now", "me", 3), False, False),
+        (MemberLeft(FRAME, "lobby", "now", "me", 4), True, False),
+        (MemberLeft(FRAME, "lobby", "before", "me", 4), False, False),
+        (MemberLeft(FRAME, "lobby", "now", "other", 3), False, False),
+        (MemberLeft(FRAME, "lobby", "now", "other", 4), False, True),
+        (MemberLeft(FRAME, "lobby", "before", "other", 4), False, False),
+        (RoomEnded(FRAME, "lobby", "now"), True, True),
+        (RoomEnded(FRAME, "lobby", "before"), False, False),
+    ],
+)
+def test_an_event_ends_a_membership_or_is_news_to_it(event: RoomEvent, ends: bool, news: bool) -> None:
+    listener = cast("Connection", Listener())
+    assert (ends_membership(event, listener, AT), is_news(event, listener, AT)) == (ends, news)
