@@ -135,10 +135,7 @@ def _read_file(path: Path, *, check: bool) -> KeyFile:
     raw = path.read_bytes()
     try:
         kid = name["kid"]
-        if path.suffix == ".secret":
-            key = Key.from_secret(kid, _checked(raw.strip(), strictly=check))
-        else:
-            key = _private(kid, raw)
+        key = Key.from_secret(kid, _secret(raw, strictly=check)) if path.suffix == ".secret" else _private(kid, raw)
         return KeyFile(path, key, _time(name["made"]), _time(name["until"]) if name["until"] else None)
     except ValueError as error:
         raise StartError(f"{path} holds no usable key: {error}") from None
@@ -156,10 +153,11 @@ def _private(kid: str, pem: bytes) -> Key:
     return Key.from_private(kid, private)
 
 
-def _checked(secret: bytes, *, strictly: bool) -> bytes:
+def _secret(raw: bytes, *, strictly: bool) -> bytes:
     """Return the secret, or raise `UnfitKey` if it is public or short, or `strictly` if it is easy to guess."""
-    if is_key_material(secret):
+    if is_key_material(raw):  # with its end: the last byte of a key in DER may look like white space
         raise UnfitKey("expected a random string, got a key or a certificate; make one with: openssl rand -base64 48")
+    secret = raw.strip()
     if strictly and is_guessable(secret.decode(errors="replace")):
         raise UnfitKey(
             "expected a random string, got one as easy to guess as a sample; make it: openssl rand -base64 48"

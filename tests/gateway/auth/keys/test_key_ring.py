@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from pydantic import ValidationError
 
@@ -88,6 +89,23 @@ PUBLIC_SECRETS = {
     for algorithm in ("ES256", "RS256")
     for form, public in signer_of(algorithm).public().items()
 }
+
+
+def der_that_ends_in(last: bytes) -> bytes:
+    """Return a public key in DER with this last byte."""
+    while True:
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if der.endswith(last):
+            return der
+
+
+@pytest.mark.parametrize("last", [b"\t", b"\n", b" ", b"\x0b"])
+def test_a_public_key_whose_last_byte_looks_like_white_space_is_no_secret(tmp_path: Path, last: bytes) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / f"{NAME}.secret").write_bytes(der_that_ends_in(last))
+    with pytest.raises(StartError, match=r"expected a random string, got a key or a certificate"):
+        load_key_ring(settings_for_tests(tmp_path))
 
 
 @pytest.mark.parametrize("public", PUBLIC_SECRETS.values(), ids=PUBLIC_SECRETS)
