@@ -2,8 +2,8 @@
 
 Read `app` first: it builds everything. `state` is what it builds. The folders import only those before them: `core`,
 `config`, `store`, `transport`, `bus`, `auth`, `cluster`, `connections`, `rooms`, `http`, `chat`, and `cli` last.
-`lifespan`, `embedding` and `publishing` are for applications that build on the gateway. `asgi` is the application for
-any ASGI server.
+`lifespan`, `embedding`, `publishing` and `testing` are for applications that build on the gateway. `asgi` is the
+application for any ASGI server.
 """
 
 __version__ = "0.1.0"

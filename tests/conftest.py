@@ -15,9 +15,8 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -25,17 +24,16 @@ from gateway.bus import redis as redis_bus
 from gateway.core import faults
 from gateway.core.folding import FoldedLog
 from gateway.store.engine import Database
+from gateway.testing import Gateway, StartGateway, running_gateway, settings_for_tests
 from tests.support.client import App
 from tests.support.postgres import any_postgres, fresh_database, in_thread
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.valkey import Valkey, running_valkey
 
 _numbers = itertools.count(1)
 
-OwnGateway = Callable[..., Gateway]
+OwnGateway = StartGateway
 
-NO_SETTINGS = frozenset({"registry", "options", "extend", "lifespan", "state", "authorizers"})
-"""What `own_gateway` accepts besides settings."""
+pytest_plugins = ["gateway.testing.fixtures"]
 
 
 ROOT = Path(__file__).parent
@@ -51,7 +49,7 @@ ON_BOTH = tuple(
     )
 )
 
-STARTS_SERVERS = {"store", "postgres", "valkey", "shared_valkey", "unreliable", "served", "browser"}
+STARTS_SERVERS = {"store", "start_gateway", "postgres", "valkey", "shared_valkey", "unreliable", "served", "browser"}
 """The fixtures from which all servers of other fixtures come."""
 
 
@@ -195,19 +193,9 @@ async def app(gateway: Gateway) -> AsyncIterator[App]:
 
 
 @pytest.fixture
-def own_gateway(store_url: str, tmp_path: Path) -> Iterator[OwnGateway]:
-    """Start gateways for this test: `own_gateway(registry=…, options=…, any_setting=…)`.
-
-    It takes what `running_gateway` and `create_app` take, and settings.
-    """
-    with ExitStack() as stack:
-
-        def start(**changes: Any) -> Gateway:
-            extra = {name: changes.pop(name) for name in NO_SETTINGS & changes.keys()}
-            settings = settings_for_tests(tmp_path, **({"database_url": store_url} | changes))
-            return stack.enter_context(running_gateway(settings, **extra))
-
-        yield start
+def own_gateway(store_url: str, start_gateway: StartGateway) -> StartGateway:
+    """Start gateways of this test's own, as `start_gateway` does, on the store of this test."""
+    return lambda **options: start_gateway(**({"database_url": store_url} | options))
 
 
 @pytest.fixture

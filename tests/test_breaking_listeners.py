@@ -12,13 +12,13 @@ import pytest
 
 from gateway.core import faults
 from gateway.store import messages, rooms
+from gateway.testing import Gateway
 from gateway.transport.frames import Frame as OutFrame
 from gateway.transport.outbox import Outbox
 from tests.conftest import OwnGateway
 from tests.handlers.test_system import add_admin
 from tests.support.client import App, ChatClient, Frame
 from tests.support.metrics import metrics_of
-from tests.support.server import Gateway
 from tests.support.waiting import until
 from tests.support.wire import frame, handshake, opened
 

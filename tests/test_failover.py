@@ -10,10 +10,10 @@ import asyncpg  # type: ignore[import-untyped] # it brings no types
 import pytest
 
 from gateway.store import postgresql, write_health
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.support.client import App
 from tests.support.metrics import metrics_of
 from tests.support.postgres import Postgres, fresh_database, query, running_postgres
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

@@ -10,10 +10,10 @@ import pytest
 
 from gateway.store import engine
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.support.client import App
 from tests.support.pgbouncer import PgBouncer, running_pgbouncer
 from tests.support.postgres import Postgres, fresh_database, running_postgres
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.support.child import free_port
 from tests.support.client import PASSWORD, WAIT_SECONDS, ChatClient
 from tests.support.lacking import program
 from tests.support.proxy import Proxy as Relay
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.core.test_costs import LIMITS
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway
 from tests.support.waiting import until
 from tests.support.wire import TEXT, Wire, frame, handshake
 

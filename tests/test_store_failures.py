@@ -15,12 +15,12 @@ import pytest
 
 from gateway.store import engine, open_files, write_health
 from gateway.store.postgresql import POOL_SIZE
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
 from tests.support.lacking import lacking
 from tests.support.metrics import metrics_of
 from tests.support.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.handlers.test_system import add_admin
 from tests.support.client import WAIT_SECONDS, App, ChatClient, Frame
 from tests.support.metrics import metrics_of
 from tests.support.nodes import running_nodes
 from tests.support.postgres import fresh_database
-from tests.support.server import Gateway
 from tests.support.valkey import Valkey, running_valkey
 
 Unique = Callable[[str], str]

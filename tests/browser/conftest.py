@@ -11,9 +11,9 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
+from gateway.testing import Gateway
 from tests.support.client import PASSWORD, App
 from tests.support.lacking import lacking
-from tests.support.server import Gateway
 
 WAIT_MS = 10_000
 START_MS = 30_000

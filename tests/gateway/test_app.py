@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx2
 
 from gateway.app import create_app
+from gateway.testing import settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 
 
 async def test_a_page_of_an_allowed_origin_may_ask(own_gateway: OwnGateway) -> None:

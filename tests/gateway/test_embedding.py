@@ -18,8 +18,9 @@ from websockets.exceptions import InvalidStatus
 from gateway import attach, create_app, publisher_of
 from gateway.cli.serve import server_config
 from gateway.config.settings import Settings
+from gateway.testing import Gateway, MovableClock, running_gateway, settings_for_tests
+from gateway.testing.server import serving
 from tests.support.client import App
-from tests.support.server import AdjustableClock, Gateway, running_gateway, serving, settings_for_tests
 
 pytestmark = pytest.mark.server
 
@@ -92,7 +93,7 @@ def running_host(host: FastAPI, settings: Settings, prefix: str = "/rt", **optio
     """Serve a host with plain uvicorn, as its owner would."""
     with serving(uvicorn.Config(host, log_config=None, **options)) as running:
         found: Any = publisher_of(host)._app.running
-        yield Below(running.host, running.port, settings, AdjustableClock(), found.state, running.loop, prefix)
+        yield Below(running.host, running.port, settings, MovableClock(), found.state, running.loop, prefix)
 
 
 async def test_all_of_a_gateway_works_below_the_prefix_and_the_host_is_as_it_was(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ async def test_two_prefixes_are_two_gateways(tmp_path: Path) -> None:
     with serving(uvicorn.Config(host, log_config=None)) as running:
         for prefix, gateway, each in zip(("/one", "/two"), gateways, settings, strict=True):
             found: Any = publisher_of(gateway)._app.running
-            below = Below(running.host, running.port, each, AdjustableClock(), found.state, running.loop, prefix=prefix)
+            below = Below(running.host, running.port, each, MovableClock(), found.state, running.loop, prefix=prefix)
             async with App(below) as app:
                 assert (await app.register("alice")).status_code == 201  # in each of them
                 async with app.connect("alice") as alice:

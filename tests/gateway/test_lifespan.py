@@ -15,12 +15,12 @@ from fastapi import APIRouter, FastAPI, Request
 
 from gateway.app import create_app
 from gateway.store.engine import Database
+from gateway.testing import running_gateway, settings_for_tests
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from schemas.base import Empty, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import running_gateway, settings_for_tests
 
 pytestmark = pytest.mark.server
 

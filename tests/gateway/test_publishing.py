@@ -12,11 +12,11 @@ from fastapi import APIRouter, FastAPI, Request
 import gateway as package
 from gateway.app import create_app
 from gateway.publishing import Publisher, publisher_of
+from gateway.testing import settings_for_tests
 from handlers.errors import NotFound
 from schemas.base import Event
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 
 router = APIRouter()
 

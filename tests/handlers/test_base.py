@@ -10,13 +10,13 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from gateway.app import create_app
+from gateway.testing import settings_for_tests
 from handlers.base import MsgHandler
 from handlers.errors import AppError, MessageError, NotFound
 from handlers.registry import HANDLERS
 from schemas.base import Empty, Event, FieldError, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import settings_for_tests
 
 
 class Anything(BaseModel):

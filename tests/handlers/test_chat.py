@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from gateway.store.tables import messages, rooms
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway
 
 TEXTS = ["x", "x" * 4000, "😀" * 4000, "'; DROP TABLE messages; --", "<b>&amp;</b>", "\u202e\u0007\x1b[31m", " ", "\n"]
 

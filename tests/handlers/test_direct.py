@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.store import users
+from gateway.testing import Gateway
 from tests.support.client import App, Frame
-from tests.support.server import Gateway
 
 USES: dict[str, dict[str, Any]] = {
     "room.join": {},

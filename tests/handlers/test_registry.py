@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field
 
 from gateway.app import create_app
+from gateway.testing import settings_for_tests
 from handlers.base import MsgHandler
 from handlers.errors import AppError, MessageError
 from handlers.registry import BUILT_IN, HANDLERS, Registry
@@ -14,7 +15,6 @@ from schemas.base import DefinitionError, Empty, Event, Wire
 from schemas.events import chat, presence, rooms, system
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 
 
 class Vote(Wire):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.store import users
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
-from tests.support.server import Gateway
 
 WRONG_NAMES = ["", "a/b", "a b", "😀", "x" * 65, "Lobby", "-a", ".a", "_a", "a\n", "ä", "a#b", "../../etc", "%2e"]
 RIGHT_NAMES = ["a", "0", "a.b-c_d", "x" * 60]

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.store import users
+from gateway.testing import Gateway
 from schemas.names import DEFAULT_SCOPES
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App, Frame
-from tests.support.server import Gateway
 
 ANYTHING: dict[str, Any] = {
     "an object": {"a": {"b": [1, 2.5, None, True]}},

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.server import Gateway
+from gateway.testing import Gateway
 
 WAIT_SECONDS = 5
 PASSWORD = "correct horse battery staple"

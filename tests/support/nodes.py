@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.server import Gateway, running_gateway, settings_for_tests
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.support.valkey import Valkey
 
 SECRET = "what every node signs with: 0123456789"

@@ -17,9 +17,9 @@ from websockets.asyncio.client import connect
 from websockets.sync.client import connect as connect_in_step
 
 from gateway.config.settings import Settings
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.gateway.auth.forging import ALGORITHMS, SECRET, attacks, claims_of, signer_of
 from tests.support.client import ChatClient
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 pytestmark = pytest.mark.server
 

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.auth.passwords import HashingBusy
 from gateway.core.client_info import ClientInfo
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
-from tests.support.server import Gateway
 
 
 async def guess(app: App, name: str, address: str, password: str = "a wrong guess") -> httpx2.Response:

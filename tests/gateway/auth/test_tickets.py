@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from gateway.auth.authorizers import AuthResult
 from gateway.store import users
 from gateway.store.tables import tickets
+from gateway.testing import Gateway
 from handlers.errors import AuthenticationFailed
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import Gateway
 
 
 async def buy(app: App, token: str) -> httpx2.Response:

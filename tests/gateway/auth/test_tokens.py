@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from gateway.auth.tokens import Claims, Tokens
 from gateway.store.tables import users as users_table
+from gateway.testing import Gateway, MovableClock
 from handlers.errors import AuthenticationFailed
 from tests.gateway.auth.forging import ALGORITHMS, attacks, claims_of, good_claims, signer_of
 from tests.support.client import App
-from tests.support.server import AdjustableClock, Gateway
 
 
 @pytest.fixture(params=ALGORITHMS)
@@ -25,7 +25,7 @@ def algorithm(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def tokens(algorithm: str) -> Tokens:
-    return Tokens(signer_of(algorithm).ring(), "json-gateway", "json-gateway", 900, AdjustableClock())
+    return Tokens(signer_of(algorithm).ring(), "json-gateway", "json-gateway", 900, MovableClock())
 
 
 def test_an_issued_token_has_every_claim_and_names_its_type_and_its_key(tokens: Tokens, algorithm: str) -> None:
@@ -55,7 +55,7 @@ def test_every_forged_token_is_refused_with_the_same_words(tokens: Tokens, algor
 
 def test_an_expired_token_is_told_apart_since_its_owner_should_know(tokens: Tokens) -> None:
     token = tokens.issue("user-1", frozenset(), session_id="session-1")
-    assert isinstance(tokens.clock, AdjustableClock)
+    assert isinstance(tokens.clock, MovableClock)
     tokens.clock.ahead = 901
     with pytest.raises(AuthenticationFailed, match="expired"):
         tokens.verify(token)

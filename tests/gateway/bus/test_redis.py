@@ -16,11 +16,11 @@ from gateway.bus.redis import RedisBus
 from gateway.bus.redis_client import connect
 from gateway.core import faults
 from gateway.core.start_error import StartError
+from gateway.testing import settings_for_tests
 from gateway.transport.frames import Frame, text_frame
 from tests.support.certificate import certificate
 from tests.support.child import free_port
 from tests.support.proxy import Proxy
-from tests.support.server import settings_for_tests
 from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 from tests.support.waiting import until
 

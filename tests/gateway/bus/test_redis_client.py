@@ -11,8 +11,8 @@ import pytest
 from gateway.bus import redis_client as cluster_client
 from gateway.bus.redis_client import check, close, connect
 from gateway.core.start_error import StartError
+from gateway.testing import settings_for_tests
 from tests.support.child import free_port
-from tests.support.server import settings_for_tests
 from tests.support.valkey import Valkey, running_cluster, running_sentinel, running_valkey
 
 pytestmark = pytest.mark.server

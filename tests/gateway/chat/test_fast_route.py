@@ -16,10 +16,10 @@ from gateway.app import create_app
 from gateway.auth.authorizers import AuthResult
 from gateway.chat.authentication import websocket_authentication
 from gateway.http.errors import add_error_handlers
+from gateway.testing import Gateway
 from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 MOST_COROUTINES = 8

@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.chat.websocket import MAX_FIRST_EMPTY
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

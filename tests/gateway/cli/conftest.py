@@ -10,9 +10,9 @@ from typing import Protocol, cast
 import pytest
 
 from gateway.cli import main
+from gateway.testing import Gateway
 from tests.gateway.cli.command import Result, Served, environment, serving
 from tests.support.client import App
-from tests.support.server import Gateway
 
 
 class RunHere(Protocol):

@@ -15,11 +15,11 @@ import pytest
 
 from gateway.store.tables import VERSION_TABLE
 from gateway.store.versions import FORMER_TABLE
+from gateway.testing import running_gateway, settings_for_tests
 from tests.gateway.cli.command import Result
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App, ChatClient, Frame
 from tests.support.postgres import fresh_database, tool
-from tests.support.server import running_gateway, settings_for_tests
 
 Run = Callable[..., Result]
 

@@ -21,10 +21,10 @@ from gateway.cli.chat.screen import Line
 from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
 from gateway.core.start_error import StartError
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words
 from tests.support.client import App
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.testing import running_gateway, settings_for_tests
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
-from tests.support.server import running_gateway, settings_for_tests
 from tests.support.waiting import until
 
 KID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")

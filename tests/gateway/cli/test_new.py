@@ -11,10 +11,10 @@ from typing import cast
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.gateway.cli.command import environment, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
-from tests.support.server import Gateway
 
 pytestmark = pytest.mark.server
 

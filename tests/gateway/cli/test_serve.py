@@ -19,11 +19,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS, check_protocols
+from gateway.testing import Gateway, settings_for_tests
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.child import free_port
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway, settings_for_tests
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

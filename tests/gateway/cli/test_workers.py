@@ -15,11 +15,11 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.gateway.cli.command import WAIT_SECONDS, Served, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App, ChatClient
 from tests.support.lacking import lacking
-from tests.support.server import Gateway
 from tests.support.valkey import running_valkey
 
 pytestmark = pytest.mark.server

@@ -14,8 +14,8 @@ from gateway.cluster.nodes import Nodes
 from gateway.cluster.roster import SharedRoster
 from gateway.cluster.shared_state import SharedState
 from gateway.core.clock import SystemClock
+from gateway.testing import Gateway, settings_for_tests
 from tests.support.nodes import running_nodes
-from tests.support.server import Gateway, settings_for_tests
 from tests.support.valkey import Valkey, running_valkey
 from tests.support.waiting import until
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from gateway.bus.redis_commands import Command
+from gateway.testing import Gateway
 from tests.gateway.cli.command import Served, serving
 from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes
 from tests.support.client import App, ChatClient, Frame
 from tests.support.nodes import SECRET
-from tests.support.server import Gateway
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
 

@@ -10,10 +10,10 @@ from gateway.bus import redis_client
 from gateway.bus.redis_commands import RedisCommands
 from gateway.cluster.rates import SharedRates
 from gateway.core.rate_limits import TokenBuckets
+from gateway.testing import settings_for_tests
 from tests.gateway.cluster.conftest import RunNodes
 from tests.gateway.connections.test_registry import pings
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 from tests.support.valkey import Valkey
 
 

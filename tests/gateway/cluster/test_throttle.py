@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.gateway.auth.test_throttle import guess
 from tests.gateway.cluster.conftest import RunNode, RunNodes
 from tests.support.client import PASSWORD, App
-from tests.support.server import Gateway
 from tests.support.valkey import Valkey, running_cluster
 
 LIMITS = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff_seconds": 900}

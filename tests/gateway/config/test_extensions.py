@@ -10,12 +10,12 @@ import pytest
 
 from gateway.app import create_app
 from gateway.core.start_error import StartError
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from handlers.registry import BUILT_IN
 from tests.gateway.cli.command import Result, environment, run, serving
 from tests.support.child import free_port
 from tests.support.client import App
 from tests.support.plugin import REGISTRY, install_plugin, write_module
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.valkey import running_valkey
 
 pytestmark = pytest.mark.server

@@ -15,11 +15,11 @@ from gateway.connections.fanout import CHUNK
 from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.clock import SystemClock
+from gateway.testing import settings_for_tests
 from gateway.transport.frames import Frame, text_frame
 from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import settings_for_tests
 
 
 async def pings(client: ChatClient, count: int) -> int:

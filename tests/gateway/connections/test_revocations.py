@@ -14,13 +14,13 @@ from gateway.core.clock import milliseconds
 from gateway.store import login_sessions, users
 from gateway.store.tables import login_sessions as sessions_table
 from gateway.store.tables import users as users_table
+from gateway.testing import Gateway
 from gateway.transport.frames import text_frame
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from schemas.base import Empty
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 BY_A_LOOK = 3

@@ -13,9 +13,9 @@ from gateway.core.audit import LINES_A_MINUTE, Audit
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import SystemClock
 from gateway.core.start_error import StartError
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
-from tests.support.server import Gateway
 
 CALLER = ClientInfo("10.0.0.1", "Phone/1.0")
 

@@ -11,12 +11,12 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.config.settings import Settings
 from gateway.core import costs
+from gateway.testing import Gateway
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from schemas.base import Empty, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
-from tests.support.server import Gateway
 
 LIMITS = {
     name: Settings.model_fields[name].default

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import running_gateway, settings_for_tests
+from gateway.testing import running_gateway, settings_for_tests
 
 pytestmark = pytest.mark.server
 

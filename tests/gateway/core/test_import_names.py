@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.gateway.cli.command import environment, serving
 from tests.support.client import App
-from tests.support.server import Gateway
 
 pytestmark = pytest.mark.server
 

@@ -13,9 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from gateway.store import users
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App, ChatClient
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 pytestmark = pytest.mark.server
 

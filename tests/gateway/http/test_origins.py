@@ -10,9 +10,9 @@ from websockets.exceptions import InvalidStatus
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.core.folding import client_log
 from gateway.http.origins import ForbiddenOrigin, check_origin
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 
 pytestmark = pytest.mark.server
 

@@ -21,11 +21,11 @@ from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
 from gateway.store import rooms, users
+from gateway.testing import MovableClock, settings_for_tests
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
-from tests.support.server import AdjustableClock, settings_for_tests
 
 
 class Air:
@@ -297,7 +297,7 @@ async def running_nodes(
             settings = settings_for_tests(
                 folder / str(number), database_url=store_url, sweep_seconds=3600, rooms_open=False
             )
-            running = running_state(settings, MsgHandlerFactory(), AdjustableClock())
+            running = running_state(settings, MsgHandlerFactory(), MovableClock())
             started.append(await stack.enter_async_context(running))
         async with started[0].database.write() as connection:
             for name in names:

@@ -11,7 +11,7 @@ from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.prepared import Script
-from tests.support.server import AdjustableClock
+from gateway.testing import MovableClock
 from tests.support.users import add_users
 from tests.support.waiting import until
 
@@ -56,7 +56,7 @@ async def ids(database: Database) -> dict[str, str]:
 async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
     database: Database, ids: dict[str, str], plans: Plans
 ) -> None:
-    clock = AdjustableClock()
+    clock = MovableClock()
     came = milliseconds(clock)
     async with LastSeen(database, clock).running() as last_seen:
         for user_id in ids.values():
@@ -68,7 +68,7 @@ async def test_a_crowd_that_leaves_at_once_is_stored_in_a_few_transactions(
 
 
 async def test_what_is_stored_never_goes_back(database: Database, ids: dict[str, str]) -> None:
-    clock = AdjustableClock()
+    clock = MovableClock()
     seen = []
     for ahead in (0, 60, -60):
         clock.ahead = ahead
@@ -87,7 +87,7 @@ async def test_it_is_stored_soon_without_being_closed(
     async def is_stored(name: str) -> bool:
         return name in await stored(database, name)
 
-    async with LastSeen(database, AdjustableClock()).running() as last_seen:
+    async with LastSeen(database, MovableClock()).running() as last_seen:
         for name in ("user-3", "user-4"):
             last_seen.record(ids[name])
             await until(partial(is_stored, name))
@@ -97,7 +97,7 @@ async def test_a_stop_tries_once_while_the_store_is_away_and_says_what_is_lost(
     database: Database, plans: Plans, caplog: pytest.LogCaptureFixture
 ) -> None:
     plans.store_is_away = True
-    async with LastSeen(database, AdjustableClock()).running() as last_seen:
+    async with LastSeen(database, MovableClock()).running() as last_seen:
         for number in range(CROWD):
             last_seen.record(f"user-{number}")
         await asyncio.sleep(0)

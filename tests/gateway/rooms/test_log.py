@@ -25,11 +25,11 @@ from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id
 from gateway.store.prepared import Script
+from gateway.testing import MovableClock
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
 from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import AdjustableClock
 from tests.support.waiting import until
 
 ROOM = "lobby"
@@ -91,7 +91,7 @@ class Place:
         self.database = Database(f"sqlite:///{folder / 'test.db'}", synchronous="NORMAL")
         self.bus = MemoryBus()
         self.published: list[Logged] = []
-        self.log = Log(self.database, self.bus, AdjustableClock(), max_waiting=1000)
+        self.log = Log(self.database, self.bus, MovableClock(), max_waiting=1000)
         self.stack = AsyncExitStack()
 
     async def open(self) -> rooms.RoomRow:

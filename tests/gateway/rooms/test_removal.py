@@ -9,9 +9,9 @@ from sqlalchemy import text
 from gateway.rooms import removal
 from gateway.store import pruning
 from gateway.store.engine import Database
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 MANY = 6000

@@ -6,9 +6,9 @@ import pytest
 
 from gateway.core import faults
 from gateway.rooms.retention import Retention
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 DAY = 24 * 3600

@@ -13,7 +13,7 @@ import pytest
 from gateway.core.start_error import StartError
 from gateway.store.engine import Database
 from gateway.store.sqlite_file import SqliteFile
-from tests.support.server import running_gateway, settings_for_tests
+from gateway.testing import running_gateway, settings_for_tests
 
 
 def modes(folder: Path) -> dict[str, str]:

@@ -17,8 +17,8 @@ from gateway.store.engine import Database
 from gateway.store.messages import message_id
 from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import messages
+from gateway.testing import settings_for_tests
 from handlers.errors import QuotaExceeded
-from tests.support.server import settings_for_tests
 
 SAYINGS = [
     ("hi", None),

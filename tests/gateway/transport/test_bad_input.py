@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from gateway.testing import Gateway, running_gateway, settings_for_tests
 from gateway.transport.outbox import Outbox
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from gateway.transport.uvicorn.websocket import GatewayProtocol
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App
-from tests.support.server import Gateway, running_gateway, settings_for_tests
 from tests.support.waiting import until
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Wire, echo, frame, handshake, wire
 

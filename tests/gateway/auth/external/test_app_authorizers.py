@@ -9,10 +9,10 @@ import pytest
 from gateway.app import create_app
 from gateway.auth.external.app_authorizers import Identity
 from gateway.core.start_error import StartError
+from gateway.testing import settings_for_tests
 from handlers.errors import AuthenticationFailed, Unavailable
 from tests.conftest import OwnGateway
 from tests.support.client import App, Frame
-from tests.support.server import settings_for_tests
 
 SURROGATE = "\ud800"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.issuer import FakeService, basic, running_service
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 TOKEN = "opaque.Token~of+20/characters=="

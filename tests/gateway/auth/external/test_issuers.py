@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import IPAddress
 
 from gateway.store import users
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, encode, hmac_signer, rsa_signer
 from tests.support.certificate import certificate
 from tests.support.client import App, ChatClient
 from tests.support.issuer import FakeService, encoded, running_service
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 DAY = 24 * 3600

@@ -27,10 +27,10 @@ from gateway.auth.keys.key_files import make_file, retire_file
 from gateway.auth.keys.key_ring import KeyReloader, load_key_ring
 from gateway.auth.keys.signatures import Key
 from gateway.core.start_error import StartError
+from gateway.testing import settings_for_tests
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, rsa_signer, signer_of
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 from tests.support.waiting import until
 
 GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"

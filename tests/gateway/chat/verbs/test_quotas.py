@@ -10,9 +10,9 @@ from typing import Any
 from gateway.config.settings import Settings
 from gateway.rooms.retention import Retention
 from gateway.store.storage import MESSAGE_BYTES
+from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.server import Gateway
 from tests.support.waiting import until
 
 AT_ONCE = 6

@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.cli.serve import listen, server_config
+from gateway.testing.server import QuietServer, settings_for_tests
 from gateway.transport.uvicorn.http import MAX_HEAD_BYTES, GuardedHttpProtocol, HttpConnectionLimits, supported
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App
-from tests.support.server import QuietServer, settings_for_tests
 from tests.support.waiting import until
 from tests.support.wire import handshake, opened, rest, wire
 

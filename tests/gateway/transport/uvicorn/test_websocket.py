@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.serve import server_config
+from gateway.testing import settings_for_tests
 from gateway.transport.uvicorn.websocket import MAX_QUEUED, GatewayProtocol, supported
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.server import settings_for_tests
 from tests.support.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
 pytestmark = pytest.mark.server

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import itertools
+import secrets
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import uvicorn
@@ -16,31 +18,16 @@ from fastapi import FastAPI
 from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
 from gateway.config.settings import Settings
-from gateway.core.clock import SystemClock
+from gateway.core.client_info import operator
 from gateway.state import GatewayState
+from gateway.store import users
+from gateway.testing.clock import MovableClock
 from handlers.registry import BUILT_IN, Handlers, Registry
+from schemas.users import NewUser
 
 START_SECONDS = 20
 
 Result = TypeVar("Result")
-
-
-class AdjustableClock(SystemClock):
-    """The machine's time, plus the time that a test adds."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._stopped_at: float | None = None
-
-    def wall(self) -> float:
-        return super().wall() + self.ahead
-
-    def steady(self) -> float:
-        return (super().steady() if self._stopped_at is None else self._stopped_at) + self.ahead
-
-    def stop(self) -> None:
-        """Let the steady time pass only as the test says, however long the machine takes."""
-        self._stopped_at = super().steady()
 
 
 @dataclass(frozen=True)
@@ -50,25 +37,44 @@ class Gateway:
     host: str
     port: int
     settings: Settings
-    clock: AdjustableClock
+    clock: MovableClock
     state: GatewayState
     loop: asyncio.AbstractEventLoop
 
     @property
     def url(self) -> str:
+        """Return the address for HTTP."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def ws_url(self) -> str:
+        """Return the address for WebSockets, without a path."""
         return f"ws://{self.host}:{self.port}"
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in the gateway's own loop, like an operator's command in its process."""
+        """Run a coroutine in the gateway's own loop, and return its result."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    async def token(self, user: str, *scopes: str) -> str:
+        """Register a user, with these scopes or else `GATEWAY_DEFAULT_SCOPES`, and return an access token."""
+        return await self.run(self._token(user, frozenset(scopes) or self.settings.default_scopes))
+
+    async def _token(self, name: str, scopes: frozenset[str]) -> str:
+        client = operator()
+        registered = NewUser(username=name, password=secrets.token_urlsafe(16))
+        user = await self.state.password_login.register(registered, client)
+        granted = replace(user, scopes=" ".join(sorted(scopes)))
+        async with self.state.database.write() as connection:
+            await users.set_scopes(connection, user.name, granted.scopes)
+        return (await self.state.login_sessions.create(granted, scopes, client)).access_token
+
+
+StartGateway = Callable[..., Gateway]
+"""The type of the fixture `start_gateway`."""
 
 
 def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
-    """Return settings for a test: the cheapest hashes, and no limits except those of the test."""
+    """Return settings for a test: the cheapest hashes, and no limits but those in `changes`."""
     values: dict[str, Any] = {
         "data_dir": data_dir,
         "password_rounds": 4,
@@ -102,9 +108,11 @@ class QuietServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # signals belong to pytest
+        """Leave signals to the test runner."""
+        yield
 
     async def main_loop(self) -> None:
+        """Look at the end every hundredth of a second."""
         for tick in itertools.count():
             if await self.on_tick(tick % 100):
                 return
@@ -123,18 +131,28 @@ class Serving:
 
 @contextmanager
 def running_gateway(
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     registry: Registry | Handlers = BUILT_IN,
     options: dict[str, Any] | None = None,
     extend: Callable[[FastAPI], None] | None = None,
     **built_with: Any,
 ) -> Iterator[Gateway]:
-    """Start a gateway, and stop it at the end.
+    """Start a gateway on a free port of this machine, and stop it at the end.
 
-    `options` change uvicorn's configuration, `extend` adds to the application, and `create_app` takes the rest.
+    Without `settings`, it has those of `settings_for_tests` and a temporary data folder. `options` change uvicorn's
+    configuration, `extend` adds to the application, and `create_app` takes the rest. Raises `RuntimeError` if the
+    gateway does not start or stop in time; the log says why.
     """
-    clock = AdjustableClock()
+    if settings is None:
+        with TemporaryDirectory() as folder:
+            again = running_gateway(
+                settings_for_tests(Path(folder)), registry=registry, options=options, extend=extend, **built_with
+            )
+            with again as gateway:
+                yield gateway
+        return
+    clock = MovableClock()
     app = create_app(settings, registry=registry, clock=clock, **built_with)
     if extend is not None:
         extend(app)
@@ -171,10 +189,11 @@ def serving(config: uvicorn.Config) -> Iterator[Serving]:
     thread = threading.Thread(target=run, name="gateway")
     thread.start()
     try:
-        assert started.wait(START_SECONDS)
-        assert server.started, "the gateway did not start"
+        if not started.wait(START_SECONDS) or not server.started:
+            raise RuntimeError("the gateway did not start")
         yield Serving(host, port, server, loop)
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)
-        assert not thread.is_alive(), "the gateway did not stop"
+        if thread.is_alive():
+            raise RuntimeError("the gateway did not stop")

@@ -1,0 +1,290 @@
+"""A session without a connection, to test a handler alone.
+
+session = FakeSession(user="alice")
+session.answers["rooms.role"] = "owner"
+await session.run(MyHandler, {"room": "lobby"})
+assert session.replies == [(1, MyReply())]
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from pydantic import BaseModel
+
+from gateway.core.clock import milliseconds
+from gateway.testing.clock import MovableClock
+from gateway.transport import frames
+from handlers.base import MsgHandler, State
+from handlers.errors import MessageError
+from schemas.base import Event, timestamp
+from schemas.codes import Close
+from schemas.messages.auth import AuthReply
+from schemas.messages.chat import HistoryReply, Message, SendReply
+from schemas.messages.presence import UserPresence
+from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
+
+EPOCH = "epoch"
+SENT_AT = "2026-01-01T00:00:00.000Z"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A verb that a handler has called, such as `rooms.join`, and its arguments by name."""
+
+    verb: str
+    arguments: dict[str, Any]
+
+
+Answer = TypeVar("Answer")
+
+
+class Answers(dict[str, Any]):
+    """What verbs return, by name. An exception is raised instead. A verb without an entry returns a default."""
+
+    def __setitem__(self, verb: str, answer: object) -> None:
+        """Set an answer, or raise `KeyError` for a verb that no session has."""
+        group, _, name = verb.rpartition(".")
+        if not callable(getattr(_GROUPS.get(group), name, None)):
+            raise KeyError(f"expected a verb of a session such as `rooms.join`, got {verb!r}")
+        super().__setitem__(verb, answer)
+
+
+class Recorder:
+    """Records the calls of verbs, and finds their answers."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.answers = Answers()
+
+    def record(self, verb: str, default: Answer, /, **arguments: Any) -> Answer:
+        """Record a call, then return or raise its answer."""
+        self.calls.append(Call(verb, arguments))
+        answer: Answer = self.answers.get(verb, default)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class FakeVerbs:
+    """The base of the groups of verbs."""
+
+    def __init__(self, recorder: Recorder, user: str) -> None:
+        self._record = recorder.record
+        self._user = user
+
+
+class FakeRooms(FakeVerbs):
+    """The verbs for rooms. By default each one succeeds, and the user owns every room."""
+
+    async def create(self, room: str, *, title: str | None, private: bool) -> Room:
+        """Return a room of this name."""
+        made = a_room(room, title=title, private=private)
+        return self._record("rooms.create", made, room=room, title=title, private=private)
+
+    async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
+        """Return the position of an empty room."""
+        reply = JoinReply(room=room, epoch=EPOCH, offset=0, members=1, messages=())
+        return self._record("rooms.join", reply, room=room, since=since, limit=limit)
+
+    async def leave(self, room: str) -> None:
+        """Record the call."""
+        self._record("rooms.leave", None, room=room)
+
+    async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
+        """Return an empty page."""
+        return self._record("rooms.list", RoomsReply(rooms=()), cursor=cursor, limit=limit)
+
+    async def role(self, room: str) -> Role:
+        """Return `owner`."""
+        owner: Role = "owner"
+        return self._record("rooms.role", owner, room=room)
+
+    async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
+        """Return a page with this user alone."""
+        page = MembersReply(members=(Member(user=self._user, role="owner", state="online"),))
+        return self._record("rooms.members", page, room=room, cursor=cursor, limit=limit)
+
+    async def invite(self, room: str, user: str) -> None:
+        """Record the call."""
+        self._record("rooms.invite", None, room=room, user=user)
+
+    async def kick(self, room: str, user: str) -> None:
+        """Record the call."""
+        self._record("rooms.kick", None, room=room, user=user)
+
+    async def set_role(self, room: str, user: str, role: Role) -> None:
+        """Record the call."""
+        self._record("rooms.set_role", None, room=room, user=user, role=role)
+
+    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
+        """Return the room with these values."""
+        updated = a_room(room, title=title, private=bool(private))
+        return self._record("rooms.update", updated, room=room, title=title, private=private)
+
+    async def delete(self, room: str) -> None:
+        """Record the call."""
+        self._record("rooms.delete", None, room=room)
+
+    async def open_direct(self, user: str) -> Room:
+        """Return a private room."""
+        direct = a_room(f"@{user}", title=None, private=True, direct=True)
+        return self._record("rooms.open_direct", direct, user=user)
+
+    async def publish(self, room: str, event: Event, *, droppable: bool = False) -> None:
+        """Record the call with its event."""
+        frames.event(event)
+        self._record("rooms.publish", None, room=room, event=event, droppable=droppable)
+
+
+class FakeMessages(FakeVerbs):
+    """The verbs for messages. By default each one succeeds."""
+
+    async def send(
+        self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
+    ) -> SendReply:
+        """Return the message, as the first of its room."""
+        content = {"text": text, "body": body, "reply_to": reply_to, "client_id": client_id}
+        reply = SendReply(message=self._message(room, **content))
+        return self._record("messages.send", reply, room=room, **content)
+
+    async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
+        """Return the edited message."""
+        edited = self._message(room, id=message_id, text=text, body=body, edited_at=SENT_AT)
+        return self._record("messages.edit", edited, room=room, message_id=message_id, text=text, body=body)
+
+    async def delete(self, room: str, message_id: str) -> Message:
+        """Return the message without its content."""
+        deleted = self._message(room, id=message_id, deleted=True)
+        return self._record("messages.delete", deleted, room=room, message_id=message_id)
+
+    async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
+        """Return an empty page."""
+        page = HistoryReply(messages=(), has_more=False)
+        return self._record("messages.history", page, room=room, before=before, after=after, limit=limit)
+
+    async def mark_read(self, room: str, offset: int) -> None:
+        """Record the call."""
+        self._record("messages.mark_read", None, room=room, offset=offset)
+
+    def _message(self, room: str, id: str = f"{EPOCH}.1", **parts: Any) -> Message:
+        return Message(
+            id=id, room=room, epoch=EPOCH, offset=1, changed=1, sender=self._user, **{"sent_at": SENT_AT} | parts
+        )
+
+
+class FakePresence(FakeVerbs):
+    """The verbs for presence. By default every user is online."""
+
+    async def get(self, users: list[str]) -> tuple[UserPresence, ...]:
+        """Return each user as online."""
+        online = tuple(UserPresence(user=user, state="online") for user in users)
+        return self._record("presence.get", online, users=users)
+
+    async def typing(self, room: str) -> None:
+        """Record the call."""
+        self._record("presence.typing", None, room=room)
+
+
+class FakeCredential(FakeVerbs):
+    """The verbs for the credential. By default a token is good, and has no scopes."""
+
+    async def refresh(self, token: str) -> AuthReply:
+        """Return the reply for a good token."""
+        reply = AuthReply(token_expires_at=SENT_AT, scopes=())
+        return self._record("credential.refresh", reply, token=token)
+
+
+class FakeSession(Generic[State]):
+    """A session that records what a handler does, in the order in which the handler does it.
+
+    `replies` and `refusals` are the answers with their ids, `events` is what this connection got alone, `published` is
+    what all got. `calls` has the verbs of `rooms`, `messages`, `presence` and `credential`.
+    """
+
+    @overload
+    def __init__(self: "FakeSession[None]", *, user: str = ..., scopes: Iterable[str] = ...) -> None: ...
+    @overload
+    def __init__(self, *, user: str = ..., scopes: Iterable[str] = ..., state: State) -> None: ...
+    def __init__(self, *, user: str = "alice", scopes: Iterable[str] = (), state: Any = None) -> None:
+        self.connection = "test"
+        self.user = user
+        self.scopes = frozenset(scopes)
+        self.state: State = state
+        self.clock = MovableClock()
+        self.replies: list[tuple[int | str, BaseModel]] = []
+        self.refusals: list[tuple[int | str | None, MessageError]] = []
+        self.events: list[Event] = []
+        self.published: list[Event] = []
+        self.charged = 0.0
+        self.closed: Close | None = None
+        self._recorder = Recorder()
+        self.calls = self._recorder.calls
+        self.answers = self._recorder.answers
+        self.rooms = FakeRooms(self._recorder, user)
+        self.messages = FakeMessages(self._recorder, user)
+        self.presence = FakePresence(self._recorder, user)
+        self.credential = FakeCredential(self._recorder, user)
+
+    async def run(self, handler: type[MsgHandler[Any, Any, State]], data: object = None, id: int | str = 1) -> None:
+        """Let a handler answer a message, as the gateway does: with its check of `data` and of scopes."""
+        await handler(self, id, data).run()
+
+    def now(self) -> str:
+        """Return the time of `clock` in the protocol's form."""
+        return timestamp(milliseconds(self.clock))
+
+    def reply(self, id: int | str, data: BaseModel) -> None:
+        """Record a reply. Raise what the gateway raises for data that is no JSON."""
+        frames.reply(id, data)
+        self.replies.append((id, data))
+
+    def refuse(self, id: int | str | None, error: MessageError) -> None:
+        """Record an error."""
+        self.refusals.append((id, error))
+
+    def charge(self, cost: float) -> None:
+        """Add to `charged`."""
+        self.charged += cost
+
+    def fail(self, id: int | str | None) -> None:
+        """Raise the handler's unexpected exception again, so that the test shows it."""
+        raise
+
+    def send_event(self, event: Event) -> None:
+        """Record an event for this connection."""
+        frames.event(event)
+        self.events.append(event)
+
+    async def publish_to_all(self, event: Event) -> int:
+        """Record an event for all, and return 1 or the answer."""
+        frames.event(event)
+        self.published.append(event)
+        return self._recorder.record("publish_to_all", 1, event=event)
+
+    def close_after_reply(self, close: Close) -> None:
+        """Record how the connection ends."""
+        self.closed = close
+
+
+def a_room(name: str, *, title: str | None, private: bool, direct: bool = False) -> Room:
+    """Return a new room that the user owns."""
+    return Room(
+        name=name,
+        title=title,
+        private=private,
+        direct=direct,
+        epoch=EPOCH,
+        offset=0,
+        created_at=SENT_AT,
+        role="owner",
+    )
+
+
+_GROUPS: dict[str, type] = {
+    "": FakeSession,
+    "rooms": FakeRooms,
+    "messages": FakeMessages,
+    "presence": FakePresence,
+    "credential": FakeCredential,
+}

@@ -1,0 +1,1 @@
+"""A small application that builds on the gateway, and its tests, as the documents show them."""
