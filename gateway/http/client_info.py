@@ -9,7 +9,7 @@ from gateway.core.client_info import ClientInfo, client_info_of
 
 
 async def client_info(connection: HTTPConnection) -> ClientInfo:
-    """Return what `client_info_of` returns. FastAPI would call a plain function in a thread."""
+    """Return what `caller_of` returns. FastAPI would call a plain function in a thread."""
     return client_info_of(connection)
 
 

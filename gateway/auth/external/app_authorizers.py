@@ -73,7 +73,7 @@ class AppTokens:
     ) -> None:
         self._service = service
         self._check = check
-        self._users = users
+        self._outsiders = users
         self._clock = clock
         self._timeout = settings.outside_timeout_seconds
         self._lifetime_seconds = settings.token_minutes * 60
@@ -91,7 +91,7 @@ class AppTokens:
         if expires_at <= now:
             raise TokenExpired("the credential has expired; fetch a new one from where you log in")
         claims = {"user": identity.user}
-        return await self._users.find_or_create(_subject_of(identity), claims, expires_at, identity.scopes)
+        return await self._outsiders.find_or_create(_subject_of(identity), claims, expires_at, identity.scopes)
 
     async def _identity_of(self, token: str) -> Identity:
         try:

@@ -1,0 +1,98 @@
+"""The package of docs/extending.md works as printed, in an empty folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.testing import Gateway
+from tests.gateway.cli.command import WAIT_SECONDS, environment, run, serving
+from tests.support.client import App
+
+pytestmark = pytest.mark.server
+
+PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text()
+FILES = re.findall(r"Save this as `([\w/.]+)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SCOPES = "chat:read chat:write rooms:manage polls:vote"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the package, as a reader of the page has it."""
+    assert run(tmp_path, "new", "handler", "poll.vote", "--package", "polls").status == 0
+    assert len(FILES) >= 6
+    for path, text in FILES:
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("tool", [("mypy", "--strict", "polls"), ("pytest", "-q", "-p", "no:cacheprovider")])
+def test_the_package_passes_its_own_checks(folder: Path, tool: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *tool],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+async def test_two_users_vote_until_the_poll_is_closed(folder: Path) -> None:
+    with serving(folder, "--app", "polls.app:app", GATEWAY_DEFAULT_SCOPES=SCOPES) as served:
+        async with App(cast(Gateway, served)) as app, app.connect("alice") as alice, app.connect("bob") as bob:
+            assert (await alice.refused("poll.vote", room="lobby", choice="tea"))["status"] == 40400
+            await alice.ask("room.join", room="lobby")
+            assert (await bob.refused("poll.vote", room="lobby", choice="tea"))["status"] == 40301
+            await bob.ask("room.join", room="lobby")
+            await alice.expect("room.joined", user="bob")
+
+            assert await alice.ask("poll.vote", room="lobby", choice="tea") == {"choice": "tea", "votes": 1}
+            for client in (alice, bob):
+                await client.expect("poll.changed", room="lobby", choice="tea", votes=1)
+            await bob.ask("poll.vote", room="lobby", choice="tea")
+            for client in (alice, bob):
+                await client.expect("poll.changed", room="lobby", choice="tea", votes=2)
+
+            # A vote ends with the membership.
+            await bob.ask("room.leave", room="lobby")
+            await alice.expect("room.left", user="bob")
+            assert (await alice.ask("poll.vote", room="lobby", choice="tea"))["votes"] == 1
+            await alice.expect("poll.changed", votes=1)
+
+            assert (await app.http.post("/polls/lobby/close")).status_code == 401
+            closed = await app.ask("POST", "/polls/lobby/close", await app.token("alice"))
+            assert closed.status_code == 204
+            await alice.expect("poll.changed", choice="closed")
+            error = await alice.refused("poll.vote", room="lobby", choice="tea")
+            assert (error["status"], error["name"]) == (60001, "poll_closed")
+            await bob.heard()
+
+
+async def test_the_registry_alone_adds_the_message(folder: Path) -> None:
+    with serving(folder, GATEWAY_REGISTRY="polls.registry:registry", GATEWAY_DEFAULT_SCOPES=SCOPES) as served:
+        async with App(cast(Gateway, served)) as app, app.connect("alice") as alice:
+            assert (await alice.refused("poll.vote", room="lobby", choice=""))["status"] == 42200
+
+
+def test_the_other_programs_of_the_page_run(folder: Path) -> None:
+    others = [program for program in PROGRAMS if program not in dict(FILES).values()]
+    assert len(others) == 2
+    for number, program in enumerate(others):
+        (folder / f"program_{number}.py").write_text(program)
+        done = subprocess.run(
+            [sys.executable, f"program_{number}.py"],
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, (done.stdout, done.stderr)
