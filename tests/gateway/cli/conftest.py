@@ -1,6 +1,7 @@
 """One `gateway serve` for the tests of the other commands, and a quick way to run those."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -46,6 +47,8 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         with monkeypatch.context() as patch:
             patch.setattr(os, "environ", environment(folder, **variables))
             patch.chdir(folder)
+            # `serve` adds a handler, whose stream ends with this test.
+            patch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
             patch.setattr(sys, "argv", ["gateway", *arguments])
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
             try:
