@@ -114,21 +114,22 @@ def unit_test(message: Message, handler_module: str, schema_module: str) -> str:
     return f'''"""`{message.type}`, without a server."""
 
 import asyncio
-from unittest.mock import Mock
+
+from gateway.testing import FakeSession
 
 {import_line(handler_module, message.handler)}{import_line(schema_module, message.reply)}
 
 def test_the_text_comes_back() -> None:
-    session = Mock(user="alice")
-    asyncio.run({message.handler}(session, 1, {{"text": "Hello"}}).run())
+    session = FakeSession(user="alice")
+    asyncio.run(session.run({message.handler}, {{"text": "Hello"}}))
     reply = {message.reply}(text="Hello", sender="alice")
-    session.reply.assert_called_once_with(1, reply)
+    assert session.replies == [(1, reply)]
 
 
 def test_an_empty_text_is_refused() -> None:
-    session = Mock(user="alice")
-    asyncio.run({message.handler}(session, 1, {{"text": ""}}).run())
-    _, error = session.refuse.call_args.args
+    session = FakeSession(user="alice")
+    asyncio.run(session.run({message.handler}, {{"text": ""}}))
+    [(_, error)] = session.refusals
     assert error.status == 42200
 '''
 
