@@ -114,6 +114,28 @@ def test_half_full_it_drops_what_may_be_dropped_and_nothing_else(outbox: Outbox,
     assert [each for each in socket.sent if each.startswith("typing")] == ["typing 0", "typing 1"]
 
 
+def test_events_stay_held_when_holding_begins_again(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    outbox.hold()
+    outbox.release()
+    assert socket.sent == ["caused"]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_reply_overtakes_no_frame_and_counts(outbox: Outbox, socket: Socket, ready: bool) -> None:
+    socket.stop_reading()
+    outbox.reply(text("first"))
+    socket.ready = ready  # without a word: the writer has not said yet that it takes more
+    for number in range(MAX_FRAMES - 1):
+        outbox.reply(text(str(number)))
+    assert (socket.sent, socket.overflows) == ([], 0)
+    outbox.reply(text("too much"))
+    assert socket.overflows == 1
+    socket.read_on()
+    assert socket.sent == []
+
+
 @pytest.mark.parametrize("half", [[1] * 4, [QUARTER] * 2], ids=["in frames", "in bytes"])
 def test_what_may_be_dropped_is_taken_until_it_is_half_full(outbox: Outbox, socket: Socket, half: list[int]) -> None:
     socket.stop_reading()
@@ -194,7 +216,9 @@ async def test_the_last_frame_comes_after_all_others_and_then_the_close(
     outbox.deliver(text("too late"))
     outbox.reply(text("too late"))
     outbox.close(text("bye again"), socket.close)
+    outbox.release()
     if not reads:
+        assert socket.sent == []
         asyncio.get_running_loop().call_soon(socket.read_on)
     await outbox.wait_closed()
     assert (socket.sent, socket.closed) == (["held", "bye"], True)
