@@ -9,7 +9,7 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check bench format lock clean
+.PHONY: help run test test-fast coverage check bench format lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev ## run the whole test suite
 
 test-fast: $(VENV)/.installed-dev ## run the tests that need no server
 	$(BIN)/pytest -n 2 -m unit
+
+coverage: $(VENV)/.installed-dev ## measure what the tests without a server reach; fail below the floor in pyproject.toml
+	$(BIN)/coverage run -m pytest --quiet -m unit
+	$(BIN)/coverage report
 
 check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without changing a file
 	$(BIN)/ruff format --check .
