@@ -8,23 +8,39 @@ gateway starts first and ends last, and both keep their state.
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from fastapi import FastAPI
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from gateway.app import create_app
+from gateway.auth.external.app_authorizers import AppAuthorizer
 from gateway.chat.fast_route import FastWebSocketApp
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
+from gateway.core.clock import Clock
 from gateway.http.wrong_place import CHAT_PATH
+from gateway.lifespan import Lifespan
+from handlers.registry import Handlers, Registry
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
-def attach(app: FastAPI, prefix: str = "/rt", settings: Settings | None = None, **options: Any) -> FastAPI:
+class AppOptions(TypedDict, total=False):
+    """What `create_app` takes besides settings."""
+
+    registry: Registry | Handlers
+    lifespan: Lifespan | None
+    state: object
+    authorizers: Mapping[str, AppAuthorizer] | None
+    clock: Clock | None
+
+
+def attach(
+    app: FastAPI, prefix: str = "/rt", settings: Settings | None = None, **options: Unpack[AppOptions]
+) -> FastAPI:
     """Put a gateway into an application below a prefix, and return the gateway; `options` are those of `create_app`.
 
     Call it once for each prefix, before the application starts. If a proxy removes a path that the application does not
