@@ -142,7 +142,7 @@ def running_gateway(
 
     Without `settings`, it has those of `settings_for_tests` and a temporary data folder. `options` change uvicorn's
     configuration, `extend` adds to the application, and `create_app` takes the rest. Raises `RuntimeError` if the
-    gateway does not start or stop in time; the log says why.
+    gateway does not start or stop in time; the log says why. Raises `TypeError` for an application as `settings`.
     """
     if settings is None:
         with TemporaryDirectory() as folder:
@@ -152,6 +152,8 @@ def running_gateway(
             with again as gateway:
                 yield gateway
         return
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings: expected `Settings`, got {settings!r}; this makes the application itself")
     clock = MovableClock()
     app = create_app(settings, registry=registry, clock=clock, **built_with)
     if extend is not None:

@@ -5,6 +5,7 @@ import sys
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
 from gateway.testing import StartGateway, running_gateway
 from tests.support.client import NO_AUTHORITIES, WAIT_SECONDS
@@ -39,6 +40,12 @@ async def test_a_token_has_the_scopes_that_the_test_names(start_gateway: StartGa
 def test_an_unknown_option_is_an_error(start_gateway: StartGateway, wrong: str) -> None:
     with pytest.raises(TypeError, match=wrong):
         start_gateway(**{wrong: 1})
+
+
+def test_an_application_in_place_of_settings_is_an_error() -> None:
+    with pytest.raises(TypeError, match="this makes the application itself"):
+        with running_gateway(FastAPI()):  # type: ignore[arg-type]
+            pytest.fail("it has started")
 
 
 def test_no_pytest_is_imported_without_the_fixtures() -> None:
