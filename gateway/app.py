@@ -194,7 +194,7 @@ async def running_state(
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
         hub = Hub(bus, connections, presence, HistoryReader(database), settings.max_presence_listeners)
         stack.callback(hub.close)
-        await bus.start(hub.receive, connections.close_revoked, hub.check_soon)
+        await bus.start(hub.receive, connections.close_revoked, hub.repair.check_soon)
         quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
         log = await enter(Log(database, bus, clock, settings.max_waiting_writes, quotas).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())

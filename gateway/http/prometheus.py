@@ -76,9 +76,9 @@ def _of_rooms(state: GatewayState) -> Iterator[Metric]:
     hub = state.hub
     yield _gauge("rooms_heard", "Rooms with a listener on this node.", hub.room_count)
     yield _gauge("writes_waiting", "Messages that wait to be written to the store.", state.log.waiting)
-    yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.gaps_read)
-    yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.rooms_behind)
-    yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.resyncs)
+    yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.repair.gaps_read)
+    yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.repair.rooms_behind)
+    yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.repair.resyncs)
 
 
 def _of_store(state: GatewayState) -> Metric:

@@ -12,7 +12,8 @@ from typing import Self
 from gateway.bus.base import Bus
 from gateway.core.batches import batches
 from gateway.core.periodic import Periodic
-from gateway.rooms.hub import BATCH, Hub
+from gateway.rooms.hub import Hub
+from gateway.rooms.repair import BATCH
 
 DOWN_SECONDS = 1.0
 """How long a sweep takes while the bus is down."""
@@ -57,7 +58,7 @@ class Reconciler:
         self._looked_at = asyncio.get_running_loop().time()
         batch = self._batches.pop(0)
         try:
-            await self._hub.check(batch)
+            await self._hub.repair.check(batch)
         finally:
             if not self._batches:
                 self._sweeps += 1

@@ -1,11 +1,33 @@
-"""A room on one node: its position in the log, and its subscribers."""
+"""A room on one node: its position in the log, and its subscribers.
+
+An event of the log is compared with the room's position. The table says what follows:
+
+| the event                                        | `Order`       | what the hub does               |
+|--------------------------------------------------|---------------|---------------------------------|
+| any, while no connection has read the position   | `UNKNOWN`     | keeps it until one has read it  |
+| the next offset of the same epoch, no read runs  | `NEXT`        | delivers it                     |
+| an offset of the same epoch up to the position   | `OLD`         | drops it                        |
+| any other: a later offset, or another epoch      | `AFTER_A_GAP` | keeps it, and reads the missing |
+
+`ends_membership` and `is_news` decide about one connection that has read the store at a position.
+"""
 
 import asyncio
+from enum import Enum, auto
 
 from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
 from gateway.connections.registry import Connection
 from gateway.store.rooms import RoomPosition
+
+
+class Order(Enum):
+    """Where an event stands in a room's log, as this node knows it."""
+
+    UNKNOWN = auto()
+    NEXT = auto()
+    OLD = auto()
+    AFTER_A_GAP = auto()
 
 
 class Joining:
@@ -62,6 +84,17 @@ class Room:
     def has(self, listener: Connection) -> bool:
         """Return whether a connection is already subscribed."""
         return listener in self.subscribers or listener in self.read_further
+
+    def order_of(self, event: Logged) -> Order:
+        """Return where an event stands in the log."""
+        if self.position is None:
+            return Order.UNKNOWN
+        if event.epoch == self.epoch:
+            if event.offset <= self.position:
+                return Order.OLD
+            if event.offset == self.position + 1 and self.closing is None:
+                return Order.NEXT
+        return Order.AFTER_A_GAP
 
     def is_behind(self, now: RoomPosition | None) -> bool:
         """Return whether the store was further at the time of a question. `now` is None for a deleted room."""

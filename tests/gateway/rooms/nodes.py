@@ -271,7 +271,7 @@ class Nodes:
     async def sweep(self) -> None:
         """Make every node compare its rooms with the store."""
         for state in self.states:
-            await state.hub.check(state.hub.room_names)
+            await state.hub.repair.check(state.hub.room_names)
 
     async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
         """Return the store's room, and the names of its members."""

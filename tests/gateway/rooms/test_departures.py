@@ -79,7 +79,7 @@ async def test_a_kick_that_is_lost_is_found_out_and_nothing_is_heard_after_it(no
     assert [kind for kind in ben.kinds() if kind[1] != "cat"] == [("room.left", "ben")]
     assert cat.kinds() == [("room.left", "ben"), ("chat.message", offset)]
     assert "lobby" not in ben.joined
-    assert nodes.states[1].hub.rooms_behind == 1
+    assert nodes.states[1].hub.repair.rooms_behind == 1
 
 
 async def test_whoever_left_and_came_back_unnoticed_stays(nodes: Nodes) -> None:
@@ -108,7 +108,7 @@ async def test_departures_that_overtake_each_other_send_both_away_without_a_ques
         nodes.bus(1).receive(event)
     assert (ben.joined, cat.joined) == ({}, {})
     await nodes.sweep()
-    assert nodes.states[1].hub.gaps_read == 0
+    assert nodes.states[1].hub.repair.gaps_read == 0
 
 
 async def test_a_kick_during_a_join_is_not_undone_by_it(nodes: Nodes) -> None:
@@ -149,7 +149,7 @@ async def test_late_news_of_a_room_before_does_nothing_to_the_one_made_anew(node
     await ben.join("lobby")
     ben.heard.clear()
     hub = nodes.states[1].hub
-    resyncs, gaps = hub.resyncs, hub.gaps_read
+    resyncs, gaps = hub.repair.resyncs, hub.repair.gaps_read
     for _ in range(2):  # each of them is old, and so is its double
         for event in list(nodes.bus(1).late):
             nodes.bus(1).receive(event)
@@ -158,8 +158,8 @@ async def test_late_news_of_a_room_before_does_nothing_to_the_one_made_anew(node
     nodes.bus(1).let_in()
     await until(lambda: ben.at["lobby"][1] == offset)
     assert [kind for kind in ben.kinds() if kind[0] != "room.joined"] == [("chat.message", 1)]
-    assert hub.resyncs == resyncs
-    assert hub.gaps_read <= gaps + 2  # a message of the old room causes one question, and no flood of them
+    assert hub.repair.resyncs == resyncs
+    assert hub.repair.gaps_read <= gaps + 2  # a message of the old room causes one question, and no flood of them
 
 
 async def test_a_room_that_was_deleted_unnoticed_is_told_as_deleted_once(nodes: Nodes) -> None:
@@ -185,7 +185,7 @@ async def test_a_join_that_has_read_a_room_that_is_no_more_reads_again_and_remov
     await ben.join("lobby")
     hub.complete_join(slow, old.position)
     assert ("lobby" in slow.joined, "lobby" in ben.joined) == (False, True)
-    assert hub.resyncs == 0
+    assert hub.repair.resyncs == 0
 
 
 async def test_nobody_takes_a_room_for_the_one_that_has_just_been_found_to_be_no_more(nodes: Nodes) -> None:

@@ -57,16 +57,16 @@ async def test_what_the_bus_knows_to_have_lost_is_read_with_one_question_for_all
     hub = nodes.states[1].hub
     for _ in range(100):
         for room in (None, "red", "green", "nobody hears it"):
-            hub.check_soon(room)
+            hub.repair.check_soon(room)
     await until(lambda: (ben.at["red"][1], ben.at["blue"][1]) == (2, 2))
     assert looks == [["blue", "green", "red"]]
-    assert (hub.gaps_read, hub.rooms_behind, hub.resyncs) == (2, 2, 0)
+    assert (hub.repair.gaps_read, hub.repair.rooms_behind, hub.repair.resyncs) == (2, 2, 0)
     nodes.bus(1).let_in(4)
     assert ben.kinds() == [("chat.message", 1), ("chat.message", 2)] * 2
 
 
 async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.rooms.hub.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.rooms.repair.RETRY_SECONDS", 0.01)
     ann, ben = await hearing(nodes, "red")
     await ann.say("red")
     failures = 0
@@ -79,10 +79,10 @@ async def test_a_store_that_is_down_is_asked_again(nodes: Nodes, monkeypatch: py
 
     monkeypatch.setattr(Database, "fetch", fail)
     monkeypatch.setattr(HistoryReader, "read_gap", fail)
-    nodes.states[1].hub.check_soon(None)
+    nodes.states[1].hub.repair.check_soon(None)
     await until(lambda: failures >= 2)
     monkeypatch.setattr(Database, "fetch", find)
-    await until(lambda: nodes.states[1].hub.gaps_read)
+    await until(lambda: nodes.states[1].hub.repair.gaps_read)
     monkeypatch.setattr(HistoryReader, "read_gap", read)
     await until(lambda: ben.at["red"][1] == 1)
 
@@ -102,11 +102,11 @@ async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
     monkeypatch.setattr(HistoryReader, "read_gap", slow)
     await ann.say("red")
     hub = nodes.states[1].hub
-    hub.check_soon("red")
+    hub.repair.check_soon("red")
     async with asyncio.timeout(5):
         await has_read.wait()
     await ann.say("red")
-    await hub.check(["red"])
+    await hub.repair.check(["red"])
     may_go_on.set()
     await until(lambda: ben.at["red"][1] == 2)
 
@@ -120,7 +120,7 @@ async def test_what_is_lost_while_the_first_one_joins_is_looked_for_after_that(n
     ben.at["red"] = (room.epoch, room.offset)
     await ann.say("red")
     nodes.bus(1).late.clear()
-    await hub.check(["red"])
+    await hub.repair.check(["red"])
     hub.complete_join(ben, room.position)  # as it was before
     await until(lambda: ben.at["red"][1] == 1)
 
@@ -135,7 +135,7 @@ async def test_whoever_joins_anew_is_not_told_to_join_anew(nodes: Nodes, monkeyp
     await tab.join("red")
     await nodes.sweep()
     await until(lambda: ("resync", 2) in ben.kinds())
-    assert nodes.states[1].hub.resyncs == 1
+    assert nodes.states[1].hub.repair.resyncs == 1
     assert tab.kinds() == []
 
 
@@ -191,9 +191,9 @@ async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> No
     ann, ben = await hearing(nodes, "red")
     hub = nodes.states[1].hub
     await ann.say("red")
-    looking = asyncio.create_task(hub.check(["red"]))
+    looking = asyncio.create_task(hub.repair.check(["red"]))
     await asyncio.sleep(0)
     nodes.bus(1).let_in()
     await looking
     assert ben.at["red"][1] == 1
-    assert (hub.rooms_behind, hub.gaps_read) == (0, 0)
+    assert (hub.repair.rooms_behind, hub.repair.gaps_read) == (0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rooms import hub
+from gateway.rooms import repair
 from handlers.errors import NotAMember, NotFound
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.waiting import until
@@ -63,7 +63,7 @@ class Story:
                     await self.owner.rooms.delete(room)
                     await self._make(room)
                 case "missed":
-                    self._random.choice(self.nodes.states).hub.check_soon(self._random.choice((room, None)))
+                    self._random.choice(self.nodes.states).hub.repair.check_soon(self._random.choice((room, None)))
         except NotFound:
             pass  # is no member
 
@@ -108,7 +108,7 @@ def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
 async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
-    monkeypatch.setattr(hub, "CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(repair, "CHECK_SECONDS", 0.001)
     async with running_nodes(3, tmp_path, store_url, monkeypatch, "root", *PEOPLE) as nodes:
         story = Story(nodes, seed)
         await story.play()

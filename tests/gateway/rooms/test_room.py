@@ -1,12 +1,13 @@
-"""What an event means to a listener that has read the store at a position: the table, without a bus or a store."""
+"""The rules of a room: the tables, without a bus or a store."""
 
+import asyncio
 from typing import cast
 
 import pytest
 
 from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.registry import Connection
-from gateway.rooms.room import ends_membership, is_news
+from gateway.rooms.room import Order, Room, ends_membership, is_news
 from gateway.store.rooms import RoomPosition
 from gateway.transport.frames import text_frame
 
@@ -40,3 +41,26 @@ class Listener:
 def test_an_event_ends_a_membership_or_is_news_to_it(event: RoomEvent, ends: bool, news: bool) -> None:
     listener = cast("Connection", Listener())
     assert (ends_membership(event, listener, AT), is_news(event, listener, AT)) == (ends, news)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize(
+    ("epoch", "offset", "order"),
+    [
+        ("now", 6, Order.OLD),
+        ("now", 7, Order.OLD),
+        ("now", 8, Order.NEXT),
+        ("now", 9, Order.AFTER_A_GAP),
+        ("before", 8, Order.AFTER_A_GAP),
+        ("before", 1, Order.AFTER_A_GAP),
+    ],
+)
+async def test_where_an_event_stands_in_the_log(epoch: str, offset: int, order: Order, reads: bool) -> None:
+    event = Logged(FRAME, "lobby", epoch, offset)
+    room = Room("lobby", lambda _: ())
+    assert room.order_of(event) is Order.UNKNOWN
+    room.start_at(AT)
+    if reads:
+        room.closing = asyncio.create_task(asyncio.sleep(0))
+        order = Order.AFTER_A_GAP if order is Order.NEXT else order
+    assert room.order_of(event) is order
