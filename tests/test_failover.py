@@ -129,15 +129,17 @@ async def test_what_spoils_a_connection_costs_one_try_at_most(
     monkeypatch.setattr(postgresql, "RENEWAL_SECONDS", 0)
     async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
         await gateway.run(_spoil_all_connections(gateway, statement))
-        await app.log_in("alice")
-        assert (await app.log_in("alice")).status_code == 200
+        statuses = [(await app.log_in("alice")).status_code for _ in range(3)]
+        assert statuses[2] == 200
+        assert statuses.count(200) >= 2  # a connection that was in use was not spoiled, and may have served the first
         await gateway.run(_spoil_all_connections(gateway, statement))
-        id = await alice.start("chat.send", room="lobby", text="maybe", client_id="1")
-        await alice.until(id=id)
-        id = await alice.start("chat.send", room="lobby", text="maybe", client_id="1")
-        reply = await alice.until(id=id)
-        assert reply["status"] == 20000, reply
-        assert reply["data"]["message"]["offset"] == 1
+        replies = []
+        for _ in range(3):
+            id = await alice.start("chat.send", room="lobby", text="maybe", client_id="1")
+            replies.append(await alice.until(id=id))
+        assert replies[2]["status"] == 20000, replies
+        assert [reply["status"] for reply in replies].count(20000) >= 2, replies
+        assert replies[2]["data"]["message"]["offset"] == 1
 
 
 async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
