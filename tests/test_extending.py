@@ -1,15 +1,13 @@
 """The package of docs/extending.md works as printed, in an empty folder."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import WAIT_SECONDS, environment, run, serving
+from tests.gateway.cli.command import check, run, serving
 from tests.support.client import App
 
 pytestmark = pytest.mark.server
@@ -32,16 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("tool", [("mypy", "--strict", "polls"), ("pytest", "-q", "-p", "no:cacheprovider")])
 def test_the_package_passes_its_own_checks(folder: Path, tool: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *tool],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    check(folder, "-m", *tool)
 
 
 async def test_two_users_vote_until_the_poll_is_closed(folder: Path) -> None:
@@ -86,13 +75,4 @@ def test_the_other_programs_of_the_page_run(folder: Path) -> None:
     assert len(others) == 2
     for number, program in enumerate(others):
         (folder / f"program_{number}.py").write_text(program)
-        done = subprocess.run(
-            [sys.executable, f"program_{number}.py"],
-            cwd=folder,
-            env=environment(folder),
-            capture_output=True,
-            text=True,
-            timeout=WAIT_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, (done.stdout, done.stderr)
+        check(folder, f"program_{number}.py")

@@ -1,4 +1,4 @@
-"""Passwords that attackers guess first, whatever rules they pass (ASVS 6.2.4)."""
+"""Passwords that attackers guess first, although they pass the other rules (ASVS 6.2.4)."""
 
 from functools import cache
 from importlib import resources

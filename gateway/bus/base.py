@@ -94,7 +94,7 @@ class Revoked:
 
     user_id: str
     sessions: frozenset[str] | None
-    """The ids of the sessions. None means every connection of the user, whatever its credential."""
+    """The ids of the sessions. None means every connection of the user, with any credential."""
 
 
 @dataclass(slots=True)

@@ -194,7 +194,7 @@ def run_in_child(server: AnnouncingServer, sockets: list[socket.socket]) -> None
 
 
 def end_with_parent() -> None:
-    """End this process in order when its parent ends, in whatever way that happens."""
+    """End this process in order when its parent ends, also if the parent is killed."""
     threading.Thread(target=_await_parent, daemon=True).start()
 
 

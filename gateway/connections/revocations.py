@@ -62,7 +62,7 @@ class RevocationWatcher:
             yield self
 
     async def close_all_ended(self) -> None:
-        """Close every connection without a living session, for whatever reason."""
+        """Close every connection without a living session, also if nothing has reported its end."""
         for batch in batches(self._connections.login_sessions(), BATCH):
             living = await self._database.query(
                 partial(login_sessions.alive_among, ids=[session for _, session in batch])

@@ -67,7 +67,7 @@ export class Connection {
     this.#connect();
   }
 
-  /** Drop the connection, whatever its state. */
+  /** Drop the connection in any state. */
   hangUp() {
     clearTimeout(this.#retry);
     const former = this.#socket;

@@ -232,7 +232,7 @@ _ABOUT_BAD_CLIENTS = (
 
 
 def guard_logs() -> None:
-    """Keep credentials and floods of lines out of the logs, whichever server runs the application.
+    """Keep credentials and floods of lines out of the logs, under every server.
 
     The logger `uvicorn.error` writes the whole path of a WebSocket, including `?token=`.
     """

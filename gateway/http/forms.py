@@ -18,7 +18,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 class FormRequest(Request):
-    """A request with a urlencoded form in UTF-8, whatever its `charset` (URL standard)."""
+    """A request with a urlencoded form in UTF-8; its `charset` does not count (URL standard)."""
 
     async def form(self, **limits: Any) -> FormData:  # type: ignore[override]  # FastAPI only awaits it
         """Return the form. Raises `HTTPException` for a form that is no text, or has too many fields."""

@@ -1,4 +1,4 @@
-"""Who may do what in a room: one table of actions and roles.
+"""The roles that may do each action in a room, as one table.
 
 The verbs of a session and the changes to a room's log have no other rules about roles. Nothing here reads or writes.
 """
@@ -58,7 +58,7 @@ NOT_IN_DIRECT = frozenset(
         *(Action.SET_ROLE, Action.UPDATE, Action.DELETE_ROOM),
     }
 )
-"""What nobody may do in a direct room."""
+"""The actions that no user may do in a direct room."""
 
 
 def may(role: Role | None, action: Action) -> bool:

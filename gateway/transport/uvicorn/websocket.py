@@ -379,7 +379,7 @@ def supported() -> bool:
         return False
     try:
         return _parser_is_as_expected()
-    except Exception:  # whatever has changed there
+    except Exception:  # an unknown version may raise anything
         logger.exception("the WebSocket library differs from what the raw transport expects")
         return False
 

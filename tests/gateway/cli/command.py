@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import IO, Self
 
 WAIT_SECONDS = 60
+CHECK_SECONDS = 240
+"""For tools such as mypy, which read the whole gateway at their first run."""
 PASSWORD = "correct horse battery staple"
 
 TYPES = Path(__file__).parents[3] / ".mypy_cache" / "applications"
@@ -81,6 +83,20 @@ def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str
         check=False,
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def check(folder: Path, *command: str) -> None:
+    """Run Python in a folder with `-m` and a module, or with a file, and expect that it succeeds."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=CHECK_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)

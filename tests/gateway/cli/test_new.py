@@ -1,8 +1,6 @@
 """`gateway new handler` writes files that pass the checks and their own test, and changes nothing that is there."""
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +10,13 @@ from typing import cast
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import environment, serving
+from tests.gateway.cli.command import check, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
 
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[3]
-WAIT_SECONDS = 240
 RULES = ",".join(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["select"])
 STRICT = ("--ignore", "D203,D213", "--config", 'lint.per-file-ignores={"tests/*"=["D", "S"]}')
 CHECKS = (
@@ -30,19 +27,6 @@ CHECKS = (
     ("mypy", "--strict"),
     ("pytest", "-q", "-p", "no:cacheprovider"),
 )
-
-
-def check(folder: Path, *command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, (command, done.stdout, done.stderr)
 
 
 @contextmanager
@@ -67,7 +51,7 @@ async def test_in_a_package_of_ones_own_all_files_pass_the_checks_and_the_gatewa
     for name in names:
         assert run_here(tmp_path, "new", "handler", name).status == 0
     for tool, *options in CHECKS:
-        check(tmp_path, tool, *options, *(["shop", "tests"] if tool == "mypy" else ["."]))
+        check(tmp_path, "-m", tool, *options, *(["shop", "tests"] if tool == "mypy" else ["."]))
     with serving(tmp_path, GATEWAY_REGISTRY="shop.registry:registry") as served:
         async with App(cast(Gateway, served)) as app, app.connect("alice") as client:
             for name in ("poll.vote", *names):
@@ -91,10 +75,10 @@ def test_in_the_gateways_own_sources_all_files_pass_the_checks(tmp_path: Path, r
     assert done.out.splitlines()[-1] == "now add a row for `poll.vote` to section 6 of docs/protocol.md"
     written = [line.removeprefix("wrote ") for line in done.out.splitlines() if line.startswith("wrote ")]
     assert len(written) == 4
-    check(tmp_path, "ruff", "check", "--no-cache", *written)
-    check(tmp_path, "ruff", "format", "--no-cache", "--check", *written)
-    check(tmp_path, "mypy", "handlers/registry.py", "handlers/poll_vote.py")
-    check(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "tests/handlers/test_poll_vote.py")
+    check(tmp_path, "-m", "ruff", "check", "--no-cache", *written)
+    check(tmp_path, "-m", "ruff", "format", "--no-cache", "--check", *written)
+    check(tmp_path, "-m", "mypy", "handlers/registry.py", "handlers/poll_vote.py")
+    check(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/handlers/test_poll_vote.py")
 
 
 def test_what_is_there_is_kept_and_what_cannot_be_is_refused_in_one_line(tmp_path: Path, run_here: RunHere) -> None:
