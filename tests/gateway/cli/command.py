@@ -85,18 +85,28 @@ def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def python(folder: Path, *arguments: str, **variables: str) -> Result:
+    """Run Python in a folder to its end, with `-m` and a module, or with a file."""
+    return _python(folder, arguments, variables, WAIT_SECONDS)
+
+
 def check(folder: Path, *command: str) -> None:
-    """Run Python in a folder with `-m` and a module, or with a file, and expect that it succeeds."""
+    """Run Python like `python`, and expect that it succeeds."""
+    done = _python(folder, command, {}, CHECK_SECONDS)
+    assert done.status == 0, (command, done)
+
+
+def _python(folder: Path, arguments: tuple[str, ...], variables: dict[str, str], seconds: float) -> Result:
     done = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *arguments],
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, **variables),
         capture_output=True,
         text=True,
-        timeout=CHECK_SECONDS,
+        timeout=seconds,
         check=False,
     )
-    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)

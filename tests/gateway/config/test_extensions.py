@@ -1,6 +1,5 @@
 """What `GATEWAY_REGISTRY` and the entry points of installed packages add, and how a slip in them stops the start."""
 
-import subprocess
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,7 +11,7 @@ from gateway.app import create_app
 from gateway.core.start_error import StartError
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from handlers.registry import BUILT_IN
-from tests.gateway.cli.command import Result, environment, run, serving
+from tests.gateway.cli.command import Result, python, run, serving
 from tests.support.child import free_port
 from tests.support.client import App
 from tests.support.plugin import REGISTRY, install_plugin, write_module
@@ -20,7 +19,6 @@ from tests.support.valkey import running_valkey
 
 pytestmark = pytest.mark.server
 
-WAIT_SECONDS = 60
 NAMED = "shop.registry:registry"
 
 
@@ -136,13 +134,4 @@ def test_an_application_of_ones_own_with_a_slip_stops_the_start_and_every_worker
 
 def uvicorn(folder: Path, app: str, **variables: str) -> Result:
     """Run uvicorn to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "uvicorn", app, "--port", str(free_port())],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(folder, **variables),
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return python(folder, "-m", "uvicorn", app, "--port", str(free_port()), **variables)

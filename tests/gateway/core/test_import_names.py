@@ -1,35 +1,24 @@
 """A project with `handlers` or `schemas` of its own learns which file is in the way, however it starts the gateway."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import environment, serving
+from tests.gateway.cli.command import python, serving
 from tests.support.client import App
 
 pytestmark = pytest.mark.server
 
-WAIT_SECONDS = 60
 REMEDY = "put your code into one package with a name of its own"
 ROOT = str(Path(__file__).parents[3])
 
 
-def python(folder: Path, *arguments: str, **variables: str) -> tuple[int, list[str]]:
+def lines_of(folder: Path, *arguments: str, **variables: str) -> tuple[int, list[str]]:
     """Run Python in a folder; return its exit status and the lines that it wrote."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(folder, **variables),
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
+    done = python(folder, *arguments, **variables)
+    return done.status, done.out.splitlines() + done.err.splitlines()
 
 
 def hides_ours(place: Path, name: str) -> str:
@@ -55,19 +44,19 @@ def name_of(module: Path) -> str:
 
 def test_a_module_before_ours_stops_the_import_with_a_line(module: Path, tmp_path: Path) -> None:
     told = hides_ours(module, name_of(module))
-    assert python(tmp_path, "-m", "gateway", "--version") == (1, [f"gateway: {told}"])
+    assert lines_of(tmp_path, "-m", "gateway", "--version") == (1, [f"gateway: {told}"])
     for arguments in (
         ("-c", "import gateway"),
         ("-c", f"import {name_of(module)}, gateway.app"),
         ("-m", "uvicorn", "gateway.asgi:app"),
     ):
-        status, lines = python(tmp_path, *arguments)
+        status, lines = lines_of(tmp_path, *arguments)
         assert (status, lines[-1]) == (1, f"ImportError: {told}")
 
 
 def test_pytest_tells_it_too(module: Path, tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("import gateway.app\n")
-    status, lines = python(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "test_mine.py")
+    status, lines = lines_of(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "test_mine.py")
     assert status == 2
     assert f"E   ImportError: {hides_ours(module, name_of(module))}" in lines
 
@@ -77,12 +66,12 @@ def test_gateway_serve_refuses_to_start_where_its_workers_would_find_another_mod
 ) -> None:
     # As the installed command does it: the folder is not on the path until `serve` puts it there.
     command = "import sys; sys.argv = ['gateway', 'serve', '--port', '0']; from gateway.cli import main; main()"
-    assert python(tmp_path, "-P", "-c", command) == (1, [f"gateway: {hides_ours(module, name_of(module))}"])
+    assert lines_of(tmp_path, "-P", "-c", command) == (1, [f"gateway: {hides_ours(module, name_of(module))}"])
 
 
 def test_a_module_behind_ours_is_told_once_and_the_gateway_goes_on(module: Path, tmp_path: Path) -> None:
     program = f"import sys; sys.path.append({str(tmp_path)!r}); import gateway.app, gateway"
-    assert python(tmp_path, "-P", "-c", program) == (0, [hidden_by_ours(module, name_of(module))])
+    assert lines_of(tmp_path, "-P", "-c", program) == (0, [hidden_by_ours(module, name_of(module))])
 
 
 async def test_a_folder_without_init_gives_way_and_the_gateway_serves(tmp_path: Path) -> None:
@@ -101,6 +90,6 @@ def test_ours_alone_is_silent_also_in_the_sources_and_beside_another_copy(tmp_pa
     for name in ("gateway", "handlers", "schemas"):
         (tmp_path / name).symlink_to(Path(ROOT) / name)
     for folder in (tmp_path, Path(ROOT)):
-        status, lines = python(folder, "-m", "gateway", "--version", PYTHONPATH=ROOT)
+        status, lines = lines_of(folder, "-m", "gateway", "--version", PYTHONPATH=ROOT)
         assert (status, len(lines)) == (0, 1)
         assert lines[0].startswith("json-gateway ")
