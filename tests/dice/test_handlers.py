@@ -54,7 +54,7 @@ async def test_a_roll_needs_its_scope() -> None:
 async def test_a_client_rolls(start_gateway: StartGateway) -> None:
     gateway = start_gateway(registry=registry, state=random.Random(1))
     token = await gateway.token("alice")
-    async with asyncio.timeout(5), connect(f"{gateway.ws_url}/ws/chat?token={token}") as ws:
+    async with asyncio.timeout(20), connect(f"{gateway.ws_url}/ws/chat?token={token}") as ws:
         await ws.send(json.dumps({"type": "room.create", "id": 1, "data": {"room": "lobby"}}))
         await ws.send(json.dumps({"type": "dice.roll", "id": 2, "data": {"room": "lobby"}}))
         while (frame := json.loads(await ws.recv())).get("id") != 2:

@@ -20,6 +20,8 @@ class Proxy:
         self._cuts = cuts
         self.asked = b""
         """The bytes that the server received."""
+        self.opened = 0
+        """How many connections the node has opened."""
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,6 +49,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.opened += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)

@@ -12,7 +12,7 @@ from gateway.testing import Gateway
 from tests.support.client import App
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-WAIT_SECONDS = 5
+WAIT_SECONDS = 20
 
 
 def frame(payload: bytes | str, opcode: int = TEXT, *, fin: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:

@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 20
 
 
 class Node:

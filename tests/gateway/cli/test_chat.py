@@ -314,7 +314,7 @@ async def conversing(actor: Actor, script: Script) -> AsyncIterator[Conversation
     async with (
         serve(actor.talk, "127.0.0.1", 0) as server,
         AccountWithoutHttp(gateway_at(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"), "alice", "") as account,
-        asyncio.timeout(10),
+        asyncio.timeout(20),
     ):
         account.token = "token-1"
         yield Conversation(account, "lobby", script, last=50)

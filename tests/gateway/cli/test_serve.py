@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS, check_protocols
+from gateway.cli.serve import check_protocols
 from gateway.testing import Gateway, settings_for_tests
 from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
 from tests.gateway.cli.conftest import RunHere
@@ -380,18 +379,16 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
             sending = [asyncio.create_task(send_to_the_end(client)) for client in clients]
             await until(lambda: len(acknowledged) >= 200)  # enough to fill the socket of the client that does not read
             served.process.send_signal(signal.SIGTERM)
-            began = time.monotonic()
             async with asyncio.timeout(WAIT_SECONDS):
                 await asyncio.gather(*sending)
                 assert await silent_reader.read() == b""
                 with pytest.raises(OSError, match="Connect call failed"):
                     await asyncio.open_connection("127.0.0.1", served.port)
+            # It has ended while both are still open at their ends.
             assert await asyncio.to_thread(served.process.wait, WAIT_SECONDS) == 0
-            took = time.monotonic() - began
             silent_writer.close()
             deaf.ws.transport.abort()
         served.output.close()
-    assert took < 1 + SHUTDOWN_SECONDS + CANCEL_SECONDS + 2  # of which two are the machine's
     for line in served.output.text.splitlines():
         assert not re.search("Traceback|ERROR|WARNING", line), line
     with closing(sqlite3.connect(tmp_path / "data" / "gateway.db")) as store:

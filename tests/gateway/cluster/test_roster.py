@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.bus import redis_client, redis_commands
 from gateway.bus.redis_commands import Command
 from gateway.cluster.shared_state import Change, SharedState
 from gateway.core import faults
@@ -14,7 +15,10 @@ from tests.handlers.test_system import add_admin
 from tests.support.client import App, ChatClient
 from tests.support.metrics import metrics_of
 from tests.support.valkey import Valkey, running_cluster
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_SECONDS, until
+
+NEVER = 3600
+"""Seconds, of which no test sees the end."""
 
 
 async def test_a_room_is_told_once_that_a_user_comes_to_several_nodes_and_once_that_all_are_left(
@@ -186,15 +190,19 @@ async def test_while_redis_is_away_each_node_knows_what_it_knows_and_says_it_whe
         assert other.news == one.news
 
 
-async def test_a_redis_that_hangs_delays_no_caller_for_longer_than_its_limit(run_node: RunNode, valkey: Valkey) -> None:
+async def test_a_redis_that_hangs_delays_one_caller_until_its_limit_and_no_other(
+    run_node: RunNode, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "ANSWER_SECONDS", NEVER)
     async with run_node(valkey, max_per_user=2) as node:
         valkey.freeze()
         try:
-            async with asyncio.timeout(1.9):
+            async with asyncio.timeout(WAIT_SECONDS):
                 assert await node.roster.admit("bob", "::1")
-            async with asyncio.timeout(0.5):
+                monkeypatch.setattr(redis_commands, "PATIENCE_SECONDS", NEVER)
                 assert await node.roster.admit("bob", "::1")
                 assert await node.roster.remote_states(["carol"]) == {}
+            monkeypatch.undo()
         finally:
             valkey.thaw()
         await until_up(node)
@@ -250,7 +258,7 @@ async def test_a_user_has_no_more_connections_on_two_nodes_than_on_one(run_nodes
 async def connecting_until_let_in(app: App, name: str) -> AsyncIterator[None]:
     """Connect as a user, while another connection of that user is being removed from the count."""
     token = await app.token(name)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             async with app.socket(f"?token={token}") as client:
                 if (await client.next())["type"] == "welcome":

@@ -105,7 +105,7 @@ async def test_the_end_does_not_wait_for_a_turn() -> None:
         finally:
             ended.append("here")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async with Periodic("test", None, hang, at_once=True):
             await begun.wait()
     assert ended == ["here"]

@@ -283,7 +283,7 @@ async def test_a_credential_at_a_place_that_is_not_read_is_refused_at_once_with_
 ) -> None:
     token = await app.token(alice)
     filled = json.loads(json.dumps(options).replace("{}", token))
-    async with app.socket(**filled) as client, asyncio.timeout(2):
+    async with app.socket(**filled) as client:
         error = await client.next()
         assert (error["type"], error["status"]) == ("error", 40001)
         assert right in error["message"]

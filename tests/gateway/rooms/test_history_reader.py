@@ -103,7 +103,7 @@ async def test_what_is_lost_while_a_gap_is_read_is_looked_for_after_it(
     await ann.say("red")
     hub = nodes.states[1].hub
     hub.repair.check_soon("red")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await has_read.wait()
     await ann.say("red")
     await hub.repair.check(["red"])

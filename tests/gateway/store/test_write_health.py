@@ -58,7 +58,7 @@ async def test_a_store_that_does_not_answer_is_down_in_time_and_is_asked_once(mo
     monkeypatch.setattr(write_health, "FRESH_SECONDS", 0)
     store = Store()
     store.goes_on.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         for _ in range(3):
             assert await all_of(*(store.health.check() for _ in range(10))) == {False}
     assert store.tries == 1
@@ -72,6 +72,6 @@ async def test_a_store_that_closes_waits_for_no_answer() -> None:
     store.goes_on.clear()
     asking = asyncio.create_task(store.health.check())
     await until(lambda: store.tries)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await store.health.close()
         assert await asking is True  # nothing was found out
