@@ -1,7 +1,7 @@
 """The last place of a credential: the first message of a connection without one.
 
-Until then it is a stranger. It costs its coroutine and a place on the wheel, gets one try, and is one of few from
-its address.
+Until then it is a pending connection. It costs its coroutine and a place on the timer wheel, gets one try, and is
+one of few from its address.
 """
 
 import logging

@@ -68,7 +68,7 @@ class DeadNodeReaper:
         about = {subject: entries(answer) for subject, answer in zip(subjects, said, strict=True)}
         gone = _Gone()
         for subject, found in about.items():
-            with contained("burial"):
+            with contained("dead_nodes"):
                 self._find_gone(node, subject, found, gone)
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:

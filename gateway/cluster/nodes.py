@@ -89,7 +89,7 @@ class Nodes:
         self._asked_for: set[str] = set()
         self._unheard_of: set[str] = set()  # looked up, and not found
         self._beats = Periodic("nodes", lease_seconds / BEATS, self.beat, expected=(RedisUnavailable,))
-        self._clearing_up = Periodic("burial", None, self._reap_always)
+        self._clearing_up = Periodic("dead_nodes", None, self._reap_always)
         self.id = ""
         """The name of this life, empty before the first."""
         self.reaped = 0
@@ -189,10 +189,10 @@ class Nodes:
             except (RedisUnavailable, Unavailable, KeyError):
                 break  # logged by the module that raised it
             except Exception as fault:  # of one dead node
-                faults.record("burial", fault)
+                faults.record("dead_nodes", fault)
 
     async def _reap_node(self, id: str, silent_seconds: float) -> None:
-        lock = f"{self._prefix}:burial:{id}"
+        lock = f"{self._prefix}:reaping:{id}"
         # In this order: a node that reaps removes the dead node last, and releases the lock only after that.
         mine, listed = await self._redis.execute(
             [("SET", lock, self.id, "NX", "EX", REAPING_SECONDS), ("ZSCORE", f"{self._prefix}:nodes", id)]

@@ -75,7 +75,7 @@ class SharedState:
         self._listed: set[Subject] = set()
         self._node = ""
         self._writing = 0
-        self._writes = Periodic("ledger", None, self._write_all)
+        self._writes = Periodic("shared_state", None, self._write_all)
 
     @asynccontextmanager
     async def running(self, changed: Callable[[Change], None]) -> AsyncIterator[Self]:
@@ -153,7 +153,7 @@ class SharedState:
 
     async def _write_all(self) -> None:
         while self._pending:
-            with contained("ledger"):
+            with contained("shared_state"):
                 await self._write_some()
 
     async def _write_some(self) -> None:
@@ -173,7 +173,7 @@ class SharedState:
             self._writing = 0
             _disappoint(waiting)
         for change in some:
-            with contained("ledger"):
+            with contained("shared_state"):
                 self._changed(change)
 
     async def _write_or_split(self, some: list[Change]) -> None:
@@ -184,7 +184,7 @@ class SharedState:
             raise
         except Exception as fault:
             if len(some) == 1:
-                faults.record("ledger", fault)
+                faults.record("shared_state", fault)
                 return
             for change in some:
                 await self._write_or_split([change])

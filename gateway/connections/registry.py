@@ -26,7 +26,7 @@ ABUSE_CONNECTIONS = 10
 """How many connections one that ends with `rate_abuse` counts for: its user returns once a second, not ten times."""
 PENDING_FRAMES_PER_SECOND = 100
 """Pings, pongs, fragments and binary messages of an address' connections before their log-in, which needs none."""
-OF_PENDING = "of strangers"
+OF_PENDING = "of pending connections"
 MAX_DELAYED_REFUSALS = 64
 """Refusals that may be delayed at the same time for one address."""
 REFUSAL_DELAY_SECONDS = 1.0
@@ -129,22 +129,22 @@ class Connections:
             return may_wait
 
     @contextmanager
-    def pending(self, stranger: PendingConnection, address: str, frames: Allowance) -> Iterator[None]:
+    def pending(self, connection: PendingConnection, address: str, frames: Allowance) -> Iterator[None]:
         """Let `drain` close a connection that logs in within this context.
 
         All such connections of an address share a limit for everything but their one message.
         """
         bucket = self._frames_of_pending.get(address, asyncio.get_running_loop().time())
         frames.add(bucket, OF_PENDING)
-        self._pending.add(stranger)
+        self._pending.add(connection)
         self._empty.clear()
         if self._draining:
-            stranger.close_after_reply(*self._sent_away())
+            connection.close_after_reply(*self._sent_away())
         try:
             yield
         finally:
             frames.remove(OF_PENDING)
-            self._pending.discard(stranger)
+            self._pending.discard(connection)
             self._look_if_empty()
 
     async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:

@@ -38,7 +38,7 @@ class Reconciler:
         async with AsyncExitStack() as stack:
             if self._bus.is_shared:
                 self._begin()
-                await stack.enter_async_context(Periodic("sweep", self._pause, self._go_on))
+                await stack.enter_async_context(Periodic("reconciler", self._pause, self._go_on))
             yield self
 
     @property

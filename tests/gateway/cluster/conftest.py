@@ -30,15 +30,18 @@ class Node:
     def __init__(self, link: RedisCommands, prefix: str, max_per_user: int) -> None:
         self.link = link
         self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
-        self.ledger = SharedState(link, self.nodes, prefix)
-        self.roster = SharedRoster(self.ledger, max_per_user, 0)
+        self.shared_state = SharedState(link, self.nodes, prefix)
+        self.roster = SharedRoster(self.shared_state, max_per_user, 0)
         self.roster.on_change(lambda *news: self.news.append(news))
         self.news: list[tuple[str, str, str]] = []
         self.buried: list[str] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        async with self.ledger.running(self.roster.on_written), self.nodes.running(self.ledger.republish, self._bury):
+        async with (
+            self.shared_state.running(self.roster.on_written),
+            self.nodes.running(self.shared_state.republish, self._reap),
+        ):
             yield self
 
     async def up(self) -> None:
@@ -47,9 +50,9 @@ class Node:
 
     async def settled(self) -> None:
         """Wait until all changes are written and announced."""
-        await until(lambda: not self.ledger.unwritten and not self.roster._notifying)
+        await until(lambda: not self.shared_state.unwritten and not self.roster._notifying)
 
-    async def _bury(self, node: str, _: float) -> bool:
+    async def _reap(self, node: str, _: float) -> bool:
         self.buried.append(node)
         return False
 

@@ -22,7 +22,13 @@ async def test_a_node_that_loses_redis_for_a_moment_takes_none_of_its_own_users_
     try:
         async with run_node() as node:
             reaper = DeadNodeReaper(
-                node.link, node.nodes, node.ledger, prefix, database, lambda *news: told.append(news), SystemClock()
+                node.link,
+                node.nodes,
+                node.shared_state,
+                prefix,
+                database,
+                lambda *news: told.append(news),
+                SystemClock(),
             )
             node.nodes._reap = reaper.reap
             names = [f"user-{number}" for number in range(USERS)]

@@ -321,4 +321,4 @@ async def test_one_user_with_a_state_that_cannot_be_written_keeps_back_no_other_
         node.roster.leave_room("lobby", "alice")
         await node.settled()
         assert node.news[-1] == ("lobby", "alice", "offline")
-    assert faults.counters == {"ledger": 1}
+    assert faults.counters == {"shared_state": 1}
