@@ -1,14 +1,16 @@
 """The package of docs/extending.md works as printed, in an empty folder."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import check, run, serving
+from tests.gateway.cli.command import PYTEST, check, run, serving
 from tests.support.client import App
+from tests.support.mypy import OPTIONS, check_types
 
 pytestmark = pytest.mark.server
 
@@ -18,19 +20,26 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SCOPES = "chat:read chat:write rooms:manage polls:vote"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package, as a reader of the page has it."""
-    assert run(tmp_path, "new", "handler", "poll.vote", "--package", "polls").status == 0
+    folder = tmp_path_factory.mktemp("page")
+    assert run(folder, "new", "handler", "poll.vote", "--package", "polls").status == 0
     assert len(FILES) >= 6
     for path, text in FILES:
-        (tmp_path / path).write_text(text)
-    return tmp_path
+        (folder / path).write_text(text)
+    return folder
 
 
-@pytest.mark.parametrize("tool", [("mypy", "--strict", "polls"), ("pytest", "-q", "-p", "no:cacheprovider")])
-def test_the_package_passes_its_own_checks(folder: Path, tool: tuple[str, ...]) -> None:
-    check(folder, "-m", *tool)
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """A copy for this test."""
+    return Path(shutil.copytree(written, tmp_path, dirs_exist_ok=True))
+
+
+def test_the_package_passes_its_own_checks(folder: Path) -> None:
+    check_types(folder, *OPTIONS, "polls", "tests")
+    check(folder, *PYTEST)
 
 
 async def test_two_users_vote_until_the_poll_is_closed(folder: Path) -> None:
@@ -75,4 +84,4 @@ def test_the_other_programs_of_the_page_run(folder: Path) -> None:
     assert len(others) == 2
     for number, program in enumerate(others):
         (folder / f"program_{number}.py").write_text(program)
-        check(folder, f"program_{number}.py")
+    check(folder, "-c", "import program_0, program_1")

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mypy import OPTIONS, mypy
+
 ROOT = Path(__file__).parents[1]
 WAIT_SECONDS = 240
+OFFLINE = ("--no-deps", "--no-index", "--no-compile")
 
 pytestmark = pytest.mark.server
 
@@ -43,7 +46,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("*.whl")
     venv.create(folder / "venv", symlinks=True)
     python = folder / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel, cwd=folder)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", *OFFLINE, wheel, cwd=folder)
     # The dependencies come from this environment. Python reads no `.pth` file there, so our source is not among them.
     [packages] = folder.glob("venv/lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
@@ -69,10 +72,8 @@ def test_the_wheel_says_that_it_is_typed(python: Path, tmp_path: Path) -> None:
 
 
 def test_mypy_finds_the_one_mistake(python: Path, project: Path) -> None:
-    # Without the tests of the application: they import all of the gateway, which takes mypy half a minute.
-    files = ("dice/handlers.py", "dice/wrong.py")
-    command = (sys.executable, "-m", "mypy", "--strict", "--output", "json", "--python-executable", python, *files)
-    [error] = map(json.loads, run(*command, cwd=project, check=False).splitlines())
+    found = mypy(project, *OPTIONS, "--output", "json", "--python-executable", python, "dice")
+    [error] = map(json.loads, found.stdout.splitlines())
     assert (error["file"], error["line"], error["code"]) == ("dice/wrong.py", 11, "return-value")
 
 

@@ -18,12 +18,10 @@ from types import TracebackType
 from typing import IO, Self
 
 WAIT_SECONDS = 60
-CHECK_SECONDS = 240
-"""For tools such as mypy, which read the whole gateway at their first run."""
 PASSWORD = "correct horse battery staple"
 
-TYPES = Path(__file__).parents[3] / ".mypy_cache" / "applications"
-"""What mypy knows of the gateway: to find that out takes half a minute, for each application in its own folder."""
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+"""For `check`: the plugin would be loaded for nothing."""
 
 Environment = dict[str, str]
 
@@ -42,7 +40,6 @@ def environment(folder: Path, **variables: str) -> Environment:
         "GATEWAY_REGISTRATION_RATE_PER_ADDRESS": "0",
         "GATEWAY_LOGIN_BACKOFF_SECONDS": "0",
         "COLUMNS": "80",
-        "MYPY_CACHE_DIR": str(TYPES),
         **variables,
     }
 
@@ -87,26 +84,22 @@ def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str
 
 def python(folder: Path, *arguments: str, **variables: str) -> Result:
     """Run Python in a folder to its end, with `-m` and a module, or with a file."""
-    return _python(folder, arguments, variables, WAIT_SECONDS)
-
-
-def check(folder: Path, *command: str) -> None:
-    """Run Python like `python`, and expect that it succeeds."""
-    done = _python(folder, command, {}, CHECK_SECONDS)
-    assert done.status == 0, (command, done)
-
-
-def _python(folder: Path, arguments: tuple[str, ...], variables: dict[str, str], seconds: float) -> Result:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         env=environment(folder, **variables),
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def check(folder: Path, *command: str) -> None:
+    """Run Python like `python`, and expect that it succeeds."""
+    done = python(folder, *command)
+    assert done.status == 0, (command, done)
 
 
 @dataclass(frozen=True)
