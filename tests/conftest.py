@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 from gateway.bus import redis as redis_bus
@@ -28,6 +29,10 @@ from gateway.testing import Gateway, StartGateway, running_gateway, settings_for
 from tests.support.client import App
 from tests.support.postgres import any_postgres, fresh_database, in_thread
 from tests.support.valkey import Valkey, running_valkey
+
+# An example may take as long as a busy machine needs: an upper bound of time would fail there, and prove nothing.
+hypothesis.settings.register_profile("no_deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("no_deadline")
 
 _numbers = itertools.count(1)
 

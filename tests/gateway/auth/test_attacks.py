@@ -128,7 +128,7 @@ def test_no_mutation_of_a_token_opens_anything_or_makes_it_stumble(
 ) -> None:
     numbers = itertools.count()
 
-    @settings(max_examples=MUTATIONS, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=MUTATIONS, suppress_health_check=list(HealthCheck), database=None)
     @given(st.data())
     def attack(data: st.DataObject) -> None:
         token = _mutated(target.good, data)

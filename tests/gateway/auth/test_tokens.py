@@ -74,7 +74,7 @@ def test_a_token_has_one_form_only(tokens: Tokens) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_mutation_of_a_token_passes_or_crashes(tokens: Tokens, data: st.DataObject) -> None:
     token = tokens.issue("user-1", frozenset({"chat:read"}), session_id="session-1")
     position = data.draw(st.integers(0, len(token) - 1))

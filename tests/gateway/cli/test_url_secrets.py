@@ -123,7 +123,7 @@ def try_all(output: Output, **values: str) -> None:
         print("".join(traceback.format_exception(error)), file=output)
 
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick
