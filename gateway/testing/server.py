@@ -1,12 +1,11 @@
 """A real gateway on a free port of this machine, in a thread of the test process."""
 
 import asyncio
-import contextlib
-import itertools
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,19 +103,52 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn without signal handlers, and with a quick end: hundreds of tests wait for one."""
+    """uvicorn without signal handlers, and without its pauses: many tests wait for the start and the end of one."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.decided = threading.Event()
+        """Set once it has started or failed."""
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Stop, after the last connection. Call this in the server's loop."""
+        self.should_exit = True
+        self._ending.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the test runner."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, and announce it."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.decided.set()
+
     async def main_loop(self) -> None:
-        """Look at the end every hundredth of a second."""
-        for tick in itertools.count():
-            if await self.on_tick(tick % 100):
-                return
-            await asyncio.sleep(0.01)
+        """Set the date of the answers once a second, until the end."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as uvicorn does, which waits at least a tenth of a second for the connections."""
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - they have no event
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
+        await self.lifespan.shutdown()
 
 
 @dataclass(frozen=True)
@@ -125,7 +157,7 @@ class Serving:
 
     host: str
     port: int
-    server: uvicorn.Server
+    server: QuietServer
     loop: asyncio.AbstractEventLoop
 
 
@@ -169,33 +201,27 @@ def serving(config: uvicorn.Config) -> Iterator[Serving]:
     sock = listen("127.0.0.1", 0)
     host, port = sock.getsockname()
     server = QuietServer(config)
-    started = threading.Event()
-
-    loop: asyncio.AbstractEventLoop
+    # The loop of `gateway serve`: uvloop, which differs at closed sockets.
+    runner = asyncio.Runner(loop_factory=server.config.get_loop_factory())
+    loop = runner.get_loop()
 
     async def serve() -> None:
-        nonlocal loop
-        loop = asyncio.get_running_loop()
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for this
-            await asyncio.sleep(0.005)
-        started.set()
-        with contextlib.suppress(SystemExit):
-            await task
+        with suppress(SystemExit):
+            await server.serve(sockets=[sock])
 
     def run() -> None:
-        # The loop of `gateway serve`: uvloop, which differs at closed sockets.
-        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        with runner:
             runner.run(serve())
 
     thread = threading.Thread(target=run, name="gateway")
     thread.start()
     try:
-        if not started.wait(START_SECONDS) or not server.started:
+        if not server.decided.wait(START_SECONDS) or not server.started:
             raise RuntimeError("the gateway did not start")
         yield Serving(host, port, server, loop)
     finally:
-        server.should_exit = True
+        with suppress(RuntimeError):  # it has ended
+            loop.call_soon_threadsafe(server.end)
         thread.join(START_SECONDS)
         if thread.is_alive():
             raise RuntimeError("the gateway did not stop")

@@ -338,6 +338,6 @@ async def test_a_client_that_asks_and_does_not_read_is_cut_off(
     assert len(await rest(unread)) < 32 << 20
     for each in (writer, slow_writer):
         each.close()
-    server.should_exit = True
+    server.end()
     await serving
     assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}], caplog.text
