@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from gateway.app import create_app
 from gateway.cli.serve import listen, server_config
@@ -72,8 +73,22 @@ StartGateway = Callable[..., Gateway]
 """The type of the fixture `start_gateway`."""
 
 
+class _TestSettings(Settings):
+    """Settings without a developer's own: neither the environment nor a file changes them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the arguments only."""
+        return (init_settings,)
+
+
 def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
-    """Return settings for a test: the cheapest hashes, and no limits but those in `changes`."""
+    """Return settings for a test: the cheapest hashes, and no limits but those in `changes`.
+
+    The environment changes none of them.
+    """
     values: dict[str, Any] = {
         "data_dir": data_dir,
         "password_rounds": 4,
@@ -97,9 +112,8 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "join_rate": 0,
         "join_rate_per_user": 0,
         "max_protocol_errors": 0,
-        "_env_file": None,  # without a developer's own settings
     }
-    return Settings(**(values | changes))
+    return _TestSettings(**(values | changes))
 
 
 class QuietServer(uvicorn.Server):
