@@ -113,7 +113,10 @@ class App:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.http = httpx2.AsyncClient(base_url=gateway.url, timeout=WAIT_SECONDS, verify=NO_AUTHORITIES)
+        # Without the environment's proxies, which would be read again for each client.
+        self.http = httpx2.AsyncClient(
+            base_url=gateway.url, timeout=WAIT_SECONDS, verify=NO_AUTHORITIES, trust_env=False
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,7 +157,7 @@ class App:
     @asynccontextmanager
     async def socket(self, query: str = "", **options: Any) -> AsyncIterator[ChatClient]:
         """Open the chat socket with a query of the test's choice."""
-        async with connect(f"{self.gateway.ws_url}/ws/chat{query}", compression=None, **options) as ws:
+        async with connect(f"{self.gateway.ws_url}/ws/chat{query}", compression=None, proxy=None, **options) as ws:
             yield ChatClient(ws)
 
     @asynccontextmanager
