@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 
 from gateway.bus import redis as redis_bus
+from gateway.cli.serve import tune_garbage_collector
 from gateway.core import faults
 from gateway.core.folding import FoldedLog
 from gateway.store.engine import Database
@@ -80,6 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         assert isinstance(item, pytest.Function)
         if STARTS_SERVERS.isdisjoint(item.fixturenames) and item.get_closest_marker("server") is None:
             item.add_marker(pytest.mark.unit)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage as rarely as `gateway serve` does: each collection would search all modules and tests."""
+    tune_garbage_collector()
 
 
 @pytest.fixture(autouse=True)
