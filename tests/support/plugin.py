@@ -1,4 +1,4 @@
-"""A package that adds a message to the gateway, installed by pip into a folder of its own."""
+"""A package that adds a message to the gateway, installed into a folder of its own."""
 
 import subprocess
 import sys
@@ -16,10 +16,21 @@ name = "{name}-plugin"
 version = "1.0"
 
 [project.entry-points."json_gateway.registry"]
-{name} = "{target}"
+{name} = "{name}.registry:registry"
 
 [tool.hatch.build.targets.wheel]
 packages = ["{name}"]
+"""
+
+METADATA = """\
+Metadata-Version: 2.1
+Name: {name}-plugin
+Version: 1.0
+"""
+
+ENTRY_POINT = """\
+[json_gateway.registry]
+{name} = {name}.{module}:registry
 """
 
 REGISTRY = """\
@@ -50,12 +61,23 @@ def write_module(folder: Path, name: str, source: str = REGISTRY) -> None:
     (package / "registry.py").write_text(source)
 
 
-def install_plugin(folder: Path, name: str, source: str = REGISTRY, target: str | None = None) -> Path:
+def install_plugin(folder: Path, name: str) -> Path:
     """Build and install a package with an entry point; return the folder to put on `sys.path`."""
     project, site = folder / f"{name}-project", folder / "site"
-    write_module(project, name, source)
-    (project / "pyproject.toml").write_text(PYPROJECT.format(name=name, target=target or f"{name}.registry:registry"))
+    write_module(project, name)
+    (project / "pyproject.toml").write_text(PYPROJECT.format(name=name))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
     subprocess.run([*pip, *offline, "--target", str(site), str(project)], check=True, timeout=WAIT_SECONDS)
+    return site
+
+
+def write_plugin(folder: Path, name: str, module: str = "registry") -> Path:
+    """Write what pip would install, in less than a second; return the folder to put on `sys.path`."""
+    site = folder / "site"
+    write_module(site, name)
+    metadata = site / f"{name}_plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(METADATA.format(name=name))
+    (metadata / "entry_points.txt").write_text(ENTRY_POINT.format(name=name, module=module))
     return site

@@ -20,8 +20,8 @@ from typing import IO, Self
 WAIT_SECONDS = 60
 PASSWORD = "correct horse battery staple"
 
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
-"""For `check`: the plugin would be loaded for nothing."""
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-plugin-autoload")
+"""For `python` and `check`: loading the plugins of this environment takes longer than most tests."""
 
 Environment = dict[str, str]
 

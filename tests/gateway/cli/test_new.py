@@ -81,7 +81,7 @@ def test_in_the_gateways_own_sources_all_files_pass_the_checks(tmp_path: Path, r
     check(tmp_path, "-m", "ruff", "check", "--no-cache", *written)
     check(tmp_path, "-m", "ruff", "format", "--no-cache", "--check", *written)
     check_types(tmp_path, "handlers/registry.py", "handlers/poll_vote.py")
-    check(tmp_path, *PYTEST, "tests/handlers/test_poll_vote.py")
+    check(tmp_path, *PYTEST, "-p", "pytest_asyncio.plugin", "tests/handlers/test_poll_vote.py")
 
 
 def test_what_is_there_is_kept_and_what_cannot_be_is_refused_in_one_line(tmp_path: Path, run_here: RunHere) -> None:

@@ -12,9 +12,10 @@ from gateway.core.start_error import StartError
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from handlers.registry import BUILT_IN
 from tests.gateway.cli.command import Result, python, run, serving
+from tests.gateway.cli.conftest import RunHere
 from tests.support.child import free_port
 from tests.support.client import App
-from tests.support.plugin import REGISTRY, install_plugin, write_module
+from tests.support.plugin import REGISTRY, install_plugin, write_module, write_plugin
 from tests.support.valkey import running_valkey
 
 pytestmark = pytest.mark.server
@@ -85,33 +86,37 @@ def test_a_slip_in_what_the_setting_names_is_one_line(folder: Path, source: str 
     assert told.format(folder) in line
 
 
-async def test_entry_points_of_installed_packages_add_and_a_clash_names_both(tmp_path: Path) -> None:
-    site = install_plugin(tmp_path, "shop")
-    with serving(tmp_path, PYTHONPATH=str(site)) as served:
+async def test_entry_points_of_installed_packages_add_and_a_clash_names_both(
+    folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = install_plugin(folder, "shop")
+    with serving(folder, PYTHONPATH=str(site)) as served:
         await vote(served)
-    install_plugin(tmp_path, "bazaar")
-    problem = run(tmp_path, "serve", "--port", "0", PYTHONPATH=str(site)).problem
-    assert problem == (
+    monkeypatch.syspath_prepend(write_plugin(folder, "bazaar"))
+    assert run_here(folder, "serve", "--port", "0").problem == (
         "entry point shop of shop-plugin: the message type 'poll.vote' is taken twice: by bazaar.registry.VoteHandler"
         " and by shop.registry.VoteHandler; change one of them"
     )
 
 
-def test_an_entry_point_that_does_not_import_stops_every_server_with_one_line(tmp_path: Path) -> None:
-    site = install_plugin(tmp_path, "shop", target="shop.registri:registry")
+def test_an_entry_point_that_does_not_import_stops_every_server_with_one_line(
+    folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = write_plugin(folder, "shop", module="registri")
     told = "entry point shop of shop-plugin: cannot import shop.registri:registry: ModuleNotFoundError: "
-    assert run(tmp_path, "serve", "--port", "0", PYTHONPATH=str(site)).problem.startswith(told)
-    assert uvicorn(tmp_path, "gateway.asgi:app", PYTHONPATH=str(site)).problem.startswith(told)
+    assert uvicorn(folder, "gateway.asgi:app", PYTHONPATH=str(site)).problem.startswith(told)
+    monkeypatch.syspath_prepend(site)
+    assert run_here(folder, "serve", "--port", "0").problem.startswith(told)
 
 
-async def test_workers_have_what_the_setting_adds(tmp_path: Path) -> None:
-    write_module(tmp_path, "shop")
+async def test_workers_have_what_the_setting_adds(folder: Path, run_here: RunHere) -> None:
+    write_module(folder, "shop")
     with running_valkey() as valkey:
         options: dict[str, Any] = {"GATEWAY_BUS_URL": valkey.url, "GATEWAY_REGISTRY": NAMED}
-        with serving(tmp_path, "--workers", "2", **options) as served:
+        with serving(folder, "--workers", "2", **options) as served:
             await vote(served)
         options["GATEWAY_REGISTRY"] = "shop.registry:registri"
-        problem = run(tmp_path, "serve", "--port", "0", "--workers", "2", **options).problem
+        problem = run_here(folder, "serve", "--port", "0", "--workers", "2", **options).problem
         assert problem.startswith("GATEWAY_REGISTRY: cannot import shop.registry:registri: AttributeError: ")
 
 

@@ -5,8 +5,9 @@ from typing import cast
 
 import pytest
 
+from gateway.core.import_names import find_hidden
 from gateway.testing import Gateway
-from tests.gateway.cli.command import python, serving
+from tests.gateway.cli.command import PYTEST, python, serving
 from tests.support.client import App
 
 pytestmark = pytest.mark.server
@@ -56,21 +57,29 @@ def test_a_module_before_ours_stops_the_import_with_a_line(module: Path, tmp_pat
 
 def test_pytest_tells_it_too(module: Path, tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("import gateway.app\n")
-    status, lines = lines_of(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", "test_mine.py")
+    status, lines = lines_of(tmp_path, *PYTEST, "test_mine.py")
     assert status == 2
     assert f"E   ImportError: {hides_ours(module, name_of(module))}" in lines
 
 
-def test_gateway_serve_refuses_to_start_where_its_workers_would_find_another_module(
-    module: Path, tmp_path: Path
+def test_a_module_that_workers_would_find_before_ours_is_named(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_hidden() == hides_ours(module, name_of(module))
+
+
+def test_gateway_serve_refuses_to_start_where_its_workers_would_find_another_module(tmp_path: Path) -> None:
+    module = tmp_path / "handlers.py"
+    module.touch()
     # As the installed command does it: the folder is not on the path until `serve` puts it there.
     command = "import sys; sys.argv = ['gateway', 'serve', '--port', '0']; from gateway.cli import main; main()"
-    assert lines_of(tmp_path, "-P", "-c", command) == (1, [f"gateway: {hides_ours(module, name_of(module))}"])
+    assert lines_of(tmp_path, "-P", "-c", command) == (1, [f"gateway: {hides_ours(module, 'handlers')}"])
 
 
 def test_a_module_behind_ours_is_told_once_and_the_gateway_goes_on(module: Path, tmp_path: Path) -> None:
-    program = f"import sys; sys.path.append({str(tmp_path)!r}); import gateway.app, gateway"
+    behind = f"import sys; sys.path.append({str(tmp_path)!r})"
+    program = f"{behind}; import gateway, handlers, schemas; from {find_hidden.__module__} import *; find_hidden()"
     assert lines_of(tmp_path, "-P", "-c", program) == (0, [hidden_by_ours(module, name_of(module))])
 
 
