@@ -10,7 +10,7 @@ from functools import partial
 from typing import Self, TypeVar
 
 from passlib.context import CryptContext
-from passlib.hash import bcrypt
+from passlib.hash import bcrypt, bcrypt_sha256
 
 from handlers.errors import Unavailable
 from schemas.users import password_problem, prepared
@@ -45,6 +45,14 @@ def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
     return None
 
 
+def _unmatched_hash(rounds: int) -> str:
+    """Return a hash of our own kind and cost that no password has. To make it costs nothing."""
+    hashed: str = bcrypt_sha256(
+        use_defaults=True, rounds=rounds, checksum="." * bcrypt_sha256.checksum_size
+    ).to_string()
+    return hashed
+
+
 def may_be_password(password: str) -> bool:
     """Return whether any user can have this password, so that a stored hash may match it."""
     return password_problem(password, least=0) is None
@@ -59,6 +67,7 @@ class Passwords:
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
+        self._unmatched = _unmatched_hash(rounds)
         self._context = CryptContext(
             schemes=["bcrypt_sha256", "bcrypt"],
             deprecated=["bcrypt"],
@@ -75,9 +84,9 @@ class Passwords:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Prepare the hash for unknown users, so that the first one takes no longer."""
+        """Prepare the library with the cheapest hash, so that the first log-in takes no longer."""
         try:
-            await self._run(self._context.dummy_verify)
+            await self._run(partial(bcrypt.using(rounds=bcrypt.min_rounds).hash, "x"))
             yield self
         finally:
             self.close()
@@ -113,16 +122,19 @@ class Passwords:
 
     def _try(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         if hashed is None:
-            self._context.dummy_verify()
-            return False, None
+            return self._refuse()
         try:
             right, new_hash = self._context.verify_and_update(password, hashed)
         except ValueError:  # passlib raises it for a malformed hash and for a password that it does not take
-            self._context.dummy_verify()
-            return False, None
+            return self._refuse()
         if not right:
             self._make_up_for(hashed)
         return right, new_hash
+
+    def _refuse(self) -> tuple[bool, None]:
+        """Take as long as a wrong password of a known user."""
+        self._context.verify("x", self._unmatched)
+        return False, None
 
     def _make_up_for(self, hashed: str) -> None:
         """Take the rest of the time of a hash of our own cost: a quick refusal reveals that the user exists.
