@@ -140,7 +140,7 @@ def empty_store_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) 
 
 @pytest.fixture(scope="session")
 def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with all tables, to copy: the migrations take longer than most tests."""
+    """A file with all tables, to copy: to make them takes longer than most tests."""
     file = tmp_path_factory.mktemp("tables") / "gateway.db"
     in_thread(make_tables(f"sqlite:///{file}"))
     return file

@@ -15,20 +15,19 @@ from functools import partial
 from typing import Any, Literal, Self, TypeVar
 
 import aiosqlite
-from sqlalchemy import Connection, column, create_engine, event, make_url, table, text, update
+from sqlalchemy import Connection, create_engine, event, make_url, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway.config.database_url import SQLITE
 from gateway.core.folding import FoldedLog
-from gateway.store import versions
+from gateway.store import tables, versions
 from gateway.store.drivers import PostgresqlDriver, ScriptRunner, SqliteReader, SqliteWriter, StatementReader
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
 from gateway.store.open_files import OpenFiles
 from gateway.store.postgresql import Postgresql
 from gateway.store.prepared import Rows, Script, Statement
 from gateway.store.sqlite_file import SqliteFile
-from gateway.store.tables import VERSION_TABLE
 from gateway.store.write_health import WriteHealth
 from handlers.errors import Unavailable
 
@@ -247,8 +246,7 @@ _MIGRATING = threading.Lock()
 """Alembic keeps its state in globals, so a process upgrades one database at a time."""
 
 
-_VERSIONS = table(VERSION_TABLE, column("version_num"))
-_CHANGE_NOTHING = update(_VERSIONS).values(version_num=_VERSIONS.c.version_num)
+_CHANGE_NOTHING = update(tables.versions).values(version_num=tables.versions.c.version_num)
 """An ordinary write, to the disk, that changes nothing."""
 
 

@@ -7,16 +7,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Dialect,
     ForeignKey,
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
     false,
+    insert,
     text,
 )
 
@@ -25,10 +29,29 @@ metadata = MetaData()
 VERSION_TABLE = "json_gateway_version"
 """The table with the revision of these tables."""
 
+versions = Table(
+    VERSION_TABLE,
+    MetaData(),  # of its own, because Alembic makes this table as well
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+
 
 def where(condition: str) -> dict[str, Any]:
-    """Limit an index to the rows that meet a condition."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """Limit an index to the rows that meet a condition. `create_tables` passes it on to the database in use.
+
+    Options by the databases' names would make SQLAlchemy import all that it has for each of them.
+    """
+    return {"info": {"where": condition}}
+
+
+def create_tables(connection: Connection, version: str) -> None:
+    """Create all tables in a database without them, and store their version."""
+    for index in (index for table in metadata.tables.values() for index in table.indexes if "where" in index.info):
+        index.dialect_options[connection.dialect.name]["where"] = text(index.info["where"])
+    metadata.create_all(connection, checkfirst=False)
+    versions.create(connection, checkfirst=True)
+    connection.execute(insert(versions).values(version_num=version))
 
 
 class JsonText(TypeDecorator[Any]):

@@ -4,7 +4,8 @@ The version is in the gateway's own table. Alembic's default, `alembic_version`,
 Alembic. Up to revision 0005 it held the gateway's version too, which is moved once. Nothing changes before it is
 certain that the tables are the gateway's.
 
-`revisions`, which imports Alembic, is imported only for an upgrade: most starts need none.
+An empty database gets the newest tables at once. `revisions`, which imports Alembic, is imported only to upgrade older
+tables: most starts need no upgrade.
 """
 
 import sqlite3
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, bindparam, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.start_error import StartError
-from gateway.store.tables import VERSION_TABLE, metadata
+from gateway.store.tables import VERSION_TABLE, create_tables, metadata
 
 NEWEST = "gateway_0009"
 """The revision of the newest script."""
@@ -59,7 +60,9 @@ def _upgrade(connection: Connection) -> None:
     revision = check(connection)
     if revision is not None and _version(connection, VERSION_TABLE) is None:
         _take_over(connection, revision)
-    if revision != NEWEST:
+    if revision is None:
+        create_tables(connection, NEWEST)
+    elif revision != NEWEST:
         from gateway.store import revisions
 
         revisions.upgrade(connection, NEWEST)

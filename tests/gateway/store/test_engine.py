@@ -6,8 +6,6 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -15,24 +13,12 @@ from gateway.core.start_error import StartError
 from gateway.store import users
 from gateway.store.engine import LINES_A_MINUTE, Database, StoreUnavailable
 from gateway.store.failures import NameTaken
-from gateway.store.tables import VERSION_TABLE, metadata
 from tests.support.waiting import WAIT_SECONDS
 
 
 async def add(database: Database, name: str) -> None:
     async with database.write() as connection:
         await users.add(connection, name=name, password_hash="x", now=0)
-
-
-async def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
-    await database.upgrade()  # a second time is fine
-    async with database.read() as connection:
-        differences = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"version_table": VERSION_TABLE}), metadata
-            )
-        )
-    assert differences == []
 
 
 def start_on(store_url: str, at_once: Barrier) -> None:

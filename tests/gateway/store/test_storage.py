@@ -5,7 +5,6 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from alembic import command
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -154,9 +153,10 @@ async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one
         await node.close()
 
 
-async def test_an_upgrade_counts_what_is_there(database: Database) -> None:
+async def test_an_upgrade_counts_what_is_there(empty_store_url: str) -> None:
+    database = Database(empty_store_url)
     async with database.write() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "gateway_0005"))
+        await connection.run_sync(revisions.upgrade, "gateway_0005")
         for name in ("alice", "bob"):
             values = {"id": name, "hash": "x", "scopes": "", "no": False}
             await connection.execute(
@@ -192,6 +192,7 @@ async def test_an_upgrade_counts_what_is_there(database: Database) -> None:
         await connection.execute(insert(messages), rows)
     await database.upgrade()
     await check(database)
+    await database.close()
 
 
 async def test_two_nodes_that_invite_a_user_at_once_keep_to_one_quota(store_url: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.core.start_error import StartError
 from gateway.store import login_sessions, revisions, users
 from gateway.store.engine import Database
-from gateway.store.tables import VERSION_TABLE
+from gateway.store.tables import VERSION_TABLE, metadata
 from gateway.store.versions import FORMER_TABLE, NEWEST
 from tests.support.postgres import fresh_database, query
 
@@ -62,6 +62,31 @@ async def everything(database: Database) -> dict[str, Any]:
         return await connection.run_sync(read)
 
 
+def options(row: Any) -> dict[str, Any]:
+    """Return the options of an index, such as its condition, as texts."""
+    return {"dialect_options": {name: str(value) for name, value in row.get("dialect_options", {}).items()}}
+
+
+def definitions(connection: Connection) -> dict[str, Any]:
+    """Read what the database says of all tables. The columns of a table have no order that counts."""
+    found = inspect(connection)
+    columns = {
+        name: sorted(str(column | {"type": str(column["type"])}) for column in found.get_columns(name))
+        for name in found.get_table_names()
+    }
+    constraints = {
+        get.__name__: {name: sorted(str(row | options(row)) for row in rows) for (_, name), rows in get().items()}
+        for get in (
+            found.get_multi_indexes,
+            found.get_multi_unique_constraints,
+            found.get_multi_foreign_keys,
+            found.get_multi_check_constraints,
+        )
+    }
+    keys = {name: found.get_pk_constraint(name) for name in columns}
+    return {"columns": columns, "keys": keys, **constraints}
+
+
 async def version(database: Database) -> str:
     async with database.read() as connection:
         found: str = (await connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))).scalar_one()
@@ -78,6 +103,21 @@ def make_former(connection: Connection, revision: str) -> None:
 
 def test_the_newest_version_is_the_one_of_the_newest_script() -> None:
     assert revisions.scripts().get_current_head() == NEWEST
+
+
+async def test_a_new_store_gets_at_once_what_all_migrations_make_and_the_code_uses(bare: Database) -> None:
+    async with bare.write() as connection:
+        await connection.run_sync(revisions.upgrade, NEWEST)
+        migrated = await connection.run_sync(definitions)
+    async with bare.write() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "base"))
+        await connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+    await bare.upgrade()
+    await bare.upgrade()  # a second time is fine
+    assert await bare.query(definitions) == migrated
+    assert set(migrated["columns"]) == set(metadata.tables) | {VERSION_TABLE}
+    assert "left_by IS NOT NULL" in str(migrated["get_multi_indexes"]["rooms"])
+    assert await version(bare) == NEWEST
 
 
 async def test_another_application_s_tables_stay_as_they_are_and_are_named(bare: Database) -> None:
