@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from urllib.parse import unquote_to_bytes
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -94,12 +95,16 @@ def _is_key(raw: bytes) -> bool:
 def _is_modulus(raw: bytes) -> bool:
     """Return whether this may be a bare RSA modulus, such as `n` of a JWK. Of random bytes as long, 3 % may."""
     bare = raw.lstrip(b"\0")
-    return len(bare) in _MODULUS_BYTES and bare[0] >= 0x80 and math.gcd(int.from_bytes(bare), _SMALL_PRIMES) == 1
+    return len(bare) in _MODULUS_BYTES and bare[0] >= 0x80 and math.gcd(int.from_bytes(bare), _small_primes()) == 1
 
 
 _MODULUS_BYTES = (256, 384, 512)
-# The product of the small primes. None of them divides a modulus.
-_SMALL_PRIMES = math.prod(n for n in range(2, 10_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
+
+
+@cache
+def _small_primes() -> int:
+    """Return the product of the small primes. None of them divides a modulus."""
+    return math.prod(n for n in range(2, 10_000) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
 
 
 # PEM and similar forms, OpenSSH's line and blob, JSON (RFC 7517), PuTTY, XML, OpenSSL's text, minisign, age.
