@@ -10,13 +10,8 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.auth.authorizers import Authorizer, LocalTokens
+from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
-from gateway.auth.external.identity_provider_client import make_http_client
-from gateway.auth.external.introspection import IntrospectedTokens
-from gateway.auth.external.issuers import IssuerTokens
-from gateway.auth.external.published_keys import PublishedKeys
-from gateway.auth.external.users import ExternalUsers
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
@@ -203,8 +198,12 @@ async def running_state(
         await enter(RevocationWatcher(database, connections, clock).running())
         await enter(KeyReloader(settings, ring).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
-        external = await enter(external_authorizers(settings, database, clock))
-        external |= app_authorizers(checks, settings, database, clock)
+        external = dict(app_authorizers(checks, settings, database, clock))
+        if settings.issuers or settings.introspection:
+            # Only these gateways need an HTTP client.
+            from gateway.auth.external.build import external_authorizers
+
+            external |= await enter(external_authorizers(settings, database, clock))
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -263,23 +262,3 @@ async def check_bus(settings: Settings) -> None:
     async with open_bus(settings) as bus:
         if settings.bus_required:
             await bus.check()
-
-
-@asynccontextmanager
-async def external_authorizers(
-    settings: Settings, database: Database, clock: Clock
-) -> AsyncIterator[dict[str, Authorizer]]:
-    """Build the authorizers of the external services in the settings."""
-    authorizers: dict[str, Authorizer] = {}
-    async with AsyncExitStack() as stack:
-        # Each has its own client, so that one slow service takes no connections from the others.
-        for name, issuer in settings.issuers.items():
-            client = await stack.enter_async_context(make_http_client())
-            published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())
-            users = ExternalUsers(name, issuer, database, clock, settings.default_scopes)
-            authorizers[name] = IssuerTokens(issuer, published, users, clock)
-        for name, described in settings.introspection.items():
-            client = await stack.enter_async_context(make_http_client())
-            users = ExternalUsers(name, described, database, clock, settings.default_scopes)
-            authorizers[name] = IntrospectedTokens(name, described, client, users, settings, clock)
-        yield authorizers

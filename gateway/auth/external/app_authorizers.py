@@ -12,8 +12,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import Authorizer, AuthResult
-from gateway.auth.external.identity_provider_client import ServiceUnavailable
-from gateway.auth.external.users import ExternalUsers, bad_token
+from gateway.auth.external.users import ExternalUsers, ServiceUnavailable, bad_token
 from gateway.config.external_services import ExternalService, ServiceName
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock

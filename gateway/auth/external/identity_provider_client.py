@@ -6,7 +6,6 @@ from typing import Any
 import httpx2
 
 from gateway.core import strict_json
-from handlers.errors import Unavailable
 
 MAX_DOCUMENT_BYTES = 64 * 1024
 """The limit of an answer, far above real ones: the keys of large providers fill some 15 kB."""
@@ -21,13 +20,6 @@ KEEP_ALIVE_SECONDS = 2
 
 class RequestFailed(Exception):
     """An external service gave no answer in time, or a wrong one. The text says which, for the log."""
-
-
-class ServiceUnavailable(Unavailable):
-    """The gateway cannot check a credential for now."""
-
-    def __str__(self) -> str:
-        return f"the service `{self.part}` cannot be asked for now; try again"
 
 
 def make_http_client() -> httpx2.AsyncClient:

@@ -11,8 +11,8 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.external.identity_provider_client import RequestFailed, ServiceUnavailable, request_json
-from gateway.auth.external.users import ExternalUsers, Text, bad_token
+from gateway.auth.external.identity_provider_client import RequestFailed, request_json
+from gateway.auth.external.users import ExternalUsers, ServiceUnavailable, Text, bad_token
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Introspection
 from gateway.config.settings import Settings

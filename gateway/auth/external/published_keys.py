@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import httpx2
 
-from gateway.auth.external.identity_provider_client import RequestFailed, ServiceUnavailable, request_json
+from gateway.auth.external.identity_provider_client import RequestFailed, request_json
+from gateway.auth.external.users import ServiceUnavailable
 from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings

@@ -18,7 +18,7 @@ from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, TokenRevoked
+from handlers.errors import AuthenticationFailed, TokenRevoked, Unavailable
 from schemas.names import DEFAULT_SCOPES, UserName
 
 MAX_CONNECTION_SECONDS = 24 * 3600
@@ -33,6 +33,13 @@ Text = Annotated[str, Field(min_length=1, max_length=1024)]
 
 class NoUserName(AuthenticationFailed):
     """A good token without a usable user name."""
+
+
+class ServiceUnavailable(Unavailable):
+    """The gateway cannot check a credential for now."""
+
+    def __str__(self) -> str:
+        return f"the service `{self.part}` cannot be asked for now; try again"
 
 
 class ExternalUsers:
