@@ -321,9 +321,9 @@ async def compare(database: Database, talkers: Sequence[Talker], story: Story) -
     """Compare the messages that each user has received with the store."""
     query = select(rooms.c.name, messages.c.offset).where(rooms.c.id == messages.c.room_id)
     stored: dict[str, list[int]] = {name: [] for name in story.acknowledged}
-    async with database.read() as connection:
-        for row in await connection.execute(query.order_by(rooms.c.name, messages.c.offset)):
-            stored[row.name].append(row.offset)
+    query = query.order_by(rooms.c.name, messages.c.offset)
+    for row in await database.query(lambda connection: connection.execute(query).all()):
+        stored[row.name].append(row.offset)
     for name, offsets in stored.items():
         story.counts["stored"] += len(offsets)
         story.counts["lost"] += len(story.acknowledged[name] - set(offsets))

@@ -288,13 +288,12 @@ async def compare_database(database: Database, story: Story) -> None:
     )
     found: Logs = {room: {} for room in story.logs}
     ids: Counter[tuple[str, str, str]] = Counter()
-    async with database.read() as connection:
-        for row in await connection.execute(query):
-            ids[row.room, row.sender, row.client_id] += 1
-            found[row.room][row.offset] = Said(
-                row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None
-            )
-        tops = {row.name: row.offset for row in await connection.execute(select(rooms.c.name, rooms.c.offset))}
+    positions = select(rooms.c.name, rooms.c.offset)
+    rows, ends = await database.query(lambda at: (at.execute(query).all(), at.execute(positions).all()))
+    for row in rows:
+        ids[row.room, row.sender, row.client_id] += 1
+        found[row.room][row.offset] = Said(row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None)
+    tops = {row.name: row.offset for row in ends}
     story.counts["doubles"] += sum(times - 1 for times in ids.values())
     for room, log in story.logs.items():
         compare(story, room, log, found[room])

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -20,7 +21,7 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import (
@@ -262,26 +263,25 @@ async def _write_plainly(database: Database, person: Person, names: Sequence[str
         turn += 1
         began = time.perf_counter()
         try:
-            await _commit_one(database, person, names[turn % len(names)], milliseconds(clock))
+            await database.transact(partial(_add_one, person, names[turn % len(names)], milliseconds(clock)))
         except StoreUnavailable:
             continue  # a thousand writers on a slow disk wait for longer than the store allows
         sample.add(began)
 
 
-async def _commit_one(database: Database, person: Person, name: str, now: int) -> None:
-    async with database.write() as connection:
-        room = (await connection.execute(select(rooms).where(rooms.c.name == name))).one()
-        move = update(rooms).where(rooms.c.id == room.id).values(offset=rooms.c.offset + 1)
-        offset = (await connection.execute(move.returning(rooms.c.offset))).scalar_one()
-        row = {
-            "room_id": room.id,
-            "offset": offset,
-            "changed": offset,
-            "sender_id": person.id,
-            "text": TEXT,
-            "sent_at": now,
-        }
-        await connection.execute(insert(messages).values(row))
+def _add_one(person: Person, name: str, now: int, connection: Connection) -> None:
+    room = connection.execute(select(rooms).where(rooms.c.name == name)).one()
+    move = update(rooms).where(rooms.c.id == room.id).values(offset=rooms.c.offset + 1)
+    offset = connection.execute(move.returning(rooms.c.offset)).scalar_one()
+    row = {
+        "room_id": room.id,
+        "offset": offset,
+        "changed": offset,
+        "sender_id": person.id,
+        "text": TEXT,
+        "sent_at": now,
+    }
+    connection.execute(insert(messages).values(row))
 
 
 def sync_milliseconds(folder: Path) -> float:

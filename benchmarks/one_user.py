@@ -19,8 +19,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sqlalchemy import insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, update
 
 from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import (
@@ -65,20 +64,20 @@ class Load:
     """A request that a user repeats."""
 
     name: str
-    prepare: Callable[["Store"], Awaitable[None]]
+    prepare: Callable[["Store"], None]
     text: bytes
 
 
 class Store:
     """The rooms and messages of a load."""
 
-    def __init__(self, connection: AsyncConnection, user: Person, other: Person, sizes: Sizes) -> None:
+    def __init__(self, connection: Connection, user: Person, other: Person, sizes: Sizes) -> None:
         self.connection = connection
         self.user = user
         self.other = other
         self.sizes = sizes
 
-    async def rooms(self, names: Sequence[str], *, private: bool = False, owner: Person | None = None) -> None:
+    def rooms(self, names: Sequence[str], *, private: bool = False, owner: Person | None = None) -> None:
         """Add rooms with one member."""
         owner = owner or self.user
         rows = [
@@ -86,12 +85,12 @@ class Store:
             for number, name in enumerate(names, 1)
         ]
         for some in _chunks(rows):
-            await self.connection.execute(insert(rooms), some)
-            await self.members([(row["id"], row["name"], owner.id, owner.name) for row in some])
+            self.connection.execute(insert(rooms), some)
+            self.members([(row["id"], row["name"], owner.id, owner.name) for row in some])
 
-    async def members(self, rows: Sequence[tuple[int, str, str, str]]) -> None:
+    def members(self, rows: Sequence[tuple[int, str, str, str]]) -> None:
         """Add memberships, each of a room's number and name and a user's id and name."""
-        await self.connection.execute(
+        self.connection.execute(
             insert(memberships),
             [
                 {
@@ -106,20 +105,20 @@ class Store:
             ],
         )
 
-    async def crowd(self, room_id: int, room: str) -> None:
+    def crowd(self, room_id: int, room: str) -> None:
         """Add many users to one room."""
         people = [{**_NOBODY, "id": f"{number:032x}", "name": f"m{number:06d}"} for number in range(self.sizes.members)]
         for some in _chunks(people):
-            await self.connection.execute(insert(users), some)
-            await self.members([(room_id, room, person["id"], person["name"]) for person in some])
+            self.connection.execute(insert(users), some)
+            self.members([(room_id, room, person["id"], person["name"]) for person in some])
 
-    async def say(self, room_id: int, count: int, **content: Any) -> None:
+    def say(self, room_id: int, count: int, **content: Any) -> None:
         """Add `count` messages of the other user."""
         said = {"room_id": room_id, "sender_id": self.other.id, "sent_at": 0, **content}
-        await self.connection.execute(
+        self.connection.execute(
             insert(messages), [{**said, "offset": offset, "changed": offset} for offset in range(1, count + 1)]
         )
-        await self.connection.execute(update(rooms).where(rooms.c.id == room_id).values(offset=count))
+        self.connection.execute(update(rooms).where(rooms.c.id == room_id).values(offset=count))
 
 
 _NOBODY = {"password_hash": "!", "scopes": "", "disabled": False, "created_at": 0}
@@ -129,29 +128,29 @@ def _chunks(rows: Sequence[Any]) -> list[Sequence[Any]]:
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
 
 
-async def _one_room(store: Store) -> None:
-    await store.rooms(["here"])
+def _one_room(store: Store) -> None:
+    store.rooms(["here"])
 
 
-async def _a_crowd(store: Store) -> None:
-    await store.rooms(["here"])
-    await store.crowd(1, "here")
+def _a_crowd(store: Store) -> None:
+    store.rooms(["here"])
+    store.crowd(1, "here")
 
 
-async def _unread(store: Store) -> None:
-    await store.rooms([f"room-{number:03d}" for number in range(store.sizes.unread_rooms)])
+def _unread(store: Store) -> None:
+    store.rooms([f"room-{number:03d}" for number in range(store.sizes.unread_rooms)])
     for number in range(1, store.sizes.unread_rooms + 1):
-        await store.say(number, store.sizes.unread, text="hello")
+        store.say(number, store.sizes.unread, text="hello")
 
 
-async def _long_messages(store: Store) -> None:
-    await store.rooms(["here"])
-    await store.say(1, store.sizes.long_messages, body=LONG)
+def _long_messages(store: Store) -> None:
+    store.rooms(["here"])
+    store.say(1, store.sizes.long_messages, body=LONG)
 
 
-async def _private_rooms(store: Store) -> None:
+def _private_rooms(store: Store) -> None:
     names = [f"private-{number:06d}" for number in range(store.sizes.private_rooms)]
-    await store.rooms(names, private=True, owner=store.other)
+    store.rooms(names, private=True, owner=store.other)
 
 
 def _asks(type: str, **data: Any) -> bytes:
@@ -207,8 +206,7 @@ async def measure(load: Load, sizes: Sizes, warm: float, seconds: float) -> Foun
     async def prepare(folder: Path, url: str) -> None:
         database = database_for(url)
         await populate(database, [user, other], {})
-        async with database.write() as connection:
-            await load.prepare(Store(connection, user, other, sizes))
+        await database.transact(lambda connection: load.prepare(Store(connection, user, other, sizes)))
         await database.close()
 
     async with _server(prepare) as (server, pid):

@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from gateway.auth.keys.key_files import SECRET_KID
 from gateway.auth.keys.key_ring import KeyRing
@@ -203,22 +204,25 @@ class Person:
 
 async def populate(database: Database, people: Sequence[Person], membership: Mapping[str, Sequence[Person]]) -> None:
     """Add tables, users, and rooms with their members, as if all had registered and joined."""
-    now = milliseconds(SystemClock())
     await database.upgrade()
-    async with database.write() as connection:
-        await connection.execute(insert(users), [_user(person, now) for person in people])
-        await connection.execute(insert(login_sessions), [_login(person, now) for person in people])
-        if not membership:
-            return
-        await connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
-        await connection.execute(
-            insert(memberships),
-            [
-                _membership(number, name, person, now)
-                for number, (name, members) in enumerate(membership.items(), 1)
-                for person in members
-            ],
-        )
+    await database.transact(partial(_populate, people, membership))
+
+
+def _populate(people: Sequence[Person], membership: Mapping[str, Sequence[Person]], connection: Connection) -> None:
+    now = milliseconds(SystemClock())
+    connection.execute(insert(users), [_user(person, now) for person in people])
+    connection.execute(insert(login_sessions), [_login(person, now) for person in people])
+    if not membership:
+        return
+    connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
+    connection.execute(
+        insert(memberships),
+        [
+            _membership(number, name, person, now)
+            for number, (name, members) in enumerate(membership.items(), 1)
+            for person in members
+        ],
+    )
 
 
 def _user(person: Person, now: int) -> Frame:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterable
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount
@@ -93,16 +94,15 @@ def _frame(gateway: GatewayState, event: Event, *, droppable: bool = False) -> F
 
 
 async def _check_room(gateway: GatewayState, room: str) -> None:
-    if re.fullmatch(ROOM_NAME, room) is not None:  # a database may fail on a text that is no room's name
-        async with gateway.database.read() as connection:
-            if await rooms.by_name(connection, room) is not None:
-                return
-    raise NotFound(f"there is no room `{room}`")
+    # A database may fail on a text that is no room's name.
+    is_name = re.fullmatch(ROOM_NAME, room) is not None
+    if not is_name or await gateway.database.query(partial(rooms.by_name, name=room)) is None:
+        raise NotFound(f"there is no room `{room}`")
 
 
 async def _ids_of(gateway: GatewayState, names: list[str]) -> list[str]:
-    async with gateway.database.read() as connection:
-        ids = await users.ids_of(connection, [name for name in names if re.fullmatch(USER_NAME, name)])
+    valid = [name for name in names if re.fullmatch(USER_NAME, name)]
+    ids = await gateway.database.query(partial(users.ids_of, names=valid))
     for name in names:
         if name not in ids:
             raise NotFound(f"there is no user `{name}`")

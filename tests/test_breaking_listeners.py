@@ -9,6 +9,7 @@ import struct
 from contextlib import AsyncExitStack
 
 import pytest
+from sqlalchemy import Connection
 
 from gateway.core import faults
 from gateway.store import messages, rooms
@@ -75,14 +76,12 @@ async def hear(client: ChatClient, last: str) -> list[Frame]:
 async def log_of(gateway: Gateway, name: str) -> list[int]:
     """Return the offsets that the store has for a room."""
 
-    async def read() -> list[int]:
-        async with gateway.state.database.read() as connection:
-            room = await rooms.by_name(connection, name)
-            assert room is not None
-            rows = await messages.changed_since(connection, room.id, 0, limit=1_000_000)
-        return [row.changed for row in rows]
+    def read(connection: Connection) -> list[int]:
+        room = rooms.by_name(connection, name)
+        assert room is not None
+        return [row.changed for row in messages.changed_since(connection, room.id, 0, limit=1_000_000)]
 
-    return await gateway.run(read())
+    return await gateway.run(gateway.state.database.query(read))
 
 
 async def test_all_that_stay_hear_every_message_while_others_break_in_the_middle_of_fan_outs(

@@ -145,11 +145,8 @@ async def credentials(app: App) -> Credentials:
     gateway = app.gateway
     await app.register("alice")
 
-    async def allow() -> None:
-        async with gateway.state.database.write() as connection:
-            await connection.execute(update(users).values(scopes="chat:read server"))
-
-    await gateway.run(allow())
+    allow = update(users).values(scopes="chat:read server")
+    await gateway.run(gateway.state.database.transact(lambda connection: connection.execute(allow)))
     gateway.clock.ahead -= 1000
     expired = await app.grant("alice")
     gateway.clock.ahead += 1000

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped] # it brings no types
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.store import postgresql, write_health
 from gateway.testing import Gateway, running_gateway, settings_for_tests
@@ -144,7 +145,7 @@ async def test_what_spoils_a_connection_costs_one_try_at_most(
 
 async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
     """Leave each connection of the pool in a state that nothing of the gateway ends."""
-    engine = gateway.state.database._engine
+    engine: AsyncEngine = gateway.state.database._driver.engine  # type: ignore[attr-defined] # it is PostgreSQL's
     count = max(1, engine.pool.checkedin())  # type: ignore[attr-defined] # of a pool of this kind
     together = asyncio.Barrier(count)
 

@@ -87,16 +87,16 @@ class PasswordLogin:
         return user
 
     async def _add(self, new: NewUser, password_hash: str) -> UserRow:
-        async with self._database.write() as connection:
-            return await users.add(
-                connection,
-                name=new.username,
-                password_hash=password_hash,
-                full_name=new.full_name,
-                email=new.email,
-                scopes=self._default_scopes,
-                now=milliseconds(self._clock),
-            )
+        add = partial(
+            users.add,
+            name=new.username,
+            password_hash=password_hash,
+            full_name=new.full_name,
+            email=new.email,
+            scopes=self._default_scopes,
+            now=milliseconds(self._clock),
+        )
+        return await self._database.transact(add)
 
     async def change_password(self, name: str, old: str, new: str, session: str | None, client: ClientInfo) -> None:
         """Change a user's password and end all sessions but this one.
@@ -123,8 +123,7 @@ class PasswordLogin:
     async def _find(self, name: str) -> UserRow | None:
         if re.fullmatch(USER_NAME, name) is None:
             return None  # including names that a database does not take, such as NUL
-        async with self._database.read() as connection:
-            return await users.by_name(connection, name)
+        return await self._database.query(partial(users.by_name, name=name))
 
     async def _upgrade(self, user: UserRow, new_hash: str) -> UserRow:
         # Replace only the checked hash: the user may have set another password meanwhile.

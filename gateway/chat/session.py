@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import ToAll
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 EXPIRY_WARNING_SECONDS = 60
 EXPIRY_GRACE_SECONDS = 25
+
+Result = TypeVar("Result")
 
 
 class ChatSession:
@@ -114,15 +116,15 @@ class ChatSession:
         """Charge the user's rate with the extra cost of a message, in messages."""
         self.ws.charge(cost)
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a read of the store, and charge it."""
+    async def query(self, work: Callable[[Connection], Result]) -> Result:
+        """Run a transaction that reads the store, and charge it."""
         self.charge(costs.READ)
-        return self.gateway.database.read()
+        return await self.gateway.database.query(work)
 
-    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a write to the store, and charge it."""
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run a transaction that writes to the store, and charge it."""
         self.charge(costs.WRITE)
-        return self.gateway.database.write()
+        return await self.gateway.database.transact(work)
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""

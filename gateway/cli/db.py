@@ -100,7 +100,7 @@ def _restore(settings: Settings, file: Path | None, change: "partial[Renewed]") 
     now = milliseconds(SystemClock())
 
     async def work(database: Database, _settings: Settings) -> Renewed:
-        return await database.transact_unbounded(partial(change, now=now))
+        return await database.transact(partial(change, now=now), limited=False)
 
     if file is not None:
         path = _sqlite_path(settings, _DUMP)
@@ -117,6 +117,6 @@ async def _change(draft: Path, change: "partial[Renewed]") -> Renewed:
     try:
         async with Database(f"sqlite:///{draft}") as database:
             await database.upgrade()
-            return await database.transact_unbounded(change)
+            return await database.transact(change, limited=False)
     except Unavailable:
         raise StartError(f"cannot bring the copy {draft} up to date; the line above says why") from None

@@ -30,8 +30,7 @@ def token(
     """Print an access token of a user, to paste into Postman."""
 
     async def work(database: Database, settings: Settings) -> str:
-        async with database.read() as connection:
-            user = await users.by_name(connection, name)
+        user = await database.query(partial(users.by_name, name=name))
         if user is None or user.disabled:
             raise StartError(f"there is no user {name} that is enabled; see: gateway users list")
         lifetime_seconds = round((minutes or settings.token_minutes) * 60)

@@ -56,9 +56,9 @@ def add(
     async def work(database: Database, settings: Settings) -> None:
         hashed = await _hashed(password, settings)
         with Audit(settings.audit_path, SystemClock()) as audit:
-            async with database.write() as connection:
-                user = await users.add(
-                    connection,
+            user = await database.transact(
+                partial(
+                    users.add,
                     name=name,
                     password_hash=hashed,
                     full_name=full_name,
@@ -66,6 +66,7 @@ def add(
                     scopes=scopes,
                     now=milliseconds(SystemClock()),
                 )
+            )
             audit.record("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
     try:
@@ -80,8 +81,7 @@ def list_users() -> None:
     """List all users."""
 
     async def work(database: Database, _: Settings) -> list[users.UserRow]:
-        async with database.read() as connection:
-            return await users.list_all(connection)
+        return await database.query(users.list_all)
 
     table = Table("user", "full name", "scopes", "since", "last seen", "state")
     for user in with_database(work):
@@ -136,18 +136,20 @@ def import_users(
     """
     found = read_users(file, load_settings().password_rounds)
 
+    def transaction(connection: Connection, default_scopes: frozenset[str]) -> None:
+        taken = users.taken_names(connection, [user.username for user in found.values()])
+        raise_problems(
+            {
+                line: f"the user name `{user.username}` is taken"
+                for line, user in found.items()
+                if user.username in taken
+            }
+        )
+        now = milliseconds(SystemClock())
+        users.add_all(connection, [user.row(now, default_scopes) for user in found.values()])
+
     async def work(database: Database, settings: Settings) -> None:
-        async with database.write() as connection:
-            taken = await users.taken_names(connection, [user.username for user in found.values()])
-            raise_problems(
-                {
-                    line: f"the user name `{user.username}` is taken"
-                    for line, user in found.items()
-                    if user.username in taken
-                }
-            )
-            now = milliseconds(SystemClock())
-            await users.add_all(connection, [user.row(now, settings.default_scopes) for user in found.values()])
+        await database.transact(partial(transaction, default_scopes=settings.default_scopes))
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.record("users_imported", operator(), count=len(found))
 
@@ -202,15 +204,18 @@ def _change(name: str, event: str, change: _Change) -> None:
 
 
 def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+    def transaction(connection: Connection) -> tuple[str, str]:
+        user = users.by_name(connection, name)
+        if user is None:
+            raise _unknown(name)
+        scopes = " ".join(sorted(check_scopes(change(frozenset(user.scopes.split())))))
+        users.set_scopes(connection, name, scopes)
+        return user.id, scopes
+
     async def work(database: Database, settings: Settings) -> str:
         with Audit(settings.audit_path, SystemClock()) as audit:
-            async with database.write() as connection:
-                user = await users.by_name(connection, name)
-                if user is None:
-                    raise _unknown(name)
-                scopes = " ".join(sorted(check_scopes(change(frozenset(user.scopes.split())))))
-                await users.set_scopes(connection, name, scopes)
-            audit.record(event, operator(), user=name, user_id=user.id, scopes=scopes)
+            user_id, scopes = await database.transact(transaction)
+            audit.record(event, operator(), user=name, user_id=user_id, scopes=scopes)
         return scopes or "nothing"
 
     typer.echo(f"{name} may now: {with_database(work)}")

@@ -7,6 +7,7 @@ well, another one continues where it stopped.
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.bus.redis_commands import Command, RedisCommands
 from gateway.cluster.nodes import Nodes
@@ -100,6 +101,5 @@ class DeadNodeReaper:
         if not names:
             return
         last_seen = milliseconds(self._clock) - int(silent_seconds * 1000)
-        async with self._database.write() as connection:
-            await users.record_last_seen_by_name(connection, names, last_seen)
+        await self._database.transact(partial(users.record_last_seen_by_name, names=names, until=last_seen))
         self.users_reaped += len(names)

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from gateway.store import messages, rooms
 from gateway.store.engine import Database
@@ -16,8 +17,8 @@ MAX_MISSED = 300
 """Messages to read at once. A client that has missed more is better off with the newest ones."""
 
 
-async def changes_since(
-    connection: AsyncConnection,
+def changes_since(
+    connection: Connection,
     room: RoomRow,
     epoch: str,
     offset: int,
@@ -34,7 +35,7 @@ async def changes_since(
     if offset < room.pruned:
         return "too_old"
     most = MAX_MISSED if limit is None else limit
-    rows = await messages.changed_since(connection, room.id, offset, most + 1, max_bytes)
+    rows = messages.changed_since(connection, room.id, offset, most + 1, max_bytes)
     return rows if len(rows) <= most else "too_many"
 
 
@@ -62,12 +63,7 @@ class HistoryReader:
 
     async def read_gap(self, name: str, epoch: str, offset: int) -> Gap | None:
         """Read what came after a position, or None if the room no longer exists. Raise `Unavailable`."""
-        async with self._database.read() as connection:
-            room = await rooms.by_name(connection, name)
-            if room is None:
-                return None
-            found = await changes_since(connection, room, epoch, offset)
-        return Gap(room, None if isinstance(found, str) else found)
+        return await self._database.query(partial(_read_gap, name, epoch, offset))
 
     async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:
         """Read the positions of a few hundred rooms, without those that do not exist. Raise `Unavailable`."""
@@ -77,8 +73,19 @@ class HistoryReader:
 
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:
         """Return the users that are not members, or None if the room no longer exists. Raise `Unavailable`."""
-        async with self._database.read() as connection:
-            room = await rooms.by_name(connection, name)
-            if room is None:
-                return None
-            return Departed(room, set(user_ids) - await rooms.members_among(connection, room.id, list(user_ids)))
+        return await self._database.query(partial(_departed, name, user_ids))
+
+
+def _read_gap(name: str, epoch: str, offset: int, connection: Connection) -> Gap | None:
+    room = rooms.by_name(connection, name)
+    if room is None:
+        return None
+    found = changes_since(connection, room, epoch, offset)
+    return Gap(room, None if isinstance(found, str) else found)
+
+
+def _departed(name: str, user_ids: Collection[str], connection: Connection) -> Departed | None:
+    room = rooms.by_name(connection, name)
+    if room is None:
+        return None
+    return Departed(room, set(user_ids) - rooms.members_among(connection, room.id, list(user_ids)))

@@ -2,66 +2,65 @@
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, select
 
 from gateway.store.tables import invitations, rooms, users
 
 
-async def add(connection: AsyncConnection, room_id: int, user_id: str, inviter_id: str, now: int) -> None:
+def add(connection: Connection, room_id: int, user_id: str, inviter_id: str, now: int) -> None:
     """Invite a user."""
     values = {"room_id": room_id, "user_id": user_id, "inviter_id": inviter_id, "invited_at": now}
-    await connection.execute(insert(invitations).values(values))
+    connection.execute(insert(invitations).values(values))
 
 
-async def exists(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
+def exists(connection: Connection, room_id: int, user_id: str) -> bool:
     """Return whether a user is invited to a room."""
     query = select(invitations.c.room_id).where(_invitation(room_id, user_id))
-    return (await connection.execute(query)).one_or_none() is not None
+    return connection.execute(query).one_or_none() is not None
 
 
-async def remove(connection: AsyncConnection, room_id: int, user_id: str) -> bool:
+def remove(connection: Connection, room_id: int, user_id: str) -> bool:
     """End an invitation, and return whether there was one."""
-    return (await connection.execute(delete(invitations).where(_invitation(room_id, user_id)))).rowcount == 1
+    return connection.execute(delete(invitations).where(_invitation(room_id, user_id))).rowcount == 1
 
 
-async def remove_all(connection: AsyncConnection, room_id: int) -> None:
+def remove_all(connection: Connection, room_id: int) -> None:
     """End all invitations to a room."""
-    await connection.execute(delete(invitations).where(invitations.c.room_id == room_id))
+    connection.execute(delete(invitations).where(invitations.c.room_id == room_id))
 
 
-async def oldest_in_room(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
+def oldest_in_room(connection: Connection, room_id: int) -> tuple[str, str] | None:
     """Return the names of the user and the room of the oldest invitation to a room."""
-    return await _oldest(connection, invitations.c.room_id == room_id)
+    return _oldest(connection, invitations.c.room_id == room_id)
 
 
-async def oldest_by_inviter(connection: AsyncConnection, user_id: str) -> tuple[str, str] | None:
+def oldest_by_inviter(connection: Connection, user_id: str) -> tuple[str, str] | None:
     """Return the names of the user and the room of the oldest invitation that a user has sent."""
-    return await _oldest(connection, invitations.c.inviter_id == user_id)
+    return _oldest(connection, invitations.c.inviter_id == user_id)
 
 
-async def count_in_room(connection: AsyncConnection, room_id: int, limit: int) -> int:
+def count_in_room(connection: Connection, room_id: int, limit: int) -> int:
     """Count the invitations to a room, up to a limit."""
-    return await _count(connection, invitations.c.room_id, room_id, limit)
+    return _count(connection, invitations.c.room_id, room_id, limit)
 
 
-async def count_of_user(connection: AsyncConnection, user_id: str, limit: int) -> int:
+def count_of_user(connection: Connection, user_id: str, limit: int) -> int:
     """Count the invitations that wait for a user, up to a limit."""
-    return await _count(connection, invitations.c.user_id, user_id, limit)
+    return _count(connection, invitations.c.user_id, user_id, limit)
 
 
-async def count_by_inviter(connection: AsyncConnection, user_id: str, limit: int) -> int:
+def count_by_inviter(connection: Connection, user_id: str, limit: int) -> int:
     """Count the invitations that a user has sent and that still wait, up to a limit."""
-    return await _count(connection, invitations.c.inviter_id, user_id, limit)
+    return _count(connection, invitations.c.inviter_id, user_id, limit)
 
 
-async def _count(connection: AsyncConnection, column: Column[Any], value: object, limit: int) -> int:
+def _count(connection: Connection, column: Column[Any], value: object, limit: int) -> int:
     there = (column == value) & rooms.c.removed_at.is_(None)
     found = select(column).join(rooms, rooms.c.id == invitations.c.room_id).where(there).limit(limit).subquery()
-    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 
-async def _oldest(connection: AsyncConnection, condition: ColumnElement[bool]) -> tuple[str, str] | None:
+def _oldest(connection: Connection, condition: ColumnElement[bool]) -> tuple[str, str] | None:
     query = (
         select(users.c.name, rooms.c.name)
         .select_from(invitations)
@@ -70,7 +69,7 @@ async def _oldest(connection: AsyncConnection, condition: ColumnElement[bool]) -
         .where(condition, rooms.c.removed_at.is_(None))
         .order_by(invitations.c.invited_at, rooms.c.id, users.c.name)
     )
-    found = (await connection.execute(query.limit(1))).one_or_none()
+    found = connection.execute(query.limit(1)).one_or_none()
     return None if found is None else (found[0], found[1])
 
 

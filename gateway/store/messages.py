@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Row, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, cast, func, select
 
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import size_of
@@ -80,8 +79,8 @@ def offset_of(id: str, epoch: str) -> int | None:
     return int(offset)
 
 
-async def page(
-    connection: AsyncConnection,
+def page(
+    connection: Connection,
     room: RoomRow,
     *,
     before: int | None = None,
@@ -100,19 +99,19 @@ async def page(
         order = messages.c.offset.asc()
     elif before is not None:
         where.append(messages.c.offset < before)
-    return await _read(connection, where, order, limit, max_bytes)
+    return _read(connection, where, order, limit, max_bytes)
 
 
-async def changed_since(
-    connection: AsyncConnection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
+def changed_since(
+    connection: Connection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
 ) -> list[MessageRow]:
     """Read the messages with events after an offset, in the order of their last events. `max_bytes` is as in `page`."""
     where = [messages.c.room_id == room_id, messages.c.changed > offset]
-    return await _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
+    return _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
 
 
-async def _read(
-    connection: AsyncConnection,
+def _read(
+    connection: Connection,
     where: Sequence[ColumnElement[bool]],
     order: ColumnElement[Any],
     limit: int,
@@ -121,13 +120,13 @@ async def _read(
     query = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
     query = query.where(*where).order_by(order)
     if max_bytes is not None:
-        limit = await _fitting(connection, where, order, limit, max_bytes)
-    rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit))).all()
+        limit = _fitting(connection, where, order, limit, max_bytes)
+    rows: Sequence[Row[Any]] = connection.execute(query.limit(limit)).all()
     return [MessageRow(**row._mapping) for row in rows]
 
 
-async def _fitting(
-    connection: AsyncConnection,
+def _fitting(
+    connection: Connection,
     where: Sequence[ColumnElement[bool]],
     order: ColumnElement[Any],
     limit: int,
@@ -136,18 +135,18 @@ async def _fitting(
     """Count the first messages that together reach `max_bytes`, including the one that exceeds it."""
     size = func.coalesce(_bytes(connection, messages.c.text), 0) + func.coalesce(_bytes(connection, messages.c.body), 0)
     count = said = 0
-    found = await connection.stream(select(size).where(*where).order_by(order).limit(limit))
-    async for sizes in found.scalars().partitions(SIZES):
+    found = connection.execute(select(size).where(*where).order_by(order).limit(limit))
+    for sizes in found.scalars().partitions(SIZES):
         fitting = [before for before in accumulate(sizes, initial=said) if before < max_bytes]
         count += min(len(fitting), len(sizes))
         said += sum(sizes)
         if said >= max_bytes:
             break
-    await found.close()
+    found.close()
     return count
 
 
-def _bytes(connection: AsyncConnection, column: ColumnElement[Any]) -> ColumnElement[int]:
+def _bytes(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:
     if connection.dialect.name == "sqlite":  # it has `octet_length` since 3.43
         return func.length(cast(column, LargeBinary))
     return func.octet_length(column)

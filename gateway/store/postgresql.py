@@ -56,14 +56,14 @@ class Postgresql:
         self._pooled: bool | None = True if self._url.is_pooled else None
         self._renewed = self._refused = float("-inf")
 
-    def engine(self, **options: Any) -> AsyncEngine:
+    def engine(self) -> AsyncEngine:
         """Return an engine that uses these connections."""
         engine = create_async_engine(
             "postgresql+asyncpg://",
             connect_args={"async_creator_fn": self.connect, "prepared_statement_name_func": self._statement_name},
             pool_size=POOL_SIZE,
             max_overflow=0,
-            **options,
+            hide_parameters=True,  # parameters are messages of users, and errors are logged
         )
         event.listen(engine.sync_engine, "connect", self._note_age)
         event.listen(engine.sync_engine, "checkout", self._check)

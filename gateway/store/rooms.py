@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Integer,
     Row,
     Select,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.failures import NameTaken
 from gateway.store.prepared import Statement, items
@@ -132,8 +132,8 @@ class MemberRow:
     last_seen_at: int | None
 
 
-async def add(
-    connection: AsyncConnection,
+def add(
+    connection: Connection,
     *,
     name: str,
     title: str | None = None,
@@ -153,9 +153,9 @@ async def add(
         "created_at": now,
         "departures": 0,
     }
-    await _lock_name(connection, name)
+    _lock_name(connection, name)
     try:
-        result = await connection.execute(insert(rooms).values(values).returning(rooms.c.id))
+        result = connection.execute(insert(rooms).values(values).returning(rooms.c.id))
     except IntegrityError:
         raise NameTaken(name) from None
     return RoomRow(id=result.scalar_one(), **values)
@@ -174,45 +174,43 @@ def _seen_by(user_id: str | ColumnElement[str]) -> Select[Any]:
     return query.where(rooms.c.removed_at.is_(None))
 
 
-async def by_name(connection: AsyncConnection, name: str) -> RoomRow | None:
+def by_name(connection: Connection, name: str) -> RoomRow | None:
     """Return a room by name."""
-    return _room((await connection.execute(select(rooms).where(rooms.c.name == name))).one_or_none())
+    return _room(connection.execute(select(rooms).where(rooms.c.name == name)).one_or_none())
 
 
-async def find(connection: AsyncConnection, name: str, user_id: str, *, lock: bool = False) -> RoomRow | None:
+def find(connection: Connection, name: str, user_id: str, *, lock: bool = False) -> RoomRow | None:
     """Return a room by name, with a user's role in it.
 
     With `lock`, no other writer changes the room, or creates it, until the end of the transaction.
     """
-    if lock and not await _lock(connection, name):
-        await _lock_name(connection, name)
-        await _lock(connection, name)  # another writer may have created it before the lock on the name
-    return _room((await connection.execute(_seen_by(user_id).where(rooms.c.name == name))).one_or_none())
+    if lock and not _lock(connection, name):
+        _lock_name(connection, name)
+        _lock(connection, name)  # another writer may have created it before the lock on the name
+    return _room(connection.execute(_seen_by(user_id).where(rooms.c.name == name)).one_or_none())
 
 
-async def _lock(connection: AsyncConnection, name: str) -> bool:
+def _lock(connection: Connection, name: str) -> bool:
     """Lock a room, in its own statement: a statement that has waited sees older states of all other rows."""
     if connection.dialect.name == "sqlite":
         return True  # a SQLite transaction that writes locks everything
     query = select(rooms.c.id).where(rooms.c.name == name).with_for_update()
-    return (await connection.execute(query)).one_or_none() is not None
+    return connection.execute(query).one_or_none() is not None
 
 
-async def _lock_name(connection: AsyncConnection, name: str) -> None:
+def _lock_name(connection: Connection, name: str) -> None:
     """Lock the name of a room, which need not exist."""
     if connection.dialect.name != "sqlite":
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
-async def page(
-    connection: AsyncConnection, user_id: str, *, cursor: str | None, limit: int
-) -> tuple[list[RoomRow], str | None]:
+def page(connection: Connection, user_id: str, *, cursor: str | None, limit: int) -> tuple[list[RoomRow], str | None]:
     """List public rooms, the user's own and its invitations by name, after `cursor`, with the cursor of the next page.
 
     Return None as the next cursor on the last page.
     """
     values = {"me": user_id, "cursor": cursor or "", "most": limit + 1}
-    rows = await connection.execute(_page(connection.dialect.name), values)
+    rows = connection.execute(_page(connection.dialect.name), values)
     found = [_as_room(row) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
@@ -261,9 +259,9 @@ def _is_deleted(database: str) -> ColumnElement[bool]:
     return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
-async def add_member(connection: AsyncConnection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
+def add_member(connection: Connection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
     """Make a user a member, with all messages so far marked as read. This ends an invitation."""
-    await connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
+    connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {
         "room_id": room.id,
         "user_id": user_id,
@@ -273,14 +271,14 @@ async def add_member(connection: AsyncConnection, room: RoomRow, user_id: str, r
         "user_name": select(users.c.name).where(users.c.id == user_id).scalar_subquery(),
         "room_name": room.name,
     }
-    await connection.execute(insert(memberships).values(values))
+    connection.execute(insert(memberships).values(values))
 
 
-async def remove_member(connection: AsyncConnection, room_id: int, user_id: str) -> int:
+def remove_member(connection: Connection, room_id: int, user_id: str) -> int:
     """End a membership, and return how many have ended in this room so far."""
-    await connection.execute(delete(memberships).where(_membership(room_id, user_id)))
+    connection.execute(delete(memberships).where(_membership(room_id, user_id)))
     count = update(rooms).where(rooms.c.id == room_id).values(departures=rooms.c.departures + 1)
-    departures: int = (await connection.execute(count.returning(rooms.c.departures))).scalar_one()
+    departures: int = connection.execute(count.returning(rooms.c.departures)).scalar_one()
     return departures
 
 
@@ -292,71 +290,71 @@ POSITIONS = Statement(
 """Reads the positions of those rooms that exist."""
 
 
-async def members_among(connection: AsyncConnection, room_id: int, user_ids: Sequence[str]) -> set[str]:
+def members_among(connection: Connection, room_id: int, user_ids: Sequence[str]) -> set[str]:
     """Return those of these users that are members of a room."""
     found: set[str] = set()
     for start in range(0, len(user_ids), 500):
         some = memberships.c.user_id.in_(user_ids[start : start + 500])
         query = select(memberships.c.user_id).where(memberships.c.room_id == room_id, some)
-        found.update((await connection.execute(query)).scalars())
+        found.update(connection.execute(query).scalars())
     return found
 
 
-async def find_role(connection: AsyncConnection, room_id: int, user_id: str) -> Role | None:
+def find_role(connection: Connection, room_id: int, user_id: str) -> Role | None:
     """Return a user's role in a room, or None."""
     query = select(memberships.c.role).where(_membership(room_id, user_id))
-    role: Role | None = (await connection.execute(query)).scalar_one_or_none()
+    role: Role | None = connection.execute(query).scalar_one_or_none()
     return role
 
 
-async def set_role(connection: AsyncConnection, room_id: int, user_id: str, role: Role) -> None:
+def set_role(connection: Connection, room_id: int, user_id: str, role: Role) -> None:
     """Set a member's role."""
-    await connection.execute(update(memberships).where(_membership(room_id, user_id)).values(role=role))
+    connection.execute(update(memberships).where(_membership(room_id, user_id)).values(role=role))
 
 
-async def mark_read(connection: AsyncConnection, room_id: int, user_id: str, offset: int) -> bool:
+def mark_read(connection: Connection, room_id: int, user_id: str, offset: int) -> bool:
     """Record how far a member has read, and return whether that is further than before."""
     behind = and_(_membership(room_id, user_id), memberships.c.read < offset)
-    return (await connection.execute(update(memberships).where(behind).values(read=offset))).rowcount == 1
+    return connection.execute(update(memberships).where(behind).values(read=offset)).rowcount == 1
 
 
-async def count_members(connection: AsyncConnection, room_id: int, role: Role | None = None) -> int:
+def count_members(connection: Connection, room_id: int, role: Role | None = None) -> int:
     """Count the members of a room, or those with one role."""
     query = select(func.count()).select_from(memberships).where(memberships.c.room_id == room_id)
     if role is not None:
         query = query.where(memberships.c.role == role)
-    return (await connection.execute(query)).scalar_one()
+    return connection.execute(query).scalar_one()
 
 
-async def is_empty(connection: AsyncConnection, room_id: int) -> bool:
+def is_empty(connection: Connection, room_id: int) -> bool:
     """Return whether a room has no members."""
     query = select(memberships.c.user_id).where(memberships.c.room_id == room_id).limit(1)
-    return (await connection.execute(query)).one_or_none() is None
+    return connection.execute(query).one_or_none() is None
 
 
-async def count_of_user(connection: AsyncConnection, user_id: str, limit: int, role: Role | None = None) -> int:
+def count_of_user(connection: Connection, user_id: str, limit: int, role: Role | None = None) -> int:
     """Count the rooms that a user is a member of, or has one role in, up to a limit."""
     query = select(memberships.c.user_id).join(rooms).where(memberships.c.user_id == user_id)
     query = query.where(rooms.c.removed_at.is_(None))
     if role is not None:
         query = query.where(memberships.c.role == role)
     found = query.limit(limit).subquery()
-    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 
-async def count_owned(connection: AsyncConnection, user_id: str, limit: int) -> int:
+def count_owned(connection: Connection, user_id: str, limit: int) -> int:
     """Count the rooms that a user owns or has left without members, up to a limit."""
     left = select(rooms.c.id).where(rooms.c.left_by == user_id).limit(limit).subquery()
-    abandoned: int = (await connection.execute(select(func.count()).select_from(left))).scalar_one()
-    return min(limit, abandoned + await count_of_user(connection, user_id, limit, "owner"))
+    abandoned: int = connection.execute(select(func.count()).select_from(left)).scalar_one()
+    return min(limit, abandoned + count_of_user(connection, user_id, limit, "owner"))
 
 
-async def note_left_by(connection: AsyncConnection, room_id: int, user_id: str | None) -> None:
+def note_left_by(connection: Connection, room_id: int, user_id: str | None) -> None:
     """Record which user has left a room without members, or None for a room with members."""
-    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
+    connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
 
 
-async def next_owner(connection: AsyncConnection, room_id: int) -> tuple[str, str] | None:
+def next_owner(connection: Connection, room_id: int) -> tuple[str, str] | None:
     """Return the id and name of the member that becomes the owner of a room without one, or None without members.
 
     The order is: moderators before members, the longest-standing first, and disabled users last.
@@ -370,13 +368,13 @@ async def next_owner(connection: AsyncConnection, room_id: int) -> tuple[str, st
                 .order_by(memberships.c.joined_at, users.c.id)
                 .limit(1)
             )
-            if (found := (await connection.execute(query)).one_or_none()) is not None:
+            if (found := connection.execute(query).one_or_none()) is not None:
                 return found.id, found.name
     return None
 
 
-async def members(
-    connection: AsyncConnection, room_id: int, *, cursor: str | None, limit: int
+def members(
+    connection: Connection, room_id: int, *, cursor: str | None, limit: int
 ) -> tuple[list[MemberRow], str | None]:
     """List members by name, after `cursor`, with the cursor of the next page."""
     name = memberships.c.user_name
@@ -387,12 +385,12 @@ async def members(
     )
     if cursor is not None:
         query = query.where(name > cursor)
-    rows = await connection.execute(query.order_by(name).limit(limit + 1))
+    rows = connection.execute(query.order_by(name).limit(limit + 1))
     found = [MemberRow(**row._mapping) for row in rows]
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
-async def change(connection: AsyncConnection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:
+def change(connection: Connection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:
     """Change the given attributes of a room."""
     changed = replace(
         room,
@@ -400,18 +398,18 @@ async def change(connection: AsyncConnection, room: RoomRow, *, title: str | Non
         private=room.private if private is None else private,
     )
     values = {"title": changed.title, "private": changed.private}
-    await connection.execute(update(rooms).where(rooms.c.id == room.id).values(values))
+    connection.execute(update(rooms).where(rooms.c.id == room.id).values(values))
     return changed
 
 
-async def remove(connection: AsyncConnection, room_id: int, now: int) -> None:
+def remove(connection: Connection, room_id: int, now: int) -> None:
     """Delete a room: it cannot be found any more, and its name is free.
 
     Its memberships, invitations and messages stay until `pruning` has removed them, bit by bit. So a query that does
     not find its rooms by name must leave out rooms with `removed_at`.
     """
     values = {"name": f"{REMOVED}{room_id}", "private": True, "left_by": None, "removed_at": now}
-    await connection.execute(update(rooms).where(rooms.c.id == room_id).values(values))
+    connection.execute(update(rooms).where(rooms.c.id == room_id).values(values))
 
 
 def _invitation(room_id: int, user_id: str) -> Any:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.failures import NameTaken
 from gateway.store.prepared import Script, Statement, items
@@ -71,8 +70,8 @@ def new(
     )
 
 
-async def add(
-    connection: AsyncConnection,
+def add(
+    connection: Connection,
     *,
     name: str,
     password_hash: str,
@@ -86,44 +85,44 @@ async def add(
         name=name, password_hash=password_hash, full_name=full_name, email=email, scopes=scopes, disabled=False, now=now
     )
     try:
-        await connection.execute(insert(users).values(vars(row)))
+        connection.execute(insert(users).values(vars(row)))
     except IntegrityError:
         raise NameTaken(name) from None
     return row
 
 
-async def add_all(connection: AsyncConnection, rows: Sequence[UserRow]) -> None:
+def add_all(connection: Connection, rows: Sequence[UserRow]) -> None:
     """Add users. Their names must be free."""
-    await connection.execute(insert(users), [vars(row) for row in rows])
+    connection.execute(insert(users), [vars(row) for row in rows])
 
 
-async def taken_names(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+def taken_names(connection: Connection, names: Sequence[str]) -> set[str]:
     """Return those of these names that have a user."""
     found: set[str] = set()
     for start in range(0, len(names), 1000):
         query = select(users.c.name).where(users.c.name.in_(names[start : start + 1000]))
-        found.update((await connection.execute(query)).scalars())
+        found.update(connection.execute(query).scalars())
     return found
 
 
-async def ids_of(connection: AsyncConnection, names: Sequence[str]) -> dict[str, str]:
+def ids_of(connection: Connection, names: Sequence[str]) -> dict[str, str]:
     """Return the ids of users by their names; names without a user are left out."""
     found: dict[str, str] = {}
     for start in range(0, len(names), 1000):
         query = select(users.c.name, users.c.id).where(users.c.name.in_(names[start : start + 1000]))
-        found.update((row.name, row.id) for row in await connection.execute(query))
+        found.update((row.name, row.id) for row in connection.execute(query))
     return found
 
 
-async def by_name(connection: AsyncConnection, name: str) -> UserRow | None:
+def by_name(connection: Connection, name: str) -> UserRow | None:
     """Return a user by name, or None."""
-    found = (await connection.execute(select(users).where(users.c.name == name))).one_or_none()
+    found = connection.execute(select(users).where(users.c.name == name)).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
-async def by_id(connection: AsyncConnection, user_id: str) -> UserRow | None:
+def by_id(connection: Connection, user_id: str) -> UserRow | None:
     """Return a user by id, or None."""
-    found = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
+    found = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
@@ -131,15 +130,15 @@ BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id
 """Finds a user by id, like `by_id`, for `Database.fetch`."""
 
 
-async def list_all(connection: AsyncConnection) -> list[UserRow]:
+def list_all(connection: Connection) -> list[UserRow]:
     """List all users by name."""
-    return [UserRow(**row._mapping) for row in await connection.execute(select(users).order_by(users.c.name))]
+    return [UserRow(**row._mapping) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
-async def last_seen(connection: AsyncConnection, names: Iterable[str]) -> dict[str, int]:
+def last_seen(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return when users were last seen. Users that never were, or do not exist, are left out."""
     query = select(users.c.name, users.c.last_seen_at).where(users.c.name.in_(names), users.c.last_seen_at.is_not(None))
-    return {row.name: row.last_seen_at for row in await connection.execute(query)}
+    return {row.name: row.last_seen_at for row in connection.execute(query)}
 
 
 def replace_password(connection: Connection, user_id: str, old_hash: str, new_hash: str) -> bool:
@@ -156,9 +155,9 @@ def set_password(connection: Connection, name: str, password_hash: str) -> str |
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
-async def set_scopes(connection: AsyncConnection, name: str, scopes: str) -> None:
+def set_scopes(connection: Connection, name: str, scopes: str) -> None:
     """Set the scopes that a user has from now on."""
-    await connection.execute(update(users).where(users.c.name == name).values(scopes=scopes))
+    connection.execute(update(users).where(users.c.name == name).values(scopes=scopes))
 
 
 def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> str | None:
@@ -172,11 +171,11 @@ def enabled_among(connection: Connection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(select(users.c.id).where(users.c.id.in_(ids), ~users.c.disabled)).scalars())
 
 
-async def lock(connection: AsyncConnection, *ids: str) -> None:
+def lock(connection: Connection, *ids: str) -> None:
     """Lock users, so that only one transaction at a time counts what they have. Lock their room first."""
     # In a fixed order, so that two nodes never wait for each other. Their messages can still be added.
     query = select(users.c.id).where(users.c.id.in_(ids)).order_by(users.c.id)
-    await connection.execute(query.with_for_update(key_share=True))
+    connection.execute(query.with_for_update(key_share=True))
 
 
 def find_locked(connection: Connection, user_id: str) -> UserRow | None:
@@ -190,12 +189,12 @@ def record_last_seen(seen: Mapping[str, int]) -> Script[None]:
     yield _SAW, {"items": orjson.dumps(sorted(seen.items())).decode()}
 
 
-async def record_last_seen_by_name(connection: AsyncConnection, names: Sequence[str], until: int) -> None:
+def record_last_seen_by_name(connection: Connection, names: Sequence[str], until: int) -> None:
     """Record that users of these names were connected until a time."""
     # In the order of `record_last_seen`, so that two nodes never wait for each other.
     query = select(users.c.id).where(users.c.name.in_(names)).order_by(users.c.id)
-    await connection.execute(query.with_for_update(key_share=True))
-    await connection.execute(_saw(until).where(users.c.name.in_(names)))
+    connection.execute(query.with_for_update(key_share=True))
+    connection.execute(_saw(until).where(users.c.name.in_(names)))
 
 
 def _saw(until: int | ColumnElement[int]) -> Update:
@@ -212,7 +211,7 @@ def _saw_each(database: str) -> Update:
 _SAW = Statement(_saw_each)
 
 
-async def add_external(connection: AsyncConnection, *, user_id: str, name: str, now: int) -> UserRow:
+def add_external(connection: Connection, *, user_id: str, name: str, now: int) -> UserRow:
     """Add a user of an external service, or raise `NameTaken`, also for the id.
 
     Such a user has no password. Its scopes here are only those granted here; the service grants the others.
@@ -229,7 +228,7 @@ async def add_external(connection: AsyncConnection, *, user_id: str, name: str, 
         last_seen_at=None,
     )
     try:
-        await connection.execute(insert(users).values(vars(row)))
+        connection.execute(insert(users).values(vars(row)))
     except IntegrityError:
         raise NameTaken(name) from None
     return row

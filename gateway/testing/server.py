@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -64,8 +65,7 @@ class Gateway:
         registered = NewUser(username=name, password=secrets.token_urlsafe(16))
         user = await self.state.password_login.register(registered, client)
         granted = replace(user, scopes=" ".join(sorted(scopes)))
-        async with self.state.database.write() as connection:
-            await users.set_scopes(connection, user.name, granted.scopes)
+        await self.state.database.transact(partial(users.set_scopes, name=user.name, scopes=granted.scopes))
         return (await self.state.login_sessions.create(granted, scopes, client)).access_token
 
 

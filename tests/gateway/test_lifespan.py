@@ -95,8 +95,7 @@ async def test_a_lifespan_ends_before_what_the_gateway_has_built(tmp_path: Path)
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        async with databases[0].read() as connection:
-            answers.append((await connection.exec_driver_sql("SELECT 1")).scalar_one())
+        answers.append(await databases[0].query(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one()))
 
     app = create_app(settings_for_tests(tmp_path), lifespan=lifespan)
     async with app.router.lifespan_context(app) as state:

@@ -419,8 +419,9 @@ async def test_a_deleted_message_leaves_its_place_and_nothing_of_what_it_said(
 async def stored_content(gateway: Gateway, room: str) -> list[tuple[Any, Any]]:
     """Return what the store has of a room's messages."""
     query = select(messages.c.text, messages.c.body).join(rooms, rooms.c.id == messages.c.room_id)
-    async with gateway.state.database.read() as connection:
-        return [(row.text, row.body) for row in await connection.execute(query.where(rooms.c.name == room))]
+    query = query.where(rooms.c.name == room)
+    rows = await gateway.state.database.query(lambda connection: connection.execute(query).all())
+    return [(row.text, row.body) for row in rows]
 
 
 @pytest.mark.both_stores

@@ -1,6 +1,7 @@
 """`ping`, `echo`, `bye` and `announce`."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,8 +46,8 @@ async def test_announce_needs_the_scope_admin(app: App, alice: str) -> None:
 async def add_admin(gateway: Gateway, name: str) -> None:
     """Add an administrator, as `gateway users add --scope admin` does."""
     hashed = await gateway.state.passwords.hash(PASSWORD)
-    async with gateway.state.database.write() as connection:
-        await users.add(connection, name=name, password_hash=hashed, scopes={*DEFAULT_SCOPES, "admin"}, now=0)
+    scopes = {*DEFAULT_SCOPES, "admin"}
+    await gateway.state.database.transact(partial(users.add, name=name, password_hash=hashed, scopes=scopes, now=0))
 
 
 async def test_an_announcement_reaches_every_connection(own_gateway: OwnGateway) -> None:

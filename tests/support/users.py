@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from gateway.store import users
 from gateway.store.users import UserRow
 
 
-async def add_users(connection: AsyncConnection, names: Iterable[str]) -> list[UserRow]:
+def add_users(connection: Connection, names: Iterable[str]) -> list[UserRow]:
     """Store users with these names, without passwords, and return their rows."""
     rows = [
         users.new(name=name, password_hash="x", full_name=None, email=None, scopes=(), disabled=False, now=0)
         for name in names
     ]
-    await users.add_all(connection, rows)
+    users.add_all(connection, rows)
     return rows

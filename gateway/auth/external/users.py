@@ -7,6 +7,7 @@ can turn one user into another. The user gets its name once, if the name is free
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -84,8 +85,8 @@ class ExternalUsers:
     async def _add(self, user_id: str, claims: Claims) -> UserRow:
         name = self._name(user_id, claims)
         try:
-            async with self._database.write() as connection:
-                return await users.add_external(connection, user_id=user_id, name=name, now=milliseconds(self._clock))
+            add = partial(users.add_external, user_id=user_id, name=name, now=milliseconds(self._clock))
+            return await self._database.transact(add)
         except NameTaken:
             # Two first connections at once are the same user. Otherwise another user has the name.
             if found := await self._find(user_id):

@@ -1,14 +1,16 @@
 """The session, as its verbs see it."""
 
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection as StoreConnection
 
 from gateway.auth.authorizers import AuthResult
 from gateway.connections.registry import Connection
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
+
+Result = TypeVar("Result")
 
 
 class SessionContext(Connection, Protocol):
@@ -25,11 +27,11 @@ class SessionContext(Connection, Protocol):
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a read of the store, and charge it."""
+    async def query(self, work: Callable[[StoreConnection], Result]) -> Result:
+        """Run a transaction that reads the store, and charge it."""
 
-    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Begin a write to the store, and charge it."""
+    async def transact(self, work: Callable[[StoreConnection], Result]) -> Result:
+        """Run a transaction that writes to the store, and charge it."""
 
     def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""

@@ -1,6 +1,9 @@
 """The verbs of a session for messages."""
 
+from functools import partial
 from typing import Any
+
+from sqlalchemy import Connection
 
 from gateway.bus.base import ToRoom
 from gateway.chat.verbs.context import SessionContext
@@ -53,26 +56,16 @@ class SessionMessages:
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
         self._session.charge(costs.PAGE)
-        async with self._session.reading() as connection:
-            found = await find_as_member(connection, room, self._session.user_id)
-            # Read one more than requested, to know whether there are more.
-            rows = await messages.page(
-                connection, found, before=before, after=after, limit=limit + 1, max_bytes=READ_BYTES
-            )
+        # Read one more than requested, to know whether there are more.
+        work = partial(_page, room, self._session.user_id, before=before, after=after, limit=limit + 1)
+        found, rows = await self._session.query(work)
         page = fitting(row.to_schema(found, self._session.user_id) for row in rows[:limit])
         has_more = len(rows) > len(page)
         return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
 
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
-        async with self._session.writing() as connection:
-            found = await find_as_member(connection, room, self._session.user_id)
-            if offset > found.offset:
-                raise PositionLost(
-                    f"the log of `{room}` ends at {found.offset}; what comes after cannot have been read"
-                )
-            is_news = await rooms.mark_read(connection, found.id, self._session.user_id, offset)
-        if is_news:
+        if await self._session.transact(partial(_mark_read, room, self._session.user_id, offset)):
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
             heard = await self._gateway.bus.publish(ToRoom(event, room))
             self._session.charge(costs.of_deliveries(heard, len(event.wire)))
@@ -105,3 +98,17 @@ class SessionMessages:
 
     def _to_schema(self, written: Written) -> Message:
         return written.to_schema(self._session.user_id)
+
+
+def _page(
+    name: str, user_id: str, connection: Connection, *, before: int | None, after: int | None, limit: int
+) -> tuple[rooms.RoomRow, list[messages.MessageRow]]:
+    room = find_as_member(connection, name, user_id)
+    return room, messages.page(connection, room, before=before, after=after, limit=limit, max_bytes=READ_BYTES)
+
+
+def _mark_read(name: str, user_id: str, offset: int, connection: Connection) -> bool:
+    room = find_as_member(connection, name, user_id)
+    if offset > room.offset:
+        raise PositionLost(f"the log of `{name}` ends at {room.offset}; what comes after cannot have been read")
+    return rooms.mark_read(connection, room.id, user_id, offset)

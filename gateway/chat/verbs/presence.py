@@ -1,5 +1,7 @@
 """The verbs of a session for presence."""
 
+from functools import partial
+
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import find_as_member
 from gateway.core import costs
@@ -17,13 +19,11 @@ class SessionPresence:
     async def get(self, names: list[str]) -> tuple[UserPresence, ...]:
         """Return the presence of each user, in the given order."""
         self._session.charge(costs.of_rows(len(names)))
-        async with self._session.reading() as connection:
-            last_seen = await users.last_seen(connection, names)
+        last_seen = await self._session.query(partial(users.last_seen, names=names))
         told = {user.user: user for user in await self._gateway.presence.get({n: last_seen.get(n) for n in names})}
         return tuple(told[name] for name in names)
 
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
-        async with self._session.reading() as connection:
-            await find_as_member(connection, room, self._session.user_id)
+        await self._session.query(partial(find_as_member, name=room, user_id=self._session.user_id))
         await self._gateway.typing.start(room, self._session.user, self._session.user_id)

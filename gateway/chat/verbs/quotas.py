@@ -4,7 +4,7 @@ The transaction that adds one also counts them, with its users locked, so that n
 stops at the quota.
 """
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from gateway.config.settings import Settings
 from gateway.store import invitations, rooms, users
@@ -14,43 +14,41 @@ from handlers.errors import QuotaExceeded
 from schemas.messages.rooms import Role
 
 
-async def check_entering(connection: AsyncConnection, settings: Settings, user_id: str, role: Role) -> None:
+def check_entering(connection: Connection, settings: Settings, user_id: str, role: Role) -> None:
     """Raise `QuotaExceeded` if the acting user may join no further room, or may not have this role in one."""
-    await users.lock(connection, user_id)
+    users.lock(connection, user_id)
     limit = settings.max_rooms_joined
-    if limit and await rooms.count_of_user(connection, user_id, limit) == limit:
+    if limit and rooms.count_of_user(connection, user_id, limit) == limit:
         raise QuotaExceeded(f"you are in {limit} rooms, the most that one user may be in; leave one first")
-    if role == "owner" and await _owns_all(connection, settings, user_id):
+    if role == "owner" and _owns_all(connection, settings, user_id):
         limit = settings.max_rooms_owned
         raise QuotaExceeded(f"you own {limit} rooms, the most that one user may own; delete one first")
 
 
-async def check_owner(connection: AsyncConnection, settings: Settings, user: UserRow) -> None:
+def check_owner(connection: Connection, settings: Settings, user: UserRow) -> None:
     """Raise `QuotaExceeded` if another user may own no further room."""
-    await users.lock(connection, user.id)
-    if await _owns_all(connection, settings, user.id):
+    users.lock(connection, user.id)
+    if _owns_all(connection, settings, user.id):
         raise QuotaExceeded(f"`{user.name}` owns {settings.max_rooms_owned} rooms, the most that one user may own")
 
 
-async def check_inviting(
-    connection: AsyncConnection, settings: Settings, room_id: int, inviter_id: str, user: UserRow
-) -> None:
+def check_inviting(connection: Connection, settings: Settings, room_id: int, inviter_id: str, user: UserRow) -> None:
     """Raise `QuotaExceeded` if too many invitations wait: in the room, from the inviter or for the user."""
-    await users.lock(connection, inviter_id, user.id)
+    users.lock(connection, inviter_id, user.id)
     limit = settings.max_invitations_per_room
-    if limit and await invitations.count_in_room(connection, room_id, limit) == limit:
-        oldest = _worded(await invitations.oldest_in_room(connection, room_id))
+    if limit and invitations.count_in_room(connection, room_id, limit) == limit:
+        oldest = _worded(invitations.oldest_in_room(connection, room_id))
         raise QuotaExceeded(
             f"{limit} invitations to this room wait, the most that may; take one back, such as {oldest}"
         )
     limit = settings.max_invitations_per_inviter
-    if limit and await invitations.count_by_inviter(connection, inviter_id, limit) == limit:
-        oldest = _worded(await invitations.oldest_by_inviter(connection, inviter_id))
+    if limit and invitations.count_by_inviter(connection, inviter_id, limit) == limit:
+        oldest = _worded(invitations.oldest_by_inviter(connection, inviter_id))
         raise QuotaExceeded(
             f"{limit} of your invitations wait, the most that one user may have sent; take one back, such as {oldest}"
         )
     limit = settings.max_invitations_per_user
-    if limit and await invitations.count_of_user(connection, user.id, limit) == limit:
+    if limit and invitations.count_of_user(connection, user.id, limit) == limit:
         raise QuotaExceeded(f"{limit} invitations wait for `{user.name}`, the most that may wait for one user")
 
 
@@ -61,6 +59,6 @@ def _worded(invitation: tuple[str, str] | None) -> str:
     return f"that of `{user}` to `{room}` with {how}"
 
 
-async def _owns_all(connection: AsyncConnection, settings: Settings, user_id: str) -> bool:
+def _owns_all(connection: Connection, settings: Settings, user_id: str) -> bool:
     limit = settings.max_rooms_owned
-    return limit > 0 and await rooms.count_owned(connection, user_id, limit) == limit
+    return limit > 0 and rooms.count_owned(connection, user_id, limit) == limit

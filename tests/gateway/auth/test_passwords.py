@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import unicodedata
+from functools import partial
 
 import pytest
 from passlib.context import CryptContext
@@ -79,18 +80,13 @@ async def test_a_wrong_password_is_answered_alike_for_any_password_and_any_user(
 async def test_a_plain_bcrypt_hash_is_accepted_and_upgraded_at_log_in(app: App, alice: str) -> None:
     database = app.gateway.state.database
 
-    async def add() -> None:
-        async with database.write() as connection:
-            hashed = bcrypt.using(rounds=4).hash("brought along")
-            await users.add(connection, name=alice, password_hash=hashed, now=0)
-
     async def stored() -> str:
-        async with database.read() as connection:
-            user = await users.by_name(connection, alice)
-            assert user is not None
-            return user.password_hash
+        user = await database.query(partial(users.by_name, name=alice))
+        assert user is not None
+        return user.password_hash
 
-    await app.gateway.run(add())
+    hashed = bcrypt.using(rounds=4).hash("brought along")
+    await app.gateway.run(database.transact(partial(users.add, name=alice, password_hash=hashed, now=0)))
     assert (await app.log_in(alice, "wrong password")).status_code == 401
     assert (await app.gateway.run(stored())).startswith("$2b$")
     assert (await app.log_in(alice, "brought along")).status_code == 200

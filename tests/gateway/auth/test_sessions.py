@@ -5,7 +5,7 @@ import base64
 import json
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from gateway.core.client_info import ClientInfo
 from handlers.errors import AuthenticationFailed
@@ -208,8 +208,8 @@ async def test_a_log_in_that_is_overtaken_by_the_end_of_its_password_comes_to_no
     async def overtaken() -> None:
         client = ClientInfo("127.0.0.1")
         user = await state.password_login.authenticate(alice, PASSWORD, client)
-        async with state.database.write() as connection:
-            await connection.execute(text(f"UPDATE users SET {change} WHERE name = :name"), {"name": alice})
+        update = text(f"UPDATE users SET {change} WHERE name = :name").bindparams(name=alice)
+        await state.database.transact(lambda connection: connection.execute(update))
         with pytest.raises(AuthenticationFailed):
             await state.login_sessions.create(user, frozenset(), client)
         assert await state.login_sessions.list_for_user(user.id) == []
@@ -221,11 +221,10 @@ async def test_the_store_has_nothing_that_is_of_use_to_a_thief(app: App, alice: 
     first = await app.grant(alice)
     second = (await app.refresh(first["refresh_token"])).json()
 
-    async def stored() -> str:
-        async with app.gateway.state.database.read() as connection:
-            return str((await connection.execute(text("SELECT * FROM login_sessions"))).all())
+    def stored(connection: Connection) -> str:
+        return str(connection.execute(text("SELECT * FROM login_sessions")).all())
 
-    rows = await app.gateway.run(stored())
+    rows = await app.gateway.run(app.gateway.state.database.query(stored))
     for secret in (first["refresh_token"], second["refresh_token"], second["access_token"]):
         parts = (secret[start : start + 20] for start in range(4, len(secret) - 20))
         assert not any(part in rows for part in parts)

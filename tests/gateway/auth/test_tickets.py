@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from gateway.auth.authorizers import AuthResult
 from gateway.store import users
@@ -134,11 +134,10 @@ async def test_a_user_may_hold_so_many_tickets_and_those_that_ran_out_are_swept(
 
 
 async def stored(gateway: Gateway) -> int:
-    async def work() -> int:
-        async with gateway.state.database.read() as connection:
-            return int((await connection.execute(select(func.count()).select_from(tickets))).scalar_one())
+    def count(connection: Connection) -> int:
+        return connection.execute(select(func.count()).select_from(tickets)).scalar_one()
 
-    return await gateway.run(work())
+    return await gateway.run(gateway.state.database.query(count))
 
 
 async def test_two_nodes_that_are_asked_at_once_sell_no_more_than_a_user_may_hold(own_gateway: OwnGateway) -> None:
@@ -187,10 +186,9 @@ async def test_a_ticket_may_be_bought_with_the_token_of_another_service(own_gate
 async def test_whoever_reads_the_database_finds_no_ticket_in_it(app: App, alice: str) -> None:
     ticket = await a_ticket(app, await app.token(alice))
 
-    async def work() -> str:
-        async with app.gateway.state.database.read() as connection:
-            return str((await connection.execute(select(tickets))).all())
+    def read(connection: Connection) -> str:
+        return str(connection.execute(select(tickets)).all())
 
-    rows = await app.gateway.run(work())
+    rows = await app.gateway.run(app.gateway.state.database.query(read))
     assert "chat:read" in rows
     assert not [ticket[start : start + 20] for start in range(len(ticket) - 20) if ticket[start : start + 20] in rows]

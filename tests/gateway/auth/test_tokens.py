@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from gateway.auth.tokens import Claims, Tokens
 from gateway.store.tables import users as users_table
@@ -105,13 +106,12 @@ async def test_an_expired_token_is_refused_as_expired(app: App, alice: str) -> N
 async def test_the_token_of_a_removed_user_is_refused(app: App, alice: str, fate: str) -> None:
     token = await app.token(alice)
 
-    async def end_user() -> None:
+    def end_user(connection: Connection) -> None:
         mine = users_table.c.name == alice
         change = users_table.update().values(disabled=True) if fate == "disabled" else users_table.delete()
-        async with app.gateway.state.database.write() as connection:
-            await connection.execute(change.where(mine))
+        connection.execute(change.where(mine))
 
-    await app.gateway.run(end_user())
+    await app.gateway.run(app.gateway.state.database.transact(end_user))
     response = await app.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
     assert (response.status_code, response.json()["name"]) == (401, "token_revoked")
     async with app.socket(f"?token={token}") as client:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from gateway.bus.base import Revoked
 from gateway.bus.memory import MemoryBus
@@ -96,8 +96,7 @@ async def test_what_leaves_no_trace_in_the_store_is_found_by_a_look_at_all(
 
     async def change_and_look() -> None:
         state = gateway.state
-        async with state.database.write() as connection:
-            await connection.execute(changes[how])
+        await state.database.transact(lambda connection: connection.execute(changes[how]))
         await RevocationWatcher(state.database, state.connections, state.clock).close_all_ended()
 
     async with app.connect(alice) as one, app.connect(alice) as two, app.connect(bob) as other:
@@ -173,9 +172,8 @@ async def test_sessions_are_removed_a_day_after_their_end(own_gateway: OwnGatewa
     gateway = own_gateway(session_days=2)
     database = gateway.state.database
 
-    async def stored() -> set[str]:
-        async with database.read() as connection:
-            return set((await connection.execute(select(sessions_table.c.id))).scalars())
+    def stored(connection: Connection) -> set[str]:
+        return set(connection.execute(select(sessions_table.c.id)).scalars())
 
     async with App(gateway) as app:
         live, ended = await app.grant("alice"), await app.grant("alice")
@@ -184,4 +182,4 @@ async def test_sessions_are_removed_a_day_after_their_end(own_gateway: OwnGatewa
         ids = [sid(grant["access_token"], gateway) for grant in (live, ended)]
         for before, left in ((now - 1000, ids), (now + 1000, ids[:1]), (now + 2 * day + 1000, [])):
             await gateway.run(database.transact(partial(login_sessions.prune, before=before)))
-            assert await gateway.run(stored()) == set(left)
+            assert await gateway.run(database.query(stored)) == set(left)

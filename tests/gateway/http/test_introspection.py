@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from gateway.store.tables import users
 from tests.support.client import App
@@ -15,11 +15,10 @@ async def service(app: App, bob: str) -> str:
     """The access token of a service."""
     await app.register(bob)
 
-    async def make_it_a_server() -> None:
-        async with app.gateway.state.database.write() as connection:
-            await connection.execute(update(users).where(users.c.name == bob).values(scopes="server"))
+    def make_it_a_server(connection: Connection) -> None:
+        connection.execute(update(users).where(users.c.name == bob).values(scopes="server"))
 
-    await app.gateway.run(make_it_a_server())
+    await app.gateway.run(app.gateway.state.database.transact(make_it_a_server))
     return await app.token(bob)
 
 

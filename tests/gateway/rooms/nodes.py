@@ -5,12 +5,13 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
@@ -20,12 +21,15 @@ from gateway.chat.verbs.rooms import SessionRooms
 from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
-from gateway.store import rooms, users
+from gateway.store import rooms
 from gateway.testing import MovableClock, settings_for_tests
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
 from schemas.messages.rooms import JoinReply
+from tests.support.users import add_users
+
+Result = TypeVar("Result")
 
 
 class Air:
@@ -162,11 +166,11 @@ class Ear:
     def renew(self, auth: AuthResult) -> None:
         raise AssertionError(auth)
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.gateway.database.read()
+    async def query(self, work: Callable[[Connection], Result]) -> Result:
+        return await self.gateway.database.query(work)
 
-    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.gateway.database.write()
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        return await self.gateway.database.transact(work)
 
     async def join(self, room: str, **since: Any) -> JoinReply:
         """Join a room."""
@@ -275,11 +279,14 @@ class Nodes:
 
     async def in_store(self, room: str) -> tuple[rooms.RoomRow | None, set[str]]:
         """Return the store's room, and the names of its members."""
-        async with self.states[0].database.read() as connection:
-            found = await rooms.by_name(connection, room)
+
+        def read(connection: Connection) -> tuple[rooms.RoomRow | None, set[str]]:
+            found = rooms.by_name(connection, room)
             if found is None:
                 return None, set()
-            ids = await rooms.members_among(connection, found.id, list(self._user_ids.values()))
+            return found, rooms.members_among(connection, found.id, list(self._user_ids.values()))
+
+        found, ids = await self.states[0].database.query(read)
         return found, {name for name, user_id in self._user_ids.items() if user_id in ids}
 
 
@@ -299,7 +306,7 @@ async def running_nodes(
             )
             running = running_state(settings, MsgHandlerFactory(), MovableClock())
             started.append(await stack.enter_async_context(running))
-        async with started[0].database.write() as connection:
-            for name in names:
-                user_ids[name] = (await users.add(connection, name=name, password_hash="x", now=0)).id
+        if names:
+            added = await started[0].database.transact(partial(add_users, names=names))
+            user_ids.update((user.name, user.id) for user in added)
         yield Nodes(air, started, user_ids)

@@ -41,15 +41,13 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
 
 
 async def stored(database: Database, *names: str) -> dict[str, int]:
-    async with database.read() as connection:
-        return await users.last_seen(connection, names)
+    return await database.query(partial(users.last_seen, names=names))
 
 
 @pytest.fixture
 async def ids(database: Database) -> dict[str, str]:
     """The ids of a crowd, by name."""
-    async with database.write() as connection:
-        rows = await add_users(connection, [f"user-{number}" for number in range(CROWD)])
+    rows = await database.transact(partial(add_users, names=[f"user-{number}" for number in range(CROWD)]))
     return {row.name: row.id for row in rows}
 
 

@@ -13,6 +13,7 @@ import asyncpg  # type: ignore[import-untyped] # it brings no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from gateway.bus.base import BusEvent, Logged
 from gateway.bus.memory import MemoryBus
@@ -96,12 +97,7 @@ class Place:
 
     async def open(self) -> rooms.RoomRow:
         await self.database.upgrade()
-        async with self.database.write() as connection:
-            room = await rooms.add(connection, name=ROOM, now=0)
-            for name in USERS:
-                user = await users.add(connection, name=name, password_hash="x", now=0)
-                await rooms.add_member(connection, room, user.id, "owner" if name == "alice" else "member", 0)
-                setattr(self, name, user.id)
+        room = await self.database.transact(self._add_room)
 
         def receive(published: BusEvent) -> int:
             assert isinstance(published, Logged)
@@ -113,6 +109,14 @@ class Place:
         await self.stack.enter_async_context(self.log.running())
         return room
 
+    def _add_room(self, connection: Connection) -> rooms.RoomRow:
+        room = rooms.add(connection, name=ROOM, now=0)
+        for name in USERS:
+            user = users.add(connection, name=name, password_hash="x", now=0)
+            rooms.add_member(connection, room, user.id, "owner" if name == "alice" else "member", 0)
+            setattr(self, name, user.id)
+        return room
+
     async def close(self) -> None:
         await self.stack.aclose()
 
@@ -120,12 +124,14 @@ class Place:
         return Send(ROOM, getattr(self, user), user, text, None, **more)
 
     async def read(self, offset: int = 0) -> list[messages.MessageRow]:
-        async with self.database.read() as connection:
-            room = await rooms.by_name(connection, ROOM)
+        def changes(connection: Connection) -> list[messages.MessageRow]:
+            room = rooms.by_name(connection, ROOM)
             assert room is not None
-            found = await changes_since(connection, room, room.epoch, offset)
-        assert isinstance(found, list)
-        return found
+            found = changes_since(connection, room, room.epoch, offset)
+            assert isinstance(found, list)
+            return found
+
+        return await self.database.query(changes)
 
 
 async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, Any]]) -> Model:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from gateway.rooms import removal
 from gateway.store import pruning
@@ -18,36 +18,32 @@ MANY = 6000
 
 
 async def count(gateway: Gateway, table: str, condition: str = "true") -> int:
-    async def read() -> int:
-        async with gateway.state.database.read() as connection:
-            found: int = (
-                await connection.execute(text(f"SELECT count(*) FROM {table} WHERE {condition}"))
-            ).scalar_one()
-            return found
+    def read(connection: Connection) -> int:
+        found: int = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {condition}")).scalar_one()
+        return found
 
-    return await gateway.run(read())
+    return await gateway.run(gateway.state.database.query(read))
 
 
 async def fill(gateway: Gateway, room: str, messages: int, members: int = 0) -> None:
     """Put rows into a room that would take long to send."""
 
-    async def write() -> None:
-        async with gateway.state.database.write() as connection:
-            for sql in (
-                f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {messages})
-                INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
-                SELECT (SELECT id FROM rooms WHERE name = '{room}'), i, i, (SELECT min(id) FROM users), 'old', 0
-                FROM n""",
-                f"""UPDATE rooms SET "offset" = {messages} WHERE name = '{room}'""",
-                f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {max(members, 1)})
-                INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)
-                SELECT 'extra-' || i, 'extra-' || i, 'x', '', false, 0 FROM n""",
-                f"""INSERT INTO memberships (room_id, user_id, role, joined_at) SELECT
-                (SELECT id FROM rooms WHERE name = '{room}'), id, 'member', 0 FROM users WHERE id LIKE 'extra-%'""",
-            ):
-                await connection.execute(text(sql))
+    def write(connection: Connection) -> None:
+        for sql in (
+            f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {messages})
+            INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
+            SELECT (SELECT id FROM rooms WHERE name = '{room}'), i, i, (SELECT min(id) FROM users), 'old', 0
+            FROM n""",
+            f"""UPDATE rooms SET "offset" = {messages} WHERE name = '{room}'""",
+            f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {max(members, 1)})
+            INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)
+            SELECT 'extra-' || i, 'extra-' || i, 'x', '', false, 0 FROM n""",
+            f"""INSERT INTO memberships (room_id, user_id, role, joined_at) SELECT
+            (SELECT id FROM rooms WHERE name = '{room}'), id, 'member', 0 FROM users WHERE id LIKE 'extra-%'""",
+        ):
+            connection.execute(text(sql))
 
-    await gateway.run(write())
+    await gateway.run(gateway.state.database.transact(write))
 
 
 async def test_others_talk_while_a_huge_room_goes_and_its_name_is_free_at_once(

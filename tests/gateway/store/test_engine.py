@@ -2,11 +2,14 @@
 
 import asyncio
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.start_error import StartError
@@ -17,8 +20,11 @@ from tests.support.waiting import WAIT_SECONDS
 
 
 async def add(database: Database, name: str) -> None:
-    async with database.write() as connection:
-        await users.add(connection, name=name, password_hash="x", now=0)
+    await database.transact(partial(users.add, name=name, password_hash="x", now=0))
+
+
+async def names(database: Database) -> list[str]:
+    return [user.name for user in await database.query(users.list_all)]
 
 
 def start_on(store_url: str, at_once: Barrier) -> None:
@@ -48,33 +54,43 @@ def test_processes_that_start_at_once_all_find_the_tables(empty_store_url: str) 
 
 
 async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
-    async def fail() -> None:
-        async with database.write() as connection:
-            await users.add(connection, name="alice", password_hash="x", now=0)
-            raise RuntimeError
+    def fail(connection: Connection) -> None:
+        users.add(connection, name="alice", password_hash="x", now=0)
+        raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        await fail()
-    async with database.read() as connection:
-        assert await users.by_name(connection, "alice") is None
+        await database.transact(fail)
+    assert await names(database) == []
 
 
-async def test_a_reader_sees_one_state_whatever_others_write_meanwhile(database: Database) -> None:
-    await add(database, "alice")
-    async with database.read() as connection:
-        assert [user.name for user in await users.list_all(connection)] == ["alice"]
-        await add(database, "bob")
-        assert [user.name for user in await users.list_all(connection)] == ["alice"]
-    async with database.read() as connection:
-        assert [user.name for user in await users.list_all(connection)] == ["alice", "bob"]
+async def test_what_a_reader_changes_is_lost(database: Database) -> None:
+    await database.query(partial(users.add, name="alice", password_hash="x", now=0))
+    assert await names(database) == []
+
+
+async def test_a_reader_sees_one_state_whatever_others_write_meanwhile(store_url: str) -> None:
+    async def add_elsewhere(name: str) -> None:
+        async with Database(store_url) as other:
+            await add(other, name)
+
+    def look_twice(connection: Connection) -> list[list[str]]:
+        before = [user.name for user in users.list_all(connection)]
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, add_elsewhere("bob")).result(WAIT_SECONDS)
+        return [before, [user.name for user in users.list_all(connection)]]
+
+    async with Database(store_url) as database:
+        await database.upgrade()
+        await add(database, "alice")
+        assert await database.query(look_twice) == [["alice"], ["alice"]]
+        assert await names(database) == ["alice", "bob"]
 
 
 async def test_more_readers_and_writers_than_connections_are_all_served(database: Database) -> None:
     async with asyncio.timeout(20):
         await asyncio.gather(*(add(database, f"user-{number}") for number in range(40)))
         await asyncio.gather(*(database.ping() for _ in range(100)))
-    async with database.read() as connection:
-        assert len(await users.list_all(connection)) == 40
+    assert len(await names(database)) == 40
 
 
 async def test_what_is_taken_is_a_conflict_and_no_failure_of_the_store(database: Database) -> None:
@@ -86,25 +102,26 @@ async def test_what_is_taken_is_a_conflict_and_no_failure_of_the_store(database:
 async def test_a_wrong_statement_is_our_mistake_and_not_called_unavailable(database: Database, store: str) -> None:
     wrong = {"sqlite": "INSERT INTO users (id) VALUES ('a')", "postgresql": "SELECT * FROM nowhere"}
     with pytest.raises(DBAPIError):
-        async with database.write() as connection:
-            await connection.execute(text(wrong[store]))
+        await database.transact(lambda connection: connection.execute(text(wrong[store])))
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "\ud800"], ids=["a NUL", "half a character"])
 async def test_a_text_that_postgresql_does_not_take_is_our_mistake_too(postgres: str, name: str) -> None:
     database = Database(postgres)
+    question = text("SELECT CAST(:name AS TEXT)").bindparams(name=name)
     with pytest.raises(DBAPIError):
-        async with database.read() as connection:
-            await connection.execute(text("SELECT CAST(:name AS TEXT)"), {"name": name})
+        await database.query(lambda connection: connection.execute(question))
     await database.close()
 
 
 async def test_a_commit_to_sqlite_survives_a_power_cut(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    async with database.read() as connection:
-        assert (await connection.execute(text("PRAGMA journal_mode"))).scalar_one() == "wal"
-        assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2  # FULL
-        assert (await connection.execute(text("PRAGMA foreign_keys"))).scalar_one() == 1
+
+    def pragmas(connection: Connection) -> dict[str, Any]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return {name: connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in names}
+
+    assert await database.transact(pragmas) == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
     await database.close()
 
 

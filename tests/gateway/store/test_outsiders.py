@@ -1,6 +1,7 @@
 """Users of external services in the store: each exists once, even after simultaneous log-ins."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -13,8 +14,7 @@ from gateway.store.tables import users as users_table
 
 
 async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refused(database: Database) -> None:
-    async with database.write() as connection:
-        await users.add(connection, name="alice", password_hash="x", now=0)
+    await database.transact(partial(users.add, name="alice", password_hash="x", now=0))
     outsiders = ExternalUsers("acme", ExternalService(), database, SystemClock())
     claims = {"preferred_username": "carol"}
     admitted = await asyncio.gather(*(outsiders.find_or_create("7", claims, 2e9) for _ in range(10)))
@@ -22,8 +22,7 @@ async def test_first_connections_at_once_are_one_user_and_a_taken_name_is_refuse
     for name in ("alice", "carol"):
         with pytest.raises(NoUserName, match=f"`{name}` is taken"):
             await outsiders.find_or_create("8", {"preferred_username": name}, 2e9)
-    async with database.read() as connection:
-        assert [user.name for user in await users.list_all(connection)] == ["alice", "carol"]
+    assert [user.name for user in await database.query(users.list_all)] == ["alice", "carol"]
 
 
 async def test_the_same_subject_of_two_services_is_two_users(database: Database) -> None:
@@ -37,6 +36,5 @@ async def test_what_was_granted_here_by_name_is_added_to_what_the_service_gives(
     outsiders = ExternalUsers("acme", described, database, SystemClock())
     claims = {"preferred_username": "carol", "scope": "talk admin"}
     assert (await outsiders.find_or_create("7", claims, 2e9)).scopes == {"chat:read"}
-    async with database.write() as connection:
-        await connection.execute(users_table.update().values(scopes="admin"))
+    await database.transact(lambda connection: connection.execute(users_table.update().values(scopes="admin")))
     assert (await outsiders.find_or_create("7", claims, 2e9)).scopes == {"admin", "chat:read"}

@@ -47,8 +47,8 @@ async def answer(url: str, question: str) -> object:
     """Run a query on a connection of the gateway, or raise `StoreUnavailable`."""
     database = Database(url)
     try:
-        async with database.read() as connection:
-            return (await connection.execute(text(question))).scalar_one()
+        found: object = await database.query(lambda connection: connection.execute(text(question)).scalar_one())
+        return found
     finally:
         await database.close()
 

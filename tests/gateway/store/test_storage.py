@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chat.verbs import quotas
 from gateway.rooms import changes
@@ -18,6 +17,7 @@ from gateway.store.storage import MESSAGE_BYTES, size_of
 from gateway.store.tables import messages
 from gateway.testing import settings_for_tests
 from handlers.errors import QuotaExceeded
+from tests.support.users import add_users
 
 SAYINGS = [
     ("hi", None),
@@ -29,9 +29,9 @@ SAYINGS = [
 """The contents of messages, as a text or a body."""
 
 
-async def sums(connection: AsyncConnection, table: str) -> dict[str, int]:
+def sums(connection: Connection, table: str) -> dict[str, int]:
     """Return the stored sums of users or rooms, by name, without zeros."""
-    found = await connection.execute(text(f"SELECT name, stored_bytes FROM {table} WHERE stored_bytes != 0"))
+    found = connection.execute(text(f"SELECT name, stored_bytes FROM {table} WHERE stored_bytes != 0"))
     return {row.name: row.stored_bytes for row in found}
 
 
@@ -39,8 +39,9 @@ async def check(database: Database) -> None:
     """Compare the sums with the bytes of the existing messages."""
     of_rooms: Counter[str] = Counter()
     of_users: Counter[str] = Counter()
-    async with database.read() as connection:
-        for room, user, said, body in await connection.execute(
+
+    def add_up(connection: Connection) -> None:
+        for room, user, said, body in connection.execute(
             text(
                 "SELECT rooms.name, users.name, messages.text, messages.body FROM messages"
                 " JOIN rooms ON rooms.id = room_id JOIN users ON users.id = sender_id"
@@ -49,22 +50,26 @@ async def check(database: Database) -> None:
             size = MESSAGE_BYTES + len((said or "").encode()) + len((body or "").encode())
             of_rooms[room] += size
             of_users[user] += size
-        assert await sums(connection, "rooms") == of_rooms
-        assert await sums(connection, "users") == of_users
+        assert sums(connection, "rooms") == of_rooms
+        assert sums(connection, "users") == of_users
+
+    await database.query(add_up)
 
 
 async def people(database: Database, *names: str) -> list[users.UserRow]:
-    async with database.write() as connection:
-        return [await users.add(connection, name=name, password_hash="x", now=0) for name in names]
+    return await database.transact(partial(add_users, names=names))
 
 
 async def make_room(database: Database, name: str, *members: users.UserRow) -> rooms.RoomRow:
     """Make a room. Its first member is the owner."""
-    async with database.write() as connection:
-        room = await rooms.add(connection, name=name, now=0)
+
+    def work(connection: Connection) -> rooms.RoomRow:
+        room = rooms.add(connection, name=name, now=0)
         for number, member in enumerate(members):
-            await rooms.add_member(connection, room, member.id, "member" if number else "owner", 0)
-    return room
+            rooms.add_member(connection, room, member.id, "member" if number else "owner", 0)
+        return room
+
+    return await database.transact(work)
 
 
 async def apply(database: Database, *wanted: Change, bound: StorageQuotas = NO_QUOTAS) -> list[changes.Outcome]:
@@ -100,8 +105,7 @@ async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages
 
     assert await database.transact(prune) == 4
     await check(database)
-    async with database.write() as connection:
-        await rooms.remove(connection, room.id, 1)
+    await database.transact(partial(rooms.remove, room_id=room.id, now=1))
     last = await database.transact(partial(pruning.remove_rows, room.id, messages.c.offset, None, limit=2))
     await check(database)
     assert await database.transact(partial(pruning.remove_rows, room.id, messages.c.offset, last, limit=99)) is None
@@ -117,8 +121,7 @@ async def test_an_edit_back_to_what_a_message_said_changes_no_sum(database: Data
         await apply(database, Edit("a", alice.id, at, "something else", None))
         await apply(database, Edit("a", alice.id, at, *saying))
         await check(database)
-    async with database.read() as connection:
-        assert await sums(connection, "users") == {"alice": sum(size_of(*saying) for saying in SAYINGS)}
+    assert await database.query(partial(sums, table="users")) == {"alice": sum(size_of(*each) for each in SAYINGS)}
 
 
 async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one_quota(store_url: str) -> None:
@@ -153,43 +156,47 @@ async def test_two_nodes_that_write_to_other_rooms_of_a_user_at_once_keep_to_one
         await node.close()
 
 
+def fill_former(connection: Connection) -> None:
+    """Store messages as a gateway without sums has done."""
+    revisions.upgrade(connection, "gateway_0005")
+    for name in ("alice", "bob"):
+        values = {"id": name, "hash": "x", "scopes": "", "no": False}
+        connection.execute(
+            text(
+                "INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)"
+                " VALUES (:id, :id, :hash, :scopes, :no, 0)"
+            ),
+            values,
+        )
+    for number, name in enumerate(("a", "b", "empty")):
+        connection.execute(
+            text(
+                'INSERT INTO rooms (id, name, private, epoch, "offset", created_at)'
+                " VALUES (:id, :name, :no, 'x', 0, 0)"
+            ),
+            {"id": number, "name": name, "no": False},
+        )
+    rows = [
+        {
+            "room_id": room,
+            "offset": offset,
+            "changed": offset,
+            "sender_id": sender,
+            "text": said,
+            "body": body,
+            "sent_at": 0,
+        }
+        for room in (0, 1)
+        for offset, (sender, (said, body)) in enumerate(
+            [(sender, saying) for sender in ("alice", "bob") for saying in SAYINGS], room
+        )
+    ]
+    connection.execute(insert(messages), rows)
+
+
 async def test_an_upgrade_counts_what_is_there(empty_store_url: str) -> None:
     database = Database(empty_store_url)
-    async with database.write() as connection:
-        await connection.run_sync(revisions.upgrade, "gateway_0005")
-        for name in ("alice", "bob"):
-            values = {"id": name, "hash": "x", "scopes": "", "no": False}
-            await connection.execute(
-                text(
-                    "INSERT INTO users (id, name, password_hash, scopes, disabled, created_at)"
-                    " VALUES (:id, :id, :hash, :scopes, :no, 0)"
-                ),
-                values,
-            )
-        for number, name in enumerate(("a", "b", "empty")):
-            await connection.execute(
-                text(
-                    'INSERT INTO rooms (id, name, private, epoch, "offset", created_at)'
-                    " VALUES (:id, :name, :no, 'x', 0, 0)"
-                ),
-                {"id": number, "name": name, "no": False},
-            )
-        rows = [
-            {
-                "room_id": room,
-                "offset": offset,
-                "changed": offset,
-                "sender_id": sender,
-                "text": said,
-                "body": body,
-                "sent_at": 0,
-            }
-            for room in (0, 1)
-            for offset, (sender, (said, body)) in enumerate(
-                [(sender, saying) for sender in ("alice", "bob") for saying in SAYINGS], room
-            )
-        ]
-        await connection.execute(insert(messages), rows)
+    await database.transact(fill_former)
     await database.upgrade()
     await check(database)
     await database.close()
@@ -202,11 +209,13 @@ async def test_two_nodes_that_invite_a_user_at_once_keep_to_one_quota(store_url:
     made = [await make_room(nodes[0], inviter.name, inviter) for inviter in inviters]
     settings = settings_for_tests(tmp_path, max_invitations_per_user=10)
 
+    def add(room: rooms.RoomRow, inviter: users.UserRow, connection: Connection) -> None:
+        quotas.check_inviting(connection, settings, room.id, inviter.id, invited)
+        invitations.add(connection, room.id, invited.id, inviter.id, 0)
+
     async def invite(node: Database, room: rooms.RoomRow, inviter: users.UserRow) -> bool:
         try:
-            async with node.write() as connection:
-                await quotas.check_inviting(connection, settings, room.id, inviter.id, invited)
-                await invitations.add(connection, room.id, invited.id, inviter.id, 0)
+            await node.transact(partial(add, room, inviter))
         except QuotaExceeded:
             return False
         return True

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ async def bare(empty_store_url: str) -> AsyncIterator[Database]:
 
 
 async def execute(database: Database, script: str) -> None:
-    async with database.write() as connection:
+    def work(connection: Connection) -> None:
         for statement in filter(str.strip, script.split(";")):
-            await connection.execute(text(statement))
+            connection.execute(text(statement))
+
+    await database.transact(work)
 
 
 async def everything(database: Database) -> dict[str, Any]:
@@ -58,8 +61,7 @@ async def everything(database: Database) -> dict[str, Any]:
             for name in found.get_table_names()
         }
 
-    async with database.read() as connection:
-        return await connection.run_sync(read)
+    return await database.query(read)
 
 
 def options(row: Any) -> dict[str, Any]:
@@ -88,9 +90,11 @@ def definitions(connection: Connection) -> dict[str, Any]:
 
 
 async def version(database: Database) -> str:
-    async with database.read() as connection:
-        found: str = (await connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))).scalar_one()
+    def read(connection: Connection) -> str:
+        found: str = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
         return found
+
+    return await database.query(read)
 
 
 def make_former(connection: Connection, revision: str) -> None:
@@ -106,12 +110,10 @@ def test_the_newest_version_is_the_one_of_the_newest_script() -> None:
 
 
 async def test_a_new_store_gets_at_once_what_all_migrations_make_and_the_code_uses(bare: Database) -> None:
-    async with bare.write() as connection:
-        await connection.run_sync(revisions.upgrade, NEWEST)
-        migrated = await connection.run_sync(definitions)
-    async with bare.write() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "base"))
-        await connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+    await bare.transact(partial(revisions.upgrade, revision=NEWEST))
+    migrated = await bare.query(definitions)
+    await bare.transact(lambda connection: command.downgrade(revisions.config(connection), "base"))
+    await execute(bare, f"DROP TABLE {VERSION_TABLE}")
     await bare.upgrade()
     await bare.upgrade()  # a second time is fine
     assert await bare.query(definitions) == migrated
@@ -138,8 +140,7 @@ async def test_another_alembic_application_with_other_tables_shares_the_database
         theirs = MigrationContext.configure(connection)
         assert theirs.get_current_revision() == "0003"
 
-    async with bare.read() as connection:
-        await connection.run_sync(go_on)
+    await bare.query(go_on)
     await bare.upgrade()
 
 
@@ -147,15 +148,13 @@ async def test_another_alembic_application_with_other_tables_shares_the_database
 async def test_what_an_earlier_gateway_stored_is_taken_over_once_by_all_that_start_at_once(
     bare: Database, empty_store_url: str, revision: str
 ) -> None:
-    async with bare.write() as connection:
-        await connection.run_sync(make_former, revision)
+    await bare.transact(partial(make_former, revision=revision))
     await execute(bare, ALICE)
     nodes = [Database(empty_store_url) for _ in range(3)]
     await asyncio.gather(*(node.upgrade() for node in nodes))
     for node in nodes:
         await node.close()
-    async with bare.read() as connection:
-        assert [user.name for user in await users.list_all(connection)] == ["alice"]
+    assert [user.name for user in await bare.query(users.list_all)] == ["alice"]
     assert FORMER_TABLE not in await everything(bare)
     assert await version(bare) == NEWEST
 
@@ -167,8 +166,7 @@ SESSIONS = """
 
 
 async def test_sessions_are_kept_when_their_table_gets_its_new_name(bare: Database) -> None:
-    async with bare.write() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(revisions.config(sync), "gateway_0008"))
+    await bare.transact(lambda sync: command.upgrade(revisions.config(sync), "gateway_0008"))
     await execute(bare, ALICE)
     await execute(bare, SESSIONS)
     [_, former] = (await everything(bare))["logins"]
@@ -176,10 +174,9 @@ async def test_sessions_are_kept_when_their_table_gets_its_new_name(bare: Databa
     after = await everything(bare)
     assert "logins" not in after
     assert sorted(after["login_sessions"][1]) == sorted(former)
-    async with bare.read() as connection:
-        found = await connection.run_sync(login_sessions.find_by_family, "f1")
-        assert found is not None
-        assert (found.id, found.refresh_hash, found.ended_at) == ("s1", "r1", None)
+    found = await bare.query(partial(login_sessions.find_by_family, family_hash="f1"))
+    assert found is not None
+    assert (found.id, found.refresh_hash, found.ended_at) == ("s1", "r1", None)
     await execute(bare, "DELETE FROM users WHERE id = 'u1'")  # which still takes its sessions along
     assert (await everything(bare))["login_sessions"][1] == []
 
@@ -187,8 +184,7 @@ async def test_sessions_are_kept_when_their_table_gets_its_new_name(bare: Databa
 async def test_the_new_name_of_the_sessions_can_be_taken_back(bare: Database) -> None:
     await bare.upgrade()
     newest = await everything(bare)
-    async with bare.write() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(revisions.config(sync), "gateway_0008"))
+    await bare.transact(lambda sync: command.downgrade(revisions.config(sync), "gateway_0008"))
     assert "logins" in await everything(bare)
     await bare.upgrade()
     assert await everything(bare) == newest
@@ -197,8 +193,7 @@ async def test_the_new_name_of_the_sessions_can_be_taken_back(bare: Database) ->
 async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(
     bare: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bare.write() as connection:
-        await connection.run_sync(make_former, "0004")
+    await bare.transact(partial(make_former, revision="0004"))
     before = await everything(bare)
 
     def die(*_: object, **__: object) -> None:
@@ -236,8 +231,7 @@ async def test_columns_that_an_operator_has_added_do_no_harm(bare: Database) -> 
 
 
 async def test_a_table_that_gets_in_the_way_of_a_later_version_is_one_line(bare: Database) -> None:
-    async with bare.write() as connection:
-        await connection.run_sync(make_former, "0003")
+    await bare.transact(partial(make_former, revision="0003"))
     await execute(bare, "CREATE TABLE tickets (id INTEGER PRIMARY KEY)")
     with pytest.raises(
         StartError, match=r"cannot make the tables in the database: .*tickets.* already exists"

@@ -1,0 +1,252 @@
+"""What the verbs for rooms do in the store, each in one transaction.
+
+A transaction may run in a thread, so it neither charges the session nor sends anything.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from gateway.chat.verbs import quotas
+from gateway.chat.verbs.membership import find_as_member
+from gateway.chat.verbs.pages import READ_BYTES, fitting
+from gateway.core.clock import milliseconds
+from gateway.rooms import rules
+from gateway.rooms.events import log_event
+from gateway.rooms.history_reader import changes_since
+from gateway.rooms.rules import Action
+from gateway.state import GatewayState
+from gateway.store import invitations, messages, rooms, users
+from gateway.store.failures import NameTaken
+from gateway.store.rooms import MemberRow, RoomPosition, RoomRow
+from gateway.store.users import UserRow
+from handlers.errors import Conflict, NotFound
+from schemas.messages.chat import Message
+from schemas.messages.rooms import JoinReply, Position, Role
+
+NEWEST_MESSAGES = 50
+"""The most messages in a join reply."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The end of a membership or of an invitation."""
+
+    room: RoomRow
+    """The room as it was before."""
+    departures: int
+    """The room's count of ended memberships."""
+    heir: str | None = None
+    """The name of the room's new owner, if it has one."""
+    has_ended: bool = False
+    """Whether the room is removed."""
+
+
+class RoomTransactions:
+    """The transactions of one user."""
+
+    def __init__(self, gateway: GatewayState, user_id: str) -> None:
+        self._settings = gateway.settings
+        self._clock = gateway.clock
+        self._user_id = user_id
+
+    def create(self, connection: Connection, name: str, title: str | None, *, private: bool) -> RoomRow:
+        """Make a room with this user as its owner, or raise `Conflict`."""
+        now = self._now()
+        try:
+            made = rooms.add(connection, name=name, title=title, private=private, now=now)
+        except NameTaken:
+            raise Conflict(f"the room `{name}` exists already; join it with `room.join`") from None
+        quotas.check_entering(connection, self._settings, self._user_id, "owner")
+        rooms.add_member(connection, made, self._user_id, "owner", now)
+        return made
+
+    def enter(self, connection: Connection, name: str) -> bool:
+        """Make the user a member if that is allowed, and return whether it is new."""
+        room = rooms.find(connection, name, self._user_id, lock=True)
+        if room is None and self._settings.rooms_open:
+            rules.check_name(name)
+            room = rooms.add(connection, name=name, now=self._now())
+        if room is None or room.closed:
+            raise NotFound(f"there is no room `{name}`")
+        if room.role is not None:
+            return False
+        # A public room without members goes to the next user that joins.
+        is_free = not room.direct and rooms.is_empty(connection, room.id)
+        role: Role = "owner" if is_free else "member"
+        if room.left_by is not None:
+            rooms.note_left_by(connection, room.id, None)
+        quotas.check_entering(connection, self._settings, self._user_id, role)
+        rooms.add_member(connection, room, self._user_id, role, self._now())
+        return True
+
+    def read(
+        self, connection: Connection, name: str, since: Position | None, limit: int | None
+    ) -> tuple[RoomPosition, JoinReply]:
+        """Read what a join replies, and the room's position at that time. Raise `NotAMember`."""
+        room = find_as_member(connection, name, self._user_id)
+        members = rooms.count_members(connection, room.id)
+        reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
+        return room.position, reply.model_copy(update=self._read_log(connection, room, since, limit))
+
+    def members(
+        self, connection: Connection, name: str, cursor: str | None, limit: int
+    ) -> tuple[list[MemberRow], str | None]:
+        """Read a page of a room's members, with the cursor of the next page, or raise `NotAMember`."""
+        room = find_as_member(connection, name, self._user_id)
+        return rooms.members(connection, room.id, cursor=cursor, limit=limit)
+
+    def leave(self, connection: Connection, name: str) -> Departure:
+        """End the user's membership or invitation, or raise `NotFound`."""
+        room = rooms.find(connection, name, self._user_id, lock=True)
+        if room is None or room.closed:
+            raise NotFound(f"there is no room `{name}`")
+        if room.role is None:
+            invitations.remove(connection, room.id, self._user_id)
+            return Departure(room, room.departures)
+        departures = rooms.remove_member(connection, room.id, self._user_id)
+        if rooms.is_empty(connection, room.id):
+            return Departure(room, departures, has_ended=self._leave_empty(connection, room))
+        return Departure(room, departures, self._pass_on(connection, room) if room.role == "owner" else None)
+
+    def invite(self, connection: Connection, name: str, user: str) -> tuple[RoomRow, UserRow]:
+        """Invite another user, and return the room and the user."""
+        room = self._managed(connection, name, Action.INVITE)
+        invited = self._other(connection, user, "you are a member already")
+        if invited.disabled:
+            raise NotFound(f"there is no user `{user}`")
+        if rooms.find_role(connection, room.id, invited.id) is not None:
+            raise Conflict(f"`{user}` is a member already")
+        if invitations.exists(connection, room.id, invited.id):
+            raise Conflict(f"`{user}` is invited already")
+        self._invite(connection, room, invited)
+        return room, invited
+
+    def kick(self, connection: Connection, name: str, user: str) -> tuple[Departure, str, Role | None]:
+        """End another user's membership or invitation. Return that, the user's id and its former role."""
+        room = self._managed(connection, name, Action.KICK_MEMBER)
+        kicked = self._other(connection, user, "a user cannot kick itself; send `room.leave`")
+        role = rooms.find_role(connection, room.id, kicked.id)
+        if role is None and not invitations.remove(connection, room.id, kicked.id):
+            raise NotFound(f"`{user}` is not a member")
+        rules.check(room, rules.kick_of(role))
+        departures = room.departures if role is None else rooms.remove_member(connection, room.id, kicked.id)
+        return Departure(room, departures), kicked.id, role
+
+    def set_role(self, connection: Connection, name: str, user: str, role: Role) -> Role:
+        """Change a member's role, and return the former one. One owner must remain."""
+        room = self._managed(connection, name, Action.SET_ROLE)
+        member = users.by_name(connection, user)
+        had = None if member is None else rooms.find_role(connection, room.id, member.id)
+        if member is None or had is None:
+            raise NotFound(f"`{user}` is not a member")
+        if had == "owner" and role != "owner" and rooms.count_members(connection, room.id, "owner") == 1:
+            raise Conflict("a room needs an owner; make another one first")
+        if had != "owner" and role == "owner":
+            quotas.check_owner(connection, self._settings, member)
+        rooms.set_role(connection, room.id, member.id, role)
+        return had
+
+    def update(
+        self, connection: Connection, name: str, title: str | None, *, private: bool | None
+    ) -> tuple[RoomRow, RoomRow]:
+        """Change a room's title, its privacy, or both. Return the room before and after that."""
+        room = self._managed(connection, name, Action.UPDATE)
+        return room, rooms.change(connection, room, title=title, private=private)
+
+    def delete(self, connection: Connection, name: str) -> RoomRow:
+        """Delete a room, and return it as it was."""
+        room = self._managed(connection, name, Action.DELETE_ROOM)
+        rooms.remove(connection, room.id, self._now())
+        return room
+
+    def open_direct(self, connection: Connection, name: str) -> tuple[RoomRow, UserRow | None]:
+        """Find or make the direct room with a user, and enter it. Return its former state, and the invited user."""
+        other = self._other(connection, name, "a direct room is for two; name another user")
+        me = users.by_id(connection, self._user_id)
+        if me is None or other.disabled:
+            raise NotFound(f"there is no user `{name}`")
+        now = self._now()
+        room_name = rooms.direct_name([me.id, other.id])
+        found = rooms.find(connection, room_name, me.id, lock=True)
+        room = found or rooms.add(connection, name=room_name, private=True, direct=True, now=now)
+        if is_new := self._is_new(connection, room, other):
+            self._invite(connection, room, other)
+        if room.role is None:
+            quotas.check_entering(connection, self._settings, me.id, "member")
+            rooms.add_member(connection, room, me.id, "member", now)
+        return room, other if is_new else None
+
+    def _now(self) -> int:
+        return milliseconds(self._clock)
+
+    def _managed(self, connection: Connection, name: str, action: Action) -> RoomRow:
+        """Lock and return a room in which this user may do something."""
+        room = find_as_member(connection, name, self._user_id, lock=True)
+        rules.check(room, action)
+        return room
+
+    def _other(self, connection: Connection, name: str, if_oneself: str) -> UserRow:
+        """Return another user than this one."""
+        user = users.by_name(connection, name)
+        if user is None:
+            raise NotFound(f"there is no user `{name}`")
+        if user.id == self._user_id:
+            raise Conflict(if_oneself)
+        return user
+
+    def _is_new(self, connection: Connection, room: RoomRow, user: UserRow) -> bool:
+        """Return whether a user is neither a member of a room nor invited to it."""
+        role = rooms.find_role(connection, room.id, user.id)
+        return role is None and not invitations.exists(connection, room.id, user.id)
+
+    def _invite(self, connection: Connection, room: RoomRow, user: UserRow) -> None:
+        quotas.check_inviting(connection, self._settings, room.id, self._user_id, user)
+        invitations.add(connection, room.id, user.id, self._user_id, self._now())
+
+    def _leave_empty(self, connection: Connection, room: RoomRow) -> bool:
+        """Remove a room without members, or keep it for the user that joins or opens it next.
+
+        Returns whether it is removed.
+        """
+        if room.offset == 0 or (room.private and not room.direct):
+            # The room has no messages, or no member can invite others any more. It would only block the name.
+            rooms.remove(connection, room.id, self._now())
+            return True
+        if room.direct:
+            # The other user finds the room with `direct.open`. A leave also takes the invitation back.
+            invitations.remove_all(connection, room.id)
+        else:
+            # Otherwise a user could make rooms without end, and leave each.
+            rooms.note_left_by(connection, room.id, self._user_id)
+        return False
+
+    def _pass_on(self, connection: Connection, room: RoomRow) -> str | None:
+        """Make another member the owner of a room without one, and return its name, if there is a member."""
+        if rooms.count_members(connection, room.id, "owner"):
+            return None
+        heir = rooms.next_owner(connection, room.id)
+        if heir is None:
+            return None
+        heir_id, name = heir
+        rooms.set_role(connection, room.id, heir_id, "owner")
+        return name
+
+    def _read_log(
+        self, connection: Connection, room: RoomRow, since: Position | None, limit: int | None
+    ) -> dict[str, object]:
+        """Return the log part of a join reply: the missed or the newest messages."""
+        newest = NEWEST_MESSAGES if limit is None else limit
+        if since is None:
+            return {"messages": self._newest(connection, room, newest)}
+        missed = changes_since(connection, room, since.epoch, since.offset, limit=limit, max_bytes=READ_BYTES)
+        if not isinstance(missed, str):
+            events = tuple(log_event(room, row, self._user_id) for row in missed)
+            if len(fitting(events)) == len(events):
+                return {"recovered": True, "events": events}
+            missed = "too_many"
+        return {"recovered": False, "reason": missed, "messages": self._newest(connection, room, newest)}
+
+    def _newest(self, connection: Connection, room: RoomRow, limit: int) -> tuple[Message, ...]:
+        newest = messages.page(connection, room, limit=limit, max_bytes=READ_BYTES)
+        return tuple(reversed(fitting(row.to_schema(room, self._user_id) for row in newest)))

@@ -1,0 +1,210 @@
+"""Runs SQLite transactions in threads: one thread writes, and a few read.
+
+A transaction is one trip to its thread. With the write-ahead log, readers and the writer do not wait for each other.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Engine, Pool, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from gateway.store.open_files import OpenFiles
+from gateway.store.prepared import Rows, Script, Statement
+
+READERS = 4
+"""Threads that read. More would not be faster, since Python runs one thread at a time."""
+
+Result = TypeVar("Result")
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+
+class SqliteDriver:
+    """Runs transactions on the connections of its threads."""
+
+    def __init__(self, path: Path, files: OpenFiles, synchronous: Synchronous, seconds: float) -> None:
+        """Prepare the connections. `seconds` is the limit of a wait: for a lock, and for a thread."""
+        self._path = path
+        self._files = files
+        set_up = partial(_set_up, synchronous, seconds)
+        # Its one connection stays open, so that closing another one does not remove the write-ahead log.
+        self._writing = _engine(path, set_up, poolclass=StaticPool)
+        event.listen(self._writing, "connect", partial(_remember_files, files))
+        event.listen(self._writing, "begin", partial(_begin_writing, files))
+        self._reading = _engine(path, set_up, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True)
+        event.listen(self._reading, "begin", _begin_reading)
+        self._writer = _Threads("writer", 1, seconds)
+        self._readers = _Threads("reader", READERS, seconds)
+        self._at_once: sqlite3.Connection | None = None
+
+    async def query(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in a transaction that reads. Its thread finishes it even if the caller no longer waits."""
+        return await self._readers.run(partial(self._query, work))
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in a transaction that writes. It finishes even if the caller no longer waits."""
+        return await self._writer.run(partial(self._transact, work))
+
+    async def run_script(self, script: Script[Result]) -> Result:
+        """Run a script. It finishes even if the caller no longer waits."""
+        return await self._writer.run(partial(self._run_script, script))
+
+    async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Read at once, in the event loop. In the rare case of a locked file, read in a thread, which waits."""
+        prepared = statement.for_database("sqlite")
+        sql, arguments = prepared.sql, prepared.arguments(values)
+        try:
+            return prepared.rows(self._opened().execute(sql, arguments).fetchall())
+        except sqlite3.OperationalError:
+            found = await self.query(lambda reading: reading.exec_driver_sql(sql, tuple(arguments)).all())
+            return prepared.rows(found)
+
+    async def close(self) -> None:
+        """Close the threads and their connections, the writer's last: it takes in the write-ahead log."""
+        await self._readers.close(self._reading)
+        if self._at_once is not None:
+            self._at_once.close()
+        await self._writer.close(self._writing)
+
+    def _query(self, work: Callable[[Connection], Result]) -> Result:
+        with self._reading.connect() as connection:
+            return work(connection)
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        with self._writing.begin() as connection:
+            return work(connection)
+
+    def _run_script(self, script: Script[Result]) -> Result:
+        pooled = self._writing.raw_connection()
+        connection = pooled.driver_connection
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - this engine has no other
+        try:
+            _lock(self._files, connection)
+            result = _run(script, connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        finally:
+            pooled.close()
+        return result
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._at_once is None:
+            # No timeout: SQLite would sleep, and the whole event loop with it.
+            self._at_once = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            self._at_once.execute("PRAGMA query_only = ON")
+        return self._at_once
+
+
+class _Threads:
+    """Runs work in a few threads. Work that waits too long for a free one fails with `TimeoutError`."""
+
+    def __init__(self, name: str, count: int, seconds: float) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._count = count
+        # Waiting here costs nothing; SQLite itself would wait for the lock of a writer in a loop of sleeps.
+        self._free = asyncio.Semaphore(count)
+        self._seconds = seconds
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run `work`. Its thread finishes it even if the caller no longer waits, and is free only then."""
+        # Without this limit, each of many writers would wait for all before it, and then find the file locked.
+        async with asyncio.timeout(self._seconds):
+            await self._free.acquire()
+        running = self._submit(work)
+        running.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(running)
+
+    async def close(self, engine: Engine) -> None:
+        """Wait for the work, and close the connections of `engine` and the threads."""
+        for _ in range(self._count):
+            await self._free.acquire()
+        await self._submit(engine.dispose)
+        self._executor.shutdown()
+        for _ in range(self._count):
+            self._free.release()
+
+    def _submit(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _engine(path: Path, set_up: Callable[[Any, object], None], *, poolclass: type[Pool], **options: Any) -> Engine:
+    url = URL.create("sqlite+pysqlite", database=str(path))
+    # Parameters are messages of users, and errors are logged.
+    engine = create_engine(url, poolclass=poolclass, hide_parameters=True, **options)
+    event.listen(engine, "connect", set_up)
+    return engine
+
+
+def _set_up(synchronous: Synchronous, seconds: float, connection: sqlite3.Connection, _record: object) -> None:
+    # The driver opens no transactions of its own: `_begin_reading` and `_begin_writing` do.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    _use_wal(connection, seconds)
+    # FULL syncs at every commit, so that acknowledged messages survive a power failure. With NORMAL they survive only
+    # the end of the process.
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection, seconds: float) -> None:
+    """Switch to the write-ahead log, so that readers and the writer do not wait for each other.
+
+    The file remembers this mode. If several connections set it first at the same time, SQLite fails at once, despite
+    the timeout.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _remember_files(files: OpenFiles, connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("SELECT count(*) FROM sqlite_master")  # this opens the write-ahead log
+    files.remember()
+
+
+def _begin_reading(connection: Connection) -> None:
+    _driver_of(connection).execute("BEGIN")
+
+
+def _begin_writing(files: OpenFiles, connection: Connection) -> None:
+    _lock(files, _driver_of(connection))
+
+
+def _lock(files: OpenFiles, connection: sqlite3.Connection) -> None:
+    files.check()
+    # Lock at once: a lock after a read fails if another transaction wrote in between.
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def _driver_of(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _run(script: Script[Result], connection: sqlite3.Connection) -> Result:
+    try:
+        statement, values = next(script)
+        while True:
+            prepared = statement.for_database("sqlite")
+            found = connection.execute(prepared.sql, prepared.arguments(values)).fetchall()
+            statement, values = script.send(prepared.rows(found))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
