@@ -262,8 +262,7 @@ def configure_logs(level: str, form: str) -> None:
             "handlers": {"stderr": {"()": FoldingHandler, "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
-                # At DEBUG the first two write a line for each statement or frame, which would hide all other lines.
-                "aiosqlite": {"level": "INFO"},
+                # At INFO it writes lines for each upgrade of the tables.
                 "alembic": {"level": "WARNING"},
                 # At INFO it writes a line for each request to an external service.
                 "httpx2": {"level": "WARNING"},
