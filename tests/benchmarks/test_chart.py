@@ -1,30 +1,23 @@
 """The chart shows every server of a run, to scale, and leaves out what was not measured."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
-
-import pytest
 
 from benchmarks.chart import Bar, Panel, columns_of, draw
 from benchmarks.costs import IDLE, ROUND_TRIP
 from benchmarks.slow_reader import P99 as DELIVERY_P99
 from benchmarks.under_load import LOADS, P99
+from tests.benchmarks.conftest import RunBenchmark
 
-pytestmark = pytest.mark.server
-
-ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_it_draws_what_a_run_has_measured(tmp_path: Path) -> None:
+def test_it_draws_what_a_run_has_measured(tmp_path: Path, run_benchmark: RunBenchmark) -> None:
     figures, chart = tmp_path / "figures.json", tmp_path / "chart.svg"
     results = [{"figure": ROUND_TRIP, "medians": {"gateway": 10.0, "Node <ws>": 20.0}}]
     figures.write_text(json.dumps({"machine": "2 cores", "results": results}))
-    command = [sys.executable, "-m", "benchmarks.chart", str(figures), str(chart)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60)
+    run_benchmark("chart", figures, chart)
     root = ElementTree.parse(chart).getroot()
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert texts[:5] == [ROUND_TRIP, "gateway", "10.0", "Node <ws>", "20.0"]

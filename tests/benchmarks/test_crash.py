@@ -1,29 +1,20 @@
 """What is acknowledged survives `kill -9`: a short run of `benchmarks.crash`, as a command."""
 
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from benchmarks.crash import Said, Story, Wish, compare
+from tests.benchmarks.conftest import RunBenchmark
 
 pytestmark = pytest.mark.server
 
-ROOT = Path(__file__).parents[2]
-RUN_SECONDS = 120
 
-
-def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load() -> None:
-    command = [sys.executable, "-m", "benchmarks.crash", "--kills", "5", "--seconds", "12", "--clients", "4"]
-    done = subprocess.run(
-        [*command, "--rooms", "2", "--seed", "5"], cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load(run_benchmark: RunBenchmark) -> None:
+    sizes = ("--kills", 3, "--seconds", 12, "--clients", 4, "--rooms", 2, "--seed", 5)
     counts = {
         line.split("│")[1].strip(): int(line.split("│")[2].replace(",", ""))
-        for line in done.stdout.splitlines()
+        for line in run_benchmark("crash", *sizes).splitlines()
         if line.startswith("│")
     }
     assert counts["kills"] >= 2

@@ -1,8 +1,6 @@
 """The benchmark of the transport runs, at a tiny size: its figures mean nothing here."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +16,26 @@ from benchmarks.talk import Echoing
 from benchmarks.transport import FULL
 from benchmarks.under_load import HASHED, HEARD, LOADS, REFUSED
 from benchmarks.under_load import P99 as ROUND_TRIP_P99
+from tests.benchmarks.conftest import RunBenchmark
 
 pytestmark = pytest.mark.server
 
-ROOT = Path(__file__).parents[2]
-RUN_SECONDS = 240
 
-
-def measured(topics: list[str], folder: Path) -> dict[str, Any]:
+def measured(run_benchmark: RunBenchmark, folder: Path, *topics: str) -> dict[str, Any]:
     """The figures of a toy run for some topics."""
     file = folder / "figures.json"
     only = [word for topic in topics for word in ("--only", topic)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.transport", "--quick", *only, "--json", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    printed = run_benchmark("transport", "--quick", *only, "--json", file)
     results = {result["figure"]: result for result in json.loads(file.read_text())["results"]}
     for figure in results:
-        assert figure.split(",")[0] in done.stdout
+        assert figure.split(",")[0] in printed
     return results
 
 
-def test_it_measures_the_gateway_and_every_peer_that_is_here_and_writes_its_figures(tmp_path: Path) -> None:
-    results = measured(["delivery"], tmp_path)
+def test_it_measures_the_gateway_and_every_peer_that_is_here_and_writes_its_figures(
+    tmp_path: Path, run_benchmark: RunBenchmark
+) -> None:
+    results = measured(run_benchmark, tmp_path, "delivery")
     assert len(results) == 3
     here = {peer.name for peer in processes.peers()[0]} - {processes.BARE.name}
     assert results[PER_SECOND]["medians"].keys() == {OURS} | here
@@ -53,8 +43,10 @@ def test_it_measures_the_gateway_and_every_peer_that_is_here_and_writes_its_figu
     assert all(value > 0 for result in results.values() for value in result["medians"].values())
 
 
-def test_it_measures_how_the_gateway_bears_load_and_a_client_that_does_not_read(tmp_path: Path) -> None:
-    results = measured(["load", "slow-reader"], tmp_path)
+def test_it_measures_how_the_gateway_bears_load_and_a_client_that_does_not_read(
+    tmp_path: Path, run_benchmark: RunBenchmark
+) -> None:
+    results = measured(run_benchmark, tmp_path, "load", "slow-reader")
     for load in LOADS:
         assert results[f"{ROUND_TRIP_P99} {load}"]["ratios"]["unloaded"] > 0
     assert results[HEARD]["medians"][OURS] > 0
