@@ -29,8 +29,9 @@ from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url, temporary_folder
 from benchmarks.talk import echo_message
 from gateway.app import create_app
-from gateway.cli.serve import server_config, tune_garbage_collector
+from gateway.cli.serve import server_config
 from gateway.config.settings import PREFIX, Settings
+from gateway.core.garbage import tune_garbage_collector
 from gateway.state import GatewayState
 from gateway.transport.frames import text_frame
 

@@ -22,9 +22,9 @@ import hypothesis
 import pytest
 
 from gateway.bus import redis as redis_bus
-from gateway.cli.serve import tune_garbage_collector
 from gateway.core import faults
 from gateway.core.folding import FoldedLog
+from gateway.core.garbage import tune_garbage_collector
 from gateway.store.engine import Database
 from gateway.testing import Gateway, StartGateway, running_gateway, settings_for_tests
 from tests.support.client import App

@@ -1,7 +1,6 @@
 """The server of `gateway serve`: uvicorn with the protocol's options, an announcement at its start and a drain."""
 
 import asyncio
-import gc
 import logging
 import os
 import shutil
@@ -17,13 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import typer
 import uvicorn
 from fastapi import FastAPI
-from rich.console import Console
 
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
 from gateway.core.descriptors import max_connections
+from gateway.core.garbage import tune_garbage_collector
 from gateway.core.start_error import StartError
 from gateway.embedding import attached_to
 from gateway.state import GatewayState
@@ -226,17 +226,6 @@ class AnnouncedServer(AnnouncingServer):
         """Print nothing."""
 
 
-def tune_garbage_collector() -> None:
-    """Exclude the objects of the start from garbage collection, and collect less often.
-
-    Thousands of connections are thousands of young objects that live long. The collector would spend most of its time
-    on searching them again and again.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
-
-
 def _command() -> str:
     """Return this command as it can be typed here. It may be in a virtual environment that is not active."""
     mine = Path(sys.argv[0])
@@ -265,4 +254,4 @@ def announce(settings: Settings, sock: socket.socket) -> None:
         f"  Terminal  {_command()} chat ws://{place}{path} --user alice --room lobby{register}",
         "",
     ]
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("\n" + "\n".join(lines))
+    typer.echo("\n" + "\n".join(lines), err=True)
