@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
 	$(BIN)/python -m benchmarks.nodes --seconds 2 --json data/benchmarks/nodes.json
 	$(BIN)/python -m benchmarks.cluster
+	$(BIN)/python -m benchmarks.start --json data/benchmarks/start.json
 
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .
