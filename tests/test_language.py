@@ -1,11 +1,12 @@
 """The documents, docstrings and comments are plain English."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support import language
-from tests.support.language import documents, hidden_actions, measure, read, report, sources
+from tests.support.language import Place, documents, hidden_actions, measure, read, report, sources
 
 MAX_AVOIDED = 0.5
 """Words such as `who` in 1,000."""
@@ -34,14 +35,20 @@ def test_a_document_is_plain_english(document: str) -> None:
     assert is_plain, report([document])
 
 
+@cache
+def code() -> list[Place]:
+    """The docstrings and comments of all code: to read them takes seconds."""
+    return [place for path in sources() for place in read(path)]
+
+
 def test_docstrings_and_comments_name_their_subjects() -> None:
-    measured = measure(place for path in sources() for place in read(path))
+    measured = measure(code())
     assert measured.words > 10_000
     assert measured.avoided_per_thousand <= MAX_AVOIDED_IN_CODE, report(sources())
 
 
 def test_docstrings_begin_with_what_is_done() -> None:
-    hidden = hidden_actions(place for path in sources() for place in read(path))
+    hidden = hidden_actions(code())
     assert len(hidden) <= MAX_HIDDEN_ACTIONS, "\n".join(f"{place}: {place.text}" for place in hidden)
 
 

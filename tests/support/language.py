@@ -4,10 +4,8 @@
 """
 
 import ast
-import io
 import re
 import sys
-import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,11 @@ _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!e\.g\.)(?<!i\.e\.)[)\"'*_”]*\s+")
 _PRAGMA = re.compile(r"#\s*(noqa|type:|pragma|!)")
+_STRING_OR_COMMENT = re.compile(
+    r'"""(?:\\.|[^\\])*?"""|' r"'''(?:\\.|[^\\])*?'''|" r'"(?:\\.|[^"\\])*"|' r"'(?:\\.|[^'\\])*'|" r"#[^\n]*",
+    re.DOTALL,
+)
+"""Ten times as quick as `tokenize`."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,20 @@ def _without_code_blocks(text: str) -> Iterator[str]:
 
 def _of_source(path: str, text: str) -> Iterator[Place]:
     """Yield the docstrings, those of attributes too, and the comments of Python."""
-    for node in ast.walk(ast.parse(text)):
+    for node in _statements(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             for offset, paragraph in _paragraphs(node.value.value):
                 kind = "docstring" if offset == 0 else "paragraph"
                 yield Place(path, node.lineno + offset, kind, paragraph)
     yield from _comments(path, text)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements in a module, and in its statements; no expression has a docstring."""
+    for blocks in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for statement in getattr(node, blocks, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
@@ -185,10 +196,10 @@ def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
 def _comments(path: str, text: str) -> Iterator[Place]:
     """Yield the comments; lines that follow one another are one."""
     open_place, last = None, 0
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type != tokenize.COMMENT or _PRAGMA.match(token.string):
+    for number, comment in _numbered_comments(text):
+        if _PRAGMA.match(comment):
             continue
-        number, words_of_it = token.start[0], token.string.lstrip("#: ")
+        words_of_it = comment.lstrip("#: ")
         if open_place is not None and number == last + 1:
             open_place = Place(path, open_place.line, "comment", f"{open_place.text} {words_of_it}")
         else:
@@ -198,6 +209,15 @@ def _comments(path: str, text: str) -> Iterator[Place]:
         last = number
     if open_place is not None:
         yield open_place
+
+
+def _numbered_comments(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each comment with the number of its line."""
+    number, end = 1, 0
+    for found in _STRING_OR_COMMENT.finditer(text):
+        number, end = number + text.count("\n", end, found.start()), found.start()
+        if found[0].startswith("#"):
+            yield number, found[0]
 
 
 def hidden_actions(places: Iterable[Place]) -> list[Place]:
