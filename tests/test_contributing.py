@@ -1,5 +1,6 @@
 """CONTRIBUTING.md and the forge's files are true."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[1]
+TOOLS = ".venv/bin/"
 WAIT_SECONDS = 60
 
 
@@ -25,24 +27,34 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def of_pytest() -> list[list[str]]:
+    """Return the arguments of each run of pytest."""
+    return [line.split()[1:] for line in commands() if line.startswith(f"{TOOLS}pytest ")]
+
+
 def dry(command: str) -> list[str]:
     """What to run instead of a command, to learn whether it would work."""
     program, *arguments = command.split()
     if program == "make":
         return ["make", "--dry-run", *arguments]
-    name = program.removeprefix(".venv/bin/")
-    assert name != program, f"expected a target of make or a tool in .venv/bin, got {command}"
-    tool = str(Path(sys.executable).with_name(name))
-    return [tool, *arguments, "--collect-only" if name == "pytest" else "--help"]
+    assert program.startswith(TOOLS), f"expected a target of make or a tool in .venv/bin, got {command}"
+    return [str(Path(sys.executable).with_name(program.removeprefix(TOOLS))), *arguments, "--help"]
 
 
 def test_there_are_commands_to_follow() -> None:
     assert {"make check", "make test", "make lock"} <= set(commands())
+    assert of_pytest()
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", [line for line in commands() if line.split()[1:] not in of_pytest()])
 def test_every_command_of_the_guide_can_be_run(command: str) -> None:
     assert run(*dry(command))
+
+
+def test_every_run_of_pytest_finds_tests() -> None:
+    # In one process, which imports the gateway once.
+    each = "sys.exit(max(pytest.main([*arguments, '--collect-only', '-q']) for arguments in json.loads(sys.argv[1])))"
+    assert run(sys.executable, "-c", f"import json, pytest, sys; {each}", json.dumps(of_pytest()))
 
 
 def test_hooks_before_a_commit_are_the_checks_of_make() -> None:

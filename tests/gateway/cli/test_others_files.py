@@ -32,7 +32,11 @@ for data in map(pathlib.Path, sys.argv[1:]):
         os.setgroups([]), os.setgid({NOBODY.pw_gid}), os.setuid({NOBODY.pw_uid})
     os.environ["GATEWAY_DATA_DIR"] = str(data)
     sys.argv = ["gateway", "serve", "--port", "0"]
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(end.code)  # to take down all that was imported would take longer
 """
 
 
