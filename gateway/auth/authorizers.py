@@ -8,7 +8,6 @@ from gateway.auth.tokens import Claims, Tokens
 from gateway.config.external_services import LOCAL
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
-from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
@@ -78,7 +77,7 @@ async def current_authorization(
         found = await database.fetch(login_sessions.FIND_USER, session_id=sid, user_id=user_id)
     else:
         found = await database.fetch(users.BY_ID, user_id=user_id)
-    user = UserRow(**found[0]) if found else None
+    user = users.from_rows(found)
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == LOCAL:

@@ -23,6 +23,7 @@ from gateway.core.logs import request_id
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.core.timers import Timer
 from gateway.state import GatewayState, state_of
+from gateway.store.prepared import Rows, Statement
 from gateway.transport import frames
 from gateway.transport.frames import Frame
 from handlers.errors import InternalError, MessageError
@@ -120,6 +121,11 @@ class ChatSession:
         """Run a transaction that reads the store, and charge it."""
         self.charge(costs.READ)
         return await self.gateway.database.query(work)
+
+    async def fetch(self, statement: Statement, **values: Any) -> Rows:
+        """Run one short statement that reads the store, and charge it."""
+        self.charge(costs.READ)
+        return await self.gateway.database.fetch(statement, **values)
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
         """Run a transaction that writes to the store, and charge it."""

@@ -1,7 +1,5 @@
 """`/users`: registration, and the user of the token."""
 
-from functools import partial
-
 from fastapi import APIRouter
 
 from gateway.http.authentication import CurrentUser
@@ -43,7 +41,7 @@ async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
 async def me(auth: CurrentUser, state: GatewayStateDep) -> User:
     """Return the user of the token."""
-    user = await state.database.query(partial(users.by_id, user_id=auth.user_id))
+    user = users.from_rows(await state.database.fetch(users.BY_ID, user_id=auth.user_id))
     if user is None:
         raise TokenRevoked("the token's user has been deleted")
     return user.to_schema()

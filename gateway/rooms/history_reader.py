@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import orjson
 from sqlalchemy import Connection
 
 from gateway.store import messages, rooms
 from gateway.store.engine import Database
 from gateway.store.messages import MessageRow
+from gateway.store.prepared import items_of
 from gateway.store.rooms import RoomPosition, RoomRow
 from schemas.messages.rooms import Reason
 
@@ -67,8 +67,7 @@ class HistoryReader:
 
     async def positions(self, names: Sequence[str]) -> dict[str, RoomPosition]:
         """Read the positions of a few hundred rooms, without those that do not exist. Raise `Unavailable`."""
-        items = orjson.dumps([[name] for name in names]).decode()
-        rows = await self._database.fetch(rooms.POSITIONS, items=items)
+        rows = await self._database.fetch(rooms.POSITIONS, items=items_of(names))
         return {row["name"]: RoomPosition(**row) for row in rows}
 
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:

@@ -3,10 +3,11 @@
 SQLAlchemy takes longer to process such a statement than the database to run it.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import JSON, ColumnElement, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
 from sqlalchemy.dialects import registry
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -74,6 +75,11 @@ def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
         return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
     elements = func.json_array_elements(cast(given, JSON())).table_valued(column("value", JSON()))
     return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
+
+
+def items_of(values: Iterable[str]) -> str:
+    """Return the parameter `items` of a statement whose items have one column."""
+    return orjson.dumps([[value] for value in values]).decode()
 
 
 @cache

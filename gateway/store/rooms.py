@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store.failures import NameTaken
-from gateway.store.prepared import Statement, items
+from gateway.store.prepared import Rows, Statement, items
 from gateway.store.tables import invitations, memberships, messages, rooms, users
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
@@ -166,12 +166,23 @@ def direct_name(user_ids: Sequence[str]) -> str:
     return DIRECT + hashlib.sha256(" ".join(sorted(user_ids)).encode()).hexdigest()[:32]
 
 
-def _seen_by(user_id: str | ColumnElement[str]) -> Select[Any]:
-    mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == user_id)
-    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == user_id)
+def _seen_by_me() -> Select[Any]:
+    mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == _ME)
+    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == _ME)
     invited = invitations.c.user_id.is_not(None).label("invited")
     query = select(rooms, memberships.c.role, invited).outerjoin(memberships, mine).outerjoin(invitations, to_me)
     return query.where(rooms.c.removed_at.is_(None))
+
+
+_FIND = _seen_by_me().where(rooms.c.name == bindparam("name", type_=Text()))
+
+FIND = Statement(lambda _: _FIND)
+"""Finds a room `name` as the user `me` sees it, like `find`, for `Database.fetch`."""
+
+
+def from_rows(rows: Rows) -> RoomRow | None:
+    """Return the room that a prepared statement has found, or None."""
+    return RoomRow(**rows[0]) if rows else None
 
 
 def by_name(connection: Connection, name: str) -> RoomRow | None:
@@ -187,7 +198,7 @@ def find(connection: Connection, name: str, user_id: str, *, lock: bool = False)
     if lock and not _lock(connection, name):
         _lock_name(connection, name)
         _lock(connection, name)  # another writer may have created it before the lock on the name
-    return _room(connection.execute(_seen_by(user_id).where(rooms.c.name == name)).one_or_none())
+    return _room(connection.execute(_FIND, {"me": user_id, "name": name}).one_or_none())
 
 
 def _lock(connection: Connection, name: str) -> bool:
@@ -229,7 +240,7 @@ def _page(database: str) -> Select[Any]:
     kinds = (public.order_by(rooms.c.name), own.order_by(memberships.c.room_name), offered.order_by(rooms.c.name))
     ids = union(*(select(kind.limit(_MOST).subquery()) for kind in kinds)).subquery()
     first = select(ids.c.id).order_by(ids.c.name).limit(_MOST).subquery()
-    query = _seen_by(_ME).join(first, first.c.id == rooms.c.id).add_columns(*_unread(database))
+    query = _seen_by_me().join(first, first.c.id == rooms.c.id).add_columns(*_unread(database))
     return query.order_by(rooms.c.name)
 
 

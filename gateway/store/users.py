@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bind
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store.failures import NameTaken
-from gateway.store.prepared import Script, Statement, items
+from gateway.store.prepared import Rows, Script, Statement, items
 from gateway.store.tables import users
 from schemas.base import timestamp
 from schemas.names import DEFAULT_SCOPES
@@ -126,6 +126,11 @@ def by_id(connection: Connection, user_id: str) -> UserRow | None:
     return UserRow(**found._mapping) if found else None
 
 
+def from_rows(rows: Rows) -> UserRow | None:
+    """Return the user that a prepared statement has found, or None."""
+    return UserRow(**rows[0]) if rows else None
+
+
 BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id")))
 """Finds a user by id, like `by_id`, for `Database.fetch`."""
 
@@ -135,10 +140,12 @@ def list_all(connection: Connection) -> list[UserRow]:
     return [UserRow(**row._mapping) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
-def last_seen(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Return when users were last seen. Users that never were, or do not exist, are left out."""
-    query = select(users.c.name, users.c.last_seen_at).where(users.c.name.in_(names), users.c.last_seen_at.is_not(None))
-    return {row.name: row.last_seen_at for row in connection.execute(query)}
+LAST_SEEN = Statement(
+    lambda database: select(users.c.name, users.c.last_seen_at).where(
+        users.c.name.in_(select(*items(database, Text()))), users.c.last_seen_at.is_not(None)
+    )
+)
+"""Reads when users were last seen, by their names. Users that never were, or do not exist, are left out."""
 
 
 def replace_password(connection: Connection, user_id: str, old_hash: str, new_hash: str) -> bool:

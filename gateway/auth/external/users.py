@@ -79,8 +79,7 @@ class ExternalUsers:
         )
 
     async def _find(self, user_id: str) -> UserRow | None:
-        found = await self._database.fetch(users.BY_ID, user_id=user_id)
-        return UserRow(**found[0]) if found else None
+        return users.from_rows(await self._database.fetch(users.BY_ID, user_id=user_id))
 
     async def _add(self, user_id: str, claims: Claims) -> UserRow:
         name = self._name(user_id, claims)

@@ -1,7 +1,7 @@
 """The session, as its verbs see it."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection as StoreConnection
 
@@ -9,6 +9,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.connections.registry import Connection
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
+from gateway.store.prepared import Rows, Statement
 
 Result = TypeVar("Result")
 
@@ -32,6 +33,9 @@ class SessionContext(Connection, Protocol):
 
     async def transact(self, work: Callable[[StoreConnection], Result]) -> Result:
         """Run a transaction that writes to the store, and charge it."""
+
+    async def fetch(self, statement: Statement, **values: Any) -> Rows:
+        """Run one short statement that reads the store, and charge it."""
 
     def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""

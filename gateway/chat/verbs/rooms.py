@@ -5,7 +5,7 @@ from functools import partial
 
 from gateway.bus.base import BusEvent, MemberLeft, RoomEnded, ToRoom, ToUser
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.membership import find_as_member
+from gateway.chat.verbs.membership import fetch_as_member, fetch_room
 from gateway.chat.verbs.room_transactions import Departure, RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
@@ -66,7 +66,7 @@ class SessionRooms:
 
     async def role(self, room: str) -> Role:
         """Return the user's role in a room, or raise `NotAMember`."""
-        found = await self._find_as_member(room)
+        found = await fetch_as_member(self._session, room)
         assert found.role is not None  # noqa: S101 - or it would have raised
         return found.role
 
@@ -132,11 +132,8 @@ class SessionRooms:
         """Send an event to all listeners of the room; for members."""
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
-        await self._find_as_member(room)
+        await fetch_as_member(self._session, room)
         await self._publish_event(ToRoom(frame, room))
-
-    async def _find_as_member(self, room: str) -> rooms.RoomRow:
-        return await self._session.query(partial(find_as_member, name=room, user_id=self._session.user_id))
 
     async def _publish_to_room(self, room: str, event: Event, *, skip_user: str | None = None) -> None:
         await self._publish_event(ToRoom(frames.event(event), room, skip_user))
@@ -169,7 +166,7 @@ class SessionRooms:
 
     async def _enter(self, name: str, since: Position | None) -> bool:
         """Make the user a member if that is allowed, and return whether it is new."""
-        room = await self._session.query(partial(rooms.find, name=name, user_id=self._session.user_id))
+        room = await fetch_room(self._session, name)
         if room is not None and not room.closed:
             # Refuse before any change, so that a refused user keeps its membership and its rooms.
             _check_position(room, since)

@@ -22,6 +22,7 @@ from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
 from gateway.store import rooms
+from gateway.store.prepared import Rows, Statement
 from gateway.testing import MovableClock, settings_for_tests
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
@@ -168,6 +169,9 @@ class Ear:
 
     async def query(self, work: Callable[[Connection], Result]) -> Result:
         return await self.gateway.database.query(work)
+
+    async def fetch(self, statement: Statement, **values: Any) -> Rows:
+        return await self.gateway.database.fetch(statement, **values)
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
         return await self.gateway.database.transact(work)

@@ -10,7 +10,7 @@ from gateway.core.clock import milliseconds
 from gateway.rooms.last_seen import MAX_BATCH, LastSeen
 from gateway.store import users
 from gateway.store.engine import Database, StoreUnavailable
-from gateway.store.prepared import Script
+from gateway.store.prepared import Script, items_of
 from gateway.testing import MovableClock
 from tests.support.users import add_users
 from tests.support.waiting import until
@@ -41,7 +41,8 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
 
 
 async def stored(database: Database, *names: str) -> dict[str, int]:
-    return await database.query(partial(users.last_seen, names=names))
+    rows = await database.fetch(users.LAST_SEEN, items=items_of(names))
+    return {row["name"]: row["last_seen_at"] for row in rows}
 
 
 @pytest.fixture
