@@ -49,12 +49,16 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             patch.chdir(folder)
             # `serve` adds a handler, whose stream ends with this test.
             patch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+            patch.setattr(sys, "path", [*sys.path])
             patch.setattr(sys, "argv", ["gateway", *arguments])
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
+            level = logging.getLogger().level
             try:
                 main()
             except SystemExit as exit:
                 status = exit.code or 0
+            finally:
+                logging.getLogger().setLevel(level)
         assert isinstance(status, int)
         return Result(status, *capsys.readouterr())
 

@@ -8,18 +8,20 @@ import socket
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import pytest
+import uvicorn
 from websockets.exceptions import ConnectionClosed
 
-from gateway.cli.serve import check_protocols
+from gateway.cli import run as cli_run
+from gateway.cli.serve import check_protocols, check_transport, listen
 from gateway.testing import Gateway, settings_for_tests
-from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, command, run, run_all, serving
+from tests.gateway.cli.command import PASSWORD, WAIT_SECONDS, Piped, Served, Terminal, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.support.child import free_port
 from tests.support.client import App, ChatClient
@@ -39,18 +41,11 @@ def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served)
     assert httpx2.get(f"{served.url}/docs").status_code == 200
 
 
-def test_where_registration_is_closed_it_points_no_user_there(tmp_path: Path) -> None:
-    with serving(tmp_path, GATEWAY_REGISTRATION="closed") as served:
-        assert served.output.expect("Terminal").endswith("--room lobby\n")
-
-
 def test_a_start_that_cannot_work_is_refused_in_one_line(served: Served, tmp_path: Path, run_here: RunHere) -> None:
     (tmp_path / "file").touch()
     bus = f"redis://:hunter2@127.0.0.1:{free_port()}"
-    taken, no_bus = run_all(
-        command(tmp_path, "serve", "--port", str(served.port)),
-        command(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL=bus),
-    )
+    taken = run_here(tmp_path, "serve", "--port", str(served.port))
+    no_bus = run_here(tmp_path, "serve", "--port", "0", GATEWAY_BUS_URL=bus)
     below_a_file = run_here(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR=str(tmp_path / "file" / "data"))
     read_only = run_here(tmp_path, "serve", "--port", "0", GATEWAY_DATA_DIR="/proc/gateway")
     assert f"port {served.port}" in taken.problem
@@ -71,6 +66,7 @@ def test_without_the_extra_a_bus_says_what_to_install(
 
 
 PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}
+GOOD: dict[str, Any] = {"environment": "production", "secret_key": GOOD_KEY, "password_rounds": 10}
 
 
 @pytest.mark.parametrize(
@@ -92,13 +88,13 @@ def test_production_does_not_start_without_a_key(tmp_path: Path, run_here: RunHe
     assert refused.problem.startswith("GATEWAY_SECRET_KEY: production needs one; make it")
 
 
-def test_production_does_not_listen_on_a_network_without_tls_before_it(tmp_path: Path) -> None:
-    good: dict[str, Any] = PRODUCTION | {"GATEWAY_SECRET_KEY": GOOD_KEY}
-    refused = run(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0", **good)
+def test_production_does_not_listen_on_a_network_without_tls_before_it(tmp_path: Path, run_here: RunHere) -> None:
+    good = PRODUCTION | {"GATEWAY_SECRET_KEY": GOOD_KEY}
+    refused = run_here(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0", **good)
     assert refused.problem.startswith("--host 0.0.0.0: the gateway speaks plain HTTP, and production needs TLS")
-    for name, value in (("GATEWAY_TRUSTED_PROXIES", "10.0.0.1"), ("GATEWAY_PLAIN_HTTP", "true")):
-        with serving(tmp_path, "--host", "0.0.0.0", **(good | {name: value})) as served:
-            assert served.stop() == 0
+    # With a trusted proxy, a test below listens there.
+    with closing(listen("0.0.0.0", 0)) as sock:
+        check_transport(settings_for_tests(tmp_path, **GOOD, plain_http=True), sock)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +113,7 @@ def test_production_does_not_start_on_uvicorns_own_protocols_unless_it_may(
     assert refused.problem.startswith("expected uvicorn and websockets in the versions that json-gateway names, got")
     assert "GATEWAY_ALLOW_UVICORN_PROTOCOL=true" in refused.problem
 
-    production: dict[str, Any] = {"environment": "production", "secret_key": GOOD_KEY, "password_rounds": 10}
-    check_protocols(settings_for_tests(tmp_path, **production, allow_uvicorn_protocol=True))
+    check_protocols(settings_for_tests(tmp_path, **GOOD, allow_uvicorn_protocol=True))
     check_protocols(settings_for_tests(tmp_path))
 
 
@@ -238,7 +233,7 @@ async def test_the_log_at_its_most_talkative_has_no_credential(served: Served, a
         assert secret not in text
 
 
-def test_in_production_it_shows_no_page_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_in_production_it_points_to_no_page_nor_to_a_closed_registration_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     variables: dict[str, Any] = {
         "GATEWAY_ENVIRONMENT": "production",
         "GATEWAY_SECRET_KEY": GOOD_KEY,
@@ -246,10 +241,13 @@ def test_in_production_it_shows_no_page_and_ctrl_c_ends_it(tmp_path: Path) -> No
         "GATEWAY_CHAT_PASSWORD": PASSWORD,
         "GATEWAY_MESAGE_RATE": "7",
         "GATEWAY_ROOT_PATH": "/talk",
+        "GATEWAY_TRUSTED_PROXIES": "10.0.0.1",
+        "GATEWAY_REGISTRATION": "closed",
     }
-    with serving(tmp_path, **variables) as served:
-        assert served.ws_url.endswith("/talk")
+    with serving(tmp_path, "--host", "0.0.0.0", **variables) as served:
+        assert served.ws_url == f"ws://0.0.0.0:{served.port}/talk"
         assert "Browser" not in served.output.text
+        assert served.output.expect("Terminal").endswith("--room lobby\n")
         assert "GATEWAY_MESAGE_RATE" in served.output.text
         assert "GATEWAY_CHAT_PASSWORD" not in served.output.text
         assert not os.path.lexists(tmp_path / "data" / "secret_key")
@@ -302,8 +300,15 @@ def slow(tmp_path: Path) -> Iterator[Served]:
         served.output.close()
 
 
-async def test_a_gateway_that_stops_finishes_what_it_is_at_says_good_bye_and_ends_with_0(slow: Served) -> None:
-    async with App(cast(Gateway, slow)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+async def test_a_gateway_that_stops_finishes_what_it_is_at_says_good_bye_and_cuts_off_a_client_that_does_not_read(
+    slow: Served,
+) -> None:
+    async with (
+        App(cast(Gateway, slow)) as app,
+        app.connect("alice") as ann,
+        app.connect("bob") as ben,
+        unread(slow.port, b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ):
         await ann.send({"type": "wait.second", "id": 1})
         slow.output.expect("at it")
         slow.process.send_signal(signal.SIGTERM)
@@ -312,7 +317,21 @@ async def test_a_gateway_that_stops_finishes_what_it_is_at_says_good_bye_and_end
         await ann.expect("reply", id=1, status=20000)
         await ann.expect("bye", code=1012)
         await ann.expect_close(1012, "draining")
-    assert slow.process.wait(10) == 0
+        assert await asyncio.to_thread(slow.process.wait, WAIT_SECONDS) == 0
+    slow.output.close()
+    assert "cut off 1 sockets that were not closed in time" in slow.output.text
+    assert not re.search("Traceback|ERROR|WARNING", slow.output.text), slow.output.text
+
+
+@asynccontextmanager
+async def unread(port: int, request: bytes) -> AsyncIterator[None]:
+    """Send a request, and read no more of its answer than the beginning."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(request)
+    assert await reader.readexactly(8) == b"HTTP/1.1"
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    yield
+    writer.transport.abort()
 
 
 SHOP = """
@@ -322,12 +341,21 @@ from gateway import attach
 
 app = FastAPI()
 attach(app, "/rt")
+
+
+@app.get("/mine")
+async def mine() -> int:
+    return 1
 """
 
 
-async def test_a_gateway_that_is_attached_says_good_bye_too(tmp_path: Path) -> None:
+async def test_an_own_application_is_found_in_the_folder_and_the_gateway_attached_to_it_says_good_bye(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
-    with serving(tmp_path, "--app", "shop:app") as served:
+    # Like the script in a virtual environment, Python does not look into the current folder by itself.
+    with serving(tmp_path, "--app", "shop:app", PYTHONSAFEPATH="1") as served:
+        assert httpx2.get(f"{served.url}/mine").json() == 1
         served.ws_url += "/rt"
         async with App(cast(Gateway, served)) as app, app.connect("alice") as alice:
             served.process.send_signal(signal.SIGTERM)
@@ -397,17 +425,6 @@ async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_wa
     assert len(set(acknowledged)) == len(acknowledged) <= top
 
 
-def test_a_gateway_that_stops_cuts_off_a_client_that_does_not_read_its_answer(slow: Served) -> None:
-    with socket.create_connection(("127.0.0.1", slow.port), WAIT_SECONDS) as deaf:
-        deaf.send(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert deaf.recv(8) == b"HTTP/1.1"
-        slow.process.send_signal(signal.SIGTERM)
-        assert slow.process.wait(WAIT_SECONDS) == 0
-    slow.output.close()
-    assert "cut off 1 sockets that were not closed in time" in slow.output.text
-    assert not re.search("Traceback|ERROR|WARNING", slow.output.text), slow.output.text
-
-
 OWN_APP = """
 from gateway.app import create_app
 
@@ -428,24 +445,37 @@ async def answers(app: App, expected: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(
-    ("command", "options"), [("serve", ()), ("serve", ("--reload",)), ("dev", ())], ids=["serve", "reload", "dev"]
-)
-async def test_an_own_module_is_found_in_the_folder_where_the_command_starts(
-    tmp_path: Path, command: str, options: tuple[str, ...]
-) -> None:
+async def test_dev_finds_an_own_module_in_the_folder_and_starts_again_when_it_changes(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN_APP.format(answer=1))
-    # Like the script in a virtual environment, Python does not look into the current folder by itself.
-    with serving(tmp_path, "--app", "mine:app", *options, command=command, PYTHONSAFEPATH="1") as served:
+    with serving(tmp_path, "--app", "mine:app", command="dev", PYTHONSAFEPATH="1") as served:
         async with App(cast(Gateway, served)) as app:
             await until(lambda: answers(app, 1))
-            if command == "dev":
-                (tmp_path / "mine.py").write_text(OWN_APP.format(answer=2))
-                served.output.expect("Reloading")
-                served.output.expect("Finished server process")
-                await until(lambda: answers(app, 2))
-                # The process that serves writes its log as the settings say.
-                assert re.search(r"^\S+ \S+ INFO .*Application startup complete", served.output.text, re.MULTILINE)
-                # The database in that folder has changed more than once, and that is no news.
-                assert "watchfiles" not in served.output.text
+            (tmp_path / "mine.py").write_text(OWN_APP.format(answer=2))
+            served.output.expect("Reloading")
+            served.output.expect("Finished server process")
+            await until(lambda: answers(app, 2))
+            # The process that serves writes its log as the settings say.
+            assert re.search(r"^\S+ \S+ INFO .*Application startup complete", served.output.text, re.MULTILINE)
+            # The database in that folder has changed more than once, and that is no news.
+            assert "watchfiles" not in served.output.text
         assert served.stop(signal.SIGINT) == 0
+
+
+def test_serve_reloads_as_dev_does_if_it_is_asked_to(
+    tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[tuple[object, object]] = []
+
+    class Reload:
+        def __init__(self, config: uvicorn.Config, target: Callable[..., None], sockets: list[socket.socket]) -> None:
+            self._started = (config.app, target)
+
+        def run(self) -> None:
+            reloads.append(self._started)
+
+    monkeypatch.setattr(cli_run, "ChangeReload", Reload)
+    for words in (("dev",), ("serve", "--reload")):
+        assert run_here(tmp_path, *words, "--port", "0", "--app", "mine:app").status == 0
+    of_dev, of_serve = reloads
+    assert str(of_serve) == str(of_dev)
+    assert of_serve[0] == "mine:app"
