@@ -1,11 +1,24 @@
 """Reads the messages of a room's log."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, cast, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Integer,
+    LargeBinary,
+    Select,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+)
 
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import size_of
@@ -92,50 +105,61 @@ def page(
 
     Stop after the first messages that together reach `max_bytes`.
     """
-    where = [messages.c.room_id == room.id]
-    order: ColumnElement[Any] = messages.c.offset.desc()
     if after is not None:
-        where.append(messages.c.offset > after)
-        order = messages.c.offset.asc()
-    elif before is not None:
-        where.append(messages.c.offset < before)
-    return _read(connection, where, order, limit, max_bytes)
+        return _read(connection, "after", room.id, after, limit, max_bytes)
+    if before is not None:
+        return _read(connection, "before", room.id, before, limit, max_bytes)
+    return _read(connection, "newest", room.id, None, limit, max_bytes)
 
 
 def changed_since(
     connection: Connection, room_id: int, offset: int, limit: int, max_bytes: int | None = None
 ) -> list[MessageRow]:
     """Read the messages with events after an offset, in the order of their last events. `max_bytes` is as in `page`."""
-    where = [messages.c.room_id == room_id, messages.c.changed > offset]
-    return _read(connection, where, messages.c.changed.asc(), limit, max_bytes)
+    return _read(connection, "changed", room_id, offset, limit, max_bytes)
+
+
+_ROOM: BindParameter[int] = bindparam("room")
+_OFFSET: BindParameter[int] = bindparam("offset")
+_MOST = bindparam("most", type_=Integer())
+
+_PARTS: dict[str, tuple[ColumnElement[bool], ColumnElement[Any]]] = {
+    "newest": (true(), messages.c.offset.desc()),
+    "before": (messages.c.offset < _OFFSET, messages.c.offset.desc()),
+    "after": (messages.c.offset > _OFFSET, messages.c.offset.asc()),
+    "changed": (messages.c.changed > _OFFSET, messages.c.changed.asc()),
+}
+"""The parts of a log to read: the condition and the order of each."""
 
 
 def _read(
-    connection: Connection,
-    where: Sequence[ColumnElement[bool]],
-    order: ColumnElement[Any],
-    limit: int,
-    max_bytes: int | None,
+    connection: Connection, part: str, room_id: int, offset: int | None, limit: int, max_bytes: int | None
 ) -> list[MessageRow]:
-    query = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
-    query = query.where(*where).order_by(order)
+    values = {"room": room_id, "most": limit} | ({} if offset is None else {"offset": offset})
+    sizes, rows = _queries(part, connection.dialect.name)
     if max_bytes is not None:
-        limit = _fitting(connection, where, order, limit, max_bytes)
-    rows: Sequence[Row[Any]] = connection.execute(query.limit(limit)).all()
-    return [MessageRow(**row._mapping) for row in rows]
+        values["most"] = _count_fitting(connection.execute(sizes, values), max_bytes)
+    found = connection.execute(rows, values)
+    names = tuple(found.keys())  # asking each row for them takes longer than reading it
+    return [MessageRow(**dict(zip(names, row, strict=True))) for row in found]
 
 
-def _fitting(
-    connection: Connection,
-    where: Sequence[ColumnElement[bool]],
-    order: ColumnElement[Any],
-    limit: int,
-    max_bytes: int,
-) -> int:
+@cache
+def _queries(part: str, database: str) -> tuple[Select[Any], Select[Any]]:
+    """Build the queries of a part's sizes and of its messages, which takes longer than running them."""
+    condition, order = _PARTS[part]
+    size = func.coalesce(_bytes(database, messages.c.text), 0) + func.coalesce(_bytes(database, messages.c.body), 0)
+    rows = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
+    sizes, rows = (
+        query.where(messages.c.room_id == _ROOM, condition).order_by(order).limit(_MOST)
+        for query in (select(size).select_from(messages), rows)
+    )
+    return sizes, rows
+
+
+def _count_fitting(found: CursorResult[Any], max_bytes: int) -> int:
     """Count the first messages that together reach `max_bytes`, including the one that exceeds it."""
-    size = func.coalesce(_bytes(connection, messages.c.text), 0) + func.coalesce(_bytes(connection, messages.c.body), 0)
     count = said = 0
-    found = connection.execute(select(size).where(*where).order_by(order).limit(limit))
     for sizes in found.scalars().partitions(SIZES):
         fitting = [before for before in accumulate(sizes, initial=said) if before < max_bytes]
         count += min(len(fitting), len(sizes))
@@ -146,7 +170,7 @@ def _fitting(
     return count
 
 
-def _bytes(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[int]:
-    if connection.dialect.name == "sqlite":  # it has `octet_length` since 3.43
+def _bytes(database: str, column: ColumnElement[Any]) -> ColumnElement[int]:
+    if database == "sqlite":  # it has `octet_length` since 3.43
         return func.length(cast(column, LargeBinary))
     return func.octet_length(column)

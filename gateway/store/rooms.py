@@ -329,12 +329,14 @@ def mark_read(connection: Connection, room_id: int, user_id: str, offset: int) -
     return connection.execute(update(memberships).where(behind).values(read=offset)).rowcount == 1
 
 
+_COUNT = select(func.count()).select_from(memberships).where(memberships.c.room_id == bindparam("room"))
+
+
 def count_members(connection: Connection, room_id: int, role: Role | None = None) -> int:
     """Count the members of a room, or those with one role."""
-    query = select(func.count()).select_from(memberships).where(memberships.c.room_id == room_id)
-    if role is not None:
-        query = query.where(memberships.c.role == role)
-    return connection.execute(query).scalar_one()
+    if role is None:
+        return connection.execute(_COUNT, {"room": room_id}).scalar_one()
+    return connection.execute(_COUNT.where(memberships.c.role == role), {"room": room_id}).scalar_one()
 
 
 def is_empty(connection: Connection, room_id: int) -> bool:
