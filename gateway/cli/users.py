@@ -9,8 +9,6 @@ from typing import Annotated, Protocol
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Connection
 
 from gateway.auth.common_passwords import common_problem
@@ -79,6 +77,8 @@ def add(
 @app.command("list")
 def list_users() -> None:
     """List all users."""
+    from rich.console import Console  # which no other of these commands needs
+    from rich.table import Table
 
     async def work(database: Database, _: Settings) -> list[users.UserRow]:
         return await database.query(users.list_all)

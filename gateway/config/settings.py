@@ -21,7 +21,7 @@ from gateway.config.bus_url import MEMORY, parse
 from gateway.config.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.config.external_services import ByName, Introspection, Issuer, parse_external_services
 from gateway.config.proxies import TrustedProxies
-from gateway.config.unfit_secrets import is_guessable, is_key_material
+from gateway.config.unfit_secrets import is_guessable
 from gateway.core.start_error import StartError
 from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ScopeName
 
@@ -269,6 +269,8 @@ class Settings(BaseSettings):
                 "expected at least {bytes} bytes, got {got}; make one with: openssl rand -base64 48",
                 {"bytes": MIN_KEY_BYTES, "got": len(key.encode())},
             )
+        from gateway.config.key_material import is_key_material  # with cryptography, which few commands need
+
         if is_key_material(key.encode()):
             raise PydanticCustomError(
                 "secret_key",

@@ -4,8 +4,10 @@ import getpass
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from starlette.requests import HTTPConnection
+if TYPE_CHECKING:  # a command has no requests
+    from starlette.requests import HTTPConnection
 
 IPV6_PREFIX = 64
 MAX_ADDRESS = 64
@@ -40,12 +42,12 @@ def network_of(address: str) -> str:
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
 
 
-def address_of(connection: HTTPConnection) -> str:
+def address_of(connection: "HTTPConnection") -> str:
     """Return the address under which the limits count a connection."""
     return network_of(connection.client.host[:MAX_ADDRESS]) if connection.client else "unknown"
 
 
-def client_info_of(connection: HTTPConnection) -> ClientInfo:
+def client_info_of(connection: "HTTPConnection") -> ClientInfo:
     """Return where a request comes from. A proxy's word for it counts only if a setting names the proxy."""
     # A proxy may pass on any text, so both are cut.
     address = connection.client.host[:MAX_ADDRESS] if connection.client else "unknown"

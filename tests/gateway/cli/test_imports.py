@@ -25,7 +25,7 @@ async def start(app):
 run("settings")
 print(imported("cryptography", "fastapi", "passlib", "sqlalchemy"))
 run("users", "list")
-print(imported("alembic", "fastapi", "httpx2", "jose", "sqlalchemy.dialects.postgresql", "uvicorn"))
+print(imported("alembic", "cryptography", "httpx2", "sqlalchemy.dialects.postgresql", "starlette.requests", "uvicorn"))
 import gateway.asgi
 asyncio.run(start(gateway.asgi.app))
 print(imported("alembic", "httpx2", "prometheus_client", "redis", "sqlalchemy.dialects.postgresql"))

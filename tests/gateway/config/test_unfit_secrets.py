@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.auth.keys.signatures import Key
-from gateway.config.unfit_secrets import is_guessable, is_key_material
+from gateway.config.key_material import is_key_material
+from gateway.config.unfit_secrets import is_guessable
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())
