@@ -120,13 +120,15 @@ async def test_workers_have_what_the_setting_adds(folder: Path, run_here: RunHer
         assert problem.startswith("GATEWAY_REGISTRY: cannot import shop.registry:registri: AttributeError: ")
 
 
-def test_an_application_of_ones_own_with_a_slip_stops_the_start_and_every_worker_with_one_line(tmp_path: Path) -> None:
+def test_an_application_of_ones_own_with_a_slip_stops_the_start_and_every_worker_with_one_line(
+    tmp_path: Path, run_here: RunHere
+) -> None:
     (tmp_path / "shop.py").write_text(
         "from gateway.app import create_app\nfrom handlers import *\n"
         "class Mine(AppError):\n    pass\napp = create_app(registry=BUILT_IN | Registry(errors=(Mine,)))\n"
     )
     told = "gateway: shop.Mine.status: expected one of 60000 to 69999, got none"
-    alone = run(tmp_path, "serve", "--port", "0", "--app", "shop:app")
+    alone = run_here(tmp_path, "serve", "--port", "0", "--app", "shop:app")
     with running_valkey() as valkey:
         options = ("--port", "0", "--app", "shop:app", "--workers", "2")
         several = run(tmp_path, "serve", *options, GATEWAY_BUS_URL=valkey.url)
