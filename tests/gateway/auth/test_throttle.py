@@ -29,13 +29,13 @@ def guarded(own_gateway: OwnGateway) -> Gateway:
 
 @pytest.mark.parametrize("name", ["alice", "nobody"])
 @pytest.mark.parametrize("addresses", [1, 50])
-async def test_of_1000_guesses_in_five_minutes_ten_reach_the_hash(guarded: Gateway, addresses: int, name: str) -> None:
+async def test_of_200_guesses_in_five_minutes_ten_reach_the_hash(guarded: Gateway, addresses: int, name: str) -> None:
     async with App(guarded) as app:
         await app.register("alice")
         outcomes: Counter[int] = Counter()
-        for number in range(1000 if name == "alice" else 100):
+        for number in range(200):
             outcomes[(await guess(app, name, f"10.0.0.{number % addresses}")).status_code] += 1
-            guarded.clock.ahead += 0.3 if name == "alice" else 3
+            guarded.clock.ahead += 1.5
         assert outcomes.keys() == {401, 429}
         assert 8 <= outcomes[401] <= 10  # whether there is such a user or not
         if name == "alice":

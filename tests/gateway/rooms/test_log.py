@@ -159,7 +159,7 @@ async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, A
 
 @pytest.mark.server
 @given(st.lists(actions, max_size=25))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_order_of_sends_edits_deletions_and_resumes_is_what_the_model_says(
     script: list[tuple[str, str, Any]],
 ) -> None:
