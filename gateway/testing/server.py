@@ -210,9 +210,9 @@ def running_gateway(
 
 
 @contextmanager
-def serving(config: uvicorn.Config) -> Iterator[Serving]:
-    """Serve an application on a free port, in a thread, and stop at the end."""
-    sock = listen("127.0.0.1", 0)
+def serving(config: uvicorn.Config, sock: socket.socket | None = None) -> Iterator[Serving]:
+    """Serve an application on a bound socket or else a free port, in a thread, and stop at the end."""
+    sock = sock or listen("127.0.0.1", 0)
     host, port = sock.getsockname()
     server = QuietServer(config)
     # The loop of `gateway serve`: uvloop, which differs at closed sockets.

@@ -5,10 +5,7 @@ A test controls it: it can rotate its keys, hang, lie, send too much, redirect, 
 
 import asyncio
 import base64
-import contextlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +15,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.cli.serve import listen
+from gateway.testing.server import serving
 from tests.gateway.auth.forging import Signer, good_claims
-
-START_SECONDS = 20
 
 
 class FakeService:
@@ -97,23 +93,8 @@ def running_service(port: int = 0, **options: Any) -> Iterator[FakeService]:
     config = uvicorn.Config(
         service, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, **options
     )
-    server = _QuietServer(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), name="service")
-    thread.start()
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        yield service
-    finally:
-        service.hanging = False
-        server.should_exit = True
-        thread.join(START_SECONDS)
-        assert not thread.is_alive(), "the service did not stop"
-
-
-class _QuietServer(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # signals belong to pytest
+    with serving(config, sock):
+        try:
+            yield service
+        finally:
+            service.hanging = False
