@@ -361,7 +361,7 @@ async def test_an_own_application_is_found_in_the_folder_and_the_gateway_attache
             served.process.send_signal(signal.SIGTERM)
             await alice.expect("bye", code=1012, reason="draining", reconnect="after_delay")
             await alice.expect_close(1012, "draining")
-        assert served.process.wait(10) == 0
+        assert served.process.wait(WAIT_SECONDS) == 0
         served.output.close()
 
 
@@ -372,7 +372,7 @@ async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
         slow.process.send_signal(signal.SIGTERM)
         await ben.expect("bye", code=1012)
         slow.process.send_signal(signal.SIGTERM)
-        assert slow.process.wait(10) == 0
+        assert slow.process.wait(WAIT_SECONDS) == 0
 
 
 async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_no_client_that_does_not_read(
