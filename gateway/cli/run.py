@@ -104,7 +104,7 @@ def _serve(
     key_ring.load_key_ring(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
-        with_database(_nothing_more)  # an error of the store is one line now, and many later
+        with_database(_nothing_more, settings)  # an error of the store is one line now, and many later
         asyncio.run(check_bus(settings))  # likewise for the bus
         logger.info(
             "%d connections fit into %s, which may open %d files",

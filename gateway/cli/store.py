@@ -14,11 +14,14 @@ from handlers.errors import MessageError, Unavailable
 Result = TypeVar("Result")
 
 
-def with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Result:
-    """Run `work` with the upgraded store, and return its result. Raise `StartError`, one line, if that fails."""
+def with_database(work: Callable[[Database, Settings], Awaitable[Result]], settings: Settings | None = None) -> Result:
+    """Run `work` with the upgraded store, and return its result. Raise `StartError`, one line, if that fails.
+
+    Without `settings`, it reads them from the environment.
+    """
+    settings = settings or load_settings()
 
     async def run() -> Result:
-        settings = load_settings()
         guard_logs()
         make_data_dir(settings.data_dir)
         try:

@@ -6,6 +6,7 @@ A mistake in the file stops the start, so that it never silently means the defau
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -61,10 +62,12 @@ def _line(binding: Binding) -> int:
 
 def unknown_names(names: Iterable[str], known: Iterable[str], prefix: str) -> dict[str, str | None]:
     """Return names that are meant for the gateway but are no settings, each with the most similar setting."""
-    known = set(known)
-    nearest = {
-        name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.85)), None)
-        for name in names
-        if name.upper() not in known
-    }
+    known = frozenset(known)
+    nearest = {name: _nearest(name.upper(), known) for name in names if name.upper() not in known}
     return {name: near for name, near in sorted(nearest.items()) if near or name.upper().startswith(prefix)}
+
+
+@cache
+def _nearest(name: str, known: frozenset[str]) -> str | None:
+    """Return the most similar of the known names. `gateway serve` asks twice for each name of the environment."""
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.85)), None)
