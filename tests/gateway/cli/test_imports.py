@@ -28,7 +28,7 @@ run("users", "list")
 print(imported("alembic", "cryptography", "httpx2", "sqlalchemy.dialects.postgresql", "starlette.requests", "uvicorn"))
 import gateway.asgi
 asyncio.run(start(gateway.asgi.app))
-print(imported("alembic", "httpx2", "prometheus_client", "redis", "sqlalchemy.dialects.postgresql"))
+print(imported("alembic", "httpx2", "prometheus_client", "redis", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm"))
 """
 
 
