@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Without its compiled modules, each of many processes would compile all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 # The versions of constraints.txt, also of what builds the package. The pip of Python 3.11 knows no dependency groups, so
 # a newer one is installed first.
