@@ -20,7 +20,7 @@ run: $(VENV)/.installed ## start the gateway on http://127.0.0.1:8000, with its 
 	@exec $(BIN)/gateway serve
 
 test: $(VENV)/.installed-dev ## run the whole test suite
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile
 
 test-fast: $(VENV)/.installed-dev ## run the tests that need no server
 	$(BIN)/pytest -n 2 -m unit
