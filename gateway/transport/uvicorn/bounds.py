@@ -74,6 +74,11 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]  # for the application, which has not started yet
             extensions[FRAMES_EXTENSION] = self._frames_allowed
 
+    def send_500_response(self) -> None:
+        """Answer a handshake with 500 if it has no answer: at a stop, uvicorn 0.54 would fail at a second one."""
+        if not self.conn.eof_sent:
+            super().send_500_response()
+
     async def send(self, message: Any) -> None:
         """Send an ASGI event of the application."""
         if self.transport.is_closing() and not self.handshake_complete:

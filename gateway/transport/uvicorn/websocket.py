@@ -366,7 +366,7 @@ def supported() -> bool:
     overridden = (
         *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
         *("handle_connect", "handle_ping", "handle_pong", "handle_text", "handle_bytes", "handle_cont"),
-        *("handle_parser_exception", "keepalive_timeout", "send", "send_receive_event_to_app"),
+        *("handle_parser_exception", "keepalive_timeout", "send", "send_500_response", "send_receive_event_to_app"),
     )
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from gateway.cli.serve import server_config
 from gateway.testing import settings_for_tests
+from gateway.testing.server import serving
 from gateway.transport.uvicorn.websocket import MAX_QUEUED, GatewayProtocol, supported
 from tests.conftest import OwnGateway
-from tests.support.client import App
+from tests.gateway.transport.test_handshakes import HANDSHAKE
+from tests.support.client import WAIT_SECONDS, App
 from tests.support.wire import CLOSE, CONTINUATION, PING, PONG, Wire, echo, frame, wire
 
 pytestmark = pytest.mark.server
@@ -150,3 +153,27 @@ async def test_under_another_protocol_a_conversation_goes_the_same(own_gateway: 
 
 def test_the_gateway_is_served_with_the_direct_way(own_gateway: OwnGateway) -> None:
     assert server_config(own_gateway().settings, "gateway.asgi:app").ws is GatewayProtocol
+
+
+async def test_a_stop_right_behind_a_refused_handshake_leaves_it_its_one_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stopping(GatewayProtocol):
+        async def run_asgi(self) -> None:
+            self.loop.call_soon(self.shutdown)  # as the server does for each connection at its end
+            await super().run_asgi()
+
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer nothing, so that uvicorn refuses the handshake."""
+
+    config = server_config(settings_for_tests(tmp_path), silent, ws=Stopping, lifespan="off")
+    with serving(config) as running:
+        reader, writer = await asyncio.open_connection(running.host, running.port)
+        writer.write(HANDSHAKE.encode() + b"\r\n")
+        async with asyncio.timeout(WAIT_SECONDS):
+            answer = await reader.read()
+        writer.close()
+    assert answer.count(b"HTTP/1.1 500 ") == answer.count(b"HTTP/1.1 ") == 1
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "ASGI callable returned without completing handshake."
+    ]
