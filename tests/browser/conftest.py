@@ -15,9 +15,9 @@ from gateway.testing import Gateway
 from tests.support.client import PASSWORD, App
 from tests.support.lacking import lacking
 
-WAIT_MS = 10_000
+WAIT_MS = 20_000
 START_MS = 30_000
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 class Wire:
@@ -148,7 +148,9 @@ def find_browser() -> str:
     for name in BROWSERS:
         if found := shutil.which(name):
             return found
-    return lacking(f"no browser: install the package `chromium`, so that one of {', '.join(BROWSERS)} is on the PATH")
+    return lacking(
+        f"no browser: install the package `{BROWSERS[0]}`, so that one of {', '.join(BROWSERS)} is on the PATH"
+    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
