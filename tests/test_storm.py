@@ -12,7 +12,7 @@ from tests.support.client import App, ChatClient, Frame
 LISTENERS = 50
 SENDERS = 4
 CHANGES = 50
-SECONDS = 60
+SECONDS = 240
 
 
 @dataclass
