@@ -39,7 +39,9 @@ from gateway.store.tables import messages, rooms
 REST_SECONDS = 0.3
 """A server that uses no CPU for so many seconds is at rest."""
 
-LIMIT_SECONDS = 300
+RETRY_SECONDS = 1
+
+LIMIT_SECONDS = 600
 
 QUIET, TALKED, OPEN = "quiet", "talked", "open"
 """A room without messages, a room with some, and a room that newcomers may enter."""
@@ -72,6 +74,8 @@ class Figure:
     seconds: float
     """From the first request to the last answer."""
     count: int
+    refused: int
+    """Connections and joins that the server could not serve for now, and that were tried again later."""
 
     @property
     def per_second(self) -> float:
@@ -91,6 +95,7 @@ class Rooms:
         self._people = people
         self._newcomers = newcomers
         self._here: list[Asker] = []
+        self._refused = 0
         self.figures: Figures = {}
 
     async def connect(self) -> None:
@@ -144,15 +149,31 @@ class Rooms:
         at = {name: await _joined(self._here[0], name) for name in names}
 
         async def come_back(person: Person) -> Asker:
-            one = await self._connect(person)
+            one = await self._connected_at_last(person)
             since = {name: {"epoch": at[name]["epoch"], "offset": at[name]["offset"]} for name in names}
-            await asyncio.gather(*(_joined(one, name, since=since[name]) for name in names))
+            await asyncio.gather(*(self._joined_at_last(one, name, since[name]) for name in names))
             return one
 
         await self._end(self._here)
         storm = f"storm: back in {sizes.returning} rooms each"
         self._here = await self._measure(storm, self._people, come_back, at_once=len(self._people))
         await self._end(self._here)
+
+    async def _connected_at_last(self, person: Person) -> Asker:
+        """Connect, and try again a second after each refusal."""
+        while True:
+            try:
+                return await self._connect(person)
+            except OSError:
+                self._refused += 1
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _joined_at_last(self, one: Asker, room: str, since: Frame) -> None:
+        """Join a room, and try again as long as the server asks for that."""
+        while (reply := await one.ask("room.join", room=room, since=since)).get("retryable"):
+            self._refused += 1
+            await asyncio.sleep(reply.get("retry_after_ms", 0) / 1000)
+        _check(reply, room)
 
     async def _connect(self, person: Person) -> Asker:
         return await connect(self._server, person)
@@ -166,12 +187,13 @@ class Rooms:
     ) -> list[Any]:
         """Do the work for all items, some at a time, and note what it took the server."""
         done: list[Any] = []
+        self._refused = 0
         cpu, began = cpu_seconds(self._pid), time.perf_counter()
         for start in range(0, len(items), at_once):
             done += await asyncio.gather(*(work(item) for item in items[start : start + at_once]))
         seconds = time.perf_counter() - began
         used = await self._rest() - cpu
-        self.figures[name] = Figure(1e6 * used / len(items), seconds, len(items))
+        self.figures[name] = Figure(1e6 * used / len(items), seconds, len(items), self._refused)
         return done
 
     async def _rest(self) -> float:
@@ -235,11 +257,11 @@ def table_of(kind: StoreKind, sizes: Sizes, figures: Figures) -> Table:
     """Build the table of the figures."""
     table = Table(title=f"Into rooms and back, {kind}, {sizes.people:,} members", caption=machine())
     table.add_column("step")
-    for column in ("count", "µs of CPU each", "s in all", "a second"):
+    for column in ("count", "µs of CPU each", "s in all", "a second", "refused"):
         table.add_column(column, justify="right")
     for name, each in figures.items():
         cells = (f"{each.count:,}", f"{each.microseconds:,.0f}", f"{each.seconds:.2f}", f"{each.per_second:,.0f}")
-        table.add_row(name, *cells)
+        table.add_row(name, *cells, f"{each.refused:,}")
     return table
 
 

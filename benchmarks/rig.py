@@ -32,7 +32,7 @@ from schemas.names import DEFAULT_SCOPES
 
 START_SECONDS = 20
 STOP_SECONDS = 20
-ANSWER_SECONDS = 20
+ANSWER_SECONDS = 120
 
 KEY = secrets.token_urlsafe(48)
 """The key of this run's tokens, so that no user needs to log in."""
@@ -328,7 +328,8 @@ def _break(waiting: "asyncio.Future[Any]") -> None:
 async def connect(server: Server, person: Person, asker: Asker | None = None) -> Asker:
     """Connect as a user, up to the welcome, or raise `OSError`."""
     asker = asker or Asker()
-    if (await ws_connect(lambda: asker, server.url(person.token)))[1] is not asker:
+    opened = await ws_connect(lambda: asker, server.url(person.token), websocket_handshake_timeout=ANSWER_SECONDS)
+    if opened[1] is not asker:
         # picows 2.3 raises nothing for a connection that is lost before it is one.
         raise ConnectionError("the connection was lost")
     async with asyncio.timeout(ANSWER_SECONDS):
