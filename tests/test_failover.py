@@ -21,6 +21,7 @@ pytestmark = pytest.mark.server
 
 READ_ONLY = "SET default_transaction_read_only = on"
 WRITABLE = "RESET default_transaction_read_only"
+TRIES = 4
 """The mode of new sessions from now on. Open ones keep theirs."""
 
 
@@ -129,18 +130,18 @@ async def test_what_spoils_a_connection_costs_one_try_at_most(
 ) -> None:
     monkeypatch.setattr(postgresql, "RENEWAL_SECONDS", 0)
     async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
+        # A connection that was in use was not spoiled, and may serve some tries before a spoiled one fails.
         await gateway.run(_spoil_all_connections(gateway, statement))
-        statuses = [(await app.log_in("alice")).status_code for _ in range(3)]
-        assert statuses[2] == 200
-        assert statuses.count(200) >= 2  # a connection that was in use was not spoiled, and may have served the first
+        statuses = [(await app.log_in("alice")).status_code for _ in range(TRIES)]
+        assert statuses.count(200) >= TRIES - 1
         await gateway.run(_spoil_all_connections(gateway, statement))
         replies = []
-        for _ in range(3):
+        for _ in range(TRIES):
             id = await alice.start("chat.send", room="lobby", text="maybe", client_id="1")
             replies.append(await alice.until(id=id))
-        assert replies[2]["status"] == 20000, replies
-        assert [reply["status"] for reply in replies].count(20000) >= 2, replies
-        assert replies[2]["data"]["message"]["offset"] == 1
+        kept = [reply["data"]["message"]["offset"] for reply in replies if reply["status"] == 20000]
+        assert len(kept) >= TRIES - 1, replies
+        assert set(kept) == {1}
 
 
 async def _spoil_all_connections(gateway: Gateway, statement: str) -> None:
