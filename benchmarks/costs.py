@@ -7,7 +7,7 @@ from typing import Protocol
 
 from benchmarks.client import Client
 from benchmarks.dialects import ECHO, ROOM
-from benchmarks.rig import cpu_seconds, memory_kb
+from benchmarks.rig import cpu_seconds, memory_kb, wait_for_rest
 from benchmarks.talk import Echoing, Listening, Talk
 from benchmarks.visit import WARM_CONNECTIONS, Figures, Sizes, Visit
 
@@ -158,9 +158,7 @@ class Connections:
     async def _rest(self) -> None:
         """Wait until the server has removed them."""
         async with asyncio.timeout(REST_SECONDS):
-            used = -1.0
-            while used != (used := cpu_seconds(self._visit.pid)):  # noqa: ASYNC110 - the server sends no event
-                await asyncio.sleep(RESTING_SECONDS)
+            await wait_for_rest(self._visit.pid, RESTING_SECONDS)
 
 
 def figures_of(name: str, tallies: Sequence[Tally]) -> Figures:

@@ -33,6 +33,7 @@ from benchmarks.rig import (
     populate,
     store_url,
     temporary_folder,
+    wait_for_rest,
 )
 from gateway.store.tables import messages, rooms
 
@@ -45,6 +46,9 @@ LIMIT_SECONDS = 600
 
 QUIET, TALKED, OPEN = "quiet", "talked", "open"
 """A room without messages, a room with some, and a room that newcomers may enter."""
+
+TALKED_ID = 1
+"""The number of the first room that is made."""
 
 BEHIND = 10
 """Events that a resume has missed."""
@@ -103,7 +107,7 @@ class Rooms:
         self._here = await self._measure("connect, to the welcome", self._people, self._connect)
 
     async def join(self, sizes: Sizes) -> None:
-        """Join rooms that are heard, resume in one, and join rooms that nobody hears."""
+        """Join rooms that are heard, resume in one, and join rooms that no client hears."""
         await _joined(self._here[0], QUIET)
         await _joined(self._here[0], TALKED)
         others = self._here[1:]
@@ -197,11 +201,7 @@ class Rooms:
         return done
 
     async def _rest(self) -> float:
-        """Wait until the server is at rest, and return the CPU seconds that it has used by then."""
-        used = -1.0
-        while used != (used := cpu_seconds(self._pid)):  # noqa: ASYNC110 - the server sends no event
-            await asyncio.sleep(REST_SECONDS)
-        return used
+        return await wait_for_rest(self._pid, REST_SECONDS)
 
 
 async def _joined(one: Asker, room: str, **options: Any) -> Frame:
@@ -235,11 +235,16 @@ async def _prepared(kind: StoreKind, sizes: Sizes) -> AsyncIterator[Rooms]:
 
 
 def _talk(connection: Connection, sender: Person, count: int) -> None:
-    said = {"room_id": 1, "sender_id": sender.id, "sent_at": 0, "text": "The quick brown fox jumps over the lazy dog."}
+    said = {
+        "room_id": TALKED_ID,
+        "sender_id": sender.id,
+        "sent_at": 0,
+        "text": "The quick brown fox jumps over the lazy dog.",
+    }
     connection.execute(
         insert(messages), [said | {"offset": number, "changed": number} for number in range(1, count + 1)]
     )
-    connection.execute(update(rooms).where(rooms.c.id == 1).values(offset=count))
+    connection.execute(update(rooms).where(rooms.c.id == TALKED_ID).values(offset=count))
 
 
 async def measure(kind: StoreKind, sizes: Sizes) -> Figures:
@@ -267,7 +272,7 @@ def table_of(kind: StoreKind, sizes: Sizes, figures: Figures) -> Table:
 
 def main(
     store: Annotated[list[StoreKind] | None, typer.Option(help="Which stores; both, if left out.")] = None,
-    people: Annotated[int, typer.Option(min=2, max=10_000, help="Members, who all come back in the storm.")] = 1000,
+    people: Annotated[int, typer.Option(min=2, max=10_000, help="Members; all of them come back in the storm.")] = 1000,
     newcomers: Annotated[
         int, typer.Option(min=1, max=10_000, help="Users that enter a room for the first time.")
     ] = 500,

@@ -371,6 +371,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def wait_for_rest(pid: int, seconds: float) -> float:
+    """Wait until a process has used no CPU for so many seconds, and return the CPU seconds that it has used by then."""
+    used = -1.0
+    while used != (used := cpu_seconds(pid)):  # noqa: ASYNC110 - the server sends no event
+        await asyncio.sleep(seconds)
+    return used
+
+
 def memory_kb(pid: int) -> int:
     """Return the memory of a process, in KB of 1,024 bytes. Linux only."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
