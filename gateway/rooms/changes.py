@@ -7,7 +7,6 @@ its own outcome. A refused change does not affect the others.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from gateway.rooms import rules
@@ -97,12 +96,7 @@ class Written:
 
     def to_schema(self, viewer_id: str) -> Message:
         """Return what a user may see of the message."""
-        return self.own if viewer_id == self.message.sender_id else self.message.to_schema(self.room, viewer_id)
-
-    @cached_property
-    def own(self) -> Message:
-        """Return what its sender may see of it. The reply and the event usually both need it."""
-        return self.message.to_schema(self.room, self.message.sender_id)
+        return self.message.to_schema(self.room, viewer_id)
 
 
 Outcome = Written | MessageError

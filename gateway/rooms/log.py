@@ -110,7 +110,7 @@ class Log:
 
     async def _publish(self, written: Written) -> None:
         try:
-            await self._bus.publish(bus_event(written.room, written.message, written.own))
+            await self._bus.publish(bus_event(written.room, written.message))
         except Exception as fault:  # the message is stored, and the writer must continue
             faults.record("writes", fault)
 

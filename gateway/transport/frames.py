@@ -7,6 +7,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from gateway.transport.encoded import ready_json
 from schemas.base import Event
 from schemas.codes import Close, Status
 from schemas.errors import ErrorBody
@@ -94,6 +95,8 @@ def json(value: object) -> bytes:
     """Encode a frame's content. Raise `ValueError` for None, and for a value that JSON cannot hold, such as NaN."""
     if value is None:
         raise ValueError("expected data to encode, got None; return `Empty()` for no data")
+    if (ready := ready_json(value)) is not None:
+        return ready
     encoded = to_json(value, exclude_none=True)
     # A search for one byte is several times faster than for a word, and this runs for every reply.
     if (_N in encoded and encoded.find(b"NaN") >= 0) or (_I in encoded and encoded.find(b"Infinity") >= 0):

@@ -28,7 +28,6 @@ from gateway.store.messages import message_id
 from gateway.store.prepared import Script
 from gateway.testing import MovableClock
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound
-from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.waiting import until
@@ -296,10 +295,10 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
 async def test_one_that_has_no_reply_or_event_harms_no_other_writer(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow, own: Message | None) -> Logged:
+    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow) -> Logged:
         if row.text == "cannot be told":
             raise ValueError("no event")
-        return real(room, row, own)
+        return real(room, row)
 
     class Unanswerable(asyncio.Future[Written]):
         def set_result(self, _: Written) -> None:
