@@ -1,12 +1,11 @@
-"""The fast route of a WebSocket to its endpoint: FastAPI solves the endpoint's dependencies, and has then left.
+"""The fast route of a WebSocket to its endpoint, past the layers of FastAPI and Starlette.
 
-FastAPI and Starlette put some twenty coroutines around an endpoint, for errors, bodies, routes and exit stacks. Around
-an open WebSocket they have next to nothing to do. They hold 12 KB for each connection, and take a microsecond whenever
-a message wakes the endpoint up. So FastAPI gets a route whose endpoint only keeps the arguments that were solved. The
-real endpoint runs after that route has returned.
+They put some twenty coroutines around an endpoint, for errors, bodies, routes and exit stacks. Around an open WebSocket
+they have next to nothing to do. They hold 12 KB for each connection, and take a microsecond whenever a message wakes
+the endpoint up. So the endpoint runs without them, as long as its dependencies are plain (`plain_dependencies`).
 
-An application that overrides a dependency gets FastAPI's whole route instead: its dependencies may be generators, and
-these must end after the conversation, not before it. Middleware that is added to the application is kept.
+With other dependencies, or if an application overrides one, the endpoint runs in FastAPI's whole route: a dependency
+may be a generator, which must end after the conversation. Middleware that is added to the application is kept.
 """
 
 import asyncio
@@ -23,6 +22,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.chat.plain_dependencies import PlainDependencies
 from gateway.chat.websocket import SCOPE_KEY, GatewayWebSocket
 from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
@@ -97,56 +97,43 @@ class FastWebSocketApp(FastAPI):
 
 
 class _FastRoute(APIWebSocketRoute):
-    """A route of FastAPI's that runs an endpoint, and another one that only solves what the endpoint depends on."""
+    """A route of FastAPI's, and the way past it."""
 
     def __init__(self, route: APIWebSocketRoute, app: FastAPI) -> None:
-        depends: dict[str, Any] = {"dependencies": route.dependencies, "dependency_overrides_provider": app}
-        super().__init__(route.path, _running(route.endpoint), **depends)
-        self._solving = APIWebSocketRoute(route.path, _keeping(route.endpoint), **depends)
+        super().__init__(
+            route.path,
+            _running(route.endpoint),
+            dependencies=route.dependencies,
+            dependency_overrides_provider=app,
+        )
         self.converse: Endpoint = route.endpoint
+        self._plain = None if route.dependencies else PlainDependencies.of(route.endpoint)
+        self._app = app
 
-    async def solve(self, ws: GatewayWebSocket) -> dict[str, Any]:
-        """Return the endpoint's arguments, or raise what a dependency raises."""
-        # In a copy of the scope, since FastAPI leaves things in it that would stay as long as the connection.
-        scope = {**ws.scope, SCOPE_KEY: ws}
-        await self._solving.handle(scope, ws.receive, ws.send)
-        arguments: dict[str, Any] = scope[_ARGUMENTS]
-        return arguments
+    @property
+    def plain(self) -> PlainDependencies | None:
+        """Return what the endpoint depends on, or None if FastAPI must solve it."""
+        return None if self._app.dependency_overrides else self._plain
 
     async def run(self, ws: GatewayWebSocket) -> None:
-        """Run the endpoint inside of FastAPI's route, or raise what it or a dependency raises."""
+        """Run the endpoint in FastAPI's route, or raise what it or a dependency raises."""
+        # In a copy of the scope, since FastAPI leaves things in it.
         await self.handle({**ws.scope, SCOPE_KEY: ws}, ws.receive, ws.send)
 
 
-def _keeping(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint with the same parameters, which leaves its arguments in the scope."""
-
-    @wraps(endpoint)
-    async def keep(**arguments: Any) -> None:
-        for argument in tuple(arguments.values()):
-            if isinstance(argument, WebSocket):
-                argument.scope[_ARGUMENTS] = _with_gateway_websocket(arguments)
-
-    return keep
-
-
 def _running(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint with the same parameters, which runs this one."""
+    """Return an endpoint with the same parameters, which passes the gateway's WebSocket to this one."""
 
     @wraps(endpoint)
     async def run(**arguments: Any) -> None:
-        await endpoint(**_with_gateway_websocket(arguments))
+        await endpoint(
+            **{
+                name: GatewayWebSocket.of(value) if isinstance(value, WebSocket) else value
+                for name, value in arguments.items()
+            }
+        )
 
     return run
-
-
-def _with_gateway_websocket(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: GatewayWebSocket.of(value) if isinstance(value, WebSocket) else value for name, value in arguments.items()
-    }
-
-
-_ARGUMENTS = "gateway.arguments"
 
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,10 +141,10 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     state: GatewayState = scope["state"]["gateway"]
     ws = GatewayWebSocket(scope, receive, send, state.settings, state.clock)
     try:
-        if scope["app"].dependency_overrides:
+        if (plain := route.plain) is None:
             await route.run(ws)
         else:
-            await route.converse(**await route.solve(ws))
+            await route.converse(**await plain.solve(ws))
     except MessageError as error:
         await refuse_handshake(ws, error)
     except WebSocketDisconnect:

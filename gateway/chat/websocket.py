@@ -87,7 +87,7 @@ class GatewayWebSocket(WebSocket):
     @classmethod
     def of(cls, connection: WebSocket) -> Self:
         """Return the gateway's WebSocket behind the plain one that FastAPI gives to a dependency."""
-        ws = connection.scope[SCOPE_KEY]
+        ws = connection if isinstance(connection, cls) else connection.scope[SCOPE_KEY]
         assert isinstance(ws, cls)  # noqa: S101 - `fast_route` has put it there
         return ws
 
