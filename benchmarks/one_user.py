@@ -81,7 +81,15 @@ class Store:
         """Add rooms with one member."""
         owner = owner or self.user
         rows = [
-            {"id": number, "name": name, "private": private, "epoch": "epoch", "offset": 0, "created_at": 0}
+            {
+                "id": number,
+                "name": name,
+                "private": private,
+                "epoch": "epoch",
+                "offset": 0,
+                "created_at": 0,
+                "arrivals": 1,
+            }
             for number, name in enumerate(names, 1)
         ]
         for some in _chunks(rows):
@@ -111,6 +119,8 @@ class Store:
         for some in _chunks(people):
             self.connection.execute(insert(users), some)
             self.members([(room_id, room, person["id"], person["name"]) for person in some])
+        arrivals = rooms.c.arrivals + self.sizes.members
+        self.connection.execute(update(rooms).where(rooms.c.id == room_id).values(arrivals=arrivals))
 
     def say(self, room_id: int, count: int, **content: Any) -> None:
         """Add `count` messages of the other user."""

@@ -214,7 +214,10 @@ def _populate(people: Sequence[Person], membership: Mapping[str, Sequence[Person
     connection.execute(insert(login_sessions), [_login(person, now) for person in people])
     if not membership:
         return
-    connection.execute(insert(rooms), [_room(number, name, now) for number, name in enumerate(membership, 1)])
+    connection.execute(
+        insert(rooms),
+        [_room(number, name, len(members), now) for number, (name, members) in enumerate(membership.items(), 1)],
+    )
     connection.execute(
         insert(memberships),
         [
@@ -258,8 +261,16 @@ def _membership(room_id: int, room: str, person: Person, now: int) -> Frame:
     }
 
 
-def _room(id: int, name: str, now: int) -> Frame:
-    return {"id": id, "name": name, "private": False, "epoch": secrets.token_urlsafe(6), "offset": 0, "created_at": now}
+def _room(id: int, name: str, arrivals: int, now: int) -> Frame:
+    return {
+        "id": id,
+        "name": name,
+        "private": False,
+        "epoch": secrets.token_urlsafe(6),
+        "offset": 0,
+        "created_at": now,
+        "arrivals": arrivals,
+    }
 
 
 class Asker(WSListener):

@@ -43,6 +43,18 @@ class ToRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberJoined:
+    """The beginning of a membership, for the room's listeners. The user's own connections do not get it."""
+
+    frame: Frame
+    room: str
+    epoch: str
+    user_id: str
+    arrivals: int
+    """How many memberships of the room have begun, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemberLeft:
     """The end of a membership: the room's listeners get the event, and the user's connections hear no more after it."""
 
@@ -78,7 +90,7 @@ class ToAll:
     frame: Frame
 
 
-RoomEvent: TypeAlias = Logged | ToRoom | MemberLeft | RoomEnded
+RoomEvent: TypeAlias = Logged | ToRoom | MemberJoined | MemberLeft | RoomEnded
 BusEvent: TypeAlias = RoomEvent | ToUser | ToAll
 """An event on its way to the connections that it concerns, on every node."""
 

@@ -20,7 +20,18 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from gateway.bus.base import BusEvent, Logged, MemberLeft, OwnForm, Revoked, RoomEnded, ToAll, ToRoom, ToUser
+from gateway.bus.base import (
+    BusEvent,
+    Logged,
+    MemberJoined,
+    MemberLeft,
+    OwnForm,
+    Revoked,
+    RoomEnded,
+    ToAll,
+    ToRoom,
+    ToUser,
+)
 from gateway.transport.frames import Frame, text_frame
 
 FAMILY = b"jg"
@@ -53,6 +64,8 @@ class _EventHead(_Head):
     offset: Annotated[int, Field(ge=1)] | None = None
     own_user: Name | None = None
     skip_user: Name | None = None
+    new_user: Name | None = None
+    arrivals: Annotated[int, Field(ge=1)] | None = None
     drop_user: Name | None = None
     departures: Annotated[int, Field(ge=0)] | None = None
     drop_all: bool = False
@@ -101,6 +114,8 @@ def _parts(event: BusEvent) -> dict[str, object]:
             return {"room": room}
         case ToRoom(room=room, skip_user=user_id):
             return {"room": room, "skip_user": user_id}
+        case MemberJoined(room=room, epoch=epoch, user_id=user_id, arrivals=arrivals):
+            return {"room": room, "epoch": epoch, "new_user": user_id, "arrivals": arrivals}
         case MemberLeft(room=room, epoch=epoch, user_id=user_id, departures=departures):
             return {"room": room, "epoch": epoch, "drop_user": user_id, "departures": departures}
         case RoomEnded(room=room, epoch=epoch):
@@ -153,6 +168,8 @@ def _kind_of(head: _EventHead, frame: Frame, own: OwnForm | None) -> BusEvent:
     match head:
         case _EventHead(room=str(room), epoch=str(epoch), drop_all=True):
             return RoomEnded(frame, room, epoch)
+        case _EventHead(room=str(room), epoch=str(epoch), new_user=str(user_id), arrivals=int(arrivals)):
+            return MemberJoined(frame, room, epoch, user_id, arrivals)
         case _EventHead(room=str(room), epoch=str(epoch), drop_user=str(user_id), departures=int(departures)):
             return MemberLeft(frame, room, epoch, user_id, departures)
         case _EventHead(room=str(room), epoch=str(epoch), offset=int(offset)):

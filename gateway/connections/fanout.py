@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from gateway.bus.base import BusEvent, Logged, OwnForm, ToRoom
+from gateway.bus.base import BusEvent, Logged, MemberJoined, OwnForm, ToRoom
 from gateway.core import faults
 from gateway.core.faults import contained
 from gateway.transport.frames import Frame, joined
@@ -234,7 +234,7 @@ def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
 def _exception_of(event: BusEvent) -> str | None:
     """Return the id of the one user that gets another form of the event, or nothing."""
     match event:
-        case Logged(own=OwnForm(user_id=user_id)) | ToRoom(skip_user=user_id):
+        case Logged(own=OwnForm(user_id=user_id)) | ToRoom(skip_user=user_id) | MemberJoined(user_id=user_id):
             return user_id
     return None
 

@@ -29,7 +29,7 @@ ROWS = 100
 """Rows read for one token: members, users and rooms."""
 
 COUNTED = 5000
-"""Index entries counted for one token: unread messages and members."""
+"""Index entries counted for one token: unread messages."""
 
 DELIVERIES = 250
 """Deliveries of one event to connections of this node for one token."""

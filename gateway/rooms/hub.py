@@ -11,7 +11,18 @@ A connection that joins subscribes first and reads the store after that, so that
 arrive meanwhile are buffered for it.
 """
 
-from gateway.bus.base import Bus, BusEvent, Logged, MemberLeft, RoomEnded, RoomEvent, ToAll, ToRoom, ToUser
+from gateway.bus.base import (
+    Bus,
+    BusEvent,
+    Logged,
+    MemberJoined,
+    MemberLeft,
+    RoomEnded,
+    RoomEvent,
+    ToAll,
+    ToRoom,
+    ToUser,
+)
 from gateway.connections.fanout import deliver_event
 from gateway.connections.registry import Connection, Connections
 from gateway.rooms.history_reader import HistoryReader
@@ -36,7 +47,10 @@ class Hub:
         reader: HistoryReader,
         max_presence_listeners: int = 0,
     ) -> None:
-        """Rooms with more than `max_presence_listeners` subscribers get no presence and typing; 0 means no limit."""
+        """Rooms with more than `max_presence_listeners` subscribers get no presence, typing and news of new members.
+
+        0 means no limit.
+        """
         self._subscriptions = Subscriptions(bus)
         self._max_presence_listeners = max_presence_listeners
         self._connections = connections
@@ -73,7 +87,8 @@ class Hub:
         if joining.position is None or joining.epoch is None:
             self.leave(name, listener)
             return
-        self._finish_join(room, listener, RoomPosition(name, joining.epoch, joining.position, listener.joined[name]))
+        heard = joining.position
+        self._finish_join(room, listener, RoomPosition(name, joining.epoch, heard, 0, listener.joined[name]))
 
     def complete_join(self, listener: Connection, at: RoomPosition) -> None:
         """Subscribe the connection, as a member, to a room's events from its position in the store on.
@@ -123,10 +138,12 @@ class Hub:
                 return self._receive_logged(room, event)
             case ToRoom():
                 return room.publish(event)
-            case MemberLeft() | RoomEnded() if event.epoch != room.epoch:
+            case MemberJoined() | MemberLeft() | RoomEnded() if event.epoch != room.epoch:
                 room.buffer(event)  # a connection that joins may be reading the store about that very room
                 self.repair.check_soon(room.name)
                 return 0
+            case MemberJoined():
+                return room.publish(event)
             case MemberLeft():
                 return self.receive_departure(room, event)
             case RoomEnded():
@@ -208,7 +225,7 @@ class Hub:
 
     def _is_crowded(self, room: Room) -> bool:
         # If every member were announced to every member, the cost of a crowd that comes at once would be its square.
-        return 0 < self._max_presence_listeners < len(room.subscribers)
+        return 0 < self._max_presence_listeners < len(room.subscribers) + len(room.joining)
 
     def _receive_logged(self, room: Room, event: Logged) -> int:
         match room.order_of(event):

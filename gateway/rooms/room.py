@@ -15,7 +15,7 @@ An event of the log is compared with the room's position. The table says what fo
 import asyncio
 from enum import Enum, auto
 
-from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
+from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
 from gateway.connections.registry import Connection
 from gateway.store.rooms import RoomPosition
@@ -191,6 +191,8 @@ def is_news(event: RoomEvent, listener: Connection, at: RoomPosition) -> bool:
     match event:
         case Logged():
             return event.epoch == at.epoch and event.offset > at.offset
+        case MemberJoined():
+            return event.epoch == at.epoch and event.arrivals > at.arrivals
         case MemberLeft(user_id=listener.user_id):
             return False
         case MemberLeft():

@@ -58,6 +58,8 @@ class RoomPosition:
     name: str
     epoch: str
     offset: int
+    arrivals: int
+    """How many memberships had begun."""
     departures: int
     """How many memberships had ended. A departure with a lower number does not affect members of that time."""
 
@@ -75,7 +77,10 @@ class RoomRow:
     offset: int
     pruned: int
     created_at: int
+    arrivals: int
+    """How many memberships have begun."""
     departures: int
+    """How many memberships have ended."""
     stored_bytes: int = 0
     """The bytes of its messages."""
     left_by: str | None = None
@@ -105,7 +110,12 @@ class RoomRow:
     @property
     def position(self) -> RoomPosition:
         """Return its position when it was read."""
-        return RoomPosition(self.name, self.epoch, self.offset, self.departures)
+        return RoomPosition(self.name, self.epoch, self.offset, self.arrivals, self.departures)
+
+    @property
+    def members(self) -> int:
+        """Return how many members it has."""
+        return self.arrivals - self.departures
 
     @property
     def hidden(self) -> bool:
@@ -151,6 +161,7 @@ def add(
         "offset": 0,
         "pruned": 0,
         "created_at": now,
+        "arrivals": 0,
         "departures": 0,
     }
     _lock_name(connection, name)
@@ -270,8 +281,11 @@ def _is_deleted(database: str) -> ColumnElement[bool]:
     return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
-def add_member(connection: Connection, room: RoomRow, user_id: str, role: Role, now: int) -> None:
-    """Make a user a member, with all messages so far marked as read. This ends an invitation."""
+def add_member(connection: Connection, room: RoomRow, user_id: str, role: Role, now: int) -> int:
+    """Make a user a member, with all messages so far marked as read, and return how many memberships have begun.
+
+    This ends an invitation.
+    """
     connection.execute(delete(invitations).where(_invitation(room.id, user_id)))
     values = {
         "room_id": room.id,
@@ -283,21 +297,25 @@ def add_member(connection: Connection, room: RoomRow, user_id: str, role: Role, 
         "room_name": room.name,
     }
     connection.execute(insert(memberships).values(values))
+    return _count_one(connection, room.id, rooms.c.arrivals)
 
 
 def remove_member(connection: Connection, room_id: int, user_id: str) -> int:
     """End a membership, and return how many have ended in this room so far."""
     connection.execute(delete(memberships).where(_membership(room_id, user_id)))
-    count = update(rooms).where(rooms.c.id == room_id).values(departures=rooms.c.departures + 1)
-    departures: int = connection.execute(count.returning(rooms.c.departures)).scalar_one()
-    return departures
+    return _count_one(connection, room_id, rooms.c.departures)
 
 
-POSITIONS = Statement(
-    lambda database: select(rooms.c.name, rooms.c.epoch, rooms.c.offset, rooms.c.departures).where(
-        rooms.c.name.in_(select(*items(database, Text())))
-    )
-)
+def _count_one(connection: Connection, room_id: int, count: ColumnElement[int]) -> int:
+    """Raise a room's count of arrivals or departures by one, and return it."""
+    change = update(rooms).where(rooms.c.id == room_id).values({count: count + 1})
+    number: int = connection.execute(change.returning(count)).scalar_one()
+    return number
+
+
+_POSITION = (rooms.c.name, rooms.c.epoch, rooms.c.offset, rooms.c.arrivals, rooms.c.departures)
+
+POSITIONS = Statement(lambda database: select(*_POSITION).where(rooms.c.name.in_(select(*items(database, Text())))))
 """Reads the positions of those rooms that exist."""
 
 
@@ -329,20 +347,11 @@ def mark_read(connection: Connection, room_id: int, user_id: str, offset: int) -
     return connection.execute(update(memberships).where(behind).values(read=offset)).rowcount == 1
 
 
-_COUNT = select(func.count()).select_from(memberships).where(memberships.c.room_id == bindparam("room"))
-
-
-def count_members(connection: Connection, room_id: int, role: Role | None = None) -> int:
-    """Count the members of a room, or those with one role."""
-    if role is None:
-        return connection.execute(_COUNT, {"room": room_id}).scalar_one()
-    return connection.execute(_COUNT.where(memberships.c.role == role), {"room": room_id}).scalar_one()
-
-
-def is_empty(connection: Connection, room_id: int) -> bool:
-    """Return whether a room has no members."""
-    query = select(memberships.c.user_id).where(memberships.c.room_id == room_id).limit(1)
-    return connection.execute(query).one_or_none() is None
+def count_with_role(connection: Connection, room_id: int, role: Role) -> int:
+    """Count the members of a room with a role."""
+    query = select(func.count()).select_from(memberships)
+    with_role = and_(memberships.c.room_id == room_id, memberships.c.role == role)
+    return connection.execute(query.where(with_role)).scalar_one()
 
 
 def count_of_user(connection: Connection, user_id: str, limit: int, role: Role | None = None) -> int:

@@ -125,6 +125,7 @@ rooms = Table(
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # the bytes of the room's messages
     Column("left_by", ForeignKey("users.id")),  # the user that was its last member
     Column("removed_at", BigInteger),  # when it was deleted; the row stays until its last message is removed
+    Column("arrivals", BigInteger, nullable=False, server_default="0"),  # how many memberships have begun
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),

@@ -118,7 +118,7 @@ async def test_a_wrong_list_of_users_is_refused(app: App, alice: str, users: Any
 
 
 @pytest.mark.both_stores
-async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it_is_small_again(
+async def test_a_crowded_room_is_told_of_no_presence_typing_and_newcomers_until_it_is_small_again(
     own_gateway: OwnGateway,
 ) -> None:
     async with App(own_gateway(max_presence_listeners=2)) as app, app.in_room("alice", "lobby") as ann:
@@ -131,6 +131,13 @@ async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it
             async with app.in_room("carol", "lobby") as cat:
                 await ann.expect("room.joined", user="carol")
                 await cat.ask("chat.typing", room="lobby")
+                async with app.connect("dave") as dan:
+                    assert (await dan.ask("room.join", room="lobby"))["members"] == 4
+                    await ann.expect_nothing()
+                    await cat.expect_nothing()
+                    await dan.ask("room.leave", room="lobby")
+                    for client in (ann, cat):
+                        await client.expect("room.left", user="dave")
                 await ann.expect_nothing()
                 state = await ann.ask("presence.get", users=["carol"])
                 assert state["users"] == [{"user": "carol", "state": "online"}]
@@ -138,6 +145,11 @@ async def test_a_crowded_room_is_told_neither_of_presence_nor_of_typing_until_it
                 await cat.say("lobby", "Hello, all!")
                 await ann.expect("chat.message", text="Hello, all!")
                 await ann.expect_nothing()
+                await cat.ask("room.leave", room="lobby")
+                await ann.expect("room.left", user="carol")
+                await cat.expect("room.left", user="carol")
+                await cat.ask("room.join", room="lobby")
+                await ann.expect("room.joined", user="carol")
                 await cat.ask("room.leave", room="lobby")
                 await ann.expect("room.left", user="carol")
             await ben.start("chat.send", room="lobby", text="We two again.")

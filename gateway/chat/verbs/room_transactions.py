@@ -3,7 +3,7 @@
 A transaction may run in a thread, so it neither charges the session nor sends anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -61,8 +61,8 @@ class RoomTransactions:
         rooms.add_member(connection, made, self._user_id, "owner", now)
         return made
 
-    def enter(self, connection: Connection, name: str) -> bool:
-        """Make the user a member if that is allowed, and return whether it is new."""
+    def enter(self, connection: Connection, name: str) -> RoomRow | None:
+        """Make the user a member if that is allowed, and return the room. Return None for a member."""
         room = rooms.find(connection, name, self._user_id, lock=True)
         if room is None and self._settings.rooms_open:
             rules.check_name(name)
@@ -70,23 +70,21 @@ class RoomTransactions:
         if room is None or room.closed:
             raise NotFound(f"there is no room `{name}`")
         if room.role is not None:
-            return False
+            return None
         # A public room without members goes to the next user that joins.
-        is_free = not room.direct and rooms.is_empty(connection, room.id)
+        is_free = not room.direct and room.members == 0
         role: Role = "owner" if is_free else "member"
         if room.left_by is not None:
             rooms.note_left_by(connection, room.id, None)
         quotas.check_entering(connection, self._settings, self._user_id, role)
-        rooms.add_member(connection, room, self._user_id, role, self._now())
-        return True
+        return replace(room, arrivals=rooms.add_member(connection, room, self._user_id, role, self._now()))
 
     def read(
         self, connection: Connection, name: str, since: Position | None, limit: int | None
     ) -> tuple[RoomPosition, JoinReply]:
         """Read what a join replies, and the room's position at that time. Raise `NotAMember`."""
         room = find_as_member(connection, name, self._user_id)
-        members = rooms.count_members(connection, room.id)
-        reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=members)
+        reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=room.members)
         return room.position, reply.model_copy(update=self._read_log(connection, room, since, limit))
 
     def members(
@@ -105,7 +103,7 @@ class RoomTransactions:
             invitations.remove(connection, room.id, self._user_id)
             return Departure(room, room.departures)
         departures = rooms.remove_member(connection, room.id, self._user_id)
-        if rooms.is_empty(connection, room.id):
+        if room.arrivals == departures:
             return Departure(room, departures, has_ended=self._leave_empty(connection, room))
         return Departure(room, departures, self._pass_on(connection, room) if room.role == "owner" else None)
 
@@ -140,7 +138,7 @@ class RoomTransactions:
         had = None if member is None else rooms.find_role(connection, room.id, member.id)
         if member is None or had is None:
             raise NotFound(f"`{user}` is not a member")
-        if had == "owner" and role != "owner" and rooms.count_members(connection, room.id, "owner") == 1:
+        if had == "owner" and role != "owner" and rooms.count_with_role(connection, room.id, "owner") == 1:
             raise Conflict("a room needs an owner; make another one first")
         if had != "owner" and role == "owner":
             quotas.check_owner(connection, self._settings, member)
@@ -161,7 +159,10 @@ class RoomTransactions:
         return room
 
     def open_direct(self, connection: Connection, name: str) -> tuple[RoomRow, UserRow | None]:
-        """Find or make the direct room with a user, and enter it. Return its former state, and the invited user."""
+        """Find or make the direct room with a user, and enter it.
+
+        Return the room with the user's former role, and the invited user.
+        """
         other = self._other(connection, name, "a direct room is for two; name another user")
         me = users.by_id(connection, self._user_id)
         if me is None or other.disabled:
@@ -174,7 +175,7 @@ class RoomTransactions:
             self._invite(connection, room, other)
         if room.role is None:
             quotas.check_entering(connection, self._settings, me.id, "member")
-            rooms.add_member(connection, room, me.id, "member", now)
+            room = replace(room, arrivals=rooms.add_member(connection, room, me.id, "member", now))
         return room, other if is_new else None
 
     def _now(self) -> int:
@@ -223,7 +224,7 @@ class RoomTransactions:
 
     def _pass_on(self, connection: Connection, room: RoomRow) -> str | None:
         """Make another member the owner of a room without one, and return its name, if there is a member."""
-        if rooms.count_members(connection, room.id, "owner"):
+        if rooms.count_with_role(connection, room.id, "owner"):
             return None
         heir = rooms.next_owner(connection, room.id)
         if heir is None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from gateway.bus.base import BusEvent, MemberLeft, RoomEnded, ToRoom, ToUser
+from gateway.bus.base import BusEvent, MemberJoined, MemberLeft, RoomEnded, ToRoom, ToUser
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import fetch_as_member, fetch_room
 from gateway.chat.verbs.room_transactions import Departure, RoomTransactions
@@ -35,8 +35,9 @@ class SessionRooms:
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
-        if await self._enter(room, since):
-            await self._publish_joined(room, self._session.user, self._session.user_id)
+        entered = await self._enter(room, since)
+        if entered is not None:
+            await self._publish_joined(entered)
         return await self._subscribe(room, since, limit)
 
     async def leave(self, room: str) -> None:
@@ -123,7 +124,7 @@ class SessionRooms:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
         room, invited = await self._session.transact(partial(self._transactions.open_direct, name=user))
         if room.role is None:
-            await self._publish_joined(room.name, self._session.user, self._session.user_id)
+            await self._publish_joined(room)
         if invited is not None:
             await self._publish_invited(room, invited.id)
         return replace(room, role="member", invited=False).to_schema()
@@ -135,15 +136,17 @@ class SessionRooms:
         await fetch_as_member(self._session, room)
         await self._publish_event(ToRoom(frame, room))
 
-    async def _publish_to_room(self, room: str, event: Event, *, skip_user: str | None = None) -> None:
-        await self._publish_event(ToRoom(frames.event(event), room, skip_user))
+    async def _publish_to_room(self, room: str, event: Event) -> None:
+        await self._publish_event(ToRoom(frames.event(event), room))
 
     async def _publish_event(self, event: BusEvent) -> None:
         heard, size = await self._gateway.bus.publish(event), len(event.frame.wire)
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(heard, size))
 
-    async def _publish_joined(self, room: str, user: str, user_id: str) -> None:
-        await self._publish_to_room(room, RoomJoined(room=room, user=user), skip_user=user_id)
+    async def _publish_joined(self, room: rooms.RoomRow) -> None:
+        # It may be dropped as presence is: a crowd that comes at once would be announced to itself.
+        frame = frames.event(RoomJoined(room=room.name, user=self._session.user), droppable=True)
+        await self._publish_event(MemberJoined(frame, room.name, room.epoch, self._session.user_id, room.arrivals))
 
     async def _publish_left(self, departure: Departure, event: RoomLeft, user_id: str) -> None:
         room = departure.room
@@ -164,14 +167,14 @@ class SessionRooms:
         if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
             raise RateLimited(f"rooms on this connection, the limit is {limit}; leave one first")
 
-    async def _enter(self, name: str, since: Position | None) -> bool:
-        """Make the user a member if that is allowed, and return whether it is new."""
+    async def _enter(self, name: str, since: Position | None) -> rooms.RoomRow | None:
+        """Make the user a member if that is allowed, and return the room. Return None for a member."""
         room = await fetch_room(self._session, name)
         if room is not None and not room.closed:
             # Refuse before any change, so that a refused user keeps its membership and its rooms.
             _check_position(room, since)
             if room.role is not None:
-                return False
+                return None
         # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
         return await self._session.transact(partial(self._transactions.enter, name=name))
 
@@ -194,7 +197,7 @@ class SessionRooms:
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
         work = partial(self._transactions.read, name=name, since=since, limit=limit)
         position, reply = await self._session.query(work)
-        self._session.charge(costs.PAGE + costs.of_rows(0, counted=reply.members))
+        self._session.charge(costs.PAGE)
         return position, reply
 
 

@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 from gateway.bus import redis as redis_bus
-from gateway.bus.base import BusEvent, Logged, MemberLeft, OwnForm, Revoked, RoomEnded, ToAll, ToRoom, ToUser, room_of
+from gateway.bus.base import (
+    BusEvent,
+    Logged,
+    MemberJoined,
+    MemberLeft,
+    OwnForm,
+    Revoked,
+    RoomEnded,
+    ToAll,
+    ToRoom,
+    ToUser,
+    room_of,
+)
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_client import connect
 from gateway.core import faults
@@ -105,6 +117,7 @@ async def nodes(valkey: Valkey, unique: Callable[[str], str]) -> AsyncIterator[l
         Logged(frame("☃ hello"), "lobby", "k3f9", 58, OwnForm("u1", frame("mine"))),
         ToRoom(frame("☃ hello", droppable=True), "lobby"),
         ToRoom(frame("☃ hello"), "lobby", skip_user="u2"),
+        MemberJoined(frame("☃ hello", droppable=True), "lobby", "k3f9", "u3", 5),
         MemberLeft(frame("☃ hello"), "lobby", "k3f9", "u3", 4),
         RoomEnded(frame("☃ hello"), "lobby", "k3f9"),
         ToUser(frame("☃ hello"), "u4"),
@@ -238,6 +251,14 @@ UNREADABLE = {
     "a number that is a text": (HEAD + b',"epoch":"e","offset":"1"}\n' + FRAME, "head"),
     "an offset of no log": (HEAD + b',"offset":1}\n' + FRAME, "head"),
     "an offset without an epoch and a place": (HEAD + b',"epoch":"e"}\n' + FRAME, "head"),
+    "an arrival without a number": (HEAD + b',"epoch":"e","new_user":"u1"}\n' + FRAME, "head"),
+    "an arrival without a user": (HEAD + b',"epoch":"e","arrivals":1}\n' + FRAME, "head"),
+    "an arrival before the first": (HEAD + b',"epoch":"e","new_user":"u1","arrivals":0}\n' + FRAME, "head"),
+    "an arrival of any room's log": (HEAD + b',"new_user":"u1","arrivals":1}\n' + FRAME, "head"),
+    "an arrival that is a departure": (
+        HEAD + b',"epoch":"e","new_user":"u1","arrivals":1,"drop_user":"u1","departures":1}\n' + FRAME,
+        "head",
+    ),
     "a departure without a number": (HEAD + b',"epoch":"e","drop_user":"u1"}\n' + FRAME, "head"),
     "a departure that is logged": (
         HEAD + b',"epoch":"e","offset":1,"drop_user":"u1","departures":1}\n' + FRAME,

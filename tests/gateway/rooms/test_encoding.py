@@ -9,7 +9,7 @@ from gateway.rooms.encoding import message_json
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 
-ROOM = RoomRow(1, "lobby", None, False, False, "k3f9", 9, 0, 0, 0)
+ROOM = RoomRow(1, "lobby", None, False, False, "k3f9", 9, 0, 0, 0, 0)
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 BODIES = st.recursive(

@@ -40,6 +40,7 @@ async def fill(gateway: Gateway, room: str, messages: int, members: int = 0) -> 
             SELECT 'extra-' || i, 'extra-' || i, 'x', '', false, 0 FROM n""",
             f"""INSERT INTO memberships (room_id, user_id, role, joined_at) SELECT
             (SELECT id FROM rooms WHERE name = '{room}'), id, 'member', 0 FROM users WHERE id LIKE 'extra-%'""",
+            f"UPDATE rooms SET arrivals = arrivals + {max(members, 1)} WHERE name = '{room}'",
         ):
             connection.execute(text(sql))
 

@@ -5,14 +5,14 @@ from typing import cast
 
 import pytest
 
-from gateway.bus.base import Logged, MemberLeft, RoomEnded, RoomEvent, ToRoom
+from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.registry import Connection
 from gateway.rooms.room import Order, Room, ends_membership, is_news
 from gateway.store.rooms import RoomPosition
 from gateway.transport.frames import text_frame
 
 FRAME = text_frame(b'{"type":"x","data":1}')
-AT = RoomPosition("lobby", "now", offset=7, departures=3)
+AT = RoomPosition("lobby", "now", offset=7, arrivals=5, departures=3)
 
 
 class Listener:
@@ -28,6 +28,9 @@ class Listener:
         (Logged(FRAME, "lobby", "now", 8), False, True),
         (Logged(FRAME, "lobby", "before", 8), False, False),
         (ToRoom(FRAME, "lobby"), False, True),
+        (MemberJoined(FRAME, "lobby", "now", "other", 5), False, False),
+        (MemberJoined(FRAME, "lobby", "now", "other", 6), False, True),
+        (MemberJoined(FRAME, "lobby", "before", "other", 6), False, False),
         (MemberLeft(FRAME, "lobby", "now", "me", 3), False, False),
         (MemberLeft(FRAME, "lobby", "now", "me", 4), True, False),
         (MemberLeft(FRAME, "lobby", "before", "me", 4), False, False),

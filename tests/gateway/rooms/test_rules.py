@@ -20,6 +20,7 @@ ROOM = RoomRow(
     offset=0,
     pruned=0,
     created_at=0,
+    arrivals=1,
     departures=0,
 )
 

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from gateway.core.start_error import StartError
-from gateway.store import login_sessions, revisions, users
+from gateway.store import login_sessions, revisions, rooms, users
 from gateway.store.engine import Database
 from gateway.store.tables import VERSION_TABLE, metadata
 from gateway.store.versions import FORMER_TABLE, NEWEST
@@ -188,6 +188,23 @@ async def test_the_new_name_of_the_sessions_can_be_taken_back(bare: Database) ->
     assert "logins" in await everything(bare)
     await bare.upgrade()
     assert await everything(bare) == newest
+
+
+ROOMS = """
+    INSERT INTO users (id, name, password_hash, scopes, disabled, created_at) VALUES ('u2', 'bob', 'x', '', false, 0);
+    INSERT INTO rooms (id, name, private, epoch, "offset", created_at, departures) VALUES
+    (1, 'lobby', false, 'e', 0, 0, 3), (2, 'garden', false, 'e', 0, 0, 4);
+    INSERT INTO memberships (room_id, user_id, role, joined_at) VALUES (1, 'u1', 'owner', 0), (1, 'u2', 'member', 0)
+"""
+
+
+async def test_rooms_learn_how_many_memberships_have_begun(bare: Database) -> None:
+    await bare.transact(lambda sync: command.upgrade(revisions.config(sync), "gateway_0009"))
+    await execute(bare, ALICE)
+    await execute(bare, ROOMS)
+    await bare.upgrade()
+    found = [await bare.query(partial(rooms.by_name, name=name)) for name in ("lobby", "garden")]
+    assert [room and (room.arrivals, room.departures, room.members) for room in found] == [(5, 3, 2), (4, 4, 0)]
 
 
 async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(
