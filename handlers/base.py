@@ -6,6 +6,7 @@ rest of the gateway through the verbs of its `Session`, and never sees a socket,
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,16 @@ from schemas.codes import Close
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
-from schemas.messages.rooms import JoinReply, MembersReply, Position, Role, Room, RoomsReply
+from schemas.messages.rooms import (
+    JoinReply,
+    JoinRoom,
+    MembersReply,
+    Position,
+    ResumeReply,
+    Role,
+    Room,
+    RoomsReply,
+)
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -45,6 +55,13 @@ class RoomVerbs(Protocol):
         with `since` for up to 300 missed ones.
 
         Raises `PositionLost` for a position beyond the end of the log, and then changes nothing.
+        """
+
+    async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
+        """Join several rooms, each as `join` does or not at all. The names differ.
+
+        The reply has the first of them, in their order: as many as fit into one frame, and at least one. The connection
+        does not become a listener of the rest. An error of one room is its part of the reply.
         """
 
     async def leave(self, room: str) -> None:

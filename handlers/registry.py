@@ -24,6 +24,7 @@ from handlers.rooms import (
     ListMembersHandler,
     ListRoomsHandler,
     OpenDirectHandler,
+    ResumeRoomsHandler,
     SetRoleHandler,
     UpdateRoomHandler,
 )
@@ -87,6 +88,7 @@ HANDLERS: Handlers = {
     "announce": AnnounceHandler,
     "room.create": CreateRoomHandler,
     "room.join": JoinRoomHandler,
+    "room.resume": ResumeRoomsHandler,
     "room.leave": LeaveRoomHandler,
     "room.list": ListRoomsHandler,
     "room.members": ListMembersHandler,

@@ -14,6 +14,8 @@ from schemas.messages.rooms import (
     ListRooms,
     MembersReply,
     OpenDirect,
+    ResumeReply,
+    ResumeRooms,
     RoomReply,
     RoomsReply,
     SetRole,
@@ -42,6 +44,17 @@ class JoinRoomHandler(MsgHandler[JoinRoom, JoinReply]):
     async def handle(self, data: JoinRoom) -> JoinReply:
         """Return the position of the room's log, and its newest or missed messages."""
         return await self.session.rooms.join(data.room, since=data.since, limit=data.limit)
+
+
+class ResumeRoomsHandler(MsgHandler[ResumeRooms, ResumeReply]):
+    """Joins many rooms at once, as a client does that comes back."""
+
+    schema = ResumeRooms
+    scope = "chat:read"
+
+    async def handle(self, data: ResumeRooms) -> ResumeReply:
+        """Return for each room the reply or the error of `room.join`."""
+        return await self.session.rooms.resume(data.rooms)
 
 
 class LeaveRoomHandler(MsgHandler[LeaveRoom, Empty]):

@@ -25,6 +25,12 @@ REQUEST = 3.0
 PAGE = 1.0
 """A page of messages, in addition to its transaction: it needs more statements than most."""
 
+RESUMED = 0.3
+"""A room of `room.resume`, besides its rows: many share their transactions."""
+
+RESUMED_A_JOIN = 16
+"""Rooms of `room.resume` for one join of the join rates, besides one for the message."""
+
 ROWS = 100
 """Rows read for one token: members, users and rooms."""
 
@@ -61,6 +67,11 @@ def of_answer(size: int) -> float:
 def of_rows(rows: int, counted: int = 0) -> float:
     """Return the cost of reading rows, and of counting entries of an index."""
     return rows / ROWS + counted / COUNTED
+
+
+def joins_of(rooms: int) -> float:
+    """Return the cost of resuming rooms, in joins of the join rates."""
+    return 1 + rooms / RESUMED_A_JOIN
 
 
 def of_deliveries(deliveries: int, size: int) -> float:

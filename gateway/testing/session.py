@@ -6,7 +6,7 @@ await session.run(MyHandler, {"room": "lobby"})
 assert session.replies == [(1, MyReply())]
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -22,7 +22,17 @@ from schemas.codes import Close
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
-from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
+from schemas.messages.rooms import (
+    JoinReply,
+    JoinRoom,
+    Member,
+    MembersReply,
+    Position,
+    ResumeReply,
+    Role,
+    Room,
+    RoomsReply,
+)
 
 EPOCH = "epoch"
 SENT_AT = "2026-01-01T00:00:00.000Z"
@@ -84,8 +94,12 @@ class FakeRooms(FakeVerbs):
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Return the position of an empty room."""
-        reply = JoinReply(room=room, epoch=EPOCH, offset=0, members=1, messages=())
-        return self._record("rooms.join", reply, room=room, since=since, limit=limit)
+        return self._record("rooms.join", an_empty_log(room), room=room, since=since, limit=limit)
+
+    async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
+        """Return the positions of empty rooms."""
+        reply = ResumeReply(rooms=tuple(an_empty_log(each.room) for each in rooms))
+        return self._record("rooms.resume", reply, rooms=rooms)
 
     async def leave(self, room: str) -> None:
         """Record the call."""
@@ -265,6 +279,11 @@ class FakeSession(Generic[State]):
     def close_after_reply(self, close: Close) -> None:
         """Record how the connection ends."""
         self.closed = close
+
+
+def an_empty_log(room: str) -> JoinReply:
+    """Return what a join of an empty room replies."""
+    return JoinReply(room=room, epoch=EPOCH, offset=0, members=1, messages=())
 
 
 def a_room(name: str, *, title: str | None, private: bool, direct: bool = False) -> Room:

@@ -2,15 +2,19 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
+from schemas.errors import ErrorBody
 from schemas.messages.chat import MAX_OFFSET, Message
 from schemas.messages.presence import State
 from schemas.names import RoomName, UserName
 
 Role = Literal["owner", "moderator", "member"]
+
+MAX_RESUMED = 128
+"""The most rooms in one `room.resume`: as many as a connection hears by default."""
 
 
 class Room(Wire):
@@ -97,6 +101,40 @@ class JoinReply(Wire):
     reason: Reason | None = None
     events: tuple[LogEvent, ...] | None = None
     messages: tuple[Message, ...] | None = None
+
+
+class ResumeRooms(Wire):
+    """Do for each of several rooms what `room.join` does. The names differ."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"rooms": [{"room": "lobby", "since": {"epoch": "k3f9", "offset": 57}}]}]}
+    )
+
+    rooms: list[JoinRoom] = Field(min_length=1, max_length=MAX_RESUMED)
+
+    @field_validator("rooms")
+    @classmethod
+    def _distinct(cls, rooms: list[JoinRoom]) -> list[JoinRoom]:
+        if len({each.room for each in rooms}) < len(rooms):
+            raise PydanticCustomError("room_twice", "expected each room once")
+        return rooms
+
+
+class RefusedRoom(Wire):
+    """A room of a `room.resume` that the user cannot join, with the error that `room.join` would get."""
+
+    room: str
+    error: ErrorBody
+
+
+class ResumeReply(Wire):
+    """The rooms in the order of the request, as many as fit into one frame.
+
+    If `has_more` is true, the client asks again for those that are missing. It does not hear them yet.
+    """
+
+    rooms: tuple[JoinReply | RefusedRoom, ...]
+    has_more: bool = False
 
 
 class LeaveRoom(Wire):

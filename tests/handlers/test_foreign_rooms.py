@@ -9,7 +9,7 @@ from tests.support.client import App, ChatClient
 
 WITHOUT_A_ROOM = {
     *("ping", "echo", "bye", "announce", "auth", "auth.refresh"),
-    *("room.list", "direct.open", "presence.get"),
+    *("room.list", "room.resume", "direct.open", "presence.get"),
 }
 
 

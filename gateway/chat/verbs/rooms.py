@@ -1,11 +1,13 @@
 """The verbs of a session for rooms."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from gateway.bus.base import BusEvent, MemberJoined, MemberLeft, RoomEnded, ToRoom, ToUser
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.membership import fetch_as_member, fetch_room
+from gateway.chat.verbs.membership import fetch_as_member
+from gateway.chat.verbs.resuming import Resuming, too_many_rooms
 from gateway.chat.verbs.room_transactions import Departure, RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
@@ -15,7 +17,17 @@ from handlers.errors import PositionLost, RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
 from schemas.messages.presence import UserPresence
-from schemas.messages.rooms import JoinReply, Member, MembersReply, Position, Role, Room, RoomsReply
+from schemas.messages.rooms import (
+    JoinReply,
+    JoinRoom,
+    Member,
+    MembersReply,
+    Position,
+    ResumeReply,
+    Role,
+    Room,
+    RoomsReply,
+)
 
 
 class SessionRooms:
@@ -35,10 +47,20 @@ class SessionRooms:
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
-        entered = await self._enter(room, since)
-        if entered is not None:
-            await self._publish_joined(entered)
+        self._session.charge(costs.READ)
+        await self._enter(room, since)
+        self._session.charge(costs.READ + costs.PAGE)
         return await self._subscribe(room, since, limit)
+
+    async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
+        """Join several rooms, as many as fit into one frame."""
+        self._take_joins(costs.joins_of(len(rooms)))
+        self._session.charge(costs.RESUMED * len(rooms))
+        reply = await Resuming(self._session, self._enter, self._read).run(rooms)
+        # The rest comes in another message, which takes its own.
+        unanswered = len(rooms) - len(reply.rooms)
+        self._session.joins.spend(self._gateway.clock.steady(), -unanswered / costs.RESUMED_A_JOIN)
+        return reply
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation. Without either, do nothing."""
@@ -159,24 +181,30 @@ class SessionRooms:
         await self._gateway.bus.publish(ToUser(frames.event(event), user_id))
 
     def _check_limits(self, room: str) -> None:
+        self._take_joins(1)
         limit = self._gateway.settings.max_rooms_per_connection
-        refused = self._session.joins.take(self._gateway.clock.steady())
+        if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
+            raise too_many_rooms(limit)
+
+    def _take_joins(self, joins: float) -> None:
+        refused = self._session.joins.take(self._gateway.clock.steady(), joins)
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"joins {whose}", int(wait * 1000) + 1)
-        if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
-            raise RateLimited(f"rooms on this connection, the limit is {limit}; leave one first")
 
-    async def _enter(self, name: str, since: Position | None) -> rooms.RoomRow | None:
-        """Make the user a member if that is allowed, and return the room. Return None for a member."""
-        room = await fetch_room(self._session, name)
+    async def _enter(self, name: str, since: Position | None) -> None:
+        """Make the user a member, if that is allowed, and announce a new one."""
+        rows = await self._gateway.database.fetch(rooms.FIND, me=self._session.user_id, name=name)
+        room = rooms.from_rows(rows)
         if room is not None and not room.closed:
             # Refuse before any change, so that a refused user keeps its membership and its rooms.
             _check_position(room, since)
             if room.role is not None:
-                return None
+                return
         # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
-        return await self._session.transact(partial(self._transactions.enter, name=name))
+        entered = await self._session.transact(partial(self._transactions.enter, name=name))
+        if entered is not None:
+            await self._publish_joined(entered)
 
     async def _subscribe(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection a listener of a room, and return the messages before that."""
@@ -195,10 +223,7 @@ class SessionRooms:
         return await self._subscribe(name, since, limit)
 
     async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
-        work = partial(self._transactions.read, name=name, since=since, limit=limit)
-        position, reply = await self._session.query(work)
-        self._session.charge(costs.PAGE)
-        return position, reply
+        return await self._gateway.database.query(partial(self._transactions.read, name=name, since=since, limit=limit))
 
 
 def _member(row: rooms.MemberRow, presence: UserPresence) -> Member:

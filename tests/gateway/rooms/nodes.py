@@ -27,7 +27,7 @@ from gateway.testing import MovableClock, settings_for_tests
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
-from schemas.messages.rooms import JoinReply
+from schemas.messages.rooms import JoinReply, JoinRoom, ResumeReply
 from tests.support.users import add_users
 
 Result = TypeVar("Result")
@@ -187,6 +187,22 @@ class Ear:
             self._release()  # after the reply, or the error
             if room not in self.joined:
                 self.at.pop(room, None)
+        return reply
+
+    async def resume(self, *requests: JoinRoom) -> ResumeReply:
+        """Resume several rooms."""
+        self._held = []
+        try:
+            reply = await SessionRooms(self).resume(requests)
+            for each in reply.rooms:
+                if isinstance(each, JoinReply):
+                    self.at[each.room] = (each.epoch, each.offset)
+                    self._since[each.room] = (each.epoch, self.joined[each.room])
+        finally:
+            self._release()
+            for request in requests:
+                if request.room not in self.joined:
+                    self.at.pop(request.room, None)
         return reply
 
     @property

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.rooms import repair
 from handlers.errors import NotAMember, NotFound
+from schemas.messages.rooms import JoinRoom
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.waiting import until
 
@@ -39,9 +40,11 @@ class Story:
     async def _live(self, ear: Ear) -> None:
         room = self._random.choice(ROOMS)
         try:
-            match self._random.choices(("join", "say", "leave", "go"), (8, 8, 2, 1))[0]:
+            match self._random.choices(("join", "resume", "say", "leave", "go"), (4, 4, 8, 2, 1))[0]:
                 case "join":
                     await ear.join(room)
+                case "resume":
+                    await ear.resume(*(JoinRoom(room=name) for name in ROOMS))
                 case "say":
                     await ear.say(room)
                 case "leave":

@@ -26,6 +26,7 @@ DATA: dict[str, dict[str, Any]] = {
     "chat.read": {"room": "lobby", "offset": 1},
     "presence.get": {"users": ["bob"]},
     "room.list": {},
+    "room.resume": {"rooms": [{"room": "lobby"}]},
     "room.invite": {"room": "lobby", "user": "bob"},
     "room.kick": {"room": "lobby", "user": "bob"},
     "room.role": {"room": "lobby", "user": "bob", "role": "member"},
