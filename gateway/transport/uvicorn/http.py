@@ -22,12 +22,11 @@ from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from websockets.http11 import Request
 
 from gateway.core.client_info import network_of
 from gateway.core.descriptors import MOST, record_refusal
 from gateway.core.faults import contained
-from gateway.transport.uvicorn.handover import plain_request
+from gateway.transport.uvicorn.handover import Handshake, plain_handshake
 from gateway.transport.uvicorn.lost_transport import LOST
 from gateway.transport.uvicorn.plain_answers import plain_answer
 from gateway.transport.uvicorn.websocket import GatewayProtocol
@@ -340,22 +339,22 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
             self.transport.abort()  # the answer to an earlier request would arrive in the middle of frames
             return
-        request = None
+        handshake = None
         if self.ws_protocol_class is GatewayProtocol and self.scope["method"] == "GET":
-            request = plain_request(self.url, self.headers)
-        if request is None:
+            handshake = plain_handshake(self.url, self.headers, compresses=self.config.ws_per_message_deflate)
+        if handshake is None:
             super().handle_websocket_upgrade()
         else:
-            self._hand_over(request)
+            self._hand_over(handshake)
         self._release()
         # The parser refers to this protocol, and would keep it in memory until a garbage collection.
         self.parser = None  # type: ignore[assignment] # as uvicorn has it after a request
 
-    def _hand_over(self, request: Request) -> None:
+    def _hand_over(self, handshake: Handshake) -> None:
         self.connections.discard(self)
         protocol = GatewayProtocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
         protocol.connection_made(self.transport)
-        protocol.start_from_request(request)
+        protocol.start(handshake)
         self.transport.set_protocol(protocol)
 
     def reject(self, refusal: bytes) -> None:

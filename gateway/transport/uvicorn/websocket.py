@@ -4,10 +4,10 @@ Under `gateway serve`, the gateway writes a frame to the socket's transport as r
 queue, without an ASGI event. The scope's `extensions` offer both as `gateway.raw_transport`, a `RawTransport`. Every
 other ASGI application uses ASGI events as usual, and so does the gateway under every other server. Both behave alike.
 
-uvicorn and `websockets` still judge and answer the handshake. They handle control frames, fragments, compression and
-closing, and every message except a whole unfragmented frame that arrives while the parser is idle. `supported` checks
-the installed versions for everything that this module depends on. If it returns False, `gateway serve` uses uvicorn's
-own protocol.
+uvicorn and `websockets` still judge and answer every handshake that is not plain (see `handover`). They handle control
+frames, fragments, compression and closing, and every message except a whole unfragmented frame that arrives while the
+parser is idle. `supported` checks the installed versions for everything that this module depends on. If it returns
+False, `gateway serve` uses uvicorn's own protocol.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
@@ -29,8 +30,8 @@ except ImportError:
 
 from gateway.transport.frames import Frame
 from gateway.transport.readers import DISCONNECT, Event
-from gateway.transport.uvicorn.bounds import BoundedProtocol
-from gateway.transport.uvicorn.handover import plain_request, skip_request
+from gateway.transport.uvicorn.bounds import FRAMES_EXTENSION, BoundedProtocol
+from gateway.transport.uvicorn.handover import Handshake, plain_handshake, skip_request
 from gateway.transport.uvicorn.lost_transport import LOST
 from gateway.transport.writers import nothing
 
@@ -194,6 +195,8 @@ class GatewayProtocol(BoundedProtocol):
         self.queue = Inbox(self.loop)
         self._idle = False
         """Whether the parser is between two messages, so that a whole frame may bypass it."""
+        self._handshake: Handshake | None = None
+        """The plain handshake that has no answer yet."""
         self._held = b""
         """Bytes that have arrived and wait, because too much unhandled input waits already."""
 
@@ -211,10 +214,38 @@ class GatewayProtocol(BoundedProtocol):
         super().connection_made(transport)
         self._raw.attach(transport, self.queue, self.conn)
 
-    def start_from_request(self, request: Request) -> None:
-        """Start with a handshake that is already parsed."""
+    def start(self, handshake: Handshake) -> None:
+        """Start with a plain handshake, as uvicorn does with any other."""
         skip_request(self.conn)
-        self.handle_connect(request)
+        self.conn.accept_called = True  # `websockets` words its log by this
+        self._handshake = handshake
+        self.handshake_initiated = True
+        path = handshake.path.decode()
+        scope: Any = {  # untyped: uvicorn's type has no extensions but its own
+            "type": "websocket",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": self.root_path,
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode() + handshake.path,
+            "query_string": handshake.query,
+            "headers": handshake.headers,
+            "subprotocols": handshake.subprotocols,
+            "state": self.app_state.copy(),
+            "extensions": {
+                "websocket.http.response": {},
+                FRAMES_EXTENSION: self._frames_allowed,
+                RAW_TRANSPORT: self._raw,
+            },
+        }
+        self.scope = scope
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        task.add_done_callback(self.on_task_complete)
+        self.tasks.add(task)
         self._idle = True
 
     def handle_connect(self, event: Any) -> None:
@@ -227,12 +258,33 @@ class GatewayProtocol(BoundedProtocol):
 
     async def send(self, message: Any) -> None:
         """Send an ASGI event of the application."""
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None and message["type"] == "websocket.accept" and self._may_accept():
+            self._accept(handshake, message)
+            return
         await super().send(message)
         if message["type"] == "websocket.accept":
             # Frees about 4 KB per connection: the application has its own copy of the headers.
             self.request = self.response = None  # type: ignore[assignment]
         elif message["type"] == "websocket.close":
             self._look_for_the_answer()
+
+    def _may_accept(self) -> bool:
+        return not (self.disconnected or self.transport.is_closing())
+
+    def _accept(self, handshake: Handshake, message: Any) -> None:
+        """Answer a plain handshake, as uvicorn answers any other."""
+        if self.logger.isEnabledFor(logging.INFO):
+            line = '%s - "WebSocket %s" [accepted]'
+            self.logger.info(line, get_client_addr(self.scope), get_path_with_query_string(self.scope))
+        headers = [*self.default_headers, *((name.lower(), value) for name, value in message.get("headers", ()))]
+        if (subprotocol := message.get("subprotocol")) is not None:
+            headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
+        answer = handshake.answer(headers)
+        self.handshake_complete = True
+        self.conn.state = OPEN
+        self.transport.write(answer)
+        self.start_keepalive()
 
     def pause_writing(self) -> None:
         """Make frames wait in the outbox."""
@@ -367,13 +419,16 @@ def supported() -> bool:
         *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
         *("handle_connect", "handle_ping", "handle_pong", "handle_text", "handle_bytes", "handle_cont"),
         *("handle_parser_exception", "keepalive_timeout", "send", "send_500_response", "send_receive_event_to_app"),
+        *("run_asgi", "on_task_complete", "start_keepalive"),
     )
     if not all(hasattr(WebSocketsSansIOProtocol, name) for name in overridden):
         return False
     # The code of the constructor names the attributes that it sets.
     used = {
         *("conn", "queue", "transport", "frames", "writable", "close_sent", "read_paused"),
-        *("handshake_initiated", "handshake_complete"),
+        *("handshake_initiated", "handshake_complete", "initial_response", "disconnected"),
+        *("logger", "loop", "tasks", "default_headers", "root_path", "asgi_version", "app_state"),
+        *("server", "client", "scheme"),
     }
     if not used <= set(WebSocketsSansIOProtocol.__init__.__code__.co_names):
         return False
@@ -389,15 +444,20 @@ def _parser_is_as_expected() -> bool:
     if parsed.max_message_size != _MAX_SIZE:  # the attribute that limits a message's size
         return False
     parsed.receive_data(b"GET /?a=b HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % header for header in _HEADERS) + b"\r\n")
+    request: Any
     [request] = parsed.events_received()
-    if plain_request(b"/?a=b", _HEADERS) != request:
+    response = parsed.accept(request)
+    del response.headers["Date"]
+    parsed.send_response(response)
+    plain = plain_handshake(b"/?a=b", _HEADERS, compresses=False)
+    if plain is None or plain.answer(()) != b"".join(parsed.data_to_send()):
         return False
     skip_request(skipped)
-    return all(_goes_on_as_expected(connection, request) for connection in (parsed, skipped))
+    skipped.state = OPEN
+    return all(_goes_on_as_expected(connection) for connection in (parsed, skipped))
 
 
-def _goes_on_as_expected(connection: ServerProtocol, request: Any) -> bool:
-    connection.send_response(connection.accept(request))
+def _goes_on_as_expected(connection: ServerProtocol) -> bool:
     seen = [_is_idle(connection)]
     for part in (b"\x81", b"\x82\0\0", b"\0\0hi", b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
         connection.receive_data(part)
