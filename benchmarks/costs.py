@@ -18,7 +18,7 @@ REST_SECONDS = 60
 """Seconds in which a server must answer all requests."""
 
 RESTING_SECONDS = 0.5
-"""A server that uses no CPU for so many seconds is at rest."""
+"""Seconds without work after which a server is at rest."""
 
 TURNS = 4
 """Turns of each server in a round."""

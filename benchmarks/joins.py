@@ -38,7 +38,7 @@ from benchmarks.rig import (
 from gateway.store.tables import messages, rooms
 
 REST_SECONDS = 0.3
-"""A server that uses no CPU for so many seconds is at rest."""
+"""Seconds without work after which a server is at rest."""
 
 RETRY_SECONDS = 1
 
