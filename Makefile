@@ -38,7 +38,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and import arrows, without 
 bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on several nodes; this takes ten minutes or more
 	@mkdir -p data/benchmarks
 	$(BIN)/python -m benchmarks.transport --seconds 1 --rounds 2 --connecting 1000 --idle 2000 \
-	  --json data/benchmarks/transport.json
+	  $(CENTRIFUGO:%=--centrifugo %) --json data/benchmarks/transport.json
 	$(BIN)/python -m benchmarks.chart data/benchmarks/transport.json data/benchmarks/transport.svg
 	$(BIN)/python -m benchmarks.durable --seconds 2 --json data/benchmarks/durable.json
 	$(BIN)/python -m benchmarks.joins --json data/benchmarks/joins.json

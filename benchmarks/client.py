@@ -37,7 +37,10 @@ class Client(WSListener):
             text = frame.get_payload_as_bytes()
             if text == b"2":  # Engine.IO's ping; no other server sends so short a text
                 self.send(b"3")
-            else:
+                return
+            if text.startswith(b"{}") or b"\n{}" in text:  # Centrifugo's ping, also beside other messages
+                self.send(b"{}")
+            if text != b"{}":
                 self._heed(text)
         elif frame.msg_type is WSMsgType.CLOSE:
             self.closed(int.from_bytes(frame.get_payload_as_bytes()[:2]))  # RFC 6455 §5.5.1

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,8 +59,8 @@ class Done:
 class Crowd:
     """The crowd, as the measuring process sees it: `async with`, then `begin` and `rest` by turns."""
 
-    def __init__(self, port: int, tokens: list[str], size: int, name: str, password: str) -> None:
-        who = {"port": port, "tokens": tokens, "size": size, "name": name, "password": password}
+    def __init__(self, port: int, tokens: Sequence[str], size: int, name: str, password: str) -> None:
+        who = {"port": port, "tokens": list(tokens), "size": size, "name": name, "password": password}
         self._who = json.dumps(who).encode()
         self._process: asyncio.subprocess.Process | None = None
 

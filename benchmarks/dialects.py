@@ -15,6 +15,10 @@ ROOM = "/room"
 """The two paths of a server: one echoes each message, the other sends it to all."""
 
 ROOM_NAME = "everyone"
+"""The room of the path `/room`; servers with more rooms have the paths `/room/NAME` too."""
+
+HISTORY = 50
+"""Messages of its history that a server with rooms sends at a join."""
 
 OPENING = 50
 """Connections that the load opens at a time."""
@@ -29,22 +33,30 @@ class Dialect(Protocol):
     def echo(self, number: int, message: bytes) -> bytes:
         """Return the text that asks for an echo of a message."""
 
-    def say(self, message: bytes) -> bytes:
-        """Return the text that sends a message to all."""
+    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
+        """Return the text that sends a message to all of a room."""
 
 
-async def enter_all(dialect: Dialect, clients: Sequence[Client], place: str) -> None:
-    """Connect all clients, some at a time, each as another user."""
+def room_of(place: str) -> str | None:
+    """Return the room's name in a path, or None for the echo."""
+    if place == ECHO:
+        return None
+    return place.removeprefix(ROOM).removeprefix("/") or ROOM_NAME
+
+
+async def enter_all(dialect: Dialect, clients: Sequence[Client], place: str, first: int = 0) -> None:
+    """Connect all clients, some at a time, each as another user from the number `first` on."""
     for start in range(0, len(clients), OPENING):
-        some = enumerate(clients[start : start + OPENING], start)
+        some = enumerate(clients[start : start + OPENING], first + start)
         await asyncio.gather(*(dialect.enter(client, place, number) for number, client in some))
 
 
 class Plain:
     """Unchanged messages to a server without users."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._address = f"ws://127.0.0.1:{port}"
 
     async def enter(self, client: Client, place: str, number: int) -> None:
         """Connect."""
@@ -54,7 +66,7 @@ class Plain:
         """Return the message."""
         return message
 
-    def say(self, message: bytes) -> bytes:
+    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
         """Return the message."""
         return message
 
@@ -62,19 +74,19 @@ class Plain:
 class Authenticated(Plain):
     """The gateway's own protocol: a token, a welcome, and a join of the room."""
 
-    def __init__(self, port: int, tokens: list[str]) -> None:
-        super().__init__(f"ws://127.0.0.1:{port}")
-        self.port = port
+    def __init__(self, port: int, tokens: Sequence[str], path: str = "/ws/chat") -> None:
+        super().__init__(port)
         self.tokens = tokens
+        self._path = path
 
     async def enter(self, client: Client, place: str, number: int) -> None:
         """Connect with a token, up to the welcome, and join the room."""
         welcomed = asyncio.ensure_future(client.wait_for(b'{"type":"welcome"'))
         await asyncio.sleep(0)
-        await client.connect(f"{self._address}/ws/chat?token={self.tokens[number % len(self.tokens)]}")
+        await client.connect(f"{self._address}{self._path}?token={self.tokens[number % len(self.tokens)]}")
         await welcomed
-        if place == ROOM:
-            client.send(b'{"type":"room.join","id":1,"data":{"room":"%b"}}' % ROOM_NAME.encode())
+        if room := room_of(place):
+            client.send(b'{"type":"room.join","id":1,"data":{"room":"%b"}}' % room.encode())
             await client.wait_for(b'{"type":"reply","id":1,"status":20000')
 
 
@@ -100,6 +112,51 @@ class SocketIO(Plain):
         """Return an event that asks for an acknowledgement."""
         return b'42%d["echo",%b]' % (number, message)
 
-    def say(self, message: bytes) -> bytes:
+    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
         """Return an event."""
         return b'42["say",%b]' % message
+
+
+class SocketIORooms(SocketIO):
+    """Socket.IO with a token, and with rooms by their names."""
+
+    def __init__(self, port: int, tokens: Sequence[str]) -> None:
+        super().__init__(port)
+        self._tokens = tokens
+
+    async def enter(self, client: Client, place: str, number: int) -> None:
+        """Connect with a token, up to the session's id, and join the room."""
+        opened = asyncio.ensure_future(client.wait_for(b"0"))
+        await asyncio.sleep(0)
+        await client.connect(f"{self._address}/socket.io/?EIO=4&transport=websocket")
+        await opened
+        client.send(b'40{"token":"%b"}' % self._tokens[number % len(self._tokens)].encode())
+        await client.wait_for(b"40")
+        if room := room_of(place):
+            client.send(b'421["room.join",{"room":"%b"}]' % room.encode())
+            await client.wait_for(b"431")
+
+    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
+        """Return an event that asks for an acknowledgement."""
+        return b'422["chat.send",%b]' % message
+
+
+class Centrifugo(Plain):
+    """Centrifugo's protocol in JSON: a token, and a subscription to a channel."""
+
+    def __init__(self, port: int, tokens: Sequence[str]) -> None:
+        super().__init__(port)
+        self._tokens = tokens
+
+    async def enter(self, client: Client, place: str, number: int) -> None:
+        """Connect with a token, and subscribe."""
+        await client.connect(f"{self._address}/connection/websocket")
+        client.send(b'{"id":1,"connect":{"token":"%b"}}' % self._tokens[number % len(self._tokens)].encode())
+        await client.wait_for(b'{"id":1,"connect":')
+        if room := room_of(place):
+            client.send(b'{"id":2,"subscribe":{"channel":"%b"}}' % room.encode())
+            await client.wait_for(b'{"id":2,"subscribe":')
+
+    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
+        """Return a publication of the message."""
+        return b'{"id":3,"publish":{"channel":"%b","data":%b}}' % (room.encode(), message)

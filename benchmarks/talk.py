@@ -48,9 +48,9 @@ def echo_message(number: int) -> bytes:
     return b'{"type":"echo","id":%d,"data":{"text":"%d: %b","n":[1,2,3],"flag":true}}' % (number, number, TEXT)
 
 
-def room_message(number: int, text: bytes) -> bytes:
-    """Return a message to all."""
-    return b'{"type":"chat.send","id":%d,"data":{"room":"%b","text":"%b"}}' % (number, ROOM_NAME.encode(), text)
+def room_message(number: int, text: bytes, room: str = ROOM_NAME) -> bytes:
+    """Return a message to all of a room."""
+    return b'{"type":"chat.send","id":%d,"data":{"room":"%b","text":"%b"}}' % (number, room.encode(), text)
 
 
 class Talk:
@@ -73,10 +73,11 @@ class Talk:
 class Listening(Client):
     """A listener of a room; some also talk."""
 
-    def __init__(self, dialect: Dialect, talk: Talk, number: int) -> None:
+    def __init__(self, dialect: Dialect, talk: Talk, number: int, room: str = ROOM_NAME) -> None:
         super().__init__()
         self._dialect = dialect
         self._talk = talk
+        self._room = room
         self._mark = b"%d says: %b" % (number, TEXT)
         self._own = b'"' + self._mark
         self._insists = False
@@ -85,7 +86,7 @@ class Listening(Client):
         """Send a message to all."""
         if not self._talk.stopped:
             self._talk.said += 1
-            self.send(self._dialect.say(room_message(self._talk.said, self._mark)))
+            self.send(self._dialect.say(room_message(self._talk.said, self._mark, self._room), self._room))
 
     def keep_talking(self) -> None:
         """Send a message, and the next one whenever this listener has received it."""

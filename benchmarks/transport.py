@@ -6,7 +6,7 @@ all of them. For all other figures, it starts one server after the other in each
 rounds. CPU is that of the server's process, in all of its threads.
 
 The gateway does more than its peers. It has checked a token, validates each message, answers it by its id, and stores
-the messages of a room durably. A peer sends on what it got.
+the messages of a room durably. A peer sends on what it got. Only those with small rooms check the token too.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ import typer
 import uvloop
 from rich.console import Console
 
-from benchmarks import costs
+from benchmarks import costs, small_rooms
 from benchmarks.costs import Alternating
 from benchmarks.dialects import ROOM_NAME
-from benchmarks.peers.processes import BARE, TUTORIAL, peers
+from benchmarks.peers.processes import BARE, TUTORIAL, CentrifugoBinary, peers, room_peers
 from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.results import Result, medians, table_of
 from benchmarks.rig import Person, StoreKind, database_for, populate, store_url, temporary_folder
@@ -48,6 +48,7 @@ class Topic(StrEnum):
 
     ECHO = "echo"
     DELIVERY = "delivery"
+    SMALL_ROOMS = "small-rooms"
     CONNECTION = "connection"
     IDLE = "idle"
     LOAD = "load"
@@ -57,6 +58,7 @@ class Topic(StrEnum):
 ALTERNATING: dict[Topic, Callable[[Visit, Sizes], Alternating]] = {
     Topic.ECHO: costs.Echoes,
     Topic.DELIVERY: costs.Deliveries,
+    Topic.SMALL_ROOMS: small_rooms.SmallRooms,
     Topic.CONNECTION: costs.Connections,
 }
 """The topics that alternate between all servers."""
@@ -65,7 +67,15 @@ ALTERNATING: dict[Topic, Callable[[Visit, Sizes], Alternating]] = {
 class Bench:
     """The users, their store, and the measured servers."""
 
-    def __init__(self, url: str, folder: Path, people: Sequence[Person], log_in: LogIn, sizes: Sizes) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        people: Sequence[Person],
+        log_in: LogIn,
+        sizes: Sizes,
+        centrifugo: CentrifugoBinary,
+    ) -> None:
         self._url = url
         self._folder = folder
         self._people = people
@@ -76,6 +86,7 @@ class Bench:
             Topic.SLOW_READER: slow_reader,
         }
         self._peers, _ = peers()
+        self._room_peers, _ = room_peers([person.token for person in people], centrifugo)
 
     async def visit(self, topic: Topic, subject: Subject) -> Figures:
         """Measure a topic on a server."""
@@ -128,25 +139,31 @@ class Bench:
                 return [gateway, *self._peers]
             case Topic.DELIVERY | Topic.CONNECTION:
                 return [gateway, *(peer for peer in self._peers if peer is not BARE)]
+            case Topic.SMALL_ROOMS:
+                return [gateway, *self._room_peers]
             case Topic.IDLE:
                 return [gateway, *(peer for peer in self._peers if peer is TUTORIAL or peer.name == "Node ws")]
             case Topic.LOAD | Topic.SLOW_READER:
                 return [gateway]
 
 
-async def measure(topics: Iterable[Topic], sizes: Sizes, report: Callable[[str], None]) -> list[Result]:
+async def measure(
+    topics: Iterable[Topic], sizes: Sizes, centrifugo: CentrifugoBinary, report: Callable[[str], None]
+) -> list[Result]:
     """Measure every topic on every server, a few times over."""
-    crowd = max(WARM_CONNECTIONS, ASKING, sizes.echoing, sizes.listening, sizes.connecting)
+    in_rooms = max(small_rooms.MEMBERS) * sizes.small_rooms
+    crowd = max(WARM_CONNECTIONS, ASKING, sizes.echoing, sizes.listening, sizes.connecting, in_rooms)
     people = [Person(f"person-{number}") for number in range(crowd)]
     log_in = LogIn("log-in", secrets.token_urlsafe(12))
     results = []
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         database = database_for(url)
         try:
-            await populate(database, [*people, await _known(log_in, sizes.password_rounds)], {ROOM_NAME: people})
+            members = {ROOM_NAME: people} | small_rooms.memberships(people, sizes.small_rooms)
+            await populate(database, [*people, await _known(log_in, sizes.password_rounds)], members)
         finally:
             await database.close()
-        bench = Bench(url, folder, people, log_in, sizes)
+        bench = Bench(url, folder, people, log_in, sizes, centrifugo)
         for topic in topics:
             results += medians(await bench.rounds(topic, report))
     return results
@@ -167,6 +184,7 @@ FULL = Sizes(
     listening=1000,
     connecting=2000,
     idle=10_000,
+    small_rooms=100,
     steady=30,
     password_rounds=Settings.model_fields["password_rounds"].default,
     seconds=2,
@@ -178,6 +196,7 @@ QUICK = Sizes(
     listening=25,
     connecting=50,
     idle=50,
+    small_rooms=3,
     steady=500,
     password_rounds=4,
     seconds=0.3,
@@ -197,6 +216,7 @@ def main(
     listening: Annotated[int | None, typer.Option(min=10, max=10_000, help="How many hear the room.")] = None,
     connecting: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many connections to open.")] = None,
     idle: Annotated[int | None, typer.Option(min=1, max=10_000, help="How many idle connections.")] = None,
+    centrifugo: CentrifugoBinary = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a message, a delivery and a connection, of the gateway and of others, and the gateway under load."""
@@ -215,11 +235,12 @@ def main(
     notes = [
         machine(),
         f"{sizes.echoing:,} echo, {sizes.listening:,} hear a room, {sizes.connecting:,} connect, {sizes.idle:,} idle",
-        *peers()[1],
+        f"{sizes.small_rooms:,} rooms of 2 and of 10",
+        *dict.fromkeys(peers()[1] + room_peers([], centrifugo)[1]),
     ]
     if sizes != wanted:
         notes.append(f"fewer than asked for: the limit of open files is {limit:,}")
-    results = uvloop.run(measure(only or list(Topic), sizes, lambda line: print(line, file=sys.stderr)))
+    results = uvloop.run(measure(only or list(Topic), sizes, centrifugo, lambda line: print(line, file=sys.stderr)))
     Console(highlight=False, width=WIDTH).print(table_of(results))
     print(*notes, sep="\n")
     if json_file is not None:

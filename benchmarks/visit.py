@@ -17,6 +17,9 @@ VISIT_SECONDS = 120
 SPARE_FILES = 1000
 WARM_CONNECTIONS = 200
 
+MEMBERS_OF_SMALL_ROOMS = 12
+"""In a room of each size."""
+
 Figures = dict[str, dict[str, float]]
 """Each figure by the name of its server, or of the situation that it is compared with."""
 
@@ -31,6 +34,8 @@ class Sizes:
     listening: int
     connecting: int
     idle: int
+    small_rooms: int
+    """Rooms of 2 members, and as many of 10."""
     steady: int
     """Messages a second in the room of the slow reader."""
     password_rounds: int
@@ -52,6 +57,7 @@ class Sizes:
             listening=min(self.listening, max(1, most // servers)),
             connecting=min(self.connecting, max(1, most - servers * WARM_CONNECTIONS)),
             idle=min(self.idle, most - WARM_CONNECTIONS),
+            small_rooms=min(self.small_rooms, max(1, most // servers // MEMBERS_OF_SMALL_ROOMS)),
         )
 
 
@@ -95,7 +101,7 @@ class Visit:
     folder: Path
     """The folder of its log."""
 
-    async def open(self, clients: Sequence[AnyClient], place: str) -> Sequence[AnyClient]:
+    async def open(self, clients: Sequence[AnyClient], place: str, first: int = 0) -> Sequence[AnyClient]:
         """Connect all clients, some at a time, up to the welcome, and into the room if the place is one."""
-        await enter_all(self.dialect, clients, place)
+        await enter_all(self.dialect, clients, place, first)
         return clients

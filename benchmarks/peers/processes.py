@@ -6,20 +6,32 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
-from benchmarks.dialects import Dialect, Plain, SocketIO
-from benchmarks.rig import START_SECONDS, STOP_SECONDS, free_port
+import typer
+
+from benchmarks.dialects import Authenticated, Centrifugo, Dialect, Plain, SocketIO, SocketIORooms
+from benchmarks.rig import KEY, START_SECONDS, STOP_SECONDS, free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent
 
 NODE_PACKAGES = ROOT / "data/peers/node_modules"
 """The folder for npm's packages, which the text about missing peers names; NODE_PATH goes first."""
+
+CHECKS_TOKENS = {"PEER_KEY": KEY}
+"""The environment of a peer that checks tokens."""
+
+CentrifugoBinary = Annotated[
+    Path | None, typer.Option("--centrifugo", exists=True, dir_okay=False, help="A binary of Centrifugo 6, as a peer.")
+]
+"""The option of a benchmark with peers that have rooms."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Peer:
     name: str
     arguments: tuple[str, ...]
     """The command that starts it; the port comes last."""
-    dialect: Callable[[str], Dialect] = Plain
+    dialect: Callable[[int], Dialect] = Plain
     environment: dict[str, str] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -48,7 +60,7 @@ class Peer:
             )
         try:
             await _answers(port, process, log)
-            yield process.pid, self.dialect(f"ws://127.0.0.1:{port}")
+            yield process.pid, self.dialect(port)
         finally:
             process.kill()  # a peer needs no good-bye
             await asyncio.to_thread(process.wait, STOP_SECONDS)
@@ -93,8 +105,34 @@ def peers() -> tuple[list[Peer], list[str]]:
             words.append(f"{peer.name} is left out: it is not installed; `pip install -e '.[bench]'` does that")
         else:
             found.append(peer)
+    on_node, more_words = _on_node((("ws", "ws.js", Plain), ("socket.io", "socket_io.js", SocketIO)))
+    return found + on_node, words + more_words
+
+
+def room_peers(tokens: Sequence[str], centrifugo: CentrifugoBinary) -> tuple[list[Peer], list[str]]:
+    """Return the installed peers with tokens and rooms, and a text as of `peers`.
+
+    They check the same tokens as the gateway.
+    """
+    tutorial = Peer("tutorial", _on_uvicorn("tutorial_rooms"), partial(Authenticated, tokens=tokens), CHECKS_TOKENS)
+    on_node, words = _on_node(
+        (
+            ("ws", "ws_rooms.js", partial(Authenticated, tokens=tokens)),
+            ("socket.io", "socket_io_rooms.js", partial(SocketIORooms, tokens=tokens)),
+        )
+    )
+    if centrifugo is None:
+        return [tutorial, *on_node], [*words, "Centrifugo is left out: `--centrifugo` names no binary"]
+    words.append(subprocess.check_output([centrifugo, "version"], text=True).strip())  # noqa: S603 - the user's choice
+    arguments = (str(centrifugo.resolve()), "--config", str(PROGRAMS / "centrifugo.json"), "--http_server.port")
+    key = {"CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY": KEY}
+    return [tutorial, *on_node, Peer("Centrifugo", arguments, partial(Centrifugo, tokens=tokens), key)], words
+
+
+def _on_node(programs: Iterable[tuple[str, str, Callable[[int], Dialect]]]) -> tuple[list[Peer], list[str]]:
+    found, words = [], []
     node = shutil.which("node")
-    for package, program, dialect in (("ws", "ws.js", Plain), ("socket.io", "socket_io.js", SocketIO)):
+    for package, program, dialect in programs:
         name = f"Node {package}"
         if node is None:
             words.append(f"{name} is left out: there is no `node` on the PATH")
@@ -104,8 +142,8 @@ def peers() -> tuple[list[Peer], list[str]]:
             )
         else:
             words.append(f"{name} {json.loads((place / 'package.json').read_text(encoding='utf-8'))['version']}")
-            arguments = (node, str(PROGRAMS / program))
-            found.append(Peer(name, arguments, dialect, {"NODE_PATH": str(place.parent.resolve())}))
+            environment = CHECKS_TOKENS | {"NODE_PATH": str(place.parent.resolve())}
+            found.append(Peer(name, (node, str(PROGRAMS / program)), dialect, environment))
     return found, words
 
 

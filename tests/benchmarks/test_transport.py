@@ -12,6 +12,7 @@ from benchmarks.peers import processes
 from benchmarks.results import AIMS, OURS, Result, medians, table_of
 from benchmarks.slow_reader import CLOSE_CODE, MEMORY
 from benchmarks.slow_reader import P99 as DELIVERY_P99
+from benchmarks.small_rooms import FIGURES
 from benchmarks.talk import Echoing
 from benchmarks.transport import FULL
 from benchmarks.under_load import HASHED, HEARD, LOADS, REFUSED
@@ -43,6 +44,17 @@ def test_it_measures_the_gateway_and_every_peer_that_is_here_and_writes_its_figu
     assert all(value > 0 for result in results.values() for value in result["medians"].values())
 
 
+def test_it_measures_rooms_of_few_members_beside_peers_that_check_the_same_tokens(
+    tmp_path: Path, run_benchmark: RunBenchmark
+) -> None:
+    results = measured(run_benchmark, tmp_path, "small-rooms")
+    here = {peer.name for peer in processes.room_peers([], None)[0]}
+    assert list(results) == [FIGURES[2], FIGURES[10]]
+    for result in results.values():
+        assert result["medians"].keys() == {OURS} | here
+        assert all(value > 0 for value in result["medians"].values())
+
+
 def test_it_measures_how_the_gateway_bears_load_and_a_client_that_does_not_read(
     tmp_path: Path, run_benchmark: RunBenchmark
 ) -> None:
@@ -72,9 +84,14 @@ def test_peers_that_are_not_installed_are_left_out_in_words(monkeypatch: pytest.
     package = tmp_path / "node_modules" / "ws" / "package.json"
     package.parent.mkdir(parents=True)
     package.write_text('{"version": "8.0.0"}')
-    found, words = processes.peers()
-    assert "Node ws 8.0.0" in words
-    assert found[-1].environment == {"NODE_PATH": str(tmp_path / "node_modules")}
+    found, words = processes.room_peers([], None)
+    assert words == [
+        "Node ws 8.0.0",
+        "Node socket.io is left out: it is not installed; `npm install --prefix data/peers ws socket.io` does that",
+        "Centrifugo is left out: `--centrifugo` names no binary",
+    ]
+    assert [peer.name for peer in found] == ["tutorial", "Node ws"]
+    assert found[-1].environment["NODE_PATH"] == str(tmp_path / "node_modules")
 
 
 def test_a_ratio_is_the_gateways_figure_by_the_peers() -> None:
@@ -95,9 +112,11 @@ def test_every_aim_is_of_a_figure_that_is_measured() -> None:
 @pytest.mark.parametrize(("files", "idle"), [(20_000, 10_000), (6000, 4800)])
 def test_what_is_opened_fits_into_the_limit_of_open_files(files: int, idle: int) -> None:
     assert FULL.within(files).idle == idle
-    assert FULL.within(files, servers=7).listening == min(1000, (files - 1000) // 7)
+    fitted = FULL.within(files, servers=7)
+    assert fitted.listening == min(1000, (files - 1000) // 7)
+    assert fitted.small_rooms * 12 <= (files - 1000) // 7
 
 
 async def test_an_answer_to_something_else_is_noticed() -> None:
     with pytest.raises(RuntimeError, match="not what was sent"):
-        Echoing(Plain("ws://127.0.0.1:1")).take(b'{"type":"error","id":0}')
+        Echoing(Plain(1)).take(b'{"type":"error","id":0}')
