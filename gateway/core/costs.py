@@ -26,7 +26,7 @@ PAGE = 1.0
 """A page of messages, in addition to its transaction: it needs more statements than most."""
 
 RESUMED = 0.3
-"""A room of `room.resume`, besides its rows: many share their transactions."""
+"""A room of `room.resume`, besides the bytes of its messages: many share their transactions."""
 
 RESUMED_A_JOIN = 16
 """Rooms of `room.resume` for one join of the join rates, besides one for the message."""

@@ -1,7 +1,7 @@
 """Pages that fit into a frame."""
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -17,26 +17,13 @@ READ_BYTES = 2 * MAX_PAGE_BYTES
 Item = TypeVar("Item", bound=BaseModel)
 
 
-class Page(Generic[Item]):
-    """The items of one frame."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self._left = MAX_PAGE_BYTES
-
-    def add(self, item: Item) -> bool:
-        """Add an item and return whether it fits. The first one always does."""
-        self._left -= len(item.model_dump_json(exclude_none=True).encode())
-        if self._left < 0 and self.items:
-            return False
-        self.items.append(item)
-        return True
-
-
 def fitting(items: Iterable[Item]) -> list[Item]:
     """Return the first items that fit into one frame, and at least one."""
-    page = Page[Item]()
+    taken: list[Item] = []
+    room = MAX_PAGE_BYTES
     for item in items:
-        if not page.add(item):
+        room -= len(item.model_dump_json(exclude_none=True).encode())
+        if room < 0 and taken:
             break
-    return page.items
+        taken.append(item)
+    return taken

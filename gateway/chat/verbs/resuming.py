@@ -13,15 +13,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.pages import Page
+from gateway.chat.verbs.pages import MAX_PAGE_BYTES
 from gateway.core import costs
-from gateway.core.batches import batches
 from gateway.store.rooms import RoomPosition
+from gateway.transport import frames
+from gateway.transport.encoded import encoded
 from handlers.errors import MessageError, RateLimited, Unavailable
 from schemas.messages.rooms import JoinReply, JoinRoom, Position, RefusedRoom, ResumeReply
 
-AT_ONCE = 32
-"""Rooms to read at the same time. They share statements, and no more than these are read in vain for a full page."""
+FIRST = 8
+"""Rooms to read at first. Their size shows how many more probably fit into the frame: too many are read in vain."""
 
 Enter = Callable[[str, Position | None], Awaitable[None]]
 """A function that makes the user a member of a room, if that is allowed."""
@@ -50,12 +51,9 @@ class ResumedRoom:
         """Return the name of the room."""
         return self.request.room
 
-    def result(self) -> JoinReply | RefusedRoom:
+    def json(self) -> bytes:
         """Return its part of the reply."""
-        if self.error is not None:
-            return RefusedRoom(room=self.name, error=self.error.body())
-        assert self.reply is not None  # noqa: S101 - a room without an error has been read
-        return self.reply
+        return frames.json(self.reply if self.error is None else RefusedRoom(room=self.name, error=self.error.body()))
 
 
 class Resuming:
@@ -67,36 +65,55 @@ class Resuming:
         self._enter = enter
         self._read = read
 
-    async def run(self, requests: Sequence[JoinRoom]) -> ResumeReply:
-        """Join the first rooms, as many as fit into one frame, and at least one."""
-        taken: list[JoinReply | RefusedRoom] = []
-        while not taken:  # a room may have ended, or been left, between its read and the end of its join
-            taken = await self._run_once(requests)
-        return ResumeReply(rooms=tuple(taken), has_more=len(taken) < len(requests))
+    async def run(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
+        """Join the first rooms, as many as fit into one frame, and at least one. Return the reply and their number."""
+        answers: list[bytes] = []
+        while not answers:  # a room may have ended, or been left, between its read and the end of its join
+            answers = await self._run_once(requests)
+        has_more = b"true" if len(answers) < len(requests) else b"false"
+        reply = b'{"rooms":[%b],"has_more":%b}' % (b",".join(answers), has_more)
+        return encoded(ResumeReply, reply), len(answers)
 
-    async def _run_once(self, requests: Sequence[JoinRoom]) -> list[JoinReply | RefusedRoom]:
-        page = Page[JoinReply | RefusedRoom]()
-        rooms: list[ResumedRoom] = []
+    async def _run_once(self, requests: Sequence[JoinRoom]) -> list[bytes]:
         try:
-            for some in batches(map(ResumedRoom, requests), AT_ONCE):
-                await self._read_all(some)
-                more = [each for each in some if page.add(each.result())]
-                rooms += more
-                if len(more) < len(some) or any(isinstance(each.error, Unavailable) for each in more):
-                    break
-            return [each.result() for each in self._completed(rooms)]
+            return self._completed(await self._read_page([ResumedRoom(request) for request in requests]))
         finally:
             for request in requests:
                 self._hub.abort_join(request.room, self._session)  # nothing happens to those that are complete
 
-    def _completed(self, rooms: Iterable[ResumedRoom]) -> Iterable[ResumedRoom]:
-        """Complete the joins in order, up to the first that must be read again."""
-        for each in rooms:
+    async def _read_page(self, rooms: Sequence[ResumedRoom]) -> list[tuple[ResumedRoom, bytes]]:
+        """Read the first rooms, up to a full frame, or to a failure of the store or the bus."""
+        page: list[tuple[ResumedRoom, bytes]] = []
+        size = 0
+        while len(page) < len(rooms):
+            count = FIRST if not size else (MAX_PAGE_BYTES - size) * len(page) // size
+            some = rooms[len(page) : len(page) + max(1, count)]
+            await self._read_all(some)
+            for number, each in enumerate(some):
+                answer = each.json()
+                size += len(answer)
+                if size > MAX_PAGE_BYTES and page:
+                    self._charge_in_vain(some[number:])
+                    return page
+                page.append((each, answer))
+            if any(isinstance(each.error, Unavailable) for each in some):
+                break
+        return page
+
+    def _charge_in_vain(self, rooms: Iterable[ResumedRoom]) -> None:
+        """Charge what was read and does not fit. The reply charges the rest."""
+        self._session.charge(sum(costs.of_answer(len(each.json())) for each in rooms))
+
+    def _completed(self, page: Iterable[tuple[ResumedRoom, bytes]]) -> list[bytes]:
+        """Complete the joins in order, up to the first that must be read again. Return the answers."""
+        answers: list[bytes] = []
+        for each, answer in page:
             if each.position is not None:
                 self._hub.complete_join(self._session, each.position)
                 if each.name not in self._session.joined:
-                    return
-            yield each
+                    break
+            answers.append(answer)
+        return answers
 
     async def _read_all(self, rooms: Sequence[ResumedRoom]) -> None:
         """Bring some rooms so far that only the end of their joins is missing, or to their errors."""
@@ -135,8 +152,6 @@ class Resuming:
 
     async def _read_one(self, room: ResumedRoom) -> None:
         room.position, room.reply = await self._read(room.name, room.request.since, room.request.limit)
-        rows = len(room.reply.messages or ()) + len(room.reply.events or ())
-        self._session.charge(costs.of_rows(rows))
 
 
 def too_many_rooms(limit: int) -> RateLimited:

@@ -56,9 +56,9 @@ class SessionRooms:
         """Join several rooms, as many as fit into one frame."""
         self._take_joins(costs.joins_of(len(rooms)))
         self._session.charge(costs.RESUMED * len(rooms))
-        reply = await Resuming(self._session, self._enter, self._read).run(rooms)
+        reply, answered = await Resuming(self._session, self._enter, self._read).run(rooms)
         # The rest comes in another message, which takes its own.
-        unanswered = len(rooms) - len(reply.rooms)
+        unanswered = len(rooms) - answered
         self._session.joins.spend(self._gateway.clock.steady(), -unanswered / costs.RESUMED_A_JOIN)
         return reply
 

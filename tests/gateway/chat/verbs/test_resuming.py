@@ -368,7 +368,7 @@ async def test_a_bus_that_is_away_refuses_its_rooms_and_no_further_ones_are_trie
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await three_rooms(nodes)
-    monkeypatch.setattr(resuming, "AT_ONCE", 2)
+    monkeypatch.setattr(resuming, "FIRST", 2)
     ben = nodes.ear(0, "ben")
     nodes.bus(0).error = Unavailable("bus")
     reply = await ben.resume(*asked("red", "green", "blue"))
