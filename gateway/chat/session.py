@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import ToAll
+from gateway.chat.own_rooms import own_rooms
 from gateway.chat.verbs.credential import SessionCredential
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.presence import SessionPresence
@@ -26,16 +27,19 @@ from gateway.state import GatewayState, state_of
 from gateway.store.prepared import Rows, Statement
 from gateway.transport import frames
 from gateway.transport.frames import Frame
-from handlers.errors import InternalError, MessageError
+from handlers.errors import InternalError, MessageError, Unavailable
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
 from schemas.events.system import TokenExpiring, Welcome
+from schemas.messages.rooms import RoomsReply
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_WARNING_SECONDS = 60
 EXPIRY_GRACE_SECONDS = 25
+ROOMS = "rooms"
+"""The parameter of the query that asks for the user's rooms in the welcome, with the value 1."""
 
 Result = TypeVar("Result")
 
@@ -169,21 +173,40 @@ class ChatSession:
         """Send `bye` and close, after the frames that already wait."""
         self.ws.close_with(close, after_ms)
 
-    def welcome(self) -> None:
-        """Begin: send the client its welcome, and watch the end of its token."""
-        settings = self.gateway.settings
-        self.send_event(
-            Welcome(
-                connection=self.connection,
-                user=self.user,
-                scopes=tuple(sorted(self.scopes)),
-                server_time=self.now(),
-                token_expires_at=timestamp(int(self.expires_at * 1000)),
-                heartbeat_seconds=settings.heartbeat_seconds,
-                max_message_bytes=settings.max_message_bytes,
-            )
-        )
+    async def begin(self) -> None:
+        """Send the client its welcome, with its rooms if it has asked for them, and watch the end of its token."""
+        if self.ws.query_params.get(ROOMS) == "1":
+            # Events come after the welcome, which may wait for the store.
+            self.ws.outbox.hold()
+            page = await self._own_rooms()
+            self.ws.outbox.reply(self._encode(self._welcome(page)))
+            self.ws.send_held_events()
+        else:
+            self.send_event(self._welcome())
         self._watch_expiry()
+
+    def _welcome(self, page: RoomsReply | None = None) -> Welcome:
+        settings = self.gateway.settings
+        return Welcome(
+            connection=self.connection,
+            user=self.user,
+            scopes=tuple(sorted(self.scopes)),
+            server_time=self.now(),
+            token_expires_at=timestamp(int(self.expires_at * 1000)),
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_message_bytes=settings.max_message_bytes,
+            rooms=None if page is None else page.rooms,
+            next_cursor=None if page is None else page.next_cursor,
+        )
+
+    async def _own_rooms(self) -> RoomsReply | None:
+        """Return the user's rooms for the welcome, or None if the token, the rates or the store do not allow it."""
+        if JoinRoomHandler.scope not in self.scopes or self.ws.messages_allowed.take(self.gateway.clock.steady()):
+            return None
+        try:
+            return await own_rooms(self)
+        except Unavailable:
+            return None  # the client asks for them later
 
     def renew(self, auth: AuthResult) -> None:
         """Take over another credential of the same user."""
@@ -244,7 +267,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     state.connections.share_limits(session, ws.messages_allowed, session.joins, session.writes, ws.frames_allowed)
     state.presence.connect(session)
     try:
-        session.welcome()
+        await session.begin()
         yield session
     except Exception:
         logger.exception("a connection failed")

@@ -157,9 +157,13 @@ class GatewayWebSocket(WebSocket):
                 self._included = costs.INCLUDED
                 self.outbox.hold()
                 yield message
-                self.outbox.release()
-                if self._close_after_reply is not None:
-                    self.close_with(*self._close_after_reply)
+                self.send_held_events()
+
+    def send_held_events(self) -> None:
+        """Send the events that have waited for an answer, and close if that has waited too."""
+        self.outbox.release()
+        if self._close_after_reply is not None:
+            self.close_with(*self._close_after_reply)
 
     def close_with(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close after the waiting frames. Read no later messages."""

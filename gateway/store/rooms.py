@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Integer,
@@ -255,6 +256,48 @@ def _page(database: str) -> Select[Any]:
     return query.order_by(rooms.c.name)
 
 
+def _own(_: str) -> Select[Any]:
+    there = rooms.c.removed_at.is_(None)
+    joined = select(rooms.c.id, memberships.c.room_name).join(memberships, memberships.c.room_id == rooms.c.id)
+    joined = joined.where(memberships.c.user_id == _ME, there).order_by(memberships.c.room_name)
+    offered = select(rooms.c.id, rooms.c.name).join(invitations, invitations.c.room_id == rooms.c.id)
+    offered = offered.where(invitations.c.user_id == _ME, there).order_by(rooms.c.name)
+    ids = union(*(select(kind.limit(_MOST).subquery()) for kind in (joined, offered))).subquery()
+    first = select(ids.c.id).order_by(ids.c.room_name).limit(_MOST).subquery()
+    query = _seen_by_me().join(first, first.c.id == rooms.c.id).add_columns(memberships.c.read)
+    return query.order_by(rooms.c.name)
+
+
+OWN = Statement(_own)
+"""Finds the first `most` rooms of the user `me` and its invitations, by name, each with the user's read mark."""
+
+
+def own_from_rows(rows: Rows) -> list[tuple[RoomRow, int]]:
+    """Return the rooms that `OWN` has found, each with how many messages to search for unread ones."""
+    found = []
+    for row in rows:
+        read = row.pop("read")
+        room = RoomRow(**row, unread=None if read is None else 0)
+        found.append((room, 0 if read is None else min(room.offset - read, MAX_UNREAD)))
+    return found
+
+
+def _count_unread(database: str) -> Select[Any]:
+    room_id, after = items(database, BigInteger(), BigInteger())
+    asked = select(room_id.label("room_id"), after.label("after")).subquery()
+    count = (
+        select(func.count())
+        .where(messages.c.room_id == asked.c.room_id, messages.c.offset > asked.c.after, _is_unread(database))
+        .correlate(asked)
+        .scalar_subquery()
+    )
+    return select(asked.c.room_id, count.label("unread"))
+
+
+COUNT_UNREAD = Statement(_count_unread)
+"""Counts the messages that are unread for the user `me`: in each room of `items`, after an offset."""
+
+
 def _unread(database: str) -> Sequence[ColumnElement[Any]]:
     """Count the messages of others after a member's read position, and the messages that are searched for that."""
     newest = rooms.c.offset - MAX_UNREAD
@@ -264,14 +307,17 @@ def _unread(database: str) -> Sequence[ColumnElement[Any]]:
         .where(
             messages.c.room_id == rooms.c.id,
             messages.c.offset > after,
-            messages.c.sender_id != _ME,
-            not_(_is_deleted(database)),
+            _is_unread(database),
         )
         .correlate(rooms, memberships)
         .scalar_subquery()
     )
     for_members = memberships.c.role.is_not(None)
     return case((for_members, count)).label("unread"), case((for_members, rooms.c.offset - after)).label("looked_at")
+
+
+def _is_unread(database: str) -> ColumnElement[bool]:
+    return and_(messages.c.sender_id != _ME, not_(_is_deleted(database)))
 
 
 def _is_deleted(database: str) -> ColumnElement[bool]:

@@ -4,12 +4,17 @@ from typing import Any, ClassVar
 
 from schemas.base import Event, Timestamp
 from schemas.codes import Reconnect
+from schemas.messages.rooms import Room
 
 PROTOCOL_VERSION = 1
 
 
 class Welcome(Event):
-    """The first frame of an accepted connection."""
+    """The first frame of an accepted connection.
+
+    `rooms` has the user's rooms and invitations by name if the client has asked for them. If there are more,
+    `next_cursor` is the cursor of `room.list` behind the last one.
+    """
 
     type: ClassVar[str] = "welcome"
 
@@ -21,6 +26,8 @@ class Welcome(Event):
     heartbeat_seconds: float
     max_message_bytes: int
     protocol: int = PROTOCOL_VERSION
+    rooms: tuple[Room, ...] | None = None
+    next_cursor: str | None = None
 
 
 class TokenExpiring(Event):

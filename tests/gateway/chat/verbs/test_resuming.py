@@ -9,6 +9,7 @@ import pytest
 
 from gateway.chat.verbs import resuming
 from gateway.config.settings import Settings
+from gateway.core import costs
 from handlers.errors import Unavailable
 from schemas.messages.rooms import JoinReply, JoinRoom, RefusedRoom
 from tests.conftest import OwnGateway
@@ -249,6 +250,31 @@ async def test_a_phone_with_128_rooms_is_back_with_one_message_and_a_flood_is_no
             assert 0 < refused["retry_after_ms"] < 1000
             gateway.clock.ahead += 1
             await resume(ann, *rooms)
+
+
+async def test_what_is_read_and_does_not_fit_is_charged_too(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(**LIMITS)
+    gateway.clock.stop()
+    rooms = [f"room-{number}" for number in range(resuming.FIRST)]
+    async with App(gateway) as app, app.connect("alice") as ann, app.connect("bob") as ben:
+        for room in rooms:
+            await ann.ask("room.join", room=room)
+            for _ in range(3):
+                await ann.ask("chat.send", room=room, body=LONG)
+                await ann.expect("chat.message")
+                gateway.clock.ahead += 1
+        ann.ignored |= {"room.joined"}
+        for room in rooms:
+            await ben.ask("room.join", room=room, limit=0)
+            gateway.clock.ahead += 1
+        gateway.clock.ahead += 10
+        each = costs.RESUMED * len(rooms) + len(rooms) * costs.of_answer(3 * len(LONG)) - costs.INCLUDED
+        for _ in range(int((LIMITS["message_rate_per_user"] - 1) / each) + 1):
+            page = await ben.ask("room.resume", rooms=requests(*rooms))
+            assert (len(page["rooms"]), page["has_more"]) == (1, True)
+        refused = await ben.refused("ping")
+        assert refused["status"] == 42900
+        assert refused["retry_after_ms"] > 1000
 
 
 async def test_a_client_without_the_scope_resumes_nothing(app: App, room: str, alice: str) -> None:
