@@ -19,6 +19,7 @@ from gateway.auth.passwords import Passwords
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
+from gateway.auth.user_rights import UserRightsReader
 from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
@@ -198,6 +199,7 @@ async def running_state(
         await enter(RevocationWatcher(database, connections, clock).running())
         await enter(KeyReloader(settings, ring).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
+        user_rights = UserRightsReader(database)
         external = dict(app_authorizers(checks, settings, database, clock))
         if settings.issuers or settings.introspection:
             # Only these gateways need an HTTP client.
@@ -214,8 +216,9 @@ async def running_state(
                 database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
             ),
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
-            authorizers={LOCAL: LocalTokens(tokens, database), **external},
-            tickets=Tickets(database, clock, settings.max_tickets_per_user),
+            user_rights=user_rights,
+            authorizers={LOCAL: LocalTokens(tokens, user_rights), **external},
+            tickets=Tickets(database, user_rights, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
             unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),

@@ -12,6 +12,7 @@ from gateway.auth.passwords import Passwords
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
+from gateway.auth.user_rights import UserRightsReader
 from gateway.bus.base import Bus
 from gateway.cluster.build import ClusterState
 from gateway.config.allowed_origins import AllowedOrigins
@@ -47,6 +48,7 @@ class GatewayState:
     tokens: Tokens
     password_login: PasswordLogin
     login_sessions: LoginSessions
+    user_rights: UserRightsReader
     authorizers: dict[str, Authorizer]
     tickets: Tickets
     origins: AllowedOrigins

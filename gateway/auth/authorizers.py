@@ -5,9 +5,8 @@ from functools import lru_cache
 from typing import Protocol
 
 from gateway.auth.tokens import Claims, Tokens
+from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import LOCAL
-from gateway.store import login_sessions, users
-from gateway.store.engine import Database
 from handlers.errors import AuthenticationFailed, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
@@ -47,24 +46,24 @@ class Authorizer(Protocol):
 class LocalTokens:
     """Checks the tokens of our own `POST /token`."""
 
-    def __init__(self, tokens: Tokens, database: Database) -> None:
+    def __init__(self, tokens: Tokens, rights: UserRightsReader) -> None:
         self._tokens = tokens
-        self._database = database
+        self._rights = rights
 
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user. The session or the user may have ended since its issue."""
-        return await current_authorization_of(self._database, self._tokens.verify(token))
+        return await current_authorization_of(self._rights, self._tokens.verify(token))
 
 
-async def current_authorization_of(database: Database, claims: Claims) -> AuthResult:
+async def current_authorization_of(rights: UserRightsReader, claims: Claims) -> AuthResult:
     """Return the current rights of a verified token of ours, or raise `TokenRevoked`."""
     return await current_authorization(
-        database, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
+        rights, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
     )
 
 
 async def current_authorization(
-    database: Database,
+    rights: UserRightsReader,
     *,
     user_id: str,
     scopes: frozenset[str],
@@ -73,11 +72,10 @@ async def current_authorization(
     service: str = LOCAL,
 ) -> AuthResult:
     """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
-    if service == LOCAL:
-        found = await database.fetch(login_sessions.FIND_USER, session_id=sid, user_id=user_id)
+    if service != LOCAL:
+        user = await rights.of_id(user_id)
     else:
-        found = await database.fetch(users.BY_ID, user_id=user_id)
-    user = users.from_rows(found)
+        user = None if sid is None else await rights.of_session(sid, user_id)
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == LOCAL:
@@ -98,4 +96,5 @@ async def authorize(authorizers: dict[str, Authorizer], service: str, token: str
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)
         raise AuthenticationFailed(f"unknown service; expected one of {known}")
-    return replace(await authorizer.authorize(token), service=service)
+    found = await authorizer.authorize(token)
+    return found if found.service == service else replace(found, service=service)

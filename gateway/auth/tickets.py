@@ -10,6 +10,7 @@ import secrets
 from functools import partial
 
 from gateway.auth.authorizers import AuthResult, current_authorization
+from gateway.auth.user_rights import UserRightsReader
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
 from gateway.store.engine import Database
@@ -27,8 +28,9 @@ class Tickets:
     The store holds them, so that a ticket of one node opens a connection to another.
     """
 
-    def __init__(self, database: Database, clock: Clock, max_per_user: int) -> None:
+    def __init__(self, database: Database, rights: UserRightsReader, clock: Clock, max_per_user: int) -> None:
         self._database = database
+        self._rights = rights
         self._clock = clock
         self._max_per_user = max_per_user
 
@@ -64,7 +66,7 @@ class Tickets:
         if found.token_expires_at <= now:
             raise TokenExpired("the token that the ticket was bought with has expired; log in again for a new one")
         return await current_authorization(
-            self._database,
+            self._rights,
             user_id=found.user_id,
             scopes=frozenset(found.scopes.split()),
             expires_at=found.token_expires_at / 1000,

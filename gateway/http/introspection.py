@@ -59,7 +59,7 @@ async def _refresh_token(state: GatewayState, token: str) -> Introspection:
 async def _access_token(state: GatewayState, token: str) -> Introspection:
     try:
         claims = state.tokens.verify(token)
-        auth = await current_authorization_of(state.database, claims)
+        auth = await current_authorization_of(state.user_rights, claims)
     except AuthenticationFailed:
         return Introspection(active=False)
     return Introspection(

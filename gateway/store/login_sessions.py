@@ -6,11 +6,11 @@ All functions are for `Database.query` and `Database.transact`. Times are millis
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, null, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, delete, insert, null, or_, select, union_all, update
 
-from gateway.store.prepared import Statement
+from gateway.store.prepared import Statement, items
 from gateway.store.tables import login_sessions, users
-from gateway.store.users import UserRow
+from gateway.store.users import RIGHTS, UserRow
 from schemas.base import timestamp
 from schemas.sessions import LoginSession
 
@@ -57,8 +57,14 @@ _FIND_USER = (
     )
 )
 
-FIND_USER = Statement(lambda _: _FIND_USER)
-"""Does what `find_user` does, for `Database.fetch`: every connection and every request needs it."""
+RIGHTS_BY_SESSION = Statement(
+    lambda database: (
+        select(login_sessions.c.id.label("session_id"), *RIGHTS)
+        .join(users, login_sessions.c.user_id == users.c.id)
+        .where(login_sessions.c.id.in_(select(*items(database, Text()))), login_sessions.c.ended_at.is_(None))
+    )
+)
+"""Reads the rights of users, by their sessions. Sessions that have ended, or do not exist, are left out."""
 
 
 def add(connection: Connection, row: LoginSessionRow) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bindparam, insert, or_, select, update
@@ -124,6 +125,21 @@ def by_id(connection: Connection, user_id: str) -> UserRow | None:
     """Return a user by id, or None."""
     found = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
     return UserRow(**found._mapping) if found else None
+
+
+class UserRights(NamedTuple):
+    """What a credential needs to know of its user."""
+
+    id: str
+    name: str
+    scopes: str
+    disabled: bool
+
+
+RIGHTS = tuple(users.c[name] for name in UserRights._fields)
+
+RIGHTS_BY_ID = Statement(lambda database: select(*RIGHTS).where(users.c.id.in_(select(*items(database, Text())))))
+"""Reads the rights of users, by their ids."""
 
 
 def from_rows(rows: Rows) -> UserRow | None:

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import ExternalService
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
-from gateway.store.users import UserRow
+from gateway.store.users import UserRights, UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked, Unavailable
 from schemas.names import DEFAULT_SCOPES, UserName
 
@@ -58,6 +59,7 @@ class ExternalUsers:
         self._default_scopes = default_scopes
         self._described = described
         self._database = database
+        self._rights = UserRightsReader(database)
         self._clock = clock
 
     async def find_or_create(
@@ -68,7 +70,7 @@ class ExternalUsers:
         Raises `TokenRevoked` for a disabled user, and `NoUserName` if a new user has no name or a taken one.
         """
         user_id = external_user_id(self._service, subject)
-        user = await self._find(user_id) or await self._add(user_id, claims)
+        user = await self._rights.of_id(user_id) or await self._add(user_id, claims)
         if user.disabled:
             raise TokenRevoked("the token's user has been disabled")
         return AuthResult(
@@ -78,17 +80,14 @@ class ExternalUsers:
             expires_at=min(expires_at, self._clock.wall() + MAX_CONNECTION_SECONDS),
         )
 
-    async def _find(self, user_id: str) -> UserRow | None:
-        return users.from_rows(await self._database.fetch(users.BY_ID, user_id=user_id))
-
-    async def _add(self, user_id: str, claims: Claims) -> UserRow:
+    async def _add(self, user_id: str, claims: Claims) -> UserRow | UserRights:
         name = self._name(user_id, claims)
         try:
             add = partial(users.add_external, user_id=user_id, name=name, now=milliseconds(self._clock))
             return await self._database.transact(add)
         except NameTaken:
             # Two first connections at once are the same user. Otherwise another user has the name.
-            if found := await self._find(user_id):
+            if found := await self._rights.of_id(user_id):
                 return found
             raise NoUserName(
                 f"the user name `{name}` is taken here by another user; ask the operator of this gateway"
