@@ -122,7 +122,7 @@ class _Batch:
         self._quotas = quotas
         self._rooms: dict[str, RoomRow] = {}
         self._offsets: dict[str, int] = {}
-        self._roles: dict[tuple[int, str], Role] = {}
+        self._roles: dict[tuple[int, str], Role | None] = {}
         self._messages: dict[tuple[int, int], MessageRow] = {}
         self._sent: dict[tuple[int, str, str], MessageRow] = {}
         self._new: dict[tuple[int, int], MessageRow] = {}

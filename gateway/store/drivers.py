@@ -22,6 +22,9 @@ class Driver(Protocol):
     async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Run one short statement that only reads."""
 
+    async def fetch_long(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Run one statement that only reads, and may take long."""
+
     async def run_script(self, script: Script[Result]) -> Result:
         """Run a script in its own transaction, which is durable when this returns."""
 

@@ -164,6 +164,8 @@ _SETTINGS = {
     # Every statement here finds a few rows by a key. Without statistics, as for new tables, PostgreSQL would scan whole
     # tables and keep that plan. With them, it makes new plans, which takes longer than the statement.
     "enable_seqscan": "off",
+    # A bitmap of all rows of a user or a room, and a sort of them, would come before the first row of a page.
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",

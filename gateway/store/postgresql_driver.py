@@ -38,6 +38,10 @@ class PostgresqlDriver:
             prepared = statement.for_database("postgresql")
             return prepared.rows(await connection.fetch(prepared.sql, *prepared.arguments(values)))
 
+    async def fetch_long(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Run one statement that reads."""
+        return await self.fetch(statement, values)
+
     async def run_script(self, script: Script[Result]) -> Result:
         """Run a script in its own transaction."""
         async with self._connection(writes=True) as connection:

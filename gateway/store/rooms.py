@@ -4,34 +4,27 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Integer,
     Row,
     Select,
     Text,
     and_,
     bindparam,
-    case,
     delete,
     func,
     insert,
-    not_,
     select,
-    text,
-    union,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store.failures import NameTaken
 from gateway.store.prepared import Rows, Statement, items
-from gateway.store.tables import invitations, memberships, messages, rooms, users
+from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, rooms, users
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
 
@@ -41,15 +34,8 @@ DIRECT = "dm-"
 REMOVED = "~"
 """The beginning of deleted rooms' names. No name on the wire has it."""
 
-MAX_UNREAD = 1000
-"""How many of a log's newest offsets are searched for unread messages. A higher number is of no use to a person."""
-
-
-_ME, _CURSOR, _MOST = (
-    bindparam("me", type_=Text()),
-    bindparam("cursor", type_=Text()),
-    bindparam("most", type_=Integer()),
-)
+ME = bindparam("me", type_=Text())
+"""The requesting user's id, a parameter of statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +76,6 @@ class RoomRow:
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
-    looked_at: int | None = None
-    """How many messages were searched to count the unread ones."""
 
     def to_schema(self, role: Role | None = None) -> Room:
         """Return what a user may see of it."""
@@ -133,16 +117,6 @@ class RoomRow:
         return replace(self, role=None, invited=True, unread=None).to_schema()
 
 
-@dataclass(frozen=True)
-class MemberRow:
-    """A member of a room."""
-
-    id: str
-    name: str
-    role: Role
-    last_seen_at: int | None
-
-
 def add(
     connection: Connection,
     *,
@@ -178,15 +152,24 @@ def direct_name(user_ids: Sequence[str]) -> str:
     return DIRECT + hashlib.sha256(" ".join(sorted(user_ids)).encode()).hexdigest()[:32]
 
 
-def _seen_by_me() -> Select[Any]:
-    mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == _ME)
-    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == _ME)
-    invited = invitations.c.user_id.is_not(None).label("invited")
-    query = select(rooms, memberships.c.role, invited).outerjoin(memberships, mine).outerjoin(invitations, to_me)
-    return query.where(rooms.c.removed_at.is_(None))
+def _mine(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column of the requesting user's membership in a room, or null.
+
+    As a subquery, which no planner reads from the other end: a user may have thousands of memberships.
+    """
+    mine = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == ME)
+    return select(column).where(mine).correlate(rooms).scalar_subquery()
 
 
-_FIND = _seen_by_me().where(rooms.c.name == bindparam("name", type_=Text()))
+def seen_by_me(*more: ColumnElement[Any]) -> Select[Any]:
+    """Return a query of rooms as the user `me` sees them, with more columns of its memberships."""
+    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == ME)
+    invited = select(invitations.c.room_id).where(to_me).correlate(rooms).exists().label("invited")
+    mine = (_mine(column).label(column.name) for column in (memberships.c.role, *more))
+    return select(rooms, *mine, invited).where(rooms.c.removed_at.is_(None))
+
+
+_FIND = seen_by_me().where(rooms.c.name == bindparam("name", type_=Text()))
 
 FIND = Statement(lambda _: _FIND)
 """Finds a room `name` as the user `me` sees it, like `find`, for `Database.fetch`."""
@@ -225,106 +208,6 @@ def _lock_name(connection: Connection, name: str) -> None:
     """Lock the name of a room, which need not exist."""
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
-
-
-def page(connection: Connection, user_id: str, *, cursor: str | None, limit: int) -> tuple[list[RoomRow], str | None]:
-    """List public rooms, the user's own and its invitations by name, after `cursor`, with the cursor of the next page.
-
-    Return None as the next cursor on the last page.
-    """
-    values = {"me": user_id, "cursor": cursor or "", "most": limit + 1}
-    rows = connection.execute(_page(connection.dialect.name), values)
-    found = [_as_room(row) for row in rows]
-    return found[:limit], found[limit - 1].name if len(found) > limit else None
-
-
-@cache
-def _page(database: str) -> Select[Any]:
-    """Read only the first rooms of each kind along its index, and return the first of them all."""
-    # Worded exactly like the index's condition, or PostgreSQL would not use the index.
-    public = select(rooms.c.id, rooms.c.name).where(text("NOT rooms.private"), rooms.c.name > _CURSOR)
-    # Memberships and invitations of deleted rooms stay for a while.
-    there = rooms.c.removed_at.is_(None)
-    own = select(memberships.c.room_id, memberships.c.room_name).join(rooms, rooms.c.id == memberships.c.room_id)
-    own = own.where(memberships.c.user_id == _ME, memberships.c.room_name > _CURSOR, there)
-    offered = select(rooms.c.id, rooms.c.name).join(invitations, invitations.c.room_id == rooms.c.id)
-    offered = offered.where(invitations.c.user_id == _ME, rooms.c.name > _CURSOR, there)
-    kinds = (public.order_by(rooms.c.name), own.order_by(memberships.c.room_name), offered.order_by(rooms.c.name))
-    ids = union(*(select(kind.limit(_MOST).subquery()) for kind in kinds)).subquery()
-    first = select(ids.c.id).order_by(ids.c.name).limit(_MOST).subquery()
-    query = _seen_by_me().join(first, first.c.id == rooms.c.id).add_columns(*_unread(database))
-    return query.order_by(rooms.c.name)
-
-
-def _own(_: str) -> Select[Any]:
-    there = rooms.c.removed_at.is_(None)
-    joined = select(rooms.c.id, memberships.c.room_name).join(memberships, memberships.c.room_id == rooms.c.id)
-    joined = joined.where(memberships.c.user_id == _ME, there).order_by(memberships.c.room_name)
-    offered = select(rooms.c.id, rooms.c.name).join(invitations, invitations.c.room_id == rooms.c.id)
-    offered = offered.where(invitations.c.user_id == _ME, there).order_by(rooms.c.name)
-    ids = union(*(select(kind.limit(_MOST).subquery()) for kind in (joined, offered))).subquery()
-    first = select(ids.c.id).order_by(ids.c.room_name).limit(_MOST).subquery()
-    query = _seen_by_me().join(first, first.c.id == rooms.c.id).add_columns(memberships.c.read)
-    return query.order_by(rooms.c.name)
-
-
-OWN = Statement(_own)
-"""Finds the first `most` rooms of the user `me` and its invitations, by name, each with the user's read mark."""
-
-
-def own_from_rows(rows: Rows) -> list[tuple[RoomRow, int]]:
-    """Return the rooms that `OWN` has found, each with how many messages to search for unread ones."""
-    found = []
-    for row in rows:
-        read = row.pop("read")
-        room = RoomRow(**row, unread=None if read is None else 0)
-        found.append((room, 0 if read is None else min(room.offset - read, MAX_UNREAD)))
-    return found
-
-
-def _count_unread(database: str) -> Select[Any]:
-    room_id, after = items(database, BigInteger(), BigInteger())
-    asked = select(room_id.label("room_id"), after.label("after")).subquery()
-    count = (
-        select(func.count())
-        .where(messages.c.room_id == asked.c.room_id, messages.c.offset > asked.c.after, _is_unread(database))
-        .correlate(asked)
-        .scalar_subquery()
-    )
-    return select(asked.c.room_id, count.label("unread"))
-
-
-COUNT_UNREAD = Statement(_count_unread)
-"""Counts the messages that are unread for the user `me`: in each room of `items`, after an offset."""
-
-
-def _unread(database: str) -> Sequence[ColumnElement[Any]]:
-    """Count the messages of others after a member's read position, and the messages that are searched for that."""
-    newest = rooms.c.offset - MAX_UNREAD
-    after = case((memberships.c.read > newest, memberships.c.read), else_=newest)
-    count = (
-        select(func.count())
-        .where(
-            messages.c.room_id == rooms.c.id,
-            messages.c.offset > after,
-            _is_unread(database),
-        )
-        .correlate(rooms, memberships)
-        .scalar_subquery()
-    )
-    for_members = memberships.c.role.is_not(None)
-    return case((for_members, count)).label("unread"), case((for_members, rooms.c.offset - after)).label("looked_at")
-
-
-def _is_unread(database: str) -> ColumnElement[bool]:
-    return and_(messages.c.sender_id != _ME, not_(_is_deleted(database)))
-
-
-def _is_deleted(database: str) -> ColumnElement[bool]:
-    if database != "sqlite":
-        return messages.c.deleted_at.is_not(None)
-    # The types of columns are in the head of a row. A column behind a long text is found only by reading the text.
-    return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
 
 
 def add_member(connection: Connection, room: RoomRow, user_id: str, role: Role, now: int) -> int:
@@ -396,7 +279,7 @@ def mark_read(connection: Connection, room_id: int, user_id: str, offset: int) -
 def count_with_role(connection: Connection, room_id: int, role: Role) -> int:
     """Count the members of a room with a role."""
     query = select(func.count()).select_from(memberships)
-    with_role = and_(memberships.c.room_id == room_id, memberships.c.role == role)
+    with_role = and_(memberships.c.room_id == room_id, memberships.c.role == role, AMONG_MEMBERS)
     return connection.execute(query.where(with_role)).scalar_one()
 
 
@@ -432,30 +315,14 @@ def next_owner(connection: Connection, room_id: int) -> tuple[str, str] | None:
             query = (
                 select(users.c.id, users.c.name)
                 .join(memberships, memberships.c.user_id == users.c.id)
-                .where(memberships.c.room_id == room_id, memberships.c.role == role, users.c.disabled.is_(disabled))
+                .where(memberships.c.room_id == room_id, memberships.c.role == role, AMONG_MEMBERS)
+                .where(users.c.disabled.is_(disabled))
                 .order_by(memberships.c.joined_at, users.c.id)
                 .limit(1)
             )
             if (found := connection.execute(query).one_or_none()) is not None:
                 return found.id, found.name
     return None
-
-
-def members(
-    connection: Connection, room_id: int, *, cursor: str | None, limit: int
-) -> tuple[list[MemberRow], str | None]:
-    """List members by name, after `cursor`, with the cursor of the next page."""
-    name = memberships.c.user_name
-    query = (
-        select(users.c.id, users.c.name, memberships.c.role, users.c.last_seen_at)
-        .join(memberships, memberships.c.user_id == users.c.id)
-        .where(memberships.c.room_id == room_id)
-    )
-    if cursor is not None:
-        query = query.where(name > cursor)
-    rows = connection.execute(query.order_by(name).limit(limit + 1))
-    found = [MemberRow(**row._mapping) for row in rows]
-    return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
 def change(connection: Connection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:

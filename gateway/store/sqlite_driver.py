@@ -60,12 +60,18 @@ class SqliteDriver:
     async def fetch(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Read at once, in the event loop. In the rare case of a locked file, read in a thread, which waits."""
         prepared = statement.for_database("sqlite")
-        sql, arguments = prepared.sql, prepared.arguments(values)
         try:
-            return prepared.rows(self._opened().execute(sql, arguments).fetchall())
+            return prepared.rows(self._opened().execute(prepared.sql, prepared.arguments(values)).fetchall())
         except sqlite3.OperationalError:
-            found = await self.query(lambda reading: reading.exec_driver_sql(sql, tuple(arguments)).all())
-            return prepared.rows(found)
+            return await self.fetch_long(statement, values)
+
+    async def fetch_long(self, statement: Statement, values: dict[str, Any]) -> Rows:
+        """Read in a thread."""
+        prepared = statement.for_database("sqlite")
+        arguments = prepared.arguments(values)
+        return await self.query(
+            lambda reading: prepared.rows(_driver_of(reading).execute(prepared.sql, arguments).fetchall())
+        )
 
     async def close(self) -> None:
         """Close the threads and their connections, the writer's last: it takes in the write-ahead log."""

@@ -131,6 +131,12 @@ rooms = Table(
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),
 )
 
+# True for every row. An index with this condition serves only queries that name it too. Without it, PostgreSQL may look
+# one membership up among all members of a room: where most rooms are small, it expects to find few.
+_AMONG_MEMBERS = "joined_at >= 0"
+AMONG_MEMBERS = text(f"memberships.{_AMONG_MEMBERS}")
+"""The condition of every query that finds members of a room other than by their ids."""
+
 memberships = Table(
     "memberships",
     metadata,
@@ -143,8 +149,8 @@ memberships = Table(
     Column("user_name", Text, nullable=False, server_default=""),
     Column("room_name", Text, nullable=False, server_default=""),
     Index("memberships_of_user", "user_id", "role"),
-    Index("memberships_by_role", "room_id", "role", "joined_at"),
-    Index("memberships_by_user_name", "room_id", "user_name"),
+    Index("memberships_by_role", "room_id", "role", "joined_at", **where(_AMONG_MEMBERS)),
+    Index("memberships_by_user_name", "room_id", "user_name", **where(_AMONG_MEMBERS)),
     Index("memberships_by_room_name", "user_id", "room_name"),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, bindparam, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, and_, bindparam, insert, select, update
 
 from gateway.store.messages import MessageRow
 from gateway.store.prepared import Rows, Script, Sql, Statement, items
@@ -34,9 +34,13 @@ def _rooms(database: str) -> Sql:
 
 
 def _roles(database: str) -> Sql:
-    query = select(memberships.c.room_id, memberships.c.user_id, memberships.c.role, users.c.stored_bytes)
-    query = query.join(users, users.c.id == memberships.c.user_id)
-    return _each(database, query, [memberships.c.room_id, memberships.c.user_id])
+    # Subqueries, since a join may begin with all memberships of the user.
+    room_id, user_id = items(database, Integer(), Text())
+    each = select(room_id.label("room_id"), user_id.label("user_id")).subquery()
+    mine = and_(memberships.c.room_id == each.c.room_id, memberships.c.user_id == each.c.user_id)
+    role = select(memberships.c.role).where(mine).scalar_subquery()
+    stored = select(users.c.stored_bytes).where(users.c.id == each.c.user_id).scalar_subquery()
+    return select(each.c.room_id, each.c.user_id, role.label("role"), stored.label("stored_bytes"))
 
 
 def _about(database: str) -> Sql:

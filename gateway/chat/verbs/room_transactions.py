@@ -18,7 +18,7 @@ from gateway.rooms.rules import Action
 from gateway.state import GatewayState
 from gateway.store import invitations, messages, rooms, users
 from gateway.store.failures import NameTaken
-from gateway.store.rooms import MemberRow, RoomPosition, RoomRow
+from gateway.store.rooms import RoomPosition, RoomRow
 from gateway.store.users import UserRow
 from handlers.errors import Conflict, NotFound
 from schemas.messages.chat import Message
@@ -86,13 +86,6 @@ class RoomTransactions:
         room = find_as_member(connection, name, self._user_id)
         reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=room.members)
         return room.position, reply.model_copy(update=self._read_log(connection, room, since, limit))
-
-    def members(
-        self, connection: Connection, name: str, cursor: str | None, limit: int
-    ) -> tuple[list[MemberRow], str | None]:
-        """Read a page of a room's members, with the cursor of the next page, or raise `NotAMember`."""
-        room = find_as_member(connection, name, self._user_id)
-        return rooms.members(connection, room.id, cursor=cursor, limit=limit)
 
     def leave(self, connection: Connection, name: str) -> Departure:
         """End the user's membership or invitation, or raise `NotFound`."""

@@ -5,13 +5,16 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.bus.base import BusEvent, MemberJoined, MemberLeft, RoomEnded, ToRoom, ToUser
+from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
 from gateway.chat.verbs.room_transactions import Departure, RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
+from gateway.rooms.room_pages import read_members, read_rooms
 from gateway.store import rooms
+from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
 from handlers.errors import PositionLost, RateLimited
 from schemas.base import Event
@@ -82,10 +85,9 @@ class SessionRooms:
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
         """Return a page of the public rooms, the user's own and its invitations."""
-        work = partial(rooms.page, user_id=self._session.user_id, cursor=cursor, limit=limit)
-        page, next_cursor = await self._session.query(work)
-        self._session.charge(costs.of_rows(len(page), counted=sum(row.looked_at or 0 for row in page)))
-        return RoomsReply(rooms=tuple(row.to_schema() for row in page), next_cursor=next_cursor)
+        self._session.charge(costs.READ)
+        page = await read_rooms(self._gateway.database, self._session.user_id, cursor, limit)
+        return charged_reply(self._session, page)
 
     async def role(self, room: str) -> Role:
         """Return the user's role in a room, or raise `NotAMember`."""
@@ -95,12 +97,12 @@ class SessionRooms:
 
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
-        work = partial(self._transactions.members, name=room, cursor=cursor, limit=limit)
-        page, next_cursor = await self._session.query(work)
-        self._session.charge(costs.of_rows(len(page)))
-        presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page})
-        members = tuple(_member(row, presence) for row, presence in zip(page, presences, strict=True))
-        return MembersReply(members=members, next_cursor=next_cursor)
+        found = await fetch_as_member(self._session, room)
+        page = await read_members(self._gateway.database, found.id, cursor, limit)
+        self._session.charge(costs.of_rows(len(page.members)))
+        presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page.members})
+        members = tuple(_member(row, presence) for row, presence in zip(page.members, presences, strict=True))
+        return MembersReply(members=members, next_cursor=page.next_cursor)
 
     async def invite(self, room: str, user: str) -> None:
         """Invite another user; for owners and moderators."""
@@ -226,7 +228,7 @@ class SessionRooms:
         return await self._gateway.database.query(partial(self._transactions.read, name=name, since=since, limit=limit))
 
 
-def _member(row: rooms.MemberRow, presence: UserPresence) -> Member:
+def _member(row: MemberRow, presence: UserPresence) -> Member:
     return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
 
 

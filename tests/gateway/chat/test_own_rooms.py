@@ -9,6 +9,7 @@ import pytest
 from gateway.chat import own_rooms
 from gateway.chat.verbs.context import SessionContext
 from gateway.config.settings import Settings
+from gateway.rooms import room_pages
 from handlers.errors import Unavailable
 from schemas.codes import Close
 from schemas.events.system import Announcement
@@ -118,10 +119,10 @@ async def test_a_user_without_rooms_has_an_empty_list(app: App, alice: str) -> N
 
 
 @pytest.mark.both_stores
-async def test_unread_messages_are_counted_in_many_rooms_a_few_at_a_time(
+async def test_unread_messages_are_counted_in_many_rooms_and_many_of_them_in_a_thread(
     app: App, alice: str, bob: str, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_rooms, "CHUNK", 3)
+    monkeypatch.setattr(room_pages, "ROWS_AT_ONCE", 3)
     async with app.connect(alice) as ann, app.connect(bob) as ben:
         ben.ignored |= {"chat.deleted"}
         for number, room in enumerate(names, 1):

@@ -1,12 +1,9 @@
-"""A page costs what is on it, whatever else is in the store."""
+"""Of a log, no more is read than fits into a page."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from sqlalchemy import Connection, insert, update
 
 from gateway.store import messages, rooms
@@ -37,104 +34,6 @@ def say(connection: Connection, room: RoomRow, sender: UserRow, contents: list[d
     found = rooms.by_name(connection, room.name)
     assert found is not None
     return found
-
-
-def steps(connection: Connection, read: Callable[[], object]) -> int:
-    """Count SQLite's steps for a query."""
-    counted = 0
-
-    def count() -> None:
-        nonlocal counted
-        counted += 1
-
-    driver: Any = connection.connection.driver_connection
-    driver.set_progress_handler(count, 1)
-    read()
-    driver.set_progress_handler(None, 1)
-    return counted
-
-
-@pytest.fixture
-async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
-    """An empty SQLite store with steps that can be counted, unlike PostgreSQL's."""
-    database = Database(f"sqlite:///{tmp_path}/gateway.db")
-    await database.upgrade()
-    yield database
-    await database.close()
-
-
-@pytest.mark.server
-async def test_one_member_of_a_crowd_is_found_as_quickly_as_one_of_ten(sqlite: Database) -> None:
-    def work(connection: Connection, crowd: list[UserRow]) -> None:
-        taken = []
-        for name, members in (("ten", crowd[:10]), ("all", crowd)):
-            room = rooms.add(connection, name=name, now=0)
-            for user in members:
-                rooms.add_member(connection, room, user.id, "member", 0)
-            taken.append(steps(connection, partial(rooms.members, connection, room.id, cursor="u0004", limit=1)))
-        assert taken[0] == taken[1]
-
-    await with_people(sqlite, work, *(f"u{number:04}" for number in range(1000)))
-
-
-async def test_members_come_by_name_a_page_at_a_time(database: Database) -> None:
-    def work(connection: Connection, added: list[UserRow]) -> None:
-        room = rooms.add(connection, name="here", now=0)
-        for user in added:
-            rooms.add_member(connection, room, user.id, "member", 0)
-        page, cursor = rooms.members(connection, room.id, cursor=None, limit=3)
-        assert [member.name for member in page] == ["alice", "bob", "carl"]
-        page, last = rooms.members(connection, room.id, cursor=cursor, limit=3)
-        assert ([member.name for member in page], last) == (["dora"], None)
-
-    await with_people(database, work, "dora", "alice", "carl", "bob")
-
-
-@pytest.mark.server
-async def test_private_rooms_of_others_take_no_time_of_a_list(sqlite: Database) -> None:
-    def work(connection: Connection, people: list[UserRow]) -> None:
-        [ann, ben] = people
-        rooms.add(connection, name="open", now=0)
-        before = steps(connection, partial(rooms.page, connection, ann.id, cursor=None, limit=50))
-        for number in range(500):
-            room = rooms.add(connection, name=f"p{number}", private=True, now=0)
-            rooms.add_member(connection, room, ben.id, "owner", 0)
-        assert steps(connection, partial(rooms.page, connection, ann.id, cursor=None, limit=50)) <= before + 10
-
-    await with_people(sqlite, work, "alice", "bob")
-
-
-async def test_a_list_has_public_rooms_and_ones_own_by_name_and_each_once(database: Database) -> None:
-    def work(connection: Connection, people: list[UserRow]) -> None:
-        [ann, ben] = people
-        for name, private, member in (
-            ("a-open", False, None),
-            ("b-mine", True, ann),
-            ("c-his", True, ben),
-            ("d-both", False, ann),
-            ("e-open", False, ben),
-        ):
-            room = rooms.add(connection, name=name, private=private, now=0)
-            if member is not None:
-                rooms.add_member(connection, room, member.id, "owner", 0)
-        page, cursor = rooms.page(connection, ann.id, cursor=None, limit=3)
-        assert [(room.name, room.role) for room in page] == [("a-open", None), ("b-mine", "owner"), ("d-both", "owner")]
-        page, last = rooms.page(connection, ann.id, cursor=cursor, limit=3)
-        assert ([room.name for room in page], last) == (["e-open"], None)
-
-    await with_people(database, work, "alice", "bob")
-
-
-async def test_unread_messages_are_counted_in_the_newest_thousand(database: Database) -> None:
-    def work(connection: Connection, people: list[UserRow]) -> None:
-        [ann, ben] = people
-        room = rooms.add(connection, name="here", now=0)
-        rooms.add_member(connection, room, ann.id, "member", 0)
-        say(connection, room, ben, [{"text": "hi"}] * 1005 + [{"deleted_at": 1}] * 5)
-        [[listed], _] = rooms.page(connection, ann.id, cursor=None, limit=10)
-        assert (listed.unread, listed.looked_at) == (995, 1000)
-
-    await with_people(database, work, "alice", "bob")
 
 
 async def test_of_a_log_no_more_is_read_than_fits(database: Database) -> None:

@@ -1,0 +1,159 @@
+"""Pages of rooms and of members, by name.
+
+A page reads its own rows along an index, whatever else the store holds. The statements have subqueries where joins
+would say the same: PostgreSQL may begin a join at either end, and the other end can be all rooms.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    not_,
+    select,
+    text,
+    union,
+)
+
+from gateway.store.prepared import Rows, Statement, items
+from gateway.store.rooms import ME, RoomRow, seen_by_me
+from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, messages, rooms, users
+from schemas.messages.rooms import Role
+
+MAX_UNREAD = 1000
+"""How many of a log's newest offsets are searched for unread messages. A higher number is of no use to a person."""
+
+_CURSOR, _MOST, _ROOM = (
+    bindparam("cursor", type_=Text()),
+    bindparam("most", type_=Integer()),
+    bindparam("room", type_=Integer()),
+)
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """A member of a room."""
+
+    name: str
+    role: Role
+    last_seen_at: int | None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """The messages of a member's room that are still to be counted."""
+
+    room_id: int
+    after: int
+    until: int
+
+    @property
+    def count(self) -> int:
+        """Return how many messages are to be searched."""
+        return self.until - self.after
+
+
+def _first(*kinds: Select[Any]) -> Select[Any]:
+    """Read only the first rooms of each kind along its index, and return the first of them all."""
+    ids = union(*(select(kind.limit(_MOST).subquery()) for kind in kinds)).subquery()
+    first = select(ids.c.id).order_by(ids.c.name).limit(_MOST).subquery()
+    return seen_by_me(memberships.c.read).join(first, first.c.id == rooms.c.id).order_by(rooms.c.name)
+
+
+def _public() -> Select[Any]:
+    # Worded exactly like the index's condition, or PostgreSQL would not use the index.
+    public = and_(text("NOT rooms.private"), rooms.c.name > _CURSOR)
+    return select(rooms.c.id, rooms.c.name).where(public).order_by(rooms.c.name)
+
+
+def _own() -> Select[Any]:
+    # Memberships and invitations of deleted rooms stay for a while.
+    removed_at = select(rooms.c.removed_at).where(rooms.c.id == memberships.c.room_id).scalar_subquery()
+    name = memberships.c.room_name
+    mine = and_(memberships.c.user_id == ME, name > _CURSOR, removed_at.is_(None))
+    return select(memberships.c.room_id.label("id"), name.label("name")).where(mine).order_by(name)
+
+
+def _offered() -> Select[Any]:
+    there = and_(rooms.c.id == invitations.c.room_id, rooms.c.removed_at.is_(None))
+    name = select(rooms.c.name).where(there).scalar_subquery()
+    to_me = and_(invitations.c.user_id == ME, name > _CURSOR)
+    return select(invitations.c.room_id.label("id"), name.label("name")).where(to_me).order_by("name")
+
+
+ROOMS = Statement(lambda _: _first(_public(), _own(), _offered()))
+"""Lists `most` rooms after the name `cursor`: public ones, those of the user `me` and its invitations."""
+
+OWN = Statement(lambda _: _first(_own(), _offered()))
+"""Does the same without public rooms that the user is not in."""
+
+
+def _unread(database: str) -> Select[Any]:
+    room_id, after, until = items(database, Integer(), BigInteger(), BigInteger())
+    each = select(room_id.label("id"), after.label("after"), until.label("until")).subquery()
+    theirs = and_(
+        messages.c.room_id == each.c.id,
+        messages.c.offset > each.c.after,
+        messages.c.offset <= each.c.until,
+        messages.c.sender_id != ME,
+        not_(_is_deleted(database)),
+    )
+    count = select(func.count()).select_from(messages).where(theirs).correlate(each).scalar_subquery()
+    return select(each.c.id, count.label("unread"))
+
+
+def _is_deleted(database: str) -> ColumnElement[bool]:
+    if database != "sqlite":
+        return messages.c.deleted_at.is_not(None)
+    # The types of columns are in the head of a row. A column behind a long text is found only by reading the text.
+    return and_(func.typeof(messages.c.text) == "null", func.typeof(messages.c.body) == "null")
+
+
+UNREAD = Statement(_unread)
+"""Counts the messages of users other than `me` between two offsets, in each room of `items_of_unread`."""
+
+
+def _members(_: str) -> Select[Any]:
+    name = memberships.c.user_name
+    query = select(name.label("name"), memberships.c.role, users.c.last_seen_at)
+    query = query.join(users, users.c.id == memberships.c.user_id)
+    return query.where(memberships.c.room_id == _ROOM, name > _CURSOR, AMONG_MEMBERS).order_by(name).limit(_MOST)
+
+
+MEMBERS = Statement(_members)
+"""Lists `most` members of a room after the name `cursor`."""
+
+
+def rooms_of(rows: Rows) -> tuple[list[RoomRow], list[Unread]]:
+    """Return the rooms that `ROOMS` has found, without the numbers of unread messages, and what is to be counted."""
+    uncounted = [
+        Unread(row["id"], max(row["read"], row["offset"] - MAX_UNREAD), row["offset"])
+        for row in rows
+        if row["role"] is not None
+    ]
+    return [RoomRow(**{name: row[name] for name in row if name != "read"}) for row in rows], uncounted
+
+
+def items_of_unread(uncounted: Iterable[Unread]) -> str:
+    """Return the parameter `items` of `UNREAD`."""
+    return orjson.dumps([(each.room_id, each.after, each.until) for each in uncounted]).decode()
+
+
+def with_unread(found: Iterable[RoomRow], uncounted: Iterable[Unread], counts: Rows) -> list[RoomRow]:
+    """Return rooms with the numbers of unread messages that `UNREAD` has found. Without one, a member has read all."""
+    unread = {each.room_id: 0 for each in uncounted} | {row["id"]: row["unread"] for row in counts}
+    return [replace(room, unread=unread.get(room.id)) for room in found]
+
+
+def members_of(rows: Rows) -> list[MemberRow]:
+    """Return the members that `MEMBERS` has found."""
+    return [MemberRow(**row) for row in rows]

@@ -1,0 +1,123 @@
+"""No statement reads more than its page, however many rooms, members, messages and strangers the store holds."""
+
+import itertools
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from gateway.testing import Gateway
+from tests.conftest import OwnGateway
+from tests.support.client import App
+from tests.support.plans import Call, Recorder, excesses
+
+MANY = 10_000
+
+QUIET = {"chat.read", "chat.edited", "chat.deleted", "chat.message", "room.joined", "room.left", "room.role"}
+
+ASKS: list[tuple[str, dict[str, Any]]] = [
+    ("room.list", {"limit": 20}),
+    ("room.list", {"limit": 20, "cursor": "public-5"}),
+    ("room.members", {"room": "big", "limit": 10}),
+    ("room.members", {"room": "big", "limit": 10, "cursor": "user-5"}),
+    ("chat.history", {"room": "big", "limit": 50}),
+    ("chat.history", {"room": "big", "limit": 50, "before": 5000}),
+    ("chat.history", {"room": "big", "limit": 50, "after": 5000}),
+    ("chat.read", {"room": "big", "offset": MANY - 10}),
+    ("chat.typing", {"room": "big"}),
+    ("presence.get", {"users": ["user-1", "user-2", "bob"]}),
+    ("chat.send", {"room": "big", "text": "hi", "client_id": "1"}),
+]
+
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("room.create", {"room": "new"}),
+    ("room.invite", {"room": "new", "user": "user-1"}),
+    ("room.kick", {"room": "new", "user": "user-1"}),
+    ("room.update", {"room": "new", "private": True}),
+    ("room.leave", {"room": "new"}),
+    ("direct.open", {"user": "user-1"}),
+]
+
+
+async def fill(gateway: Gateway) -> None:
+    """Store many rows of each kind: strangers with their own rooms, and one room that all are in."""
+    await gateway.run(gateway.state.database.transact(_fill))
+
+
+def _fill(connection: Connection) -> None:
+    numbers = f"generate_series(1, {MANY}) AS each(n)"
+    if connection.dialect.name == "sqlite":
+        counted = f"SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < {MANY}"
+        numbers = f"(WITH RECURSIVE each(n) AS ({counted}) SELECT n FROM each)"
+    for statement in _ROWS:
+        connection.execute(text(statement.format(numbers=numbers, many=MANY)))
+
+
+_BIG = "(SELECT id FROM rooms WHERE name = 'big')"
+
+_ROWS = (
+    """INSERT INTO users (id, name, password_hash, scopes, disabled, created_at, disabled_at)
+    SELECT 'u' || n, 'user-' || n, '!', '', false, n, CASE WHEN n % 10 = 0 THEN n END FROM {numbers}""",
+    """INSERT INTO login_sessions (id, user_id, scopes, family_hash, created_at, last_used_at, expires_at, ended_at)
+    SELECT 's' || n, 'u' || n, '', 'f' || n, n, n, 9999999999999, CASE WHEN n % 10 = 0 THEN n END FROM {numbers}""",
+    """INSERT INTO tickets (hash, user_id, service, scopes, token_expires_at, expires_at)
+    SELECT 't' || n, 'u' || n, 'local', '', n, 9999999999999 FROM {numbers}""",
+    """INSERT INTO rooms (name, private, epoch, "offset", created_at)
+    SELECT 'theirs-' || n, true, 'e' || n, 1, n FROM {numbers}""",
+    """INSERT INTO rooms (name, private, epoch, "offset", created_at)
+    SELECT 'public-' || n, false, 'p' || n, 0, n FROM {numbers}""",
+    """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
+    SELECT id, 'u1', 'owner', 0, 'user-1', name FROM rooms WHERE name LIKE 'theirs%'""",
+    """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
+    SELECT rooms.id, users.id, 'member', 0, users.name, rooms.name FROM rooms, users
+    WHERE rooms.name LIKE 'public-%' AND users.name = 'alice'""",
+    """INSERT INTO invitations (room_id, user_id, inviter_id, invited_at)
+    SELECT id, 'u2', 'u1', 0 FROM rooms WHERE name LIKE 'theirs%'""",
+    """INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
+    SELECT id, 1, 1, 'u1', 'hi', 9999999999999 FROM rooms WHERE name LIKE 'theirs%'""",
+    f"""INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
+    SELECT {_BIG}, id, 'member', created_at, name, 'big' FROM users WHERE name LIKE 'user-%'""",
+    f"""INSERT INTO messages (room_id, "offset", changed, sender_id, client_id, text, sent_at)
+    SELECT {_BIG}, n, n, 'u' || n, n, 'hi', 9999999999999 FROM {{numbers}}""",
+    """UPDATE rooms SET "offset" = {many} WHERE name = 'big'""",
+)
+
+
+async def expect_pages(store_url: str, found: dict[str, list[Call]]) -> None:
+    """Check all statements."""
+    too_much = await excesses(store_url, list(dict.fromkeys(itertools.chain(*found.values()))))
+    assert not too_much, "\n\n".join(too_much)
+
+
+async def test_no_message_and_no_request_reads_more_than_its_page(
+    own_gateway: OwnGateway, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, found = Recorder(monkeypatch), {}
+    gateway = own_gateway(max_rooms_joined=1000, max_rooms_owned=100)
+    async with App(gateway) as app, app.connect("alice") as alice, app.connect("bobby") as bobby:
+        await alice.ask("room.create", room="big")
+        await fill(gateway)
+        await alice.ask("room.join", room="big")
+        alice.ignored |= QUIET
+        bobby.ignored |= QUIET
+        for user, asks in ((alice, ASKS), (bobby, CHANGES)):
+            for type_, data in asks:
+                with recorder.statements() as found[f"{type_} {data}"]:
+                    await user.ask(type_, **data)
+        with recorder.statements() as found["an edit and a deletion"]:
+            message = (await alice.ask("chat.send", room="big", text="hi"))["message"]
+            await alice.ask("chat.edit", room="big", message_id=message["id"], text="ho")
+            await alice.ask("chat.delete", room="big", message_id=message["id"])
+        with recorder.statements() as found["a welcome with the user's rooms"]:
+            async with app.socket(f"?token={await app.token('alice')}&rooms=1") as other:
+                await other.expect("welcome")
+        with recorder.statements() as found["the end of an owner's membership"]:
+            await alice.ask("room.leave", room="big")
+        with recorder.statements() as found["a log-in, a connection and requests"]:
+            grant = await app.grant("alice")
+            grant = (await app.refresh(grant["refresh_token"])).json()
+            for method, path in (("GET", "/users/me"), ("GET", "/users/me/sessions"), ("POST", "/ws/ticket")):
+                assert (await app.ask(method, path, grant["access_token"])).is_success
+            async with app.connect_with(grant["access_token"]):
+                assert (await app.ask("DELETE", "/users/me/sessions", grant["access_token"])).is_success
+    await expect_pages(store_url, found)
