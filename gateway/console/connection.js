@@ -120,7 +120,7 @@ export class Connection {
 
   #connect() {
     this.hangUp();
-    const url = new URL("ws/chat", location.href);
+    const url = new URL("ws/chat?rooms=1", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.#told.note(`connect to ${url} as gateway.v1, bearer.…`);
     this.#told.state("connecting", "Connecting…");

@@ -65,9 +65,10 @@ const connection = new Connection({
 });
 
 const EVENTS = {
-  async welcome({ user }) {
+  async welcome({ user, rooms }) {
     keep({ ...session, user }); // as the gateway writes it
     show("online", `Connected as ${user}`);
+    if (rooms) suggest(rooms);
     if (session.room) await enter(session.room);
     else listRooms();
     sendUnsent();
@@ -220,10 +221,17 @@ function keep(next) {
 /** Join a room, or resume it and show the missed messages. */
 async function enter(name) {
   const since = name === session.room && seen ? seen : undefined;
-  let reply = await connection.ask("room.join", { room: name, since }).catch(asRefusal);
+  let reply = await (since ? resume(name, since) : connection.ask("room.join", { room: name })).catch(asRefusal);
   if (reply.status === POSITION_LOST) reply = await connection.ask("room.join", { room: name }).catch(asRefusal);
   if (reply instanceof Refusal) tellNoRoom(name, reply);
   else if (!since || name === session.room) showJoined(reply, since); // otherwise the membership has ended meanwhile
+}
+
+/** Join a room that the page has shown up to a position. Throw `Refusal`. */
+async function resume(room, since) {
+  const { rooms: [found] } = await connection.ask("room.resume", { rooms: [{ room, since }] });
+  if (found.error) throw new Refusal(found.error);
+  return found;
 }
 
 /** @param {Refusal} refusal */
@@ -262,8 +270,17 @@ async function listMembers(room) {
 }
 
 async function listRooms() {
-  const { rooms = [] } = await connection.ask("room.list", { limit: 100 }).catch(asRefusal);
-  page.rooms.replaceChildren(...rooms.map(({ name }) => new Option(name)));
+  const { rooms } = await connection.ask("room.list", { limit: 100 }).catch(asRefusal);
+  if (rooms) suggest(rooms);
+}
+
+/** @param {{name: string, unread?: number, invited?: boolean}[]} rooms */
+function suggest(rooms) {
+  const options = rooms.map(({ name, unread, invited }) => {
+    const about = invited ? "invited" : unread ? `${unread} unread` : "";
+    return new Option(about, name);
+  });
+  page.rooms.replaceChildren(...options);
 }
 
 async function leave() {

@@ -128,7 +128,7 @@ async def test_the_token_is_shown_nowhere_and_the_policy_is_kept(open_tab: OpenT
 
     assert token not in await ann.page.content()
     assert ann.page.url == ann.url
-    assert ann.wire.urls == [ann.url.replace("http", "ws") + "ws/chat"]
+    assert ann.wire.urls == [ann.url.replace("http", "ws") + "ws/chat?rooms=1"]
     assert (await ann.page.context.storage_state()) == {"cookies": [], "origins": []}
     assert ann.problems == []
 

@@ -40,6 +40,7 @@ async def test_what_was_said_edited_and_deleted_meanwhile_is_there_once_and_in_o
         await ben.ask("chat.edit", room=room, message_id=four["id"], text="4")
         tab.wire.mend()
         await tab.shows("edited 1", "deleted", "three", "edited 4", "five")
+        await tab.see_frame("→", "room.resume", room)
         await tab.see_frame("←", "reply", '"recovered":true')
         await ben.ask("chat.edit", room=room, message_id=four["id"], text="IV")
         await ben.say(room, "six")
@@ -152,6 +153,38 @@ async def test_a_room_that_was_made_anew_shows_its_newest_messages_and_says_why(
         tab.wire.mend()
         await tab.shows("of the new room")
         await expect(tab.messages.get_by_text("The room has a new log.")).to_be_visible()
+
+
+async def test_a_room_that_cannot_be_resumed_is_left_with_the_reason(
+    open_tab: OpenTab, app: App, alice: str, bob: str, room: str
+) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    async with app.connect(bob) as ben:
+        ben.ignored |= {"room.joined"}
+        await ben.ask("room.create", room=room)
+        await ben.ask("room.join", room=room)
+        await tab.join(room)
+        await ben.ask("room.update", room=room, private=True)
+        await ben.expect("room.updated")
+        await tab.wire.cut()
+        await ben.ask("room.kick", room=room, user=alice)
+        tab.wire.mend()
+        await expect(tab.page.get_by_role("alert").filter(has_text=f"{room}: There is no room")).to_be_visible()
+        await expect(tab.page.get_by_role("textbox", name="Message")).to_be_disabled()
+
+
+async def test_a_page_that_comes_back_suggests_its_rooms_with_what_is_unread(
+    open_tab: OpenTab, app: App, alice: str, bob: str, room: str
+) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    await tab.join(room)
+    async with app.in_room(bob, room) as ben:
+        await ben.say(room, "unread")
+        await tab.page.reload()
+        await tab.see_frame("←", "welcome", '"rooms":[{"name":')
+        await expect(tab.page.locator(f"datalist option[value='{room}']")).to_have_text("1 unread")
 
 
 async def test_whoever_is_removed_is_told_so_and_does_not_come_back(

@@ -104,14 +104,21 @@ class Conversation:
     async def _ask_to_join(self, client: ChatClient) -> Frame:
         if self._epoch is None:
             return await client.request("room.join", room=self._room)
-        since = {"epoch": self._epoch, "offset": self._position}
         try:
-            return await client.request("room.join", room=self._room, since=since)
+            return await self._resume(client)
         except RequestRefused as refused:
             if refused.status != Status.POSITION_LOST:
                 raise
             # The log is shorter than what was shown: it has been restored from an older copy.
             return await client.request("room.join", room=self._room)
+
+    async def _resume(self, client: ChatClient) -> Frame:
+        since = {"epoch": self._epoch, "offset": self._position}
+        reply = await client.request("room.resume", rooms=[{"room": self._room, "since": since}])
+        found: Frame = reply["rooms"][0]
+        if "error" in found:
+            raise RequestRefused(found["error"])
+        return found
 
     def _show_missed(self, client: ChatClient, reply: Frame) -> None:
         if reply.get("recovered"):

@@ -192,6 +192,8 @@ class Actor:
         self.client_ids: set[str] = set()
         self.tokens: list[str] = []
         self.epoch = "first"
+        self.room_error: Frame | None = None
+        """The error of the room, for a client that resumes it."""
         self.gone = False
 
     async def talk(self, ws: ServerConnection) -> None:
@@ -211,13 +213,19 @@ class Actor:
     async def _answer(self, ws: ServerConnection, message: Frame, data: Frame) -> None:
         match message["type"]:
             case "room.join":
-                log = {"epoch": self.epoch, "offset": len(self.kept), "members": 1}
-                await self._reply(ws, message, **log, **self._resumed(data.get("since")))
+                await self._reply(ws, message, **self._joined(data))
+            case "room.resume":
+                await self._reply(ws, message, rooms=[self._joined(each) for each in data["rooms"]], has_more=False)
             case "bye":
                 await self._reply(ws, message)
                 await ws.close(1000, "bye")
             case "chat.send":
                 await self._act(self.acts.pop(0) if self.acts else "keep", ws, message)
+
+    def _joined(self, data: Frame) -> Frame:
+        if self.room_error is not None and "since" in data:
+            return {"room": data["room"], "error": self.room_error}
+        return {"epoch": self.epoch, "offset": len(self.kept), "members": 1} | self._resumed(data.get("since"))
 
     def _resumed(self, since: Frame | None) -> Frame:
         if since is None:
@@ -344,6 +352,38 @@ async def test_an_expired_token_is_renewed_without_a_word_lost() -> None:
         await talk.run()
     assert actor.kept == ["one", "two"]
     assert actor.tokens == ["Bearer token-1", "Bearer token-2"]
+
+
+def refused(status: int, *, retryable: bool = False) -> Frame:
+    return {"status": status, "name": "x", "message": f"refused with {status}", "retryable": retryable}
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_log_that_was_set_back_is_shown_anew() -> None:
+    actor, script = Actor("keep", "vanish"), Script("one", "two")
+    actor.room_error = refused(41000)
+    async with conversing(actor, script) as talk:
+        await talk.run()
+    assert actor.kept == ["one", "two"]
+    assert script.shown == ["one", "one", "two"]
+    assert "the room has a new log; here are the newest messages" in script.told
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_room_that_refuses_its_resume_ends_the_talk_unless_time_helps() -> None:
+    actor, script = Actor("keep", "vanish"), Script("one", "two")
+    actor.room_error = refused(40400)
+    async with conversing(actor, script) as talk:
+        with pytest.raises(StartError, match="cannot join the room: refused with 40400"):
+            await talk.run()
+    actor, script = Actor("keep", "vanish"), Script("one", "two")
+    actor.room_error = refused(42900, retryable=True)
+    async with conversing(actor, script) as talk:
+        talking = asyncio.create_task(talk.run())
+        await until(lambda: len(actor.tokens) > 2)
+        actor.room_error = None
+        await talking
+    assert actor.kept == script.shown == ["one", "two"]
 
 
 async def test_a_talk_goes_on_beyond_the_end_of_its_token_on_one_connection(
