@@ -63,6 +63,8 @@ class Sizes:
     newcomers: int
     returning: int
     """Rooms to which each member returns in the storm."""
+    rooms: int
+    """Rooms of the member that has the most."""
     messages: int
     """Messages of the room that has some."""
     asked: int
@@ -120,6 +122,15 @@ class Rooms:
         cold = list(enumerate(self._here))
         await self._measure("cold join", cold, lambda one: _joined(one[1], f"cold-{one[0]}"))
 
+    async def resume(self, sizes: Sizes) -> None:
+        """Come back into many rooms with one message: first into rooms that no client hears, then into heard ones."""
+        names = _many(sizes)
+        for step in (f"back in {len(names)} rooms with one message, cold", "the same, all heard"):
+            one = await self._connect(self._people[0])
+            await self._rest()
+            await self._measure(step, [one], lambda one: _resumed(one, names))
+            self._here.append(one)
+
     async def first_join(self) -> None:
         """Let newcomers enter a room, all at once."""
         here = [await self._connect(person) for person in self._newcomers]
@@ -152,15 +163,22 @@ class Rooms:
         names = [f"back-{number}" for number in range(sizes.returning)]
         at = {name: await _joined(self._here[0], name) for name in names}
 
+        since = {name: {"epoch": at[name]["epoch"], "offset": at[name]["offset"]} for name in names}
+
         async def come_back(person: Person) -> Asker:
             one = await self._connected_at_last(person)
-            since = {name: {"epoch": at[name]["epoch"], "offset": at[name]["offset"]} for name in names}
             await asyncio.gather(*(self._joined_at_last(one, name, since[name]) for name in names))
             return one
 
-        await self._end(self._here)
+        async def come_back_with_one_message(person: Person) -> Asker:
+            one = await self._connected_at_last(person)
+            await self._resumed_at_last(one, [{"room": name, "since": since[name]} for name in names])
+            return one
+
         storm = f"storm: back in {sizes.returning} rooms each"
-        self._here = await self._measure(storm, self._people, come_back, at_once=len(self._people))
+        for step, come in ((storm, come_back), (f"{storm}, with one message", come_back_with_one_message)):
+            await self._end(self._here)
+            self._here = await self._measure(step, self._people, come, at_once=len(self._people))
         await self._end(self._here)
 
     async def _connected_at_last(self, person: Person) -> Asker:
@@ -178,6 +196,16 @@ class Rooms:
             self._refused += 1
             await asyncio.sleep(reply.get("retry_after_ms", 0) / 1000)
         _check(reply, room)
+
+    async def _resumed_at_last(self, one: Asker, asked: list[Frame]) -> None:
+        """Resume all rooms with as few messages as possible, and try again as long as the server asks for that."""
+        while asked:
+            reply = await one.ask("room.resume", rooms=asked)
+            while reply.get("retryable"):
+                self._refused += 1
+                await asyncio.sleep(reply.get("retry_after_ms", 0) / 1000)
+                reply = await one.ask("room.resume", rooms=asked)
+            asked = asked[len(_each_resumed(reply)) :]
 
     async def _connect(self, person: Person) -> Asker:
         return await connect(self._server, person)
@@ -208,6 +236,23 @@ async def _joined(one: Asker, room: str, **options: Any) -> Frame:
     return _check(await one.ask("room.join", room=room, **options), room)
 
 
+async def _resumed(one: Asker, names: Sequence[str]) -> None:
+    reply = await one.ask("room.resume", rooms=[{"room": name} for name in names])
+    if len(_each_resumed(reply)) < len(names):
+        raise RuntimeError("expected all rooms in one reply")
+
+
+def _each_resumed(reply: Frame) -> list[Frame]:
+    found: list[Frame] = _check(reply, "room.resume")["rooms"]
+    if refused := [each for each in found if "error" in each]:
+        raise RuntimeError(f"room.resume: expected no error, got {refused[0]}")
+    return found
+
+
+def _many(sizes: Sizes) -> list[str]:
+    return [f"many-{number}" for number in range(sizes.rooms)]
+
+
 def _check(reply: Frame, what: str) -> Frame:
     if reply["type"] != "reply":
         raise RuntimeError(f"{what}: expected a reply, got {reply}")
@@ -221,6 +266,7 @@ async def _prepared(kind: StoreKind, sizes: Sizes) -> AsyncIterator[Rooms]:
     newcomers = [Person(f"newcomer-{number}") for number in range(sizes.newcomers)]
     members: dict[str, Sequence[Person]] = {TALKED: people, QUIET: people, OPEN: people[:1]}
     members |= {f"back-{number}": people for number in range(sizes.returning)}
+    members |= dict.fromkeys(_many(sizes), people[:1])
     members |= {f"cold-{number}": [person] for number, person in enumerate(people)}
     with temporary_folder() as folder, store_url(kind, folder) as url:
         database = database_for(url)
@@ -252,6 +298,7 @@ async def measure(kind: StoreKind, sizes: Sizes) -> Figures:
     async with asyncio.timeout(LIMIT_SECONDS), _prepared(kind, sizes) as visit:
         await visit.connect()
         await visit.join(sizes)
+        await visit.resume(sizes)
         await visit.read(sizes)
         await visit.first_join()
         await visit.storm(sizes)
@@ -277,12 +324,13 @@ def main(
         int, typer.Option(min=1, max=10_000, help="Users that enter a room for the first time.")
     ] = 500,
     returning: Annotated[int, typer.Option(min=1, max=100, help="Rooms of each member in the storm.")] = 5,
+    many: Annotated[int, typer.Option(min=1, max=128, help="Rooms of the member that has the most.")] = 128,
     messages: Annotated[int, typer.Option(min=1, max=10_000, help="Messages of the room that has some.")] = 60,
     asked: Annotated[int, typer.Option(min=1, help="How often one connection asks for the same.")] = 300,
     json_file: JsonFile = None,
 ) -> None:
     """Measure joins, resumes, first joins, messages that read, and a reconnect storm."""
-    sizes = Sizes(people, newcomers, returning, messages, asked)
+    sizes = Sizes(people, newcomers, returning, many, messages, asked)
     measured = {}
     for kind in store or list(StoreKind):
         measured[kind] = uvloop.run(measure(kind, sizes))
