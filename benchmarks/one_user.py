@@ -158,6 +158,19 @@ def _long_messages(store: Store) -> None:
     store.say(1, store.sizes.long_messages, body=LONG)
 
 
+MANY = [f"many-{number:03d}" for number in range(128)]
+
+
+def _many_rooms(store: Store) -> None:
+    store.rooms(MANY)
+
+
+def _rooms_of_long_messages(store: Store) -> None:
+    store.rooms(MANY[:8])
+    for number in range(1, 9):
+        store.say(number, 3, body=LONG)
+
+
 def _private_rooms(store: Store) -> None:
     names = [f"private-{number:06d}" for number in range(store.sizes.private_rooms)]
     store.rooms(names, private=True, owner=store.other)
@@ -184,6 +197,12 @@ LOADS = (
         "a resume over long messages",
         _long_messages,
         _asks("room.join", room="here", since={"epoch": "epoch", "offset": 0}),
+    ),
+    Load("a resume of 128 rooms", _many_rooms, _asks("room.resume", rooms=[{"room": name} for name in MANY])),
+    Load(
+        "a resume of rooms with long messages",
+        _rooms_of_long_messages,
+        _asks("room.resume", rooms=[{"room": name} for name in MANY[:8]]),
     ),
     Load("messages nested deeply", _one_room, _asks("echo", deep=_nested())),
     Load("messages of many keys", _one_room, _asks("echo", **_KEYS)),
