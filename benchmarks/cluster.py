@@ -79,12 +79,14 @@ class Line(Asker):
         self._talker = talker
 
     def take(self, message: Frame) -> None:
-        """Take an event. The reply to a join comes before the events that follow it."""
+        """Take an event. The reply to a resume comes before the events that follow it."""
         data = message.get("data", {})
         if message["type"] == "chat.message":
             self._talker.hear(data)
-        elif message["type"] == "reply" and "epoch" in data and "members" in data:
-            self._talker.joined(data)
+        elif message["type"] == "reply" and "rooms" in data:
+            for each in data["rooms"]:
+                if "error" not in each:
+                    self._talker.joined(each)
         elif message["type"] == "resync":
             self._talker.story.counts["resyncs"] += 1
             self.reset()
@@ -116,8 +118,7 @@ class Talker:
             line = Line(self)
             try:
                 await connect(self._nodes.any(self._chance), self.person, line)
-                for name, ear in self.ears.items():
-                    await self._join(line, name, ear)
+                await self._come_back(line)
             except (OSError, WSHandshakeError, TimeoutError):
                 self.story.counts["refused"] += 1
                 line.reset()
@@ -129,15 +130,27 @@ class Talker:
             self._back.clear()
             self.story.counts["lost connections"] += not self.stopped
 
-    async def _join(self, line: Line, name: str, ear: Ear) -> None:
-        since = {"since": {"epoch": ear.epoch, "offset": ear.position}} if ear.epoch is not None else {}
-        ear.kept = None
-        while (answer := await line.ask("room.join", room=name, **since))["type"] == "error":
-            if not answer["retryable"]:
-                raise RuntimeError(f"not let in: {answer}")
-            await asyncio.sleep(RETRY_SECONDS)
-        if ear.kept is not None:
-            await self._read_history(line, name, ear)
+    async def _come_back(self, line: Line) -> None:
+        """Resume all rooms, with as few messages as possible."""
+        asked = list(self.ears)
+        for ear in self.ears.values():
+            ear.kept = None
+        while asked:
+            answer = await line.ask("room.resume", rooms=[self._request(name) for name in asked])
+            found = [{"error": answer}] if answer["type"] == "error" else answer["data"]["rooms"]
+            refused = [each["error"] for each in found if "error" in each]
+            if not all(error["retryable"] for error in refused):
+                raise RuntimeError(f"not let in: {refused}")
+            if refused:
+                await asyncio.sleep(RETRY_SECONDS)
+            asked = list(set(asked) - {each["room"] for each in found if "error" not in each})
+        for name, ear in self.ears.items():
+            if ear.kept is not None:
+                await self._read_history(line, name, ear)
+
+    def _request(self, name: str) -> Frame:
+        ear = self.ears[name]
+        return {"room": name} | ({"since": {"epoch": ear.epoch, "offset": ear.position}} if ear.epoch else {})
 
     async def _read_history(self, line: Line, name: str, ear: Ear) -> None:
         """Read the history that was too long for a resume."""
@@ -157,7 +170,7 @@ class Talker:
                 self._add(name, ear, offset)
 
     def joined(self, reply: Frame) -> None:
-        """Take the part of the log in the reply to a join."""
+        """Take the part of one room's log in the reply to a resume."""
         name, ear = reply["room"], self.ears[reply["room"]]
         ear.joined_at = reply["offset"]
         if ear.epoch is None:

@@ -42,8 +42,11 @@ class Phone:
 
     async def _resume(self, client: ChatClient) -> None:
         since = {"since": {"epoch": self.epoch, "offset": self.position}} if self.epoch else {}
-        await client.send({"type": "room.join", "id": "join", "data": {"room": "lobby", **since}})
-        reply = await client.expect("reply", id="join", status=20000)
+        lobby = {"room": "lobby", **since}
+        if self.random.random() < 0.5:
+            reply = await client.ask("room.join", **lobby)
+        else:
+            reply = (await client.ask("room.resume", rooms=[{"room": "attic"}, lobby]))["rooms"][1]
         if self.epoch is None:
             assert reply["offset"] == 0
         else:

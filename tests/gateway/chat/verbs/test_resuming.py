@@ -1,5 +1,6 @@
 """`room.resume`: back in many rooms with one message, each as `room.join` would say."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -401,6 +402,20 @@ async def test_a_bus_that_is_away_refuses_its_rooms_and_no_further_ones_are_trie
     assert [told(each) for each in reply.rooms] == [("red", 50300), ("green", 50300)]
     assert (reply.has_more, ben.joined) == (True, {})
     assert nodes.bus(0).asked.count("blue") == 1  # of ann and ben before
+
+
+async def test_a_client_that_vanishes_meanwhile_leaves_nothing_behind(nodes: Nodes) -> None:
+    await three_rooms(nodes)
+    ben = nodes.ear(0, "ben")
+    answer = nodes.bus(0).answer = asyncio.Event()
+    resumed = asyncio.create_task(ben.resume(*asked("red", "green", "blue")))
+    await until(lambda: len(ben.joined) == 3)
+    resumed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await resumed
+    answer.set()
+    await until(lambda: nodes.bus(0).rooms == set())
+    assert (ben.joined, nodes.states[0].hub.room_count) == ({}, 0)
 
 
 async def test_a_failure_of_one_room_leaves_all_as_they_were(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
