@@ -64,12 +64,14 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
-from gateway.rooms.changes import StorageQuotas
+from gateway.rooms.changes import Limits
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
+from gateway.rooms.membership_changes import RoomQuotas
+from gateway.rooms.message_changes import StorageQuotas
 from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
@@ -191,8 +193,12 @@ async def running_state(
         hub = Hub(bus, connections, presence, HistoryReader(database), settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.close_revoked, hub.repair.check_soon)
-        quotas = StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room)
-        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, quotas).running())
+        limits = Limits(
+            StorageQuotas(settings.max_stored_bytes_per_user, settings.max_stored_bytes_per_room),
+            RoomQuotas(settings.max_rooms_joined, settings.max_rooms_owned),
+            rooms_open=settings.rooms_open,
+        )
+        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())

@@ -17,7 +17,10 @@ READ = 2.0
 """A transaction that reads the store, whether it finds a row or not."""
 
 WRITE = 3.0
-"""A transaction that writes to the store. Appending to a room's log costs less: many share one transaction."""
+"""A transaction that writes to the store, or a room that is made, entered or left.
+
+Messages and read marks cost less: many share one transaction.
+"""
 
 REQUEST = 3.0
 """A request to the HTTP API with a user's token: two transactions, the first of which checks the token."""

@@ -1,265 +1,62 @@
-"""Applies many changes to rooms' logs in one transaction.
+"""Applies many changes to rooms in one transaction: to their messages, and to their memberships.
 
 A transaction costs one sync of the disk, however large it is, so all simultaneous writers share one. Each change has
 its own outcome. A refused change does not affect the others.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.rooms import rules
-from gateway.store import messages as log
-from gateway.store import storage, writes
-from gateway.store.messages import MessageRow
+from gateway.rooms.batch import Batch, Change, Deferred
+from gateway.rooms.membership_changes import MembershipChange, MembershipChanges, RoomQuotas
+from gateway.rooms.message_changes import MessageChange, MessageChanges, StorageQuotas
 from gateway.store.prepared import Script
-from gateway.store.rooms import RoomRow
-from gateway.store.storage import MESSAGE_BYTES, size_of
-from handlers.errors import Conflict, MessageError, NotFound, QuotaExceeded
-from schemas.messages.chat import Message
-from schemas.messages.rooms import Role
-
-ONCE_MILLISECONDS = 24 * 3600 * 1000
-"""How long a `client_id` stands for one message."""
+from handlers.errors import MessageError
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """A new message."""
+class Limits:
+    """What the settings allow."""
 
-    room: str
-    user_id: str
-    user: str
-    text: str | None
-    body: Any
-    reply_to: str | None = None
-    client_id: str | None = None
+    storage: StorageQuotas = field(default_factory=StorageQuotas)
+    rooms: RoomQuotas = field(default_factory=RoomQuotas)
+    rooms_open: bool = True
+    """Whether entering a room that does not exist makes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A new content for a message."""
-
-    room: str
-    user_id: str
-    message_id: str
-    text: str | None
-    body: Any
+NO_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """A deletion of a message, by its sender or a moderator."""
-
-    room: str
-    user_id: str
-    message_id: str
-
-
-Change = Send | Edit | Delete
-
-
-@dataclass(frozen=True, slots=True)
-class StorageQuotas:
-    """The bytes that the messages of one user and of one room may take up. 0 means no limit."""
-
-    per_user: int = 0
-    per_room: int = 0
-
-    def check_user(self, stored: int) -> None:
-        """Raise `QuotaExceeded` if a user's messages would take up too much."""
-        if 0 < self.per_user < stored:
-            raise QuotaExceeded(
-                f"your messages would take up more than {self.per_user} bytes, the most that one user may store;"
-                " delete some first"
-            )
-
-    def check_room(self, stored: int) -> None:
-        """Raise `QuotaExceeded` if a room's messages would take up too much."""
-        if 0 < self.per_room < stored:
-            raise QuotaExceeded(
-                f"the room's messages would take up more than {self.per_room} bytes, the most that one room may store"
-            )
-
-
-NO_QUOTAS = StorageQuotas()
-
-
-@dataclass(frozen=True)
-class Written:
-    """The outcome of a change: the message as it is now, and whether it was so before."""
-
-    room: RoomRow
-    message: MessageRow
-    unchanged: bool = False
-
-    def to_schema(self, viewer_id: str) -> Message:
-        """Return what a user may see of the message."""
-        return self.message.to_schema(self.room, viewer_id)
-
-
-Outcome = Written | MessageError
-
-
-def apply(changes: Sequence[Change], now: int, quotas: StorageQuotas) -> Script[list[Outcome]]:
+def apply(changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS) -> Script[list[Any]]:
     """Apply changes in order, and return the outcome of each. Nothing is durable before the commit.
 
-    Raise `QuotaExceeded` if another node has used up a user's quota meanwhile. Then no change is applied.
+    The outcome is what the change results in, the `MessageError` of a refusal, or `Deferred`. Raise `QuotaExceeded` if
+    another node has used up a user's quota meanwhile. Then no change is applied.
     """
-    batch = _Batch(now, quotas)
-    yield from batch.read(changes)
-    outcomes = [batch.outcome(change) for change in changes]
-    yield from batch.write()
+    batch = Batch(now)
+    messages = MessageChanges(batch, limits.storage)
+    memberships = MembershipChanges(batch, limits.rooms, rooms_open=limits.rooms_open)
+    of_messages = [change for change in changes if isinstance(change, MessageChange)]
+    of_members = [change for change in changes if isinstance(change, MembershipChange)]
+    yield from memberships.make_rooms(of_members)
+    yield from batch.lock_rooms(change.room for change in changes)
+    memberships.hide_made_rooms()
+    yield from messages.read(of_messages)
+    yield from memberships.lock_users(of_members, messages.user_ids(of_messages))
+    yield from batch.read_roles(changes)
+    yield from memberships.read(of_members)
+    outcomes = [_outcome(messages, memberships, change) for change in changes]
+    yield from memberships.write()
+    yield from messages.write()
     return outcomes
 
 
-class _Batch:
-    """The data for the changes, read in a few statements, and their results, written in a few."""
-
-    def __init__(self, now: int, quotas: StorageQuotas) -> None:
-        self._now = now
-        self._quotas = quotas
-        self._rooms: dict[str, RoomRow] = {}
-        self._offsets: dict[str, int] = {}
-        self._roles: dict[tuple[int, str], Role | None] = {}
-        self._messages: dict[tuple[int, int], MessageRow] = {}
-        self._sent: dict[tuple[int, str, str], MessageRow] = {}
-        self._new: dict[tuple[int, int], MessageRow] = {}
-        self._changed: dict[tuple[int, int], MessageRow] = {}
-        self._user_bytes: dict[str, int] = {}
-        self._room_bytes: dict[str, int] = {}
-        self._added: defaultdict[str, int] = defaultdict(int)
-        """How many bytes to add to the sum of each user."""
-
-    def read(self, changes: Sequence[Change]) -> Script[None]:
-        """Read and lock the rooms, and read the other data."""
-        for row in (yield from writes.for_each(writes.ROOMS, {(change.room,) for change in changes})):
-            self._rooms[row["name"]] = RoomRow(**row)
-        self._offsets = {name: room.offset for name, room in self._rooms.items()}
-        self._room_bytes = {name: room.stored_bytes for name, room in self._rooms.items()}
-        known = [(self._rooms[change.room], change) for change in changes if change.room in self._rooms]
-        # In its own statement: one that has waited for a lock sees older states of the other tables.
-        roles = yield from writes.for_each(writes.ROLES, {(room.id, change.user_id) for room, change in known})
-        self._roles = {(row["room_id"], row["user_id"]): row["role"] for row in roles}
-        self._user_bytes = {row["user_id"]: row["stored_bytes"] for row in roles}
-        yield from self._read_messages(known)
-        yield from self._read_sent(known)
-
-    def _read_messages(self, known: list[tuple[RoomRow, Change]]) -> Script[None]:
-        wanted = set()
-        for room, change in known:
-            about = change.reply_to if isinstance(change, Send) else change.message_id
-            if about is not None and (offset := log.offset_of(about, room.epoch)) is not None:
-                wanted.add((room.id, offset))
-        for row in (yield from writes.for_each(writes.ABOUT, wanted)):
-            self._messages[row["room_id"], row["offset"]] = MessageRow(**row)
-
-    def _read_sent(self, known: list[tuple[RoomRow, Change]]) -> Script[None]:
-        wanted = {
-            (room.id, change.user_id, change.client_id)
-            for room, change in known
-            if isinstance(change, Send) and change.client_id is not None
-        }
-        for row in (yield from writes.for_each(writes.SENT, wanted, after=self._now - ONCE_MILLISECONDS)):
-            self._sent[row["room_id"], row["sender_id"], row["client_id"]] = MessageRow(**row)
-
-    def outcome(self, change: Change) -> Outcome:
-        """Apply one change in memory."""
-        try:
-            room, role = self._room_of_member(change)
-            if isinstance(change, Send):
-                return self._send(room, change)
-            if isinstance(change, Edit):
-                return self._edit(room, role, change)
-            return self._delete(room, role, change)
-        except MessageError as refused:
-            return refused
-
-    def _room_of_member(self, change: Change) -> tuple[RoomRow, Role]:
-        room = self._rooms.get(change.room)
-        role = None if room is None else self._roles.get((room.id, change.user_id))
-        return rules.as_member(change.room, room, role)
-
-    def _send(self, room: RoomRow, change: Send) -> Written:
-        if change.client_id is not None:
-            sent = self._sent.get((room.id, change.user_id, change.client_id))
-            if sent is not None:
-                now_is = self._changed.get((room.id, sent.offset), sent)
-                return Written(room, now_is, unchanged=True)
-        reply_to = None if change.reply_to is None else self._message(room, change.reply_to).offset
-        self._store(room, change.user_id, size_of(change.text, change.body))
-        offset = self._next_offset(room)
-        row = MessageRow(
-            room_id=room.id,
-            offset=offset,
-            changed=offset,
-            sender_id=change.user_id,
-            sender=change.user,
-            text=change.text,
-            body=change.body,
-            reply_to=reply_to,
-            client_id=change.client_id,
-            sent_at=self._now,
-        )
-        self._new[room.id, offset] = row
-        if change.client_id is not None:
-            self._sent[room.id, change.user_id, change.client_id] = row
-        return Written(room, row)
-
-    def _edit(self, room: RoomRow, role: Role, change: Edit) -> Written:
-        row = self._message(room, change.message_id)
-        rules.check_edit(role, own=row.sender_id == change.user_id)
-        if row.deleted_at is not None:
-            raise Conflict("the message has been deleted meanwhile")
-        self._store(room, row.sender_id, size_of(change.text, change.body) - row.size)
-        return self._change(room, row.edited(self._next_offset(room), change.text, change.body, self._now))
-
-    def _delete(self, room: RoomRow, role: Role, change: Delete) -> Written:
-        row = self._message(room, change.message_id)
-        rules.check_delete(role, own=row.sender_id == change.user_id)
-        if row.deleted_at is not None:
-            return Written(room, row, unchanged=True)
-        self._store(room, row.sender_id, MESSAGE_BYTES - row.size)
-        return self._change(room, row.deleted(self._next_offset(room), self._now))
-
-    def _store(self, room: RoomRow, user_id: str, more: int) -> None:
-        """Count bytes for a user's messages, or raise `QuotaExceeded`. A smaller message is always accepted."""
-        in_room = self._room_bytes[room.name] + more
-        if more > 0:
-            self._quotas.check_user(self._user_bytes[user_id] + self._added[user_id] + more)
-            self._quotas.check_room(in_room)
-        self._room_bytes[room.name] = in_room
-        self._added[user_id] += more
-
-    def _message(self, room: RoomRow, id: str) -> MessageRow:
-        offset = log.offset_of(id, room.epoch)
-        row = None if offset is None else self._messages.get((room.id, offset))
-        if row is None:
-            raise NotFound("there is no such message in this room")
-        return self._changed.get((room.id, row.offset), row)
-
-    def _change(self, room: RoomRow, row: MessageRow) -> Written:
-        self._changed[room.id, row.offset] = row
-        return Written(room, row)
-
-    def _next_offset(self, room: RoomRow) -> int:
-        self._offsets[room.name] += 1
-        return self._offsets[room.name]
-
-    def write(self) -> Script[None]:
-        """Write the results."""
-        moved = {
-            (room.id, self._offsets[name], self._room_bytes[name])
-            for name, room in self._rooms.items()
-            if self._offsets[name] != room.offset
-        }
-        yield from writes.for_each(writes.MOVE, moved)
-        yield from writes.for_each(writes.ADD, [writes.new_values(row) for row in self._new.values()])
-        yield from writes.for_each(writes.CHANGE, [writes.changed_values(row) for row in self._changed.values()])
-        # In a fixed order, so that two nodes never wait for each other.
-        added = sorted((user_id, more) for user_id, more in self._added.items() if more)
-        sums = yield from writes.for_each(storage.ADD, added)
-        for row in sums:
-            if self._added[row["id"]] > 0:
-                self._quotas.check_user(row["stored_bytes"])
+def _outcome(messages: MessageChanges, memberships: MembershipChanges, change: Change[Any]) -> Any:
+    try:
+        if isinstance(change, MessageChange):
+            return messages.apply(change)
+        assert isinstance(change, MembershipChange)  # noqa: S101 - there are no others
+        return memberships.apply(change)
+    except (MessageError, Deferred) as refused:
+        return refused

@@ -1,11 +1,13 @@
-"""Makes the events of a room's log, for the bus and for the wire."""
+"""Makes the events of a room's log and of its members, for the bus and for the wire."""
 
-from gateway.bus.base import Logged, OwnForm
+from gateway.bus.base import BusEvent, Logged, MemberJoined, MemberLeft, OwnForm, ToRoom, ToUser
 from gateway.rooms.encoding import message_json
+from gateway.rooms.membership_changes import Departure, Entered
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
 from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage
+from schemas.events.rooms import RoomJoined, RoomLeft, RoomRole
 from schemas.messages.rooms import LogEvent
 
 
@@ -27,6 +29,28 @@ def bus_event(room: RoomRow, row: MessageRow) -> Logged:
     if row.client_id is not None:
         own = OwnForm(row.sender_id, _frame(kind, message_json(room, row, row.sender_id)))
     return Logged(_frame(kind, message_json(room, row)), room=room.name, epoch=room.epoch, offset=row.changed, own=own)
+
+
+def joined_event(entered: Entered) -> MemberJoined:
+    """Return the event about a new member."""
+    room = entered.room
+    # It may be dropped as presence is: a crowd that comes at once would be announced to itself.
+    frame = frames.event(RoomJoined(room=room.name, user=entered.user), droppable=True)
+    return MemberJoined(frame, room.name, room.epoch, entered.user_id, room.arrivals)
+
+
+def departure_events(departure: Departure, by: str | None = None) -> list[BusEvent]:
+    """Return the events about the end of a membership or an invitation. `by` is the user that ended it for another."""
+    room, events = departure.room, list[BusEvent]()
+    left = frames.event(RoomLeft(room=room.name, user=departure.user, by=by))
+    if room.role is not None:
+        events.append(MemberLeft(left, room.name, room.epoch, departure.user_id, departure.departures))
+    elif room.invited:
+        events.append(ToUser(left, departure.user_id))
+    if departure.heir is not None:
+        role = RoomRole(room=room.name, user=departure.heir, role="owner")
+        events.append(ToRoom(frames.event(role), room.name))
+    return events
 
 
 def _frame(kind: bytes, data: bytes) -> frames.Frame:

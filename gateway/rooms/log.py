@@ -9,15 +9,18 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from gateway.bus.base import Bus
 from gateway.core import faults
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
 from gateway.rooms import changes
-from gateway.rooms.changes import NO_QUOTAS, Change, Outcome, StorageQuotas, Written
-from gateway.rooms.events import bus_event
+from gateway.rooms.batch import Change, Deferred
+from gateway.rooms.changes import NO_LIMITS, Limits
+from gateway.rooms.events import bus_event, departure_events, joined_event
+from gateway.rooms.membership_changes import Departure, Entered
+from gateway.rooms.message_changes import Written
 from gateway.store.engine import Database, StoreUnavailable
 from handlers.errors import Unavailable
 
@@ -26,20 +29,22 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 500
 """Changes in one transaction. 500 rows take a few milliseconds, and a reply should not wait for longer."""
 
-Waiting = tuple[Change, asyncio.Future[Written]]
+Result = TypeVar("Result")
+
+Waiting = tuple[Change[Any], asyncio.Future[Any]]
 
 
 class Log:
-    """Writes to rooms' logs: first the commit, then the replies and the bus, in the order of offsets."""
+    """Writes to rooms: first the commit, then the replies and the bus, in the order of offsets."""
 
     def __init__(
-        self, database: Database, bus: Bus, clock: Clock, max_waiting: int, quotas: StorageQuotas = NO_QUOTAS
+        self, database: Database, bus: Bus, clock: Clock, max_waiting: int, limits: Limits = NO_LIMITS
     ) -> None:
         self._database = database
         self._bus = bus
         self._clock = clock
         self._max_waiting = max_waiting
-        self._quotas = quotas
+        self._limits = limits
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._is_open = False
@@ -61,15 +66,15 @@ class Log:
         """Return how many changes wait to be written."""
         return len(self._waiting)
 
-    async def append(self, change: Change) -> Written:
-        """Make a change, and return once it is durable.
+    async def append(self, change: Change[Result]) -> Result:
+        """Make a change, and return its result once it is durable.
 
         Raise the reason of a refusal, or `Unavailable` if the store does not answer or too many changes wait.
         """
         if not self._is_open or len(self._waiting) >= self._max_waiting:
             # At once: a client that learns of it now can try another node. Waiting would only make the queue longer.
             raise StoreUnavailable("store")
-        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
         self._more.set()
         return await future
@@ -92,7 +97,7 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             wanted = [change for change, _ in batch]
-            script = changes.apply(wanted, milliseconds(self._clock), self._quotas)
+            script = changes.apply(wanted, milliseconds(self._clock), self._limits)
             outcomes = await self._database.run_script(script)
         except Unavailable:
             for _, future in batch:
@@ -100,18 +105,30 @@ class Log:
         except Exception as error:  # the writer must survive any effect of one change on a transaction
             await self._commit_apart(batch, error)
         else:
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                _settle(future, outcome)
+            deferred = []
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Deferred):
+                    deferred.append(waiting)
+                else:
+                    _settle(waiting[1], outcome)
+            self._waiting.extendleft(reversed(deferred))
             for outcome in outcomes:
-                # Also an unchanged message: the writer that stored it may have failed before it published. The hub
-                # knows what it has delivered already.
-                if isinstance(outcome, Written):
-                    await self._publish(outcome)
+                await self._publish(outcome)
 
-    async def _publish(self, written: Written) -> None:
+    async def _publish(self, outcome: object) -> None:
+        """Publish what a change has done, even if the client that wanted it is gone. No reply is sent before that."""
         try:
-            await self._bus.publish(bus_event(written.room, written.message))
-        except Exception as fault:  # the message is stored, and the writer must continue
+            match outcome:
+                case Written():
+                    # Also an unchanged message: the writer that stored it may have failed before it published. The hub
+                    # knows what it has delivered already.
+                    await self._bus.publish(bus_event(outcome.room, outcome.message))
+                case Entered(is_new=True):
+                    outcome.heard = await self._bus.publish(joined_event(outcome))
+                case Departure():
+                    for event in departure_events(outcome):
+                        outcome.heard += await self._bus.publish(event)
+        except Exception as fault:  # the change is stored, and the writer must continue
             faults.record("writes", fault)
 
     async def _commit_apart(self, batch: list[Waiting], error: Exception) -> None:
@@ -125,11 +142,11 @@ class Log:
             await self._commit([waiting])
 
 
-def _settle(future: "asyncio.Future[Written]", outcome: Outcome | Exception) -> None:
+def _settle(future: "asyncio.Future[Any]", outcome: object) -> None:
     if future.done():
         return  # the caller is gone, and what is written stays written
     with contained("writes"):
-        if isinstance(outcome, Written):
-            future.set_result(outcome)
-        else:
+        if isinstance(outcome, Exception):
             future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

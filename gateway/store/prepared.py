@@ -8,14 +8,14 @@ from functools import cache
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import JSON, ColumnElement, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
+from sqlalchemy import JSON, ColumnElement, Delete, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
 from sqlalchemy.dialects import registry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.type_api import TypeEngine
 
 Result = TypeVar("Result")
 
-Sql = Select[Any] | Insert | Update
+Sql = Select[Any] | Insert | Update | Delete
 
 Rows = list[dict[str, Any]]
 """The rows that a statement found, each by the names of its columns."""

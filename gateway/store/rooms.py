@@ -270,12 +270,6 @@ def set_role(connection: Connection, room_id: int, user_id: str, role: Role) -> 
     connection.execute(update(memberships).where(_membership(room_id, user_id)).values(role=role))
 
 
-def mark_read(connection: Connection, room_id: int, user_id: str, offset: int) -> bool:
-    """Record how far a member has read, and return whether that is further than before."""
-    behind = and_(_membership(room_id, user_id), memberships.c.read < offset)
-    return connection.execute(update(memberships).where(behind).values(read=offset)).rowcount == 1
-
-
 def count_with_role(connection: Connection, room_id: int, role: Role) -> int:
     """Count the members of a room with a role."""
     query = select(func.count()).select_from(memberships)
@@ -298,31 +292,6 @@ def count_owned(connection: Connection, user_id: str, limit: int) -> int:
     left = select(rooms.c.id).where(rooms.c.left_by == user_id).limit(limit).subquery()
     abandoned: int = connection.execute(select(func.count()).select_from(left)).scalar_one()
     return min(limit, abandoned + count_of_user(connection, user_id, limit, "owner"))
-
-
-def note_left_by(connection: Connection, room_id: int, user_id: str | None) -> None:
-    """Record which user has left a room without members, or None for a room with members."""
-    connection.execute(update(rooms).where(rooms.c.id == room_id).values(left_by=user_id))
-
-
-def next_owner(connection: Connection, room_id: int) -> tuple[str, str] | None:
-    """Return the id and name of the member that becomes the owner of a room without one, or None without members.
-
-    The order is: moderators before members, the longest-standing first, and disabled users last.
-    """
-    for disabled in (False, True):
-        for role in ("moderator", "member"):
-            query = (
-                select(users.c.id, users.c.name)
-                .join(memberships, memberships.c.user_id == users.c.id)
-                .where(memberships.c.room_id == room_id, memberships.c.role == role, AMONG_MEMBERS)
-                .where(users.c.disabled.is_(disabled))
-                .order_by(memberships.c.joined_at, users.c.id)
-                .limit(1)
-            )
-            if (found := connection.execute(query).one_or_none()) is not None:
-                return found.id, found.name
-    return None
 
 
 def change(connection: Connection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:

@@ -10,10 +10,11 @@ from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import find_as_member
 from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
 from gateway.core import costs, strict_json
-from gateway.rooms.changes import Delete, Edit, Send, Written
+from gateway.rooms.membership_changes import MarkRead
+from gateway.rooms.message_changes import Delete, Edit, Send, Written
 from gateway.store import messages, rooms
 from gateway.transport import frames
-from handlers.errors import PositionLost, RateLimited
+from handlers.errors import RateLimited
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.system import MAX_TEXT
@@ -65,7 +66,8 @@ class SessionMessages:
 
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
-        if await self._session.transact(partial(_mark_read, room, self._session.user_id, offset)):
+        marked = await self._gateway.log.append(MarkRead(room, self._session.user_id, offset))
+        if marked.is_further:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))
             heard = await self._gateway.bus.publish(ToRoom(event, room))
             self._session.charge(costs.of_deliveries(heard, len(event.wire)))
@@ -105,10 +107,3 @@ def _page(
 ) -> tuple[rooms.RoomRow, list[messages.MessageRow]]:
     room = find_as_member(connection, name, user_id)
     return room, messages.page(connection, room, before=before, after=after, limit=limit, max_bytes=READ_BYTES)
-
-
-def _mark_read(name: str, user_id: str, offset: int, connection: Connection) -> bool:
-    room = find_as_member(connection, name, user_id)
-    if offset > room.offset:
-        raise PositionLost(f"the log of `{name}` ends at {room.offset}; what comes after cannot have been read")
-    return rooms.mark_read(connection, room.id, user_id, offset)

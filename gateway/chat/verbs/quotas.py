@@ -7,22 +7,18 @@ stops at the quota.
 from sqlalchemy import Connection
 
 from gateway.config.settings import Settings
+from gateway.rooms.membership_changes import RoomQuotas
 from gateway.store import invitations, rooms, users
 from gateway.store.rooms import DIRECT
 from gateway.store.users import UserRow
 from handlers.errors import QuotaExceeded
-from schemas.messages.rooms import Role
 
 
-def check_entering(connection: Connection, settings: Settings, user_id: str, role: Role) -> None:
-    """Raise `QuotaExceeded` if the acting user may join no further room, or may not have this role in one."""
+def check_joining(connection: Connection, settings: Settings, user_id: str) -> None:
+    """Raise `QuotaExceeded` if the acting user may join no further room."""
     users.lock(connection, user_id)
-    limit = settings.max_rooms_joined
-    if limit and rooms.count_of_user(connection, user_id, limit) == limit:
-        raise QuotaExceeded(f"you are in {limit} rooms, the most that one user may be in; leave one first")
-    if role == "owner" and _owns_all(connection, settings, user_id):
-        limit = settings.max_rooms_owned
-        raise QuotaExceeded(f"you own {limit} rooms, the most that one user may own; delete one first")
+    if limit := settings.max_rooms_joined:
+        RoomQuotas(joined=limit).check_joined(rooms.count_of_user(connection, user_id, limit))
 
 
 def check_owner(connection: Connection, settings: Settings, user: UserRow) -> None:

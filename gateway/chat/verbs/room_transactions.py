@@ -3,7 +3,7 @@
 A transaction may run in a thread, so it neither charges the session nor sends anything.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -14,10 +14,10 @@ from gateway.core.clock import milliseconds
 from gateway.rooms import rules
 from gateway.rooms.events import log_event
 from gateway.rooms.history_reader import changes_since
+from gateway.rooms.membership_changes import Departure
 from gateway.rooms.rules import Action
 from gateway.state import GatewayState
 from gateway.store import invitations, messages, rooms, users
-from gateway.store.failures import NameTaken
 from gateway.store.rooms import RoomPosition, RoomRow
 from gateway.store.users import UserRow
 from handlers.errors import Conflict, NotFound
@@ -28,20 +28,6 @@ NEWEST_MESSAGES = 50
 """The most messages in a join reply."""
 
 
-@dataclass(frozen=True)
-class Departure:
-    """The end of a membership or of an invitation."""
-
-    room: RoomRow
-    """The room as it was before."""
-    departures: int
-    """The room's count of ended memberships."""
-    heir: str | None = None
-    """The name of the room's new owner, if it has one."""
-    has_ended: bool = False
-    """Whether the room is removed."""
-
-
 class RoomTransactions:
     """The transactions of one user."""
 
@@ -50,35 +36,6 @@ class RoomTransactions:
         self._clock = gateway.clock
         self._user_id = user_id
 
-    def create(self, connection: Connection, name: str, title: str | None, *, private: bool) -> RoomRow:
-        """Make a room with this user as its owner, or raise `Conflict`."""
-        now = self._now()
-        try:
-            made = rooms.add(connection, name=name, title=title, private=private, now=now)
-        except NameTaken:
-            raise Conflict(f"the room `{name}` exists already; join it with `room.join`") from None
-        quotas.check_entering(connection, self._settings, self._user_id, "owner")
-        rooms.add_member(connection, made, self._user_id, "owner", now)
-        return made
-
-    def enter(self, connection: Connection, name: str) -> RoomRow | None:
-        """Make the user a member if that is allowed, and return the room. Return None for a member."""
-        room = rooms.find(connection, name, self._user_id, lock=True)
-        if room is None and self._settings.rooms_open:
-            rules.check_name(name)
-            room = rooms.add(connection, name=name, now=self._now())
-        if room is None or room.closed:
-            raise NotFound(f"there is no room `{name}`")
-        if room.role is not None:
-            return None
-        # A public room without members goes to the next user that joins.
-        is_free = not room.direct and room.members == 0
-        role: Role = "owner" if is_free else "member"
-        if room.left_by is not None:
-            rooms.note_left_by(connection, room.id, None)
-        quotas.check_entering(connection, self._settings, self._user_id, role)
-        return replace(room, arrivals=rooms.add_member(connection, room, self._user_id, role, self._now()))
-
     def read(
         self, connection: Connection, name: str, since: Position | None, limit: int | None
     ) -> tuple[RoomPosition, JoinReply]:
@@ -86,19 +43,6 @@ class RoomTransactions:
         room = find_as_member(connection, name, self._user_id)
         reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=room.members)
         return room.position, reply.model_copy(update=self._read_log(connection, room, since, limit))
-
-    def leave(self, connection: Connection, name: str) -> Departure:
-        """End the user's membership or invitation, or raise `NotFound`."""
-        room = rooms.find(connection, name, self._user_id, lock=True)
-        if room is None or room.closed:
-            raise NotFound(f"there is no room `{name}`")
-        if room.role is None:
-            invitations.remove(connection, room.id, self._user_id)
-            return Departure(room, room.departures)
-        departures = rooms.remove_member(connection, room.id, self._user_id)
-        if room.arrivals == departures:
-            return Departure(room, departures, has_ended=self._leave_empty(connection, room))
-        return Departure(room, departures, self._pass_on(connection, room) if room.role == "owner" else None)
 
     def invite(self, connection: Connection, name: str, user: str) -> tuple[RoomRow, UserRow]:
         """Invite another user, and return the room and the user."""
@@ -113,8 +57,8 @@ class RoomTransactions:
         self._invite(connection, room, invited)
         return room, invited
 
-    def kick(self, connection: Connection, name: str, user: str) -> tuple[Departure, str, Role | None]:
-        """End another user's membership or invitation. Return that, the user's id and its former role."""
+    def kick(self, connection: Connection, name: str, user: str) -> Departure:
+        """End another user's membership or invitation, and return that with the room as the other user saw it."""
         room = self._managed(connection, name, Action.KICK_MEMBER)
         kicked = self._other(connection, user, "a user cannot kick itself; send `room.leave`")
         role = rooms.find_role(connection, room.id, kicked.id)
@@ -122,7 +66,8 @@ class RoomTransactions:
             raise NotFound(f"`{user}` is not a member")
         rules.check(room, rules.kick_of(role))
         departures = room.departures if role is None else rooms.remove_member(connection, room.id, kicked.id)
-        return Departure(room, departures), kicked.id, role
+        seen = replace(room, role=role, invited=role is None)
+        return Departure(seen, kicked.id, user, departures)
 
     def set_role(self, connection: Connection, name: str, user: str, role: Role) -> Role:
         """Change a member's role, and return the former one. One owner must remain."""
@@ -167,7 +112,7 @@ class RoomTransactions:
         if is_new := self._is_new(connection, room, other):
             self._invite(connection, room, other)
         if room.role is None:
-            quotas.check_entering(connection, self._settings, me.id, "member")
+            quotas.check_joining(connection, self._settings, me.id)
             room = replace(room, arrivals=rooms.add_member(connection, room, me.id, "member", now))
         return room, other if is_new else None
 
@@ -197,34 +142,6 @@ class RoomTransactions:
     def _invite(self, connection: Connection, room: RoomRow, user: UserRow) -> None:
         quotas.check_inviting(connection, self._settings, room.id, self._user_id, user)
         invitations.add(connection, room.id, user.id, self._user_id, self._now())
-
-    def _leave_empty(self, connection: Connection, room: RoomRow) -> bool:
-        """Remove a room without members, or keep it for the user that joins or opens it next.
-
-        Returns whether it is removed.
-        """
-        if room.offset == 0 or (room.private and not room.direct):
-            # The room has no messages, or no member can invite others any more. It would only block the name.
-            rooms.remove(connection, room.id, self._now())
-            return True
-        if room.direct:
-            # The other user finds the room with `direct.open`. A leave also takes the invitation back.
-            invitations.remove_all(connection, room.id)
-        else:
-            # Otherwise a user could make rooms without end, and leave each.
-            rooms.note_left_by(connection, room.id, self._user_id)
-        return False
-
-    def _pass_on(self, connection: Connection, room: RoomRow) -> str | None:
-        """Make another member the owner of a room without one, and return its name, if there is a member."""
-        if rooms.count_with_role(connection, room.id, "owner"):
-            return None
-        heir = rooms.next_owner(connection, room.id)
-        if heir is None:
-            return None
-        heir_id, name = heir
-        rooms.set_role(connection, room.id, heir_id, "owner")
-        return name
 
     def _read_log(
         self, connection: Connection, room: RoomRow, since: Position | None, limit: int | None

@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from gateway.bus.base import BusEvent, MemberJoined, MemberLeft, RoomEnded, ToRoom, ToUser
+from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
-from gateway.chat.verbs.room_transactions import Departure, RoomTransactions
+from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
+from gateway.rooms.events import departure_events, joined_event
+from gateway.rooms.membership_changes import Create, Enter, Entered, Leave
 from gateway.rooms.room_pages import read_members, read_rooms
 from gateway.store import rooms
 from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
 from handlers.errors import PositionLost, RateLimited
 from schemas.base import Event
-from schemas.events.rooms import RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
+from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomUpdated
 from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import (
     JoinReply,
@@ -44,8 +46,9 @@ class SessionRooms:
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
         rules.check_name(room)
-        work = partial(self._transactions.create, name=room, title=title, private=private)
-        return (await self._session.transact(work)).to_schema(role="owner")
+        self._session.charge(costs.WRITE)
+        made = await self._gateway.log.append(Create(room, self._session.user_id, self._session.user, title, private))
+        return made.room.to_schema()
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
@@ -67,20 +70,13 @@ class SessionRooms:
 
     async def leave(self, room: str) -> None:
         """End the user's membership on all connections, or decline an invitation. Without either, do nothing."""
-        departure = await self._session.transact(partial(self._transactions.leave, name=room))
-        found, heir = departure.room, departure.heir
-        if found.private or found.offset == 0:
-            self._gateway.room_remover.wake()  # the room may have ended
-        left = RoomLeft(room=room, user=self._session.user)
-        if found.role is not None:
-            await self._publish_left(departure, left, self._session.user_id)
-        elif found.invited:
-            await self._publish_to_user(self._session.user_id, left)
-        if heir is not None:
-            await self._publish_to_room(room, RoomRole(room=room, user=heir, role="owner"))
-        if found.role is not None:
+        self._session.charge(costs.WRITE)
+        departure = await self._gateway.log.append(Leave(room, self._session.user_id, self._session.user))
+        self._session.charge(costs.of_deliveries(departure.heard, 0))
+        if departure.room.role is not None:
             await self._gateway.hooks.member_left(room, self._session.user, self._gateway.app_state)
         if departure.has_ended:
+            self._gateway.room_remover.wake()
             await self._gateway.hooks.room_deleted(room, self._gateway.app_state)
 
     async def list(self, *, cursor: str | None, limit: int) -> RoomsReply:
@@ -115,12 +111,10 @@ class SessionRooms:
         Owners may do this to any member, moderators only to plain members.
         """
         work = partial(self._transactions.kick, name=room, user=user)
-        departure, user_id, role = await self._session.transact(work)
-        left = RoomLeft(room=room, user=user, by=self._session.user)
-        if role is None:
-            await self._publish_to_user(user_id, left)
-        else:
-            await self._publish_left(departure, left, user_id)
+        departure = await self._session.transact(work)
+        for event in departure_events(departure, by=self._session.user):
+            await self._publish_event(event)
+        if departure.room.role is not None:
             await self._gateway.hooks.member_left(room, user, self._gateway.app_state)
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
@@ -148,7 +142,8 @@ class SessionRooms:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
         room, invited = await self._session.transact(partial(self._transactions.open_direct, name=user))
         if room.role is None:
-            await self._publish_joined(room)
+            user_id, user = self._session.user_id, self._session.user
+            await self._publish_event(joined_event(Entered(room, user_id, user, is_new=True)))
         if invited is not None:
             await self._publish_invited(room, invited.id)
         return replace(room, role="member", invited=False).to_schema()
@@ -167,19 +162,8 @@ class SessionRooms:
         heard, size = await self._gateway.bus.publish(event), len(event.frame.wire)
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(heard, size))
 
-    async def _publish_joined(self, room: rooms.RoomRow) -> None:
-        # It may be dropped as presence is: a crowd that comes at once would be announced to itself.
-        frame = frames.event(RoomJoined(room=room.name, user=self._session.user), droppable=True)
-        await self._publish_event(MemberJoined(frame, room.name, room.epoch, self._session.user_id, room.arrivals))
-
-    async def _publish_left(self, departure: Departure, event: RoomLeft, user_id: str) -> None:
-        room = departure.room
-        await self._publish_event(MemberLeft(frames.event(event), room.name, room.epoch, user_id, departure.departures))
-
     async def _publish_invited(self, room: rooms.RoomRow, user_id: str) -> None:
-        await self._publish_to_user(user_id, RoomInvited(room=room.to_invitation(), by=self._session.user))
-
-    async def _publish_to_user(self, user_id: str, event: Event) -> None:
+        event = RoomInvited(room=room.to_invitation(), by=self._session.user)
         await self._gateway.bus.publish(ToUser(frames.event(event), user_id))
 
     def _check_limits(self, room: str) -> None:
@@ -203,10 +187,10 @@ class SessionRooms:
             _check_position(room, since)
             if room.role is not None:
                 return
+        self._session.charge(costs.WRITE)
         # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
-        entered = await self._session.transact(partial(self._transactions.enter, name=name))
-        if entered is not None:
-            await self._publish_joined(entered)
+        entered = await self._gateway.log.append(Enter(name, self._session.user_id, self._session.user))
+        self._session.charge(costs.of_deliveries(entered.heard, 0))
 
     async def _subscribe(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
         """Make this connection a listener of a room, and return the messages before that."""

@@ -265,7 +265,7 @@ async def test_each_transaction_costs_what_it_takes_whatever_it_finds(own_gatewa
             ("presence.get", {"users": ["alice"]}, costs.READ),
             ("chat.typing", {"room": "lobby"}, costs.READ),
             ("chat.history", {"room": "lobby", "limit": 1}, costs.READ + costs.PAGE),
-            ("chat.read", {"room": "lobby", "offset": 0}, costs.WRITE),
+            ("chat.read", {"room": "lobby", "offset": 0}, 1),
             ("direct.open", {"user": "nobody"}, costs.WRITE),
             ("room.create", {"room": "lobby"}, costs.WRITE),
             ("room.leave", {"room": "nowhere"}, costs.WRITE),

@@ -259,7 +259,7 @@ class Ear:
 
     def _check(self, type: str, data: dict[str, Any]) -> None:
         room, is_told_to_go = data.get("room", ""), (type, data.get("user")) == ("room.left", self.user)
-        if is_told_to_go:
+        if is_told_to_go and room in self._since:  # or an invitation has been taken back
             self.sent_away.append((room, *self._since[room]))
         if type == "chat.message":
             epoch, offset = self.at.get(room, ("", 0))

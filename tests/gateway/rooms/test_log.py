@@ -18,10 +18,11 @@ from sqlalchemy import Connection
 from gateway.bus.base import BusEvent, Logged
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
-from gateway.rooms.changes import Change, Delete, Edit, Send, Written
+from gateway.rooms.batch import Change
 from gateway.rooms.events import bus_event
 from gateway.rooms.history_reader import changes_since
 from gateway.rooms.log import Log
+from gateway.rooms.message_changes import Delete, Edit, Send, Written
 from gateway.store import messages, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.messages import message_id
@@ -145,7 +146,7 @@ async def play(place: Place, room: rooms.RoomRow, script: list[tuple[str, str, A
             assert [row.changed for row in await place.read(what)] == model.since(what)
         else:
             at = message_id(room.epoch, model.offsets[what] if what < len(model.offsets) else 999)
-            change: Change = (
+            change: Change[Written] = (
                 Edit(ROOM, getattr(place, user), at, "edited", None)
                 if action == "edit"
                 else Delete(ROOM, getattr(place, user), at)

@@ -6,6 +6,8 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
+from gateway.rooms import changes
+from gateway.rooms.membership_changes import MarkRead
 from gateway.rooms.room_pages import ROWS_AT_ONCE, read_members, read_rooms
 from gateway.store import invitations, rooms
 from gateway.store.engine import Database
@@ -89,7 +91,7 @@ async def test_unread_messages_of_others_are_counted_in_the_newest_thousand(
     await database.transact(
         lambda connection: say(connection, room, ben, [{"text": "hi"}] * 1005 + [{"deleted_at": 1}] * 5)
     )
-    await database.transact(lambda connection: rooms.mark_read(connection, room.id, ann.id, read))
+    await database.run_script(changes.apply([MarkRead(room.name, ann.id, read)], 0))
     page = await read_rooms(database, ann.id, None, 10)
     assert ([room.unread for room in page.rooms], page.searched) == ([unread], searched)
 

@@ -80,6 +80,7 @@ _ROWS = (
     f"""INSERT INTO messages (room_id, "offset", changed, sender_id, client_id, text, sent_at)
     SELECT {_BIG}, n, n, 'u' || n, n, 'hi', 9999999999999 FROM {{numbers}}""",
     """UPDATE rooms SET "offset" = {many} WHERE name = 'big'""",
+    "UPDATE rooms SET arrivals = (SELECT count(*) FROM memberships WHERE room_id = rooms.id)",
 )
 
 

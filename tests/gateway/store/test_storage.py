@@ -4,12 +4,15 @@ import asyncio
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, insert, text
 
 from gateway.chat.verbs import quotas
 from gateway.rooms import changes
-from gateway.rooms.changes import NO_QUOTAS, Change, Delete, Edit, Send, StorageQuotas, Written
+from gateway.rooms.batch import Change
+from gateway.rooms.changes import Limits
+from gateway.rooms.message_changes import Delete, Edit, Send, StorageQuotas, Written
 from gateway.store import invitations, pruning, revisions, rooms, users
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
@@ -72,8 +75,8 @@ async def make_room(database: Database, name: str, *members: users.UserRow) -> r
     return await database.transact(work)
 
 
-async def apply(database: Database, *wanted: Change, bound: StorageQuotas = NO_QUOTAS) -> list[changes.Outcome]:
-    return await database.run_script(changes.apply(wanted, 1, bound))
+async def apply(database: Database, *wanted: Change[Written], bound: StorageQuotas | None = None) -> list[Any]:
+    return await database.run_script(changes.apply(wanted, 1, Limits(bound or StorageQuotas())))
 
 
 async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages(database: Database) -> None:
