@@ -1,15 +1,15 @@
 """Access tokens: JSON Web Tokens (RFC 7519) with a signature of one of our keys."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.auth.keys import signatures
 from gateway.auth.keys.key_files import SECRET_KID
 from gateway.auth.keys.key_ring import KeyRing
-from gateway.auth.keys.signatures import BadToken
+from gateway.auth.keys.signatures import BadToken, Key, UnverifiedToken
 from gateway.core.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
 from schemas.names import MAX_SCOPES_LENGTH
@@ -77,19 +77,19 @@ class Tokens:
         The error does not say what is wrong, since that would only help an attacker.
         """
         try:
-            claims = Claims.model_validate(self._key_of(token).verify(token))
+            unverified = UnverifiedToken.parse(token)
+            claims = Claims.model_validate(self._key_of(unverified.header).verify(unverified))
         except (BadToken, ValidationError):
             raise _bad_token() from None
         self._check_claims(claims)
         return claims
 
-    def _key_of(self, token: str) -> signatures.Key:
-        header = signatures.header_of(token)
+    def _key_of(self, header: Mapping[str, Any]) -> Key:
         # Few services that sign with the secret give it a name.
-        kid = header.pop("kid", SECRET_KID)
+        kid = header.get("kid", SECRET_KID)
         key = self.keys.find(kid, self.clock.wall()) if isinstance(kid, str) else None
         # Accept only our own header: no `crit`, `jwk`, `jku`, `x5u`, `zip` or `b64`, and no algorithm of the sender's.
-        if key is None or header != {"alg": key.algorithm, "typ": TOKEN_TYPE}:
+        if key is None or {"kid": kid, **header} != {"alg": key.algorithm, "typ": TOKEN_TYPE, "kid": kid}:
             raise BadToken
         return key
 

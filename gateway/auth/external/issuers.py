@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.external.published_keys import PublishedKeys
 from gateway.auth.external.users import ExternalUsers, Text, bad_token
-from gateway.auth.keys import signatures
-from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken, Key
+from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken, Key, UnverifiedToken
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Issuer
 from gateway.core.clock import Clock
@@ -52,16 +51,16 @@ class IssuerTokens:
         its keys are unknown.
         """
         try:
-            key = await self._key_of(token)
-            raw = key.verify(token)
+            unverified = UnverifiedToken.parse(token)
+            key = await self._key_of(unverified.header)
+            raw = key.verify(unverified)
             claims = ExternalClaims.model_validate(raw)
         except (BadToken, ValidationError):
             raise bad_token() from None
         self._check_claims(claims)
         return await self._users.find_or_create(claims.sub, raw, claims.exp)
 
-    async def _key_of(self, token: str) -> Key:
-        header = signatures.header_of(token)
+    async def _key_of(self, header: Mapping[str, Any]) -> Key:
         kid = header.get("kid")
         if not self._is_fit(header) or not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH:
             raise BadToken

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_files import make_file, retire_file
 from gateway.auth.keys.key_ring import KeyReloader, load_key_ring
-from gateway.auth.keys.signatures import Key
+from gateway.auth.keys.signatures import Key, UnverifiedToken
 from gateway.core.start_error import StartError
 from gateway.testing import settings_for_tests
 from tests.conftest import OwnGateway
@@ -45,7 +45,7 @@ def test_in_development_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
     token = first.sign({"a": 1}, "at+jwt")
-    assert load_key_ring(settings_for_tests(tmp_path)).signing_key(0).verify(token) == {"a": 1}
+    assert load_key_ring(settings_for_tests(tmp_path)).signing_key(0).verify(UnverifiedToken.parse(token)) == {"a": 1}
 
 
 def test_two_gateways_have_two_secrets(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_two_gateways_have_two_secrets(tmp_path: Path) -> None:
 
 def test_a_secret_that_is_set_is_used_and_none_is_made(tmp_path: Path) -> None:
     token = load_key_ring(settings_for_tests(tmp_path, secret_key=GOOD_SECRET)).signing_key(0).sign({"a": 1}, "at+jwt")
-    assert Key.from_secret("secret", GOOD_SECRET.encode()).verify(token) == {"a": 1}
+    assert Key.from_secret("secret", GOOD_SECRET.encode()).verify(UnverifiedToken.parse(token)) == {"a": 1}
     assert not list(tmp_path.iterdir())
 
 
@@ -286,9 +286,10 @@ import sys
 from pathlib import Path
 from gateway.app import create_app
 from gateway.auth.keys.key_files import make_file
+from gateway.auth.keys.signatures import UnverifiedToken
 for algorithm in ("HS256", "ES256", "RS256"):
     key = make_file(Path("keys"), algorithm, 1e9).key
-    assert key.verify(key.sign({"a": 1}, "at+jwt")) == {"a": 1}
+    assert key.verify(UnverifiedToken.parse(key.sign({"a": 1}, "at+jwt"))) == {"a": 1}
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"ecdsa", "rsa", "pyasn1"}))
 """
 
