@@ -76,7 +76,7 @@ class GatewayState:
 
 def state_of(connection: HTTPConnection) -> GatewayState:
     """Return the state of the gateway that serves this request or WebSocket."""
-    found: GatewayState = connection.state.gateway
+    found: GatewayState = connection.scope["state"]["gateway"]
     return found
 
 

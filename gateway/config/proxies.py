@@ -31,6 +31,7 @@ EXPECTED = (
     f" {UNIX} for proxies at a Unix socket"
 )
 
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _MAPPED_BITS = 96
 _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
@@ -56,10 +57,10 @@ class TrustedProxies:
         An IPv4 address within IPv6, as a socket of `::` shows it, becomes plain IPv4 in any case.
         """
         host, port = scope.get("client") or ("", 0)
-        peer = _address(host)
-        if peer is not None and (text := str(peer)) != host:
+        peer, text = _parse_address(host) if len(host) <= MAX_ADDRESS else (None, host)
+        if text != host:
             scope["client"] = (text, port)
-        if not any(name == b"x-forwarded-for" or name == b"x-forwarded-proto" for name, _ in scope["headers"]):
+        if _FORWARDED.isdisjoint([name for name, _ in scope["headers"]]):
             return
         forwarded = _values(scope, b"x-forwarded-for")
         if not self._is_trusted(peer):
@@ -143,18 +144,19 @@ _HINTS = {
 
 def _address(text: str) -> Address | None:
     """Return an address, IPv4 within IPv6 as IPv4, and without the zone of a link. None if it is no address."""
-    return _parse_address(text) if len(text) <= MAX_ADDRESS else None
+    return _parse_address(text)[0] if len(text) <= MAX_ADDRESS else None
 
 
 @lru_cache(maxsize=4096)
-def _parse_address(text: str) -> Address | None:
+def _parse_address(text: str) -> tuple[Address | None, str]:
+    """Return what `_address` does, and the address as a text; a text that is no address stays as it is."""
     try:
         address = ip_address(text)
     except ValueError:
-        return None
+        return None, text
     if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or IPv6Address(int(address))
-    return address
+        address = address.ipv4_mapped or IPv6Address(int(address))
+    return address, str(address)
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

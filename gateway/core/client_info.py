@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a command has no requests
     from starlette.requests import HTTPConnection
+    from starlette.types import Scope
 
 IPV6_PREFIX = 64
 MAX_ADDRESS = 64
@@ -42,9 +43,15 @@ def network_of(address: str) -> str:
     return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
 
 
+def address_in(scope: "Scope") -> str:
+    """Return the address under which the limits count the connection of a scope."""
+    client = scope.get("client")
+    return network_of(client[0][:MAX_ADDRESS]) if client else "unknown"
+
+
 def address_of(connection: "HTTPConnection") -> str:
     """Return the address under which the limits count a connection."""
-    return network_of(connection.client.host[:MAX_ADDRESS]) if connection.client else "unknown"
+    return address_in(connection.scope)
 
 
 def client_info_of(connection: "HTTPConnection") -> ClientInfo:

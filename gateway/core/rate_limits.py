@@ -61,15 +61,19 @@ class TokenBuckets:
 
     def __init__(self, rate: float, burst: float, capacity: int = 10_000, make: MakeBucket | None = None) -> None:
         self._rate = rate
+        self._unlimited = TokenBucket(0, 1, 0.0)
         self._make = make or (lambda _, now: TokenBucket(rate, burst, now))
         self._capacity = capacity
         self._recent: OrderedDict[str, TokenBucket] = OrderedDict()
         self._all: WeakValueDictionary[str, TokenBucket] = WeakValueDictionary()
 
     def get(self, key: str, now: float) -> TokenBucket:
-        """Return the bucket of a name or address. A caller may keep it, and take from it without another look-up."""
+        """Return the bucket of a name or address. A caller may keep it, and take from it without another look-up.
+
+        Without a rate, all names share one, which never runs out.
+        """
         if not self._rate:
-            return TokenBucket(0, 1, now)
+            return self._unlimited
         bucket = self._all.get(key)
         if bucket is None:
             bucket = self._all[key] = self._make(key, now)

@@ -6,10 +6,9 @@ import time
 from collections.abc import Awaitable
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.core.client_info import address_of
+from gateway.core.client_info import address_in
 from gateway.core.logs import client_address, client_request_id, request_id
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
@@ -56,7 +55,7 @@ class RequestContext:
 
         request_id.set(own)
         client_request_id.set(given if own != given else None)
-        client_address.set(address_of(HTTPConnection(scope)))
+        client_address.set(address_in(scope))
         return self.app(scope, receive, send_with_headers)
 
 

@@ -77,7 +77,8 @@ def test_a_bucket_that_a_caller_holds_is_found_again_however_many_come_after() -
 def test_where_there_is_no_rate_nothing_is_remembered() -> None:
     buckets = TokenBuckets(rate=0, burst=1)
     assert not any(buckets.take(key, 0) for key in "abcabc")
-    assert buckets.get("a", 0) is not buckets.get("a", 0)
+    assert buckets.get("a", 0) is buckets.get("b", 0)  # one bucket, which never runs out
+    assert not any(buckets.get("a", 0).take(0, cost=1000) for _ in range(3))
 
 
 def test_an_allowance_is_what_all_of_its_buckets_let_through() -> None:
