@@ -13,7 +13,7 @@ VARIES = {"connection", "server_time", "token_expires_at", "sent_at"}
 
 
 async def test_the_example_session_goes_as_printed(own_gateway: OwnGateway) -> None:
-    welcome, first, second = re.findall(r"^```json\n(.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
+    welcome, first, second, many = re.findall(r"^```json\n(.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
     async with App(own_gateway()) as app:
         async with app.connect("carol") as carol:
             assert fixed({"type": "welcome", "data": carol.welcome}) == fixed(json.loads(welcome))
@@ -22,6 +22,10 @@ async def test_the_example_session_goes_as_printed(own_gateway: OwnGateway) -> N
             await bobby.say("lobby", "Hi Carol", reply_to=f"{epoch}.1")
         async with app.connect("carol") as carol:
             assert await play(carol, second, epoch) == epoch
+        async with app.connect("bobby") as bobby:
+            await bobby.ask("room.create", room="attic", private=True)
+        async with app.connect("carol") as carol:
+            assert await play(carol, many, epoch) == epoch
 
 
 async def play(client: ChatClient, conversation: str, epoch: str) -> str:

@@ -278,7 +278,7 @@ async function listRooms() {
 function suggest(rooms) {
   const options = rooms.map(({ name, unread, invited }) => {
     const about = invited ? "invited" : unread ? `${unread} unread` : "";
-    return new Option(about, name);
+    return new Option(about ? `${name} · ${about}` : name, name); // some browsers show only the first of the two
   });
   page.rooms.replaceChildren(...options);
 }

@@ -184,7 +184,7 @@ async def test_a_page_that_comes_back_suggests_its_rooms_with_what_is_unread(
         await ben.say(room, "unread")
         await tab.page.reload()
         await tab.see_frame("←", "welcome", '"rooms":[{"name":')
-        await expect(tab.page.locator(f"datalist option[value='{room}']")).to_have_text("1 unread")
+        await expect(tab.page.locator(f"datalist option[value='{room}']")).to_have_text(f"{room} · 1 unread")
 
 
 async def test_whoever_is_removed_is_told_so_and_does_not_come_back(
