@@ -77,6 +77,43 @@ async def test_the_other_connection_of_a_sender_sees_the_client_id_on_any_node(
         await other.expect("chat.message", id=said["id"], client_id="from-my-phone")
 
 
+async def test_a_client_of_one_node_comes_back_to_the_other_with_one_message_while_others_talk(
+    here: App, there: App, unique: Unique, alice: str, bob: str
+) -> None:
+    rooms = [unique("room") for _ in range(20)]
+    async with here.connect(alice) as of_alice:
+        of_alice.ignored |= {"room.joined"}
+        async with here.connect(bob) as of_bob:
+            for room in rooms:
+                await of_alice.ask("room.join", room=room)
+                await of_bob.ask("room.join", room=room)
+        found = await with_rooms(there, bob)
+
+        async def talk() -> None:
+            for number in range(100):
+                await of_alice.say(rooms[number % len(rooms)], str(number))
+
+        talking = asyncio.create_task(talk())
+        async with there.connect(bob) as of_bob:
+            since = [{"room": room["name"], "since": {key: room[key] for key in ("epoch", "offset")}} for room in found]
+            reply = await of_bob.ask("room.resume", rooms=since)
+            assert [each["room"] for each in reply["rooms"]] == [room["name"] for room in found]
+            heard = {each["room"]: [event["data"]["offset"] for event in each["events"]] for each in reply["rooms"]}
+            while not all(offsets[-1:] == [5] for offsets in heard.values()):
+                message = await of_bob.expect("chat.message")
+                heard[message["room"]].append(message["offset"])
+            await talking
+            await of_bob.expect_nothing()
+        assert heard == {room: [1, 2, 3, 4, 5] for room in rooms}
+
+
+async def with_rooms(app: App, user: str) -> list[Frame]:
+    """The user's rooms, as the welcome has them."""
+    async with app.socket(f"?rooms=1&token={await app.token(user)}") as client:
+        found: list[Frame] = (await client.expect("welcome"))["rooms"]
+        return found
+
+
 async def test_messages_of_both_nodes_are_heard_in_the_order_of_offsets_and_once(
     here: App, there: App, room: str, alice: str, bob: str
 ) -> None:
