@@ -5,6 +5,7 @@ WebSocket. A ticket that an attacker finds in a URL is worthless: it is used up,
 """
 
 import hashlib
+import itertools
 import re
 import secrets
 from functools import partial
@@ -14,6 +15,8 @@ from gateway.auth.user_rights import UserRightsReader
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
 from gateway.store.engine import Database
+from gateway.store.grouped_reads import GroupedReads
+from gateway.store.prepared import items_of
 from gateway.store.tickets import TicketRow
 from handlers.errors import AuthenticationFailed, RateLimited, TokenExpired
 
@@ -33,6 +36,9 @@ class Tickets:
         self._rights = rights
         self._clock = clock
         self._max_per_user = max_per_user
+        self._existing = GroupedReads(self._find_existing)
+        self._uses = GroupedReads(self._pop)
+        self._numbers = itertools.count()
 
     async def issue(self, auth: AuthResult) -> str:
         """Return a new ticket for a user, or raise `RateLimited` if the user holds too many unused ones."""
@@ -56,7 +62,7 @@ class Tickets:
 
         The result has the scopes and the end of the token that bought the ticket.
         """
-        found = await self._pop(ticket)
+        found = await self._use(ticket)
         now = milliseconds(self._clock)
         if found is None or found.expires_at <= now:
             raise AuthenticationFailed(
@@ -74,14 +80,24 @@ class Tickets:
             service=found.service,
         )
 
-    async def _pop(self, ticket: str) -> TicketRow | None:
+    async def _use(self, ticket: str) -> TicketRow | None:
         if _FORM.fullmatch(ticket) is None:
             return None
         key = _hash(ticket)
         # A read comes first: guesses must not queue with the writers.
-        if not await self._database.fetch(tickets.EXISTING, wanted=key):
+        if not await self._existing.get(key):
             return None
-        return await self._database.transact(partial(tickets.pop, hash=key))
+        # Each use counts for itself, since only one of several gets the ticket.
+        return await self._uses.get((key, next(self._numbers)))
+
+    async def _find_existing(self, hashes: list[str]) -> dict[str, bool]:
+        found = await self._database.fetch(tickets.EXISTING, items=items_of(hashes))
+        return {row["hash"]: True for row in found}
+
+    async def _pop(self, uses: list[tuple[str, int]]) -> dict[tuple[str, int], TicketRow]:
+        first = dict(reversed(uses))
+        rows = await self._database.transact(partial(tickets.pop, hashes=list(first)))
+        return {(key, first[key]): row for key, row in rows.items()}
 
 
 def _hash(ticket: str) -> str:

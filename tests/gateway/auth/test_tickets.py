@@ -66,6 +66,25 @@ async def test_of_100_that_use_a_ticket_at_once_one_gets_in(app: App, alice: str
     assert sum(isinstance(outcome, AuthenticationFailed) for outcome in outcomes) == 99
 
 
+async def test_tickets_that_are_used_at_once_each_open_their_own_users_connection_and_only_one(
+    app: App, alice: str, bob: str
+) -> None:
+    redeem = app.gateway.state.tickets.redeem
+    held = {name: [await a_ticket(app, await app.token(name)) for _ in range(2)] for name in (alice, bob)}
+    uses = 5 * [(name, ticket) for name, tickets in held.items() for ticket in tickets]
+
+    async def use(name: str, ticket: str) -> str:
+        try:
+            return "right" if (await redeem(ticket)).user == name else "wrong"
+        except AuthenticationFailed:
+            return "refused"
+
+    async def work() -> list[str]:
+        return await asyncio.gather(*(use(name, ticket) for name, ticket in uses))
+
+    assert Counter(await app.gateway.run(work())) == {"right": 4, "refused": 16}
+
+
 async def test_of_100_connections_with_one_ticket_one_gets_in(app: App, alice: str) -> None:
     ticket = await a_ticket(app, await app.token(alice))
 

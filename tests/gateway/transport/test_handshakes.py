@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 
 import pytest
 
@@ -61,6 +62,18 @@ async def test_an_unusual_handshake_is_one(app: App, alice: str, more: bytes) ->
     async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, head + more + b"\r\n") as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert b'"welcome"' in await reader.readuntil(b"}")
+
+
+async def test_the_log_has_a_line_for_a_connection_with_its_path_and_without_its_token(
+    app: App, alice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await app.token(alice)
+    caplog.set_level("INFO")
+    async with app.connect_with(token) as client:
+        await client.ask("ping")
+    [line] = [each for each in caplog.messages if "[accepted]" in each]
+    assert re.fullmatch(r'127\.0\.0\.1:\d+ - "WebSocket /ws/chat" \[accepted\]', line)
+    assert token not in caplog.text
 
 
 async def test_white_space_around_the_values_of_a_handshake_is_none_of_them(app: App, alice: str) -> None:
