@@ -22,6 +22,7 @@ from gateway.store.prepared import Rows, Statement
 from gateway.testing import Gateway
 from schemas.names import DEFAULT_SCOPES
 from tests.conftest import OwnGateway
+from tests.gateway.transport.test_handshakes import HANDSHAKE
 from tests.support.client import WAIT_SECONDS, App, ChatClient
 from tests.support.postgres import fresh_database
 from tests.support.proxy import Proxy
@@ -37,7 +38,7 @@ class Gathering:
 
     def __init__(self, gateway: Gateway, clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.statements = 0
-        self._missing = clients
+        self.missing = clients
         self._complete = asyncio.Event()
         self._fetch = gateway.state.database.fetch
         self._authorize = gateway.state.authorizers[LOCAL].authorize
@@ -45,8 +46,8 @@ class Gathering:
         monkeypatch.setitem(gateway.state.authorizers, LOCAL, self)
 
     async def authorize(self, token: str) -> AuthResult:
-        self._missing -= 1
-        if not self._missing:
+        self.missing -= 1
+        if not self.missing:
             self._complete.set()
         return await self._authorize(token)
 
@@ -159,6 +160,32 @@ async def test_in_a_storm_a_session_that_has_ended_is_refused_among_those_that_l
     async with App(gateway) as app:
         await asyncio.gather(*(connect_with(app, token) for token in those))
     assert refused == {"welcome": 40, "ended: token_revoked": 20}
+
+
+async def test_clients_that_connect_and_vanish_at_once_leave_nothing_behind_and_no_error_in_the_log(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = own_gateway(max_connections_per_address=0, connection_rate=0)
+    *those, last = await tokens(gateway)
+    gathering = Gathering(gateway, CLIENTS, monkeypatch)
+    async with App(gateway) as app:
+        tasks = await gateway.run(_count_of_tasks())
+        writers = await asyncio.gather(*(_vanishing(app, token) for token in those))
+        await until(lambda: gathering.missing == 1)
+        for writer in writers:
+            writer.transport.abort()
+        async with app.connect_with(last) as client:
+            await client.ask("ping")
+            await until(lambda: gateway.state.connections.count == 1)
+            await until(lambda: _has_few_tasks(gateway, tasks))
+    assert [record.getMessage() for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+
+async def _vanishing(app: App, token: str) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_connection(app.gateway.host, app.gateway.port)
+    writer.write(HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={token}").encode() + b"\r\n")
+    await writer.drain()
+    return writer
 
 
 @pytest.mark.server

@@ -92,9 +92,12 @@ class GatewayWebSocket(WebSocket):
         return ws
 
     async def open(self) -> None:
-        """Accept the handshake, unless it is accepted already."""
+        """Accept the handshake, unless it is accepted already. Raise `WebSocketDisconnect` if the client is gone."""
         if self.application_state is WebSocketState.CONNECTING:
-            await self.accept(chosen_subprotocol(self))
+            try:
+                await self.accept(chosen_subprotocol(self))
+            except OSError:  # which Starlette translates for all later events
+                raise WebSocketDisconnect(_GONE[0]) from None
             self._opened_at = self.clock.steady()
 
     def log_end(self) -> None:

@@ -41,7 +41,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     """
     close = close_for(error)
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
-    with suppress(WebSocketDisconnect):  # the client may be gone
+    with suppress(WebSocketDisconnect, OSError):  # the client may be gone
         await _refuse_handshake(ws, error, close)
 
 
