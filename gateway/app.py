@@ -65,18 +65,21 @@ from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
 from gateway.rooms.changes import Limits
+from gateway.rooms.finder import RoomFinder
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.last_seen import LastSeen
 from gateway.rooms.log import Log
 from gateway.rooms.membership_changes import RoomQuotas
+from gateway.rooms.memory import MemoryLimits, RoomMemory
 from gateway.rooms.message_changes import StorageQuotas
 from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
+from gateway.rooms.window import WindowLimits
 from gateway.state import GatewayState
 from gateway.store.engine import Database
 from handlers.factory import MsgHandlerFactory
@@ -190,7 +193,9 @@ async def running_state(
         connections = Connections(settings, clock, cluster.roster, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
-        hub = Hub(bus, connections, presence, HistoryReader(database), settings.max_presence_listeners)
+        reader = HistoryReader(database)
+        memory = RoomMemory(reader, clock, memory_limits(settings))
+        hub = Hub(bus, connections, presence, reader, memory, timers, settings.max_presence_listeners)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.close_revoked, hub.repair.check_soon)
         limits = Limits(
@@ -232,6 +237,7 @@ async def running_state(
             cluster=cluster,
             bus=bus,
             hub=hub,
+            room_finder=RoomFinder(database),
             reconciler=reconciler,
             log=log,
             presence=presence,
@@ -242,6 +248,19 @@ async def running_state(
             hooks=Hooks(factory.handlers.values()),
             counters=Counters(),
         )
+
+
+def memory_limits(settings: Settings) -> MemoryLimits:
+    """Return the limits of what rooms remember. A window never has more messages than retention keeps."""
+    entries = settings.room_window_messages
+    if settings.retention_messages:
+        entries = min(entries, settings.retention_messages)
+    return MemoryLimits(
+        WindowLimits(entries, settings.room_window_bytes),
+        settings.room_memory_bytes,
+        settings.room_memory_seconds,
+        settings.retention_days,
+    )
 
 
 def make_bus(settings: Settings) -> Bus:

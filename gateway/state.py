@@ -23,6 +23,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
+from gateway.rooms.finder import RoomFinder
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -61,6 +62,7 @@ class GatewayState:
     """What this node knows of all nodes."""
     bus: Bus
     hub: Hub
+    room_finder: RoomFinder
     reconciler: Reconciler
     log: Log
     presence: Presence

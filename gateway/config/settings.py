@@ -132,6 +132,10 @@ class Settings(BaseSettings):
     max_presence_listeners: Count = 200
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
+    room_window_messages: Annotated[int, Field(ge=0, le=1000)] = 100
+    room_window_bytes: Annotated[int, Field(ge=0, le=1048576)] = 65536
+    room_memory_bytes: Annotated[int, Field(ge=0)] = 67108864
+    room_memory_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
     rooms_open: bool = True
     join_rate: Rate = 10
     join_rate_per_user: Rate = 30

@@ -74,7 +74,10 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
 
 def _of_rooms(state: GatewayState) -> Iterator[Metric]:
     hub = state.hub
-    yield _gauge("rooms_heard", "Rooms with a listener on this node.", hub.room_count)
+    yield _gauge("rooms_heard", "Rooms with a listener on this node, now or not long ago.", hub.room_count)
+    yield _gauge("room_memory_bytes", "What these rooms remember.", hub.memory.size)
+    yield _counter("joins_remembered", "Joins and resumes that were answered from memory.", hub.memory.hits)
+    yield _counter("joins_read", "Joins and resumes that needed the store.", hub.memory.misses)
     yield _gauge("writes_waiting", "Messages that wait to be written to the store.", state.log.waiting)
     yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.repair.gaps_read)
     yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.repair.rooms_behind)

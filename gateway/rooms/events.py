@@ -8,7 +8,6 @@ from gateway.store.rooms import RoomRow
 from gateway.transport import frames
 from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage
 from schemas.events.rooms import RoomJoined, RoomLeft, RoomRole
-from schemas.messages.rooms import LogEvent
 
 
 def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
@@ -18,9 +17,9 @@ def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
     return ChatMessage if row.changed == row.offset else ChatEdited
 
 
-def log_event(room: RoomRow, row: MessageRow, viewer_id: str) -> LogEvent:
+def event_json(room: RoomRow, row: MessageRow, viewer_id: str) -> bytes:
     """Return a message as the event for a client that resumes."""
-    return LogEvent.model_construct(type=kind_of(row).type, data=row.to_schema(room, viewer_id))
+    return _event(kind_of(row).type.encode(), message_json(room, row, viewer_id))
 
 
 def bus_event(room: RoomRow, row: MessageRow) -> Logged:
@@ -54,4 +53,8 @@ def departure_events(departure: Departure, by: str | None = None) -> list[BusEve
 
 
 def _frame(kind: bytes, data: bytes) -> frames.Frame:
-    return frames.text_frame(b'{"type":"%b","data":%b}' % (kind, data))
+    return frames.text_frame(_event(kind, data))
+
+
+def _event(kind: bytes, data: bytes) -> bytes:
+    return b'{"type":"%b","data":%b}' % (kind, data)

@@ -1,5 +1,6 @@
 """Reads what a client or a node has missed of a room's log: all of it, or the reason why that is impossible."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from sqlalchemy import Connection
 
 from gateway.store import messages, rooms
 from gateway.store.engine import Database
+from gateway.store.grouped_reads import GroupedReads
 from gateway.store.messages import MessageRow
 from gateway.store.prepared import items_of
 from gateway.store.rooms import RoomPosition, RoomRow
@@ -39,6 +41,13 @@ def changes_since(
     return rows if len(rows) <= most else "too_many"
 
 
+AT_ONCE_BYTES = 256 * 1024
+"""Content that SQLite reads in the event loop. It takes a millisecond at most. More is read in a thread."""
+
+ROOMS_AT_ONCE = 4
+"""Rooms whose newest messages are read with one statement."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """What a node has missed of a room: the room as it is now, and the messages, or None if they cannot be read."""
@@ -55,11 +64,52 @@ class Departed:
     user_ids: set[str]
 
 
+@dataclass(frozen=True)
+class Changes:
+    """The messages of a room that changed last, in the order of their changes."""
+
+    rows: list[MessageRow]
+    floor: int
+    """All messages that changed after this offset are in `rows`."""
+    is_whole: bool
+    """Whether there are no others."""
+
+
 class HistoryReader:
     """Reads from the store what a node has missed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._newest: dict[int, GroupedReads[int, list[MessageRow]]] = {}
+
+    async def newest_changes(self, room: RoomRow, limit: int, max_bytes: int) -> Changes:
+        """Read the messages of a room that changed last. Raise `Unavailable`.
+
+        Stop after messages that together reach `max_bytes`.
+        """
+        rows = await self._read_newest(room, limit + 1, max_bytes)
+        is_whole = len(rows) <= limit and sum(row.size for row in rows) < max_bytes
+        if is_whole:
+            return Changes(rows, room.pruned, is_whole=True)
+        # The first one shows that there are more. What changed with it is complete without it.
+        return Changes(rows[1:], rows[0].changed, is_whole=False)
+
+    async def _read_newest(self, room: RoomRow, limit: int, max_bytes: int) -> list[MessageRow]:
+        if _expected_bytes(room, limit) <= AT_ONCE_BYTES:
+            return await self._newest_of(limit).get(room.id) or []
+        work = partial(messages.newest_changes, room_id=room.id, limit=limit, max_bytes=max_bytes)
+        return (await self._database.query(work))[::-1]
+
+    def _newest_of(self, limit: int) -> GroupedReads[int, list[MessageRow]]:
+        if limit not in self._newest:
+            self._newest[limit] = GroupedReads(partial(self._read_newest_of, limit), ROOMS_AT_ONCE)
+        return self._newest[limit]
+
+    async def _read_newest_of(self, limit: int, room_ids: list[int]) -> dict[int, list[MessageRow]]:
+        found: defaultdict[int, list[MessageRow]] = defaultdict(list)
+        for row in await self._database.fetch(messages.NEWEST_CHANGES, items=items_of(room_ids), most=limit):
+            found[row["room_id"]].append(MessageRow(**row))
+        return found
 
     async def read_gap(self, name: str, epoch: str, offset: int) -> Gap | None:
         """Read what came after a position, or None if the room no longer exists. Raise `Unavailable`."""
@@ -73,6 +123,12 @@ class HistoryReader:
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:
         """Return the users that are not members, or None if the room no longer exists. Raise `Unavailable`."""
         return await self._database.query(partial(_departed, name, user_ids))
+
+
+def _expected_bytes(room: RoomRow, limit: int) -> float:
+    """Return about how many bytes so many messages of a room have."""
+    count = max(1, room.offset - room.pruned)
+    return room.stored_bytes * min(1.0, limit / count)
 
 
 def _read_gap(name: str, epoch: str, offset: int, connection: Connection) -> Gap | None:

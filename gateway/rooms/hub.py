@@ -11,6 +11,8 @@ A connection that joins subscribes first and reads the store after that, so that
 arrive meanwhile are buffered for it.
 """
 
+from functools import partial
+
 from gateway.bus.base import (
     Bus,
     BusEvent,
@@ -25,7 +27,9 @@ from gateway.bus.base import (
 )
 from gateway.connections.fanout import deliver_event
 from gateway.connections.registry import Connection, Connections
+from gateway.core.timers import TimerWheel
 from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.memory import RoomMemory
 from gateway.rooms.presence import Presence
 from gateway.rooms.repair import Repair
 from gateway.rooms.room import Joining, Order, Room, ends_membership, is_news
@@ -45,19 +49,46 @@ class Hub:
         connections: Connections,
         presence: Presence,
         reader: HistoryReader,
+        memory: RoomMemory,
+        timers: TimerWheel,
         max_presence_listeners: int = 0,
     ) -> None:
         """Rooms with more than `max_presence_listeners` subscribers get no presence, typing and news of new members.
 
         0 means no limit.
         """
+        self._bus = bus
         self._subscriptions = Subscriptions(bus)
+        self._timers = timers
+        self.memory = memory
+        """What the rooms remember."""
         self._max_presence_listeners = max_presence_listeners
         self._connections = connections
         self._presence = presence
         self._rooms: dict[str, Room] = {}
-        self.repair = Repair(self._rooms, reader, connections, self)
+        self.repair = Repair(self._rooms, reader, memory, connections, self)
         """Finds and reads what was missed."""
+
+    def find_certain(self, name: str) -> Room | None:
+        """Return a room if this node has heard all of its events, as far as it knows."""
+        room = self._rooms.get(name)
+        if room is None or not room.is_certain or not self._bus.is_up or self.repair.is_doubtful(name):
+            return None
+        return room
+
+    def find(self, name: str) -> Room | None:
+        """Return a room that this node hears, or is about to."""
+        return self._rooms.get(name)
+
+    def join_at_once(self, room: Room, listener: Connection, offset: int) -> None:
+        """Subscribe a connection of a known member to a room's events after an offset that the room has reached."""
+        if room.remove(listener) is not None:
+            self._presence.leave_room(room.name, listener)
+        listener.joined[room.name] = room.members[listener.user_id]
+        room.add(listener, offset)
+        self._presence.enter_room(room.name, listener)
+        self._keep(room)
+        self.memory.touch(room)
 
     async def begin_join(self, name: str, listener: Connection) -> None:
         """Start to buffer a room's events for a connection, until `complete_join`, `abort_join` or `leave`.
@@ -67,6 +98,7 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = Room(name, self._connections.for_user)
+        self._keep(room)
         listener.joined.setdefault(name, 0)
         heard = room.remove(listener)
         if heard is not None:
@@ -107,6 +139,8 @@ class Hub:
             self.repair.end_unnoticed(room, at)
         if room.epoch is None:
             room.start_at(at)
+        room.record_arrivals(at.arrivals)
+        self.memory.record_member(room, listener.user_id, at.departures)
         listener.joined[at.name] = at.departures
         self._finish_join(room, listener, at)
         self.catch_up(room)
@@ -131,7 +165,11 @@ class Hub:
             case ToUser(frame=frame, user_id=user_id):
                 return self._connections.deliver(frame, user_id)
         room = self._rooms.get(event.room)
-        if room is None or (event.frame.droppable and self._is_crowded(room)):
+        if room is None:
+            return 0
+        if isinstance(event, MemberJoined) and event.epoch == room.epoch:
+            room.record_arrivals(event.arrivals)
+        if event.frame.droppable and self._is_crowded(room, event):
             return 0
         match event:
             case Logged():
@@ -153,6 +191,8 @@ class Hub:
         """Remove a user's connections from the room, except those that have joined after the departure."""
         if not room.record_departure(event.departures):
             self.repair.check_soon(room.name)  # an earlier departure is missing
+        if room.members.get(event.user_id, event.departures) < event.departures:
+            del room.members[event.user_id]
         theirs = [listener for listener in self._connections.for_user(event.user_id) if room.has(listener)]
         sent_away = [listener for listener in theirs if listener.joined[room.name] < event.departures]
         if len(sent_away) == len(theirs):
@@ -172,6 +212,7 @@ class Hub:
         given = room.publish(last)
         sent_away = [*room.subscribers, *room.read_further]
         room.reset()
+        self.memory.forget(room)
         for listener in sent_away:
             listener.joined.pop(room.name, None)
             self._presence.drop_from_room(room.name, listener.user)
@@ -192,12 +233,12 @@ class Hub:
 
     @property
     def room_count(self) -> int:
-        """Return how many rooms have a subscriber on this node."""
+        """Return how many rooms this node hears. They had a subscriber not long ago."""
         return len(self._rooms)
 
     @property
     def room_names(self) -> list[str]:
-        """Return the names of the rooms with a subscriber on this node."""
+        """Return the names of the rooms that this node hears."""
         return list(self._rooms)
 
     def close(self) -> None:
@@ -223,15 +264,19 @@ class Hub:
             deliver_event(last, listener)
         self._presence.drop_from_room(room.name, listener.user)
 
-    def _is_crowded(self, room: Room) -> bool:
+    def _is_crowded(self, room: Room, event: RoomEvent) -> bool:
         # If every member were announced to every member, the cost of a crowd that comes at once would be its square.
-        return 0 < self._max_presence_listeners < len(room.subscribers) + len(room.joining)
+        listeners = len(room.subscribers) + len(room.joining)
+        if isinstance(event, MemberJoined):
+            listeners -= sum(each in room.joining for each in self._connections.for_user(event.user_id))
+        return 0 < self._max_presence_listeners < listeners
 
     def _receive_logged(self, room: Room, event: Logged) -> int:
         match room.order_of(event):
             case Order.NEXT:
                 given = room.publish(event)
                 room.advance(event.offset)
+                self.memory.record(room, event)
                 return given
             case Order.UNKNOWN:
                 self._add_early(room, event)
@@ -249,9 +294,28 @@ class Hub:
             self.repair.check_soon(room.name)
 
     def _forget_if_empty(self, room: Room) -> None:
+        """Forget a room without connections: after a while, if it can answer the next ones, or else at once."""
         if not room.is_empty or self._rooms.get(room.name) is not room:
             return
+        if room.position is None or room.arrivals <= room.departures or not self.memory.seconds:
+            self._forget(room)
+        elif room.leaving is None:
+            room.leaving = self._timers.call_later(self.memory.seconds, partial(self._forget_if_left, room))
+
+    def _keep(self, room: Room) -> None:
+        if room.leaving is not None:
+            room.leaving.cancel()
+            room.leaving = None
+
+    def _forget_if_left(self, room: Room) -> None:
+        room.leaving = None
+        if room.is_empty and self._rooms.get(room.name) is room:
+            self._forget(room)
+
+    def _forget(self, room: Room) -> None:
         del self._rooms[room.name]
         self._subscriptions.unsubscribe(room.name)
+        self.memory.forget(room)
+        self._keep(room)
         if room.closing is not None:
             room.closing.cancel()

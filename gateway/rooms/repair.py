@@ -19,6 +19,7 @@ from gateway.core.batches import batches
 from gateway.core.faults import contained
 from gateway.rooms.events import bus_event
 from gateway.rooms.history_reader import Departed, Gap, HistoryReader
+from gateway.rooms.memory import RoomMemory
 from gateway.rooms.room import Room
 from gateway.store.rooms import RoomPosition
 from gateway.transport import frames
@@ -65,14 +66,21 @@ class Repair:
     """Compares rooms with the store, and brings those that are behind up to date."""
 
     def __init__(
-        self, rooms: Mapping[str, Room], reader: HistoryReader, connections: Connections, delivery: Delivery
+        self,
+        rooms: Mapping[str, Room],
+        reader: HistoryReader,
+        memory: RoomMemory,
+        connections: Connections,
+        delivery: Delivery,
     ) -> None:
         """`rooms` are those of this node, now and later."""
         self._rooms = rooms
         self._reader = reader
+        self._memory = memory
         self._connections = connections
         self._delivery = delivery
         self._unchecked: set[str] = set()
+        self._in_check: set[str] = set()
         self._checking: asyncio.Task[None] | None = None
         self._reading = asyncio.Semaphore(MAX_READING)
         self._gaps_read = self._resyncs = self._rooms_behind = 0
@@ -82,6 +90,10 @@ class Repair:
         self._unchecked.update(self._rooms if name is None else self._rooms.keys() & {name})
         if self._unchecked and self._checking is None:
             self._checking = asyncio.create_task(self._check_unchecked())
+
+    def is_doubtful(self, name: str) -> bool:
+        """Return whether a room's events may be lost, and it has not been compared with the store since then."""
+        return name in self._unchecked or name in self._in_check
 
     async def check(self, names: Iterable[str]) -> None:
         """Compare rooms with the store, and repair those that are behind. Raise `Unavailable`."""
@@ -135,6 +147,7 @@ class Repair:
             while self._unchecked:
                 await asyncio.sleep(CHECK_SECONDS)
                 names, self._unchecked = self._unchecked, set()
+                self._in_check = names
                 try:
                     await self.check(names)
                 except Exception as fault:  # the next check must follow in any case
@@ -144,6 +157,7 @@ class Repair:
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._checking = None
+            self._in_check = set()
 
     async def _find_behind(self, names: Collection[str]) -> list[Finding]:
         """Read the positions of rooms, and return those that seem to be behind the store."""
@@ -156,6 +170,9 @@ class Repair:
                 if not room.needs_recheck:
                     known[name] = room.epoch
         found = await self._reader.positions(list(known)) if known else {}
+        for name, position in found.items():
+            if (room := self._rooms.get(name)) is not None and room.epoch == position.epoch:
+                room.record_arrivals(position.arrivals)
         return [
             (name, epoch, found.get(name))
             for name, epoch in known.items()
@@ -210,6 +227,7 @@ class Repair:
             return None
         # Collected before the question: a user that joins later is a member.
         user_ids = {listener.user_id for listener in room.connections}
+        room.members = {user_id: number for user_id, number in room.members.items() if user_id in user_ids}
         return await self._read(lambda: self._reader.departed(room.name, user_ids))
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
@@ -255,9 +273,12 @@ class Repair:
         events = [bus_event(gap.room, row) for row in gap.rows or ()]  # all of them, or none
         for event in events:
             room.publish(event)
+            self._memory.record(room, event)
             top = max(top, event.offset)
         # Later changes of the same messages have replaced what lies between the last row and the top.
         room.advance(top)
+        if room.window is not None:
+            room.window.advance(top)
 
     def _skip_gap(self, room: Room, epoch: str) -> None:
         """Continue after a gap that cannot be read, with the events since then."""
@@ -270,6 +291,7 @@ class Repair:
         self._resyncs += 1
         resync = frames.event(Resync(room=room.name, epoch=epoch, offset=offset))
         room.publish(Logged(resync, room.name, epoch, offset))
+        self._memory.forget(room)
         room.advance(offset)
 
     def _end_deleted(self, room: Room) -> None:

@@ -18,6 +18,8 @@ from enum import Enum, auto
 from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
 from gateway.connections.registry import Connection
+from gateway.core.timers import Timer
+from gateway.rooms.window import Window
 from gateway.store.rooms import RoomPosition
 
 
@@ -41,27 +43,44 @@ class Joining:
         self.buffered: list[RoomEvent] = []
 
 
+class Loading:
+    """A read of the window, and the events that the room's listeners get meanwhile."""
+
+    __slots__ = ("done", "events", "is_void")
+
+    def __init__(self) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.events: list[Logged] = []
+        self.is_void = False  # what it reads is no longer of use
+
+
 class Room:
     """A room on this node."""
 
     __slots__ = (
+        "arrivals",
         "closing",
         "departed",
         "departures",
         "early",
         "epoch",
         "joining",
+        "leaving",
+        "loading",
+        "members",
         "name",
         "needs_recheck",
         "position",
         "read_further",
         "subscribers",
+        "window",
     )
 
     def __init__(self, name: str, of_user: SubscribersOfUser) -> None:
         self.name = name
         self.epoch: str | None = None
         self.position: int | None = None  # None, like `epoch`, until the first connection that joins has read the store
+        self.arrivals = 0
         self.departures = 0  # all departures up to this number are handled,
         self.departed: tuple[int, ...] = ()  # and these, while an earlier one is missing
         self.subscribers = Fanout(of_user)
@@ -70,6 +89,10 @@ class Room:
         self.early: list[Logged] = []  # arrived before events that are missing
         self.closing: asyncio.Task[None] | None = None  # reads the missing events
         self.needs_recheck = False  # events may be missing, but they cannot be looked for yet
+        self.members: dict[str, int] = {}  # the ids of known members, each with the departures before that
+        self.window: Window | None = None
+        self.loading: Loading | None = None
+        self.leaving: Timer | None = None  # runs while no connection is left
 
     @property
     def connections(self) -> list[Connection]:
@@ -80,6 +103,12 @@ class Room:
     def is_empty(self) -> bool:
         """Return whether it has no subscriber, and no connection that joins."""
         return not (self.subscribers or self.read_further or self.joining)
+
+    @property
+    def is_certain(self) -> bool:
+        """Return whether it has heard all events, as far as this node knows."""
+        is_behind = self.closing is not None or self.needs_recheck or self.early or self.departed
+        return self.position is not None and not is_behind
 
     def has(self, listener: Connection) -> bool:
         """Return whether a connection is already subscribed."""
@@ -106,15 +135,28 @@ class Room:
 
     def start_at(self, at: RoomPosition) -> None:
         """Take over the position that the first connection has read."""
-        self.epoch, self.position, self.departures = at.epoch, at.offset, at.departures
+        self.epoch, self.position = at.epoch, at.offset
+        self.arrivals, self.departures = at.arrivals, at.departures
 
     def reset(self) -> None:
         """Forget the room, but keep the connections that are joining one of its name."""
         self.epoch = self.position = None
-        self.departures = 0
+        self.arrivals = self.departures = 0
         self.departed = ()
         self.read_further.clear()
         self.subscribers.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what only saves questions to the store: members and the window."""
+        self.members.clear()
+        self.window = None
+        if self.loading is not None:
+            self.loading.is_void = True
+
+    def record_arrivals(self, count: int) -> None:
+        """Record how many memberships have begun."""
+        self.arrivals = max(self.arrivals, count)
 
     def record_departure(self, number: int) -> bool:
         """Record a departure as handled, and return whether all earlier ones are handled too."""
@@ -134,6 +176,7 @@ class Room:
         """Record that all subscribers were still members after this number of departures."""
         for listener in (*self.subscribers, *self.read_further):
             listener.joined[self.name] = max(listener.joined[self.name], departures)
+        self.members = {user_id: max(number, departures) for user_id, number in self.members.items()}
 
     def add(self, listener: Connection, offset: int) -> None:
         """Subscribe a connection to the events after an offset."""

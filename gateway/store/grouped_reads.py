@@ -24,8 +24,10 @@ Read = Callable[[list[Key]], Awaitable[Mapping[Key, Value]]]
 class GroupedReads(Generic[Key, Value]):
     """Answers questions of one kind, many with one statement. Each answer is newer than its question."""
 
-    def __init__(self, read: Read[Key, Value]) -> None:
+    def __init__(self, read: Read[Key, Value], most: int = MAX_BATCH) -> None:
+        """`most` is the number of questions in one statement."""
         self._read = read
+        self._most = most
         self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -40,7 +42,7 @@ class GroupedReads(Generic[Key, Value]):
     async def _read_all(self) -> None:
         try:
             while self._waiting:
-                await self._read_some({key: self._waiting.pop(key) for key in list(islice(self._waiting, MAX_BATCH))})
+                await self._read_some({key: self._waiting.pop(key) for key in list(islice(self._waiting, self._most))})
                 await asyncio.sleep(0)  # SQLite reads without a pause for other tasks
         finally:
             self._reading = None

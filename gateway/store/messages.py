@@ -20,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 
+from gateway.store.prepared import Sql, Statement, items
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import size_of
 from gateway.store.tables import messages, users
@@ -64,6 +65,11 @@ class MessageRow:
             edited_at=None if self.edited_at is None else timestamp(self.edited_at),
             deleted=self.deleted_at is not None,
         )
+
+    @property
+    def changed_at(self) -> int:
+        """Return when it was sent, edited or deleted last."""
+        return self.deleted_at or self.edited_at or self.sent_at
 
     @property
     def size(self) -> int:
@@ -119,6 +125,25 @@ def changed_since(
     return _read(connection, "changed", room_id, offset, limit, max_bytes)
 
 
+def newest_changes(connection: Connection, room_id: int, limit: int, max_bytes: int) -> list[MessageRow]:
+    """Read the messages that changed last, newest change first. `max_bytes` is as in `page`."""
+    return _read(connection, "newest changes", room_id, None, limit, max_bytes)
+
+
+def _newest_changes(database: str) -> Sql:
+    [room_id] = items(database, Integer())
+    other = messages.alias()
+    one_too_many = select(other.c.changed).where(other.c.room_id == room_id).order_by(other.c.changed.desc())
+    floor = one_too_many.offset(bindparam("most", type_=Integer())).limit(1).scalar_subquery()
+    query = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
+    query = query.where(messages.c.room_id == room_id, messages.c.changed > func.coalesce(floor, 0))
+    return query.order_by(messages.c.room_id, messages.c.changed)
+
+
+NEWEST_CHANGES = Statement(_newest_changes)
+"""Reads the `most` messages that changed last of each of some rooms, for `Database.fetch`, in the order of changes."""
+
+
 _ROOM: BindParameter[int] = bindparam("room")
 _OFFSET: BindParameter[int] = bindparam("offset")
 _MOST = bindparam("most", type_=Integer())
@@ -128,6 +153,7 @@ _PARTS: dict[str, tuple[ColumnElement[bool], ColumnElement[Any]]] = {
     "before": (messages.c.offset < _OFFSET, messages.c.offset.desc()),
     "after": (messages.c.offset > _OFFSET, messages.c.offset.asc()),
     "changed": (messages.c.changed > _OFFSET, messages.c.changed.asc()),
+    "newest changes": (true(), messages.c.changed.desc()),
 }
 """The parts of a log to read: the condition and the order of each."""
 

@@ -77,7 +77,7 @@ def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
     return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
 
 
-def items_of(values: Iterable[str]) -> str:
+def items_of(values: Iterable[str | int]) -> str:
     """Return the parameter `items` of a statement whose items have one column."""
     return orjson.dumps([[value] for value in values]).decode()
 

@@ -50,6 +50,11 @@ class RoomPosition:
     departures: int
     """How many memberships had ended. A departure with a lower number does not affect members of that time."""
 
+    @property
+    def members(self) -> int:
+        """Return how many members it had."""
+        return self.arrivals - self.departures
+
 
 @dataclass(frozen=True)
 class RoomRow:
@@ -173,6 +178,20 @@ _FIND = seen_by_me().where(rooms.c.name == bindparam("name", type_=Text()))
 
 FIND = Statement(lambda _: _FIND)
 """Finds a room `name` as the user `me` sees it, like `find`, for `Database.fetch`."""
+
+
+def _find_each(database: str) -> Select[Any]:
+    name, me = items(database, Text(), Text())
+    of_me = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == me)
+    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == me)
+    role = select(memberships.c.role).where(of_me).correlate_except(memberships).scalar_subquery()
+    invited = select(invitations.c.user_id).where(to_me).correlate_except(invitations).exists()
+    query = select(rooms, role.label("role"), invited.label("invited"), me.label("me"))
+    return query.where(rooms.c.name == name, rooms.c.removed_at.is_(None))
+
+
+FIND_EACH = Statement(_find_each)
+"""Does what `FIND` does for each of the items: a name and the id of a user, which is in the column `me`."""
 
 
 def from_rows(rows: Rows) -> RoomRow | None:

@@ -10,12 +10,12 @@ from gateway.store.rooms import RoomRow
 
 def find_as_member(connection: Connection, name: str, user_id: str, *, lock: bool = False) -> RoomRow:
     """Return a room with the user's role in it, or raise `NotAMember` or `NotFound`."""
-    return _as_member(name, rooms.find(connection, name, user_id, lock=lock))
+    return as_member(name, rooms.find(connection, name, user_id, lock=lock))
 
 
 async def fetch_as_member(session: SessionContext, name: str) -> RoomRow:
     """Do what `find_as_member` does, with a prepared statement: for verbs that need nothing else of the store."""
-    return _as_member(name, await fetch_room(session, name))
+    return as_member(name, await fetch_room(session, name))
 
 
 async def fetch_room(session: SessionContext, name: str) -> RoomRow | None:
@@ -23,6 +23,7 @@ async def fetch_room(session: SessionContext, name: str) -> RoomRow | None:
     return rooms.from_rows(await session.fetch(rooms.FIND, me=session.user_id, name=name))
 
 
-def _as_member(name: str, room: RoomRow | None) -> RoomRow:
+def as_member(name: str, room: RoomRow | None) -> RoomRow:
+    """Return a room as its user has found it, or raise `NotAMember` or `NotFound`."""
     found, _ = rules.as_member(name, room, None if room is None else room.role)
     return found

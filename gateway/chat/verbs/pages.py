@@ -1,6 +1,6 @@
 """Pages that fit into a frame."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -15,6 +15,16 @@ READ_BYTES = 2 * MAX_PAGE_BYTES
 """The bytes of content to read for a page. JSON takes no fewer, so the read includes the first item too many."""
 
 Item = TypeVar("Item", bound=BaseModel)
+
+
+def fitting_texts(texts: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the first items, as JSON, that fit into one frame, and at least one."""
+    size = 0
+    for count, text in enumerate(texts):
+        size += len(text)
+        if size > MAX_PAGE_BYTES and count:
+            return texts[:count]
+    return texts
 
 
 def fitting(items: Iterable[Item]) -> list[Item]:

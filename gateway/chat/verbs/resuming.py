@@ -9,32 +9,21 @@ Events wait for the reply of this message, so the steps of all rooms go side by 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.pages import MAX_PAGE_BYTES
+from gateway.chat.verbs.join_replies import Joined
+from gateway.chat.verbs.joins import Joins
+from gateway.chat.verbs.pages import MAX_PAGE_BYTES, fitting_texts
 from gateway.core import costs
-from gateway.store.rooms import RoomPosition
 from gateway.transport import frames
 from gateway.transport.encoded import encoded
 from handlers.errors import MessageError, RateLimited, Unavailable
-from schemas.messages.rooms import JoinReply, JoinRoom, Position, RefusedRoom, ResumeReply
+from schemas.messages.rooms import JoinRoom, RefusedRoom, ResumeReply
 
 FIRST = 8
 """Rooms to read at first. Their size shows how many more probably fit into the frame: too many are read in vain."""
-
-Enter = Callable[[str, Position | None], Awaitable[None]]
-"""A function that makes the user a member of a room, if that is allowed."""
-
-
-class Read(Protocol):
-    """A function that reads what a join replies, and the position of the room at that time."""
-
-    def __call__(
-        self, name: str, since: Position | None, limit: int | None
-    ) -> Coroutine[Any, Any, tuple[RoomPosition, JoinReply]]:
-        """Raise `NotAMember` if the membership has ended."""
 
 
 class ResumedRoom:
@@ -42,8 +31,8 @@ class ResumedRoom:
 
     def __init__(self, request: JoinRoom) -> None:
         self.request = request
-        self.position: RoomPosition | None = None
-        self.reply: JoinReply | None = None
+        self.has_entered = False
+        self.joined: Joined | None = None
         self.error: MessageError | None = None
 
     @property
@@ -53,26 +42,41 @@ class ResumedRoom:
 
     def json(self) -> bytes:
         """Return its part of the reply."""
-        return frames.json(self.reply if self.error is None else RefusedRoom(room=self.name, error=self.error.body()))
+        if self.error is not None:
+            return frames.json(RefusedRoom(room=self.name, error=self.error.body()))
+        assert self.joined is not None  # noqa: S101 - a room without an error has been read
+        return frames.json(self.joined.reply)
 
 
 class Resuming:
     """One `room.resume` of one connection."""
 
-    def __init__(self, session: SessionContext, enter: Enter, read: Read) -> None:
+    def __init__(self, session: SessionContext, joins: Joins) -> None:
         self._session = session
         self._hub = session.gateway.hub
-        self._enter = enter
-        self._read = read
+        self._joins = joins
 
     async def run(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
         """Join the first rooms, as many as fit into one frame, and at least one. Return the reply and their number."""
-        answers: list[bytes] = []
+        answers = self._run_from_memory(requests)
         while not answers:  # a room may have ended, or been left, between its read and the end of its join
             answers = await self._run_once(requests)
         has_more = b"true" if len(answers) < len(requests) else b"false"
         reply = b'{"rooms":[%b],"has_more":%b}' % (b",".join(answers), has_more)
         return encoded(ResumeReply, reply), len(answers)
+
+    def _run_from_memory(self, requests: Sequence[JoinRoom]) -> Sequence[bytes]:
+        """Join the first rooms if memory can answer for all, or none. No event can come in between."""
+        remembered = self._joins.remembered(requests)
+        if remembered is None or self._are_too_many(requests):
+            return ()
+        answers = fitting_texts([frames.json(each.joined.reply) for each in remembered])
+        self._joins.complete(remembered[: len(answers)])
+        return answers
+
+    def _are_too_many(self, requests: Sequence[JoinRoom]) -> bool:
+        limit = self._session.gateway.settings.max_rooms_per_connection
+        return 0 < limit < len(self._session.joined.keys() | {request.room for request in requests})
 
     async def _run_once(self, requests: Sequence[JoinRoom]) -> list[bytes]:
         try:
@@ -108,8 +112,8 @@ class Resuming:
         """Complete the joins in order, up to the first that must be read again. Return the answers."""
         answers: list[bytes] = []
         for each, answer in page:
-            if each.position is not None:
-                self._hub.complete_join(self._session, each.position)
+            if each.joined is not None:
+                self._hub.complete_join(self._session, each.joined.position)
                 if each.name not in self._session.joined:
                     break
             answers.append(answer)
@@ -147,11 +151,11 @@ class Resuming:
             room.error = error
 
     async def _begin(self, room: ResumedRoom) -> None:
-        await self._enter(room.name, room.request.since)
+        room.has_entered = await self._joins.enter_unheard(room.request)
         await self._hub.begin_join(room.name, self._session)
 
     async def _read_one(self, room: ResumedRoom) -> None:
-        room.position, room.reply = await self._read(room.name, room.request.since, room.request.limit)
+        room.joined = await self._joins.read(room.request, has_entered=room.has_entered)
 
 
 def too_many_rooms(limit: int) -> RateLimited:

@@ -8,24 +8,29 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from gateway.chat.verbs import quotas
+from gateway.chat.verbs.join_replies import (
+    NEWEST_MESSAGES,
+    Joined,
+    newest_reply,
+    recovered_reply,
+    unrecovered_reply,
+)
 from gateway.chat.verbs.membership import find_as_member
-from gateway.chat.verbs.pages import READ_BYTES, fitting
+from gateway.chat.verbs.pages import MAX_PAGE_BYTES, READ_BYTES, fitting_texts
 from gateway.core.clock import milliseconds
 from gateway.rooms import rules
-from gateway.rooms.events import log_event
+from gateway.rooms.encoding import message_json
+from gateway.rooms.events import event_json
 from gateway.rooms.history_reader import changes_since
 from gateway.rooms.membership_changes import Departure
 from gateway.rooms.rules import Action
+from gateway.rooms.window import Page, page_of
 from gateway.state import GatewayState
 from gateway.store import invitations, messages, rooms, users
-from gateway.store.rooms import RoomPosition, RoomRow
+from gateway.store.rooms import RoomRow
 from gateway.store.users import UserRow
 from handlers.errors import Conflict, NotFound
-from schemas.messages.chat import Message
-from schemas.messages.rooms import JoinReply, Position, Role
-
-NEWEST_MESSAGES = 50
-"""The most messages in a join reply."""
+from schemas.messages.rooms import Position, Role
 
 
 class RoomTransactions:
@@ -36,13 +41,9 @@ class RoomTransactions:
         self._clock = gateway.clock
         self._user_id = user_id
 
-    def read(
-        self, connection: Connection, name: str, since: Position | None, limit: int | None
-    ) -> tuple[RoomPosition, JoinReply]:
+    def read(self, connection: Connection, name: str, since: Position | None, limit: int | None) -> Joined:
         """Read what a join replies, and the room's position at that time. Raise `NotAMember`."""
-        room = find_as_member(connection, name, self._user_id)
-        reply = JoinReply(room=name, epoch=room.epoch, offset=room.offset, members=room.members)
-        return room.position, reply.model_copy(update=self._read_log(connection, room, since, limit))
+        return self._read_log(connection, find_as_member(connection, name, self._user_id), since, limit)
 
     def invite(self, connection: Connection, name: str, user: str) -> tuple[RoomRow, UserRow]:
         """Invite another user, and return the room and the user."""
@@ -143,21 +144,18 @@ class RoomTransactions:
         quotas.check_inviting(connection, self._settings, room.id, self._user_id, user)
         invitations.add(connection, room.id, user.id, self._user_id, self._now())
 
-    def _read_log(
-        self, connection: Connection, room: RoomRow, since: Position | None, limit: int | None
-    ) -> dict[str, object]:
-        """Return the log part of a join reply: the missed or the newest messages."""
+    def _read_log(self, connection: Connection, room: RoomRow, since: Position | None, limit: int | None) -> Joined:
         newest = NEWEST_MESSAGES if limit is None else limit
         if since is None:
-            return {"messages": self._newest(connection, room, newest)}
+            return newest_reply(room.position, self._newest(connection, room, newest))
         missed = changes_since(connection, room, since.epoch, since.offset, limit=limit, max_bytes=READ_BYTES)
         if not isinstance(missed, str):
-            events = tuple(log_event(room, row, self._user_id) for row in missed)
-            if len(fitting(events)) == len(events):
-                return {"recovered": True, "events": events}
+            events = page_of(event_json(room, row, self._user_id) for row in missed)
+            if len(events.text) <= MAX_PAGE_BYTES or events.count == 1:
+                return recovered_reply(room.position, events)
             missed = "too_many"
-        return {"recovered": False, "reason": missed, "messages": self._newest(connection, room, newest)}
+        return unrecovered_reply(room.position, missed, self._newest(connection, room, newest))
 
-    def _newest(self, connection: Connection, room: RoomRow, limit: int) -> tuple[Message, ...]:
+    def _newest(self, connection: Connection, room: RoomRow, limit: int) -> Page:
         newest = messages.page(connection, room, limit=limit, max_bytes=READ_BYTES)
-        return tuple(reversed(fitting(row.to_schema(room, self._user_id) for row in newest)))
+        return page_of(fitting_texts([message_json(room, row, self._user_id) for row in newest])[::-1])

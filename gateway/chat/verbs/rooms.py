@@ -7,18 +7,19 @@ from functools import partial
 from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.joins import Joins
 from gateway.chat.verbs.membership import fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
 from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
 from gateway.rooms.events import departure_events, joined_event
-from gateway.rooms.membership_changes import Create, Enter, Entered, Leave
+from gateway.rooms.membership_changes import Create, Entered, Leave
 from gateway.rooms.room_pages import read_members, read_rooms
 from gateway.store import rooms
 from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
-from handlers.errors import PositionLost, RateLimited
+from handlers.errors import RateLimited
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomUpdated
 from schemas.messages.presence import UserPresence
@@ -42,6 +43,7 @@ class SessionRooms:
         self._session = session
         self._gateway = session.gateway
         self._transactions = RoomTransactions(session.gateway, session.user_id)
+        self._joins = Joins(session, self._transactions)
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
@@ -53,16 +55,14 @@ class SessionRooms:
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
-        self._session.charge(costs.READ)
-        await self._enter(room, since)
         self._session.charge(costs.READ + costs.PAGE)
-        return await self._subscribe(room, since, limit)
+        return await self._joins.join(JoinRoom(room=room, since=since, limit=limit))
 
     async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
         """Join several rooms, as many as fit into one frame."""
         self._take_joins(costs.joins_of(len(rooms)))
         self._session.charge(costs.RESUMED * len(rooms))
-        reply, answered = await Resuming(self._session, self._enter, self._read).run(rooms)
+        reply, answered = await Resuming(self._session, self._joins).run(rooms)
         # The rest comes in another message, which takes its own.
         unanswered = len(rooms) - answered
         self._session.joins.spend(self._gateway.clock.steady(), -unanswered / costs.RESUMED_A_JOIN)
@@ -178,44 +178,6 @@ class SessionRooms:
             wait, whose = refused
             raise RateLimited(f"joins {whose}", int(wait * 1000) + 1)
 
-    async def _enter(self, name: str, since: Position | None) -> None:
-        """Make the user a member, if that is allowed, and announce a new one."""
-        rows = await self._gateway.database.fetch(rooms.FIND, me=self._session.user_id, name=name)
-        room = rooms.from_rows(rows)
-        if room is not None and not room.closed:
-            # Refuse before any change, so that a refused user keeps its membership and its rooms.
-            _check_position(room, since)
-            if room.role is not None:
-                return
-        self._session.charge(costs.WRITE)
-        # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
-        entered = await self._gateway.log.append(Enter(name, self._session.user_id, self._session.user))
-        self._session.charge(costs.of_deliveries(entered.heard, 0))
-
-    async def _subscribe(self, name: str, since: Position | None, limit: int | None) -> JoinReply:
-        """Make this connection a listener of a room, and return the messages before that."""
-        await self._gateway.hub.begin_join(name, self._session)
-        # Events so far go before the reply: after it, an old `room.left` would look new.
-        self._session.send_held_events()
-        try:
-            position, reply = await self._read(name, since, limit)
-        except BaseException:
-            self._gateway.hub.abort_join(name, self._session)
-            raise
-        self._gateway.hub.complete_join(self._session, position)
-        if name in self._session.joined:
-            return reply
-        # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
-        return await self._subscribe(name, since, limit)
-
-    async def _read(self, name: str, since: Position | None, limit: int | None) -> tuple[rooms.RoomPosition, JoinReply]:
-        return await self._gateway.database.query(partial(self._transactions.read, name=name, since=since, limit=limit))
-
 
 def _member(row: MemberRow, presence: UserPresence) -> Member:
     return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
-
-
-def _check_position(room: rooms.RoomRow, since: Position | None) -> None:
-    if since is not None and since.epoch == room.epoch and since.offset > room.offset:
-        raise PositionLost(f"the log of `{room.name}` ends at {room.offset}; join without `since`")

@@ -16,18 +16,19 @@ from sqlalchemy import Connection
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import BusEvent, MemberLeft, OnEvent, OnMissed, OnRevoked, Revoked, room_of
+from gateway.chat.verbs.join_replies import NEWEST_MESSAGES
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
-from gateway.store import rooms
+from gateway.store import messages, rooms
 from gateway.store.prepared import Rows, Statement
 from gateway.testing import MovableClock, settings_for_tests
 from gateway.transport.frames import Frame
 from handlers.factory import MsgHandlerFactory
 from schemas.codes import Close
-from schemas.messages.rooms import JoinReply, JoinRoom, ResumeReply
+from schemas.messages.rooms import JoinReply, JoinRoom, Position, ResumeReply
 from tests.support.users import add_users
 
 Result = TypeVar("Result")
@@ -136,6 +137,32 @@ class LateBus:
             self.receive(self.late.pop(0))
 
 
+class View:
+    """A room's log as a client shows it: from one offset on, the newest state of each message."""
+
+    def __init__(self, reply: JoinReply) -> None:
+        messages = reply.messages or ()
+        self.begin = min(message.offset for message in messages) if len(messages) == NEWEST_MESSAGES else 1
+        self.epoch, self.offset = reply.epoch, reply.offset
+        self.messages = {message.offset: (message.changed, message.text) for message in messages}
+
+    def update(self, reply: JoinReply) -> None:
+        """Take over what the client has missed."""
+        for event in reply.events or ():
+            self.take(event.data.model_dump())
+        self.offset = reply.offset
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Take over a message of an event."""
+        self.messages[message["offset"]] = (message["changed"], message.get("text"))
+        self.offset = message["changed"]
+
+    @property
+    def position(self) -> Position:
+        """Where the client resumes."""
+        return Position(epoch=self.epoch, offset=self.offset)
+
+
 class Ear:
     """A connection without a socket. It checks what a client may expect of each room's events."""
 
@@ -154,9 +181,15 @@ class Ear:
         """The rooms that a client would regard as joined, each with its position."""
         self.sent_away: list[tuple[str, str, int]] = []
         """Rooms that an event has removed it from, with the epoch and the departures before its membership."""
+        self.views: dict[str, View] = {}
+        """What a client shows of each room. It stays while the client is away."""
         self.heard: list[dict[str, Any]] = []
+        self.may_skip = False
+        """Whether messages are edited: then later changes may have replaced earlier ones that it has missed."""
         self.mistakes: list[str] = []
         """The events that it should not have received."""
+        self.said: list[tuple[str, str]] = []
+        """The rooms and ids of the messages that it has sent."""
         self._held: list[Frame] | None = None
         self._since: dict[str, tuple[str, int]] = {}
         state.connections.add(self)
@@ -181,8 +214,7 @@ class Ear:
         self._held = []
         try:
             reply = await SessionRooms(self).join(room, **since)
-            self.at[room] = (reply.epoch, reply.offset)
-            self._since[room] = (reply.epoch, self.joined[room])
+            self._begin(reply)
         finally:
             self._release()  # after the reply, or the error
             if room not in self.joined:
@@ -196,8 +228,7 @@ class Ear:
             reply = await SessionRooms(self).resume(requests)
             for each in reply.rooms:
                 if isinstance(each, JoinReply):
-                    self.at[each.room] = (each.epoch, each.offset)
-                    self._since[each.room] = (each.epoch, self.joined[each.room])
+                    self._begin(each)
         finally:
             self._release()
             for request in requests:
@@ -212,7 +243,16 @@ class Ear:
     async def say(self, room: str, text: str = "hi") -> int:
         """Send a message, and return its offset."""
         reply = await SessionMessages(self).send(room, text=text, body=None, reply_to=None, client_id=None)
+        self.said.append((room, reply.message.id))
         return reply.message.offset
+
+    async def edit(self, room: str, message_id: str) -> None:
+        """Edit a message."""
+        await SessionMessages(self).edit(room, message_id, text=f"edited {message_id}", body=None)
+
+    async def delete(self, room: str, message_id: str) -> None:
+        """Delete a message."""
+        await SessionMessages(self).delete(room, message_id)
 
     def go(self) -> None:
         """Disconnect, to return later."""
@@ -247,6 +287,15 @@ class Ear:
             if event["type"] != "presence.changed"
         ]
 
+    def _begin(self, reply: JoinReply) -> None:
+        room = reply.room
+        self.at[room] = (reply.epoch, reply.offset)
+        self._since[room] = (reply.epoch, self.joined[room])
+        if reply.recovered:
+            self.views[room].update(reply)
+        else:
+            self.views[room] = View(reply)
+
     def _release(self) -> None:
         held, self._held = self._held, None
         for frame in held or ():
@@ -261,14 +310,15 @@ class Ear:
         room, is_told_to_go = data.get("room", ""), (type, data.get("user")) == ("room.left", self.user)
         if is_told_to_go and room in self._since:  # or an invitation has been taken back
             self.sent_away.append((room, *self._since[room]))
-        if type == "chat.message":
+        if type in {"chat.message", "chat.edited", "chat.deleted"}:
             epoch, offset = self.at.get(room, ("", 0))
             if not data["id"].startswith(epoch or "nothing of this room"):
                 self.mistakes.append(f"{self.user} hears {data['id']} of {room} and should not")
-            elif data["offset"] != offset + 1:
-                self.mistakes.append(f"{self.user} hears {data['offset']} of {room} after {offset}")
+            elif data["changed"] <= offset or (data["changed"] != offset + 1 and not self.may_skip):
+                self.mistakes.append(f"{self.user} hears {data['changed']} of {room} after {offset}")
             else:
-                self.at[room] = (epoch, offset + 1)
+                self.at[room] = (epoch, data["changed"])
+                self.views[room].take(data)
         elif (is_told_to_go or type in {"room.deleted", "resync"}) and self.at.pop(room, None) is None:
             self.mistakes.append(f"{self.user} is told {type} of {room} and had left")
 
@@ -309,12 +359,26 @@ class Nodes:
         found, ids = await self.states[0].database.query(read)
         return found, {name for name, user_id in self._user_ids.items() if user_id in ids}
 
+    async def log(self, room: str) -> dict[int, tuple[int, str | None]]:
+        """Return the last change and the text of each of a room's messages, by their offsets."""
+
+        def read(connection: Connection) -> dict[int, tuple[int, str | None]]:
+            found = rooms.by_name(connection, room)
+            assert found is not None
+            rows = messages.page(connection, found, after=0, limit=1000)
+            return {row.offset: (row.changed, row.text) for row in rows}
+
+        return await self.states[0].database.query(read)
+
 
 @asynccontextmanager
 async def running_nodes(
-    count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str
+    count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str, window: int = 0
 ) -> AsyncIterator[Nodes]:
-    """Start so many nodes, and add users with these names."""
+    """Start so many nodes, and add users with these names.
+
+    Without a window, rooms remember no messages, and the store answers each join.
+    """
     air = Air()
     monkeypatch.setattr("gateway.app.MemoryBus", lambda: LateBus(air))
     user_ids: dict[str, str] = defaultdict(str)
@@ -322,7 +386,12 @@ async def running_nodes(
         started = []
         for number in range(count):
             settings = settings_for_tests(
-                folder / str(number), database_url=store_url, sweep_seconds=3600, rooms_open=False
+                folder / str(number),
+                database_url=store_url,
+                sweep_seconds=3600,
+                rooms_open=False,
+                room_window_messages=window,
+                room_memory_seconds=60 if window else 0,
             )
             running = running_state(settings, MsgHandlerFactory(), MovableClock())
             started.append(await stack.enter_async_context(running))

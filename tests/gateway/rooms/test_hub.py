@@ -147,7 +147,7 @@ async def test_a_room_that_was_made_anew_unnoticed_is_told_as_resync_and_heard_n
 
 
 async def test_rooms_without_subscribers_are_forgotten(own_gateway: OwnGateway) -> None:
-    gateway = own_gateway()
+    gateway = own_gateway(room_memory_seconds=0)
     async with App(gateway) as app:
         async with app.connect("alice") as ann:
             for number in range(20):

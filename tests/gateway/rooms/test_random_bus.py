@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.rooms import repair
-from handlers.errors import NotAMember, NotFound
-from schemas.messages.rooms import JoinRoom
+from handlers.errors import Conflict, NotAMember, NotFound
+from schemas.messages.rooms import JoinRoom, Position
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.waiting import until
 
@@ -26,6 +26,8 @@ class Story:
         self.nodes.air.fate = random.Random(seed + 1)
         self.owner = nodes.ear(0, "root")
         self.ears = [nodes.ear(self._random.randrange(3), self._random.choice(PEOPLE)) for _ in range(12)]
+        for ear in nodes.ears:
+            ear.may_skip = True
 
     async def play(self) -> None:
         for room in ROOMS:
@@ -40,19 +42,26 @@ class Story:
     async def _live(self, ear: Ear) -> None:
         room = self._random.choice(ROOMS)
         try:
-            match self._random.choices(("join", "resume", "say", "leave", "go"), (4, 4, 8, 2, 1))[0]:
+            match self._random.choices(("join", "resume", "say", "change", "leave", "go"), (4, 4, 8, 3, 2, 2))[0]:
                 case "join":
-                    await ear.join(room)
+                    await ear.join(room, since=self._since(ear, room))
                 case "resume":
-                    await ear.resume(*(JoinRoom(room=name) for name in ROOMS))
+                    await ear.resume(*(JoinRoom(room=name, since=self._since(ear, name)) for name in ROOMS))
                 case "say":
                     await ear.say(room)
+                case "change" if ear.said:
+                    change = self._random.choice((ear.edit, ear.edit, ear.delete))
+                    await change(*self._random.choice(ear.said))
                 case "leave":
                     await ear.rooms.leave(room)
                 case "go":
                     ear.go()
-        except (NotAMember, NotFound):
-            pass  # has been kicked, or is not in it
+        except (NotAMember, NotFound, Conflict):
+            pass  # has been kicked, or is not in it, or the message is deleted or of an earlier room
+
+    def _since(self, ear: Ear, room: str) -> Position | None:
+        view = ear.views.get(room)
+        return None if view is None or self._random.random() < 0.3 else view.position
 
     async def _lead(self) -> None:
         room = self._random.choice(ROOMS)
@@ -87,9 +96,13 @@ async def check(story: Story) -> None:
         due = [ear for ear in nodes.ears if room in ear.at]
         offset = await story.owner.say(room, "not for those who are no members")
         await until(lambda: all(ear.at.get(room) == (found.epoch, offset) for ear in due))  # noqa: B023
+        log = await nodes.log(room)
         for ear in nodes.ears:
             assert (room in ear.at) == (room in ear.joined), ear.user
             assert ear.mistakes == []
+            if room in ear.at:
+                view = ear.views[room]
+                assert view.messages == {offset: row for offset, row in log.items() if offset >= view.begin}
 
 
 def hears_all(ear: Ear, room: str, at: tuple[str, int], members: set[str]) -> bool:
@@ -107,12 +120,17 @@ def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
             assert max(numbers, default=0) > departures, f"{ear.user} was sent away from {room} for nothing"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("seed", "window"), list(enumerate((0, 1, 3, 100))))
 async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seed: int
+    store_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seed: int,
+    window: int,
 ) -> None:
     monkeypatch.setattr(repair, "CHECK_SECONDS", 0.001)
-    async with running_nodes(3, tmp_path, store_url, monkeypatch, "root", *PEOPLE) as nodes:
+    async with running_nodes(3, tmp_path, store_url, monkeypatch, "root", *PEOPLE, window=window) as nodes:
         story = Story(nodes, seed)
         await story.play()
         nodes.air.settle()

@@ -1,0 +1,148 @@
+"""How one connection joins a room: from what the node remembers of the room, or else from the store.
+
+A join from memory takes one step, in which no event can come in between. A join from the store takes several:
+
+1. The user enters the room, unless the node hears it already. A refused user causes no subscription.
+2. The connection begins to join. From then on, the hub keeps the room's new events back for it.
+3. Earlier events go out, before the reply: after it, an old `room.left` would look new.
+4. The room is read, at some time after step 2. What the room remembers by then may answer, with the store's word that
+   the user is a member.
+5. The join ends: the connection gets the events after the read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.join_replies import Joined, remembered_reply
+from gateway.chat.verbs.membership import as_member
+from gateway.chat.verbs.room_transactions import RoomTransactions
+from gateway.core import costs
+from gateway.rooms.membership_changes import Enter
+from gateway.rooms.room import Room
+from gateway.store.rooms import RoomPosition, RoomRow
+from handlers.errors import PositionLost
+from schemas.messages.rooms import JoinReply, JoinRoom, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A join that memory can answer: nothing has happened yet."""
+
+    room: Room
+    joined: Joined
+
+
+class Joins:
+    """The joins of one session."""
+
+    def __init__(self, session: SessionContext, transactions: RoomTransactions) -> None:
+        self._session = session
+        self._gateway = session.gateway
+        self._hub = session.gateway.hub
+        self._transactions = transactions
+
+    async def join(self, request: JoinRoom) -> JoinReply:
+        """Make the user a member and the connection a listener."""
+        remembered = self._remembered(request)
+        if remembered is None:
+            return await self._subscribe(request, has_entered=await self.enter_unheard(request))
+        self.complete([remembered])
+        return remembered.joined.reply
+
+    def remembered(self, requests: Sequence[JoinRoom]) -> list[Remembered] | None:
+        """Return the joins if memory can answer all of them, or None."""
+        found = []
+        for request in requests:
+            one = self._remembered(request)
+            if one is None:
+                return None
+            found.append(one)
+        return found
+
+    def complete(self, remembered: Sequence[Remembered]) -> None:
+        """Make the connection a listener of rooms that memory has answered for, in the same turn of the event loop."""
+        for each in remembered:
+            self._hub.join_at_once(each.room, self._session, each.joined.position.offset)
+        self._hub.memory.hits += len(remembered)
+        self._session.send_held_events()
+
+    async def enter(self, name: str, since: Position | None) -> RoomRow:
+        """Make the user a member, if that is allowed, and announce a new one. Return the room."""
+        user_id = self._session.user_id
+        room = await self._gateway.room_finder.find(name, user_id)
+        if room is not None and not room.closed:
+            # Refuse before any change, so that a refused user keeps its membership and its rooms.
+            _check_position(room, since)
+            if room.role is not None:
+                return room
+        self._session.charge(costs.WRITE)
+        # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
+        entered = await self._gateway.log.append(Enter(name, user_id, self._session.user))
+        self._session.charge(costs.of_deliveries(entered.heard, 0))
+        return entered.room
+
+    async def read(self, request: JoinRoom, *, has_entered: bool) -> Joined:
+        """Read what a join replies, for a connection that has begun to join.
+
+        A user that has entered does not enter again: if the membership has ended since then, raise `NotAMember`.
+        """
+        self._hub.memory.misses += 1
+        row = await (self._find_as_member(request.room) if has_entered else self.enter(request.room, request.since))
+        _check_position(row, request.since)
+        room = self._hub.find(request.room)
+        if room is not None:
+            await self._hub.memory.load(room, row)
+            window = self._hub.memory.window_of(room)
+            # A window that is behind the store would be so for long while the bus is down.
+            if window is not None and window.epoch == row.epoch and window.top >= row.offset:
+                at = RoomPosition(row.name, row.epoch, window.top, row.arrivals, row.departures)
+                joined = remembered_reply(window, at, self._session.user_id, request.since, request.limit)
+                if joined is not None:
+                    return joined
+        work = partial(self._transactions.read, name=request.room, since=request.since, limit=request.limit)
+        return await self._gateway.database.query(work)
+
+    def _remembered(self, request: JoinRoom) -> Remembered | None:
+        room = self._hub.find_certain(request.room)
+        if room is None or room.epoch is None or self._session.user_id not in room.members:
+            return None
+        window = self._hub.memory.window_of(room)
+        if window is None or self._session in room.joining:
+            return None
+        at = RoomPosition(room.name, room.epoch, window.top, room.arrivals, room.departures)
+        joined = remembered_reply(window, at, self._session.user_id, request.since, request.limit)
+        return None if joined is None else Remembered(room, joined)
+
+    async def enter_unheard(self, request: JoinRoom) -> bool:
+        """Let the user enter a room that the node does not hear, and return whether that was so.
+
+        So a user that is refused causes no subscription.
+        """
+        if self._hub.find_certain(request.room) is not None:
+            return False
+        await self.enter(request.room, request.since)
+        return True
+
+    async def _subscribe(self, request: JoinRoom, *, has_entered: bool) -> JoinReply:
+        await self._hub.begin_join(request.room, self._session)
+        self._session.send_held_events()
+        try:
+            joined = await self.read(request, has_entered=has_entered)
+        except BaseException:
+            self._hub.abort_join(request.room, self._session)
+            raise
+        self._hub.complete_join(self._session, joined.position)
+        if request.room in self._session.joined:
+            return joined.reply
+        # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
+        return await self._subscribe(request, has_entered=True)
+
+    async def _find_as_member(self, name: str) -> RoomRow:
+        return as_member(name, await self._gateway.room_finder.find(name, self._session.user_id))
+
+
+def _check_position(room: RoomRow, since: Position | None) -> None:
+    if since is not None and since.epoch == room.epoch and since.offset > room.offset:
+        raise PositionLost(f"the log of `{room.name}` ends at {room.offset}; join without `since`")

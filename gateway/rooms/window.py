@@ -1,0 +1,178 @@
+"""The newest part of a room's log in memory, as the JSON of its events.
+
+A window holds all changes of the log after one offset (`floor`) up to another (`top`). A message that has changed twice
+has two entries, of which the later one counts. The JSON is what the room's listeners got, so nothing is encoded again
+for a client that joins or resumes.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.bus.base import Logged
+from gateway.store.messages import offset_of
+
+ENTRY_BYTES = 500
+"""The memory of an entry besides its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """The most that one window may hold. Without entries there are no windows."""
+
+    entries: int
+    """Changes of the log."""
+    size: int
+    """Bytes in memory, apart from the pages that were last asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events or messages as JSON, with commas between them."""
+
+    count: int
+    text: bytes
+
+
+def page_of(texts: Iterable[bytes]) -> Page:
+    """Return events or messages as a page."""
+    listed = list(texts)
+    return Page(len(listed), b",".join(listed))
+
+
+class _Entry:
+    """A change of a message, as it was published."""
+
+    __slots__ = ("changed_at", "event", "message", "size")
+
+    def __init__(self, event: Logged, changed_at: int) -> None:
+        self.event = event
+        self.changed_at = changed_at  # in milliseconds since 1970
+        self.message: int | None = None  # the offset of the message: lower than that of the event, if it was edited
+        own = event.own
+        self.size = ENTRY_BYTES + len(event.frame.wire) + (0 if own is None else len(own.frame.wire))
+
+    def text(self, viewer_id: str) -> bytes:
+        """Return the event, as a user gets it."""
+        own = self.event.own
+        return (own.frame if own is not None and own.user_id == viewer_id else self.event.frame).texts[0]
+
+    def message_text(self, viewer_id: str) -> bytes:
+        """Return the message in the event, as a user gets it."""
+        text = self.text(viewer_id)
+        return text.partition(_DATA)[2][:-1]
+
+
+class Window:
+    """The changes of a room's log after `floor`, up to `top`."""
+
+    __slots__ = ("_changes", "_entries", "_newest", "_owners", "_pages", "_size", "epoch", "floor", "is_whole", "top")
+
+    def __init__(self, epoch: str, floor: int, *, is_whole: bool) -> None:
+        """`is_whole` says that the store has no messages whose last change is not after `floor`."""
+        self.epoch = epoch
+        self.floor = self.top = floor
+        self.is_whole = is_whole
+        self._size = 0  # of the entries
+        self._entries: deque[_Entry] = deque()
+        self._changes: list[_Entry] | None = None  # the last of each message, in their order
+        self._newest: list[_Entry] = []  # the same of messages after `floor`, in the order of the messages
+        self._owners: set[str] = set()  # users with another form of some entries
+        self._pages: dict[str, tuple[int, Page]] = {}  # the last page of each kind, for all other users
+
+    @property
+    def size(self) -> int:
+        """Return its bytes in memory."""
+        return self._size + sum(len(page.text) for _, page in self._pages.values())
+
+    def append(self, event: Logged, changed_at: int, limits: WindowLimits) -> None:
+        """Add the next change of the log, and drop the oldest ones over the limits."""
+        if event.offset <= self.top:
+            return
+        self.top = event.offset
+        entry = _Entry(event, changed_at)
+        self._entries.append(entry)
+        self._size += entry.size
+        self._changed()
+        while len(self._entries) > limits.entries or self._size > limits.size:
+            self._drop_oldest()
+            self.is_whole = False
+
+    def advance(self, top: int) -> None:
+        """Record that nothing else has changed up to an offset."""
+        self.top = max(self.top, top)
+
+    def drop_before(self, time: int) -> None:
+        """Drop the changes that were made before a time, as retention does in the store."""
+        while self._entries and self._entries[0].changed_at < time:
+            self._drop_oldest()
+
+    def since(self, offset: int, viewer_id: str) -> Page | None:
+        """Return the events after an offset, or None if the window does not hold all of them.
+
+        Each message that changed since comes once, in its newest state, in the order of the changes.
+        """
+        if not self.floor <= offset <= self.top:
+            return None
+        return self._page("since", offset, viewer_id)
+
+    def newest(self, count: int, viewer_id: str) -> Page | None:
+        """Return the newest messages, oldest first, or None if the window does not hold so many."""
+        self._look_through()
+        if len(self._newest) < count and not self.is_whole:
+            return None
+        return self._page("newest", count, viewer_id)
+
+    def _page(self, kind: str, number: int, viewer_id: str) -> Page:
+        self._look_through()
+        if viewer_id in self._owners:
+            return self._make_page(kind, number, viewer_id)
+        last, page = self._pages.get(kind, (None, None))
+        if page is None or last != number:
+            page = self._make_page(kind, number, viewer_id)
+            self._pages[kind] = (number, page)
+        return page
+
+    def _make_page(self, kind: str, number: int, viewer_id: str) -> Page:
+        if kind == "newest":
+            return page_of(entry.message_text(viewer_id) for entry in self._newest[-number:] if number)
+        changes = self._changes or ()
+        return page_of(entry.text(viewer_id) for entry in changes if entry.event.offset > number)
+
+    def _look_through(self) -> None:
+        """Sort the entries, unless that was done since the last change."""
+        if self._changes is not None:
+            return
+        last: dict[int, _Entry] = {}
+        for entry in self._entries:
+            message = self._message_of(entry)
+            last.pop(message, None)  # the later change has its place at the end
+            last[message] = entry
+        self._changes = list(last.values())
+        # A message after `floor` has all of its changes after `floor`, so none of these is missing.
+        whole = [message for message in last if self.is_whole or message > self.floor]
+        self._newest = [last[message] for message in sorted(whole)]
+        self._owners = {entry.event.own.user_id for entry in self._changes if entry.event.own is not None}
+
+    def _message_of(self, entry: _Entry) -> int:
+        if entry.message is None:
+            text = entry.event.frame.texts[0]
+            message_id = text.partition(_ID)[2].partition(b'"')[0].decode()
+            entry.message = offset_of(message_id, self.epoch) or entry.event.offset
+        return entry.message
+
+    def _drop_oldest(self) -> None:
+        entry = self._entries.popleft()
+        self.floor = entry.event.offset
+        self._size -= entry.size
+        self._changed()
+
+    def _changed(self) -> None:
+        self._changes = None
+        if self._pages:
+            self._pages.clear()
+
+
+_DATA = b'"data":'
+_ID = b'"data":{"id":"'
+"""Where a message's id begins: its first key, in the order of the schema."""

@@ -1,0 +1,249 @@
+"""What a node remembers of its rooms answers for the store, unless it is in doubt."""
+
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.bus.base import Logged
+from gateway.core.clock import SystemClock
+from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.memory import MemoryLimits, RoomMemory
+from gateway.rooms.retention import Retention
+from gateway.rooms.room import Room
+from gateway.rooms.window import Window, WindowLimits
+from gateway.store.engine import Database, StoreUnavailable
+from gateway.testing import Gateway
+from gateway.transport.frames import text_frame
+from handlers.errors import NotAMember, NotFound
+from tests.conftest import OwnGateway
+from tests.gateway.rooms.nodes import Nodes, running_nodes
+from tests.support.client import WAIT_SECONDS, App, Frame
+
+
+@contextmanager
+def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the store answer no question while the context lasts."""
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("store")
+
+    with monkeypatch.context() as patch:
+        for name in ("fetch", "query", "transact", "run_script"):
+            patch.setattr(Database, name, fail)
+        yield
+
+
+def position(reply: Frame) -> Frame:
+    return {"epoch": reply["epoch"], "offset": reply["offset"]}
+
+
+def answered(gateway: Gateway) -> tuple[int, int]:
+    """Return how many joins memory has answered, and the store."""
+    memory = gateway.state.hub.memory
+    return memory.hits, memory.misses
+
+
+async def test_a_known_member_joins_and_resumes_without_the_store(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        first = await ann.say("lobby", "one", client_id="c-1")
+        await ben.expect("chat.message", text="one")
+        edited = (await ann.ask("chat.edit", room="lobby", message_id=first["id"], text="two"))["message"]
+        await ann.expect("chat.edited")
+        edited_for_ben = await ben.expect("chat.edited")
+        with silent_store(monkeypatch):
+            joined = await ben.ask("room.join", room="lobby")
+            assert joined["messages"] == [edited_for_ben]
+            assert (joined["offset"], joined["members"]) == (2, 2)
+            assert (await ann.ask("room.join", room="lobby"))["messages"] == [edited]
+            since = {"epoch": joined["epoch"], "offset": 1}
+            resumed = await ben.ask("room.join", room="lobby", since=since)
+            assert resumed["events"] == [{"type": "chat.edited", "data": edited_for_ben}]
+            many = await ben.ask("room.resume", rooms=[{"room": "lobby", "since": position(joined)}])
+            caught_up = {"room": "lobby", **position(joined), "members": 2, "recovered": True, "events": []}
+            assert many == {"rooms": [caught_up], "has_more": False}
+            assert (await ben.ask("room.join", room="lobby", since=since, limit=0))["reason"] == "too_many"
+        await ann.say("lobby", "three")
+        assert (await ben.expect("chat.message"))["text"] == "three"
+        await ben.expect_nothing()
+
+
+async def test_what_memory_cannot_know_is_asked_of_the_store(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with App(own_gateway()) as app, app.in_room("alice", "lobby") as ann, app.connect("bob") as ben:
+        with silent_store(monkeypatch):
+            assert (await ben.refused("room.join", room="lobby"))["status"] == 50300, "a stranger"
+            assert (await ann.refused("room.join", room="attic"))["status"] == 50300, "a room that is not heard"
+            beyond = {"epoch": (await ann.ask("room.join", room="lobby"))["epoch"], "offset": 9}
+            assert (await ann.refused("room.join", room="lobby", since=beyond))["status"] == 50300
+        assert (await ann.refused("room.join", room="lobby", since=beyond))["status"] == 41000
+        await ann.say("lobby", "still here")
+
+
+async def test_a_room_stays_for_those_that_return_and_is_forgotten_later(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = own_gateway()
+    async with App(gateway) as app:
+        async with app.in_room("alice", "lobby") as ann:
+            said = await ann.say("lobby", "hello")
+        async with app.connect("alice") as ann:
+            await ann.expect_nothing()  # the first connection is gone
+            with silent_store(monkeypatch):
+                assert (await ann.ask("room.join", room="lobby"))["messages"] == [said]
+        async with app.connect("bob") as ben:
+            await ben.expect_nothing()
+            room = gateway.state.hub.find("lobby")
+            assert room is not None
+            assert room.leaving is not None
+            gateway.loop.call_soon_threadsafe(room.leaving.call_now)
+            await ben.expect_nothing()
+            assert gateway.state.hub.find("lobby") is None
+            assert gateway.state.hub.memory.size == 0
+
+
+async def test_a_membership_that_ends_while_the_member_is_away_is_not_remembered(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway()) as app, app.connect("alice") as ann:
+        await ann.ask("room.create", room="den", private=True)
+        await ann.ask("room.join", room="den")
+        await app.token("bob")
+        await ann.ask("room.invite", room="den", user="bob")
+        async with app.connect("bob") as ben:
+            await ben.ask("room.join", room="den")
+        await ann.expect("room.joined")
+        await ann.ask("room.kick", room="den", user="bob")
+        await ann.expect("room.left", user="bob")
+        assert (await ann.ask("room.join", room="den"))["members"] == 1
+        async with app.connect("bob") as ben:
+            assert (await ben.refused("room.join", room="den"))["status"] == 40400
+
+
+async def test_a_room_made_anew_has_nothing_of_the_old_one(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway()) as app, app.connect("alice") as ann:
+        await ann.ask("room.create", room="lobby")
+        async with app.connect("bob") as ben:
+            old = await ben.ask("room.join", room="lobby")
+        await ann.ask("chat.send", room="lobby", text="of the old one")
+        await ann.ask("room.delete", room="lobby")
+        await ann.ask("room.create", room="lobby")
+        async with app.connect("bob") as ben:
+            new = await ben.ask("room.join", room="lobby", since=position(old))
+            assert (new["reason"], new["messages"], new["offset"]) == ("epoch_changed", [], 0)
+
+
+async def test_messages_that_retention_removes_are_forgotten(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(retention_days=5 / (24 * 60))
+    async with App(gateway) as app, app.in_room("alice", "lobby") as ann:
+        before = await ann.ask("room.join", room="lobby")
+        await ann.say("lobby", "old")
+        gateway.clock.ahead += 6 * 60
+        young = await ann.say("lobby", "young")
+        assert (await ann.ask("room.join", room="lobby"))["messages"] == [young]
+        retention = Retention(gateway.settings, gateway.state.database, gateway.clock)
+        pruning = asyncio.run_coroutine_threadsafe(retention.prune(), gateway.loop)
+        assert await asyncio.wait_for(asyncio.wrap_future(pruning), WAIT_SECONDS) == 1
+        resumed = await ann.ask("room.join", room="lobby", since=position(before))
+        assert (resumed["reason"], resumed["messages"]) == ("too_old", [young])
+
+
+async def test_no_more_messages_are_remembered_than_retention_keeps(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(retention_messages=2)) as app, app.in_room("alice", "lobby") as ann:
+        said = [await ann.say("lobby", str(number)) for number in range(4)]
+        newest = await ann.ask("room.join", room="lobby", limit=2)
+        assert newest["messages"] == said[2:]
+
+
+@pytest.fixture
+async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
+    """Two nodes that remember, with ann on the first, and ben on the second."""
+    async with running_nodes(2, tmp_path, store_url, monkeypatch, "ann", "ben", window=100) as nodes:
+        nodes.air.is_clear = True
+        await nodes.ear(0, "ann").rooms.create("lobby", title=None, private=False)
+        yield nodes
+
+
+async def test_a_node_that_is_behind_asks_the_store_about_a_position_beyond_its_own(nodes: Nodes) -> None:
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
+    await ann.join("lobby")
+    await ben.join("lobby")
+    nodes.air.is_clear = False  # what follows is late
+    await ann.say("lobby", "seen elsewhere")
+    await ann.say("lobby", "missed")
+    reply = await ben.join("lobby", since=ann.views["lobby"].position.model_copy(update={"offset": 1}))
+    assert [event.data.text for event in reply.events or ()] == ["missed"]
+
+
+async def test_while_the_bus_is_down_the_store_answers(nodes: Nodes) -> None:
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
+    await ann.join("lobby")
+    await ben.join("lobby")
+    hits = nodes.states[1].hub.memory.hits
+    nodes.air.is_clear = nodes.air.is_up = False
+    await ann.say("lobby", "not heard")
+    assert [message.text for message in (await ben.join("lobby")).messages or ()] == ["not heard"]
+    assert nodes.states[1].hub.memory.hits == hits
+
+
+async def test_a_room_in_doubt_is_read_again_before_memory_answers(nodes: Nodes) -> None:
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
+    await ann.join("lobby")
+    await ben.join("lobby")
+    hub = nodes.states[1].hub
+    nodes.air.is_clear = False
+    await ann.say("lobby", "lost")
+    hub.repair.check_soon("lobby")
+    assert hub.find_certain("lobby") is None
+    assert [message.text for message in (await ben.join("lobby")).messages or ()] == ["lost"]
+
+
+async def test_a_kick_on_another_node_ends_what_is_remembered(nodes: Nodes) -> None:
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(1, "ben")
+    await ann.join("lobby")
+    await ben.join("lobby")
+    ben.go()
+    await ann.rooms.update("lobby", title=None, private=True)
+    await ann.rooms.kick("lobby", "ben")
+    with pytest.raises((NotAMember, NotFound)):
+        await ben.join("lobby")
+
+
+def test_the_bound_holds_for_thousands_of_rooms_with_full_windows() -> None:
+    limit, rooms = 4_000_000, []
+    memory = RoomMemory(
+        HistoryReader(Database("sqlite:///unused.db")),
+        SystemClock(),
+        MemoryLimits(WindowLimits(20, 65536), limit, seconds=60),
+    )
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            room = Room(f"room-{number}", lambda _: ())
+            rooms.append(room)
+        empty, _ = tracemalloc.get_traced_memory()
+        for room in rooms:
+            room.epoch, room.position = "k3f9", 0
+            room.window = Window("k3f9", 0, is_whole=True)
+            for offset in range(1, 6):
+                memory.record(room, event(room.name, offset))
+            memory.record_member(room, "ann", 0)
+        full, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert memory.size <= limit
+    assert full - empty < 2 * limit
+    assert rooms[0].window is None, "the room that was asked for least recently forgets first"
+    assert rooms[-1].window is not None
+    assert rooms[-1].members
+
+
+def event(room: str, offset: int) -> Logged:
+    text = b'{"type":"chat.message","data":{"id":"k3f9.%d","text":"%b"}}' % (offset, b"x" * 1000)
+    return Logged(text_frame(text), room, "k3f9", offset)

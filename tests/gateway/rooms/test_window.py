@@ -1,0 +1,140 @@
+"""A window answers as the store would, or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.rooms.encoding import message_json
+from gateway.rooms.events import bus_event, event_json
+from gateway.rooms.window import Page, Window, WindowLimits
+from gateway.store.messages import MessageRow
+from gateway.store.rooms import RoomRow
+
+ROOM = RoomRow(1, "lobby", None, False, False, "k3f9", 0, 0, 0, 0, 0)
+USERS = ("ann", "ben")
+VIEWERS = (*USERS, "cat")
+
+
+def message(offset: int, sender: str = "ann", text: str = "hi") -> MessageRow:
+    return MessageRow(1, offset, offset, sender, sender, text, None, None, f"client-{offset}", 1000 * offset)
+
+
+@dataclass
+class Log:
+    """A room's log as the store keeps it: each message in its newest state."""
+
+    rows: dict[int, MessageRow] = field(default_factory=dict)
+    top: int = 0
+
+    def change(self, row: MessageRow) -> MessageRow:
+        self.top = row.changed
+        self.rows[row.offset] = row
+        return row
+
+    def since(self, offset: int, viewer: str) -> Page:
+        changed = sorted((row for row in self.rows.values() if row.changed > offset), key=lambda row: row.changed)
+        return page_of([event_json(ROOM, row, viewer) for row in changed])
+
+    def newest(self, count: int, viewer: str) -> Page:
+        rows = [self.rows[offset] for offset in sorted(self.rows)]
+        return page_of([message_json(ROOM, row, viewer) for row in rows[max(0, len(rows) - count) :]])
+
+
+def page_of(texts: Sequence[bytes]) -> Page:
+    return Page(len(texts), b",".join(texts))
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["send", "send", "edit", "delete"]), st.integers(0, 30), st.sampled_from(USERS)),
+    max_size=30,
+)
+
+
+@given(CHANGES, st.integers(1, 8), st.sampled_from([700, 2000, 100_000]), st.integers(0, 30))
+def test_whatever_it_answers_is_what_the_log_says(
+    changes: list[tuple[str, int, str]], entries: int, size: int, opened_at: int
+) -> None:
+    log, limits = Log(), WindowLimits(entries, size)
+    window = Window("k3f9", 0, is_whole=True) if not opened_at else None
+    for number, (kind, which, user) in enumerate(changes, 1):
+        old = log.rows.get(sorted(log.rows)[which % len(log.rows)]) if log.rows else None
+        if kind == "send" or old is None:
+            row = message(number, user)
+        elif kind == "edit":
+            row = replace(old, changed=number, text=f"edit {number}", edited_at=1000 * number)
+        else:
+            row = old.deleted(number, 1000 * number)
+        log.change(row)
+        if number == opened_at:
+            window = Window("k3f9", number, is_whole=False)
+        if window is not None:
+            window.append(bus_event(ROOM, row), 0, limits)
+    if window is None:
+        return
+    for viewer in VIEWERS:
+        for offset in range(log.top + 1):
+            assert window.since(offset, viewer) in {None, log.since(offset, viewer)}
+        for count in range(12):
+            assert window.newest(count, viewer) in {None, log.newest(count, viewer)}
+    assert window.since(log.top, "ann") == Page(0, b"")
+
+
+def filled(count: int, limits: WindowLimits, text: str = "hi") -> Window:
+    window = Window("k3f9", 0, is_whole=True)
+    for offset in range(1, count + 1):
+        window.append(bus_event(ROOM, message(offset, text=text)), 1000 * offset, limits)
+    return window
+
+
+def test_a_window_that_has_everything_answers_for_any_number_of_messages() -> None:
+    window = filled(3, WindowLimits(10, 100_000))
+    newest = window.newest(50, "cat")
+    assert newest is not None
+    assert newest.count == 3
+    assert window.newest(0, "cat") == Page(0, b"")
+
+
+def test_a_window_that_has_dropped_something_leaves_more_messages_to_the_store() -> None:
+    window = filled(5, WindowLimits(3, 100_000))
+    assert (window.floor, window.top) == (2, 5)
+    assert window.newest(4, "cat") is None
+    assert window.newest(3, "cat") is not None
+    assert window.since(1, "cat") is None
+    assert window.since(6, "cat") is None, "the client knows more than this node"
+
+
+def test_a_window_smaller_than_one_message_only_knows_that_nothing_is_missing() -> None:
+    window = filled(2, WindowLimits(10, 5000), "x" * 10_000)
+    assert window.newest(1, "cat") is None
+    assert window.since(1, "cat") is None
+    assert window.since(2, "cat") == Page(0, b"")
+    assert window.size == 0
+
+
+def test_messages_that_retention_removes_are_not_shown() -> None:
+    window = filled(3, WindowLimits(10, 100_000))
+    window.drop_before(3000)
+    newest = window.newest(50, "cat")
+    assert newest is not None
+    assert newest.count == 1
+    assert window.since(1, "cat") is None
+
+
+def test_its_size_includes_the_pages_that_it_remembers() -> None:
+    window = filled(3, WindowLimits(10, 100_000))
+    before, newest = window.size, window.newest(3, "cat")
+    assert newest is not None
+    assert window.size == before + len(newest.text)
+    window.append(bus_event(ROOM, message(4)), 0, WindowLimits(10, 100_000))
+    assert window.size == filled(4, WindowLimits(10, 100_000)).size
+
+
+@pytest.mark.parametrize("text", [b'{"type":"chat.message","data":{"id":"other.9"}}', b'{"type":"chat.message"}'])
+def test_an_event_of_another_form_breaks_nothing(text: bytes) -> None:
+    window, event = Window("k3f9", 0, is_whole=True), bus_event(ROOM, message(1))
+    event.frame.wire = bytes((0x81, len(text))) + text
+    window.append(event, 0, WindowLimits(10, 100_000))
+    assert window.newest(5, "cat") is not None
