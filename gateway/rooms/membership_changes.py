@@ -21,9 +21,17 @@ from handlers.errors import Conflict, NotFound, PositionLost, QuotaExceeded
 from schemas.messages.rooms import Role
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The outcome of making a room."""
+
+    room: RoomRow
+    """The room with its owner in it."""
+
+
 @dataclass(slots=True)
 class Entered:
-    """The outcome of entering or making a room."""
+    """The outcome of entering a room."""
 
     room: RoomRow
     """The room with the user in it, and the user's role."""
@@ -71,7 +79,7 @@ class NewMember:
 
 
 @dataclass(frozen=True, slots=True)
-class Create(Change[Entered]):
+class Create(Change[Made]):
     """A new room, with the user as its owner."""
 
     room: str
@@ -211,7 +219,7 @@ class MembershipChanges:
             self._joined[row["user_id"]] = row["joined"]
             self._owned[row["user_id"]] = row["owned"]
 
-    def apply(self, change: MembershipChange) -> Entered | Departure | Marked:
+    def apply(self, change: MembershipChange) -> Made | Entered | Departure | Marked:
         """Apply one change in memory, or raise the reason why not."""
         if isinstance(change, MarkRead):
             return self._mark_read(change)
@@ -219,10 +227,10 @@ class MembershipChanges:
             return self._leave(change)
         return self._create(change) if isinstance(change, Create) else self._enter(change)
 
-    def _create(self, change: Create) -> Entered:
+    def _create(self, change: Create) -> Made:
         if self._batch.room(change.room) is not None:
             raise Conflict(f"the room `{change.room}` exists already; join it with `room.join`")
-        return self._add(self._made_for(change), change, "owner")
+        return Made(self._add(self._made_for(change), change, "owner").room)
 
     def _enter(self, change: Enter) -> Entered:
         room = self._batch.room(change.room)
