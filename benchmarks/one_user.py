@@ -158,11 +158,20 @@ def _long_messages(store: Store) -> None:
     store.say(1, store.sizes.long_messages, body=LONG)
 
 
+MISSED = 310
+"""More messages than a resume brings."""
+
 MANY = [f"many-{number:03d}" for number in range(128)]
 
 
 def _many_rooms(store: Store) -> None:
     store.rooms(MANY)
+
+
+def _rooms_far_behind(store: Store) -> None:
+    store.rooms(MANY)
+    for number in range(1, len(MANY) + 1):
+        store.say(number, MISSED, text="hello")
 
 
 def _rooms_of_long_messages(store: Store) -> None:
@@ -199,6 +208,11 @@ LOADS = (
         _asks("room.join", room="here", since={"epoch": "epoch", "offset": 0}),
     ),
     Load("a resume of 128 rooms", _many_rooms, _asks("room.resume", rooms=[{"room": name} for name in MANY])),
+    Load(
+        "a resume of 128 rooms, far behind in each",
+        _rooms_far_behind,
+        _asks("room.resume", rooms=[{"room": name, "since": {"epoch": "epoch", "offset": 0}} for name in MANY]),
+    ),
     Load(
         "a resume of rooms with long messages",
         _rooms_of_long_messages,
