@@ -80,11 +80,14 @@ class Hub:
         """Return a room that this node hears, or is about to."""
         return self._rooms.get(name)
 
-    def join_at_once(self, room: Room, listener: Connection, offset: int) -> None:
-        """Subscribe a connection of a known member to a room's events after an offset that the room has reached."""
+    def join_at_once(self, room: Room, listener: Connection, offset: int, departures: int) -> None:
+        """Subscribe a connection to the events after an offset that the room has reached.
+
+        Its user was a member after this number of departures.
+        """
         if room.remove(listener) is not None:
             self._presence.leave_room(room.name, listener)
-        listener.joined[room.name] = room.members[listener.user_id]
+        listener.joined[room.name] = departures
         room.add(listener, offset)
         self._presence.enter_room(room.name, listener)
         self._keep(room)

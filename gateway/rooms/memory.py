@@ -47,7 +47,7 @@ class RoomMemory:
     def __init__(self, reader: HistoryReader, clock: Clock, limits: MemoryLimits) -> None:
         self._reader = reader
         self._clock = clock
-        self._limits = limits
+        self.limits = limits
         self._sizes: OrderedDict[Room, int] = OrderedDict()  # the room that was asked for least recently first
         self.size = 0
         """The bytes of all rooms."""
@@ -57,14 +57,14 @@ class RoomMemory:
     @property
     def seconds(self) -> float:
         """Return how long a room stays after its last listener has left."""
-        return self._limits.seconds
+        return self.limits.seconds
 
     def record(self, room: Room, event: Logged) -> None:
         """Record a change of a room's log, which its listeners get now."""
         if room.loading is not None:
             room.loading.events.append(event)
         if room.window is not None:
-            room.window.append(event, self._now(), self._limits.window)
+            room.window.append(event, self._now(), self.limits.window)
             self._count(room)
 
     def record_member(self, room: Room, user_id: str, departures: int) -> None:
@@ -85,8 +85,8 @@ class RoomMemory:
 
     def window_of(self, room: Room) -> Window | None:
         """Return a room's window without the messages that are too old to be shown, if it has one."""
-        if room.window is not None and self._limits.days:
-            room.window.drop_before(self._now() - round(self._limits.days * DAY_MILLISECONDS))
+        if room.window is not None and self.limits.days:
+            room.window.drop_before(self._now() - round(self.limits.days * DAY_MILLISECONDS))
         return room.window
 
     async def load(self, room: Room, row: RoomRow) -> None:
@@ -94,7 +94,7 @@ class RoomMemory:
 
         Many connections that join at once wait for the same read. Raise `Unavailable` if the store does not answer.
         """
-        if room.window is not None or not self._limits.window.entries:
+        if room.window is not None or not self.limits.window.entries:
             return
         if room.loading is not None:
             await asyncio.shield(room.loading.done)
@@ -107,7 +107,7 @@ class RoomMemory:
         room.loading = loading = Loading()
         delivered = room.position or 0
         try:
-            changes = await self._reader.newest_changes(row, self._limits.window.entries, self._limits.window.size)
+            changes = await self._reader.newest_changes(row, self.limits.window.entries, self.limits.window.size)
         finally:
             if room.loading is loading:
                 room.loading = None
@@ -121,23 +121,23 @@ class RoomMemory:
     def _window(self, row: RoomRow, changes: Changes) -> Window:
         window = Window(row.epoch, changes.floor, is_whole=changes.is_whole)
         for each in changes.rows:
-            window.append(bus_event(row, each), each.changed_at, self._limits.window)
+            window.append(bus_event(row, each), each.changed_at, self.limits.window)
         return window
 
     def _install(self, room: Room, window: Window, events: Sequence[Logged]) -> None:
         for event in events:
-            window.append(event, self._now(), self._limits.window)
+            window.append(event, self._now(), self.limits.window)
         if room.epoch in {None, window.epoch} and window.top >= (room.position or 0):
             room.window = window
             self.touch(room)
 
     def _now(self) -> int:
-        return milliseconds(self._clock) if self._limits.days else 0
+        return milliseconds(self._clock) if self.limits.days else 0
 
     def _count(self, room: Room) -> None:
         """Count a room's bytes, and let others forget until all are within the limit."""
         size = ROOM_BYTES + len(room.members) * MEMBER_BYTES + (0 if room.window is None else room.window.size)
         self.size += size - self._sizes.get(room, 0)
         self._sizes[room] = size
-        while self.size > self._limits.size and self._sizes:
+        while self.size > self.limits.size and self._sizes:
             self.forget(next(iter(self._sizes)))

@@ -31,6 +31,8 @@ class Remembered:
     """A join that memory can answer: nothing has happened yet."""
 
     room: Room
+    departures: int
+    """How many departures there had been when the user was known to be a member."""
     joined: Joined
 
 
@@ -64,7 +66,7 @@ class Joins:
     def complete(self, remembered: Sequence[Remembered]) -> None:
         """Make the connection a listener of rooms that memory has answered for, in the same turn of the event loop."""
         for each in remembered:
-            self._hub.join_at_once(each.room, self._session, each.joined.position.offset)
+            self._hub.join_at_once(each.room, self._session, each.joined.position.offset, each.departures)
         self._hub.memory.hits += len(remembered)
         self._session.send_held_events()
 
@@ -106,14 +108,15 @@ class Joins:
 
     def _remembered(self, request: JoinRoom) -> Remembered | None:
         room = self._hub.find_certain(request.room)
-        if room is None or room.epoch is None or self._session.user_id not in room.members:
+        departures = None if room is None else room.members.get(self._session.user_id)
+        if room is None or room.epoch is None or departures is None:
             return None
         window = self._hub.memory.window_of(room)
         if window is None or self._session in room.joining:
             return None
         at = RoomPosition(room.name, room.epoch, window.top, room.arrivals, room.departures)
         joined = remembered_reply(window, at, self._session.user_id, request.since, request.limit)
-        return None if joined is None else Remembered(room, joined)
+        return None if joined is None else Remembered(room, departures, joined)
 
     async def enter_unheard(self, request: JoinRoom) -> bool:
         """Let the user enter a room that the node does not hear, and return whether that was so.

@@ -4,6 +4,7 @@ import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.store.engine import Database, StoreUnavailable
 from gateway.testing import Gateway
 from gateway.transport.frames import text_frame
 from handlers.errors import NotAMember, NotFound
+from schemas.messages.rooms import JoinRoom
 from tests.conftest import OwnGateway
 from tests.gateway.rooms.nodes import Nodes, running_nodes
 from tests.support.client import WAIT_SECONDS, App, Frame
@@ -215,12 +217,28 @@ async def test_a_kick_on_another_node_ends_what_is_remembered(nodes: Nodes) -> N
         await ben.join("lobby")
 
 
+async def test_rooms_may_forget_each_other_in_the_middle_of_a_resume(nodes: Nodes) -> None:
+    ben, names = nodes.ear(1, "ben"), [f"room-{number}" for number in range(5)]
+    for name in names:
+        await ben.rooms.create(name, title=None, private=False)
+        await ben.join(name)
+        await ben.say(name, "x" * 500)
+    memory = nodes.states[1].hub.memory
+    memory.limits = replace(memory.limits, size=memory.size)  # the pages of the reply are too much now
+    reply = await ben.resume(*(JoinRoom(room=name) for name in names))
+    assert [each.room for each in reply.rooms] == names
+    assert memory.size <= memory.limits.size
+    for name in names:
+        await ben.say(name)
+    assert ben.mistakes == []
+
+
 def test_the_bound_holds_for_thousands_of_rooms_with_full_windows() -> None:
     limit, rooms = 4_000_000, []
     memory = RoomMemory(
         HistoryReader(Database("sqlite:///unused.db")),
         SystemClock(),
-        MemoryLimits(WindowLimits(20, 65536), limit, seconds=60),
+        MemoryLimits(WindowLimits(5, 65536), limit, seconds=60),
     )
     tracemalloc.start()
     try:
