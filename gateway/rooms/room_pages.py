@@ -43,11 +43,11 @@ async def read_own_rooms(database: Database, user_id: str, limit: int) -> RoomPa
 
 async def _read(statement: Statement, database: Database, user_id: str, cursor: str | None, limit: int) -> RoomPage:
     rows = await database.fetch(statement, me=user_id, cursor=cursor or "", most=limit + 1)
-    found, uncounted = room_pages.rooms_of(rows[:limit])
+    uncounted = room_pages.uncounted_in(rows[:limit])
     counts = await _count(database, user_id, [each for each in uncounted if each.count])
-    next_cursor = found[-1].name if len(rows) > limit else None
+    found = room_pages.rooms_of(rows[:limit], counts)
     searched = sum(each.count for each in uncounted)
-    return RoomPage(room_pages.with_unread(found, uncounted, counts), next_cursor, searched)
+    return RoomPage(found, found[-1].name if len(rows) > limit else None, searched)
 
 
 async def read_members(database: Database, room_id: int, cursor: str | None, limit: int) -> MemberPage:

@@ -5,7 +5,7 @@ would say the same: PostgreSQL may begin a join at either end, and the other end
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -133,14 +133,13 @@ MEMBERS = Statement(_members)
 """Lists `most` members of a room after the name `cursor`."""
 
 
-def rooms_of(rows: Rows) -> tuple[list[RoomRow], list[Unread]]:
-    """Return the rooms that `ROOMS` has found, without the numbers of unread messages, and what is to be counted."""
-    uncounted = [
+def uncounted_in(rows: Rows) -> list[Unread]:
+    """Return what is to be counted for the rooms that `ROOMS` or `OWN` has found."""
+    return [
         Unread(row["id"], max(row["read"], row["offset"] - MAX_UNREAD), row["offset"])
         for row in rows
         if row["role"] is not None
     ]
-    return [RoomRow(**{name: row[name] for name in row if name != "read"}) for row in rows], uncounted
 
 
 def items_of_unread(uncounted: Iterable[Unread]) -> str:
@@ -148,10 +147,17 @@ def items_of_unread(uncounted: Iterable[Unread]) -> str:
     return orjson.dumps([(each.room_id, each.after, each.until) for each in uncounted]).decode()
 
 
-def with_unread(found: Iterable[RoomRow], uncounted: Iterable[Unread], counts: Rows) -> list[RoomRow]:
-    """Return rooms with the numbers of unread messages that `UNREAD` has found. Without one, a member has read all."""
-    unread = {each.room_id: 0 for each in uncounted} | {row["id"]: row["unread"] for row in counts}
-    return [replace(room, unread=unread.get(room.id)) for room in found]
+def rooms_of(rows: Rows, counts: Rows) -> list[RoomRow]:
+    """Return the rooms that `ROOMS` or `OWN` has found, with the numbers that `UNREAD` has found.
+
+    Without a number, a member has read all.
+    """
+    unread = {row["id"]: row["unread"] for row in counts}
+    found = []
+    for row in rows:
+        of_member = {} if row.pop("read") is None else {"unread": unread.get(row["id"], 0)}
+        found.append(RoomRow(**row, **of_member))
+    return found
 
 
 def members_of(rows: Rows) -> list[MemberRow]:
