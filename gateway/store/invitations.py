@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, select
 
+from gateway.store.rooms import is_there
 from gateway.store.tables import invitations, rooms, users
 
 
@@ -55,8 +56,7 @@ def count_by_inviter(connection: Connection, user_id: str, limit: int) -> int:
 
 
 def _count(connection: Connection, column: Column[Any], value: object, limit: int) -> int:
-    there = (column == value) & rooms.c.removed_at.is_(None)
-    found = select(column).join(rooms, rooms.c.id == invitations.c.room_id).where(there).limit(limit).subquery()
+    found = select(column).where(column == value, is_there(invitations.c.room_id)).limit(limit).subquery()
     return connection.execute(select(func.count()).select_from(found)).scalar_one()
 
 

@@ -6,7 +6,7 @@ All functions are for `Database.query` and `Database.transact`. Times are millis
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from sqlalchemy import ColumnElement, Connection, Text, bindparam, delete, insert, null, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, delete, insert, null, select, union_all, update
 
 from gateway.store.prepared import Statement, items
 from gateway.store.tables import login_sessions, users
@@ -150,8 +150,9 @@ def alive_among(connection: Connection, ids: Sequence[str]) -> set[str]:
 
 def prune(connection: Connection, before: int) -> int:
     """Remove the sessions that ended or expired before a time, and return their number."""
-    old = or_(login_sessions.c.expires_at < before, login_sessions.c.ended_at < before)
-    return connection.execute(delete(login_sessions).where(old)).rowcount
+    # In two statements: each finds its rows along an index.
+    old = (login_sessions.c.expires_at < before, login_sessions.c.ended_at < before)
+    return sum(connection.execute(delete(login_sessions).where(each)).rowcount for each in old)
 
 
 def _lives(user_id: str, now: int, idle_since: int) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ A log is pruned along `changed`, the order of its events. The room remembers how
 before that point learns of it. An edit makes a message young again.
 """
 
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -13,44 +14,78 @@ from gateway.store import storage
 from gateway.store.tables import invitations, memberships, messages, rooms
 
 
-def rooms_after(connection: Connection, room_id: int, limit: int) -> list[int]:
-    """List the ids of rooms that have something to prune, after a given id."""
-    due = (rooms.c.id > room_id) & (rooms.c.offset > rooms.c.pruned) & rooms.c.removed_at.is_(None)
-    query = select(rooms.c.id).where(due)
-    return list((connection.execute(query.order_by(rooms.c.id).limit(limit))).scalars())
+@dataclass(frozen=True)
+class Pruned:
+    """What one step has removed of a room, and whether nothing of it is due any more."""
+
+    removed: int
+    is_done: bool
 
 
-def too_many(connection: Connection, room_id: int, keep: int | None) -> int:
-    """Return the highest `changed` of the messages beyond `keep`, or 0 without any. It never decreases later."""
-    if keep is None:
-        return 0
-    query = select(messages.c.changed).where(messages.c.room_id == room_id).order_by(messages.c.changed.desc())
-    return (connection.execute(query.offset(keep).limit(1))).scalar_one_or_none() or 0
+def too_old(connection: Connection, before: int, limit: int) -> list[int]:
+    """List the ids of rooms that may have messages from before a time. `prune` takes them off this list."""
+    there = rooms.c.removed_at.is_(None) & (rooms.c.oldest_at < before)
+    # A new room has no bound yet, but it can have nothing that is older.
+    query = select(rooms.c.id).where(there, rooms.c.created_at < before)
+    return list(connection.execute(query.order_by(rooms.c.oldest_at).limit(limit)).scalars())
 
 
-def prune(connection: Connection, room_id: int, *, before: int | None, too_many: int, limit: int) -> int | None:
-    """Remove up to `limit` surplus or old messages of a room. Return their number, or None if none are left.
+def too_full(connection: Connection, after: int, until: int, keep: int) -> list[int]:
+    """List the ids of rooms that may have more than `keep` messages, after an id and until another."""
+    query = select(rooms.c.id).where(rooms.c.id > after, rooms.c.id <= until, rooms.c.removed_at.is_(None))
+    return list(connection.execute(query.where(rooms.c.offset - rooms.c.vacant > keep).order_by(rooms.c.id)).scalars())
 
-    `before` is a time in milliseconds since 1970, or None. `too_many` is a value of `changed`.
+
+def last_room(connection: Connection) -> int:
+    """Return the highest id of a room, or 0."""
+    return connection.execute(select(func.max(rooms.c.id))).scalar_one() or 0
+
+
+def surplus(connection: Connection, room_id: int, keep: int) -> tuple[int, int]:
+    """Return the highest `changed` of a room's messages beyond `keep`, or 0 without any, and a bound of `vacant`.
+
+    Neither ever decreases, so both hold after this transaction.
+    """
+    newest = select(messages.c.changed).where(messages.c.room_id == room_id).order_by(messages.c.changed.desc())
+    some = newest.limit(keep + 1).subquery()
+    count, lowest = connection.execute(select(func.count(), func.min(some.c.changed))).one()
+    offset = connection.execute(select(rooms.c.offset).where(rooms.c.id == room_id)).scalar_one_or_none() or 0
+    return lowest if count > keep else 0, offset - min(count, keep)
+
+
+def note_vacant(connection: Connection, room_id: int, vacant: int) -> None:
+    """Store a bound of a room's vacant offsets, once the messages beyond it are removed."""
+    higher = (rooms.c.id == room_id) & (rooms.c.vacant < vacant)
+    connection.execute(update(rooms).where(higher).values(vacant=vacant))
+
+
+def prune(connection: Connection, room_id: int, *, before: int | None, too_many: int, now: int, limit: int) -> Pruned:
+    """Remove up to `limit` surplus or old messages of a room.
+
+    `before` and `now` are times in milliseconds since 1970, and `before` may be None. `too_many` is a value of
+    `changed`.
     """
     # The lock keeps writers out, which would set new values of `changed` meanwhile.
     locked = select(rooms.c.pruned).where(rooms.c.id == room_id).with_for_update()
     pruned = (connection.execute(locked)).scalar_one_or_none()
     if pruned is None:
-        return None
+        return Pruned(0, is_done=True)
     changed_at = func.coalesce(messages.c.deleted_at, messages.c.edited_at, messages.c.sent_at).label("changed_at")
     # Not from the beginning: PostgreSQL would pass all removed rows again each time.
     oldest = select(messages.c.changed, changed_at).where(messages.c.room_id == room_id, messages.c.changed > pruned)
-    rows = (connection.execute(oldest.order_by(messages.c.changed).limit(limit))).all()
-    due = list(takewhile(lambda row: row.changed <= too_many or row.changed_at < (before or 0), rows))
-    if not due:
-        return None
-    bound = due[-1].changed
-    old = (messages.c.room_id == room_id) & (messages.c.changed > pruned) & (messages.c.changed <= bound)
-    storage.subtract_removed(connection, room_id, old)
-    connection.execute(delete(messages).where(old))
-    connection.execute(update(rooms).where(rooms.c.id == room_id).values(pruned=bound))
-    return len(due)
+    # One more, which will be the oldest.
+    rows = (connection.execute(oldest.order_by(messages.c.changed).limit(limit + 1))).all()
+    due = list(takewhile(lambda row: row.changed <= too_many or row.changed_at < (before or 0), rows[:limit]))
+    if due:
+        bound = due[-1].changed
+        old = (messages.c.room_id == room_id) & (messages.c.changed > pruned) & (messages.c.changed <= bound)
+        storage.subtract_removed(connection, room_id, old)
+        connection.execute(delete(messages).where(old))
+        pruned = bound
+    oldest_at = rows[len(due)].changed_at if len(rows) > len(due) else now
+    now_is = {"pruned": pruned, "oldest_at": oldest_at, "vacant": rooms.c.vacant + len(due)}
+    connection.execute(update(rooms).where(rooms.c.id == room_id).values(now_is))
+    return Pruned(len(due), is_done=len(due) < limit)
 
 
 KEYS: tuple[Column[Any], ...] = (invitations.c.user_id, memberships.c.user_id, messages.c.offset)

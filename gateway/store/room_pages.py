@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from gateway.store.prepared import Rows, Statement, items
-from gateway.store.rooms import ME, RoomRow, seen_by_me
+from gateway.store.rooms import ME, RoomRow, is_there, seen_by_me
 from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, messages, rooms, users
 from schemas.messages.rooms import Role
 
@@ -77,9 +77,8 @@ def _public() -> Select[Any]:
 
 def _own() -> Select[Any]:
     # Memberships and invitations of deleted rooms stay for a while.
-    removed_at = select(rooms.c.removed_at).where(rooms.c.id == memberships.c.room_id).scalar_subquery()
     name = memberships.c.room_name
-    mine = and_(memberships.c.user_id == ME, name > _CURSOR, removed_at.is_(None))
+    mine = and_(memberships.c.user_id == ME, name > _CURSOR, is_there(memberships.c.room_id))
     return select(memberships.c.room_id.label("id"), name.label("name")).where(mine).order_by(name)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store.failures import NameTaken
-from gateway.store.prepared import Rows, Statement, items
+from gateway.store.prepared import Rows, Statement, items, items_of
 from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, rooms, users
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
@@ -78,6 +79,8 @@ class RoomRow:
     left_by: str | None = None
     """The id of the user that left it without members. It counts as this user's own until another user joins."""
     removed_at: int | None = None
+    oldest_at: int = 0
+    vacant: int = 0
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
@@ -174,6 +177,11 @@ def seen_by_me(*more: ColumnElement[Any]) -> Select[Any]:
     return select(rooms, *mine, invited).where(rooms.c.removed_at.is_(None))
 
 
+def is_there(room_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether the room of a row is not deleted: as a subquery, since a join may begin with all rooms."""
+    return select(rooms.c.removed_at).where(rooms.c.id == room_id).scalar_subquery().is_(None)
+
+
 _FIND = seen_by_me().where(rooms.c.name == bindparam("name", type_=Text()))
 
 FIND = Statement(lambda _: _FIND)
@@ -267,14 +275,20 @@ POSITIONS = Statement(lambda database: select(*_POSITION).where(rooms.c.name.in_
 """Reads the positions of those rooms that exist."""
 
 
+@cache
+def _members_among(database: str) -> Select[Any]:
+    # As a subquery, which no planner reads from the other end: all members of the room.
+    [user_id] = items(database, Text())
+    each = select(user_id.label("user_id")).subquery()
+    mine = and_(memberships.c.room_id == bindparam("room"), memberships.c.user_id == each.c.user_id)
+    role = select(memberships.c.role).where(mine).scalar_subquery()
+    return select(each.c.user_id).where(role.is_not(None))
+
+
 def members_among(connection: Connection, room_id: int, user_ids: Sequence[str]) -> set[str]:
     """Return those of these users that are members of a room."""
-    found: set[str] = set()
-    for start in range(0, len(user_ids), 500):
-        some = memberships.c.user_id.in_(user_ids[start : start + 500])
-        query = select(memberships.c.user_id).where(memberships.c.room_id == room_id, some)
-        found.update(connection.execute(query).scalars())
-    return found
+    query = _members_among(connection.dialect.name)
+    return set(connection.execute(query, {"room": room_id, "items": items_of(user_ids)}).scalars())
 
 
 def find_role(connection: Connection, room_id: int, user_id: str) -> Role | None:
@@ -298,8 +312,7 @@ def count_with_role(connection: Connection, room_id: int, role: Role) -> int:
 
 def count_of_user(connection: Connection, user_id: str, limit: int, role: Role | None = None) -> int:
     """Count the rooms that a user is a member of, or has one role in, up to a limit."""
-    query = select(memberships.c.user_id).join(rooms).where(memberships.c.user_id == user_id)
-    query = query.where(rooms.c.removed_at.is_(None))
+    query = select(memberships.c.user_id).where(memberships.c.user_id == user_id, is_there(memberships.c.room_id))
     if role is not None:
         query = query.where(memberships.c.role == role)
     found = query.limit(limit).subquery()

@@ -126,9 +126,14 @@ rooms = Table(
     Column("left_by", ForeignKey("users.id")),  # the user that was its last member
     Column("removed_at", BigInteger),  # when it was deleted; the row stays until its last message is removed
     Column("arrivals", BigInteger, nullable=False, server_default="0"),  # how many memberships have begun
+    # Bounds that only `pruning` moves, so that retention leaves quiet rooms alone: no message has changed before
+    # `oldest_at`, and at least `vacant` offsets have no message any more.
+    Column("oldest_at", BigInteger, nullable=False, server_default="0"),
+    Column("vacant", BigInteger, nullable=False, server_default="0"),
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),
+    Index("rooms_by_age", "oldest_at"),
 )
 
 # True for every row. An index with this condition serves only queries that name it too. Without it, PostgreSQL may look

@@ -1,11 +1,15 @@
 """No statement reads more than its page, however many rooms, members, messages and strangers the store holds."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
+from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.retention import Retention
+from gateway.store import login_sessions
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -62,10 +66,10 @@ _ROWS = (
     SELECT 's' || n, 'u' || n, '', 'f' || n, n, n, 9999999999999, CASE WHEN n % 10 = 0 THEN n END FROM {numbers}""",
     """INSERT INTO tickets (hash, user_id, service, scopes, token_expires_at, expires_at)
     SELECT 't' || n, 'u' || n, 'local', '', n, 9999999999999 FROM {numbers}""",
-    """INSERT INTO rooms (name, private, epoch, "offset", created_at)
-    SELECT 'theirs-' || n, true, 'e' || n, 1, n FROM {numbers}""",
-    """INSERT INTO rooms (name, private, epoch, "offset", created_at)
-    SELECT 'public-' || n, false, 'p' || n, 0, n FROM {numbers}""",
+    """INSERT INTO rooms (name, private, epoch, "offset", created_at, oldest_at)
+    SELECT 'theirs-' || n, true, 'e' || n, 1, n, 9999999999999 FROM {numbers}""",
+    """INSERT INTO rooms (name, private, epoch, "offset", created_at, oldest_at)
+    SELECT 'public-' || n, false, 'p' || n, 0, n, 9999999999999 FROM {numbers}""",
     """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
     SELECT id, 'u1', 'owner', 0, 'user-1', name FROM rooms WHERE name LIKE 'theirs%'""",
     """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
@@ -121,4 +125,33 @@ async def test_no_message_and_no_request_reads_more_than_its_page(
                 assert (await app.ask(method, path, grant["access_token"])).is_success
             async with app.connect_with(grant["access_token"]):
                 assert (await app.ask("DELETE", "/users/me/sessions", grant["access_token"])).is_success
+    await expect_pages(store_url, found)
+
+
+async def test_nothing_that_runs_by_itself_reads_more_than_its_page(
+    own_gateway: OwnGateway, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, found = Recorder(monkeypatch), {}
+    gateway = own_gateway()
+    state = gateway.state
+    async with App(gateway) as app, app.connect("alice") as alice:
+        await alice.ask("room.create", room="big")
+        await alice.ask("room.create", room="gone")
+        await fill(gateway)
+        for days, keep in ((0, 1000), (1, 0)):
+            limits = gateway.settings.model_copy(update={"retention_days": days, "retention_messages": keep})
+            with recorder.statements() as found[f"retention of {days} days, {keep} messages"]:
+                await gateway.run(Retention(limits, state.database, gateway.clock).prune())
+        with recorder.statements() as found["the removal of a room"]:
+            await alice.ask("room.delete", room="gone")
+            await gateway.run(state.room_remover.remove_all())
+        with recorder.statements() as found["the look at sessions"]:
+            await gateway.run(state.database.query(partial(login_sessions.ended_since, since=MANY - 10)))
+            await gateway.run(state.database.query(partial(login_sessions.alive_among, ids=["s1", "s2"])))
+            await gateway.run(state.database.transact(partial(login_sessions.prune, before=20)))
+        with recorder.statements() as found["the look at rooms"]:
+            reader = HistoryReader(state.database)
+            [position] = (await gateway.run(reader.positions(["big"]))).values()
+            await gateway.run(reader.read_gap("big", position.epoch, MANY - 10))
+            await gateway.run(reader.departed("big", ["u1", "u2"]))
     await expect_pages(store_url, found)

@@ -102,11 +102,11 @@ async def test_the_sums_are_what_adding_up_gives_after_all_that_changes_messages
         )
         await check(database)
 
-    def prune(connection: Connection) -> int | None:
-        too_many = pruning.too_many(connection, room.id, keep=3)
-        return pruning.prune(connection, room.id, before=None, too_many=too_many, limit=4)
+    def prune(connection: Connection) -> pruning.Pruned:
+        too_many, _ = pruning.surplus(connection, room.id, keep=3)
+        return pruning.prune(connection, room.id, before=None, too_many=too_many, now=1, limit=4)
 
-    assert await database.transact(prune) == 4
+    assert await database.transact(prune) == pruning.Pruned(4, is_done=False)
     await check(database)
     await database.transact(partial(rooms.remove, room_id=room.id, now=1))
     last = await database.transact(partial(pruning.remove_rows, room.id, messages.c.offset, None, limit=2))

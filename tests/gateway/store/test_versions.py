@@ -207,6 +207,22 @@ async def test_rooms_learn_how_many_memberships_have_begun(bare: Database) -> No
     assert [room and (room.arrivals, room.departures, room.members) for room in found] == [(5, 3, 2), (4, 4, 0)]
 
 
+MESSAGES = """
+    UPDATE rooms SET "offset" = 5, pruned = 1, created_at = 10 WHERE id = 1;
+    INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at, edited_at) VALUES
+    (1, 2, 5, 'u1', 'hi', 20, 50), (1, 3, 4, 'u1', 'hi', 30, 40)
+"""
+
+
+async def test_rooms_learn_the_bounds_of_their_messages(bare: Database) -> None:
+    await bare.transact(lambda sync: command.upgrade(revisions.config(sync), "gateway_0011"))
+    for script in (ALICE, ROOMS, MESSAGES):
+        await execute(bare, script)
+    await bare.upgrade()
+    found = [await bare.query(partial(rooms.by_name, name=name)) for name in ("lobby", "garden")]
+    assert [room and (room.oldest_at, room.vacant) for room in found] == [(40, 3), (0, 0)]
+
+
 async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does_all(
     bare: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
