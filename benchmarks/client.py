@@ -7,6 +7,8 @@ from collections.abc import Callable
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from picows.url import WSParsedURL
 
+from benchmarks.rig import ANSWER_SECONDS
+
 
 class Client(WSListener):
     """A connection: first it waits for the welcome, if there is one, and joins the room; then `take` gets each text."""
@@ -19,7 +21,10 @@ class Client(WSListener):
 
     async def connect(self, url: str) -> None:
         """Connect, or raise `OSError`."""
-        if (await ws_connect(lambda: self, url, socket_factory=self.make_socket))[1] is not self:
+        opened = await ws_connect(
+            lambda: self, url, socket_factory=self.make_socket, websocket_handshake_timeout=ANSWER_SECONDS
+        )
+        if opened[1] is not self:
             # picows 2.3 raises nothing for a connection that is lost before it is one.
             raise ConnectionError("a connection was lost")
 

@@ -19,8 +19,9 @@ from urllib.parse import urlencode
 
 import uvloop
 
-from benchmarks.dialects import ROOM, Authenticated, enter_all
+from benchmarks.dialects import ROOM, enter_all
 from benchmarks.pace import Pace
+from benchmarks.room_dialects import Authenticated
 from benchmarks.talk import Listening, Talk
 
 ROOT = Path(__file__).parents[1]

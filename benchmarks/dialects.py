@@ -17,9 +17,6 @@ ROOM = "/room"
 ROOM_NAME = "everyone"
 """The room of the path `/room`; servers with more rooms have the paths `/room/NAME` too."""
 
-HISTORY = 50
-"""Messages of its history that a server with rooms sends at a join."""
-
 OPENING = 50
 """Connections that the load opens at a time."""
 
@@ -71,25 +68,6 @@ class Plain:
         return message
 
 
-class Authenticated(Plain):
-    """The gateway's own protocol: a token, a welcome, and a join of the room."""
-
-    def __init__(self, port: int, tokens: Sequence[str], path: str = "/ws/chat") -> None:
-        super().__init__(port)
-        self.tokens = tokens
-        self._path = path
-
-    async def enter(self, client: Client, place: str, number: int) -> None:
-        """Connect with a token, up to the welcome, and join the room."""
-        welcomed = asyncio.ensure_future(client.wait_for(b'{"type":"welcome"'))
-        await asyncio.sleep(0)
-        await client.connect(f"{self._address}{self._path}?token={self.tokens[number % len(self.tokens)]}")
-        await welcomed
-        if room := room_of(place):
-            client.send(b'{"type":"room.join","id":1,"data":{"room":"%b"}}' % room.encode())
-            await client.wait_for(b'{"type":"reply","id":1,"status":20000')
-
-
 class SocketIO(Plain):
     """Socket.IO 5 over Engine.IO 4, over a WebSocket from the start.
 
@@ -115,48 +93,3 @@ class SocketIO(Plain):
     def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
         """Return an event."""
         return b'42["say",%b]' % message
-
-
-class SocketIORooms(SocketIO):
-    """Socket.IO with a token, and with rooms by their names."""
-
-    def __init__(self, port: int, tokens: Sequence[str]) -> None:
-        super().__init__(port)
-        self._tokens = tokens
-
-    async def enter(self, client: Client, place: str, number: int) -> None:
-        """Connect with a token, up to the session's id, and join the room."""
-        opened = asyncio.ensure_future(client.wait_for(b"0"))
-        await asyncio.sleep(0)
-        await client.connect(f"{self._address}/socket.io/?EIO=4&transport=websocket")
-        await opened
-        client.send(b'40{"token":"%b"}' % self._tokens[number % len(self._tokens)].encode())
-        await client.wait_for(b"40")
-        if room := room_of(place):
-            client.send(b'421["room.join",{"room":"%b"}]' % room.encode())
-            await client.wait_for(b"431")
-
-    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
-        """Return an event that asks for an acknowledgement."""
-        return b'422["chat.send",%b]' % message
-
-
-class Centrifugo(Plain):
-    """Centrifugo's protocol in JSON: a token, and a subscription to a channel."""
-
-    def __init__(self, port: int, tokens: Sequence[str]) -> None:
-        super().__init__(port)
-        self._tokens = tokens
-
-    async def enter(self, client: Client, place: str, number: int) -> None:
-        """Connect with a token, and subscribe."""
-        await client.connect(f"{self._address}/connection/websocket")
-        client.send(b'{"id":1,"connect":{"token":"%b"}}' % self._tokens[number % len(self._tokens)].encode())
-        await client.wait_for(b'{"id":1,"connect":')
-        if room := room_of(place):
-            client.send(b'{"id":2,"subscribe":{"channel":"%b"}}' % room.encode())
-            await client.wait_for(b'{"id":2,"subscribe":')
-
-    def say(self, message: bytes, room: str = ROOM_NAME) -> bytes:
-        """Return a publication of the message."""
-        return b'{"id":3,"publish":{"channel":"%b","data":%b}}' % (room.encode(), message)

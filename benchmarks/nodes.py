@@ -18,9 +18,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.dialects import ROOM, ROOM_NAME, Authenticated, enter_all
+from benchmarks.dialects import ROOM, ROOM_NAME, enter_all
 from benchmarks.report import JsonFile, write_figures
 from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
+from benchmarks.room_dialects import Authenticated
 from benchmarks.talk import TEXT, Listening, Talk, room_message
 from tests.support.postgres import fresh_database, running_postgres
 from tests.support.valkey import running_valkey

@@ -1,6 +1,6 @@
 """Builds the table of all figures, and their JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -12,7 +12,10 @@ from benchmarks.visit import Figures
 
 OURS = "gateway"
 
-AIMS = {
+Aims = Mapping[tuple[str, str], str]
+"""Aims in words, by the figure and the server or situation."""
+
+AIMS: Aims = {
     (costs.ROUND_TRIP, "bare ASGI"): "≤ 1.00×",
     (costs.ROUND_TRIP, "tutorial"): "≤ 0.70×",
     (costs.ROUND_TRIP, "Node ws"): "≤ 1.00×",
@@ -41,7 +44,9 @@ class Result:
     @property
     def ratios(self) -> dict[str, float]:
         """Return the gateway's figure divided by each other one, without those too small to measure."""
-        ours = self.medians[OURS]
+        ours = self.medians.get(OURS)
+        if ours is None:
+            return {}
         return {name: ours / value for name, value in self.medians.items() if name != OURS and value}
 
     def shown(self, name: str) -> str:
@@ -49,10 +54,10 @@ class Result:
         value = self.medians[name]
         return f"{value:.0f}" if self.figure == slow_reader.CLOSE_CODE else shown(value)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, aims: Aims = AIMS) -> dict[str, Any]:
         """Return the figure with its ratios and aims."""
-        aims = {name: aim for (figure, name), aim in AIMS.items() if figure == self.figure}
-        return asdict(self) | {"ratios": self.ratios, "aims": aims}
+        own = {name: aim for (figure, name), aim in aims.items() if figure == self.figure}
+        return asdict(self) | {"ratios": self.ratios, "aims": own}
 
 
 def medians(visits: Iterable[Figures]) -> list[Result]:
@@ -67,9 +72,9 @@ def medians(visits: Iterable[Figures]) -> list[Result]:
     ]
 
 
-def table_of(results: Sequence[Result]) -> Table:
+def table_of(results: Sequence[Result], title: str, aims: Aims = AIMS) -> Table:
     """Build the table of the results, a line for each server."""
-    table = Table(title="The transport")
+    table = Table(title=title)
     table.add_column("figure")
     table.add_column("")
     for heading in ("value", "ratio", "aim"):
@@ -78,7 +83,7 @@ def table_of(results: Sequence[Result]) -> Table:
         for line, name in enumerate(result.medians):
             ratio = f"{result.ratios[name]:.2f}×" if name in result.ratios else ""
             figure = "" if line else result.figure
-            table.add_row(figure, name, result.shown(name), ratio, AIMS.get((result.figure, name), ""))
+            table.add_row(figure, name, result.shown(name), ratio, aims.get((result.figure, name), ""))
         table.add_section()
     return table
 

@@ -24,9 +24,11 @@ from sqlalchemy import Connection, insert
 from gateway.auth.keys.key_files import SECRET_KID
 from gateway.auth.keys.key_ring import KeyRing
 from gateway.auth.keys.signatures import Key
+from gateway.auth.passwords import Passwords
 from gateway.auth.tokens import Tokens
 from gateway.config.settings import PREFIX, Settings
 from gateway.core.clock import SystemClock, milliseconds
+from gateway.core.logs import guard_logs
 from gateway.store.engine import Database
 from gateway.store.tables import login_sessions, memberships, rooms, users
 from schemas.names import DEFAULT_SCOPES
@@ -60,6 +62,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
         "request_rate": "0",
+        "refresh_rate_per_session": "0",
         "registration_rate_per_address": "0",
         "max_rooms_joined": "0",
         "max_rooms_owned": "0",
@@ -204,6 +207,16 @@ class Person:
         tokens = Tokens(ring, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
         self.session = secrets.token_urlsafe(16)
         self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)
+
+
+async def person_with_password(name: str, password: str, rounds: int) -> Person:
+    """Return a user that can log in."""
+    guard_logs()  # passlib complains about the version of every bcrypt
+    passwords = Passwords(rounds)
+    try:
+        return Person(name, await passwords.hash(password))
+    finally:
+        passwords.close()
 
 
 async def populate(database: Database, people: Sequence[Person], membership: Mapping[str, Sequence[Person]]) -> None:

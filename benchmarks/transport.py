@@ -31,13 +31,11 @@ from benchmarks.dialects import ROOM_NAME
 from benchmarks.peers.processes import BARE, TUTORIAL, CentrifugoBinary, peers, room_peers
 from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.results import Result, medians, table_of
-from benchmarks.rig import Person, StoreKind, database_for, populate, store_url, temporary_folder
+from benchmarks.rig import Person, StoreKind, database_for, person_with_password, populate, store_url, temporary_folder
 from benchmarks.slow_reader import slow_reader
 from benchmarks.under_load import ASKING, LogIn, under_load
 from benchmarks.visit import VISIT_SECONDS, WARM_CONNECTIONS, Figures, Gateway, Sizes, Subject, Visit
-from gateway.auth.passwords import Passwords
 from gateway.config.settings import Settings
-from gateway.core.logs import guard_logs
 
 WIDTH = 110
 """The width of the table, also in a file."""
@@ -159,24 +157,15 @@ async def measure(
     with temporary_folder() as folder, store_url(StoreKind.SQLITE, folder) as url:
         database = database_for(url)
         try:
+            known = await person_with_password(log_in.name, log_in.password, sizes.password_rounds)
             members = {ROOM_NAME: people} | small_rooms.memberships(people, sizes.small_rooms)
-            await populate(database, [*people, await _known(log_in, sizes.password_rounds)], members)
+            await populate(database, [*people, known], members)
         finally:
             await database.close()
         bench = Bench(url, folder, people, log_in, sizes, centrifugo)
         for topic in topics:
             results += medians(await bench.rounds(topic, report))
     return results
-
-
-async def _known(log_in: LogIn, rounds: int) -> Person:
-    """Return a user with that password."""
-    guard_logs()  # passlib complains about the version of every bcrypt
-    passwords = Passwords(rounds)
-    try:
-        return Person(log_in.name, await passwords.hash(log_in.password))
-    finally:
-        passwords.close()
 
 
 FULL = Sizes(
@@ -241,7 +230,7 @@ def main(
     if sizes != wanted:
         notes.append(f"fewer than asked for: the limit of open files is {limit:,}")
     results = uvloop.run(measure(only or list(Topic), sizes, centrifugo, lambda line: print(line, file=sys.stderr)))
-    Console(highlight=False, width=WIDTH).print(table_of(results))
+    Console(highlight=False, width=WIDTH).print(table_of(results, "The transport"))
     print(*notes, sep="\n")
     if json_file is not None:
         figures = {

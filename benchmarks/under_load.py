@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from benchmarks.client import Client
 from benchmarks.crowd import Crowd, Load
-from benchmarks.dialects import ECHO, Authenticated
+from benchmarks.dialects import ECHO
 from benchmarks.pace import Pace, percentile, woken_first
+from benchmarks.room_dialects import Authenticated
 from benchmarks.talk import echo_message
 from benchmarks.visit import Figures, Sizes, Visit
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from benchmarks.client import Client
-from benchmarks.dialects import Authenticated, Dialect, enter_all
+from benchmarks.dialects import Dialect, enter_all
 from benchmarks.rig import Person, Server
+from benchmarks.room_dialects import Authenticated
 from gateway.config.settings import PREFIX
 
 VISIT_SECONDS = 120
@@ -75,16 +76,17 @@ class Subject(Protocol):
 class Gateway:
     """The gateway, with its store and its users in a folder."""
 
-    name = "gateway"
-
-    def __init__(self, url: str, people: Sequence[Person], password_rounds: int, log_level: str) -> None:
+    def __init__(
+        self, url: str, people: Sequence[Person], password_rounds: int, log_level: str, name: str = "gateway"
+    ) -> None:
+        self.name = name
         self._url = url
         self._settings = {f"{PREFIX}PASSWORD_ROUNDS": str(password_rounds)}
         self._tokens = [person.token for person in people]
         self._log_level = log_level
 
     @asynccontextmanager
-    async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
+    async def running(self, folder: Path) -> AsyncIterator[tuple[int, Authenticated]]:
         """Start the server, yield its pid and its dialect, and stop it at the end."""
         server = Server(folder, self._url, log_level=self._log_level, **self._settings)
         async with server.running() as pid:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import typer
 
-from benchmarks.dialects import Authenticated, Centrifugo, Dialect, Plain, SocketIO, SocketIORooms
+from benchmarks.dialects import Dialect, Plain, SocketIO
 from benchmarks.rig import KEY, START_SECONDS, STOP_SECONDS, free_port
+from benchmarks.room_dialects import Authenticated, Centrifugo, RoomDialect, SocketIORooms
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent
@@ -34,18 +35,21 @@ CentrifugoBinary = Annotated[
 """The option of a benchmark with peers that have rooms."""
 
 
+SomeDialect = TypeVar("SomeDialect", bound=Dialect, covariant=True)
+
+
 @dataclass(frozen=True)
-class Peer:
+class Peer(Generic[SomeDialect]):
     """A server to compare with."""
 
     name: str
     arguments: tuple[str, ...]
     """The command that starts it; the port comes last."""
-    dialect: Callable[[int], Dialect] = Plain
+    dialect: Callable[[int], SomeDialect]
     environment: dict[str, str] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def running(self, folder: Path) -> AsyncIterator[tuple[int, Dialect]]:
+    async def running(self, folder: Path) -> AsyncIterator[tuple[int, SomeDialect]]:
         """Start the server, yield its pid and its dialect, and stop it at the end."""
         port = free_port()
         log = folder / "peer.log"
@@ -89,13 +93,13 @@ def _on_uvicorn(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", *options, "--port")
 
 
-BARE = Peer("bare ASGI", _on_uvicorn("bare"))
-TUTORIAL = Peer("tutorial", _on_uvicorn("tutorial"))
+BARE = Peer("bare ASGI", _on_uvicorn("bare"), Plain)
+TUTORIAL = Peer("tutorial", _on_uvicorn("tutorial"), Plain)
 PYTHON_SOCKETIO = Peer("python-socketio", _on_uvicorn("python_socketio"), SocketIO)
-CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"))
+CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"), Plain)
 
 
-def peers() -> tuple[list[Peer], list[str]]:
+def peers() -> tuple[list[Peer[Plain]], list[str]]:
     """Return the installed peers, and a text with their versions and the reasons for the missing ones."""
     found, words = [BARE, TUTORIAL], []
     for package, peer in (("python-socketio", PYTHON_SOCKETIO), ("channels", CHANNELS)):
@@ -109,27 +113,31 @@ def peers() -> tuple[list[Peer], list[str]]:
     return found + on_node, words + more_words
 
 
-def room_peers(tokens: Sequence[str], centrifugo: CentrifugoBinary) -> tuple[list[Peer], list[str]]:
+def room_peers(tokens: Sequence[str], centrifugo: CentrifugoBinary) -> tuple[list[Peer[RoomDialect]], list[str]]:
     """Return the installed peers with tokens and rooms, and a text as of `peers`.
 
     They check the same tokens as the gateway.
     """
-    tutorial = Peer("tutorial", _on_uvicorn("tutorial_rooms"), partial(Authenticated, tokens=tokens), CHECKS_TOKENS)
+    plainly: Callable[[int], RoomDialect] = partial(Authenticated, tokens=tokens)
+    over_socket_io: Callable[[int], RoomDialect] = partial(SocketIORooms, tokens=tokens)
+    found: list[Peer[RoomDialect]] = [Peer("tutorial", _on_uvicorn("tutorial_rooms"), plainly, CHECKS_TOKENS)]
     on_node, words = _on_node(
-        (
-            ("ws", "ws_rooms.js", partial(Authenticated, tokens=tokens)),
-            ("socket.io", "socket_io_rooms.js", partial(SocketIORooms, tokens=tokens)),
-        )
+        (("ws", "ws_rooms.js", plainly), ("socket.io", "socket_io_rooms.js", over_socket_io)),
     )
+    found += on_node
     if centrifugo is None:
-        return [tutorial, *on_node], [*words, "Centrifugo is left out: `--centrifugo` names no binary"]
-    words.append(subprocess.check_output([centrifugo, "version"], text=True).strip())  # noqa: S603 - the user's choice
-    arguments = (str(centrifugo.resolve()), "--config", str(PROGRAMS / "centrifugo.json"), "--http_server.port")
-    key = {"CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY": KEY}
-    return [tutorial, *on_node, Peer("Centrifugo", arguments, partial(Centrifugo, tokens=tokens), key)], words
+        words.append("Centrifugo is left out: `--centrifugo` names no binary")
+    else:
+        words.append(subprocess.check_output([centrifugo, "version"], text=True).strip())  # noqa: S603 - the user's own
+        arguments = (str(centrifugo.resolve()), "--config", str(PROGRAMS / "centrifugo.json"), "--http_server.port")
+        key = {"CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY": KEY}
+        found.append(Peer("Centrifugo", arguments, partial(Centrifugo, tokens=tokens), key))
+    return found, words
 
 
-def _on_node(programs: Iterable[tuple[str, str, Callable[[int], Dialect]]]) -> tuple[list[Peer], list[str]]:
+def _on_node(
+    programs: Iterable[tuple[str, str, Callable[[int], SomeDialect]]],
+) -> tuple[list[Peer[SomeDialect]], list[str]]:
     found, words = [], []
     node = shutil.which("node")
     for package, program, dialect in programs:

@@ -11,8 +11,10 @@ import time
 from collections import deque
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, WebSocket, WebSocketDisconnect, WebSocketException
+from fastapi import Depends, FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect, WebSocketException
+from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
+from pydantic import BaseModel
 
 KEPT = 100
 """Messages of a room."""
@@ -23,15 +25,36 @@ SENT = 50
 Message = dict[str, Any]
 
 
+bearer = OAuth2PasswordBearer(tokenUrl="token")
+
+
+def _verified(token: str) -> str:
+    claims = jwt.decode(
+        token, os.environ["PEER_KEY"], algorithms=["HS256"], audience="json-gateway", issuer="json-gateway"
+    )
+    return str(claims["sub"])
+
+
 async def user_of(token: Annotated[str, Query()]) -> str:
     """Return the user's id, or refuse the connection."""
     try:
-        claims = jwt.decode(
-            token, os.environ["PEER_KEY"], algorithms=["HS256"], audience="json-gateway", issuer="json-gateway"
-        )
+        return _verified(token)
     except JWTError:
         raise WebSocketException(code=4401) from None
-    return str(claims["sub"])
+
+
+async def user_of_request(token: Annotated[str, Depends(bearer)]) -> str:
+    """Return the user's id, or refuse the request."""
+    try:
+        return _verified(token)
+    except JWTError:
+        raise HTTPException(status_code=401, detail="Could not validate credentials") from None
+
+
+class User(BaseModel):
+    """A user."""
+
+    id: str
 
 
 class Room:
@@ -73,6 +96,12 @@ class Room:
 
 app = FastAPI()
 rooms: dict[str, Room] = {}
+
+
+@app.get("/users/me")
+async def read_me(user: Annotated[str, Depends(user_of_request)]) -> User:
+    """Return the user of the token."""
+    return User(id=user)
 
 
 @app.websocket("/ws/chat")

@@ -84,20 +84,21 @@ def test_peers_that_are_not_installed_are_left_out_in_words(monkeypatch: pytest.
     package = tmp_path / "node_modules" / "ws" / "package.json"
     package.parent.mkdir(parents=True)
     package.write_text('{"version": "8.0.0"}')
-    found, words = processes.room_peers([], None)
+    with_rooms, words = processes.room_peers([], None)
     assert words == [
         "Node ws 8.0.0",
         "Node socket.io is left out: it is not installed; `npm install --prefix data/peers ws socket.io` does that",
         "Centrifugo is left out: `--centrifugo` names no binary",
     ]
-    assert [peer.name for peer in found] == ["tutorial", "Node ws"]
+    assert [peer.name for peer in with_rooms] == ["tutorial", "Node ws"]
+    found = processes.peers()[0]
     assert found[-1].environment["NODE_PATH"] == str(tmp_path / "node_modules")
 
 
 def test_a_ratio_is_the_gateways_figure_by_the_peers() -> None:
     result = Result("µs a thing", {"gateway": 10.0, "tutorial": 20.0, "idle": 0.0})
     assert result.ratios == {"tutorial": 0.5}
-    assert table_of([result]).row_count == 3
+    assert table_of([result], "The transport").row_count == 3
 
 
 def test_a_figure_is_the_median_of_its_rounds() -> None:
