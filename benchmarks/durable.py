@@ -1,8 +1,9 @@
 """Counts the messages a second that the gateway acknowledges, each on disk by then: `python -m benchmarks.durable`.
 
 Each sender has one message on its way and sends the next after the answer. Senders are members of their rooms but do
-not hear them, since the cost of a delivery is another question. The table also has the plain program for comparison:
-each message is its own transaction, through the same engine, without a gateway.
+not hear them, since the cost of a delivery is another question. On SQLite, the tutorial stands beside it: it checks the
+same tokens and commits each message with sqlite3. The last columns are the floor: a program without a server and
+without tokens, which only commits, with sqlite3 on one connection or with asyncpg on ten.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -21,28 +22,24 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Connection, insert, select, update
 
+from benchmarks.peers import tutorial_sqlite
+from benchmarks.peers.processes import durable_tutorial
 from benchmarks.report import JsonFile, machine, write_figures
-from benchmarks.rig import (
-    Person,
-    Server,
-    StoreKind,
-    cpu_seconds,
-    database_for,
-    populate,
-    store_url,
-    temporary_folder,
-)
-from gateway.core.clock import SystemClock, milliseconds
-from gateway.store.engine import Database, StoreUnavailable
-from gateway.store.tables import messages, rooms
+from benchmarks.rig import Person, StoreKind, cpu_seconds, database_for, populate, store_url, temporary_folder
+from benchmarks.room_dialects import Authenticated
+from benchmarks.visit import Gateway
 
 WIDTH = 110
 """The width of the table, also in a file."""
 
 STALLED_SECONDS = 60
 """Seconds without an answer that end the measurement."""
+
+FLOOR_CONNECTIONS = 10
+"""Connections to PostgreSQL that commit at a time, without a server."""
+
+FLOOR_TABLE = "CREATE TABLE floor (offset_ bigserial PRIMARY KEY, sender text NOT NULL, text text NOT NULL)"
 
 TEXT = "The quick brown fox jumps over the lazy dog, and back again before anybody looks."
 
@@ -55,7 +52,6 @@ class Sample:
 
     def __init__(self) -> None:
         self.counting = False
-        self.over = False
         self.seconds: list[float] = []
         self._some = asyncio.Event()
 
@@ -83,22 +79,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. Latencies are milliseconds, CPU is microseconds of the server for each message."""
+    """One line of the table."""
 
     store: str
     rooms: int
     senders: int
+    gateway: "Rate"
+    tutorial: "Rate | None"
+    """On SQLite alone."""
+    commits: float
+    """Commits a second of a program without a server."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Acknowledged messages of one server. Latencies are milliseconds, CPU is microseconds for each message."""
+
     per_second: float
     p50: float
     p99: float
     cpu: float
-    plain_per_second: float
-    plain_p50: float
-
-    @property
-    def ratio(self) -> float:
-        """Return the rate divided by that of plain commits."""
-        return self.per_second / self.plain_per_second
 
 
 class Sender(WSListener):
@@ -161,19 +161,26 @@ class Bench:
     async def run(self, report: Callable[[str], None]) -> list[Result]:
         """Measure every combination."""
         people = [Person(f"sender-{number}") for number in range(max(self.senders))]
-        with temporary_folder() as folder, store_url(self.store, folder) as url:
+        tokens = [person.token for person in people]
+        async with AsyncExitStack() as stack:
+            folder = stack.enter_context(temporary_folder())
+            url = stack.enter_context(store_url(self.store, folder))
             database = database_for(url)
             try:
                 await populate(database, people, self._membership(people))
-                server = Server(folder, url)
-                async with server.running() as pid:
-                    return [
-                        await self._measure(server, pid, database, people[:senders], places(senders, count), report)
-                        for count in self.rooms
-                        for senders in self.senders
-                    ]
             finally:
                 await database.close()
+            gateway = await stack.enter_async_context(Gateway(url, people, 4, "warning").running(folder))
+            tutorial = None
+            if self.store is StoreKind.SQLITE:
+                peer = durable_tutorial(tokens, folder / "tutorial.db")
+                tutorial = await stack.enter_async_context(peer.running(folder))
+            floor = await commits_a_second(self.store, url, folder, self.seconds)
+            return [
+                await self._measure(gateway, tutorial, floor, places(senders, count), report)
+                for count in self.rooms
+                for senders in self.senders
+            ]
 
     def _membership(self, people: Sequence[Person]) -> dict[str, Sequence[Person]]:
         members: dict[str, set[int]] = {}
@@ -186,36 +193,29 @@ class Bench:
 
     async def _measure(
         self,
-        server: Server,
-        pid: int,
-        database: Database,
-        people: Sequence[Person],
+        gateway: tuple[int, Authenticated],
+        tutorial: tuple[int, Authenticated] | None,
+        floor: float,
         where: Places,
         report: Callable[[str], None],
     ) -> Result:
         count = len({name for names in where for name in names})
-        report(f"{self.store}: {len(people)} senders, {count} rooms")
-        sample, gateway_seconds, cpu = await self._through_gateway(server, pid, people, where)
-        plain, plain_seconds = await self._plainly(database, people, where)
+        report(f"{self.store}: {len(where)} senders, {count} rooms")
         return Result(
             store=self.store,
             rooms=count,
-            senders=len(people),
-            per_second=len(sample.seconds) / gateway_seconds,
-            p50=sample.latency(50),
-            p99=sample.latency(99),
-            cpu=1e6 * cpu / len(sample.seconds),
-            plain_per_second=len(plain.seconds) / plain_seconds,
-            plain_p50=plain.latency(50),
+            senders=len(where),
+            gateway=await self._rate(*gateway, where),
+            tutorial=await self._rate(*tutorial, where) if tutorial else None,
+            commits=floor,
         )
 
-    async def _through_gateway(
-        self, server: Server, pid: int, people: Sequence[Person], where: Places
-    ) -> tuple[Sample, float, float]:
+    async def _rate(self, pid: int, dialect: Authenticated, where: Places) -> Rate:
         sample = Sample()
-        senders: list[Sender] = []
-        for person, names in zip(people, where, strict=True):
-            senders.append(await _connect(server, person, Sender(names, sample, self.client_ids)))
+        senders = [
+            await _connect(dialect.url(number), Sender(names, sample, self.client_ids))
+            for number, names in enumerate(where)
+        ]
         for sender in senders:
             sender.send()
         await asyncio.sleep(self.warm_up)
@@ -227,23 +227,12 @@ class Bench:
             await sender.close()
             if sender.failed is not None:
                 raise RuntimeError(f"a message was not acknowledged: {sender.failed.decode()}")
-        return sample, seconds, cpu
-
-    async def _plainly(self, database: Database, people: Sequence[Person], where: Places) -> tuple[Sample, float]:
-        sample = Sample()
-        writers = [
-            asyncio.create_task(_write_plainly(database, person, names, sample))
-            for person, names in zip(people, where, strict=True)
-        ]
-        seconds = await sample.take(self.warm_up / 2, self.seconds)
-        sample.over = True
-        # Not cancelled: a cancelled transaction locks the file until its connection is cleaned up.
-        await asyncio.gather(*writers)
-        return sample, seconds
+        count = len(sample.seconds)
+        return Rate(count / seconds, sample.latency(50), sample.latency(99), 1e6 * cpu / count)
 
 
-async def _connect(server: Server, person: Person, sender: Sender) -> Sender:
-    await ws_connect(lambda: sender, server.url(person.token))
+async def _connect(url: str, sender: Sender) -> Sender:
+    await ws_connect(lambda: sender, url)
     return sender
 
 
@@ -256,32 +245,42 @@ def places(senders: int, count: int) -> Places:
     ]
 
 
-async def _write_plainly(database: Database, person: Person, names: Sequence[str], sample: Sample) -> None:
-    clock = SystemClock()
-    turn = 0
-    while not sample.over:
-        turn += 1
-        began = time.perf_counter()
-        try:
-            await database.transact(partial(_add_one, person, names[turn % len(names)], milliseconds(clock)))
-        except StoreUnavailable:
-            continue  # a thousand writers on a slow disk wait for longer than the store allows
-        sample.add(began)
+async def commits_a_second(store: StoreKind, url: str, folder: Path, seconds: float) -> float:
+    """Return the commits of one message each that a program without a server makes."""
+    if store is StoreKind.SQLITE:
+        return await asyncio.to_thread(_commits_of_sqlite, folder / "floor.db", seconds)
+    return await _commits_of_postgresql(url, seconds)
 
 
-def _add_one(person: Person, name: str, now: int, connection: Connection) -> None:
-    room = connection.execute(select(rooms).where(rooms.c.name == name)).one()
-    move = update(rooms).where(rooms.c.id == room.id).values(offset=rooms.c.offset + 1)
-    offset = connection.execute(move.returning(rooms.c.offset)).scalar_one()
-    row = {
-        "room_id": room.id,
-        "offset": offset,
-        "changed": offset,
-        "sender_id": person.id,
-        "text": TEXT,
-        "sent_at": now,
-    }
-    connection.execute(insert(messages).values(row))
+def _commits_of_sqlite(file: Path, seconds: float) -> float:
+    store = tutorial_sqlite.Store(str(file))
+    count, began = 0, time.perf_counter()
+    while (taken := time.perf_counter() - began) < seconds:
+        store.add("everyone", "sender", TEXT)
+        count += 1
+    store.close()
+    return count / taken
+
+
+async def _commits_of_postgresql(url: str, seconds: float) -> float:
+    import asyncpg  # type: ignore[import-untyped] # it has no types; here, so that SQLite works without it
+
+    connections = [await asyncpg.connect(url) for _ in range(FLOOR_CONNECTIONS)]
+    await connections[0].execute(FLOOR_TABLE)
+    ends = time.perf_counter() + seconds
+
+    async def commit(connection: asyncpg.Connection) -> int:
+        count = 0
+        while time.perf_counter() < ends:
+            await connection.execute("INSERT INTO floor (sender, text) VALUES ($1, $2)", "sender", TEXT)
+            count += 1
+        return count
+
+    counts = await asyncio.gather(*map(commit, connections))
+    await connections[0].execute("DROP TABLE floor")
+    for connection in connections:
+        await connection.close()
+    return sum(counts) / seconds
 
 
 def sync_milliseconds(folder: Path) -> float:
@@ -307,21 +306,17 @@ def machine_and_disk() -> str:
 def table_of(results: Sequence[Result]) -> Table:
     """Build the table of the results."""
     table = Table(title="Durable sends", caption=machine_and_disk())
-    for heading in ("store", "rooms", "senders", "sends/s", "p50 ms", "p99 ms", "server µs", "plain/s", "plain p50 ms"):
+    for heading in ("store", "rooms", "senders", "sends/s", "p50 ms", "p99 ms", "server µs"):
         table.add_column(heading, justify="left" if heading == "store" else "right")
-    table.add_column("ratio", justify="right")
+    for heading in ("tutorial/s", "its p50", "its µs", "commits/s, no server"):
+        table.add_column(heading, justify="right")
     for result in results:
+        ours, tutorial = result.gateway, result.tutorial
         table.add_row(
-            result.store,
-            f"{result.rooms:,}",
-            f"{result.senders:,}",
-            f"{result.per_second:,.0f}",
-            f"{result.p50:.2f}",
-            f"{result.p99:.2f}",
-            f"{result.cpu:.0f}",
-            f"{result.plain_per_second:,.0f}",
-            f"{result.plain_p50:.2f}",
-            f"{result.ratio:.1f}",
+            *(result.store, f"{result.rooms:,}", f"{result.senders:,}"),
+            *(f"{ours.per_second:,.0f}", f"{ours.p50:.2f}", f"{ours.p99:.2f}", f"{ours.cpu:.0f}"),
+            *((f"{tutorial.per_second:,.0f}", f"{tutorial.p50:.2f}", f"{tutorial.cpu:.0f}") if tutorial else "–––"),
+            f"{result.commits:,.0f}",
         )
     return table
 
@@ -335,7 +330,7 @@ def main(
     client_ids: Annotated[bool, typer.Option(help="Whether messages carry a `client_id`.")] = True,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure acknowledged `chat.send` a second, next to plain commits."""
+    """Measure acknowledged `chat.send` a second, beside the tutorial on sqlite3 and commits without a server."""
     console = Console(highlight=False, width=WIDTH)
     results = [
         result

@@ -83,11 +83,14 @@ class Authenticated(Plain):
 
     async def enter(self, client: Client, place: str, number: int) -> None:
         """Connect with a token, up to the welcome, and join the room."""
-        url = f"{self._address}/ws/chat?token={self.tokens[number % len(self.tokens)]}"
-        await asyncio.gather(client.wait_for(b'{"type":"welcome"'), client.connect(url))
+        await asyncio.gather(client.wait_for(b'{"type":"welcome"'), client.connect(self.url(number)))
         if room := room_of(place):
             client.send(self.join(1, room, None))
             await client.wait_for(b'{"type":"reply","id":1,"status":20000')
+
+    def url(self, number: int) -> str:
+        """Return the URL of the chat socket with the token of one of the users."""
+        return f"{self._address}/ws/chat?token={self.tokens[number % len(self.tokens)]}"
 
     def request(self, number: int, type: str, **data: Any) -> bytes:
         """Return any request."""

@@ -99,6 +99,12 @@ PYTHON_SOCKETIO = Peer("python-socketio", _on_uvicorn("python_socketio"), Socket
 CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"), Plain)
 
 
+def durable_tutorial(tokens: Sequence[str], database: Path) -> Peer[Authenticated]:
+    """Return the tutorial that commits each message with sqlite3 into a file."""
+    environment = CHECKS_TOKENS | {"PEER_DATABASE": str(database)}
+    return Peer("tutorial", _on_uvicorn("tutorial_sqlite"), partial(Authenticated, tokens=tokens), environment)
+
+
 def peers() -> tuple[list[Peer[Plain]], list[str]]:
     """Return the installed peers, and a text with their versions and the reasons for the missing ones."""
     found, words = [BARE, TUTORIAL], []

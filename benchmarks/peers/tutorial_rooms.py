@@ -1,20 +1,19 @@
 """The tutorial's connections in rooms, with its dependency on a token, and with messages in memory.
 
-The parts are those of https://fastapi.tiangolo.com/advanced/websockets/ and of the tutorial's page on JWT. It takes
-the gateway's messages.
+The manager of connections is that of https://fastapi.tiangolo.com/advanced/websockets/.
+It takes the gateway's messages.
 """
 
 import json
-import os
 import secrets
 import time
 from collections import deque
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, WebSocket, WebSocketDisconnect, WebSocketException
-from fastapi.security import OAuth2PasswordBearer
-from jose import JWTError, jwt
+from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
+
+from benchmarks.peers.tutorial_tokens import user_of, user_of_request
 
 KEPT = 100
 """Messages of a room."""
@@ -23,32 +22,6 @@ SENT = 50
 """Messages at a join without a position."""
 
 Message = dict[str, Any]
-
-
-bearer = OAuth2PasswordBearer(tokenUrl="token")
-
-
-def _verified(token: str) -> str:
-    claims = jwt.decode(
-        token, os.environ["PEER_KEY"], algorithms=["HS256"], audience="json-gateway", issuer="json-gateway"
-    )
-    return str(claims["sub"])
-
-
-async def user_of(token: Annotated[str, Query()]) -> str:
-    """Return the user's id, or refuse the connection."""
-    try:
-        return _verified(token)
-    except JWTError:
-        raise WebSocketException(code=4401) from None
-
-
-async def user_of_request(token: Annotated[str, Depends(bearer)]) -> str:
-    """Return the user's id, or refuse the request."""
-    try:
-        return _verified(token)
-    except JWTError:
-        raise HTTPException(status_code=401, detail="Could not validate credentials") from None
 
 
 class User(BaseModel):
