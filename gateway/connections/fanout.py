@@ -121,8 +121,7 @@ class Fanout:
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
             if self._rest.remove(deliver) and self._frame is not None:
                 deliver_frame(self._frame, subscriber)
-        for event in self._batch[self._later.pop(subscriber, 0) :]:
-            deliver_event(event, subscriber)
+        deliver_events(self._batch[self._later.pop(subscriber, 0) :], subscriber)
 
     def discard(self, subscriber: Subscriber) -> None:
         """Remove a subscriber without delivering anything: its connection is closed."""
@@ -156,8 +155,7 @@ class Fanout:
             self._began = asyncio.get_running_loop().time()
             apart = self._with_own_form(batch, later)
             for subscriber in apart:
-                for event in batch[later.get(subscriber, 0) :]:
-                    deliver_event(event, subscriber)
+                deliver_events(batch[later.get(subscriber, 0) :], subscriber)
             self._frame = joined([event.frame for event in batch])
             self._rest = iter(self._all_but(apart))
             self._continue()
@@ -225,10 +223,20 @@ class Fanout:
 
 def deliver_event(event: BusEvent, subscriber: Subscriber) -> None:
     """Deliver an event to one subscriber, in the form for its user."""
-    if subscriber.user_id != _exception_of(event):
-        deliver_frame(event.frame, subscriber)
-    elif isinstance(event, Logged) and event.own is not None:
-        deliver_frame(event.own.frame, subscriber)
+    deliver_events((event,), subscriber)
+
+
+def deliver_events(events: Iterable[BusEvent], subscriber: Subscriber) -> None:
+    """Deliver events to one subscriber, in the form for its user, with one write."""
+    frames = [frame for event in events if (frame := _form_for(subscriber.user_id, event)) is not None]
+    if frames:
+        deliver_frame(joined(frames), subscriber)
+
+
+def _form_for(user_id: str, event: BusEvent) -> Frame | None:
+    if user_id != _exception_of(event):
+        return event.frame
+    return event.own.frame if isinstance(event, Logged) and event.own is not None else None
 
 
 def _exception_of(event: BusEvent) -> str | None:

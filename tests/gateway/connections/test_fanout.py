@@ -236,3 +236,16 @@ async def test_a_listener_that_cannot_even_be_cut_off_harms_no_other(monkeypatch
     audience.publish(event(b"three"))
     await until(lambda: all(ear.heard[-1] == b"three" for ear in crowd))
     assert faults.counters == {"deliveries": 2}
+
+
+async def test_users_of_whom_the_events_of_one_turn_are_get_all_others_in_one_write() -> None:
+    users = [Ear(f"user-{number}") for number in range(3)]
+    audience = Fanout(lambda user_id: [each for each in users if each.user_id == user_id])
+    for each in users:
+        audience.add(each)
+    for number in range(3):
+        audience.publish(ToRoom(text_frame(b"of %d" % number), "lobby", skip_user=f"user-{number}"))
+    await until(lambda: all(each.heard for each in users))
+    for number, each in enumerate(users):
+        assert each.heard == [b"of %d" % other for other in range(3) if other != number]
+        assert each.writes == 1
