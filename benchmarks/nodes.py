@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.dialects import ROOM, ROOM_NAME, enter_all
-from benchmarks.report import JsonFile, write_figures
+from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import Person, Server, cpu_seconds, database_for, populate, temporary_folder
 from benchmarks.room_dialects import Authenticated
 from benchmarks.talk import TEXT, Listening, Talk, room_message
@@ -226,7 +226,7 @@ def main(
     results = uvloop.run(nodes(size, seconds, most, console.print))
     console.print(table_of(results, size))
     if json_file is not None:
-        write_figures(json_file, [asdict(each) for each in results])
+        write_figures(json_file, {"machine": machine(), "results": [asdict(each) for each in results]})
 
 
 if __name__ == "__main__":

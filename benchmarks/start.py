@@ -138,7 +138,10 @@ def main(
     costs = measure(STARTS, rounds)
     Console().print(table_of(STARTS, costs))
     if json_file is not None:
-        write_figures(json_file, {"machine": machine(), "costs": {name: asdict(cost) for name, cost in costs.items()}})
+        write_figures(
+            json_file,
+            {"machine": machine(), "results": [{"what": name} | asdict(cost) for name, cost in costs.items()]},
+        )
 
 
 if __name__ == "__main__":

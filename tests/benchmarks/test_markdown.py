@@ -1,6 +1,6 @@
 """The figures as Markdown, for documents."""
 
-from benchmarks.markdown import tables
+from benchmarks.markdown import table_of_records, tables
 from benchmarks.results import Result
 
 
@@ -19,4 +19,17 @@ def test_figures_of_the_same_servers_share_a_table() -> None:
         "|  | gateway |",
         "| --- | --- |",
         "| KB c | 30.0 |",
+    ]
+
+
+def test_records_share_a_table_and_parts_have_the_names_of_their_records() -> None:
+    records = [
+        {"store": "sqlite", "senders": 1, "gateway": {"p50": 0.5}, "tutorial": None},
+        {"store": "sqlite", "senders": 10, "gateway": {"p50": 1234.5}, "tutorial": {"p50": 12.34}},
+    ]
+    assert table_of_records(records).split("\n") == [
+        "| store | senders | gateway p50 | tutorial p50 |",
+        "| --- | --- | --- | --- |",
+        "| sqlite | 1 | 0.50 |  |",
+        "| sqlite | 10 | 1,234 | 12.3 |",
     ]
