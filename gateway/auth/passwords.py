@@ -7,15 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Self, TypeVar
 
 from passlib.context import CryptContext
 from passlib.hash import bcrypt, bcrypt_sha256
 
+from gateway.core.start_error import StartError
 from handlers.errors import Unavailable
 from schemas.users import password_problem, prepared
 
 Result = TypeVar("Result")
+
+FIRST_WITHOUT_CUT = 5
+"""The version of bcrypt that refuses passwords over 72 bytes, where passlib expects that they are cut."""
 
 MAX_WAITING = 8
 """Hashes that may wait for a thread. At about 0.2 s each, more would only make all users wait for longer."""
@@ -43,6 +48,16 @@ def bcrypt_problem(hashed: str, most_rounds: int) -> str | None:
     if not 4 <= int(found[1]) <= most_rounds:
         return f"expected a bcrypt hash of 4 to {most_rounds} rounds (GATEWAY_PASSWORD_ROUNDS), got {int(found[1])}"
     return None
+
+
+def check_bcrypt(installed: str) -> None:
+    """Raise `StartError` for a version of bcrypt that passlib cannot use."""
+    # A first hash would show it too, but passlib tries 16 others before: 20 ms that a start without log-ins can save.
+    if int(installed.partition(".")[0]) >= FIRST_WITHOUT_CUT:
+        raise StartError(
+            f"expected bcrypt before version {FIRST_WITHOUT_CUT}, got {installed}, with which passlib cannot work;"
+            " pip install 'bcrypt<5'"
+        )
 
 
 def _unmatched_hash(rounds: int) -> str:
@@ -84,9 +99,9 @@ class Passwords:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Prepare the library with the cheapest hash, so that the first log-in takes no longer."""
+        """Hash while the context lasts, or raise `StartError` for a bcrypt that passlib cannot use."""
+        check_bcrypt(version("bcrypt"))
         try:
-            await self._run(partial(bcrypt.using(rounds=bcrypt.min_rounds).hash, "x"))
             yield self
         finally:
             self.close()

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from gateway import __version__
-from gateway.core.garbage import collect_less_often
+from gateway.core.garbage import collect_nothing_yet
 from gateway.core.start_error import StartError
 
 COMMANDS = {
@@ -84,7 +84,7 @@ def gateway(
 
 def main() -> None:
     """Run the command. Print what the operator must correct in plain lines, and exit with 1."""
-    collect_less_often()
+    collect_nothing_yet()
     try:
         app()
     except StartError as error:

@@ -5,13 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.auth.throttle import LocalThrottle, LoginThrottle
-from gateway.bus.redis_commands import RedisCommands
-from gateway.cluster.dead_nodes import DeadNodeReaper
-from gateway.cluster.nodes import Nodes
 from gateway.cluster.rates import MakeBuckets, SharedRates, local_buckets
 from gateway.cluster.roster import LocalRoster, Roster, SharedRoster
-from gateway.cluster.shared_state import SharedState
-from gateway.cluster.throttle import SharedThrottle
 from gateway.config.bus_url import MEMORY
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
@@ -61,7 +56,13 @@ async def build_cluster(settings: Settings, database: Database, clock: Clock) ->
 
 @asynccontextmanager
 async def _shared(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[ClusterState]:
-    from gateway.bus import redis_client  # what this needs is there only where there is such a bus
+    # Only such a gateway has redis-py, and needs these modules.
+    from gateway.bus import redis_client
+    from gateway.bus.redis_commands import RedisCommands
+    from gateway.cluster.dead_nodes import DeadNodeReaper
+    from gateway.cluster.nodes import Nodes
+    from gateway.cluster.shared_state import SharedState
+    from gateway.cluster.throttle import SharedThrottle
 
     connected = redis_client.connect(settings)
     redis = RedisCommands(connected, redis_client.FAILURES)

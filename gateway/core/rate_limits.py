@@ -151,19 +151,25 @@ class _Shadow:
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(16)
-        self._counts = array("L", bytes(2 * self.ROW * array("L").itemsize))
-        self._until = array("d", bytes(2 * self.ROW * array("d").itemsize))
+        # Both arrays take 2 MB, and most processes never see as many keys as would fill them. So they start empty.
+        self._counts = array("L")
+        self._until = array("d")
 
     def keep(self, key: str, failures: _Failures) -> None:
         """Remember failures that cause a wait. A single failure causes none; a flood of invented keys has one each."""
         if failures.count < 2:
             return
+        if not self._counts:
+            self._counts = array("L", bytes(2 * self.ROW * self._counts.itemsize))
+            self._until = array("d", bytes(2 * self.ROW * self._until.itemsize))
         for place in self._places(key):
             if failures.count >= self._counts[place] or self._until[place] < failures.until - FORGET_SECONDS:
                 self._counts[place], self._until[place] = failures.count, failures.until
 
     def recall(self, key: str, now: float) -> _Failures:
         """Return the failures of a key: at least as many as it had."""
+        if not self._counts:
+            return _Failures()
         place = min(self._places(key), key=self._counts.__getitem__)
         if not self._counts[place] or self._until[place] < now - FORGET_SECONDS:
             return _Failures()

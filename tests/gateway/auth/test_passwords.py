@@ -10,7 +10,8 @@ import pytest
 from passlib.context import CryptContext
 from passlib.hash import bcrypt
 
-from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords
+from gateway.auth.passwords import MAX_WAITING, HashingBusy, Passwords, check_bcrypt
+from gateway.core.start_error import StartError
 from gateway.store import users
 from tests.support.client import PASSWORD, App
 
@@ -218,3 +219,9 @@ async def test_the_loop_stays_free_while_passwords_are_hashed() -> None:
         turns += 1
     assert turns > 10
     passwords.close()
+
+
+def test_a_bcrypt_that_cannot_be_used_stops_the_start() -> None:
+    check_bcrypt("4.3.0")
+    with pytest.raises(StartError, match="expected bcrypt before version 5, got"):
+        check_bcrypt("5.0.0")
