@@ -25,6 +25,9 @@ class Driver(Protocol):
     async def fetch_long(self, statement: Statement, values: dict[str, Any]) -> Rows:
         """Run one statement that only reads, and may take long."""
 
+    async def fetch_bounded(self, statement: Statement, values: dict[str, Any], max_bytes: int) -> Rows:
+        """Run one statement that only reads, up to the first rows whose sized columns together reach `max_bytes`."""
+
     async def run_script(self, script: Script[Result]) -> Result:
         """Run a script in its own transaction, which is durable when this returns."""
 

@@ -5,7 +5,7 @@ There are two ways to the store, each for reading and for writing:
 - A plain transaction is a function of a connection: `query` runs one that reads, `transact` one that writes. The
   function does not await, so it runs in one piece, in a thread with SQLite.
 - Hot paths have prepared statements, directly on the driver: `fetch` runs a short one that reads, `fetch_long` one that
-  may take long, and `run_script` a transaction.
+  may take long, `fetch_bounded` one that stops after some bytes, and `run_script` a transaction.
 
 If the answer to a commit is lost, the commit may have been made or not. It is reported as `StoreUnavailable`, like a
 failed one. A client that must know sends the message again with the same `client_id`.
@@ -113,6 +113,14 @@ class Database:
         """Run one statement like `fetch`, but with SQLite in a thread: it may read many rows, or long ones."""
         async with self._available(), self._limit():
             return await self._driver.fetch_long(statement, values)
+
+    async def fetch_bounded(self, statement: Statement, max_bytes: int, **values: Any) -> Rows:
+        """Run one statement like `fetch`, but read only the first rows whose sized columns together reach `max_bytes`.
+
+        With SQLite, a few short rows are read at once, and more in a thread.
+        """
+        async with self._available(), self._limit():
+            return await self._driver.fetch_bounded(statement, values, max_bytes)
 
     async def run_script(self, script: Script[T]) -> T:
         """Run a script of prepared statements in a transaction that writes, directly on the driver."""

@@ -31,9 +31,9 @@ SIZES = 32
 """How many sizes of messages to read at a time, because SQLite before 3.43 reads the messages for that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make, and a page has many
 class MessageRow:
-    """A message as stored."""
+    """A message as stored. It is shared, so nothing changes it."""
 
     room_id: int
     offset: int

@@ -42,6 +42,10 @@ class PostgresqlDriver:
         """Run one statement that reads."""
         return await self.fetch(statement, values)
 
+    async def fetch_bounded(self, statement: Statement, values: dict[str, Any], max_bytes: int) -> Rows:
+        """Run one statement that reads. It leaves out the rows itself, by its parameter `max_bytes`."""
+        return await self.fetch(statement, values | {"max_bytes": max_bytes})
+
     async def run_script(self, script: Script[Result]) -> Result:
         """Run a script in its own transaction."""
         async with self._connection(writes=True) as connection:

@@ -39,6 +39,10 @@ class Prepared:
         """Return the parameters in the driver's order."""
         return [values[name] if name in values else self._constants[name] for name in self._names]
 
+    def places(self, columns: Sequence[str]) -> list[int]:
+        """Return the places of columns in the driver's rows."""
+        return [self._columns.index(name) for name in columns]
+
     def rows(self, found: Sequence[Sequence[Any]]) -> Rows:
         """Return the driver's rows with converted values."""
         rows = [dict(zip(self._columns, row, strict=True)) for row in found]
@@ -51,9 +55,10 @@ class Prepared:
 class Statement:
     """A statement that is written separately for each database."""
 
-    def __init__(self, write: Callable[[str], Sql]) -> None:
-        """`write` gets "sqlite" or "postgresql"."""
+    def __init__(self, write: Callable[[str], Sql], *, sized: Sequence[str] = ()) -> None:
+        """`write` gets "sqlite" or "postgresql". `sized` are the columns whose bytes a bounded read counts."""
         self._write = write
+        self.sized = sized
         self._prepared: dict[str, Prepared] = {}
 
     def for_database(self, database: str) -> Prepared:

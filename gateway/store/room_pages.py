@@ -39,7 +39,7 @@ _CURSOR, _MOST, _ROOM = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # as in `RoomRow`
 class MemberRow:
     """A member of a room."""
 

@@ -57,9 +57,9 @@ class RoomPosition:
         return self.arrivals - self.departures
 
 
-@dataclass(frozen=True)
+@dataclass  # frozen, it would take three times as long to make, and a page has many
 class RoomRow:
-    """A room as stored, and the requesting user's part in it."""
+    """A room as stored, and the requesting user's part in it. It is shared, so nothing changes it."""
 
     id: int
     name: str

@@ -6,7 +6,7 @@ A transaction is one trip to its thread. With the write-ahead log, readers and t
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from gateway.store.open_files import OpenFiles
-from gateway.store.prepared import Rows, Script, Statement
+from gateway.store.prepared import Prepared, Rows, Script, Statement
 
 READERS = 4
 """Threads that read. More would not be faster, since Python runs one thread at a time."""
+
+AT_ONCE_BYTES = 64 * 1024
+"""The bytes of long columns that are read at once, in the event loop: as many as one message may have."""
 
 Result = TypeVar("Result")
 
@@ -72,6 +75,18 @@ class SqliteDriver:
         return await self.query(
             lambda reading: prepared.rows(_driver_of(reading).execute(prepared.sql, arguments).fetchall())
         )
+
+    async def fetch_bounded(self, statement: Statement, values: dict[str, Any], max_bytes: int) -> Rows:
+        """Read at once if the rows are short, and otherwise in a thread."""
+        prepared = statement.for_database("sqlite")
+        read = partial(_read_some, prepared, prepared.arguments(values), prepared.places(statement.sized))
+        try:
+            rows, is_whole = read(self._opened(), min(max_bytes, AT_ONCE_BYTES))
+        except sqlite3.OperationalError:
+            is_whole = False
+        if is_whole:
+            return prepared.rows(rows)
+        return await self.query(lambda reading: prepared.rows(read(_driver_of(reading), max_bytes)[0]))
 
     async def close(self) -> None:
         """Close the threads and their connections, the writer's last: it takes in the write-ahead log."""
@@ -202,6 +217,29 @@ def _lock(files: OpenFiles, connection: sqlite3.Connection) -> None:
 
 def _driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
+
+
+def _read_some(
+    prepared: Prepared, arguments: list[Any], sized: Sequence[int], connection: sqlite3.Connection, max_bytes: int
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the first rows, up to a size, and whether they are all. SQLite reads a row only when it is asked for."""
+    found: list[tuple[Any, ...]] = []
+    cursor = connection.execute(prepared.sql, arguments)
+    try:
+        for row in cursor:
+            found.append(row)
+            max_bytes -= sum([_size(row[place]) for place in sized])
+            if max_bytes <= 0:
+                return found, False
+    finally:
+        cursor.close()  # or its transaction would go on
+    return found, True
+
+
+def _size(value: str | None) -> int:
+    if value is None:
+        return 0
+    return len(value) if value.isascii() else len(value.encode())
 
 
 def _run(script: Script[Result], connection: sqlite3.Connection) -> Result:

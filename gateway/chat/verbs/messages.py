@@ -1,19 +1,20 @@
 """The verbs of a session for messages."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
-
-from sqlalchemy import Connection
 
 from gateway.bus.base import ToRoom
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.membership import find_as_member
-from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting
+from gateway.chat.verbs.membership import fetch_as_member
+from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting_texts
 from gateway.core import costs, strict_json
+from gateway.rooms.encoding import message_json
 from gateway.rooms.membership_changes import MarkRead
 from gateway.rooms.message_changes import Delete, Edit, Send, Written
-from gateway.store import messages, rooms
+from gateway.store import message_pages
+from gateway.store.messages import MessageRow
 from gateway.transport import frames
+from gateway.transport.encoded import encoded
 from handlers.errors import RateLimited
 from schemas.events.chat import ChatRead
 from schemas.messages.chat import HistoryReply, Message, SendReply
@@ -57,12 +58,14 @@ class SessionMessages:
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
         self._session.charge(costs.PAGE)
+        found = await fetch_as_member(self._session, room)
+        statement, place = message_pages.part(before, after)
         # Read one more than requested, to know whether there are more.
-        work = partial(_page, room, self._session.user_id, before=before, after=after, limit=limit + 1)
-        found, rows = await self._session.query(work)
-        page = fitting(row.to_schema(found, self._session.user_id) for row in rows[:limit])
-        has_more = len(rows) > len(page)
-        return HistoryReply(messages=tuple(page if after is not None else reversed(page)), has_more=has_more)
+        wanted = {"room": found.id, "most": limit + 1} | place
+        rows = await self._gateway.database.fetch_bounded(statement, READ_BYTES, **wanted)
+        texts = [message_json(found, MessageRow(**row), self._session.user_id) for row in rows[:limit]]
+        page = fitting_texts(texts)
+        return _history_reply(page if after is not None else page[::-1], has_more=len(rows) > len(page))
 
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
@@ -102,8 +105,6 @@ class SessionMessages:
         return written.to_schema(self._session.user_id)
 
 
-def _page(
-    name: str, user_id: str, connection: Connection, *, before: int | None, after: int | None, limit: int
-) -> tuple[rooms.RoomRow, list[messages.MessageRow]]:
-    room = find_as_member(connection, name, user_id)
-    return room, messages.page(connection, room, before=before, after=after, limit=limit, max_bytes=READ_BYTES)
+def _history_reply(texts: Sequence[bytes], *, has_more: bool) -> HistoryReply:
+    more = b"true" if has_more else b"false"
+    return encoded(HistoryReply, b'{"messages":[%b],"has_more":%b}' % (b",".join(texts), more))
