@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.rooms.batch import Batch, Change, Deferred
-from gateway.rooms.membership_changes import MembershipChange, MembershipChanges, RoomQuotas
-from gateway.rooms.message_changes import MessageChange, MessageChanges, StorageQuotas
+from gateway.rooms.membership_changes import MEMBERSHIP_CHANGES, MembershipChanges, RoomQuotas
+from gateway.rooms.message_changes import MESSAGE_CHANGES, MessageChanges, StorageQuotas
 from gateway.store.prepared import Script
 from handlers.errors import MessageError
 
@@ -37,8 +37,8 @@ def apply(changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS) 
     batch = Batch(now)
     messages = MessageChanges(batch, limits.storage)
     memberships = MembershipChanges(batch, limits.rooms, rooms_open=limits.rooms_open)
-    of_messages = [change for change in changes if isinstance(change, MessageChange)]
-    of_members = [change for change in changes if isinstance(change, MembershipChange)]
+    of_messages = [change for change in changes if isinstance(change, MESSAGE_CHANGES)]
+    of_members = [change for change in changes if isinstance(change, MEMBERSHIP_CHANGES)]
     yield from memberships.make_rooms(of_members)
     yield from batch.lock_rooms(change.room for change in changes)
     memberships.hide_made_rooms()
@@ -47,16 +47,18 @@ def apply(changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS) 
     yield from batch.read_roles(changes)
     yield from memberships.read(of_members)
     outcomes = [_outcome(messages, memberships, change) for change in changes]
-    yield from memberships.write()
-    yield from messages.write()
+    if of_members:
+        yield from memberships.write()
+    if of_messages:
+        yield from messages.write()
     return outcomes
 
 
 def _outcome(messages: MessageChanges, memberships: MembershipChanges, change: Change[Any]) -> Any:
     try:
-        if isinstance(change, MessageChange):
+        if isinstance(change, MESSAGE_CHANGES):
             return messages.apply(change)
-        assert isinstance(change, MembershipChange)  # noqa: S101 - there are no others
+        assert isinstance(change, MEMBERSHIP_CHANGES)  # noqa: S101 - there are no others
         return memberships.apply(change)
     except (MessageError, Deferred) as refused:
         return refused

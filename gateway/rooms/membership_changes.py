@@ -117,6 +117,7 @@ class MarkRead(Change[Marked]):
 
 
 MembershipChange = Create | Enter | Leave | MarkRead
+MEMBERSHIP_CHANGES = (Create, Enter, Leave, MarkRead)
 
 
 @dataclass(frozen=True, slots=True)

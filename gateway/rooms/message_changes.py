@@ -68,6 +68,7 @@ class Delete(Change[Written]):
 
 
 MessageChange = Send | Edit | Delete
+MESSAGE_CHANGES = (Send, Edit, Delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ class MessageChanges:
             for room, change in known
             if isinstance(change, Send) and change.client_id is not None
         }
-        for row in (yield from writes.for_each(writes.SENT, wanted, after=self._batch.now - ONCE_MILLISECONDS)):
+        found = yield from writes.for_each(writes.SENT, wanted, after=self._batch.now - ONCE_MILLISECONDS)
+        for row in sorted(found, key=lambda row: row["offset"]):
             self._sent[row["room_id"], row["sender_id"], row["client_id"]] = MessageRow(**row)
 
     def apply(self, change: MessageChange) -> Written:

@@ -22,11 +22,10 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    tuple_,
     update,
 )
 
-from gateway.store.prepared import Sql, Statement, items
+from gateway.store.prepared import Sql, Statement, among_items, items
 from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, rooms, users
 
 _NEW_ROOM = ("name", "title", "private", "epoch", "created_at")
@@ -47,9 +46,7 @@ def _make(database: str) -> Sql:
 
 def _lock_users(database: str) -> Sql:
     # In a fixed order, so that two nodes never wait for each other. Their messages can still be added.
-    query = select(users.c.id, users.c.name, users.c.stored_bytes).where(
-        users.c.id.in_(select(*items(database, Text())))
-    )
+    query = select(users.c.id, users.c.name, users.c.stored_bytes).where(among_items(database, users.c.id))
     return query.order_by(users.c.id).with_for_update(key_share=True)
 
 
@@ -82,11 +79,11 @@ def _add(database: str) -> Sql:
 
 
 def _end(database: str) -> Sql:
-    return delete(memberships).where(_among(memberships, database))
+    return delete(memberships).where(among_items(database, memberships.c.room_id, memberships.c.user_id))
 
 
 def _uninvite(database: str) -> Sql:
-    return delete(invitations).where(_among(invitations, database))
+    return delete(invitations).where(among_items(database, invitations.c.room_id, invitations.c.user_id))
 
 
 def _keys(database: str) -> Subquery:
@@ -94,16 +91,12 @@ def _keys(database: str) -> Subquery:
     return select(room_id.label("room_id"), user_id.label("user_id")).subquery()
 
 
-def _among(table: Table, database: str) -> ColumnElement[bool]:
-    return tuple_(table.c.room_id, table.c.user_id).in_(select(*items(database, Integer(), Text())))
-
-
 def _is(table: Table, key: Subquery) -> ColumnElement[bool]:
     return and_(table.c.room_id == key.c.room_id, table.c.user_id == key.c.user_id)
 
 
 def _uninvite_all(database: str) -> Sql:
-    return delete(invitations).where(invitations.c.room_id.in_(select(*items(database, Integer()))))
+    return delete(invitations).where(among_items(database, invitations.c.room_id))
 
 
 def _count_members(database: str) -> Sql:
@@ -131,7 +124,7 @@ def _remove(database: str) -> Sql:
 
 
 def _unmake(database: str) -> Sql:
-    return delete(rooms).where(rooms.c.id.in_(select(*items(database, Integer()))))
+    return delete(rooms).where(among_items(database, rooms.c.id))
 
 
 def _heir(_: str) -> Sql:

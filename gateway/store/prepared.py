@@ -4,11 +4,27 @@ SQLAlchemy takes longer to process such a statement than the database to run it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import JSON, ColumnElement, Delete, Dialect, Insert, Select, Text, Update, bindparam, cast, column, func
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Delete,
+    Dialect,
+    Insert,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import registry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.type_api import TypeEngine
@@ -52,6 +68,12 @@ class Prepared:
         return rows
 
 
+class ForOne(str):
+    """The name of a database, for the form of a statement that takes one item."""
+
+    __slots__ = ()
+
+
 class Statement:
     """A statement that is written separately for each database."""
 
@@ -60,6 +82,14 @@ class Statement:
         self._write = write
         self.sized = sized
         self._prepared: dict[str, Prepared] = {}
+
+    @cached_property
+    def for_one(self) -> "Statement":
+        """Return the form that takes one item, with the parameters `item_0`, `item_1` and so on.
+
+        The databases need half the time for it.
+        """
+        return Statement(lambda database: self._write(ForOne(database)))
 
     def for_database(self, database: str) -> Prepared:
         """Return the statement for a database, compiled at its first use: a process uses one database."""
@@ -74,12 +104,22 @@ def items(database: str, *types: TypeEngine[Any]) -> list[ColumnElement[Any]]:
 
     So a statement has the same text for any number of items, and handles all of them in one call.
     """
+    if isinstance(database, ForOne):
+        return [bindparam(f"item_{number}", type_=of) for number, of in enumerate(types)]
     given = bindparam("items", type_=Text())
     if database == "sqlite":
         each = func.json_each(given).table_valued("value")
         return [func.json_extract(each.c.value, f"$[{number}]") for number in range(len(types))]
     elements = func.json_array_elements(cast(given, JSON())).table_valued(column("value", JSON()))
     return [cast(elements.c.value.op("->>")(number), of) for number, of in enumerate(types)]
+
+
+def among_items(database: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a row's columns are one of the items."""
+    values = items(database, *(column.type for column in columns))
+    if isinstance(database, ForOne):
+        return and_(*(column == value for column, value in zip(columns, values, strict=True)))
+    return (tuple_(*columns) if len(columns) > 1 else columns[0]).in_(select(*values))
 
 
 def items_of(values: Iterable[str | int]) -> str:

@@ -3,11 +3,9 @@
 A transaction is one trip to its thread. With the write-ahead log, readers and the writer do not wait for each other.
 """
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +16,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from gateway.store.open_files import OpenFiles
 from gateway.store.prepared import Prepared, Rows, Script, Statement
+from gateway.store.threads import Threads
 
 READERS = 4
 """Threads that read. More would not be faster, since Python runs one thread at a time."""
@@ -44,9 +43,10 @@ class SqliteDriver:
         event.listen(self._writing, "begin", partial(_begin_writing, files))
         self._reading = _engine(path, set_up, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True)
         event.listen(self._reading, "begin", _begin_reading)
-        self._writer = _Threads("writer", 1, seconds)
-        self._readers = _Threads("reader", READERS, seconds)
+        self._writer = Threads("writer", 1, seconds)
+        self._readers = Threads("reader", READERS, seconds)
         self._at_once: sqlite3.Connection | None = None
+        self._scripted: sqlite3.Connection | None = None
 
     async def query(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` in a transaction that reads. Its thread finishes it even if the caller no longer waits."""
@@ -104,20 +104,27 @@ class SqliteDriver:
             return work(connection)
 
     def _run_script(self, script: Script[Result]) -> Result:
-        pooled = self._writing.raw_connection()
-        connection = pooled.driver_connection
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - this engine has no other
+        connection = self._writing_connection()
         try:
             _lock(self._files, connection)
             result = _run(script, connection)
             connection.execute("COMMIT")
         except BaseException:
+            self._scripted = None
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        finally:
-            pooled.close()
         return result
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        """Return the one connection of the writer. Its pool is asked for it again after each failure."""
+        if self._scripted is None:
+            pooled = self._writing.raw_connection()
+            connection = pooled.driver_connection
+            pooled.close()
+            assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - this engine has no other
+            self._scripted = connection
+        return self._scripted
 
     def _opened(self) -> sqlite3.Connection:
         if self._at_once is None:
@@ -125,38 +132,6 @@ class SqliteDriver:
             self._at_once = sqlite3.connect(self._path, timeout=0, isolation_level=None)
             self._at_once.execute("PRAGMA query_only = ON")
         return self._at_once
-
-
-class _Threads:
-    """Runs work in a few threads. Work that waits too long for a free one fails with `TimeoutError`."""
-
-    def __init__(self, name: str, count: int, seconds: float) -> None:
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self._count = count
-        # Waiting here costs nothing; SQLite itself would wait for the lock of a writer in a loop of sleeps.
-        self._free = asyncio.Semaphore(count)
-        self._seconds = seconds
-
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """Run `work`. Its thread finishes it even if the caller no longer waits, and is free only then."""
-        # Without this limit, each of many writers would wait for all before it, and then find the file locked.
-        async with asyncio.timeout(self._seconds):
-            await self._free.acquire()
-        running = self._submit(work)
-        running.add_done_callback(lambda _: self._free.release())
-        return await asyncio.shield(running)
-
-    async def close(self, engine: Engine) -> None:
-        """Wait for the work, and close the connections of `engine` and the threads."""
-        for _ in range(self._count):
-            await self._free.acquire()
-        await self._submit(engine.dispose)
-        self._executor.shutdown()
-        for _ in range(self._count):
-            self._free.release()
-
-    def _submit(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
-        return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 def _engine(path: Path, set_up: Callable[[Any, object], None], *, poolclass: type[Pool], **options: Any) -> Engine:

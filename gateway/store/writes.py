@@ -4,13 +4,14 @@ What a change may do, and what it comes to, is decided in `gateway.rooms.changes
 """
 
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any
 
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, and_, bindparam, insert, select, update
 
 from gateway.store.messages import MessageRow
-from gateway.store.prepared import Rows, Script, Sql, Statement, items
+from gateway.store.prepared import Rows, Script, Sql, Statement, among_items, items
 from gateway.store.tables import memberships, messages, rooms, users
 
 
@@ -18,6 +19,9 @@ def for_each(statement: Statement, items: Collection[tuple[Any, ...]], **more: i
     """Run a statement for each item, if there are any."""
     if not items:
         return []
+    if len(items) == 1:
+        [item] = items
+        return (yield statement.for_one, {f"item_{number}": value for number, value in enumerate(item)} | more)
     return (yield statement, {"items": _json_text(list(items)), **more})
 
 
@@ -28,9 +32,8 @@ def _each(database: str, query: Select[Any], keys: Sequence[ColumnElement[Any]])
 
 
 def _rooms(database: str) -> Sql:
-    [name] = items(database, Text())
     # In a fixed order, so that two nodes never wait for each other.
-    return select(rooms).where(rooms.c.name.in_(select(name))).order_by(rooms.c.name).with_for_update()
+    return select(rooms).where(among_items(database, rooms.c.name)).order_by(rooms.c.name).with_for_update()
 
 
 def _roles(database: str) -> Sql:
@@ -48,7 +51,8 @@ def _about(database: str) -> Sql:
 
 
 def _sent(database: str) -> Sql:
-    query = _MESSAGES.where(messages.c.sent_at > bindparam("after")).order_by(messages.c.room_id, messages.c.offset)
+    # In no order: the database would read the whole log, which has one, in place of the index of these ids.
+    query = _MESSAGES.where(messages.c.sent_at > bindparam("after"))
     return _each(database, query, [messages.c.room_id, messages.c.sender_id, messages.c.client_id])
 
 
@@ -84,16 +88,19 @@ MOVE, ADD, CHANGE = Statement(_move), Statement(_add), Statement(_change)
 
 def new_values(row: MessageRow) -> tuple[Any, ...]:
     """Return what `ADD` takes of a new message."""
-    return tuple(_value(row, name) for name in _NEW)
+    return _values(row, _NEW_OF(row), _NEW.index("body"))
 
 
 def changed_values(row: MessageRow) -> tuple[Any, ...]:
     """Return what `CHANGE` takes of a changed message."""
-    return tuple(_value(row, name) for name in _CHANGED)
+    return _values(row, _CHANGED_OF(row), _CHANGED.index("body"))
 
 
-def _value(row: MessageRow, name: str) -> Any:
-    return _json_text(row.body) if name == "body" else getattr(row, name)
+def _values(row: MessageRow, values: tuple[Any, ...], body: int) -> tuple[Any, ...]:
+    return values if row.body is None else (*values[:body], _json_text(row.body), *values[body + 1 :])
+
+
+_NEW_OF, _CHANGED_OF = attrgetter(*_NEW), attrgetter(*_CHANGED)
 
 
 def _json_text(value: Any) -> str | None:
