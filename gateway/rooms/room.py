@@ -137,6 +137,11 @@ class Room:
         """Take over the position that the first connection has read."""
         self.epoch, self.position = at.epoch, at.offset
         self.arrivals, self.departures = at.arrivals, at.departures
+        # Events before the first position are not recorded, so what was read earlier may lack some of them.
+        if self.window is not None and (self.window.epoch != at.epoch or self.window.top < at.offset):
+            self.window = None
+        if self.loading is not None:
+            self.loading.is_void = True
 
     def reset(self) -> None:
         """Forget the room, but keep the connections that are joining one of its name."""

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.registry import Connection
-from gateway.rooms.room import Order, Room, ends_membership, is_news
+from gateway.rooms.room import Loading, Order, Room, ends_membership, is_news
+from gateway.rooms.window import Window
 from gateway.store.rooms import RoomPosition
 from gateway.transport.frames import text_frame
 
@@ -67,3 +68,21 @@ async def test_where_an_event_stands_in_the_log(epoch: str, offset: int, order: 
         room.closing = asyncio.create_task(asyncio.sleep(0))
         order = Order.AFTER_A_GAP if order is Order.NEXT else order
     assert room.order_of(event) is order
+
+
+@pytest.mark.parametrize(
+    ("epoch", "top", "stays"),
+    [("now", 6, False), ("now", 7, True), ("now", 8, True), ("before", 7, False)],
+)
+async def test_a_window_that_ends_before_the_first_position_is_forgotten(epoch: str, top: int, stays: bool) -> None:
+    room = Room("lobby", lambda _: ())
+    room.window = Window(epoch, top, is_whole=True)
+    room.start_at(AT)
+    assert (room.window is not None) is stays
+
+
+async def test_a_window_that_is_read_around_the_first_position_is_not_used() -> None:
+    room = Room("lobby", lambda _: ())
+    room.loading = loading = Loading()
+    room.start_at(AT)
+    assert loading.is_void
