@@ -25,6 +25,7 @@ from gateway.core.rate_limits import TokenBuckets
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.login_sessions import LoginSessionRow
+from gateway.store.prepared import Script
 from gateway.store.users import UserRow
 from handlers.errors import AuthenticationFailed, MessageError
 from schemas.codes import Status
@@ -131,7 +132,9 @@ class LoginSessions:
         if token is None or row is None:
             raise _not_valid()
         raise_if_limited(self._refreshes.take(row.id, self._clock.steady()), "refreshes of this session")
-        use = await self._database.transact(partial(self._use, row.id, token, requested))
+        use = await self._database.run_script(self._use(row.id, token, requested))
+        if isinstance(use, MessageError):
+            raise use
         self._audit.record(use.event, client, user_id=row.user_id, session=row.id)
         if use.event == "refresh_reused":
             await self._announce(row.user_id, [row.id])
@@ -145,7 +148,7 @@ class LoginSessions:
         row = await self._find(token)
         if token is None or row is None or row.refresh_hash != token.hash or not self._is_alive(row):
             return None
-        user = await self._database.query(partial(login_sessions.find_user, session_id=row.id, user_id=row.user_id))
+        user = users.from_rows(await self._database.fetch(login_sessions.USER_OF, session=row.id))
         return None if user is None or user.disabled else (row, user)
 
     async def list_for_user(self, user_id: str) -> list[LoginSessionRow]:
@@ -183,7 +186,7 @@ class LoginSessions:
     async def _find(self, token: RefreshToken | None) -> LoginSessionRow | None:
         if token is None:
             return None
-        return await self._database.query(partial(login_sessions.find_by_family, family_hash=token.family_hash))
+        return login_sessions.from_rows(await self._database.fetch(login_sessions.BY_FAMILY, family=token.family_hash))
 
     async def _announce(self, user_id: str, ended: list[str]) -> None:
         if ended:
@@ -212,25 +215,37 @@ class LoginSessions:
         now = row.created_at
         return login_sessions.end_beyond(connection, user.id, now, now - self._idle_life, self._most)
 
-    def _use(self, session_id: str, token: RefreshToken, requested: frozenset[str], connection: Connection) -> _Use:
+    def _use(self, session: str, token: RefreshToken, requested: frozenset[str]) -> Script[_Use | MessageError]:
+        """Spend a token. Errors are returned: one that is raised would cost a connection to PostgreSQL."""
         # The lock of the row lets the first of many simultaneous uses spend the token. The others find it spent.
-        row = login_sessions.find_locked(connection, session_id)
-        user = None if row is None else login_sessions.find_user(connection, row.id, row.user_id)
+        row = login_sessions.from_rows((yield login_sessions.LOCKED, {"session": session}))
         if row is None:
-            raise _not_valid()
+            return _not_valid()
+        user = users.from_rows((yield login_sessions.USER_OF, {"session": session}))
         if user is None or user.disabled or not self._is_alive(row):
             return _Use("refresh_refused", row)
         now = milliseconds(self._clock)
-        if token.hash == row.refresh_hash:
-            scopes, nonce = _narrowed(row, user, requested), refresh_tokens.new_nonce()
-            successor = token.successor(nonce)
-            login_sessions.rotate(connection, row, refresh_hash=successor.hash, nonce=nonce, now=now)
-            return _Use("refreshed", row, scopes, successor)
-        lost = token.hash == row.previous_hash and now - row.last_used_at <= GRACE_MILLISECONDS
-        if lost and row.nonce is not None:
-            return _Use("refresh_repeated", row, _narrowed(row, user, requested), token.successor(row.nonce))
-        login_sessions.end(connection, row.user_id, now, only=row.id)
-        return _Use("refresh_reused", row)
+        is_new = token.hash == row.refresh_hash
+        nonce = refresh_tokens.new_nonce() if is_new else _nonce_of_repeat(row, token, now)
+        if nonce is None:
+            yield login_sessions.END, {"session": session, "now": now}
+            return _Use("refresh_reused", row)
+        try:
+            scopes = _narrowed(row, user, requested)
+        except InvalidScope as error:
+            return error
+        successor = token.successor(nonce)
+        if not is_new:
+            return _Use("refresh_repeated", row, scopes, successor)
+        rotated = {"successor": successor.hash, "spent": row.refresh_hash, "number": nonce, "now": now}
+        yield login_sessions.ROTATE, {"session": session, **rotated}
+        return _Use("refreshed", row, scopes, successor)
+
+
+def _nonce_of_repeat(row: LoginSessionRow, token: RefreshToken, now: int) -> str | None:
+    """Return the nonce of the last use if this token may repeat it after a lost answer, or None."""
+    lost = token.hash == row.previous_hash and now - row.last_used_at <= GRACE_MILLISECONDS
+    return row.nonce if lost else None
 
 
 def new_session_id() -> str:

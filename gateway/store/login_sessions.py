@@ -1,6 +1,7 @@
 """Login sessions: each begins with a log-in, and its refresh tokens extend it until it ends.
 
-All functions are for `Database.query` and `Database.transact`. Times are milliseconds since 1970.
+The functions are for `Database.query` and `Database.transact`, the statements for `Database.fetch` and
+`Database.run_script`. Times are milliseconds since 1970.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field, fields
 
 from sqlalchemy import ColumnElement, Connection, Text, bindparam, delete, insert, null, select, union_all, update
 
-from gateway.store.prepared import Statement, items
+from gateway.store.prepared import Rows, Statement, items
 from gateway.store.tables import login_sessions, users
 from gateway.store.users import RIGHTS, UserRow
 from schemas.base import timestamp
@@ -47,15 +48,45 @@ class LoginSessionRow:
         )
 
 
-_FIND_USER = (
-    select(*(users.c[field.name] for field in fields(UserRow)))
-    .join(login_sessions, login_sessions.c.user_id == users.c.id)
-    .where(
-        login_sessions.c.id == bindparam("session_id"),
-        login_sessions.c.ended_at.is_(None),
-        users.c.id == bindparam("user_id"),
+BY_FAMILY = Statement(lambda _: select(login_sessions).where(login_sessions.c.family_hash == bindparam("family")))
+"""Finds the session of a refresh token."""
+
+LOCKED = Statement(
+    lambda _: select(login_sessions).where(login_sessions.c.id == bindparam("session")).with_for_update()
+)
+"""Finds a session, and locks it until the end of the transaction."""
+
+USER_OF = Statement(
+    lambda _: (
+        select(*(users.c[field.name] for field in fields(UserRow)))
+        .join(login_sessions, login_sessions.c.user_id == users.c.id)
+        .where(login_sessions.c.id == bindparam("session"), login_sessions.c.ended_at.is_(None))
     )
 )
+"""Finds the user of a session that has not been ended."""
+
+ROTATE = Statement(
+    lambda _: (
+        update(login_sessions)
+        .where(login_sessions.c.id == bindparam("session"))
+        .values(
+            refresh_hash=bindparam("successor"),
+            previous_hash=bindparam("spent"),
+            nonce=bindparam("number"),
+            last_used_at=bindparam("now"),
+        )
+    )
+)
+"""Makes a new refresh token the valid one. With the nonce, it can be derived from the previous token."""
+
+END = Statement(
+    lambda _: (
+        update(login_sessions)
+        .where(login_sessions.c.id == bindparam("session"), login_sessions.c.ended_at.is_(None))
+        .values(ended_at=bindparam("now"))
+    )
+)
+"""Ends a session."""
 
 RIGHTS_BY_SESSION = Statement(
     lambda database: (
@@ -67,35 +98,14 @@ RIGHTS_BY_SESSION = Statement(
 """Reads the rights of users, by their sessions. Sessions that have ended, or do not exist, are left out."""
 
 
+def from_rows(rows: Rows) -> LoginSessionRow | None:
+    """Return the session that a prepared statement has found, or None."""
+    return LoginSessionRow(**rows[0]) if rows else None
+
+
 def add(connection: Connection, row: LoginSessionRow) -> None:
     """Add a session."""
     connection.execute(insert(login_sessions).values(vars(row)))
-
-
-def find_user(connection: Connection, session_id: str, user_id: str) -> UserRow | None:
-    """Return the user of a session, or None if it belongs to another user or has been ended."""
-    found = connection.execute(_FIND_USER, {"session_id": session_id, "user_id": user_id}).one_or_none()
-    return UserRow(*found) if found else None
-
-
-def find_by_family(connection: Connection, family_hash: str) -> LoginSessionRow | None:
-    """Return the session of a refresh token, or None."""
-    found = connection.execute(select(login_sessions).where(login_sessions.c.family_hash == family_hash)).one_or_none()
-    return LoginSessionRow(**found._mapping) if found else None
-
-
-def find_locked(connection: Connection, session_id: str) -> LoginSessionRow | None:
-    """Return a session, and lock it until the end of the transaction."""
-    found = connection.execute(
-        select(login_sessions).where(login_sessions.c.id == session_id).with_for_update()
-    ).one_or_none()
-    return LoginSessionRow(**found._mapping) if found else None
-
-
-def rotate(connection: Connection, row: LoginSessionRow, *, refresh_hash: str, nonce: str, now: int) -> None:
-    """Make a new refresh token the valid one. With the nonce, it can be derived from the previous token."""
-    change = {"refresh_hash": refresh_hash, "previous_hash": row.refresh_hash, "nonce": nonce, "last_used_at": now}
-    connection.execute(update(login_sessions).where(login_sessions.c.id == row.id).values(change))
 
 
 def end(

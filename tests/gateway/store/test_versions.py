@@ -174,7 +174,7 @@ async def test_sessions_are_kept_when_their_table_gets_its_new_name(bare: Databa
     after = await everything(bare)
     assert "logins" not in after
     assert sorted(after["login_sessions"][1]) == sorted(former)
-    found = await bare.query(partial(login_sessions.find_by_family, family_hash="f1"))
+    found = login_sessions.from_rows(await bare.fetch(login_sessions.BY_FAMILY, family="f1"))
     assert found is not None
     assert (found.id, found.refresh_hash, found.ended_at) == ("s1", "r1", None)
     await execute(bare, "DELETE FROM users WHERE id = 'u1'")  # which still takes its sessions along
