@@ -1,12 +1,13 @@
 """`/users`: registration, and the user of the token."""
 
 from fastapi import APIRouter
+from starlette.requests import HTTPConnection
 
 from gateway.http.authentication import CurrentUser
 from gateway.http.bodies import JSON_BODY
 from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
-from gateway.state import GatewayStateDep
+from gateway.state import GatewayStateDep, state_of
 from gateway.store import users
 from handlers.errors import MessageError, TokenRevoked
 from schemas.codes import Status
@@ -39,9 +40,9 @@ async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) 
 
 
 @router.get("/me", response_model_exclude_none=True, responses=refusals(401, 503))
-async def me(auth: CurrentUser, state: GatewayStateDep) -> User:
+async def me(auth: CurrentUser, connection: HTTPConnection) -> User:
     """Return the user of the token."""
-    user = users.from_rows(await state.database.fetch(users.BY_ID, user_id=auth.user_id))
+    user = users.from_rows(await state_of(connection).database.fetch(users.BY_ID, user_id=auth.user_id))
     if user is None:
         raise TokenRevoked("the token's user has been deleted")
     return user.to_schema()
