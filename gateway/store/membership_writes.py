@@ -35,8 +35,9 @@ _NEW_MEMBER = ("room_id", "user_id", "role", "joined_at", "read", "user_name", "
 def _make(database: str) -> Sql:
     # Another node may make a room of the same name at this moment. SQLite lets one write at a time.
     values = items(database, *(rooms.c[name].type for name in _NEW_ROOM))
-    missing = select(*values, literal_column("0")).where(~exists().where(rooms.c.name == values[0]))
-    columns = [*_NEW_ROOM, "offset"]
+    created_at = values[-1]
+    missing = select(*values, literal_column("0"), created_at).where(~exists().where(rooms.c.name == values[0]))
+    columns = [*_NEW_ROOM, "offset", "oldest_at"]
     if database == "sqlite":
         return insert(rooms).from_select(columns, missing).returning(rooms)
     from sqlalchemy.dialects import postgresql  # the other database needs none of it
@@ -53,7 +54,7 @@ def _lock_users(database: str) -> Sql:
 def _invited(database: str) -> Sql:
     each = _keys(database)
     found = select(invitations.c.room_id).where(_is(invitations, each)).correlate(each)
-    return select(each.c.room_id, each.c.user_id).where(found.exists())
+    return select(each.c.room_id, each.c.user_id).where(found.scalar_subquery().is_not(None))
 
 
 def _count_rooms(database: str) -> Sql:

@@ -172,9 +172,10 @@ def _mine(column: ColumnElement[Any]) -> ColumnElement[Any]:
 def seen_by_me(*more: ColumnElement[Any]) -> Select[Any]:
     """Return a query of rooms as the user `me` sees them, with more columns of its memberships."""
     to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == ME)
-    invited = select(invitations.c.room_id).where(to_me).correlate(rooms).exists().label("invited")
+    # No `EXISTS`, for which PostgreSQL may read all invitations at once.
+    invited = select(invitations.c.room_id).where(to_me).correlate(rooms).scalar_subquery().is_not(None)
     mine = (_mine(column).label(column.name) for column in (memberships.c.role, *more))
-    return select(rooms, *mine, invited).where(rooms.c.removed_at.is_(None))
+    return select(rooms, *mine, invited.label("invited")).where(rooms.c.removed_at.is_(None))
 
 
 def is_there(room_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -193,7 +194,7 @@ def _find_each(database: str) -> Select[Any]:
     of_me = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == me)
     to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == me)
     role = select(memberships.c.role).where(of_me).correlate_except(memberships).scalar_subquery()
-    invited = select(invitations.c.user_id).where(to_me).correlate_except(invitations).exists()
+    invited = select(invitations.c.user_id).where(to_me).correlate_except(invitations).scalar_subquery().is_not(None)
     query = select(rooms, role.label("role"), invited.label("invited"), me.label("me"))
     return query.where(rooms.c.name == name, rooms.c.removed_at.is_(None))
 

@@ -34,6 +34,9 @@ ASKS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("room.join", {"room": "big"}),
+    ("room.join", {"room": "theirs-1", "since": {"epoch": "e1", "offset": 0}}),
+    ("room.resume", {"rooms": [{"room": "big"}, {"room": "public-1"}]}),
     ("room.create", {"room": "new"}),
     ("room.invite", {"room": "new", "user": "user-1"}),
     ("room.kick", {"room": "new", "user": "user-1"}),
@@ -75,6 +78,9 @@ _ROWS = (
     """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
     SELECT rooms.id, users.id, 'member', 0, users.name, rooms.name FROM rooms, users
     WHERE rooms.name LIKE 'public-%' AND users.name = 'alice'""",
+    """INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
+    SELECT rooms.id, users.id, 'member', 0, users.name, rooms.name FROM rooms, users
+    WHERE rooms.name = 'theirs-1' AND users.name = 'bobby'""",
     """INSERT INTO invitations (room_id, user_id, inviter_id, invited_at)
     SELECT id, 'u2', 'u1', 0 FROM rooms WHERE name LIKE 'theirs%'""",
     """INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
