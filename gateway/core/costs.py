@@ -14,7 +14,7 @@ ANSWER_BYTES = 16384
 """Bytes of a reply for one token. They are read from the store, made into objects and written as JSON."""
 
 READ = 2.0
-"""A transaction that reads the store, whether it finds a row or not."""
+"""A transaction that reads the store, whether it finds a row or not, or memory that answers in its place."""
 
 WRITE = 3.0
 """A transaction that writes to the store, or a room that is made, entered or left.

@@ -76,6 +76,11 @@ class Hub:
             return None
         return room
 
+    def knows_member(self, name: str, user_id: str) -> bool:
+        """Return whether a user is a member of a room, as far as this node knows. If not, only the store knows."""
+        room = self.find_certain(name)
+        return room is not None and user_id in room.members
+
     def find(self, name: str) -> Room | None:
         """Return a room that this node hears, or is about to."""
         return self._rooms.get(name)

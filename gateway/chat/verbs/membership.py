@@ -3,6 +3,7 @@
 from sqlalchemy import Connection
 
 from gateway.chat.verbs.context import SessionContext
+from gateway.core import costs
 from gateway.rooms import rules
 from gateway.store import rooms
 from gateway.store.rooms import RoomRow
@@ -16,6 +17,16 @@ def find_as_member(connection: Connection, name: str, user_id: str, *, lock: boo
 async def fetch_as_member(session: SessionContext, name: str) -> RoomRow:
     """Do what `find_as_member` does, with a prepared statement: for verbs that need nothing else of the store."""
     return as_member(name, await fetch_room(session, name))
+
+
+async def check_member(session: SessionContext, name: str) -> None:
+    """Raise `NotAMember` or `NotFound` unless the user is a member of a room.
+
+    What this node remembers of the room answers, or else the store. Both cost the same.
+    """
+    session.charge(costs.READ)
+    if not session.gateway.hub.knows_member(name, session.user_id):
+        as_member(name, await session.gateway.room_finder.find(name, session.user_id))
 
 
 async def fetch_room(session: SessionContext, name: str) -> RoomRow | None:

@@ -8,7 +8,7 @@ from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.joins import Joins
-from gateway.chat.verbs.membership import fetch_as_member
+from gateway.chat.verbs.membership import check_member, fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
 from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core import costs
@@ -152,7 +152,7 @@ class SessionRooms:
         """Send an event to all listeners of the room; for members."""
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
-        await fetch_as_member(self._session, room)
+        await check_member(self._session, room)
         await self._publish_event(ToRoom(frame, room))
 
     async def _publish_to_room(self, room: str, event: Event) -> None:
