@@ -39,8 +39,11 @@ def _folded(value: object) -> object:
     return normalized_user_name(value) if isinstance(value, str) else value
 
 
+_is_room_name = re.compile(ROOM_NAME).fullmatch  # for every message, so it skips the cache of `re`
+
+
 def _room_name(value: str) -> str:
-    if re.fullmatch(ROOM_NAME, value) is None or value.endswith("\n"):
+    if _is_room_name(value) is None or value.endswith("\n"):
         raise PydanticCustomError("room_name", "expected 1 to 64 of a-z 0-9 - _ . with a letter or digit first")
     return value
 

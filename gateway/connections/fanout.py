@@ -142,8 +142,7 @@ class Fanout:
 
     def _start_soon(self) -> None:
         loop = asyncio.get_running_loop()
-        pause = self._pauses_until - loop.time()
-        if pause > 0:
+        if self._pauses_until and (pause := self._pauses_until - loop.time()) > 0:
             loop.call_later(pause, self._start)
         else:
             loop.call_soon(self._start)
@@ -152,21 +151,30 @@ class Fanout:
         if self._rest is None and self._batch:
             batch, self._batch = self._batch, []
             later, self._later = self._later, {}
-            self._began = asyncio.get_running_loop().time()
             apart = self._with_own_form(batch, later)
             for subscriber in apart:
                 deliver_events(batch[later.get(subscriber, 0) :], subscriber)
-            self._frame = joined([event.frame for event in batch])
-            self._rest = iter(self._all_but(apart))
+            frame = joined([event.frame for event in batch])
+            rest = self._all_but(apart)
+            if len(rest) <= CHUNK:
+                self._deliver_to(frame, iter(rest))
+                return
+            self._began = asyncio.get_running_loop().time()
+            self._frame = frame
+            self._rest = iter(rest)
             self._continue()
 
     def _with_own_form(self, batch: list[BusEvent], later: dict[Subscriber, int]) -> set[Subscriber]:
         """Return the subscribers that need another form than all others, or that must not get every event."""
         users = {user for event in batch if (user := _exception_of(event)) is not None}
+        if not users and not later:
+            return set()
         subscribers = {subscriber for user in users for subscriber in self._of_user(user)} | later.keys()
         return subscribers & self._subscribers.keys()
 
     def _all_but(self, apart: set[Subscriber]) -> tuple[Deliver, ...]:
+        if not apart:
+            return tuple(self._subscribers.values())
         # Removing these and adding them again costs nothing, compared with a check of every subscriber.
         taken = {subscriber: self._subscribers.pop(subscriber) for subscriber in apart}
         rest = tuple(self._subscribers.values())
@@ -176,7 +184,7 @@ class Fanout:
     def _continue(self) -> None:
         if self._rest is None or self._frame is None:
             return  # it was flushed meanwhile
-        self._deliver_to(islice(self._rest, CHUNK))
+        self._deliver_to(self._frame, islice(self._rest, CHUNK))
         loop = asyncio.get_running_loop()
         if self._rest.__length_hint__():  # type: ignore[attr-defined]  # an iterator over a tuple has it
             loop.call_soon(self._continue)
@@ -191,18 +199,17 @@ class Fanout:
 
     def _flush(self) -> None:
         """Deliver all remaining events at once."""
-        if self._rest is not None:
-            self._deliver_to(self._rest)
-            self._rest = None
+        self._flush_rest()
         while self._batch:
             self._start()
-            if self._rest is not None:
-                self._deliver_to(self._rest)
-                self._rest = None
+            self._flush_rest()
 
-    def _deliver_to(self, delivers: Iterator[Deliver]) -> None:
-        frame = self._frame
-        assert frame is not None  # noqa: S101 - `_start` sets it
+    def _flush_rest(self) -> None:
+        if self._rest is not None and self._frame is not None:
+            self._deliver_to(self._frame, self._rest)
+        self._rest = None
+
+    def _deliver_to(self, frame: Frame, delivers: Iterator[Deliver]) -> None:
         failed = []
         while True:
             try:

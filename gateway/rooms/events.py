@@ -3,6 +3,7 @@
 from gateway.bus.base import BusEvent, Logged, MemberJoined, MemberLeft, OwnForm, ToRoom, ToUser
 from gateway.rooms.encoding import message_json
 from gateway.rooms.membership_changes import Departure, Entered
+from gateway.rooms.message_changes import Written
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
@@ -28,6 +29,15 @@ def bus_event(room: RoomRow, row: MessageRow) -> Logged:
     if row.client_id is not None:
         own = OwnForm(row.sender_id, _frame(kind, message_json(room, row, row.sender_id)))
     return Logged(_frame(kind, message_json(room, row)), room=room.name, epoch=room.epoch, offset=row.changed, own=own)
+
+
+def written_event(written: Written) -> Logged:
+    """Return the event about a change of a message, of the JSON that its reply has too."""
+    room, row = written.room, written.message
+    kind, own = kind_of(row).type.encode(), None
+    if row.client_id is not None:
+        own = OwnForm(row.sender_id, _frame(kind, written.own_json))
+    return Logged(_frame(kind, written.json), room=room.name, epoch=room.epoch, offset=row.changed, own=own)
 
 
 def joined_event(entered: Entered) -> MemberJoined:

@@ -18,7 +18,7 @@ from gateway.core.faults import contained
 from gateway.rooms import changes
 from gateway.rooms.batch import Change, Deferred
 from gateway.rooms.changes import NO_LIMITS, Limits
-from gateway.rooms.events import bus_event, departure_events, joined_event
+from gateway.rooms.events import departure_events, joined_event, written_event
 from gateway.rooms.membership_changes import Departure, Entered
 from gateway.rooms.message_changes import Written
 from gateway.store.engine import Database, StoreUnavailable
@@ -122,7 +122,7 @@ class Log:
                 case Written():
                     # Also an unchanged message: the writer that stored it may have failed before it published. The hub
                     # knows what it has delivered already.
-                    await self._bus.publish(bus_event(outcome.room, outcome.message))
+                    await self._bus.publish(written_event(outcome))
                 case Entered(is_new=True):
                     outcome.heard = await self._bus.publish(joined_event(outcome))
                 case Departure():

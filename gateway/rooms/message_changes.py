@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gateway.rooms import rules
 from gateway.rooms.batch import Batch, Change, LockedRoom
+from gateway.rooms.encoding import message_json
 from gateway.store import messages as log
 from gateway.store import storage, writes
 from gateway.store.messages import MessageRow
@@ -14,7 +16,6 @@ from gateway.store.prepared import Script
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import MESSAGE_BYTES, size_of
 from handlers.errors import Conflict, NotFound, QuotaExceeded
-from schemas.messages.chat import Message
 from schemas.messages.rooms import Role
 
 ONCE_MILLISECONDS = 24 * 3600 * 1000
@@ -29,9 +30,20 @@ class Written:
     message: MessageRow
     unchanged: bool = False
 
-    def to_schema(self, viewer_id: str) -> Message:
+    @cached_property
+    def json(self) -> bytes:
+        """Return the message as all but its sender may see it."""
+        return message_json(self.room, self.message)
+
+    @cached_property
+    def own_json(self) -> bytes:
+        """Return the message as its sender may see it. The reply and the event usually both need it."""
+        row = self.message
+        return self.json if row.client_id is None else message_json(self.room, row, row.sender_id)
+
+    def json_for(self, viewer_id: str) -> bytes:
         """Return what a user may see of the message."""
-        return self.message.to_schema(self.room, viewer_id)
+        return self.own_json if viewer_id == self.message.sender_id else self.json
 
 
 @dataclass(frozen=True, slots=True)

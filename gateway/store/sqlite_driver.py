@@ -123,6 +123,9 @@ class SqliteDriver:
             connection = pooled.driver_connection
             pooled.close()
             assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - this engine has no other
+            # What it takes to undo one statement of a large batch would go to a temporary file, made for it each time.
+            # Not before the first script: an upgrade makes indexes, which may be too large for the memory.
+            connection.execute("PRAGMA temp_store = MEMORY")
             self._scripted = connection
         return self._scripted
 

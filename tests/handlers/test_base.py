@@ -471,6 +471,20 @@ async def test_what_is_said_by_a_handler_is_heard_as_it_will_be_read(own_gateway
             assert (await ann.ask("chat.history", room="lobby"))["messages"] == [said]
 
 
+async def test_a_handler_can_look_at_the_message_that_it_has_sent(own_gateway: OwnGateway) -> None:
+    async def send(own: MsgHandler[Any, Any]) -> Any:
+        sent = await own.session.messages.send("lobby", text="hello", body=None, reply_to=None, client_id="once")
+        assert (sent.message.text, sent.message.client_id) == ("hello", "once")
+        return sent
+
+    async with App(own_gateway(registry={**HANDLERS, "send": handler(send)})) as app:
+        async with app.in_room("alice", "lobby") as ann:
+            said = (await ann.ask("send"))["message"]
+            assert await ann.expect("chat.message") == said
+            assert await ann.ask("send") == {"message": said, "duplicate": True}
+            await ann.expect_nothing()
+
+
 async def test_a_reply_that_is_json_is_sent_whatever_it_is_made_of(own_gateway: OwnGateway) -> None:
     replies: dict[str, tuple[Any, Any]] = {
         "dict": ({"a": None, "b": [1]}, {"a": None, "b": [1]}),

@@ -23,6 +23,8 @@ from schemas.messages.system import MAX_TEXT
 ROW_BYTES = 200
 """The bytes of a message in the store besides its content."""
 
+_SENT, _DUPLICATE = b'{"message":%b,"duplicate":false}', b'{"message":%b,"duplicate":true}'
+
 
 class SessionMessages:
     """The verbs of `handlers.base.MessageVerbs`, for one session."""
@@ -40,20 +42,19 @@ class SessionMessages:
         self._pay(room, size)
         written = await self._gateway.log.append(Send(room, user_id, user, text, body, reply_to, client_id))
         self._gateway.typing.stop(room, user)
-        return SendReply(message=self._to_schema(written), duplicate=written.unchanged)
+        reply = _DUPLICATE if written.unchanged else _SENT
+        return encoded(SendReply, reply % written.json_for(user_id))
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change the content of a message; for its author."""
         body, size = self._checked(text, body)
         self._pay(room, size)
-        return self._to_schema(
-            await self._gateway.log.append(Edit(room, self._session.user_id, message_id, text, body))
-        )
+        return self._seen(await self._gateway.log.append(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
         self._pay(room)
-        return self._to_schema(await self._gateway.log.append(Delete(room, self._session.user_id, message_id)))
+        return self._seen(await self._gateway.log.append(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
@@ -101,8 +102,8 @@ class SessionMessages:
             raise ValueError(f"expected a body of at most {most} bytes, got {len(encoded)}")
         return strict_json.loads(encoded.decode(), max_depth=settings.max_json_depth), len(encoded)
 
-    def _to_schema(self, written: Written) -> Message:
-        return written.to_schema(self._session.user_id)
+    def _seen(self, written: Written) -> Message:
+        return written.message.to_schema(written.room, self._session.user_id)
 
 
 def _history_reply(texts: Sequence[bytes], *, has_more: bool) -> HistoryReply:

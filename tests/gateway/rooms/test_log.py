@@ -19,7 +19,7 @@ from gateway.bus.base import BusEvent, Logged
 from gateway.bus.memory import MemoryBus
 from gateway.core import faults
 from gateway.rooms.batch import Change
-from gateway.rooms.events import bus_event
+from gateway.rooms.events import written_event
 from gateway.rooms.history_reader import changes_since
 from gateway.rooms.log import Log
 from gateway.rooms.message_changes import Delete, Edit, Send, Written
@@ -296,17 +296,17 @@ async def test_what_is_waiting_when_the_gateway_stops_is_written_and_nothing_mor
 async def test_one_that_has_no_reply_or_event_harms_no_other_writer(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def event_or_fault(room: rooms.RoomRow, row: messages.MessageRow) -> Logged:
-        if row.text == "cannot be told":
+    def event_or_fault(written: Written) -> Logged:
+        if written.message.text == "cannot be told":
             raise ValueError("no event")
-        return real(room, row)
+        return real(written)
 
     class Unanswerable(asyncio.Future[Written]):
         def set_result(self, _: Written) -> None:
             raise RuntimeError("cannot be answered")
 
-    real = bus_event
-    monkeypatch.setattr("gateway.rooms.log.bus_event", event_or_fault)
+    real = written_event
+    monkeypatch.setattr("gateway.rooms.log.written_event", event_or_fault)
     place.log._waiting.append((place.send("alice", "cannot be answered"), Unanswerable()))
     texts = ["a", "cannot be told", "b"]
     written = await asyncio.gather(*(place.log.append(place.send("alice", text)) for text in texts))
