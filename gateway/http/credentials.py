@@ -24,7 +24,9 @@ _LONGEST_NAME = 64
 
 def bearer(connection: HTTPConnection) -> str | None:
     """Return the token of an `Authorization: Bearer` header (RFC 6750 §2.1)."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    # Not with `connection.headers`, an object that most connections need for nothing else.
+    found = next((value for name, value in connection.scope["headers"] if name == b"authorization"), b"")
+    scheme, _, token = found.decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

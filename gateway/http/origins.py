@@ -23,7 +23,7 @@ def check_origin(connection: HTTPConnection, allowed: AllowedOrigins, log: Folde
 
     A missing one is fine: only a browser can be tricked into acting for its user, and it always sends one.
     """
-    origins = connection.headers.getlist("origin")
+    origins = [value.decode("latin-1") for name, value in connection.scope["headers"] if name == b"origin"]
     if not origins:
         return
     own = own_origin(connection)

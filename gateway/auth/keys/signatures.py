@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -53,8 +53,7 @@ class UnfitKey(ValueError):
     """The key is too weak, or not for this algorithm. The text says why, without the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedToken:
+class UnverifiedToken(NamedTuple):
     """The parts of a token in the one accepted form. Nothing of it is proven."""
 
     header: Mapping[str, Any]

@@ -178,6 +178,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._overhead = 0
         """Bytes of the current request that are not part of its body."""
         self._in_head = True
+        self._offers_websocket: bool | None = None
+        """Whether the current request does, as soon as that was asked: uvicorn asks several times."""
         self._again = b""
         """The head of a request without its upgrade, for the parser to read again."""
         self.has_begun = False
@@ -280,9 +282,13 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
-        """Return whether the request offers a WebSocket and nothing else."""
-        # RFC 9110 §7.8: a server must ignore an offer in HTTP/1.0.
-        return self.parser.get_http_version() == "1.1" and _upgrades(self.headers) == [b"websocket"]
+        """Return whether the request offers a WebSocket and nothing else. Its head is complete."""
+        if self._offers_websocket is None:
+            # RFC 9110 §7.8: a server must ignore an offer in HTTP/1.0.
+            self._offers_websocket = self.parser.get_http_version() == "1.1" and _upgrades(self.headers) == [
+                b"websocket"
+            ]
+        return self._offers_websocket
 
     def on_message_begin(self) -> None:
         """Start a request at its first byte. If too many requests wait, cut the connection."""
@@ -290,6 +296,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
             raise _Refused(b"")
         self._in_head = True
+        self._offers_websocket = None
         self.has_begun = True
         self._handshakes.requests.start(self)
         super().on_message_begin()
