@@ -1,0 +1,174 @@
+"""Clients that come back all at once, in their own process, so that the measuring process stays quick.
+
+It reads its orders from standard input, a line each. The first one, in JSON, describes the clients (`Returning` sends
+it). `come` lets all of them connect and join their rooms, `vanish` cuts all their connections. The answer to each is
+one line.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import uvloop
+from picows import ws_connect
+
+from benchmarks.pace import percentile
+from benchmarks.rig import Asker, Frame
+
+ROOT = Path(__file__).parents[1]
+
+ANSWER_SECONDS = 600
+HANDSHAKE_SECONDS = 10
+"""The patience of many client libraries: seconds for the answer to a handshake."""
+RETRY_SECONDS = 1
+"""The pause of a client that does not know when to come back."""
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What a storm was for its clients."""
+
+    seconds: float
+    """From the first connect until the last join."""
+    p50: float
+    """Seconds until half of the clients were back."""
+    refusals: dict[str, int]
+    """Handshakes and joins without success that were tried again, by kind."""
+
+
+class Returning:
+    """The clients, as the measuring process sees them: `async with`, then `come` and `vanish` by turns."""
+
+    def __init__(self, port: int, tokens: Sequence[str], rooms: Sequence[str]) -> None:
+        self._who = json.dumps({"port": port, "tokens": tokens, "rooms": rooms})
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", __name__, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            await self._order(self._who)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None  # noqa: S101 - entered
+        if self._process.returncode is None:
+            self._process.kill()  # it stores nothing
+        await self._process.wait()
+
+    async def come(self) -> Storm:
+        """Let all connect and join at once, and again until all are in their rooms."""
+        return Storm(**await self._order("come"))
+
+    async def vanish(self) -> None:
+        """Cut all connections at once, without a close frame."""
+        await self._order("vanish")
+
+    async def _order(self, line: str) -> Any:
+        process = self._process
+        assert process is not None  # noqa: S101 - entered
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        process.stdin.write(f"{line}\n".encode())
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the returning clients have ended; they have said why above")
+        return json.loads(answer)
+
+
+class _Connection(Asker):
+    """A connection that remembers the last words of the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bye: Frame = {}
+
+    def take(self, message: Frame) -> None:
+        """Keep the `bye`."""
+        if message["type"] == "bye":
+            self.bye = message["data"]
+
+    async def open(self, url: str) -> None:
+        """Connect up to the welcome, or raise `OSError`."""
+        opened = await ws_connect(lambda: self, url, websocket_handshake_timeout=HANDSHAKE_SECONDS)
+        if opened[1] is not self:
+            raise ConnectionError("the connection was lost")
+        await self.welcomed
+
+    def cut(self) -> None:
+        """End without a close frame."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+
+class _Clients:
+    def __init__(self, who: dict[str, Any]) -> None:
+        self._urls = [f"ws://127.0.0.1:{who['port']}/ws/chat?token={token}" for token in who["tokens"]]
+        self._rooms: list[str] = who["rooms"]
+        self._here: list[_Connection] = []
+        self._refusals: Counter[str] = Counter()
+
+    async def come(self) -> Storm:
+        self._refusals.clear()
+        began = time.perf_counter()
+        self._here, times = [], []
+
+        async def come_back(url: str) -> None:
+            one = await self._connect(url)
+            self._here.append(one)
+            await asyncio.gather(*(self._join(one, room) for room in self._rooms))
+            times.append(time.perf_counter() - began)
+
+        await asyncio.gather(*map(come_back, self._urls))
+        return Storm(max(times), percentile(times, 50), dict(self._refusals))
+
+    async def vanish(self) -> None:
+        for one in self._here:
+            one.cut()
+        await asyncio.gather(*(one.lost.wait() for one in self._here))
+
+    async def _connect(self, url: str) -> _Connection:
+        while True:
+            one = _Connection()
+            try:
+                await one.open(url)
+            except (OSError, TimeoutError) as error:
+                self._refusals[f"bye {one.bye['code']}" if one.bye else type(error).__name__] += 1
+                await asyncio.sleep(one.bye.get("after_ms", RETRY_SECONDS * 1000) / 1000)
+            else:
+                return one
+
+    async def _join(self, one: _Connection, room: str) -> None:
+        while (reply := await one.ask("room.join", room=room)).get("retryable"):
+            self._refusals[reply["name"]] += 1
+            await asyncio.sleep(reply.get("retry_after_ms", RETRY_SECONDS * 1000) / 1000)
+        if reply["type"] != "reply":
+            raise RuntimeError(f"{room}: expected a reply, got {reply}")
+
+
+async def _serve() -> None:
+    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)  # one line has the tokens of all users
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    clients = _Clients(json.loads(await lines.readline()))
+    print("{}", flush=True)
+    while line := await lines.readline():
+        if line == b"come\n":
+            print(json.dumps(asdict(await clients.come())), flush=True)
+        else:
+            await clients.vanish()
+            print("{}", flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())
