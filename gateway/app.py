@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from fastapi import APIRouter, FastAPI
@@ -42,6 +43,7 @@ from gateway.core.folding import client_log
 from gateway.core.logs import guard_logs
 from gateway.core.start_error import StartError, make_data_dir
 from gateway.core.timers import TimerWheel
+from gateway.core.turns import Turns
 from gateway.http import (
     api_documentation,
     console,
@@ -82,12 +84,15 @@ from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
 from gateway.state import GatewayState
 from gateway.store.engine import Database
+from gateway.transport.newcomers import Newcomers
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
+from handlers.rooms import JoinRoomHandler, ResumeRoomsHandler
 
 MAX_BODY_BYTES = 16 * 1024
 
 _ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
+_TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
 
 
@@ -186,11 +191,19 @@ async def running_state(
         await database.upgrade()
         passwords = await enter(Passwords(settings.password_rounds).running())
         timers = stack.enter_context(closing(TimerWheel()))
+        counters = Counters()
+        turns = Turns(partial(counters.handled_but, _TAKE_TURNS))
+        newcomers = Newcomers(
+            turns,
+            clock,
+            settings.max_waiting_connections,
+            answers_http=settings.handshake_rejection == "http",
+        )
         bus = await enter(open_bus(settings))
         if not bus.is_shared:
             stack.enter_context(lock_data_dir(settings.data_dir))
         cluster = await enter(build_cluster(settings, database, clock))
-        connections = Connections(settings, clock, cluster.roster, cluster.buckets)
+        connections = Connections(settings, clock, cluster.roster, newcomers, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
         reader = HistoryReader(database)
@@ -233,6 +246,8 @@ async def running_state(
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
             unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),
+            turns=turns,
+            newcomers=newcomers,
             connections=connections,
             cluster=cluster,
             bus=bus,
@@ -246,7 +261,7 @@ async def running_state(
             timers=timers,
             factory=factory,
             hooks=Hooks(factory.handlers.values()),
-            counters=Counters(),
+            counters=counters,
         )
 
 

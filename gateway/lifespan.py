@@ -6,6 +6,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import FastAPI
 
+from gateway.state import GatewayState
+from gateway.transport.newcomers import NEWCOMERS
+
 logger = logging.getLogger(__name__)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[object]]
@@ -23,12 +26,12 @@ def own_lifespan(lifespan: Lifespan | None, state: object) -> Lifespan:
     return lambda app: _contained(lifespan, app)
 
 
-def request_state(state: object, app_state: object) -> dict[str, object]:
+def request_state(state: GatewayState, app_state: object) -> dict[str, object]:
     """Return the `state` of requests: the gateway's part and, as in Starlette, each key of a yielded mapping.
 
     Raise `TypeError` for a key that the gateway itself uses.
     """
-    ours = {"gateway": state, "app_state": app_state}
+    ours = {"gateway": state, "app_state": app_state, NEWCOMERS: state.newcomers}
     yielded = dict(app_state) if isinstance(app_state, Mapping) else {}
     if taken := yielded.keys() & ours.keys():
         raise TypeError(f"lifespan: expected another key than {min(taken)!r}, which is the gateway's own")

@@ -23,6 +23,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
+from gateway.core.turns import Turns
 from gateway.rooms.finder import RoomFinder
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
@@ -32,6 +33,7 @@ from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.typing import Typing
 from gateway.store.engine import Database
+from gateway.transport.newcomers import Newcomers
 from handlers.factory import MsgHandlerFactory
 
 
@@ -57,6 +59,8 @@ class GatewayState:
     """The log for events that a client can cause at will."""
     unauthenticated: ConcurrencyLimit
     """Counts the connections before their log-in, by address."""
+    turns: Turns
+    newcomers: Newcomers
     connections: Connections
     cluster: ClusterState
     """What this node knows of all nodes."""

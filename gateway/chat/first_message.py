@@ -50,6 +50,7 @@ async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> Au
     try:
         request_data = await _first_json(ws, state)
         message_id = readable_id(request_data)
+        await state.turns.take()
         auth = await authorize(state.authorizers, service, _token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)

@@ -255,6 +255,8 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     Over a limit, yield a session that has ended already and reads nothing.
     """
     state = state_of(ws)
+    # The credential may have been checked together with many others. Their clients must not go on in the same turn.
+    await state.turns.take()
     await ws.open()
     ws.user_name = auth.user
     session = ChatSession(ws, auth, state)
@@ -269,6 +271,7 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     try:
         await session.begin()
         yield session
+        await state.turns.take()  # thousands may vanish at once
     except Exception:
         logger.exception("a connection failed")
         session.close(Close.INTERNAL_ERROR)

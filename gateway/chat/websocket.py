@@ -15,10 +15,10 @@ from gateway.config.settings import Settings
 from gateway.core import costs, strict_json
 from gateway.core.clock import Clock
 from gateway.core.rate_limits import Allowance, TokenBucket
-from gateway.http.credentials import chosen_subprotocol
 from gateway.transport import frames
 from gateway.transport.outbox import Outbox
 from gateway.transport.readers import AsgiReader, Reader
+from gateway.transport.subprotocols import chosen_subprotocol
 from gateway.transport.uvicorn.bounds import FRAMES_EXTENSION
 from gateway.transport.uvicorn.websocket import RAW_TRANSPORT, RawTransport
 from gateway.transport.writers import AsgiWriter, Writer
@@ -95,7 +95,7 @@ class GatewayWebSocket(WebSocket):
         """Accept the handshake, unless it is accepted already. Raise `WebSocketDisconnect` if the client is gone."""
         if self.application_state is WebSocketState.CONNECTING:
             try:
-                await self.accept(chosen_subprotocol(self))
+                await self.accept(chosen_subprotocol(self.scope["subprotocols"]))
             except OSError:  # which Starlette translates for all later events
                 raise WebSocketDisconnect(_GONE[0]) from None
             self._opened_at = self.clock.steady()

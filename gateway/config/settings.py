@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     handshake_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     keep_alive_seconds: Annotated[float, Field(gt=0, le=3600)] = 150
     heartbeat_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25
+    max_waiting_connections: Count = 10000
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
     request_rate: Rate = 100

@@ -17,11 +17,15 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.faults import contained
 from gateway.core.rate_limits import Allowance, TokenBuckets
 from gateway.transport.frames import Frame
+from gateway.transport.newcomers import Newcomers
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from handlers.errors import RateLimited
 from schemas.codes import Close
 
-MAX_RECONNECT_SPREAD_MS = 30_000
+MAX_RECONNECT_SPREAD_MS = 60_000
+LEAST_RECONNECT_SPREAD_MS = 1000
+RETURN_SHARE = 0.5
+"""The share of a node's time that clients may need when they come back: the other half is for all else."""
 ABUSE_CONNECTIONS = 10
 """How many connections one that ends with `rate_abuse` counts for: its user returns once a second, not ten times."""
 PENDING_FRAMES_PER_SECOND = 100
@@ -69,10 +73,16 @@ class Connections:
     """Holds every connection of this node. The limits for a new one count this node and the others."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, roster: Roster, make_buckets: MakeBuckets = local_buckets
+        self,
+        settings: Settings,
+        clock: Clock,
+        roster: Roster,
+        newcomers: Newcomers,
+        make_buckets: MakeBuckets = local_buckets,
     ) -> None:
         self._clock = clock
         self._roster = roster
+        self._newcomers = newcomers
         self._fanout = Fanout(self.for_user)
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
@@ -239,19 +249,27 @@ class Connections:
         Cut the connections that are left after so many seconds.
         """
         self._draining = True
-        # With this spread, no more clients return at once than a start can handle: 500 in a second.
-        self._spread = min(MAX_RECONNECT_SPREAD_MS, 1000 + 2 * len(self._fanout))
+        leaving = (*self._pending, *self._list())
+        self._spread = self._spread_of(len(leaving) + self._newcomers.waiting)
+        self._newcomers.drain(self._spread)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for number, each in enumerate((*self._pending, *self._list()), 1):
+                for number, each in enumerate(leaving):
                     with contained("connections"):
-                        each.close_after_reply(*self._sent_away())
-                    if not number % CHUNK:
+                        # Each has its own part of the spread, so that they come as evenly as possible.
+                        after_ms = int((number + secrets.randbelow(1000) / 1000) * self._spread / len(leaving))
+                        each.close_after_reply(Close.DRAINING, after_ms)
+                    if not (number + 1) % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
         for left in (*self._pending, *self._list()):
             with contained("connections"):
                 left.abort()  # it does not read, or handles a message that takes too long
+
+    def _spread_of(self, clients: int) -> int:
+        """Return the milliseconds in which so many clients come back, so that a node like this one can take them."""
+        needed = 1000 * clients * self._newcomers.seconds_each / RETURN_SHARE
+        return min(MAX_RECONNECT_SPREAD_MS, LEAST_RECONNECT_SPREAD_MS + round(needed))
 
     def _look_if_empty(self) -> None:
         if not self._fanout and not self._pending:

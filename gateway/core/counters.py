@@ -1,6 +1,7 @@
 """Counters for the metrics: plain numbers that the code increases in place, so that counting is cheap."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.codes import Close
@@ -14,3 +15,7 @@ class Counters:
     """Messages, by the class of their handler."""
     ended: Counter[Close | None] = field(default_factory=Counter)
     """Ended connections, by the gateway's close code. None stands for those that the gateway has not closed."""
+
+    def handled_but(self, kinds: Iterable[type]) -> int:
+        """Return the number of messages, without those of some handlers."""
+        return self.handled.total() - sum(self.handled[kind] for kind in kinds)

@@ -8,18 +8,13 @@ import re
 
 from starlette.requests import HTTPConnection
 
+from gateway.transport.subprotocols import CREDENTIALS, SUBPROTOCOL, plain
 from handlers.errors import AuthenticationFailed
 
-SUBPROTOCOL = "gateway.v1"
 _BEARER_SUBPROTOCOL = "bearer."
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.")
-# Other servers' names for the place of a credential.
-_CREDENTIALS = frozenset(
-    {"accesstoken", "authorization", "authtoken", "bearer", "bearertoken", "idtoken", "jwt", "ticket", "token"}
-)
 _HEADERS = ("access-token", "x-access-token", "x-auth-token")
-_LONGEST_NAME = 64
 
 
 def bearer(connection: HTTPConnection) -> str | None:
@@ -36,20 +31,6 @@ def bearer_subprotocol(connection: HTTPConnection) -> str | None:
     return offered[0].removeprefix(_BEARER_SUBPROTOCOL) if offered else None
 
 
-def chosen_subprotocol(connection: HTTPConnection) -> str | None:
-    """Return the gateway's subprotocol if the client offers it (RFC 6455 §4.2.2), and never the secret one."""
-    return SUBPROTOCOL if SUBPROTOCOL in connection.scope["subprotocols"] else None
-
-
-def subprotocol_of_refusal(connection: HTTPConnection) -> str | None:
-    """Return the same as `chosen_subprotocol`, or else an offered word that is certainly no secret.
-
-    A browser drops a connection if the server answers none of its subprotocols, and then never learns the reason.
-    """
-    known = (name for name in connection.scope["subprotocols"] if _plain(name) in _CREDENTIALS and "." not in name)
-    return chosen_subprotocol(connection) or next(known, None)
-
-
 def ticket(connection: HTTPConnection) -> str | None:
     """Return the ticket of the query."""
     return connection.query_params.get("ticket")
@@ -60,9 +41,9 @@ def misplaced(connection: HTTPConnection) -> str | None:
 
     Only certain cases count: a client may have other parameters, headers and subprotocols.
     """
-    if any(_plain(name) in _CREDENTIALS for name in connection.query_params):
+    if any(plain(name) in CREDENTIALS for name in connection.query_params):
         return "a parameter of the query that is not read; the parameter is `token`, or `ticket` for a ticket"
-    if any(_plain(name) in _CREDENTIALS or _JWT.search(name) for name in connection.scope["subprotocols"]):
+    if any(plain(name) in CREDENTIALS or _JWT.search(name) for name in connection.scope["subprotocols"]):
         return (
             f"a subprotocol that is not read; offer `{SUBPROTOCOL}`, and `{_BEARER_SUBPROTOCOL}` with the token behind"
         )
@@ -73,12 +54,7 @@ def misplaced(connection: HTTPConnection) -> str | None:
 
 def _is_bare_token(connection: HTTPConnection) -> bool:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return _JWT.match(scheme) is not None or (_plain(scheme) in _CREDENTIALS and bool(token))
-
-
-def _plain(name: str) -> str:
-    # One form for `accessToken`, `access_token` and `Access-Token`; for `bearer.…`, the part before the dot.
-    return name[:_LONGEST_NAME].partition(".")[0].replace("_", "").replace("-", "").lower()
+    return _JWT.match(scheme) is not None or (plain(scheme) in CREDENTIALS and bool(token))
 
 
 def cookie(connection: HTTPConnection, name: str) -> str | None:

@@ -7,11 +7,11 @@ from http import HTTPStatus
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.core.client_info import address_of
-from gateway.http.credentials import subprotocol_of_refusal
 from gateway.http.errors import error_response
 from gateway.http.origins import ForbiddenOrigin
 from gateway.state import state_of
 from gateway.transport import frames
+from gateway.transport.subprotocols import subprotocol_of_refusal
 from handlers.errors import MessageError, NotFound, RateLimited, TokenExpired, TokenRevoked
 from schemas.codes import Close
 
@@ -53,7 +53,7 @@ async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) ->
         await ws.send_denial_response(error_response(error))
         return
     if is_connecting:
-        await ws.accept(subprotocol_of_refusal(ws))
+        await ws.accept(subprotocol_of_refusal(ws.scope["subprotocols"]))
     await ws.send_text(frames.error(None, error.body()).text)
     await ws.send_text(frames.bye(close).text)
     await ws.close(close.code, close.reason)

@@ -45,6 +45,7 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
     yield _gauge("connections", "Connections that are open.", state.connections.count)
     refused = descriptors.counters["descriptors"]
     yield _counter("connections_refused", "Connections for which this process had no file descriptor.", refused)
+    yield from _of_newcomers(state)
     ended = CounterMetricFamily(
         "gateway_connections_ended",
         "Connections that have ended, by the close code and reason; `gone` went by themselves.",
@@ -70,6 +71,21 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
     for loop, count in faults.counters.items():
         contained.add_metric((loop,), count)
     yield contained
+
+
+def _of_newcomers(state: GatewayState) -> Iterator[Metric]:
+    newcomers = state.newcomers
+    yield _gauge("newcomers_waiting", "Clients that wait for their handshake.", newcomers.waiting)
+    yield _gauge("turns_waiting", "Joins, log-ins and ends of connections that wait for a turn.", state.turns.waiting)
+    yield _gauge("newcomer_seconds", "What this node needs for a newcomer and its joins.", newcomers.seconds_each)
+    refused = CounterMetricFamily(
+        "gateway_newcomers_refused",
+        "Clients sent away before their handshake, by reason.",
+        labels=("reason",),
+    )
+    for close, count in newcomers.refused.items():
+        refused.add_metric((close.reason,), count)
+    yield refused
 
 
 def _of_rooms(state: GatewayState) -> Iterator[Metric]:

@@ -92,6 +92,7 @@ class Joins:
         """
         self._hub.memory.misses += 1
         row = await (self._find_as_member(request.room) if has_entered else self.enter(request.room, request.since))
+        await self._gateway.turns.take()  # the store has answered many joins at once
         _check_position(row, request.since)
         room = self._hub.find(request.room)
         if room is not None:

@@ -56,12 +56,14 @@ class SessionRooms:
         """Make the user a member and this connection a listener."""
         self._check_limits(room)
         self._session.charge(costs.READ + costs.PAGE)
+        await self._gateway.turns.take()
         return await self._joins.join(JoinRoom(room=room, since=since, limit=limit))
 
     async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
         """Join several rooms, as many as fit into one frame."""
         self._take_joins(costs.joins_of(len(rooms)))
         self._session.charge(costs.RESUMED * len(rooms))
+        await self._gateway.turns.take()
         reply, answered = await Resuming(self._session, self._joins).run(rooms)
         # The rest comes in another message, which takes its own.
         unanswered = len(rooms) - answered

@@ -26,10 +26,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.core.client_info import network_of
 from gateway.core.descriptors import MOST, record_refusal
 from gateway.core.faults import contained
+from gateway.transport.newcomers import NEWCOMERS, Newcomers
+from gateway.transport.uvicorn.farewell import farewell, unavailable
+from gateway.transport.uvicorn.first_bytes import FirstBytes
 from gateway.transport.uvicorn.handover import Handshake, plain_handshake
 from gateway.transport.uvicorn.lost_transport import LOST
 from gateway.transport.uvicorn.plain_answers import plain_answer
 from gateway.transport.uvicorn.websocket import GatewayProtocol
+from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,9 @@ MAX_HEAD_BYTES = 65536
 """The size of a request line and headers, far beyond normal requests. Chunk sizes and trailers count too."""
 
 SWEEP_SECONDS = 1
+
+FAREWELL_SECONDS = 2
+"""Seconds for a client that was sent away to close its connection."""
 
 MAX_PIPELINED = 16
 """Requests of one connection that may wait for an earlier answer. Few clients send any before an answer."""
@@ -133,6 +140,8 @@ class HttpConnectionLimits:
         self.max_connections = max_connections
         self.requests = Deadlines(seconds, _refuse_slow, "finish a request")
         self.answers = Deadlines(seconds, _cut_off, "read an answer")
+        self.first_bytes = FirstBytes()
+        self.farewells = Deadlines(FAREWELL_SECONDS, _abort, "close after a refusal")
         self._max_per_address = max_per_address
         self._is_proxy = is_proxy
         self._of_address: Counter[str] = Counter()
@@ -149,6 +158,7 @@ class HttpConnectionLimits:
         """Stop counting a connection that is gone, or that has become a WebSocket, which other limits count."""
         self.requests.cancel(protocol)
         self.answers.cancel(protocol)
+        self.farewells.cancel(protocol)
         self._of_address[protocol.address] -= 1
         if not self._of_address[protocol.address]:
             del self._of_address[protocol.address]
@@ -159,6 +169,11 @@ class HttpConnectionLimits:
 
 def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
     protocol.reject(_TOO_SLOW if protocol.has_begun else b"")
+    return True
+
+
+def _abort(protocol: "GuardedHttpProtocol") -> bool:
+    protocol.transport.abort()
     return True
 
 
@@ -182,6 +197,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Whether the current request does, as soon as that was asked: uvicorn asks several times."""
         self._again = b""
         """The head of a request without its upgrade, for the parser to read again."""
+        self._first: bytes | None = None
+        """The first bytes of the connection, while they wait to be parsed. None before they come."""
+        self._newcomers: Newcomers | None = None
+        """The other newcomers, while this one waits among them."""
+        self._is_leaving = False
+        """Whether the client has its last answer."""
         self.has_begun = False
         self._answering: RequestResponseCycle | None = None
         self._is_counted = False
@@ -210,6 +231,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         uvicorn 0.54 knows only the last request, and would write the answer to an earlier one to a closed socket.
         """
         self._release()
+        self._first = b""
+        if self._newcomers is not None:
+            self._newcomers.leave(self)
+            self._newcomers = None
         super().connection_lost(exc)
         self.transport = LOST
         for cycle in (self._answering, *(cycle for cycle, _ in self.pipeline)):
@@ -248,7 +273,26 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes from the socket, and refuse a head that is too long."""
+        """Parse bytes from the socket now, or soon if many connections have sent their first ones."""
+        if self._first is None:
+            self._first = data
+            self._handshakes.first_bytes.parse(self._parse_first)
+            return
+        first, self._first = self._first, b""
+        self._take(first + data)
+
+    def _parse_first(self) -> None:
+        first, self._first = self._first, b""
+        if first:
+            self._take(first)
+
+    def _take(self, data: bytes) -> None:
+        """Parse bytes, and refuse a head that is too long."""
+        if self._is_leaving:
+            return
+        if self._newcomers is not None:
+            self.reject(_TOO_EARLY)
+            return
         self._unset_keepalive_if_required()
         self._handshakes.requests.start(self)
         self._overhead += len(data)
@@ -278,8 +322,51 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def _begin_websocket(self, early: bytes) -> None:
         if early:  # uvicorn would lose these bytes, and parse the next ones as the beginning of a frame
             self.reject(_TOO_EARLY)
+            return
+        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self.transport.abort()  # the answer to an earlier request would arrive in the middle of frames
+            return
+        newcomers = self.app_state.get(NEWCOMERS)
+        if isinstance(newcomers, Newcomers) and self.ws_protocol_class is GatewayProtocol:
+            self._newcomers = newcomers
+            newcomers.arrive(self)
         else:
             self.handle_websocket_upgrade()
+
+    def begin_handshake(self) -> None:
+        """Pass the connection on, in its turn."""
+        newcomers, self._newcomers = self._newcomers, None
+        try:
+            self.handle_websocket_upgrade()
+        finally:
+            if newcomers is not None:
+                self._finish_with(newcomers)
+
+    def _finish_with(self, newcomers: Newcomers) -> None:
+        """Let the handshake's end be counted."""
+        protocol = self.transport.get_protocol()
+        if isinstance(protocol, GatewayProtocol):
+            protocol.on_handshake_end = newcomers.finish
+        else:  # it was not passed on
+            newcomers.finish()
+
+    def send_away(self, close: Close, after_ms: int) -> None:
+        """Refuse the request for a WebSocket in a form that its client can read, and close."""
+        newcomers, self._newcomers = self._newcomers, None
+        handshake = self._plain_handshake()
+        if handshake is None or newcomers is None or newcomers.answers_http:
+            self.reject(unavailable(after_ms))
+            return
+        # Half a close: after a whole one, a message from the client would destroy an answer that it has not read yet.
+        self._is_leaving = True
+        self.transport.write(farewell(handshake, close, after_ms))
+        self.transport.write_eof()
+        self._handshakes.farewells.start(self)
+
+    def _plain_handshake(self) -> Handshake | None:
+        if self.ws_protocol_class is not GatewayProtocol or self.scope["method"] != "GET":
+            return None
+        return plain_handshake(self.url, self.headers, compresses=self.config.ws_per_message_deflate)
 
     def _should_upgrade(self) -> bool:
         """Return whether the request offers a WebSocket and nothing else. Its head is complete."""
@@ -343,12 +430,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Pass the connection on to the WebSocket protocol."""
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
-            self.transport.abort()  # the answer to an earlier request would arrive in the middle of frames
-            return
-        handshake = None
-        if self.ws_protocol_class is GatewayProtocol and self.scope["method"] == "GET":
-            handshake = plain_handshake(self.url, self.headers, compresses=self.config.ws_per_message_deflate)
+        handshake = self._plain_handshake()
         if handshake is None:
             super().handle_websocket_upgrade()
         else:

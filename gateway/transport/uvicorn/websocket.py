@@ -200,6 +200,8 @@ class GatewayProtocol(BoundedProtocol):
         """The plain handshake that has no answer yet."""
         self._held = b""
         """Bytes that have arrived and wait, because too much unhandled input waits already."""
+        self.on_handshake_end = nothing
+        """A function to call once, when the handshake has its answer, or the connection is gone."""
 
     @property
     def close_sent(self) -> bool:
@@ -265,6 +267,7 @@ class GatewayProtocol(BoundedProtocol):
             return
         await super().send(message)
         if message["type"] == "websocket.accept":
+            self._end_handshake()
             # Frees about 4 KB per connection: the application has its own copy of the headers.
             self.request = self.response = None  # type: ignore[assignment]
         elif message["type"] == "websocket.close":
@@ -287,6 +290,11 @@ class GatewayProtocol(BoundedProtocol):
         self.conn.state = OPEN
         self.transport.write(answer)
         self.start_keepalive()
+        self._end_handshake()
+
+    def _end_handshake(self) -> None:
+        end, self.on_handshake_end = self.on_handshake_end, nothing
+        end()
 
     def pause_writing(self) -> None:
         """Make frames wait in the outbox."""
@@ -305,6 +313,7 @@ class GatewayProtocol(BoundedProtocol):
         Its parts release each other, so that no memory waits for the garbage collector.
         """
         self.transport = LOST
+        self._end_handshake()
         held, self._held = self._held, b""
         if held:
             WebSocketsSansIOProtocol.data_received(self, held)  # it arrived before the end, and is handled before it

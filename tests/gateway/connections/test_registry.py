@@ -15,8 +15,10 @@ from gateway.connections.fanout import CHUNK
 from gateway.connections.registry import Connections
 from gateway.core import faults
 from gateway.core.clock import SystemClock
+from gateway.core.turns import Turns
 from gateway.testing import settings_for_tests
 from gateway.transport.frames import Frame, text_frame
+from gateway.transport.newcomers import Newcomers
 from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
@@ -173,9 +175,14 @@ class Somebody:
         self.turns["cut off"] += 1
 
 
+def make_connections(folder: Path) -> Connections:
+    clock = SystemClock()
+    return Connections(settings_for_tests(folder), clock, LocalRoster(0, 0), Newcomers(Turns(lambda: 0), clock, 0))
+
+
 async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
     turns: Counter[str] = Counter()
-    connections = Connections(settings_for_tests(tmp_path), SystemClock(), LocalRoster(0, 0))
+    connections = make_connections(tmp_path)
     everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
     for each in everyone:
         assert await connections.admit(each) is None
@@ -240,7 +247,7 @@ async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(t
         close_after_reply = close
 
     turns: Counter[str] = Counter()
-    connections = Connections(settings_for_tests(tmp_path), SystemClock(), LocalRoster(0, 0))
+    connections = make_connections(tmp_path)
     everyone = [Somebody(0, turns), Faulty(0, turns), Somebody(0, turns)]
     for each in everyone:
         connections.add(each)
