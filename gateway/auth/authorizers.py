@@ -1,12 +1,13 @@
 """The checks of credentials, by the name of `?service=`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
 from gateway.auth.tokens import Claims, Tokens
 from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import LOCAL
+from gateway.store.users import UserRights
 from handlers.errors import AuthenticationFailed, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
@@ -24,6 +25,8 @@ class AuthResult:
     """The session of the credential, if it belongs to one of ours."""
     service: str = LOCAL
     """The service that has checked it."""
+    stored: UserRights | None = field(default=None, repr=False, compare=False)
+    """The user, if the check has found it in the store."""
 
     def to_reply(self) -> AuthReply:
         """Return the part that the client gets."""
@@ -81,7 +84,7 @@ async def current_authorization(
     if service == LOCAL:
         # A user's scopes can shrink while a token lives. The scopes of an external service stay.
         scopes = _allowed(scopes, user.scopes)
-    return AuthResult(user.id, user.name, scopes, expires_at, sid, service)
+    return AuthResult(user.id, user.name, scopes, expires_at, sid, service, user)
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, Update, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store.failures import NameTaken
@@ -36,14 +36,7 @@ class UserRow:
 
     def to_schema(self) -> User:
         """Return what the user may see of itself."""
-        return User(
-            id=self.id,
-            username=self.name,
-            full_name=self.full_name,
-            email=self.email,
-            scopes=tuple(self.scopes.split()),
-            created_at=timestamp(self.created_at),
-        )
+        return _to_schema(self)
 
 
 def new(
@@ -128,12 +121,30 @@ def by_id(connection: Connection, user_id: str) -> UserRow | None:
 
 
 class UserRights(NamedTuple):
-    """What a credential needs to know of its user."""
+    """What a credential needs to know of its user, and the user of itself."""
 
     id: str
     name: str
     scopes: str
     disabled: bool
+    full_name: str | None
+    email: str | None
+    created_at: int
+
+    def to_schema(self) -> User:
+        """Return what the user may see of itself."""
+        return _to_schema(self)
+
+
+def _to_schema(user: UserRow | UserRights) -> User:
+    return User(
+        id=user.id,
+        username=user.name,
+        full_name=user.full_name,
+        email=user.email,
+        scopes=tuple(user.scopes.split()),
+        created_at=timestamp(user.created_at),
+    )
 
 
 RIGHTS = tuple(users.c[name] for name in UserRights._fields)
@@ -145,10 +156,6 @@ RIGHTS_BY_ID = Statement(lambda database: select(*RIGHTS).where(users.c.id.in_(s
 def from_rows(rows: Rows) -> UserRow | None:
     """Return the user that a prepared statement has found, or None."""
     return UserRow(**rows[0]) if rows else None
-
-
-BY_ID = Statement(lambda _: select(users).where(users.c.id == bindparam("user_id")))
-"""Finds a user by id, like `by_id`, for `Database.fetch`."""
 
 
 def list_all(connection: Connection) -> list[UserRow]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from gateway.store import engine, users
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.prepared import items_of
 from gateway.store.sqlite_driver import READERS
 from gateway.store.tables import users as users_table
 from tests.support.waiting import WAIT_SECONDS
@@ -111,7 +112,7 @@ async def test_a_read_that_finds_no_thread_in_time_is_unavailable(
             await database.ping()
         assert caplog.messages == ["the store is not available: no answer within 0.05 seconds"]
         # What every connection needs is read in the event loop.
-        assert await database.fetch(users.BY_ID, user_id="none") == []
+        assert await database.fetch(users.RIGHTS_BY_ID, items=items_of(["none"])) == []
         await end(pauses, tasks)
         await database.ping()
 
