@@ -105,6 +105,9 @@ class Log:
         except Exception as error:  # the writer must survive any effect of one change on a transaction
             await self._commit_apart(batch, error)
         else:
+            # Events first: the sender's own waits for its reply then, and both go out in one write.
+            for outcome in outcomes:
+                await self._publish(outcome)
             deferred = []
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Deferred):
@@ -112,8 +115,6 @@ class Log:
                 else:
                     _settle(waiting[1], outcome)
             self._waiting.extendleft(reversed(deferred))
-            for outcome in outcomes:
-                await self._publish(outcome)
 
     async def _publish(self, outcome: object) -> None:
         """Publish what a change has done, even if the client that wanted it is gone. No reply is sent before that."""

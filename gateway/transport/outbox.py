@@ -29,6 +29,7 @@ class Outbox:
         "_max_bytes",
         "_max_frames",
         "_overflow",
+        "_reply",
         "_waiting",
         "_writer",
         "dropped",
@@ -43,6 +44,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._waiting: list[Frame] = []
         self._held: list[Frame] | None = None
+        self._reply: Frame | None = None
         self._count = 0
         self._bytes = 0
         self._close: Callable[[], Awaitable[None]] | None = None
@@ -52,13 +54,17 @@ class Outbox:
         self.dropped = 0
 
     def reply(self, frame: Frame) -> None:
-        """Send a reply or an error, before the events that are held."""
+        """Send a reply or an error: at once, or with the events that are held, before them."""
         if self._closed:
             return
-        if self._writer.ready and not self._waiting:
+        if not self._writer.ready or self._waiting:
+            if self._takes(frame):
+                self._waiting.append(frame)
+        elif self._held is None or self._reply is not None:
+            self._flush_reply()
             self._writer.write(frame)
-        elif self._takes(frame):
-            self._waiting.append(frame)
+        else:
+            self._reply = frame
 
     def deliver(self, frame: Frame) -> None:
         """Send an event."""
@@ -83,9 +89,19 @@ class Outbox:
         return self._held is not None
 
     def release(self) -> None:
-        """Send the events that were held."""
+        """Send the reply, and the events that were held, in one write."""
         held, self._held = self._held, None
-        if held:
+        reply, self._reply = self._reply, None
+        if not held:
+            if reply is not None:
+                self._writer.write(reply)
+            return
+        if reply is not None:
+            held.insert(0, reply)
+        if self._writer.ready and not self._waiting:
+            self._count = self._bytes = 0
+            self._writer.write(joined(held))
+        else:
             self._waiting += held
             self._pump()
 
@@ -95,6 +111,7 @@ class Outbox:
             return
         self._closed = True
         self._close = close
+        self._flush_reply()
         self._waiting += [*(self._held or ()), last]
         self._held = None
         self._pump()
@@ -103,7 +120,7 @@ class Outbox:
         """Drop the waiting frames: the client is gone, or does not read."""
         self._closed = True
         self._waiting.clear()
-        self._held = None
+        self._held = self._reply = None
 
     def detach(self) -> None:
         """Drop also the callbacks and the close: the socket is gone."""
@@ -118,6 +135,11 @@ class Outbox:
             await self._drained
         if self._closing is not None:
             await asyncio.wait([self._closing])
+
+    def _flush_reply(self) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            self._writer.write(reply)
 
     def _takes(self, frame: Frame) -> bool:
         if frame.droppable and (2 * self._count >= self._max_frames or 2 * self._bytes >= self._max_bytes):

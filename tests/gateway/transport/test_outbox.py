@@ -70,6 +70,45 @@ def test_frames_go_out_in_the_order_they_came_and_at_once(outbox: Outbox, socket
         assert socket.sent[-1] == str(number)
 
 
+def test_the_answer_and_the_events_that_its_message_caused_go_out_in_one_write(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    outbox.reply(text("reply"))
+    assert socket.writes == []
+    outbox.release()
+    assert socket.writes == [["reply", "caused"]]
+    outbox.hold()
+    outbox.reply(text("reply"))
+    outbox.release()
+    outbox.deliver(text("event"))
+    assert socket.writes[1:] == [["reply"], ["event"]]
+
+
+def test_an_answer_that_waits_for_its_events_is_not_lost(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.reply(text("first"))
+    outbox.reply(text("second"))
+    assert socket.sent == ["first", "second"]
+    outbox.release()
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    outbox.reply(text("third"))
+    socket.stop_reading()
+    outbox.release()
+    assert socket.sent[2:] == []
+    socket.read_on()
+    assert socket.sent[2:] == ["third", "caused"]
+
+
+async def test_a_close_sends_the_answer_that_waits(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    outbox.reply(text("reply"))
+    outbox.close(text("bye"), socket.close)
+    assert socket.sent == ["reply", "caused", "bye"]
+    await outbox.wait_closed()
+
+
 def test_the_answer_overtakes_the_events_that_its_message_caused(outbox: Outbox, socket: Socket) -> None:
     outbox.deliver(text("before"))
     outbox.hold()
@@ -78,7 +117,7 @@ def test_the_answer_overtakes_the_events_that_its_message_caused(outbox: Outbox,
     outbox.reply(text("reply"))
     outbox.release()
     outbox.deliver(text("after"))
-    assert socket.writes == [["before"], ["reply"], ["caused", "caused, too"], ["after"]]
+    assert socket.writes == [["before"], ["reply", "caused", "caused, too"], ["after"]]
 
 
 def test_what_waited_for_a_slow_reader_goes_out_in_one_write(outbox: Outbox, socket: Socket) -> None:
