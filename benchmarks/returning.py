@@ -45,8 +45,9 @@ class Storm:
 class Returning:
     """The clients, as the measuring process sees them: `async with`, then `come` and `vanish` by turns."""
 
-    def __init__(self, port: int, tokens: Sequence[str], rooms: Sequence[str]) -> None:
-        self._who = json.dumps({"port": port, "tokens": tokens, "rooms": rooms})
+    def __init__(self, port: int, tokens: Sequence[str], rooms: Sequence[str], *, one_by_one: bool) -> None:
+        """Let each client join its rooms `one_by_one`, with a message each, or all of them with one message."""
+        self._who = json.dumps({"port": port, "tokens": tokens, "rooms": rooms, "one_by_one": one_by_one})
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,6 +117,7 @@ class _Clients:
     def __init__(self, who: dict[str, Any]) -> None:
         self._urls = [f"ws://127.0.0.1:{who['port']}/ws/chat?token={token}" for token in who["tokens"]]
         self._rooms: list[str] = who["rooms"]
+        self._one_by_one: bool = who["one_by_one"]
         self._here: list[_Connection] = []
         self._refusals: Counter[str] = Counter()
 
@@ -127,7 +129,10 @@ class _Clients:
         async def come_back(url: str) -> None:
             one = await self._connect(url)
             self._here.append(one)
-            await asyncio.gather(*(self._join(one, room) for room in self._rooms))
+            if self._one_by_one:
+                await asyncio.gather(*(self._join(one, room) for room in self._rooms))
+            else:
+                await self._resume(one)
             times.append(time.perf_counter() - began)
 
         await asyncio.gather(*map(come_back, self._urls))
@@ -150,11 +155,29 @@ class _Clients:
                 return one
 
     async def _join(self, one: _Connection, room: str) -> None:
-        while (reply := await one.ask("room.join", room=room)).get("retryable"):
+        await self._ask(one, "room.join", room=room)
+
+    async def _resume(self, one: _Connection) -> None:
+        wanted = list(self._rooms)
+        while wanted:
+            found = await self._ask(one, "room.resume", rooms=[{"room": room} for room in wanted])
+            for each in found["rooms"]:
+                if "error" not in each:
+                    wanted.remove(each["room"])
+                elif not each["error"].get("retryable"):
+                    raise RuntimeError(f"expected a reply, got {each}")
+                else:
+                    self._refusals[each["error"]["name"]] += 1
+
+    async def _ask(self, one: _Connection, type: str, **data: Any) -> Frame:
+        """Ask, and again as long as the server asks for that, and return the data of the reply."""
+        while (reply := await one.ask(type, **data)).get("retryable"):
             self._refusals[reply["name"]] += 1
             await asyncio.sleep(reply.get("retry_after_ms", RETRY_SECONDS * 1000) / 1000)
         if reply["type"] != "reply":
-            raise RuntimeError(f"{room}: expected a reply, got {reply}")
+            raise RuntimeError(f"expected a reply, got {reply}")
+        found: Frame = reply["data"]
+        return found
 
 
 async def _serve() -> None:

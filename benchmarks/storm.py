@@ -62,6 +62,8 @@ class Sizes:
     """How long to ask without a storm."""
     rounds: int
     """Storms, one after the other."""
+    one_by_one: bool
+    """Whether the clients join each room with a message of its own."""
 
 
 @dataclass
@@ -197,13 +199,15 @@ async def measure(kind: StoreKind, sizes: Sizes) -> Measured:
         async with server.running() as pid:
             for one in asking:
                 await one.come()
-            async with Returning(server.port, [person.token for person in people], rooms) as returning:
+            tokens = [person.token for person in people]
+            async with Returning(server.port, tokens, rooms, one_by_one=sizes.one_by_one) as returning:
                 return await Rooms(pid, asking, returning, sizes).measure()
 
 
 def table_of(kind: StoreKind, sizes: Sizes, measured: Measured) -> Table:
     """Build the table of the figures."""
-    title = f"{sizes.rounds} storms of {sizes.people:,} clients with {sizes.rooms} rooms each, {kind}"
+    by = "a message for each" if sizes.one_by_one else "one message for all"
+    title = f"{sizes.rounds} storms of {sizes.people:,} clients into {sizes.rooms} rooms each by {by}, {kind}"
     table = Table(title=title, caption=machine())
     table.add_column("what")
     for column in ("p50", "p99", "most"):
@@ -234,10 +238,11 @@ def main(
     rooms: Annotated[int, typer.Option(min=0, max=100, help="Rooms that each of them joins.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to ask without a storm.")] = 3,
     rounds: Annotated[int, typer.Option(min=1, help="Storms, one after the other.")] = 3,
+    one_by_one: Annotated[bool, typer.Option(help="Join each room with a message of its own.")] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure reconnect storms, and the answers to those that are there already."""
-    sizes = Sizes(people, rooms, seconds, rounds)
+    sizes = Sizes(people, rooms, seconds, rounds, one_by_one)
     found = {}
     for kind in store or list(StoreKind):
         found[kind] = uvloop.run(measure(kind, sizes))
