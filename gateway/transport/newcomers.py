@@ -3,7 +3,7 @@
 Handshakes begin in turns of the event loop, in the order of their arrival (see `core/turns.py`). Few of them are in
 progress at a time, so a store that hangs keeps the rest waiting here, where a client costs only its socket. Beyond
 what the node takes in `MAX_WAIT_SECONDS`, a newcomer is refused with a time to come back. The times lie one after the
-other, as far apart as the node needs for a client, so those that come back find the node ready for them.
+other, so that the clients come back about as fast as the node can take them.
 
 The node measures what it needs for a client while some wait: the time from one handshake to the next. Joins go first,
 so this includes the joins of the clients before.
@@ -39,8 +39,14 @@ MAX_AWAY_SECONDS = 60.0
 SECONDS_EACH = 0.001
 """What a node needs for a client with five rooms (`python -m benchmarks.storm`), until it has measured it itself."""
 
+RETURN_SHARE = 0.5
+"""The distance of two returns, in what a client takes. A storm is slowest at its beginning, and early clients wait."""
+
 SAMPLES = 256
 """The measure is a moving average over about so many clients, so that no single pause of the store decides."""
+
+FORGET_SECONDS = 60.0
+"""After so long without waiting newcomers, the measure begins anew: what made the node slow may have passed."""
 
 LOOK_SECONDS = 0.5
 """How often to look for newcomers that have waited for too long."""
@@ -71,6 +77,7 @@ class Newcomers:
         self._has_called = False
         self._timer: asyncio.TimerHandle | None = None
         self._last_begun: float | None = None  # while the next one waits
+        self._crowded_at = clock.steady()
         self._booked_until = 0.0
         self._spread: int | None = None  # in milliseconds, while the node drains
         self.seconds_each = SECONDS_EACH
@@ -90,9 +97,7 @@ class Newcomers:
         elif not self._waiting and self.in_progress < MAX_IN_PROGRESS and self._turns.begin():
             self._begin(newcomer)
         elif self._has_room():
-            self._waiting[newcomer] = self._clock.steady()
-            self._call()
-            self._watch()
+            self._wait(newcomer)
         else:
             self._send_away(newcomer, Close.OVERLOADED)
 
@@ -109,6 +114,14 @@ class Newcomers:
         """Send away all newcomers from now on, to come back within so many milliseconds."""
         self._spread = spread_ms
         self._call()
+
+    def _wait(self, newcomer: Newcomer) -> None:
+        now = self._clock.steady()
+        if now - self._crowded_at > FORGET_SECONDS:
+            self.seconds_each = SECONDS_EACH
+        self._crowded_at = self._waiting[newcomer] = now
+        self._call()
+        self._watch()
 
     def _has_room(self) -> bool:
         is_full = 0 < self._most <= len(self._waiting)
@@ -156,7 +169,7 @@ class Newcomers:
         """Return after how many milliseconds the node has time for one more client."""
         now = self._clock.steady()
         free_at = now + max(LEAST_AWAY_SECONDS, len(self._waiting) * self.seconds_each)
-        self._booked_until = max(self._booked_until, free_at) + self.seconds_each
+        self._booked_until = max(self._booked_until, free_at) + self.seconds_each * RETURN_SHARE
         seconds = self._booked_until - now
         if seconds > MAX_AWAY_SECONDS:
             # More clients than the node can take in that time. They come in its later half, and some must go again.

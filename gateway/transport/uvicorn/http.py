@@ -353,6 +353,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def send_away(self, close: Close, after_ms: int) -> None:
         """Refuse the request for a WebSocket in a form that its client can read, and close."""
         newcomers, self._newcomers = self._newcomers, None
+        if self.transport.is_closing():
+            return
         handshake = self._plain_handshake()
         if handshake is None or newcomers is None or newcomers.answers_http:
             self.reject(unavailable(after_ms))
