@@ -20,6 +20,7 @@ from gateway.store.grouped_reads import MAX_BATCH
 from gateway.store.login_sessions import RIGHTS_BY_SESSION, LoginSessionRow
 from gateway.store.prepared import Rows, Statement
 from gateway.testing import Gateway
+from gateway.transport.newcomers import MAX_IN_PROGRESS
 from schemas.names import DEFAULT_SCOPES
 from tests.conftest import OwnGateway
 from tests.gateway.transport.test_handshakes import HANDSHAKE
@@ -28,7 +29,8 @@ from tests.support.postgres import fresh_database
 from tests.support.proxy import Proxy
 from tests.support.waiting import until
 
-CLIENTS = 300
+CLIENTS = MAX_IN_PROGRESS
+"""As many handshakes as may be in progress: the tests let all of them wait at one place."""
 FEW = 2
 """Connections to PostgreSQL, far fewer than clients."""
 
