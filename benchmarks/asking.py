@@ -28,6 +28,8 @@ class Asking(Client, Generic[SomeDialect]):
         self.dialect = dialect
         self.retry_seconds = RETRY_SECONDS
         """The delay after which a server that refuses this connection wants the next try."""
+        self.told_to_wait = False
+        """Whether the server has named that delay."""
         self._last_id = FIRST_ID
         self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._lost = asyncio.Event()
@@ -84,7 +86,9 @@ class Asking(Client, Generic[SomeDialect]):
 
     def _begin(self, text: bytes) -> None:
         if text.startswith(b'{"type":"bye"'):
-            self.retry_seconds = orjson.loads(text)["data"].get("after_ms", 1000 * RETRY_SECONDS) / 1000
+            after_ms = orjson.loads(text)["data"].get("after_ms")
+            if after_ms is not None:
+                self.told_to_wait, self.retry_seconds = True, after_ms / 1000
         super()._begin(text)
 
     def _expect(self) -> "tuple[int, asyncio.Future[Answer]]":

@@ -45,7 +45,8 @@ STORM = "storm of joins, s of CPU"
 STORM_TIME = "storm of joins, s until all are back"
 RESUMES = "storm of `room.resume`, s of CPU"
 RESUMES_TIME = "storm of `room.resume`, s until all are back"
-REFUSED = "refusals of first joins and in storms"
+WAITED = "storms: connections that were told when to come back"
+REFUSED = "storms and first joins: other refusals"
 LIST = "`room.list` of 20, µs"
 PAGE = "`chat.history` of 50, µs"
 ME = "`GET /users/me`, µs"
@@ -130,7 +131,7 @@ class Round:
         self.turn = turn
         self.here: list[Asking[RoomDialect]] = []
         """The members' connections."""
-        self.refused = 0
+        self.waited = self.refused = 0
         self._listener: Asking[RoomDialect] | None = None
         self._heard: dict[str, Position] = {}
 
@@ -240,6 +241,7 @@ class Round:
     async def leave(self) -> None:
         """End the round."""
         await self._end_all()
+        self.host.note(WAITED, self.waited)
         self.host.note(REFUSED, self.refused)
 
     async def joined_at_last(self, one: Asking[RoomDialect], rooms: Positions) -> None:
@@ -268,7 +270,8 @@ class Round:
             try:
                 await one.open(number)
             except OSError:
-                self.refused += 1
+                self.waited += one.told_to_wait
+                self.refused += not one.told_to_wait
                 await asyncio.sleep(one.retry_seconds)
             else:
                 return one
