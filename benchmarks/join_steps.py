@@ -400,6 +400,15 @@ class GatewayRound(Round):
             _check(await question(0))
             await self.measure(name, range(sizes.asked), question, at_once=1)
 
+    async def mark_read(self) -> None:
+        """Let all members mark the same room as read, all at once."""
+
+        async def mark(one: Asking[RoomDialect]) -> None:
+            offset = 1 + (self.turn + 1) % self.load.sizes.messages
+            _check(await one.ask(lambda number: self._dialect.request(number, "chat.read", room=TALKED, offset=offset)))
+
+        await self.measure("`chat.read`, by all members at once, µs", self.here, mark, at_once=len(self.here))
+
     async def refresh(self) -> None:
         """Log in, and prolong the session again and again."""
         url = f"http://127.0.0.1:{self.host.dialect.port}/token"
@@ -458,6 +467,7 @@ STEPS: tuple[Step, ...] = (
     Round.storm,
     _by_gateway(GatewayRound.storm_of_resumes),
     Round.send,
+    _by_gateway(GatewayRound.mark_read),
     _by_gateway(GatewayRound.read),
     _me,
     _by_gateway(GatewayRound.refresh),
