@@ -1,6 +1,7 @@
 """SQLite's threads: a transaction has one for itself, and a slow one does not hold up the others."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from gateway.store import engine, users
+from gateway.store import engine, rooms, users
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.message_pages import NEWEST
 from gateway.store.prepared import items_of
-from gateway.store.sqlite_driver import READERS
+from gateway.store.rooms import RoomRow
+from gateway.store.sqlite_driver import AT_ONCE_BYTES, READERS
 from gateway.store.tables import users as users_table
+from tests.gateway.store.test_pages import say
+from tests.support.users import add_users
 from tests.support.waiting import WAIT_SECONDS
 
 
@@ -115,6 +120,33 @@ async def test_a_read_that_finds_no_thread_in_time_is_unavailable(
         assert await database.fetch(users.RIGHTS_BY_ID, items=items_of(["none"])) == []
         await end(pauses, tasks)
         await database.ping()
+
+
+async def read_page(database: Database, room: RoomRow, most: int) -> int:
+    """Read a page of messages, and return how many it has."""
+    return len(await database.fetch_bounded(NEWEST, 10 * AT_ONCE_BYTES, room=room.id, most=most))
+
+
+async def test_a_short_page_needs_no_thread_and_a_long_one_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    async with Database(f"sqlite:///{tmp_path / 'test.db'}") as database:
+        await database.upgrade()
+        [ann] = await database.transact(partial(add_users, names=["alice"]))
+        room = await database.transact(partial(rooms.add, name="here", now=0))
+        long = {"text": "x" * (AT_ONCE_BYTES // 2)}
+        await database.transact(partial(say, room=room, sender=ann, contents=[long, long, {"text": "hi"}]))
+        pauses, tasks = await begin(database, READERS)
+        assert await read_page(database, room, 2) == 2
+        with pytest.raises(StoreUnavailable):
+            await read_page(database, room, 3)
+        await end(pauses, tasks)
+        assert await read_page(database, room, 3) == 3
+        # A read that stopped half-way would keep the write-ahead log from being taken in.
+        with sqlite3.connect(tmp_path / "test.db") as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        other.close()
 
 
 async def test_closing_waits_for_the_transactions_that_run(tmp_path: Path) -> None:
