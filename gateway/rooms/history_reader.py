@@ -62,6 +62,8 @@ class Departed:
 
     room: RoomRow
     user_ids: set[str]
+    remaining: set[str]
+    """Those of the same users that are still members."""
 
 
 @dataclass(frozen=True)
@@ -143,4 +145,5 @@ def _departed(name: str, user_ids: Collection[str], connection: Connection) -> D
     room = rooms.by_name(connection, name)
     if room is None:
         return None
-    return Departed(room, set(user_ids) - rooms.members_among(connection, room.id, list(user_ids)))
+    remaining = rooms.members_among(connection, room.id, list(user_ids))
+    return Departed(room, set(user_ids) - remaining, remaining)

@@ -139,7 +139,8 @@ class Hub:
         joining = None if room is None else room.joining.get(listener)
         if room is None or joining is None:
             return
-        is_overtaken = room.epoch not in {at.epoch, joining.epoch}  # it is unknown which of the two rooms is newer
+        # It is unknown which of two rooms is newer, or whether the membership has ended since the read.
+        is_overtaken = room.epoch not in {at.epoch, joining.epoch} or room.has_missed_departures(joining, at)
         if is_overtaken or any(ends_membership(event, listener, at) for event in joining.buffered):
             self.leave(at.name, listener)
             return

@@ -225,9 +225,7 @@ class Repair:
     async def _read_departed(self, room: Room, gap: Gap | None) -> Departed | None:
         if gap is None or gap.room.departures <= room.departures:
             return None
-        # Collected before the question: a user that joins later is a member.
         user_ids = {listener.user_id for listener in room.connections}
-        room.members = {user_id: number for user_id, number in room.members.items() if user_id in user_ids}
         return await self._read(lambda: self._reader.departed(room.name, user_ids))
 
     async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
@@ -259,14 +257,17 @@ class Repair:
             self.check_soon(room.name)  # the room was replaced between the two questions
             return
         departures = departed.room.departures
-        room.record_departures(departures)
+        if room.joined_before(departures) <= departed.user_ids | departed.remaining:
+            room.record_departures(departures)
+        else:  # a user that the question leaves out has joined meanwhile, and may have left since
+            self.check_soon(room.name)
         for user_id in departed.user_ids:
             name = next((listener.user for listener in self._connections.for_user(user_id)), None)
             if name is not None:
                 left = frames.event(RoomLeft(room=room.name, user=name))
                 event = MemberLeft(left, room.name, departed.room.epoch, user_id, departures)
                 self._delivery.receive_departure(room, event)
-        room.confirm_members(departures)
+        room.confirm_members(departed.remaining, departures)
 
     def _fill(self, room: Room, gap: Gap) -> None:
         top = gap.room.offset

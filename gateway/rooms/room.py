@@ -13,6 +13,7 @@ An event of the log is compared with the room's position. The table says what fo
 """
 
 import asyncio
+from collections.abc import Collection
 from enum import Enum, auto
 
 from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
@@ -177,11 +178,29 @@ class Room:
             self.departures += 1
         self.departed = tuple(number for number in self.departed if number > self.departures)
 
-    def confirm_members(self, departures: int) -> None:
-        """Record that all subscribers were still members after this number of departures."""
-        for listener in (*self.subscribers, *self.read_further):
-            listener.joined[self.name] = max(listener.joined[self.name], departures)
-        self.members = {user_id: max(number, departures) for user_id, number in self.members.items()}
+    def joined_before(self, departures: int) -> set[str]:
+        """Return the users of subscribers that were members before this number of departures, as far as is known."""
+        listeners = (*self.subscribers, *self.read_further)
+        return {listener.user_id for listener in listeners if listener.joined[self.name] < departures}
+
+    def confirm_members(self, user_ids: Collection[str], departures: int) -> None:
+        """Record that users were still members after this number of departures, and forget the others."""
+        for listener in self.connections:
+            if listener.user_id in user_ids:
+                listener.joined[self.name] = max(listener.joined[self.name], departures)
+        known = self.members.items()
+        self.members = {
+            user_id: max(number, departures) for user_id, number in known if number >= departures or user_id in user_ids
+        }
+
+    def has_missed_departures(self, joining: Joining, at: RoomPosition) -> bool:
+        """Return whether departures after a read are handled that a connection has not received as events.
+
+        Repair has found them, and may have looked before this connection began to join.
+        """
+        after = {event.departures for event in joining.buffered if isinstance(event, MemberLeft)}
+        came = sum(at.departures < number <= self.departures for number in after)
+        return self.epoch == at.epoch and came < self.departures - at.departures
 
     def add(self, listener: Connection, offset: int) -> None:
         """Subscribe a connection to the events after an offset."""
