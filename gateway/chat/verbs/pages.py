@@ -1,9 +1,6 @@
 """Pages that fit into a frame."""
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
-
-from pydantic import BaseModel
+from collections.abc import Sequence
 
 ENVELOPE_BYTES = 12_000
 """The bytes of a frame around the items of a page, or around a message's content."""
@@ -14,8 +11,6 @@ MAX_PAGE_BYTES = 250_000
 READ_BYTES = 2 * MAX_PAGE_BYTES
 """The bytes of content to read for a page. JSON takes no fewer, so the read includes the first item too many."""
 
-Item = TypeVar("Item", bound=BaseModel)
-
 
 def fitting_texts(texts: Sequence[bytes]) -> Sequence[bytes]:
     """Return the first items, as JSON, that fit into one frame, and at least one."""
@@ -25,15 +20,3 @@ def fitting_texts(texts: Sequence[bytes]) -> Sequence[bytes]:
         if size > MAX_PAGE_BYTES and count:
             return texts[:count]
     return texts
-
-
-def fitting(items: Iterable[Item]) -> list[Item]:
-    """Return the first items that fit into one frame, and at least one."""
-    taken: list[Item] = []
-    room = MAX_PAGE_BYTES
-    for item in items:
-        room -= len(item.model_dump_json(exclude_none=True).encode())
-        if room < 0 and taken:
-            break
-        taken.append(item)
-    return taken
