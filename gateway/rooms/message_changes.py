@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.rooms import rules
@@ -22,24 +21,33 @@ ONCE_MILLISECONDS = 24 * 3600 * 1000
 """How long a `client_id` stands for one message."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Written:
     """The outcome of a change: the message as it is now, and whether it was so before."""
 
     room: RoomRow
     message: MessageRow
     unchanged: bool = False
+    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _own_json: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def json(self) -> bytes:
         """Return the message as all but its sender may see it."""
-        return message_json(self.room, self.message)
+        # Without `cached_property`, which takes a lock.
+        if self._json is None:
+            self._json = message_json(self.room, self.message)
+        return self._json
 
-    @cached_property
+    @property
     def own_json(self) -> bytes:
         """Return the message as its sender may see it. The reply and the event usually both need it."""
         row = self.message
-        return self.json if row.client_id is None else message_json(self.room, row, row.sender_id)
+        if row.client_id is None:
+            return self.json
+        if self._own_json is None:
+            self._own_json = message_json(self.room, row, row.sender_id)
+        return self._own_json
 
     def json_for(self, viewer_id: str) -> bytes:
         """Return what a user may see of the message."""
