@@ -1,9 +1,11 @@
 """FastAPI dependencies that authenticate an HTTP request."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Query
 from fastapi.security import OAuth2PasswordBearer
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import AuthResult, authorize
@@ -17,18 +19,30 @@ from handlers.errors import AuthenticationFailed
 password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
-# Each takes the connection and asks it for the state: FastAPI takes as long for a dependency as all of the check.
-async def http_authentication(
-    connection: HTTPConnection, _: Annotated[str | None, Depends(password_flow)]
-) -> AuthResult:
+class BearerAuthentication(SecurityBase):
+    """A dependency that checks a credential, and is the password flow in the API's description.
+
+    One dependency does both: FastAPI takes as long for each as all of the check.
+    """
+
+    def __init__(self, check: Callable[[HTTPConnection], Awaitable[AuthResult]]) -> None:
+        self.model = password_flow.model
+        self.scheme_name = password_flow.scheme_name
+        self._check = check
+
+    async def __call__(self, connection: HTTPConnection) -> AuthResult:
+        """Return the user of the request, or raise `AuthenticationFailed` or a subclass."""
+        return await self._check(connection)
+
+
+async def authenticate(connection: HTTPConnection) -> AuthResult:
     """Check the credential of an HTTP request. Only the `Authorization` header counts."""
     return await authorize(state_of(connection).authorizers, LOCAL, _bearer(connection))
 
 
-async def user_authentication(
-    connection: HTTPConnection, auth: Annotated[AuthResult, Depends(http_authentication)]
-) -> AuthResult:
+async def authenticate_user(connection: HTTPConnection) -> AuthResult:
     """Check the credential of a user, and charge the request like a message."""
+    auth = await authenticate(connection)
     state_of(connection).connections.charge_request(auth.user_id)
     return auth
 
@@ -38,7 +52,7 @@ async def ticket_authentication(
     _: Annotated[str | None, Depends(password_flow)],
     service: Annotated[str, Query()] = LOCAL,
 ) -> AuthResult:
-    """Check the credential for a ticket like `http_authentication`, with the named service.
+    """Check the credential for a ticket like `authenticate`, with the named service.
 
     It counts like a connection, since an external service may have to answer.
     """
@@ -56,6 +70,6 @@ def _bearer(connection: HTTPConnection) -> str:
     return token
 
 
-CurrentUser = Annotated[AuthResult, Depends(user_authentication)]
-CurrentClient = Annotated[AuthResult, Depends(http_authentication)]
+CurrentUser = Annotated[AuthResult, Depends(BearerAuthentication(authenticate_user))]
+CurrentClient = Annotated[AuthResult, Depends(BearerAuthentication(authenticate))]
 TicketRequester = Annotated[AuthResult, Depends(ticket_authentication)]
