@@ -209,7 +209,8 @@ class MembershipChanges:
         }
         missing = maybe - self._batch.roles.keys()
         for row in (yield from for_each(statements.INVITED, missing)):
-            self._invited.add((row["room_id"], row["user_id"]))
+            if row["invited_at"] is not None:
+                self._invited.add((row["room_id"], row["user_id"]))
         yield from self._count_rooms()
 
     def _count_rooms(self) -> Script[None]:

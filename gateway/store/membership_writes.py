@@ -53,8 +53,8 @@ def _lock_users(database: str) -> Sql:
 
 def _invited(database: str) -> Sql:
     each = _keys(database)
-    found = select(invitations.c.room_id).where(_is(invitations, each)).correlate(each)
-    return select(each.c.room_id, each.c.user_id).where(found.scalar_subquery().is_not(None))
+    found = select(invitations.c.invited_at).where(_is(invitations, each)).correlate(each).scalar_subquery()
+    return select(each.c.room_id, each.c.user_id, found.label("invited_at"))
 
 
 def _count_rooms(database: str) -> Sql:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     Update,
     and_,
+    any_,
     bindparam,
     cast,
     column,
@@ -119,7 +120,12 @@ def among_items(database: str, *columns: ColumnElement[Any]) -> ColumnElement[bo
     values = items(database, *(column.type for column in columns))
     if isinstance(database, ForOne):
         return and_(*(column == value for column, value in zip(columns, values, strict=True)))
-    return (tuple_(*columns) if len(columns) > 1 else columns[0]).in_(select(*values))
+    if len(columns) > 1:
+        return tuple_(*columns).in_(select(*values))
+    if database == "sqlite":
+        return columns[0].in_(select(*values))
+    # An array, which the database looks up. It might search its table for each row of a query.
+    return columns[0] == any_(func.array(select(*values).scalar_subquery()))
 
 
 def items_of(values: Iterable[str | int]) -> str:

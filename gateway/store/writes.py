@@ -8,10 +8,10 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, and_, bindparam, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, and_, bindparam, insert, select, true, update
 
 from gateway.store.messages import MessageRow
-from gateway.store.prepared import Rows, Script, Sql, Statement, among_items, items
+from gateway.store.prepared import ForOne, Rows, Script, Sql, Statement, among_items, items
 from gateway.store.tables import memberships, messages, rooms, users
 
 
@@ -26,9 +26,32 @@ def for_each(statement: Statement, items: Collection[tuple[Any, ...]], **more: i
 
 
 def _each(database: str, query: Select[Any], keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Run a query that finds at most one row, for each item."""
-    each = items(database, *(key.type for key in keys))
-    return query.where(*(key == item for key, item in zip(keys, each, strict=True)))
+    """Run a query that finds at most a few rows along one index, for each item."""
+    values = items(database, *(key.type for key in keys))
+    if database == "sqlite":
+        return query.where(*_same(keys, values))
+    if isinstance(database, ForOne):
+        return _along_index(query, keys, values)
+    # A lateral query, since a join may begin with the other table. PostgreSQL keeps a plan from when it was small.
+    each = select(*(value.label(f"value_{number}") for number, value in enumerate(values))).subquery()
+    found = _along_index(query, keys, list(each.c)).offset(0).lateral()
+    return select(*found.c).select_from(each.join(found, true()))
+
+
+def _along_index(
+    query: Select[Any], keys: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
+    """Find rows by an index with these columns. PostgreSQL may choose another one with the same first column.
+
+    An order that only this index has makes it the cheapest, also in a small table. A column that equals a value has no
+    order, so the last one is between the value and itself.
+    """
+    *first, last = keys
+    return query.where(*_same(first, values), last >= values[-1], last <= values[-1]).order_by(last)
+
+
+def _same(keys: Sequence[ColumnElement[Any]], values: Sequence[ColumnElement[Any]]) -> list[ColumnElement[bool]]:
+    return [key == value for key, value in zip(keys, values, strict=False)]
 
 
 def _rooms(database: str) -> Sql:

@@ -1,7 +1,7 @@
 """The statements that a gateway in this process runs, and what a store reads for each."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,6 +107,19 @@ async def _excesses_on_postgresql(store_url: str, calls: Sequence[Call]) -> list
     finally:
         await connection.close(timeout=WAIT_SECONDS)
     return [_worded(sql, plan) for sql, plan in plans if _scans(plan) or _rows(plan) > MOST_ROWS]
+
+
+async def rows_read_by_kept_plan(
+    connection: Any, sql: str, arguments: Sequence[Any], grow: Callable[[], Awaitable[object]]
+) -> int:
+    """Let PostgreSQL plan a statement, make the tables grow, and return the most rows that a part of the plan reads."""
+    given = ", ".join(map(_literal, arguments))
+    await connection.execute(f"PREPARE kept AS {sql}")
+    await connection.fetch(f"EXECUTE kept({given})")
+    await grow()
+    [[plan]] = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) EXECUTE kept({given})")
+    await connection.execute("DEALLOCATE kept")
+    return _rows(orjson.loads(plan)[0]["Plan"])
 
 
 async def _plan(connection: Any, sql: str, arguments: Sequence[Any]) -> dict[str, Any]:
