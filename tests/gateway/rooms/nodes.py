@@ -157,6 +157,10 @@ class View:
         self.messages[message["offset"]] = (message["changed"], message.get("text"))
         self.offset = message["changed"]
 
+    def skip_to(self, offset: int) -> None:
+        """Continue after a hole that ends at an offset, and show only what comes then."""
+        self.begin, self.offset = offset + 1, offset
+
     @property
     def position(self) -> Position:
         """Where the client resumes."""
@@ -319,6 +323,9 @@ class Ear:
             else:
                 self.at[room] = (epoch, data["changed"])
                 self.views[room].take(data)
+        elif type == "resync" and self.at.get(room, ("", 0))[0] == data["epoch"]:
+            self.at[room] = (data["epoch"], data["offset"])
+            self.views[room].skip_to(data["offset"])
         elif (is_told_to_go or type in {"room.deleted", "resync"}) and self.at.pop(room, None) is None:
             self.mistakes.append(f"{self.user} is told {type} of {room} and had left")
 
@@ -373,7 +380,13 @@ class Nodes:
 
 @asynccontextmanager
 async def running_nodes(
-    count: int, folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch, *names: str, window: int = 0
+    count: int,
+    folder: Path,
+    store_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *names: str,
+    window: int = 0,
+    retention_messages: int = 0,
 ) -> AsyncIterator[Nodes]:
     """Start so many nodes, and add users with these names.
 
@@ -390,6 +403,7 @@ async def running_nodes(
                 database_url=store_url,
                 sweep_seconds=3600,
                 rooms_open=False,
+                retention_messages=retention_messages,
                 room_window_messages=window,
                 room_memory_seconds=60 if window else 0,
             )

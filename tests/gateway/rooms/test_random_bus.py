@@ -1,4 +1,4 @@
-"""A bus that loses, doubles, delays and reorders its messages, and users that come and go at will."""
+"""A bus that loses, doubles, delays and reorders its messages, users that come and go at will, and retention."""
 
 import asyncio
 import random
@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from gateway.rooms import repair
+from gateway.rooms.retention import Retention
 from handlers.errors import Conflict, NotAMember, NotFound
 from schemas.messages.rooms import JoinRoom, Position
-from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
+from tests.gateway.rooms.nodes import Ear, Nodes, View, running_nodes
 from tests.support.waiting import until
 
 ROOMS = ("red", "blue")
 PEOPLE = ("ann", "ben", "cat", "dan")
 STEPS = 40
+KEPT = 8
+"""The messages that retention keeps of a room, where it removes any."""
 
 
 class Story:
@@ -66,7 +69,7 @@ class Story:
     async def _lead(self) -> None:
         room = self._random.choice(ROOMS)
         try:
-            match self._random.choices(("say", "kick", "remake", "missed"), (6, 6, 1, 2))[0]:
+            match self._random.choices(("say", "kick", "remake", "missed", "prune", "forget"), (6, 6, 1, 2, 2, 1))[0]:
                 case "say":
                     await self.owner.say(room)
                 case "kick":
@@ -76,8 +79,18 @@ class Story:
                     await self._make(room)
                 case "missed":
                     self._random.choice(self.nodes.states).hub.repair.check_soon(self._random.choice((room, None)))
+                case "prune":
+                    await self._prune()
+                case "forget":
+                    hub = self._random.choice(self.nodes.states).hub
+                    if (heard := hub.find(room)) is not None:
+                        hub.memory.forget(heard)
         except NotFound:
             pass  # is no member
+
+    async def _prune(self) -> None:
+        state = self._random.choice(self.nodes.states)
+        await Retention(state.settings, state.database, state.clock).prune()
 
     async def _make(self, room: str) -> None:
         await self.owner.rooms.create(room, title=None, private=False)
@@ -101,8 +114,14 @@ async def check(story: Story) -> None:
             assert (room in ear.at) == (room in ear.joined), ear.user
             assert ear.mistakes == []
             if room in ear.at:
-                view = ear.views[room]
-                assert view.messages == {offset: row for offset, row in log.items() if offset >= view.begin}
+                check_view(ear.views[room], log, found.pruned)
+
+
+def check_view(view: View, log: dict[int, tuple[int, str | None]], pruned: int) -> None:
+    """A client shows what is in the log, and perhaps what retention has removed from it."""
+    shown = {offset: row for offset, row in view.messages.items() if offset >= view.begin}
+    removed = {offset: (changed, _) for offset, (changed, _) in shown.items() if changed <= pruned}
+    assert shown == removed | {offset: row for offset, row in log.items() if offset >= view.begin}
 
 
 def hears_all(ear: Ear, room: str, at: tuple[str, int], members: set[str]) -> bool:
@@ -120,7 +139,10 @@ def check_nobody_was_sent_away_for_what_was_before(nodes: Nodes) -> None:
             assert max(numbers, default=0) > departures, f"{ear.user} was sent away from {room} for nothing"
 
 
-@pytest.mark.parametrize(("seed", "window"), list(enumerate((0, 1, 3, 100))))
+CASES = [(0, 0, 0), (1, 1, KEPT), (2, 3, KEPT), (3, 100, 0)]
+
+
+@pytest.mark.parametrize(("seed", "window", "kept"), CASES)
 async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
     store_url: str,
     tmp_path: Path,
@@ -128,9 +150,12 @@ async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
     caplog: pytest.LogCaptureFixture,
     seed: int,
     window: int,
+    kept: int,
 ) -> None:
     monkeypatch.setattr(repair, "CHECK_SECONDS", 0.001)
-    async with running_nodes(3, tmp_path, store_url, monkeypatch, "root", *PEOPLE, window=window) as nodes:
+    async with running_nodes(
+        3, tmp_path, store_url, monkeypatch, "root", *PEOPLE, window=window, retention_messages=kept
+    ) as nodes:
         story = Story(nodes, seed)
         await story.play()
         nodes.air.settle()
