@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
@@ -32,6 +33,7 @@ from gateway.core.logs import redact
 from gateway.transport.frames import Frame
 from gateway.transport.readers import DISCONNECT, Event
 from gateway.transport.uvicorn.bounds import FRAMES_EXTENSION, BoundedProtocol
+from gateway.transport.uvicorn.first_write import FirstWrite
 from gateway.transport.uvicorn.handover import Handshake, plain_handshake, skip_request
 from gateway.transport.uvicorn.lost_transport import LOST
 from gateway.transport.writers import nothing
@@ -159,6 +161,10 @@ class RawTransport:
         self._max_size = connection.max_message_size
         self.read_nowait = inbox.read_nowait
         self.read = inbox.read
+
+    def write_to(self, transport: asyncio.Transport) -> None:
+        """Write to this transport from now on."""
+        self._transport = transport
 
     def detach(self) -> None:
         """Drop later writes, notify the outbox, and drop the references to it and to the socket."""
@@ -288,9 +294,17 @@ class GatewayProtocol(BoundedProtocol):
         answer = handshake.answer(headers)
         self.handshake_complete = True
         self.conn.state = OPEN
-        self.transport.write(answer)
+        first: Any = FirstWrite(self.transport, answer, partial(self._write_to, self.transport))
+        self._write_to(first)
+        self.loop.call_soon(first.flush)
         self.start_keepalive()
         self._end_handshake()
+
+    def _write_to(self, transport: asyncio.Transport) -> asyncio.Transport:
+        if self.transport is not LOST:
+            self.transport = transport
+            self._raw.write_to(transport)
+        return self.transport
 
     def _end_handshake(self) -> None:
         end, self.on_handshake_end = self.on_handshake_end, nothing

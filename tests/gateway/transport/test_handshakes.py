@@ -8,7 +8,7 @@ import pytest
 
 from gateway.transport.uvicorn.http import GuardedHttpProtocol
 from tests.support.client import WAIT_SECONDS, App
-from tests.support.wire import opened, rest
+from tests.support.wire import frame, opened, rest
 
 SECRET = "not-even-a-jwt-but-a-secret"
 HANDSHAKE = (
@@ -62,6 +62,21 @@ async def test_an_unusual_handshake_is_one(app: App, alice: str, more: bytes) ->
     async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, head + more + b"\r\n") as (reader, _):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert b'"welcome"' in await reader.readuntil(b"}")
+
+
+async def test_the_welcome_comes_with_the_answer_to_the_handshake(app: App, alice: str) -> None:
+    head = HANDSHAKE.replace("/ws/chat", f"/ws/chat?token={await app.token(alice)}") + "\r\n"
+    async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, head.encode()) as (reader, _):
+        first = await reader.read(65536)
+    assert first.startswith(b"HTTP/1.1 101 ")
+    assert b'"welcome"' in first
+
+
+async def test_the_answer_waits_for_nothing_that_is_not_ready(app: App) -> None:
+    async with asyncio.timeout(WAIT_SECONDS), opened(app.gateway, (HANDSHAKE + "\r\n").encode()) as (reader, writer):
+        assert (await reader.read(65536)).endswith(b"\r\n\r\n")
+        writer.write(frame('{"type":"auth","data":{"token":"wrong"}}'))
+        assert b"authentication_failed" in await reader.read(65536)
 
 
 async def test_the_log_has_a_line_for_a_connection_with_its_path_and_without_its_token(
