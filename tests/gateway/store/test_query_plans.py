@@ -84,7 +84,11 @@ _ROWS = (
     """INSERT INTO invitations (room_id, user_id, inviter_id, invited_at)
     SELECT id, 'u2', 'u1', 0 FROM rooms WHERE name LIKE 'theirs%'""",
     """INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
-    SELECT id, 1, 1, 'u1', 'hi', 9999999999999 FROM rooms WHERE name LIKE 'theirs%'""",
+    SELECT id, 1, 1, 'u1', 'hi', 9999999999999 FROM rooms WHERE name <> 'big' AND name <> 'gone'""",
+    """INSERT INTO rooms (name, private, epoch, "offset", created_at, oldest_at)
+    SELECT 'more-' || n, true, 'e' || n, 1, n, 9999999999999 FROM {numbers}""",
+    """INSERT INTO messages (room_id, "offset", changed, sender_id, text, sent_at)
+    SELECT id, 1, 1, 'u1', 'hi', 9999999999999 FROM rooms WHERE name LIKE 'more-%'""",
     f"""INSERT INTO memberships (room_id, user_id, role, joined_at, user_name, room_name)
     SELECT {_BIG}, id, 'member', created_at, name, 'big' FROM users WHERE name LIKE 'user-%'""",
     f"""INSERT INTO messages (room_id, "offset", changed, sender_id, client_id, text, sent_at)
