@@ -191,12 +191,16 @@ FIND = Statement(lambda _: _FIND)
 
 def _find_each(database: str) -> Select[Any]:
     name, me = items(database, Text(), Text())
-    of_me = and_(memberships.c.room_id == rooms.c.id, memberships.c.user_id == me)
-    to_me = and_(invitations.c.room_id == rooms.c.id, invitations.c.user_id == me)
+    named = select(rooms).where(rooms.c.name == name, rooms.c.removed_at.is_(None))
+    # PostgreSQL may compare all rooms with all items. With the limit, it looks up one room for each item.
+    each = rooms if database == "sqlite" else named.limit(1).lateral()
+    of_me = and_(memberships.c.room_id == each.c.id, memberships.c.user_id == me)
+    to_me = and_(invitations.c.room_id == each.c.id, invitations.c.user_id == me)
     role = select(memberships.c.role).where(of_me).correlate_except(memberships).scalar_subquery()
     invited = select(invitations.c.user_id).where(to_me).correlate_except(invitations).scalar_subquery().is_not(None)
-    query = select(rooms, role.label("role"), invited.label("invited"), me.label("me"))
-    return query.where(rooms.c.name == name, rooms.c.removed_at.is_(None))
+    # The items come first, since a lateral part refers to what is before it.
+    query = select(me.label("me"), each, role.label("role"), invited.label("invited"))
+    return query.where(rooms.c.name == name, rooms.c.removed_at.is_(None)) if each is rooms else query
 
 
 FIND_EACH = Statement(_find_each)

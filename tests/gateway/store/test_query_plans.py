@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.retention import Retention
 from gateway.store import login_sessions
+from gateway.store.tables import rooms
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -136,6 +137,26 @@ async def test_no_message_and_no_request_reads_more_than_its_page(
             async with app.connect_with(grant["access_token"]):
                 assert (await app.ask("DELETE", "/users/me/sessions", grant["access_token"])).is_success
     await expect_pages(store_url, found)
+
+
+async def test_a_resume_of_many_rooms_looks_up_each_also_in_a_small_store(
+    own_gateway: OwnGateway, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among so few, PostgreSQL finds it cheaper to compare every room with every name."""
+    recorder, found = Recorder(monkeypatch), {}
+    gateway = own_gateway(max_rooms_joined=1000)
+    async with App(gateway) as app, app.connect("alice") as alice:
+        await gateway.run(gateway.state.database.transact(_add_rooms))
+        names = [f"room-{number}" for number in range(128)]
+        with recorder.statements() as found["room.resume"]:
+            reply = await alice.ask("room.resume", rooms=[{"room": name} for name in names])
+        assert [each["room"] for each in reply["rooms"]] == names
+    await expect_pages(store_url, found)
+
+
+def _add_rooms(connection: Connection) -> None:
+    rows = [{"name": f"room-{number}", "epoch": "e", "offset": 0, "created_at": 0} for number in range(1500)]
+    connection.execute(insert(rooms), [row | {"private": False} for row in rows])
 
 
 async def test_nothing_that_runs_by_itself_reads_more_than_its_page(
