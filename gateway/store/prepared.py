@@ -14,6 +14,8 @@ from sqlalchemy import (
     Delete,
     Dialect,
     Insert,
+    LargeBinary,
+    Numeric,
     Select,
     Text,
     Update,
@@ -51,6 +53,11 @@ class Prepared:
         self._columns = list(columns)
         readers = {name: of.dialect_impl(dialect).result_processor(dialect, None) for name, of in columns.items()}
         self._readers = {name: reader for name, reader in readers.items() if reader is not None}
+        self.in_one_row: str | None = None
+        """SQLite's form of a query that finds all rows as one, a JSON text, if JSON can hold its values exactly."""
+        is_exact = not any(isinstance(of, Numeric | LargeBinary) for of in columns.values())
+        if dialect.name == "sqlite" and isinstance(statement, Select) and is_exact:
+            self.in_one_row = _in_one_row(self.sql, len(columns))
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """Return the parameters in the driver's order."""
@@ -67,6 +74,11 @@ class Prepared:
             for name, read in self._readers.items():
                 row[name] = read(row[name])
         return rows
+
+
+def _in_one_row(sql: str, width: int) -> str:
+    names = ", ".join(f"c{number}" for number in range(width))
+    return f"WITH found ({names}) AS ({sql}) SELECT json_group_array(json_array({names})) FROM found"  # noqa: S608
 
 
 class ForOne(str):

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import orjson
 from sqlalchemy import Connection, Engine, Pool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool, StaticPool
@@ -220,12 +221,22 @@ def _size(value: str | None) -> int:
     return len(value) if value.isascii() else len(value.encode())
 
 
+def _found(connection: sqlite3.Connection, prepared: Prepared, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    arguments = prepared.arguments(values)
+    if prepared.in_one_row is None or "items" not in values:
+        return connection.execute(prepared.sql, arguments).fetchall()
+    # sqlite3 gives the interpreter's lock away for each row, and a busy event loop takes milliseconds to return it.
+    [(text,)] = connection.execute(prepared.in_one_row, arguments).fetchall()
+    found: list[list[Any]] = orjson.loads(text)
+    return found
+
+
 def _run(script: Script[Result], connection: sqlite3.Connection) -> Result:
     try:
         statement, values = next(script)
         while True:
             prepared = statement.for_database("sqlite")
-            found = connection.execute(prepared.sql, prepared.arguments(values)).fetchall()
+            found = _found(connection, prepared, values)
             statement, values = script.send(prepared.rows(found))
     except StopIteration as end:
         result: Result = end.value

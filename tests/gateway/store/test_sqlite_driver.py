@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from gateway.store import engine, rooms, users
+from gateway.store import engine, rooms, users, writes
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.message_pages import NEWEST
-from gateway.store.prepared import items_of
+from gateway.store.prepared import Rows, Script, items_of
 from gateway.store.rooms import RoomRow
 from gateway.store.sqlite_driver import AT_ONCE_BYTES, READERS
 from gateway.store.tables import users as users_table
@@ -177,3 +177,18 @@ async def test_a_mistake_in_a_read_leaves_its_connection_as_it_was(sqlite: Datab
             await sqlite.query(change_and_fail)
     await sqlite.transact(add("alice"))
     assert await names(sqlite) == ["alice"]
+
+
+async def test_the_rows_of_many_items_are_those_that_a_plain_read_finds(sqlite: Database) -> None:
+    titles = {"quotes": "\"'\\", "lines": "a\nb\tc\u2028", "letters": "äöü 😀", "empty": "", "untitled": None}
+    for name, title in titles.items():
+        await sqlite.transact(partial(rooms.add, name=name, title=title, private=title is None, now=2**53 + 1))
+    wanted = {"items": items_of([*titles, "missing"])}
+
+    def read() -> Script[Rows]:
+        return (yield writes.ROOMS, wanted)
+
+    found = await sqlite.run_script(read())
+    assert {row["name"]: row["title"] for row in found} == titles
+    assert {row["created_at"] for row in found} == {2**53 + 1}
+    assert found == await sqlite.fetch(writes.ROOMS, **wanted)
