@@ -20,8 +20,8 @@ from gateway.core.faults import contained
 
 MOST_BEFORE = 16
 
-AT_ONCE = 16
-"""Pieces that begin in a turn of the loop while others have no messages: some milliseconds of work."""
+AT_ONCE = 64
+"""Pieces that begin in a turn of the loop while others have no messages. The first message waits some milliseconds."""
 
 BUSY_SECONDS = 0.1
 """Others have messages if one has come within so many seconds."""
@@ -70,10 +70,18 @@ class Turns:
         self._calls.append(work)
         self._run()
 
+    def at_once(self) -> int:
+        """Return how many pieces may begin in a turn of the loop."""
+        if self._seen != (seen := self._messages()):
+            self._seen = seen
+            self._busy_until = self._loop.time() + BUSY_SECONDS
+            return 1
+        return 1 if self._loop.time() < self._busy_until else AT_ONCE
+
     def _run(self) -> None:
         if not self._is_running:
             self._is_running = True
-            self._left = self._at_once()
+            self._left = self.at_once()
             self._loop.call_soon(self._next, context=self._context)
 
     def _next(self) -> None:
@@ -81,7 +89,7 @@ class Turns:
         if not self._tasks and not self._calls:
             self._is_running = False
             return
-        self._left = self._at_once()
+        self._left = self.at_once()
         while self._left and (self._tasks or self._calls):
             self._left -= 1
             self._begin_one()
@@ -97,11 +105,3 @@ class Turns:
             self._passed = 0
             with contained("turns"):
                 self._calls.popleft()()
-
-    def _at_once(self) -> int:
-        """Return how many pieces may begin in a turn of the loop."""
-        if self._seen != (seen := self._messages()):
-            self._seen = seen
-            self._busy_until = self._loop.time() + BUSY_SECONDS
-            return 1
-        return 1 if self._loop.time() < self._busy_until else AT_ONCE

@@ -90,6 +90,11 @@ class Newcomers:
         """Return how many newcomers wait for their turn."""
         return len(self._waiting)
 
+    @property
+    def at_once(self) -> int:
+        """Return how many handshakes may begin in a turn of the event loop."""
+        return self._turns.at_once()
+
     def arrive(self, newcomer: Newcomer) -> None:
         """Begin a newcomer's handshake now or in its turn, or send the newcomer away."""
         if self._spread is not None:

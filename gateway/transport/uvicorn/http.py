@@ -276,7 +276,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Parse bytes from the socket now, or soon if many connections have sent their first ones."""
         if self._first is None:
             self._first = data
-            self._handshakes.first_bytes.parse(self._parse_first)
+            newcomers = self._find_newcomers()
+            at_once = 0 if newcomers is None else newcomers.at_once
+            self._handshakes.first_bytes.parse(self._parse_first, at_once)
             return
         first, self._first = self._first, b""
         self._take(first + data)
@@ -326,12 +328,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
             self.transport.abort()  # the answer to an earlier request would arrive in the middle of frames
             return
-        newcomers = self.app_state.get(NEWCOMERS)
-        if isinstance(newcomers, Newcomers) and self.ws_protocol_class is GatewayProtocol:
+        newcomers = self._find_newcomers()
+        if newcomers is None or self.ws_protocol_class is not GatewayProtocol:
+            self.handle_websocket_upgrade()
+        else:
             self._newcomers = newcomers
             newcomers.arrive(self)
-        else:
-            self.handle_websocket_upgrade()
+
+    def _find_newcomers(self) -> Newcomers | None:
+        found = self.app_state.get(NEWCOMERS)
+        return found if isinstance(found, Newcomers) else None
 
     def begin_handshake(self) -> None:
         """Pass the connection on, in its turn."""
