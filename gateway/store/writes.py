@@ -1,6 +1,6 @@
 """The statements of a batch of changes to rooms' logs: each does its work for many items in one call.
 
-What a change may do, and what it comes to, is decided in `gateway.rooms.changes`.
+What a change may do, and what it comes to, is decided in `gateway.rooms.message_changes`.
 """
 
 from collections.abc import Collection, Sequence
