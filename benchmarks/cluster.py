@@ -34,6 +34,7 @@ from benchmarks.rig import (
     database_for,
     populate,
     temporary_folder,
+    window_of,
 )
 from gateway.store.engine import Database
 from gateway.store.tables import messages, rooms
@@ -380,9 +381,16 @@ def table_of(story: Story, seconds: float) -> Table:
 
 
 async def cluster(
-    *, clients: int, nodes: int, room_count: int, seconds: float, pause: float, report: Callable[[str], None]
+    *,
+    clients: int,
+    nodes: int,
+    room_count: int,
+    seconds: float,
+    pause: float,
+    windows: Sequence[int],
+    report: Callable[[str], None],
 ) -> Story:
-    """Run the benchmark on its own bus and store."""
+    """Run the benchmark on its own bus and store. The nodes take the windows in turn."""
     names = [f"room-{number}" for number in range(room_count)]
     story = Story(acknowledged={name: set() for name in names})
     people = [Person(f"talker-{number}") for number in range(clients)]
@@ -393,7 +401,8 @@ async def cluster(
         valkey = stack.enter_context(running_valkey())
         database = database_for(url)
         stack.push_async_callback(database.close)
-        servers = [Server(folder, url, GATEWAY_BUS_URL=valkey.url) for _ in range(nodes)]
+        each = itertools.cycle(windows or (None,))
+        servers = [Server(folder, url, GATEWAY_BUS_URL=valkey.url, **window_of(next(each))) for _ in range(nodes)]
         where = Nodes(servers)
         places = {
             person.name: [names[(number + step) % room_count] for step in range(min(ROOMS_EACH, room_count))]
@@ -414,13 +423,24 @@ def main(
     rooms: Annotated[int, typer.Option(min=1, max=1000, help="In how many rooms.")] = 20,
     seconds: Annotated[float, typer.Option(min=4, max=600, help="For how long.")] = 30,
     pause: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds between two messages of a person.")] = 1,
+    window: Annotated[
+        list[int] | None, typer.Option(help="Changes of a room that a node remembers; repeat it for the next node.")
+    ] = None,
 ) -> None:
     """Let users talk over several nodes while parts fail; exit with 1 unless each has received every message once."""
     console = Console(highlight=False)
     began = time.monotonic()
     with interruptible():
         story = uvloop.run(
-            cluster(clients=clients, nodes=nodes, room_count=rooms, seconds=seconds, pause=pause, report=console.print)
+            cluster(
+                clients=clients,
+                nodes=nodes,
+                room_count=rooms,
+                seconds=seconds,
+                pause=pause,
+                windows=window or (),
+                report=console.print,
+            )
         )
     console.print(table_of(story, time.monotonic() - began))
     failed = any(story.counts[name] for name in ("lost", "not heard", "views that differ"))

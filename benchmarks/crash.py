@@ -39,6 +39,7 @@ from benchmarks.rig import (
     populate,
     store_url,
     temporary_folder,
+    window_of,
 )
 from gateway.store.engine import Database
 from gateway.store.tables import messages, rooms, users
@@ -329,6 +330,7 @@ async def crash(
     rooms: int,
     seed: int,
     store: StoreKind,
+    window: int | None,
     report: Callable[[str], None],
 ) -> Story:
     """Run the benchmark on its own store."""
@@ -341,7 +343,7 @@ async def crash(
         database = database_for(url)
         try:
             await populate(database, people, dict.fromkeys(names, people))
-            await Run(kills, seconds, Server(folder, url), talkers, story, chance).run(report)
+            await Run(kills, seconds, Server(folder, url, **window_of(window)), talkers, story, chance).run(report)
             await compare_database(database, story)
         finally:
             await database.close()
@@ -355,6 +357,7 @@ def main(
     rooms: Annotated[int, typer.Option(min=1, max=100, help="In how many rooms.")] = 4,
     seed: Annotated[int | None, typer.Option(help="Repeats the choices of a run, though not its timing.")] = None,
     store: Annotated[StoreKind, typer.Option(help="Which store.")] = StoreKind.SQLITE,
+    window: Annotated[int | None, typer.Option(help="Changes of a room that the gateway remembers.")] = None,
 ) -> None:
     """Kill the gateway under load, again and again; exit with 1 if anything acknowledged is lost."""
     console = Console(highlight=False)
@@ -370,6 +373,7 @@ def main(
                 rooms=rooms,
                 seed=seed,
                 store=store,
+                window=window,
                 report=console.print,
             )
         )

@@ -85,6 +85,11 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
     return {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
 
 
+def window_of(changes: int | None) -> dict[str, str]:
+    """Return the setting of how many changes of a room a node remembers. None means the default."""
+    return {} if changes is None else {f"{PREFIX}ROOM_WINDOW_MESSAGES": str(changes)}
+
+
 class Server:
     """`gateway serve` on the loopback interface. It runs in its own folder, so it reads no `.env`."""
 

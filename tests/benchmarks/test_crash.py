@@ -10,14 +10,17 @@ from tests.benchmarks.conftest import RunBenchmark
 pytestmark = pytest.mark.server
 
 
-def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load(run_benchmark: RunBenchmark) -> None:
-    sizes = ("--kills", 3, "--seconds", 12, "--clients", 4, "--rooms", 2, "--seed", 5)
+@pytest.mark.parametrize("window", [0, 1, 3])
+def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load(
+    run_benchmark: RunBenchmark, window: int
+) -> None:
+    sizes = ("--kills", 2, "--seconds", 12, "--clients", 4, "--rooms", 2, "--seed", 5 + window, "--window", window)
     counts = {
         line.split("│")[1].strip(): int(line.split("│")[2].replace(",", ""))
         for line in run_benchmark("crash", *sizes).splitlines()
         if line.startswith("│")
     }
-    assert counts["kills"] >= 2
+    assert counts["kills"] >= 1
     assert counts["sends acknowledged"] > 0
     assert counts["asked again after a kill"] > 0
     for name in ("lost: acknowledged, and gone or different", "holes: offsets that no change has taken"):
