@@ -163,6 +163,27 @@ async def test_no_more_messages_are_remembered_than_retention_keeps(own_gateway:
         assert newest["messages"] == said[2:]
 
 
+async def test_a_window_smaller_than_one_message_leaves_messages_to_the_store(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(room_window_bytes=1)
+    async with App(gateway) as app, app.in_room("alice", "lobby") as ann, app.in_room("bob", "lobby") as ben:
+        await ann.expect("room.joined")
+        first = await ann.say("lobby", "one")
+        second = await ann.say("lobby", "two")
+        await ben.expect("chat.message", text="one")
+        await ben.expect("chat.message", text="two")
+        hits, misses = answered(gateway)
+        joined = await ben.ask("room.join", room="lobby")
+        assert joined["messages"] == [first, second]
+        since = {"epoch": joined["epoch"], "offset": 1}
+        assert (await ben.ask("room.join", room="lobby", since=since))["events"] == [
+            {"type": "chat.message", "data": second}
+        ]
+        assert answered(gateway) == (hits, misses + 2)
+        caught_up = await ben.ask("room.join", room="lobby", since=position(joined))
+        assert (caught_up["recovered"], caught_up["events"]) == (True, [])
+        assert answered(gateway) == (hits + 1, misses + 2)
+
+
 @pytest.fixture
 async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
     """Two nodes that remember, with ann on the first, and ben on the second."""
