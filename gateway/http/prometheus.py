@@ -94,7 +94,7 @@ def _of_rooms(state: GatewayState) -> Iterator[Metric]:
     yield _gauge("room_memory_bytes", "What these rooms remember.", hub.memory.size)
     yield _counter("joins_remembered", "Joins and resumes that were answered from memory.", hub.memory.hits)
     yield _counter("joins_read", "Joins and resumes that needed the store.", hub.memory.misses)
-    yield _gauge("writes_waiting", "Messages that wait to be written to the store.", state.log.waiting)
+    yield _gauge("writes_waiting", "Messages, memberships and read marks that wait for the store.", state.log.waiting)
     yield _counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.repair.gaps_read)
     yield _counter("rooms_behind", "Times that a room was found to be behind the store.", hub.repair.rooms_behind)
     yield _counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.repair.resyncs)
