@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from gateway.store import messages, rooms
+from gateway.store import message_pages, messages, rooms
 from gateway.store.engine import Database
 from gateway.store.grouped_reads import GroupedReads
 from gateway.store.messages import MessageRow
@@ -41,8 +41,8 @@ def changes_since(
     return rows if len(rows) <= most else "too_many"
 
 
-AT_ONCE_BYTES = 256 * 1024
-"""Content that SQLite reads in the event loop. It takes a millisecond at most. More is read in a thread."""
+SMALL_BYTES = 256 * 1024
+"""The size of rooms that are read together. SQLite reads one in a millisecond at most, in the event loop."""
 
 ROOMS_AT_ONCE = 4
 """Rooms whose newest messages are read with one statement."""
@@ -89,6 +89,7 @@ class HistoryReader:
 
         Stop after messages that together reach `max_bytes`.
         """
+        max_bytes = max(1, max_bytes)
         rows = await self._read_newest(room, limit + 1, max_bytes)
         is_whole = len(rows) <= limit and sum(row.size for row in rows) < max_bytes
         if is_whole:
@@ -97,10 +98,11 @@ class HistoryReader:
         return Changes(rows[1:], rows[0].changed, is_whole=False)
 
     async def _read_newest(self, room: RoomRow, limit: int, max_bytes: int) -> list[MessageRow]:
-        if _expected_bytes(room, limit) <= AT_ONCE_BYTES:
+        if room.stored_bytes <= SMALL_BYTES:
             return await self._newest_of(limit).get(room.id) or []
-        work = partial(messages.newest_changes, room_id=room.id, limit=limit, max_bytes=max_bytes)
-        return (await self._database.query(work))[::-1]
+        # Not by an average: the newest messages of a room may be much longer than its others.
+        rows = await self._database.fetch_bounded(message_pages.NEWEST_CHANGES, max_bytes, room=room.id, most=limit)
+        return [MessageRow(**row) for row in reversed(rows)]
 
     def _newest_of(self, limit: int) -> GroupedReads[int, list[MessageRow]]:
         if limit not in self._newest:
@@ -125,12 +127,6 @@ class HistoryReader:
     async def departed(self, name: str, user_ids: Collection[str]) -> Departed | None:
         """Return the users that are not members, or None if the room no longer exists. Raise `Unavailable`."""
         return await self._database.query(partial(_departed, name, user_ids))
-
-
-def _expected_bytes(room: RoomRow, limit: int) -> float:
-    """Return about how many bytes so many messages of a room have."""
-    count = max(1, room.offset - room.pruned)
-    return room.stored_bytes * min(1.0, limit / count)
 
 
 def _read_gap(name: str, epoch: str, offset: int, connection: Connection) -> Gap | None:

@@ -1,5 +1,6 @@
 """Pages of a room's messages, for `Database.fetch_bounded`: each stops after the messages that reach its bytes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -22,24 +23,27 @@ _ROOM, _MOST = bindparam("room", type_=Integer()), bindparam("most", type_=Integ
 _OFFSET, _MAX_BYTES = bindparam("offset", type_=BigInteger()), bindparam("max_bytes", type_=BigInteger())
 
 
-def _statement(condition: ColumnElement[bool], *, newest_first: bool) -> Statement:
+Order = Callable[[FromClause], ColumnElement[Any] | UnaryExpression[Any]]
+"""A function that returns the order of a table of messages."""
+
+
+def _statement(condition: ColumnElement[bool], order: Order) -> Statement:
     def write(database: str) -> Sql:
         some = messages.c.room_id == _ROOM, condition
         if database == "sqlite":
-            return _joined(messages).where(*some).order_by(_order(messages, newest_first=newest_first)).limit(_MOST)
-        page = select(messages).where(*some).order_by(_order(messages, newest_first=newest_first)).limit(_MOST)
-        return _bounded(page.subquery(), newest_first=newest_first)
+            return _joined(messages).where(*some).order_by(order(messages)).limit(_MOST)
+        page = select(messages).where(*some).order_by(order(messages)).limit(_MOST)
+        return _bounded(page.subquery(), order)
 
     return Statement(write, sized=("text", "body"))
 
 
-def _bounded(page: FromClause, *, newest_first: bool) -> Select[Any]:
+def _bounded(page: FromClause, order: Order) -> Select[Any]:
     """Leave out of a page the messages whose predecessors reach `max_bytes`."""
     size = func.coalesce(func.octet_length(page.c.text), 0) + func.coalesce(func.octet_length(page.c.body), 0)
-    earlier = func.sum(size).over(order_by=_order(page, newest_first=newest_first), rows=(None, -1))
+    earlier = func.sum(size).over(order_by=order(page), rows=(None, -1))
     sized = select(page, func.coalesce(earlier, 0).label("earlier")).subquery()
-    query = _joined(sized).where(sized.c.earlier < _MAX_BYTES)
-    return query.order_by(_order(sized, newest_first=newest_first))
+    return _joined(sized).where(sized.c.earlier < _MAX_BYTES).order_by(order(sized))
 
 
 def _joined(table: FromClause) -> Select[Any]:
@@ -47,18 +51,21 @@ def _joined(table: FromClause) -> Select[Any]:
     return select(*columns, users.c.name.label("sender")).join(users, users.c.id == table.c.sender_id)
 
 
-def _order(table: FromClause, *, newest_first: bool) -> ColumnElement[Any] | UnaryExpression[Any]:
-    return table.c.offset.desc() if newest_first else table.c.offset
+def _newest_first(table: FromClause) -> UnaryExpression[Any]:
+    return table.c.offset.desc()
 
 
-NEWEST = _statement(true(), newest_first=True)
+NEWEST = _statement(true(), _newest_first)
 """Reads up to `most` messages of a room, newest first."""
 
-BEFORE = _statement(messages.c.offset < _OFFSET, newest_first=True)
+BEFORE = _statement(messages.c.offset < _OFFSET, _newest_first)
 """Does the same before an offset."""
 
-AFTER = _statement(messages.c.offset > _OFFSET, newest_first=False)
+AFTER = _statement(messages.c.offset > _OFFSET, lambda table: table.c.offset)
 """Reads up to `most` messages of a room after an offset, oldest first."""
+
+NEWEST_CHANGES = _statement(true(), lambda table: table.c.changed.desc())
+"""Reads up to `most` messages of a room that changed last, newest change first."""
 
 
 def part(before: int | None, after: int | None) -> tuple[Statement, dict[str, int]]:

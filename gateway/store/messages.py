@@ -125,11 +125,6 @@ def changed_since(
     return _read(connection, "changed", room_id, offset, limit, max_bytes)
 
 
-def newest_changes(connection: Connection, room_id: int, limit: int, max_bytes: int) -> list[MessageRow]:
-    """Read the messages that changed last, newest change first. `max_bytes` is as in `page`."""
-    return _read(connection, "newest changes", room_id, None, limit, max_bytes)
-
-
 def _newest_changes(database: str) -> Sql:
     [room_id] = items(database, Integer())
     other = messages.alias()
@@ -153,7 +148,6 @@ _PARTS: dict[str, tuple[ColumnElement[bool], ColumnElement[Any]]] = {
     "before": (messages.c.offset < _OFFSET, messages.c.offset.desc()),
     "after": (messages.c.offset > _OFFSET, messages.c.offset.asc()),
     "changed": (messages.c.changed > _OFFSET, messages.c.changed.asc()),
-    "newest changes": (true(), messages.c.changed.desc()),
 }
 """The parts of a log to read: the condition and the order of each."""
 

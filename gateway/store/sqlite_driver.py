@@ -83,6 +83,7 @@ class SqliteDriver:
         read = partial(_read_some, prepared, prepared.arguments(values), prepared.places(statement.sized))
         try:
             rows, is_whole = read(self._opened(), min(max_bytes, AT_ONCE_BYTES))
+            is_whole = is_whole or max_bytes <= AT_ONCE_BYTES
         except sqlite3.OperationalError:
             is_whole = False
         if is_whole:

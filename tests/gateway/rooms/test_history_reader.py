@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,13 @@ import pytest
 from gateway.bus.memory import MemoryBus
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.reconciler import Reconciler
+from gateway.store import rooms
 from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.rooms import RoomPosition
+from gateway.store.storage import size_of
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
+from tests.gateway.store.test_pages import say
+from tests.support.users import add_users
 from tests.support.waiting import until
 
 
@@ -197,3 +203,18 @@ async def test_what_is_only_on_its_way_is_not_taken_for_lost(nodes: Nodes) -> No
     await looking
     assert ben.at["red"][1] == 1
     assert (hub.repair.rooms_behind, hub.repair.gaps_read) == (0, 0)
+
+
+@pytest.mark.parametrize("max_bytes", [0, 65_536, 1_048_576])
+async def test_long_messages_are_read_up_to_their_bytes_after_any_number_of_short_ones(
+    database: Database, max_bytes: int
+) -> None:
+    [ann] = await database.transact(partial(add_users, names=["ann"]))
+    room = await database.transact(partial(rooms.add, name="here", now=0))
+    contents = [{"text": "hi"}] * 2500 + [{"body": "x" * 60_000}] * 40
+    room = await database.transact(partial(say, room=room, sender=ann, contents=contents))
+    stored = sum(size_of(each.get("text"), each.get("body")) for each in contents)
+    changes = await HistoryReader(database).newest_changes(replace(room, stored_bytes=stored), 100, max_bytes)
+    fitting = max_bytes // 60_000
+    assert [row.changed for row in changes.rows] == list(range(room.offset - fitting + 1, room.offset + 1))
+    assert (changes.floor, changes.is_whole) == (room.offset - fitting, False)
