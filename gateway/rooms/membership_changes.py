@@ -150,7 +150,7 @@ class MembershipChanges:
         self._entering: set[str] = set()
         """The users that may become members."""
         self._users: dict[str, str] = {}
-        """The names of those that exist, by their ids."""
+        """The names of these users, by their ids, without users that no longer exist."""
         self._joined: Counter[str] = Counter()
         self._owned: Counter[str] = Counter()
         self._invited: set[Key] = set()
@@ -168,7 +168,7 @@ class MembershipChanges:
         """The last departure of an owner from each room, which may have left no other."""
 
     def make_rooms(self, changes: Sequence[MembershipChange]) -> Script[None]:
-        """Make the rooms that do not exist and that a change may make. Those that none wants are taken back later."""
+        """Make the rooms that do not exist and that a change may make. `write` takes the unwanted ones back."""
         makers: dict[str, Create | Enter] = {}
         for change in changes:
             if isinstance(change, Create) or (self._rooms_open and isinstance(change, Enter)):
@@ -395,4 +395,4 @@ _HEIRS = (
     *(("owner", False), ("owner", True)),
     *(("moderator", False), ("member", False), ("moderator", True), ("member", True)),
 )
-"""Whether an owner is left; and otherwise the roles of those that may become one, with whether they are disabled."""
+"""Whether an owner is left; and otherwise the roles of members that may become one, with whether they are disabled."""
