@@ -96,27 +96,30 @@ class RoomMemory:
         """
         if room.window is not None or not self.limits.window.entries:
             return
-        if room.loading is not None:
-            await asyncio.shield(room.loading.done)
-        elif row.offset == row.pruned:
-            self._install(room, Window(row.epoch, row.offset, is_whole=True), ())
-        else:
-            await self._read(room, row)
+        if room.loading is None:
+            if row.offset == row.pruned:
+                self._install(room, Window(row.epoch, row.offset, is_whole=True), ())
+                return
+            room.loading = loading = Loading()
+            # In its own task: a client that vanishes must not take the read from the others, which would each read.
+            loading.task = asyncio.create_task(self._read(room, row, loading, room.position or 0))
+        await asyncio.shield(room.loading.done)
 
-    async def _read(self, room: Room, row: RoomRow) -> None:
-        room.loading = loading = Loading()
-        delivered = room.position or 0
+    async def _read(self, room: Room, row: RoomRow, loading: Loading, delivered: int) -> None:
         try:
             changes = await self._reader.newest_changes(row, self.limits.window.entries, self.limits.window.size)
-        finally:
-            if room.loading is loading:
-                room.loading = None
+            if not loading.is_void:
+                window = self._window(row, changes)
+                # The read is newer than what the listeners had got before it.
+                window.advance(max(row.offset, delivered))
+                self._install(room, window, loading.events)
+        except Exception as error:  # for all that wait: each would ask for as long, and get no other answer
+            loading.done.set_exception(error)
+            loading.done.exception()  # all may be gone
+        else:
             loading.done.set_result(None)
-        if not loading.is_void:
-            window = self._window(row, changes)
-            # The read is newer than what the listeners had got before it.
-            window.advance(max(row.offset, delivered))
-            self._install(room, window, loading.events)
+        finally:
+            room.loading = None
 
     def _window(self, row: RoomRow, changes: Changes) -> Window:
         window = Window(row.epoch, changes.floor, is_whole=changes.is_whole)

@@ -47,10 +47,11 @@ class Joining:
 class Loading:
     """A read of the window, and the events that the room's listeners get meanwhile."""
 
-    __slots__ = ("done", "events", "is_void")
+    __slots__ = ("done", "events", "is_void", "task")
 
     def __init__(self) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
         self.events: list[Logged] = []
         self.is_void = False  # what it reads is no longer of use
 

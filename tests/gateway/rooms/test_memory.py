@@ -11,20 +11,23 @@ from typing import Any
 import pytest
 
 from gateway.bus.base import Logged
+from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core.clock import SystemClock
-from gateway.rooms.history_reader import HistoryReader
+from gateway.rooms.history_reader import Changes, HistoryReader
 from gateway.rooms.memory import MemoryLimits, RoomMemory
 from gateway.rooms.retention import Retention
 from gateway.rooms.room import Room
 from gateway.rooms.window import Window, WindowLimits
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.rooms import RoomRow
 from gateway.testing import Gateway
 from gateway.transport.frames import text_frame
 from handlers.errors import NotAMember, NotFound
-from schemas.messages.rooms import JoinRoom
+from schemas.messages.rooms import JoinReply, JoinRoom
 from tests.conftest import OwnGateway
-from tests.gateway.rooms.nodes import Nodes, running_nodes
+from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.client import WAIT_SECONDS, App, Frame
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -191,6 +194,71 @@ async def nodes(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         nodes.air.is_clear = True
         await nodes.ear(0, "ann").rooms.create("lobby", title=None, private=False)
         yield nodes
+
+
+class Crowd:
+    """Members that join at once, and wait for one read of the window."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ears: list[Ear]) -> None:
+        self.ears, self.joining = ears, list[asyncio.Task[JoinReply]]()
+        self.reads = self.waiting = 0
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        read, load = HistoryReader.newest_changes, RoomMemory.load
+
+        async def newest_changes(reader: HistoryReader, room: RoomRow, limit: int, max_bytes: int) -> Changes:
+            self.reads += 1
+            await asyncio.shield(self.answer)
+            return await read(reader, room, limit, max_bytes)
+
+        async def load_counted(memory: RoomMemory, room: Room, row: RoomRow) -> None:
+            self.waiting += 1
+            await load(memory, room, row)
+
+        def read_alone(*_: Any, **__: Any) -> Any:
+            raise AssertionError("a member has read alone")
+
+        monkeypatch.setattr(HistoryReader, "newest_changes", newest_changes)
+        monkeypatch.setattr(RoomMemory, "load", load_counted)
+        monkeypatch.setattr(RoomTransactions, "read", read_alone)
+
+    async def join(self) -> None:
+        """Return when all wait for the read that the first has begun."""
+        for ear in self.ears:
+            self.joining.append(asyncio.create_task(ear.join("lobby")))
+        await until(lambda: self.waiting == len(self.ears))
+
+
+@pytest.fixture
+async def crowd(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Crowd:
+    """Members that join at once, when the first node remembers nothing of their room."""
+    ann, ben = nodes.ear(0, "ann"), nodes.ear(0, "ben")
+    for ear in (ann, ben):
+        await ear.join("lobby")
+    await ann.say("lobby")
+    for ear in (ann, ben):
+        ear.go()
+    room = nodes.states[0].hub.find("lobby")
+    assert room is not None
+    nodes.states[0].hub.memory.forget(room)
+    return Crowd(monkeypatch, [ann, ben, nodes.ear(0, "ann")])
+
+
+async def test_a_client_that_vanishes_does_not_take_the_read_of_a_window_from_the_others(crowd: Crowd) -> None:
+    await crowd.join()
+    crowd.joining[0].cancel()
+    crowd.answer.set_result(None)
+    for joining in crowd.joining[1:]:
+        assert [message.offset for message in (await joining).messages or ()] == [1]
+    assert crowd.reads == 1
+
+
+async def test_all_that_wait_for_a_window_learn_at_once_that_the_store_does_not_answer(crowd: Crowd) -> None:
+    await crowd.join()
+    crowd.answer.set_exception(StoreUnavailable("store"))
+    for joining in crowd.joining:
+        with pytest.raises(StoreUnavailable):
+            await joining
+    assert crowd.reads == 1
 
 
 async def test_a_node_that_is_behind_asks_the_store_about_a_position_beyond_its_own(nodes: Nodes) -> None:
