@@ -1,11 +1,12 @@
 """Turns of the event loop: heavy work begins in pieces, and light work comes in between."""
 
 import asyncio
+import sys
 
 import pytest
 
 from gateway.core import faults, turns
-from gateway.core.turns import AT_ONCE, MOST_BEFORE, Turns
+from gateway.core.turns import AT_ONCE, CROWDED_SWITCH_SECONDS, MOST_BEFORE, Turns
 from tests.support.waiting import until
 
 
@@ -67,6 +68,19 @@ async def test_work_that_comes_alone_begins_at_once() -> None:
     with pytest.raises(StopIteration):
         waiting.send(None)
     assert office.done == ["alone"]
+
+
+async def test_threads_get_the_interpreter_sooner_while_work_waits() -> None:
+    office = Office()
+    own = sys.getswitchinterval()
+    office.messages += 1
+    seen: list[float] = []
+    work = office.begin("a", "b", "c")
+    office.turns.call(lambda: seen.append(sys.getswitchinterval()))
+    await asyncio.wait_for(asyncio.gather(*work), 10)
+    await until(lambda: seen)
+    assert seen == [pytest.approx(CROWDED_SWITCH_SECONDS)]
+    await until(lambda: sys.getswitchinterval() == pytest.approx(own))
 
 
 async def test_joins_pass_a_handshake_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
