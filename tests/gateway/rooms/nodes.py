@@ -21,6 +21,8 @@ from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
+from gateway.rooms.encoding import message_json
+from gateway.rooms.events import event_json
 from gateway.state import GatewayState
 from gateway.store import messages, rooms
 from gateway.store.prepared import Rows, Statement
@@ -246,7 +248,8 @@ class Ear:
 
     async def say(self, room: str, text: str = "hi") -> int:
         """Send a message, and return its offset."""
-        reply = await SessionMessages(self).send(room, text=text, body=None, reply_to=None, client_id=None)
+        client_id = f"{id(self)}-{len(self.said)}-{text}"
+        reply = await SessionMessages(self).send(room, text=text, body=None, reply_to=None, client_id=client_id)
         self.said.append((room, reply.message.id))
         return reply.message.offset
 
@@ -263,6 +266,15 @@ class Ear:
         for room in tuple(self.joined):
             self.gateway.hub.leave(room, self)
         self.at.clear()
+
+    def vanish(self) -> None:
+        """Lose the connection, as its node sees it."""
+        self.go()
+        self.gateway.connections.remove(self)
+
+    def return_anew(self) -> None:
+        """Connect to the same node again."""
+        self.gateway.connections.add(self)
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         raise AssertionError(close)
@@ -293,6 +305,8 @@ class Ear:
 
     def _begin(self, reply: JoinReply) -> None:
         room = reply.room
+        for message in (*(reply.messages or ()), *(event.data for event in reply.events or ())):
+            self._check_client_id(message.model_dump(exclude_none=True))
         self.at[room] = (reply.epoch, reply.offset)
         self._since[room] = (reply.epoch, self.joined[room])
         if reply.recovered:
@@ -315,6 +329,7 @@ class Ear:
         if is_told_to_go and room in self._since:  # or an invitation has been taken back
             self.sent_away.append((room, *self._since[room]))
         if type in {"chat.message", "chat.edited", "chat.deleted"}:
+            self._check_client_id(data)
             epoch, offset = self.at.get(room, ("", 0))
             if not data["id"].startswith(epoch or "nothing of this room"):
                 self.mistakes.append(f"{self.user} hears {data['id']} of {room} and should not")
@@ -329,6 +344,10 @@ class Ear:
         elif (is_told_to_go or type in {"room.deleted", "resync"}) and self.at.pop(room, None) is None:
             self.mistakes.append(f"{self.user} is told {type} of {room} and had left")
 
+    def _check_client_id(self, message: dict[str, Any]) -> None:
+        if ("client_id" in message) != (message["sender"] == self.user):
+            self.mistakes.append(f"{self.user} gets the wrong form of {message}")
+
 
 class Nodes:
     """Gateways that share one store."""
@@ -337,11 +356,12 @@ class Nodes:
         self.air = air
         self.states = states
         self.ears: list[Ear] = []
-        self._user_ids = user_ids
+        self.user_ids = user_ids
+        """The ids of the users, by their names."""
 
     def ear(self, node: int, user: str) -> Ear:
         """Connect a user to a node."""
-        ear = Ear(self.states[node], user, self._user_ids[user])
+        ear = Ear(self.states[node], user, self.user_ids[user])
         self.ears.append(ear)
         return ear
 
@@ -361,10 +381,25 @@ class Nodes:
             found = rooms.by_name(connection, room)
             if found is None:
                 return None, set()
-            return found, rooms.members_among(connection, found.id, list(self._user_ids.values()))
+            return found, rooms.members_among(connection, found.id, list(self.user_ids.values()))
 
         found, ids = await self.states[0].database.query(read)
-        return found, {name for name, user_id in self._user_ids.items() if user_id in ids}
+        return found, {name for name, user_id in self.user_ids.items() if user_id in ids}
+
+    async def pages(self, room: str, user_id: str) -> tuple[list[bytes], dict[int, bytes]]:
+        """Return the messages of a room as a user gets them, and the last event of each, by its offset."""
+
+        def read(connection: Connection) -> tuple[list[bytes], dict[int, bytes]]:
+            found = rooms.by_name(connection, room)
+            assert found is not None
+            newest = messages.page(connection, found, limit=1000)
+            changed = messages.changed_since(connection, found.id, 0, 1000)
+            return (
+                [message_json(found, row, user_id) for row in reversed(newest)],
+                {row.changed: event_json(found, row, user_id) for row in changed},
+            )
+
+        return await self.states[0].database.query(read)
 
     async def log(self, room: str) -> dict[int, tuple[int, str | None]]:
         """Return the last change and the text of each of a room's messages, by their offsets."""

@@ -8,14 +8,21 @@ import pytest
 
 from gateway.rooms import repair
 from gateway.rooms.retention import Retention
+from gateway.rooms.window import Window
+from gateway.store.rooms import RoomRow
 from handlers.errors import Conflict, NotAMember, NotFound
-from schemas.messages.rooms import JoinRoom, Position
+from schemas.messages.rooms import JoinRoom, Position, Role
 from tests.gateway.rooms.nodes import Ear, Nodes, View, running_nodes
 from tests.support.waiting import until
 
 ROOMS = ("red", "blue")
 PEOPLE = ("ann", "ben", "cat", "dan")
 STEPS = 40
+LIVES = {"join": 4, "resume": 4, "say": 8, "change": 3, "leave": 2, "return": 2, "go": 2, "vanish": 2}
+LEADS = {"say": 6, "kick": 6, "remake": 1, "missed": 2, "prune": 2, "forget": 1}
+LEADS |= {"expire": 2, "role": 1, "hide": 2, "outage": 1}
+"""How often users do what."""
+
 KEPT = 8
 """The messages that retention keeps of a room, where it removes any."""
 
@@ -29,6 +36,8 @@ class Story:
         self.nodes.air.fate = random.Random(seed + 1)
         self.owner = nodes.ear(0, "root")
         self.ears = [nodes.ear(self._random.randrange(3), self._random.choice(PEOPLE)) for _ in range(12)]
+        self._busy = set[Ear]()
+        """The connections with a message in this step: each has one at a time."""
         for ear in nodes.ears:
             ear.may_skip = True
 
@@ -37,6 +46,7 @@ class Story:
             await self._make(room)
         for _ in range(STEPS):
             some = self._random.sample(self.ears, 4)
+            self._busy = set(some)
             await asyncio.gather(self._lead(), *(self._live(ear) for ear in some))
             bus = self._random.choice(self.nodes.air.buses)
             if bus.late:
@@ -45,7 +55,7 @@ class Story:
     async def _live(self, ear: Ear) -> None:
         room = self._random.choice(ROOMS)
         try:
-            match self._random.choices(("join", "resume", "say", "change", "leave", "go"), (4, 4, 8, 3, 2, 2))[0]:
+            match self._random.choices(tuple(LIVES), tuple(LIVES.values()))[0]:
                 case "join":
                     await ear.join(room, since=self._since(ear, room))
                 case "resume":
@@ -57,10 +67,33 @@ class Story:
                     await change(*self._random.choice(ear.said))
                 case "leave":
                     await ear.rooms.leave(room)
+                case "return":
+                    await ear.rooms.leave(room)
+                    await self._other(ear).join(room)
                 case "go":
                     ear.go()
+                case "vanish":
+                    await self._vanish(ear)
         except (NotAMember, NotFound, Conflict):
             pass  # has been kicked, or is not in it, or the message is deleted or of an earlier room
+
+    def _other(self, ear: Ear) -> Ear:
+        """Return an idle connection of the same user, on any node."""
+        others = [other for other in self.ears if other.user == ear.user and other not in self._busy]
+        other = self._random.choice([ear, *others])
+        self._busy.add(other)
+        return other
+
+    async def _vanish(self, ear: Ear) -> None:
+        """Lose the connection during a resume, and connect again."""
+        resuming = asyncio.create_task(ear.resume(*(JoinRoom(room=name) for name in ROOMS)))
+        for _ in range(self._random.randrange(9)):
+            await asyncio.sleep(0)
+        resuming.cancel()
+        await asyncio.wait([resuming])
+        ear.vanish()
+        await asyncio.sleep(self._random.random() / 300)
+        ear.return_anew()
 
     def _since(self, ear: Ear, room: str) -> Position | None:
         view = ear.views.get(room)
@@ -69,7 +102,7 @@ class Story:
     async def _lead(self) -> None:
         room = self._random.choice(ROOMS)
         try:
-            match self._random.choices(("say", "kick", "remake", "missed", "prune", "forget"), (6, 6, 1, 2, 2, 1))[0]:
+            match self._random.choices(tuple(LEADS), tuple(LEADS.values()))[0]:
                 case "say":
                     await self.owner.say(room)
                 case "kick":
@@ -85,8 +118,26 @@ class Story:
                     hub = self._random.choice(self.nodes.states).hub
                     if (heard := hub.find(room)) is not None:
                         hub.memory.forget(heard)
+                case "expire":
+                    heard = self._random.choice(self.nodes.states).hub.find(room)
+                    if heard is not None and heard.leaving is not None:
+                        heard.leaving.call_now()
+                case "role":
+                    role: Role = self._random.choice(("owner", "moderator", "member"))
+                    await self.owner.rooms.set_role(room, self._random.choice(PEOPLE), role)
+                case "hide":
+                    await self.owner.rooms.update(room, title=None, private=self._random.random() < 0.5)
+                case "outage":
+                    await self._lose_the_bus()
         except NotFound:
             pass  # is no member
+
+    async def _lose_the_bus(self) -> None:
+        self.nodes.air.is_up = False
+        await asyncio.sleep(0.002)
+        self.nodes.air.is_up = True
+        for state in self.nodes.states:
+            state.hub.repair.check_soon(None)
 
     async def _prune(self) -> None:
         state = self._random.choice(self.nodes.states)
@@ -115,6 +166,39 @@ async def check(story: Story) -> None:
             assert ear.mistakes == []
             if room in ear.at:
                 check_view(ear.views[room], log, found.pruned)
+        await check_memory(nodes, room)
+
+
+async def check_memory(nodes: Nodes, room: str) -> None:
+    """What nodes remember of a room is what the store has."""
+    found, members = await nodes.in_store(room)
+    assert found is not None
+    for state in nodes.states:
+        hub = state.hub
+        heard = hub.find(room)
+        if heard is None:
+            continue
+        await until(lambda: hub.find_certain(room) is not None)  # noqa: B023
+        assert not heard.joining
+        assert heard.loading is None
+        assert set(heard.members) <= {nodes.user_ids[name] for name in members}
+        assert (heard.epoch, heard.position) == (found.epoch, found.offset)
+        assert (heard.arrivals, heard.departures) == (found.arrivals, found.departures)
+        if (window := hub.memory.window_of(heard)) is not None:
+            await check_window(nodes, found, window)
+
+
+async def check_window(nodes: Nodes, room: RoomRow, window: Window) -> None:
+    """A window has the same pages as the store for every user, except for what retention has removed."""
+    assert (window.epoch, window.top) == (room.epoch, room.offset)
+    for user_id in nodes.user_ids.values():
+        newest, events = await nodes.pages(room.name, user_id)
+        for count in range(1, len(newest) + 1):
+            page = window.newest(count, user_id)
+            assert page is None or page.text == b",".join(newest[-count:])
+        for since in range(room.pruned, room.offset + 1):
+            page = window.since(since, user_id)
+            assert page is None or page.text == b",".join(text for at, text in events.items() if at > since)
 
 
 def check_view(view: View, log: dict[int, tuple[int, str | None]], pruned: int) -> None:
