@@ -93,7 +93,8 @@ class HistoryReader:
         rows = await self._read_newest(room, limit + 1, max_bytes)
         is_whole = len(rows) <= limit and sum(row.size for row in rows) < max_bytes
         if is_whole:
-            return Changes(rows, room.pruned, is_whole=True)
+            # Not from `room.pruned`: retention may have removed more since `room` was read.
+            return Changes(rows, rows[0].changed - 1 if rows else room.offset, is_whole=True)
         # The first one shows that there are more. What changed with it is complete without it.
         return Changes(rows[1:], rows[0].changed, is_whole=False)
 

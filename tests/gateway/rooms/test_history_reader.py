@@ -13,6 +13,7 @@ from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.reconciler import Reconciler
 from gateway.store import rooms
 from gateway.store.engine import Database, StoreUnavailable
+from gateway.store.pruning import prune
 from gateway.store.rooms import RoomPosition
 from gateway.store.storage import size_of
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
@@ -218,3 +219,15 @@ async def test_long_messages_are_read_up_to_their_bytes_after_any_number_of_shor
     fitting = max_bytes // 60_000
     assert [row.changed for row in changes.rows] == list(range(room.offset - fitting + 1, room.offset + 1))
     assert (changes.floor, changes.is_whole) == (room.offset - fitting, False)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+async def test_what_retention_removes_between_two_reads_is_not_taken_for_known(database: Database, count: int) -> None:
+    [ann] = await database.transact(partial(add_users, names=["ann"]))
+    room = await database.transact(partial(rooms.add, name="here", now=0))
+    room = await database.transact(partial(say, room=room, sender=ann, contents=[{"text": "hi"}] * 5))
+    remove = partial(prune, room_id=room.id, before=None, too_many=count, now=0, limit=100)
+    await database.transact(remove)
+    changes = await HistoryReader(database).newest_changes(room, 100, 65_536)
+    assert [row.changed for row in changes.rows] == list(range(count + 1, 6))
+    assert (changes.floor, changes.is_whole) == (count, True)
