@@ -121,11 +121,6 @@ class ChatSession:
         """Charge the user's rate with the extra cost of a message, in messages."""
         self.ws.charge(cost)
 
-    async def query(self, work: Callable[[Connection], Result]) -> Result:
-        """Run a transaction that reads the store, and charge it."""
-        self.charge(costs.READ)
-        return await self.gateway.database.query(work)
-
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one short statement that reads the store, and charge it."""
         self.charge(costs.READ)

@@ -28,9 +28,6 @@ class SessionContext(Connection, Protocol):
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
 
-    async def query(self, work: Callable[[StoreConnection], Result]) -> Result:
-        """Run a transaction that reads the store, and charge it."""
-
     async def transact(self, work: Callable[[StoreConnection], Result]) -> Result:
         """Run a transaction that writes to the store, and charge it."""
 

@@ -16,7 +16,8 @@ def find_as_member(connection: Connection, name: str, user_id: str, *, lock: boo
 
 async def fetch_as_member(session: SessionContext, name: str) -> RoomRow:
     """Do what `find_as_member` does, with a prepared statement: for verbs that need nothing else of the store."""
-    return as_member(name, await fetch_room(session, name))
+    rows = await session.fetch(rooms.FIND, me=session.user_id, name=name)
+    return as_member(name, rooms.from_rows(rows))
 
 
 async def check_member(session: SessionContext, name: str) -> None:
@@ -27,11 +28,6 @@ async def check_member(session: SessionContext, name: str) -> None:
     session.charge(costs.READ)
     if not session.gateway.hub.knows_member(name, session.user_id):
         as_member(name, await session.gateway.room_finder.find(name, session.user_id))
-
-
-async def fetch_room(session: SessionContext, name: str) -> RoomRow | None:
-    """Return a room with the user's role in it, or None."""
-    return rooms.from_rows(await session.fetch(rooms.FIND, me=session.user_id, name=name))
 
 
 def as_member(name: str, room: RoomRow | None) -> RoomRow:

@@ -206,9 +206,6 @@ class Ear:
     def renew(self, auth: AuthResult) -> None:
         raise AssertionError(auth)
 
-    async def query(self, work: Callable[[Connection], Result]) -> Result:
-        return await self.gateway.database.query(work)
-
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         return await self.gateway.database.fetch(statement, **values)
 
