@@ -36,7 +36,12 @@ class Threads:
         # Without this limit, each of many writers would wait for all before it, and then find the file locked.
         async with asyncio.timeout(self._seconds) if self._free.locked() else nullcontext():
             await self._free.acquire()
-        return await self._submit(work)
+        try:
+            running = self._submit(work)
+        except BaseException:  # the system has no further thread
+            self._free.release()
+            raise
+        return await running
 
     async def close(self, engine: Engine) -> None:
         """Wait for the work, and close the connections of `engine` and the threads."""
@@ -53,8 +58,9 @@ class Threads:
 
     def _submit(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         if self._busy == len(self._threads):
-            self._threads.append(Thread(target=self._run, name=f"{self._name}-{self._busy}", daemon=True))
-            self._threads[-1].start()
+            thread = Thread(target=self._run, name=f"{self._name}-{self._busy}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
         self._busy += 1
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()

@@ -10,6 +10,7 @@ from tests.gateway.auth.test_throttle import guess
 from tests.gateway.cluster.conftest import RunNode, RunNodes
 from tests.support.client import PASSWORD, App
 from tests.support.valkey import Valkey, running_cluster
+from tests.support.waiting import until
 
 LIMITS = {"login_rate_per_user": 5, "login_rate_per_address": 20, "login_backoff_seconds": 900}
 
@@ -108,6 +109,8 @@ async def test_a_redis_cluster_throttles_as_well(run_nodes: RunNodes) -> None:
     with running_cluster() as cluster:
         nodes = run_nodes(f"redis+cluster://127.0.0.1:{cluster.port}", login_backoff_seconds=900)
         async with App(nodes[0]) as here, App(nodes[1]) as there:
+            # A cluster that has just begun may answer too late at first. Then each node throttles by itself.
+            await until(lambda: all(node.state.cluster.figures().shared for node in nodes))
             answers = [(await app.log_in("nobody", "a wrong guess")).status_code for app in (here, there) * 2]
             assert answers == [401, 401, 429, 429]
 

@@ -63,7 +63,7 @@ async def test_work_that_no_caller_awaits_any_more_ends_before_the_next_begins(e
 
 
 async def test_a_wait_for_a_thread_has_a_limit_and_the_end_waits_for_the_work(engine: Engine) -> None:
-    threads = Threads("writer", 1, 0.05)
+    threads = Threads("short-lived", 1, 0.05)
     may_end, done = threading.Event(), list[str]()
 
     def long_work() -> None:
@@ -78,7 +78,22 @@ async def test_a_wait_for_a_thread_has_a_limit_and_the_end_waits_for_the_work(en
     may_end.set()
     await asyncio.gather(first, closing)
     assert done == ["first"]
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("writer-")] == []
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("short-lived-")] == []
+
+
+async def test_a_system_without_a_further_thread_fails_one_piece_of_work_and_not_the_next(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads("reader", 1, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await threads.run(lambda: None)
+    assert await threads.run(lambda: "done") == "done"
+    await threads.close(engine)
 
 
 async def test_a_thread_without_work_keeps_nothing_of_the_last(engine: Engine) -> None:
