@@ -216,7 +216,8 @@ async def running_state(
             RoomQuotas(settings.max_rooms_joined, settings.max_rooms_owned),
             rooms_open=settings.rooms_open,
         )
-        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits).running())
+        doubt = hub.repair.check_soon
+        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())

@@ -7,7 +7,7 @@ more there is to write, the less each message costs, and a single message never 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -31,6 +31,9 @@ MAX_BATCH = 500
 
 Result = TypeVar("Result")
 
+OnDoubt = Callable[[str], None]
+"""A function to call with a room that the store may know more of than this node."""
+
 Waiting = tuple[Change[Any], asyncio.Future[Any]]
 
 
@@ -38,13 +41,21 @@ class Log:
     """Writes to rooms: first the commit, then the replies and the bus, in the order of offsets."""
 
     def __init__(
-        self, database: Database, bus: Bus, clock: Clock, max_waiting: int, limits: Limits = NO_LIMITS
+        self,
+        database: Database,
+        bus: Bus,
+        clock: Clock,
+        max_waiting: int,
+        limits: Limits = NO_LIMITS,
+        on_doubt: OnDoubt | None = None,
     ) -> None:
+        """Call `on_doubt` with each room whose changes may have been made, although the store has not said so."""
         self._database = database
         self._bus = bus
         self._clock = clock
         self._max_waiting = max_waiting
         self._limits = limits
+        self._on_doubt = on_doubt
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._is_open = False
@@ -95,11 +106,12 @@ class Log:
                 _settle(future, fault)
 
     async def _commit(self, batch: list[Waiting]) -> None:
+        wanted = [change for change, _ in batch]
         try:
-            wanted = [change for change, _ in batch]
             script = changes.apply(wanted, milliseconds(self._clock), self._limits)
             outcomes = await self._database.run_script(script)
         except Unavailable:
+            self._report_doubt({change.room for change in wanted})
             for _, future in batch:
                 _settle(future, StoreUnavailable("store"))
         except Exception as error:  # the writer must survive any effect of one change on a transaction
@@ -115,6 +127,11 @@ class Log:
                 else:
                     _settle(waiting[1], outcome)
             self._waiting.extendleft(reversed(deferred))
+
+    def _report_doubt(self, rooms: set[str]) -> None:
+        if self._on_doubt is not None:
+            for room in rooms:
+                self._on_doubt(room)
 
     async def _publish(self, outcome: object) -> None:
         """Publish what a change has done, even if the client that wanted it is gone. No reply is sent before that."""

@@ -1,8 +1,11 @@
 """The verbs of a session for rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
@@ -19,7 +22,7 @@ from gateway.rooms.room_pages import read_members, read_rooms
 from gateway.store import rooms
 from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
-from handlers.errors import RateLimited
+from handlers.errors import RateLimited, Unavailable
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomUpdated
 from schemas.messages.presence import UserPresence
@@ -34,6 +37,8 @@ from schemas.messages.rooms import (
     Room,
     RoomsReply,
 )
+
+Result = TypeVar("Result")
 
 
 class SessionRooms:
@@ -112,8 +117,7 @@ class SessionRooms:
 
         Owners may do this to any member, moderators only to plain members.
         """
-        work = partial(self._transactions.kick, name=room, user=user)
-        departure = await self._session.transact(work)
+        departure = await self._end(room, partial(self._transactions.kick, name=room, user=user))
         for event in departure_events(departure, by=self._session.user):
             await self._publish_event(event)
         if departure.room.role is not None:
@@ -135,7 +139,7 @@ class SessionRooms:
 
     async def delete(self, room: str) -> None:
         """Delete a room with all of its messages; for owners."""
-        found = await self._session.transact(partial(self._transactions.delete, name=room))
+        found = await self._end(room, partial(self._transactions.delete, name=room))
         self._gateway.room_remover.wake()
         await self._publish_event(RoomEnded(frames.event(RoomDeleted(room=room)), room, found.epoch))
         await self._gateway.hooks.room_deleted(room, self._gateway.app_state)
@@ -156,6 +160,15 @@ class SessionRooms:
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         await check_member(self._session, room)
         await self._publish_event(ToRoom(frame, room))
+
+    async def _end(self, room: str, work: Callable[[Connection], Result]) -> Result:
+        """Run a transaction that ends a membership or a room."""
+        try:
+            return await self._session.transact(work)
+        except Unavailable:
+            # It may have been made all the same, and then no event says so.
+            self._gateway.hub.repair.check_soon(room)
+            raise
 
     async def _publish_to_room(self, room: str, event: Event) -> None:
         await self._publish_event(ToRoom(frames.event(event), room))

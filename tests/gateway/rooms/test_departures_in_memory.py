@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.rooms.history_reader import Departed, HistoryReader
+from gateway.store.engine import Database, StoreUnavailable
+from handlers.errors import Unavailable
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.waiting import until
 
@@ -110,3 +113,31 @@ async def test_a_join_that_has_read_before_a_kick_that_only_the_store_tells_read
     hub.complete_join(slow, found.position)
     assert "lobby" not in slow.joined
     assert not hub.knows_member("lobby", ben.user_id)
+
+
+@pytest.mark.parametrize("end", ["leave", "kick", "delete"])
+async def test_an_end_whose_answer_is_lost_is_found_without_another_event(
+    nodes: Nodes, ann: Ear, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    ben, phone = nodes.ear(0, "ben"), nodes.ear(0, "ben")
+    await ben.join("lobby")
+    with monkeypatch.context() as patch:
+        for way in ("transact", "run_script"):
+            patch.setattr(Database, way, losing_the_answer(getattr(Database, way)))
+        with pytest.raises(Unavailable):
+            await {
+                "leave": lambda: phone.rooms.leave("lobby"),
+                "kick": lambda: ann.rooms.kick("lobby", "ben"),
+                "delete": lambda: ann.rooms.delete("lobby"),
+            }[end]()
+    await until(lambda: "lobby" not in ben.joined)
+    assert ben.kinds()[-1][0] == ("room.deleted" if end == "delete" else "room.left")
+    assert ("lobby" in ann.joined) == (end != "delete")
+
+
+def losing_the_answer(do: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def do_and_fail(*given: Any, **more: Any) -> Any:
+        await do(*given, **more)
+        raise StoreUnavailable("store")
+
+    return do_and_fail
