@@ -1,7 +1,7 @@
 """Authentication: passwords, tokens, sessions, tickets and keys, without HTTP and without WebSockets.
 
-Read `authorizers` first: they turn a credential into a user and its scopes. `tokens` signs and verifies access tokens
-with the keys in `keys/`. `sessions` begins, extends and ends login sessions, with `refresh_tokens`. `password_login`
-checks passwords with `passwords`, `common_passwords` and `throttle`. `tickets` open one connection. `external/` checks
-the credentials of external services.
+Read `authorizers` first: they turn a credential into a user and its scopes, with `user_rights`. `tokens` signs and
+verifies access tokens with the keys in `keys/`. `sessions` begins, extends and ends login sessions, with
+`refresh_tokens`. `password_login` checks passwords with `passwords`, `common_passwords` and `throttle`. `tickets` open
+one connection. `external/` checks the credentials of external services.
 """

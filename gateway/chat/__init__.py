@@ -1,5 +1,6 @@
 """The WebSocket at `/ws/chat`, from its handshake to the verbs that handlers call.
 
-Read `endpoint` first. `authentication` and `first_message` check the credential, `websocket` reads and writes
-messages, `session` is what a handler sees, and `verbs/` carries out its verbs.
+Read `endpoint` first. `fast_route` leads there past FastAPI, with `plain_dependencies`. `authentication` and
+`first_message` check the credential, `websocket` reads and writes messages, and `own_rooms` lists rooms for the
+welcome. `session` is what a handler sees, and `verbs/` carries out its verbs.
 """

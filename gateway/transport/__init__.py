@@ -1,5 +1,7 @@
 """The way of a message between a socket and a session, and of a frame from an outbox to the socket.
 
-Read `frames` first, then `outbox`: one for each connection, bounded. `readers` and `writers` are the two ways to read
-and write, with an ASGI server or without. `uvicorn` has the gateway's subclasses of uvicorn's protocols.
+Read `frames` first, then `outbox`: one for each connection, bounded. `encoded` makes replies whose JSON is ready.
+`readers` and `writers` are the two ways to read and write, with an ASGI server or without. `newcomers` wait for their
+handshake, and `subprotocols` chooses one of those that a client offers. `uvicorn` has the gateway's subclasses of
+uvicorn's protocols.
 """
