@@ -17,5 +17,5 @@ class Counters:
     """Ended connections, by the gateway's close code. None stands for those that the gateway has not closed."""
 
     def handled_but(self, kinds: Iterable[type]) -> int:
-        """Return the number of messages, without those of some handlers."""
+        """Return the number of messages, except for some handlers."""
         return self.handled.total() - sum(self.handled[kind] for kind in kinds)

@@ -1,6 +1,6 @@
 """The rooms and members of the changes that share a transaction: locked and read, and as the changes leave them.
 
-The changes are applied in their order, in memory. Each sees the results of those before it.
+The changes are applied in their order, in memory. Each sees the results of the earlier ones.
 """
 
 from collections.abc import Iterable

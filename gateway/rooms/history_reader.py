@@ -63,7 +63,7 @@ class Departed:
     room: RoomRow
     user_ids: set[str]
     remaining: set[str]
-    """Those of the same users that are still members."""
+    """The same users, as far as they are still members."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 Read = Callable[[list[Key]], Awaitable[Mapping[Key, Value]]]
-"""A function that reads the values of some keys, without those that do not exist."""
+"""A function that reads the values of some keys, without the ones that do not exist."""
 
 
 class GroupedReads(Generic[Key, Value]):

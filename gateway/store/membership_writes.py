@@ -141,7 +141,7 @@ def _membership(room_id: ColumnElement[int], user_id: ColumnElement[str]) -> Col
 
 
 MAKE, UNMAKE = Statement(_make), Statement(_unmake)
-"""Makes the rooms that do not exist, and returns them; and takes back those that no change wanted after all."""
+"""Makes the rooms that do not exist, and returns them; and takes back the ones that no change wanted after all."""
 
 LOCK_USERS, INVITED, COUNT_ROOMS = Statement(_lock_users), Statement(_invited), Statement(_count_rooms)
 ADD, END, MARK_READ, SET_ROLE = Statement(_add), Statement(_end), Statement(_mark_read), Statement(_set_role)

@@ -226,7 +226,7 @@ def _found(connection: sqlite3.Connection, prepared: Prepared, values: dict[str,
     arguments = prepared.arguments(values)
     if prepared.in_one_row is None or "items" not in values:
         return connection.execute(prepared.sql, arguments).fetchall()
-    # sqlite3 gives the interpreter's lock away for each row, and a busy event loop takes milliseconds to return it.
+    # sqlite3 releases the interpreter's lock for each row, and a busy event loop takes milliseconds to return it.
     [(text,)] = connection.execute(prepared.in_one_row, arguments).fetchall()
     found: list[list[Any]] = orjson.loads(text)
     return found

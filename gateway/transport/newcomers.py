@@ -63,7 +63,7 @@ class Newcomer(Protocol):
 
 
 class Newcomers:
-    """The newcomers of a node: those that wait, and the handshakes in progress."""
+    """The newcomers of a node: the waiting ones, and the handshakes in progress."""
 
     def __init__(self, turns: Turns, clock: Clock, most: int, *, answers_http: bool = False) -> None:
         """Let at most `most` newcomers wait; 0 means any number. `answers_http` refuses them before the upgrade."""

@@ -130,7 +130,7 @@ class RefusedRoom(Wire):
 class ResumeReply(Wire):
     """The rooms in the order of the request, as many as fit into one frame.
 
-    If `has_more` is true, the client asks again for those that are missing. It does not hear them yet.
+    If `has_more` is true, the client asks again for the missing ones. It does not hear them yet.
     """
 
     rooms: tuple[JoinReply | RefusedRoom, ...]
