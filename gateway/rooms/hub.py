@@ -139,8 +139,12 @@ class Hub:
         joining = None if room is None else room.joining.get(listener)
         if room is None or joining is None:
             return
-        # It is unknown which of two rooms is newer, or whether the membership has ended since the read.
-        is_overtaken = room.epoch not in {at.epoch, joining.epoch} or room.has_missed_departures(joining, at)
+        # It is unknown which of two rooms is newer, whether the membership has ended since the read, or what was sent.
+        is_overtaken = (
+            room.epoch not in {at.epoch, joining.epoch}
+            or room.has_missed_departures(joining, at)
+            or room.has_missed_events(at)
+        )
         if is_overtaken or any(ends_membership(event, listener, at) for event in joining.buffered):
             self.leave(at.name, listener)
             return

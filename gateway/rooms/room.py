@@ -66,6 +66,7 @@ class Room:
         "departures",
         "early",
         "epoch",
+        "first",
         "joining",
         "leaving",
         "loading",
@@ -82,6 +83,7 @@ class Room:
         self.name = name
         self.epoch: str | None = None
         self.position: int | None = None  # None, like `epoch`, until the first connection that joins has read the store
+        self.first = 0  # the first position: earlier events were passed on to no connection
         self.arrivals = 0
         self.departures = 0  # all departures up to this number are handled,
         self.departed: tuple[int, ...] = ()  # and these, while an earlier one is missing
@@ -137,7 +139,7 @@ class Room:
 
     def start_at(self, at: RoomPosition) -> None:
         """Take over the position that the first connection has read."""
-        self.epoch, self.position = at.epoch, at.offset
+        self.epoch, self.position, self.first = at.epoch, at.offset, at.offset
         self.arrivals, self.departures = at.arrivals, at.departures
         # Events before the first position are not recorded, so what was read earlier may lack some of them.
         if self.window is not None and (self.window.epoch != at.epoch or self.window.top < at.offset):
@@ -148,7 +150,7 @@ class Room:
     def reset(self) -> None:
         """Forget the room, but keep the connections that are joining one of its name."""
         self.epoch = self.position = None
-        self.arrivals = self.departures = 0
+        self.first = self.arrivals = self.departures = 0
         self.departed = ()
         self.read_further.clear()
         self.subscribers.clear()
@@ -178,6 +180,13 @@ class Room:
         while self.departures + 1 in self.departed:
             self.departures += 1
         self.departed = tuple(number for number in self.departed if number > self.departures)
+
+    def has_missed_events(self, at: RoomPosition) -> bool:
+        """Return whether a connection that has read up to a position gets no event up to the room's first one.
+
+        Of two connections that join a room which the node does not hear, the later read may be complete first.
+        """
+        return self.epoch == at.epoch and at.offset < self.first
 
     def joined_before(self, departures: int) -> set[str]:
         """Return the users of subscribers that were members before this number of departures, as far as is known."""

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.bus.base import Logged
+from gateway.chat.verbs.join_replies import Joined
+from gateway.chat.verbs.joins import Joins
 from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core.clock import SystemClock
 from gateway.rooms.history_reader import Changes, HistoryReader
@@ -320,6 +322,38 @@ async def test_rooms_may_forget_each_other_in_the_middle_of_a_resume(nodes: Node
     for name in names:
         await ben.say(name)
     assert ben.mistakes == []
+
+
+@pytest.mark.parametrize("window", [0, 100])
+async def test_of_two_first_joins_the_one_that_read_earlier_and_ends_later_misses_nothing(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    async with running_nodes(2, tmp_path, store_url, monkeypatch, "ann", "ben", "cat", window=window) as nodes:
+        nodes.air.is_clear = True
+        ann, ben, cat = nodes.ear(0, "ann"), nodes.ear(1, "ben"), nodes.ear(1, "cat")
+        await ann.rooms.create("lobby", title=None, private=False)
+        await ann.join("lobby")
+        await ann.say("lobby")
+        read, has_read, may_end = Joins.read, asyncio.Event(), asyncio.Event()
+
+        async def read_and_wait(joins: Joins, request: JoinRoom, *, has_entered: bool) -> Joined:
+            joined = await read(joins, request, has_entered=has_entered)
+            if not has_read.is_set():
+                has_read.set()
+                await may_end.wait()
+            return joined
+
+        monkeypatch.setattr(Joins, "read", read_and_wait)
+        slow = asyncio.create_task(ben.join("lobby"))
+        await asyncio.wait_for(has_read.wait(), WAIT_SECONDS)
+        await ann.say("lobby", "between the two reads")
+        await cat.join("lobby")
+        may_end.set()
+        await asyncio.wait_for(slow, WAIT_SECONDS)
+        await ann.say("lobby", "after both")
+        await until(lambda: ben.at["lobby"][1] == cat.at["lobby"][1] == 3)
+        assert ben.views["lobby"].messages == await nodes.log("lobby")
+        assert ben.mistakes == cat.mistakes == []
 
 
 def test_the_bound_holds_for_thousands_of_rooms_with_full_windows() -> None:
