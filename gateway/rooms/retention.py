@@ -1,8 +1,8 @@
 """Removes messages that the settings no longer keep: too old, or too many in their room.
 
 Only rooms that may have such messages are looked at one by one. Each room knows a time before which none of its
-messages has changed, and how many of its offsets at least have no message. Both stay right, whatever happens in the
-room, and become exact when retention has looked at it.
+messages has changed, and how many of its offsets at least have no message. Both stay right through all changes, and
+become exact when retention has looked at the room.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Pages of rooms and of members, by name.
 
-A page reads its own rows along an index, whatever else the store holds. The statements have subqueries where joins
+A page reads its own rows along an index, however full the store is. The statements have subqueries where joins
 would say the same: PostgreSQL may begin a join at either end, and the other end can be all rooms.
 """
 

@@ -50,7 +50,7 @@ CROWDED = (("messages", "room_id"), ("memberships", "room_id"), ("memberships", 
 
 
 def expect_crowds(connection: Connection) -> None:
-    """Let PostgreSQL expect many rows with one value of such a column, whatever its statistics say.
+    """Let PostgreSQL expect many rows with one value of such a column, against its statistics.
 
     It keeps plans that fit the average value. Where most rooms have one message, it would look one message up among all
     messages of its room.

@@ -21,8 +21,6 @@ class Joined:
 
     position: RoomPosition
     reply: JoinReply
-    rows: int
-    """The messages and events in the reply."""
 
 
 def remembered_reply(
@@ -44,18 +42,18 @@ def remembered_reply(
 
 def newest_reply(at: RoomPosition, messages: Page) -> Joined:
     """Return the reply to a join without a position."""
-    return Joined(at, _reply(at, b'"messages":[%b]' % messages.text), messages.count)
+    return Joined(at, _reply(at, b'"messages":[%b]' % messages.text))
 
 
 def recovered_reply(at: RoomPosition, events: Page) -> Joined:
     """Return the reply to a client that gets all that it has missed."""
-    return Joined(at, _reply(at, b'"recovered":true,"events":[%b]' % events.text), events.count)
+    return Joined(at, _reply(at, b'"recovered":true,"events":[%b]' % events.text))
 
 
 def unrecovered_reply(at: RoomPosition, reason: Reason, messages: Page) -> Joined:
     """Return the reply to a client that cannot resume."""
     log = b'"recovered":false,"reason":"%b","messages":[%b]' % (reason.encode(), messages.text)
-    return Joined(at, _reply(at, log), messages.count)
+    return Joined(at, _reply(at, log))
 
 
 def _reply(at: RoomPosition, log: bytes) -> JoinReply:
