@@ -13,18 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 import uvloop
 
+from benchmarks.child import Child
 from benchmarks.dialects import ROOM, enter_all
 from benchmarks.pace import Pace
 from benchmarks.room_dialects import Authenticated
 from benchmarks.talk import Listening, Talk
-
-ROOT = Path(__file__).parents[1]
 
 SETTLING_SECONDS = 0.5
 """Seconds for the presence events of new connections."""
@@ -57,66 +55,31 @@ class Done:
     """Log-ins that got 503, because the machine cannot hash so many."""
 
 
-class Crowd:
+class Crowd(Child):
     """The crowd, as the measuring process sees it: `async with`, then `begin` and `rest` by turns."""
 
     def __init__(self, port: int, tokens: Sequence[str], size: int, name: str, password: str) -> None:
-        who = {"port": port, "tokens": list(tokens), "size": size, "name": name, "password": password}
-        self._who = json.dumps(who).encode()
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            __name__,
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        try:
-            await self._ask(self._who)
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None  # noqa: S101 - entered
-        if self._process.returncode is None:
-            self._process.kill()  # it stores nothing
-        await self._process.wait()
+        orders = {"port": port, "tokens": list(tokens), "size": size, "name": name, "password": password}
+        super().__init__(__name__, orders, 2 * ANSWER_SECONDS)
 
     async def begin(self, load: Load) -> None:
         """Make a load."""
-        await self._ask(json.dumps(asdict(load)).encode())
+        await self.ask(json.dumps(asdict(load)))
 
     async def rest(self) -> Done:
         """Stop the load, once all messages have arrived and every log-in has its answer."""
-        return Done(**json.loads(await self._ask(b"null")))
-
-    async def _ask(self, line: bytes) -> bytes:
-        process = self._process
-        assert process is not None  # noqa: S101 - entered
-        assert process.stdin is not None  # noqa: S101 - both are pipes
-        assert process.stdout is not None  # noqa: S101
-        process.stdin.write(line + b"\n")
-        async with asyncio.timeout(2 * ANSWER_SECONDS):
-            answer = await process.stdout.readline()
-        if not answer:
-            raise RuntimeError("the crowd has ended; it has said why above")
-        return answer
+        return Done(**await self.ask("null"))
 
 
 class People:
     """The users of the crowd, in its own process."""
 
-    def __init__(self, who: dict[str, Any]) -> None:
-        self._port: int = who["port"]
-        self._form = urlencode({"username": who["name"], "password": who["password"]}).encode()
-        self._dialect = Authenticated(self._port, who["tokens"])
-        self._talk = Talk(who["size"])
-        self._listening = [Listening(self._dialect, self._talk, number) for number in range(who["size"])]
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self._port: int = orders["port"]
+        self._form = urlencode({"username": orders["name"], "password": orders["password"]}).encode()
+        self._dialect = Authenticated(self._port, orders["tokens"])
+        self._talk = Talk(orders["size"])
+        self._listening = [Listening(self._dialect, self._talk, number) for number in range(orders["size"])]
         self._asking: list[asyncio.Task[None]] = []
         self._statuses: Counter[int] = Counter()
         self._tasks: list[asyncio.Task[None]] = []

@@ -12,16 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import uvloop
 from picows import ws_connect
 
+from benchmarks.child import Child
 from benchmarks.pace import percentile
 from benchmarks.rig import Asker, Frame
-
-ROOT = Path(__file__).parents[1]
 
 ANSWER_SECONDS = 600
 HANDSHAKE_SECONDS = 10
@@ -42,50 +40,21 @@ class Storm:
     """Handshakes and joins without success that were tried again, by kind."""
 
 
-class Returning:
+class Returning(Child):
     """The clients, as the measuring process sees them: `async with`, then `come` and `vanish` by turns."""
 
     def __init__(self, port: int, tokens: Sequence[str], rooms: Sequence[str], *, one_by_one: bool) -> None:
         """Let each client join its rooms `one_by_one`, with a message each, or all of them with one message."""
-        self._who = json.dumps({"port": port, "tokens": tokens, "rooms": rooms, "one_by_one": one_by_one})
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            await self._order(self._who)
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None  # noqa: S101 - entered
-        if self._process.returncode is None:
-            self._process.kill()  # it stores nothing
-        await self._process.wait()
+        orders = {"port": port, "tokens": tokens, "rooms": rooms, "one_by_one": one_by_one}
+        super().__init__(__name__, orders, ANSWER_SECONDS)
 
     async def come(self) -> Storm:
         """Let all connect and join at once, and again until all are in their rooms."""
-        return Storm(**await self._order("come"))
+        return Storm(**await self.ask("come"))
 
     async def vanish(self) -> None:
         """Cut all connections at once, without a close frame."""
-        await self._order("vanish")
-
-    async def _order(self, line: str) -> Any:
-        process = self._process
-        assert process is not None  # noqa: S101 - entered
-        assert process.stdin is not None  # noqa: S101 - both are pipes
-        assert process.stdout is not None  # noqa: S101
-        process.stdin.write(f"{line}\n".encode())
-        async with asyncio.timeout(ANSWER_SECONDS):
-            answer = await process.stdout.readline()
-        if not answer:
-            raise RuntimeError("the returning clients have ended; they have said why above")
-        return json.loads(answer)
+        await self.ask("vanish")
 
 
 class _Connection(Asker):
@@ -114,10 +83,10 @@ class _Connection(Asker):
 
 
 class _Clients:
-    def __init__(self, who: dict[str, Any]) -> None:
-        self._urls = [f"ws://127.0.0.1:{who['port']}/ws/chat?token={token}" for token in who["tokens"]]
-        self._rooms: list[str] = who["rooms"]
-        self._one_by_one: bool = who["one_by_one"]
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self._urls = [f"ws://127.0.0.1:{orders['port']}/ws/chat?token={token}" for token in orders["tokens"]]
+        self._rooms: list[str] = orders["rooms"]
+        self._one_by_one: bool = orders["one_by_one"]
         self._here: list[_Connection] = []
         self._refusals: Counter[str] = Counter()
 
