@@ -82,6 +82,7 @@ from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
+from gateway.routes.reloader import RoutesReloader
 from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
@@ -262,6 +263,7 @@ async def running_state(
             timers=timers,
             factory=factory,
             hooks=Hooks(factory.handlers.values()),
+            routes=RoutesReloader(),
             counters=counters,
         )
 

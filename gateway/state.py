@@ -32,6 +32,7 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.typing import Typing
+from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
 from handlers.factory import MsgHandlerFactory
@@ -75,6 +76,8 @@ class GatewayState:
     timers: TimerWheel
     factory: MsgHandlerFactory
     hooks: Hooks
+    routes: RoutesReloader
+    """The routes in use are its `current`."""
     counters: Counters
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""

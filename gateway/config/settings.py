@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     bus_queue_bytes: Annotated[int, Field(ge=1048576)] = 16777216
     node_lease_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     registry: str = ""
+    routes: Path | None = None
     root_path: str = ""
     trusted_proxies: str = ""
     plain_http: bool = False
@@ -215,6 +216,11 @@ class Settings(BaseSettings):
                 "registry", "expected MODULE:NAME of a Registry, such as shop.registry:registry, or nothing"
             )
         return value
+
+    @field_validator("routes", mode="before")
+    @classmethod
+    def _no_routes(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("root_path")
     @classmethod

@@ -1,0 +1,5 @@
+"""The routes file: what it says, its checks, and how a running gateway reads it again.
+
+`model` has what the rest of the gateway sees. `file` reads the file into it, and `reloader` follows its changes.
+`signatures` signs what goes out to services, and `json_schema` checks data that a route describes.
+"""

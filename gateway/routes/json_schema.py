@@ -1,0 +1,63 @@
+"""JSON Schemas of a route's data and reply (drafts 4 to 2020-12).
+
+The validator is compiled once. It fetches nothing, and its regular expressions take linear time, because clients
+choose what they are matched with.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from handlers.errors import MAX_DETAILS, MAX_FINDING, field_path
+from schemas.base import FieldError
+
+MAX_REGEX_BYTES = 1024 * 1024
+"""The most memory that one compiled pattern may take."""
+
+
+class JsonSchema:
+    """A compiled schema. Two are equal if their documents are."""
+
+    def __init__(self, document: Any) -> None:
+        """Compile the document, or raise `ValueError` with the reason."""
+        # Only a gateway with such routes needs the package.
+        from jsonschema_rs import RegexOptions, ValidationError, validator_for
+
+        if not isinstance(document, dict | bool):
+            raise ValueError("expected a JSON Schema: an object, true or false")  # noqa: TRY004 - of the operator's file
+        limits = RegexOptions(size_limit=MAX_REGEX_BYTES)
+        try:
+            # What does not fit is a client's text. So the mask stands for it in each finding.
+            self._validator = validator_for(
+                document, offline=True, mask="the value", pattern_options=limits, validate_formats=True
+            )
+        except ValidationError as error:
+            place = field_path(tuple(error.instance_path)) if error.instance_path else "the schema"
+            raise ValueError(f"expected a JSON Schema without remote references; at {place}: {error.message}") from None
+        self.document = document
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JsonSchema) and self.document == other.document
+
+    def __hash__(self) -> int:
+        return hash(repr(self.document))
+
+    def fits(self, value: Any) -> bool:
+        """Return whether a value is as the schema says."""
+        return self._validator.is_valid(value)
+
+    def findings(self, value: Any, *prefix: str) -> tuple[FieldError, ...]:
+        """Return what is wrong with a value, at most 20 findings; `prefix` is its path in the message."""
+        return tuple(islice(self._findings(value, prefix), MAX_DETAILS))
+
+    def _findings(self, value: Any, prefix: tuple[str, ...]) -> Iterator[FieldError]:
+        for error in self._validator.iter_errors(value):
+            place = field_path((*prefix, *error.instance_path))
+            yield FieldError(field=place, message=_words(error)[:MAX_FINDING])
+
+
+def _words(error: Any) -> str:
+    # These would quote names that a client has made up.
+    if error.kind.name in {"additionalProperties", "unevaluatedProperties", "propertyNames"}:
+        return "expected no other keys than the schema allows"
+    return str(error.message)

@@ -1,0 +1,100 @@
+"""JSON Schemas of a route."""
+
+import time
+from typing import Any
+
+import pytest
+
+from gateway.routes.json_schema import JsonSchema
+
+ORDER = {
+    "type": "object",
+    "properties": {"sku": {"type": "string", "maxLength": 8}, "count": {"type": "integer", "minimum": 1}},
+    "required": ["sku"],
+    "additionalProperties": False,
+}
+
+
+def test_what_fits_has_no_findings() -> None:
+    schema = JsonSchema(ORDER)
+    assert schema.fits({"sku": "a", "count": 1})
+    assert schema.findings({"sku": "a", "count": 1}, "data") == ()
+
+
+def test_findings_name_the_place_and_never_quote_the_value() -> None:
+    schema = JsonSchema(ORDER)
+    value = {"sku": "hunter2-hunter2", "count": 0, "hunter3": 1}
+    assert not schema.fits(value)
+    found = schema.findings(value, "data")
+    assert sorted((each.field, each.message) for each in found) == [
+        ("data", "expected no other keys than the schema allows"),
+        ("data.count", "the value is less than the minimum of 1"),
+        ("data.sku", "the value is longer than 8 characters"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        ({"propertyNames": {"pattern": "^a$"}}, {"hunter2": 1}),
+        ({"unevaluatedProperties": False}, {"hunter2": 1}),
+        ({"not": {"type": "string"}}, "hunter2"),
+        ({"const": 3}, "hunter2"),
+        ({"pattern": "^a$"}, "hunter2"),
+        ({"items": False}, ["hunter2"]),
+        ({"enum": ["x"]}, "hunter2"),
+        ({"format": "email"}, "hunter2"),
+        ({"oneOf": [{"type": "string"}, {"minLength": 2}]}, "hunter2"),
+        ({"contains": {"const": 1}}, ["hunter2"]),
+    ],
+)
+def test_no_keyword_quotes_a_value(document: Any, value: Any) -> None:
+    [found] = JsonSchema(document).findings(value)
+    assert "hunter2" not in found.message
+
+
+def test_at_most_20_findings_are_listed() -> None:
+    assert len(JsonSchema({"items": {"type": "string"}}).findings(list(range(1000)))) == 20
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "strin"},
+        {"minimum": "3"},
+        {"pattern": "("},
+        {"pattern": "(?=a)b"},
+        {"pattern": "(a{1000}){1000}"},
+        {"$ref": "#/$defs/nothing"},
+        {"$ref": "http://127.0.0.1:1/schema"},
+        {"$ref": "file:///etc/passwd"},
+        {"properties": {"a": {"$ref": "other.json"}}},
+        {"$schema": "http://example.com/mine"},
+        [1],
+        "object",
+        None,
+    ],
+    ids=str,
+)
+def test_a_document_that_is_no_schema_or_needs_another_place_is_refused(document: Any) -> None:
+    with pytest.raises(ValueError, match="expected a JSON Schema"):
+        JsonSchema(document)
+
+
+def test_a_pattern_takes_linear_time() -> None:
+    schema = JsonSchema({"pattern": "^(a+)+$"})
+    before = time.process_time()
+    assert not schema.fits("a" * 50_000 + "b")
+    assert time.process_time() - before < 1
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    tree = JsonSchema({"type": "object", "properties": {"child": {"$ref": "#"}}, "additionalProperties": False})
+    assert tree.fits({"child": {"child": {}}})
+    assert not tree.fits({"child": {"other": {}}})
+    assert JsonSchema({"$ref": "#"}).fits(1)
+
+
+def test_schemas_are_equal_if_their_documents_are() -> None:
+    assert JsonSchema(ORDER) == JsonSchema(dict(ORDER))
+    assert JsonSchema(ORDER) != JsonSchema(True)
