@@ -70,6 +70,7 @@ class Close(Enum):
     DRAINING = (1012, "draining", Reconnect.AFTER_DELAY)
     OVERLOADED = (1013, "overloaded", Reconnect.WITH_BACKOFF)
     TOO_MANY_ERRORS = (4400, "too_many_errors", Reconnect.NEVER)
+    DISCONNECTED = (4403, "disconnected", Reconnect.NEVER)
     AUTH_TIMEOUT = (4408, "auth_timeout", Reconnect.WITH_BACKOFF)
     TOKEN_EXPIRED = (4410, "token_expired", Reconnect.NEW_CREDENTIAL)
     TOKEN_REVOKED = (4411, "token_revoked", Reconnect.NEW_CREDENTIAL)
