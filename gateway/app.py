@@ -17,6 +17,7 @@ from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
+from gateway.auth.services import Services
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
@@ -242,6 +243,7 @@ async def running_state(
                 database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
             ),
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
+            services=await enter(Services(database, tokens, audit, clock).running()),
             user_rights=user_rights,
             authorizers={LOCAL: LocalTokens(tokens, user_rights), **external},
             tickets=Tickets(database, user_rights, clock, settings.max_tickets_per_user),

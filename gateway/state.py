@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
+from gateway.auth.services import Services
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
 from gateway.auth.tokens import Tokens
@@ -52,6 +53,7 @@ class GatewayState:
     tokens: Tokens
     password_login: PasswordLogin
     login_sessions: LoginSessions
+    services: Services
     user_rights: UserRightsReader
     authorizers: dict[str, Authorizer]
     tickets: Tickets

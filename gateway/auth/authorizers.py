@@ -4,13 +4,17 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
+from gateway.auth.service_keys import looks_like_key
 from gateway.auth.tokens import Claims, Tokens
 from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import LOCAL
 from gateway.store.users import UserRights
-from handlers.errors import AuthenticationFailed, TokenRevoked
+from handlers.errors import AuthenticationFailed, Forbidden, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
+from schemas.services import is_service
+
+NO_USER = "this is for users, and the credential is a service's; a service uses /api and /ws/service"
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,16 @@ class LocalTokens:
         self._rights = rights
 
     async def authorize(self, token: str) -> AuthResult:
-        """Verify the token and find its user. The session or the user may have ended since its issue."""
-        return await current_authorization_of(self._rights, self._tokens.verify(token))
+        """Verify the token and find its user. The session or the user may have ended since its issue.
+
+        Raises `Forbidden` for the key or the token of a service, which is no user.
+        """
+        if looks_like_key(token):
+            raise Forbidden(NO_USER)
+        found = await current_authorization_of(self._rights, self._tokens.verify(token))
+        if is_service(found.user):
+            raise Forbidden(NO_USER)
+        return found
 
 
 async def current_authorization_of(rights: UserRightsReader, claims: Claims) -> AuthResult:

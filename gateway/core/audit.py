@@ -34,6 +34,7 @@ REPEATABLE = frozenset(
     {
         *("log_in", "log_in_failed", "log_out", "password_change_failed", "registered"),
         *("refreshed", "refresh_repeated", "refresh_refused"),
+        *("service_refused", "service_token_granted"),
     }
 )
 """Events that a client can repeat at will. The log gets the first lines of a minute, and counts the others."""

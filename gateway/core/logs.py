@@ -30,6 +30,8 @@ _CREDENTIALS = re.compile(
     r"eyJ[A-Za-z0-9_\-]{8,}[A-Za-z0-9_\-.=]*"
     # A refresh token.
     r"|gwr_[A-Za-z0-9_\-]*"
+    # The key of a service, also in the path of an incoming webhook.
+    r"|gwk_[A-Za-z0-9_\-]*"
     # The value of a parameter, header, field or cookie that carries a credential.
     r"|(?<=token=)[^&\s\"]+"
     r"|(?<=ticket=)[^&\s\"]+"

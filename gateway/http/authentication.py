@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Query
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import AuthResult, authorize
+from gateway.auth.service_keys import looks_like_key
+from gateway.auth.services import ServiceAuth
 from gateway.config.external_services import LOCAL
-from gateway.core.client_info import address_of
+from gateway.core.client_info import address_of, client_info_of
 from gateway.http import credentials
 from gateway.state import state_of
 from handlers.errors import AuthenticationFailed
@@ -33,6 +36,20 @@ class BearerAuthentication(SecurityBase):
     async def __call__(self, connection: HTTPConnection) -> AuthResult:
         """Return the user of the request, or raise `AuthenticationFailed` or a subclass."""
         return await self._check(connection)
+
+
+class ServiceAuthentication(SecurityBase):
+    """A dependency that checks the key or token of a service, and describes it in the API's description."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearerModel(
+            description="The key of a service (`gwk_…`), or its token of `grant_type=client_credentials`."
+        )
+        self.scheme_name = "service_key"
+
+    async def __call__(self, connection: HTTPConnection) -> ServiceAuth:
+        """Return the service of the request, or raise `AuthenticationFailed` or a subclass, or `Forbidden`."""
+        return await authenticate_service(connection)
 
 
 async def authenticate(connection: HTTPConnection) -> AuthResult:
@@ -63,6 +80,27 @@ async def ticket_authentication(
     return auth
 
 
+async def authenticate_service(connection: HTTPConnection) -> ServiceAuth:
+    """Return the service of a request, or raise `AuthenticationFailed`, a subclass, or `Forbidden` for a user."""
+    key = service_credential(connection)
+    if key is None:
+        raise AuthenticationFailed("no credential; send the header Authorization: Bearer with the key of a service")
+    return await state_of(connection).services.authenticate(key, client_info_of(connection))
+
+
+def service_credential(connection: HTTPConnection) -> str | None:
+    """Return the key or token of a service's request: only the `Authorization` header counts.
+
+    Raises `AuthenticationFailed` for a key in the query, even beside a good header: URLs end up in logs.
+    """
+    if any(map(looks_like_key, connection.query_params.values())):
+        raise AuthenticationFailed(
+            "a key in the query string, which ends up in logs; send it in the header Authorization: Bearer,"
+            " and replace it now with `gateway services rotate`"
+        )
+    return credentials.bearer(connection)
+
+
 def _bearer(connection: HTTPConnection) -> str:
     token = credentials.bearer(connection)
     if token is None:
@@ -72,4 +110,5 @@ def _bearer(connection: HTTPConnection) -> str:
 
 CurrentUser = Annotated[AuthResult, Depends(BearerAuthentication(authenticate_user))]
 CurrentClient = Annotated[AuthResult, Depends(BearerAuthentication(authenticate))]
+CurrentService = Annotated[ServiceAuth, Depends(ServiceAuthentication())]
 TicketRequester = Annotated[AuthResult, Depends(ticket_authentication)]

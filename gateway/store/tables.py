@@ -223,3 +223,32 @@ tickets = Table(
     Column("token_expires_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
+
+# A service is a backend program with keys. Its row in `users` lets messages point to their sender; no log-in finds it,
+# because its name begins with `service:`.
+services = Table(
+    "services",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # the user's name without `service:`
+    Column("kind", Text, nullable=False),  # `service`, or `hook` for an incoming webhook
+    Column("scopes", Text, nullable=False),  # separated by spaces
+    Column("rooms", Text),  # patterns of room names, separated by spaces; null for every room
+    Column("room", Text),  # the room of an incoming webhook
+    Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),  # the row stays, because messages point to its user
+)
+
+service_keys = Table(
+    "service_keys",
+    metadata,
+    Column("id", Text, primary_key=True),  # also the id of its login session, and so the `sid` of its tokens
+    Column("user_id", ForeignKey("services.user_id", ondelete="CASCADE"), nullable=False),
+    Column("hash", Text, nullable=False),  # SHA-256 of the key's secret part, in hexadecimal
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger),
+    Column("expires_at", BigInteger),  # the end of the overlap, after a rotation
+    Column("revoked_at", BigInteger),
+    Index("service_keys_of_service", "user_id"),
+    Index("service_keys_by_expiry", "expires_at", **where("expires_at IS NOT NULL")),
+)
