@@ -1,22 +1,23 @@
 """Tokens that only their service can read: the gateway asks it about each one (RFC 7662)."""
 
+import base64
 import hashlib
 import logging
 import re
 from collections import OrderedDict
 from typing import Annotated, Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
-import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.external.identity_provider_client import RequestFailed, request_json
+from gateway.auth.external.identity_provider_client import request_json
 from gateway.auth.external.users import ExternalUsers, ServiceUnavailable, Text, bad_token
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Introspection
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
+from gateway.core.http_client import HttpClient, RequestFailed
 from handlers.errors import TokenExpired
 from schemas.messages.auth import MAX_TOKEN_LENGTH
 
@@ -53,7 +54,7 @@ class IntrospectedTokens:
         self,
         service: str,
         described: Introspection,
-        client: httpx2.AsyncClient,
+        client: HttpClient,
         users: ExternalUsers,
         settings: Settings,
         clock: Clock,
@@ -118,16 +119,14 @@ class IntrospectedTokens:
         return answer
 
     async def _ask(self, token: str) -> Answer:
-        secret = self._described.client_secret.get_secret_value()
+        form = urlencode({"token": token, "token_type_hint": "access_token"})
         try:
             answer = await request_json(
                 self._client,
                 "POST",
-                self._described.url,
                 self._timeout,
-                data={"token": token, "token_type_hint": "access_token"},
-                # RFC 6749 §2.3.1: form-encode both before they are joined.
-                auth=httpx2.BasicAuth(quote_plus(self._described.client_id), quote_plus(secret)),
+                headers={"content-type": "application/x-www-form-urlencoded", "authorization": self._authorization()},
+                body=form.encode(),
             )
         except RequestFailed as error:
             # Log once, and not for each of a thousand connections.
@@ -139,3 +138,8 @@ class IntrospectedTokens:
             logger.info("the service %s can be asked about tokens again", self._service)
         self._answers = True
         return answer
+
+    def _authorization(self) -> str:
+        # RFC 6749 §2.3.1: form-encode both before they are joined.
+        secret = quote_plus(self._described.client_secret.get_secret_value())
+        return "Basic " + base64.b64encode(f"{quote_plus(self._described.client_id)}:{secret}".encode()).decode()

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import httpx2
-
-from gateway.auth.external.identity_provider_client import RequestFailed, request_json
+from gateway.auth.external.identity_provider_client import request_json
 from gateway.auth.external.users import ServiceUnavailable
 from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
+from gateway.core.http_client import HttpClient, RequestFailed
 from gateway.core.periodic import Periodic
 from gateway.core.tasks import cancel_and_wait
 
@@ -39,9 +38,7 @@ class PublishedKeys:
     withdrawn.
     """
 
-    def __init__(
-        self, service: str, described: Issuer, client: httpx2.AsyncClient, settings: Settings, clock: Clock
-    ) -> None:
+    def __init__(self, service: str, described: Issuer, client: HttpClient, settings: Settings, clock: Clock) -> None:
         self._service = service
         self._described = described
         self._client = client
@@ -99,7 +96,7 @@ class PublishedKeys:
 
     async def _fetch(self) -> None:
         try:
-            document = await request_json(self._client, "GET", self._described.jwks_url, self._timeout)
+            document = await request_json(self._client, "GET", self._timeout)
             keys = read_keys(document, self._described.algorithms)
         except RequestFailed as error:
             self._answered = False
