@@ -17,10 +17,12 @@
         ValidationFailed        42200  fields are wrong
         RateLimited             42900
         InternalError           50000  the gateway's fault
+        UpstreamFailed          50200  the service behind a message failed, or answered wrongly
+        UpstreamTimeout         50400  the service behind a message took too long
         Unavailable             50300  the store or the bus is down; nothing was accepted
         AppError         60000–69999  an application's own
 
-All but `InternalError` and `Unavailable` are the client's mistakes. Each carries its data and writes its own text.
+All but those of the 5xx00 kind are the client's mistakes. Each carries its data and writes its own text.
 """
 
 import difflib
@@ -300,6 +302,31 @@ class InternalError(MessageError):
 
     def __str__(self) -> str:
         return f"the gateway failed; quote the request id {self.reference} to its operator"
+
+
+class UpstreamFailed(MessageError):
+    """The service behind a message failed, or its answer was wrong. The reason is for the log, and for no client."""
+
+    status = Status.UPSTREAM_FAILED
+
+    def __init__(self, reason: str, retry_after_ms: int | None = None) -> None:
+        self.reason = reason
+        self.retry_after_ms = retry_after_ms
+
+    def __str__(self) -> str:
+        return "the service behind this message failed; it may have done the work or not"
+
+
+class UpstreamTimeout(MessageError):
+    """The service behind a message did not answer in time. The reason is for the log."""
+
+    status = Status.UPSTREAM_TIMEOUT
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return "the service behind this message did not answer in time; it may have done the work or not"
 
 
 class Unavailable(MessageError):

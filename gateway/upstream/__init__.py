@@ -1,0 +1,4 @@
+"""Calls to services: what a message of a route, or a question of the gateway, goes through.
+
+`client` sends one signed request and bounds its answer. `calls` has what carries a message to a service.
+"""
