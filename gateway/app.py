@@ -27,6 +27,7 @@ from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
 from gateway.chat.fast_route import FastWebSocketApp, Running
 from gateway.cluster.build import build_cluster
+from gateway.cluster.node_calls import NodeCalls
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.bus_url import MEMORY
 from gateway.config.extensions import extended
@@ -205,6 +206,7 @@ async def running_state(
         if not bus.is_shared:
             stack.enter_context(lock_data_dir(settings.data_dir))
         cluster = await enter(build_cluster(settings, database, clock))
+        node_calls = NodeCalls(bus, settings.node_lease_seconds, clock)
         connections = Connections(settings, clock, cluster.roster, newcomers, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
@@ -233,6 +235,7 @@ async def running_state(
             from gateway.auth.external.build import external_authorizers
 
             external |= await enter(external_authorizers(settings, database, clock))
+        await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -254,6 +257,7 @@ async def running_state(
             newcomers=newcomers,
             connections=connections,
             cluster=cluster,
+            node_calls=node_calls,
             bus=bus,
             hub=hub,
             room_finder=RoomFinder(database),

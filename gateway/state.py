@@ -16,6 +16,7 @@ from gateway.auth.tokens import Tokens
 from gateway.auth.user_rights import UserRightsReader
 from gateway.bus.base import Bus
 from gateway.cluster.build import ClusterState
+from gateway.cluster.node_calls import NodeCalls
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
@@ -67,6 +68,8 @@ class GatewayState:
     connections: Connections
     cluster: ClusterState
     """What this node knows of all nodes."""
+    node_calls: NodeCalls
+    """Questions to other nodes, and their answers."""
     bus: Bus
     hub: Hub
     room_finder: RoomFinder

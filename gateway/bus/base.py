@@ -1,4 +1,4 @@
-"""The bus: it notifies every node of an event.
+"""The bus: it notifies every node of an event, and carries messages from node to node.
 
 The bus may lose an event. The store has the truth.
 """
@@ -6,7 +6,7 @@ The bus may lose an event. The store has the truth.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from gateway.transport.frames import Frame
 
@@ -109,6 +109,36 @@ class Revoked:
     """The ids of the sessions. None means every connection of the user, with any credential."""
 
 
+MAX_NODE_MESSAGE_BYTES = 256 * 1024
+"""The longest `data` of a message between nodes, as JSON."""
+
+MAX_NODE_SECONDS = 3600.0
+"""The longest time for which a node may wait for another one's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMessage:
+    """A message from one node to another, or to all others. `gateway.cluster.node_calls` says what they mean."""
+
+    sender: str
+    """The id of the node that has sent it."""
+    what: Literal["ask", "answer", "failure", "news"]
+    name: str
+    """The subject of a question, or of news."""
+    data: dict[str, Any]
+    id: int | None = None
+    """The number of a question at its sender. Only news has none."""
+    seconds: float | None = None
+    """How long the sender of a question waits for the answer."""
+
+
+class MessageTooLong(ValueError):
+    """A message for another node is longer than the bus carries."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"expected at most {MAX_NODE_MESSAGE_BYTES} bytes for another node, got {size}; send less")
+
+
 @dataclass(slots=True)
 class BusCounters:
     """Counts of messages since the bus was started."""
@@ -130,6 +160,9 @@ OnEvent = Callable[[BusEvent], int]
 OnRevoked = Callable[[Revoked], None]
 """A function that handles the end of sessions."""
 
+OnNodeMessage = Callable[[NodeMessage], None]
+"""A function that handles a message from another node."""
+
 OnMissed = Callable[[str | None], None]
 """A function to call if events of one room, or of all rooms, may be lost. The store has them."""
 
@@ -145,7 +178,11 @@ class Bus(Protocol):
     - Publishing never waits for a receiver, nor for the bus itself. This node has the event before `publish` returns,
       and the other nodes as soon as possible.
     - A revocation may be lost, doubled or late too, so every node also asks the store.
+    - A message between nodes may be lost, doubled or late as well. So its sender waits for a limited time.
     """
+
+    node: str
+    """The id of this node on the bus, as long as its process lives."""
 
     @property
     def is_up(self) -> bool:
@@ -177,6 +214,15 @@ class Bus(Protocol):
 
     async def revoke(self, revoked: Revoked) -> None:
         """Notify every node that sessions have ended. Call it, like `publish`, after the commit."""
+
+    def listen(self, on_node_message: OnNodeMessage) -> None:
+        """Pass each message from other nodes to this function."""
+
+    def send(self, node: str | None, message: NodeMessage) -> bool:
+        """Send a message to another node, or to all others with None. Return whether it is on its way.
+
+        It is not if the bus is down, full or not shared. Raise `MessageTooLong` for a message that no bus carries.
+        """
 
     async def subscribe(self, room: str) -> None:
         """Subscribe to a room's events. After this returns, none is lost, except for the reasons above.

@@ -7,24 +7,30 @@ A message consists of lines:
     {"type": "chat.message", "data": {…}}                   the event, as clients get it
     {"type": "chat.message", "data": {…}}                   the same for its sender, if it differs
 
-A revocation has only a head. The gateway writes JSON without raw line breaks, so the event is carried as it is: neither
-end encodes it a second time, and the receiver never parses it.
+A revocation has only a head. A message from one node to another has a head, and one line of JSON: its data. The
+gateway writes JSON without raw line breaks, so the event is carried as it is: neither end encodes it a second time, and
+the receiver never parses it.
 
 The head is checked, because another version of the gateway, or another client of the server, can publish anything.
 A wrong message is refused as a whole, with a reason that quotes nothing. Of the event, only both ends and the
 encoding are checked.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.bus.base import (
+    MAX_NODE_MESSAGE_BYTES,
+    MAX_NODE_SECONDS,
     BusEvent,
     Logged,
     MemberJoined,
     MemberLeft,
+    MessageTooLong,
+    NodeMessage,
     OwnForm,
     Revoked,
     RoomEnded,
@@ -37,6 +43,9 @@ from gateway.transport.frames import Frame, text_frame
 FAMILY = b"jg"
 MAGIC = FAMILY + b"1 "
 """A different format gets a different number."""
+
+NODE = re.compile(rb"[!-~]{1,64}")
+"""The id of a node."""
 
 Reason = Literal["foreign", "version", "head", "channel", "text"]
 
@@ -78,8 +87,16 @@ class _RevokedHead(_Head):
     sessions: frozenset[Name] | None
 
 
-_HEAD: TypeAdapter[_EventHead | _RevokedHead] = TypeAdapter(
-    Annotated[_EventHead | _RevokedHead, Field(discriminator="kind")]
+class _NodeHead(_Head):
+    kind: Literal["node"]
+    what: Literal["ask", "answer", "failure", "news"]
+    name: Name
+    id: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0, le=MAX_NODE_SECONDS, allow_inf_nan=False)] | None = None
+
+
+_HEAD: TypeAdapter[_EventHead | _RevokedHead | _NodeHead] = TypeAdapter(
+    Annotated[_EventHead | _RevokedHead | _NodeHead, Field(discriminator="kind")]
 )
 
 
@@ -131,16 +148,36 @@ def pack_revoked(signed: bytes, revoked: Revoked) -> bytes:
     return signed + orjson.dumps({"kind": "revoked", "user": revoked.user_id, "sessions": sessions})
 
 
-def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
-    """Decode a message from a room's channel, or from the channel of all nodes, or raise `Rejected`."""
+def pack_node_message(signed: bytes, message: NodeMessage) -> bytes:
+    """Encode a message between nodes, after a node's `signature`, or raise `MessageTooLong`."""
+    head: dict[str, object] = {"kind": "node", "what": message.what, "name": message.name}
+    if message.id is not None:
+        head["id"] = message.id
+    if message.seconds is not None:
+        head["seconds"] = message.seconds
+    data = orjson.dumps(message.data)
+    if len(data) > MAX_NODE_MESSAGE_BYTES:
+        raise MessageTooLong(len(data))
+    return b"%b%b\n%b" % (signed, orjson.dumps(head), data)
+
+
+def unpack(data: bytes, room: str | None, *, is_own: bool = False) -> BusEvent | Revoked | NodeMessage:
+    """Decode a message, or raise `Rejected`.
+
+    It comes from a room's channel, or from the one of all nodes, or from this node's own if `is_own`.
+    """
     if not data.startswith(MAGIC):
         raise Rejected("version" if data.startswith(FAMILY) else "foreign")
-    _, _, rest = data.partition(b"\n")
+    signed, _, rest = data.partition(b"\n")
     head_text, *texts = rest.split(b"\n")
     try:
         head = _HEAD.validate_json(head_text)
     except ValidationError:
         raise Rejected("head") from None
+    if isinstance(head, _NodeHead):
+        return _node_message(signed, head, texts, from_room=room is not None, is_own=is_own)
+    if is_own:
+        raise Rejected("channel")
     if isinstance(head, _RevokedHead):
         if texts:
             raise Rejected("text")
@@ -150,6 +187,29 @@ def unpack(data: bytes, room: str | None) -> BusEvent | Revoked:
     if head.room != room:
         raise Rejected("channel")
     return _event(head, texts)
+
+
+def _node_message(signed: bytes, head: _NodeHead, texts: list[bytes], *, from_room: bool, is_own: bool) -> NodeMessage:
+    sender = signed.removeprefix(MAGIC)
+    is_question, is_news = head.what == "ask", head.what == "news"
+    if not NODE.fullmatch(sender) or (head.id is None) != is_news or (head.seconds is not None) != is_question:
+        raise Rejected("head")
+    # News is for all nodes, an answer for one, and a question for either.
+    if from_room or (is_own and is_news) or not (is_own or is_question or is_news):
+        raise Rejected("channel")
+    return NodeMessage(sender.decode(), head.what, head.name, _data(texts), head.id, head.seconds)
+
+
+def _data(texts: list[bytes]) -> dict[str, Any]:
+    if len(texts) != 1 or len(texts[0]) > MAX_NODE_MESSAGE_BYTES:
+        raise Rejected("text")
+    try:
+        data = orjson.loads(texts[0])
+    except orjson.JSONDecodeError:
+        raise Rejected("text") from None
+    if not isinstance(data, dict):
+        raise Rejected("text")
+    return data
 
 
 def _event(head: _EventHead, texts: list[bytes]) -> BusEvent:

@@ -3,7 +3,19 @@
 Nothing is lost, and an event has been delivered before `publish` returns.
 """
 
-from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked, room_of
+import secrets
+
+from gateway.bus.base import (
+    BusCounters,
+    BusEvent,
+    NodeMessage,
+    OnEvent,
+    OnMissed,
+    OnNodeMessage,
+    OnRevoked,
+    Revoked,
+    room_of,
+)
 from gateway.core import faults
 from gateway.core.faults import contained
 
@@ -12,6 +24,7 @@ class MemoryBus:
     """Passes events directly to the only node."""
 
     def __init__(self) -> None:
+        self.node = secrets.token_hex(8)
         self.counters = BusCounters()
         self.waiting = 0
         self._on_event: OnEvent | None = None
@@ -51,6 +64,13 @@ class MemoryBus:
         if self._on_revoked is not None:
             with contained("bus"):
                 self._on_revoked(revoked)
+
+    def listen(self, on_node_message: OnNodeMessage) -> None:
+        """Do nothing: there are no other nodes."""
+
+    def send(self, node: str | None, message: NodeMessage) -> bool:
+        """Return False: there are no other nodes."""
+        return False
 
     async def subscribe(self, room: str) -> None:
         """Do nothing: the hub knows its rooms."""

@@ -1,8 +1,9 @@
 """The bus of several nodes, over Redis or Valkey.
 
 A room has a channel. A node subscribes to it only while the room has a subscriber on that node. Events for a user, or
-for all, use a channel of all nodes. This node delivers its own events at once. After that they wait in a bounded queue
-for the one task that publishes, so that no sender waits for the server.
+for all, use a channel of all nodes, and a message for one node uses that node's own. This node delivers its own events
+at once. After that they wait in a bounded queue for the one task that publishes, so that no sender waits for the
+server.
 
 A full queue or a lost server may lose events. This node then calls `on_missed` when it is subscribed again. Other nodes
 notice the loss by the next offset, and by their own regular look at the store.
@@ -15,7 +16,17 @@ from collections import deque
 from contextlib import suppress
 
 from gateway.bus import codec
-from gateway.bus.base import BusCounters, BusEvent, OnEvent, OnMissed, OnRevoked, Revoked, room_of
+from gateway.bus.base import (
+    BusCounters,
+    BusEvent,
+    NodeMessage,
+    OnEvent,
+    OnMissed,
+    OnNodeMessage,
+    OnRevoked,
+    Revoked,
+    room_of,
+)
 from gateway.bus.codec import Rejected
 from gateway.bus.links import Channel, Message, PubSubConnection, PubSubConnections, open_connections
 from gateway.bus.redis_client import FAILURES, RedisClient, check, close, explain
@@ -63,12 +74,16 @@ class RedisBus:
         """Prepare a bus. By the id `node`, this node recognises its own messages, so no other node may have it."""
         self._client = client
         self._settings = settings
+        self.node = node
         self._signature = codec.signature(node)
         self._nodes = f"{settings.bus_prefix}:nodes"
+        self._node = f"{settings.bus_prefix}:node:"
+        self._own = self._node + node
         self._rooms = f"{settings.bus_prefix}:room:"
         self._on_event: OnEvent | None = None
         self._on_revoked: OnRevoked | None = None
         self._on_missed: OnMissed | None = None
+        self._on_node_message: OnNodeMessage | None = None
         self._channels: dict[str, Channel] = {}
         self._changed: dict[str, Channel] = {}
         self._change = asyncio.Event()
@@ -111,7 +126,8 @@ class RedisBus:
         self._on_event, self._on_revoked, self._on_missed = on_event, on_revoked, on_missed
         if self._settings.bus_required:
             await self.check()
-        self._channels[self._nodes] = Channel(self._nodes, None)
+        for name in (self._nodes, self._own):
+            self._channels[name] = Channel(name, None)
         self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
@@ -133,6 +149,17 @@ class RedisBus:
         """Revoke sessions on this node now, and on the others as soon as possible."""
         self._deliver(revoked)
         self._enqueue(self._nodes, codec.pack_revoked(self._signature, revoked), droppable=False)
+
+    def listen(self, on_node_message: OnNodeMessage) -> None:
+        """Pass each message from other nodes to this function."""
+        self._on_node_message = on_node_message
+
+    def send(self, node: str | None, message: NodeMessage) -> bool:
+        """Send a message to another node, or to all others. Return whether it is on its way."""
+        if not self._up:
+            return False  # it would be out of date on arrival
+        channel = self._nodes if node is None else self._node + node
+        return self._enqueue(channel, codec.pack_node_message(self._signature, message), droppable=False)
 
     async def subscribe(self, room: str) -> None:
         """Subscribe to a room, and return when its events arrive, or when `on_missed` is sure to report lost ones."""
@@ -169,10 +196,10 @@ class RedisBus:
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await self._drained.wait()
             await cancel_and_wait(running)
-        self._on_event = self._on_revoked = self._on_missed = None
+        self._on_event = self._on_revoked = self._on_missed = self._on_node_message = None
         await close(self._client)
 
-    def _enqueue(self, channel: str, data: bytes, *, droppable: bool) -> None:
+    def _enqueue(self, channel: str, data: bytes, *, droppable: bool) -> bool:
         share = 2 if droppable else 1
         if (
             self._running is None
@@ -183,11 +210,12 @@ class RedisBus:
             # A publisher must not wait. Other nodes read events of a room's log from the store: they notice the missing
             # offset, or find it by their own look.
             self.counters.dropped += 1
-            return
+            return False
         self._waiting.append((channel, data))
         self._waiting_bytes += len(data)
         self._has_waiting.set()
         self._drained.clear()
+        return True
 
     def _mark_changed(self, channel: Channel) -> None:
         self._changed[channel.name] = channel
@@ -353,24 +381,27 @@ class RedisBus:
         if data.startswith(self._signature):
             return  # this node's own message, which is already delivered
         self.counters.received += 1
-        room = None if channel == self._nodes else channel.removeprefix(self._rooms)
+        room = None if channel in (self._nodes, self._own) else channel.removeprefix(self._rooms)
         with contained("bus"):
             try:
-                self._deliver(codec.unpack(data, room))
+                self._deliver(codec.unpack(data, room, is_own=channel == self._own))
             except Rejected as rejected:
                 self._reject(rejected.reason, room)
 
-    def _deliver(self, said: BusEvent | Revoked) -> int:
+    def _deliver(self, said: BusEvent | Revoked | NodeMessage) -> int:
         """Deliver a message on this node, and return how many connections received it. No message can end the bus."""
         try:
             if isinstance(said, Revoked):
                 if self._on_revoked is not None:
                     self._on_revoked(said)
+            elif isinstance(said, NodeMessage):
+                if self._on_node_message is not None:
+                    self._on_node_message(said)
             elif self._on_event is not None:
                 return self._on_event(said)
         except Exception as fault:
             faults.record("bus", fault)
-            if not isinstance(said, Revoked) and (room := room_of(said)) is not None:
+            if not isinstance(said, Revoked | NodeMessage) and (room := room_of(said)) is not None:
                 self._report_missed(room)  # the room's log still has it
         return 0
 

@@ -15,7 +15,18 @@ from sqlalchemy import Connection
 
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
-from gateway.bus.base import BusEvent, MemberLeft, OnEvent, OnMissed, OnRevoked, Revoked, room_of
+from gateway.bus.base import (
+    BusCounters,
+    BusEvent,
+    MemberLeft,
+    NodeMessage,
+    OnEvent,
+    OnMissed,
+    OnNodeMessage,
+    OnRevoked,
+    Revoked,
+    room_of,
+)
 from gateway.chat.verbs.join_replies import NEWEST_MESSAGES
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
@@ -83,6 +94,8 @@ class LateBus:
     def __init__(self, air: Air) -> None:
         self._air = air
         self._air.buses.append(self)
+        self.node = str(len(air.buses))
+        self.counters = BusCounters()
         self._receive: OnEvent | None = None
         self.rooms: set[str] = set()
         self.late: list[BusEvent] = []
@@ -110,6 +123,12 @@ class LateBus:
 
     async def revoke(self, revoked: Revoked) -> None:
         raise AssertionError(revoked)
+
+    def listen(self, on_node_message: OnNodeMessage) -> None:
+        """Ignore it: these nodes ask each other nothing."""
+
+    def send(self, node: str | None, message: NodeMessage) -> bool:
+        return False
 
     async def subscribe(self, room: str) -> None:
         self.asked.append(room)
