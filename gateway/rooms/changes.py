@@ -11,6 +11,7 @@ from typing import Any
 from gateway.rooms.batch import Batch, Change, Deferred
 from gateway.rooms.membership_changes import MEMBERSHIP_CHANGES, MembershipChanges, RoomQuotas
 from gateway.rooms.message_changes import MESSAGE_CHANGES, MessageChanges, StorageQuotas
+from gateway.rooms.outgoing import OutgoingEvents
 from gateway.store.prepared import Script
 from handlers.errors import MessageError
 
@@ -28,7 +29,9 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def apply(changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS) -> Script[list[Any]]:
+def apply(
+    changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS, outgoing: OutgoingEvents | None = None
+) -> Script[list[Any]]:
     """Apply changes in order, and return the outcome of each. Nothing is durable before the commit.
 
     The outcome is what the change results in, the `MessageError` of a refusal, or `Deferred`. Raise `QuotaExceeded` if
@@ -51,6 +54,8 @@ def apply(changes: Sequence[Change[Any]], now: int, limits: Limits = NO_LIMITS) 
         yield from memberships.write()
     if of_messages:
         yield from messages.write()
+    if outgoing is not None:
+        yield from outgoing.store(outcomes, now)
     return outcomes
 
 

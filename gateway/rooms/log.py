@@ -21,6 +21,7 @@ from gateway.rooms.changes import NO_LIMITS, Limits
 from gateway.rooms.events import departure_events, joined_event, written_event
 from gateway.rooms.membership_changes import Departure, Entered
 from gateway.rooms.message_changes import Written
+from gateway.rooms.outgoing import OutgoingEvents
 from gateway.store.engine import Database, StoreUnavailable
 from handlers.errors import Unavailable
 
@@ -48,6 +49,7 @@ class Log:
         max_waiting: int,
         limits: Limits = NO_LIMITS,
         on_doubt: OnDoubt | None = None,
+        outgoing: OutgoingEvents | None = None,
     ) -> None:
         """Call `on_doubt` with each room whose changes may have been made, although the store has not said so."""
         self._database = database
@@ -56,6 +58,7 @@ class Log:
         self._max_waiting = max_waiting
         self._limits = limits
         self._on_doubt = on_doubt
+        self._outgoing = outgoing
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._is_open = False
@@ -108,7 +111,7 @@ class Log:
     async def _commit(self, batch: list[Waiting]) -> None:
         wanted = [change for change, _ in batch]
         try:
-            script = changes.apply(wanted, milliseconds(self._clock), self._limits)
+            script = changes.apply(wanted, milliseconds(self._clock), self._limits, self._outgoing)
             outcomes = await self._database.run_script(script)
         except Unavailable:
             self._report_doubt({change.room for change in wanted})
@@ -127,6 +130,8 @@ class Log:
                 else:
                     _settle(waiting[1], outcome)
             self._waiting.extendleft(reversed(deferred))
+            if self._outgoing is not None:
+                self._outgoing.committed()
 
     def _report_doubt(self, rooms: set[str]) -> None:
         if self._on_doubt is not None:

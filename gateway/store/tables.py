@@ -252,3 +252,45 @@ service_keys = Table(
     Index("service_keys_of_service", "user_id"),
     Index("service_keys_by_expiry", "expires_at", **where("expires_at IS NOT NULL")),
 )
+
+# What the gateway knows of each hook of the routes file, by the name of its table there.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False, server_default=""),  # the node that sends its events, or empty
+    Column("beat", BigInteger, nullable=False, server_default="0"),  # changes while the owner lives
+    Column("disabled_at", BigInteger),  # when its receiver has answered 410
+    Column("failed_at", BigInteger),  # when a delivery has failed last
+    Column("last_error", Text),  # the reason of that
+)
+
+# A row for each event and each hook that wants it, until the event is delivered.
+outgoing_events = Table(
+    "outgoing_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("webhook", Text, nullable=False),
+    Column("stream", Text, nullable=False),  # a room or a user: the events of a stream are sent in their order
+    Column("event_id", Text, nullable=False),  # what the receiver knows it by, the same in each attempt
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Column("room_id", Integer),  # of an event that is made when it is due: the message that it is about
+    Column("offset", BigInteger),
+    Column("due_at", BigInteger, nullable=False, server_default="0"),  # 0 for at once
+    Column("attempts", Integer, nullable=False, server_default="0"),  # those that have failed
+    Column("parked_at", BigInteger),  # when the last attempt has failed
+    Column("created_at", BigInteger, nullable=False),
+    Index("outgoing_events_by_due", "webhook", "due_at", "id", **where("parked_at IS NULL")),
+    Index("outgoing_events_of_stream", "webhook", "stream", "id", **where("parked_at IS NULL")),
+    Index("outgoing_events_parked", "webhook", **where("parked_at IS NOT NULL")),
+)
+
+# What a hook has been told: users that are connected, and rooms that are occupied. So no restart loses their end.
+webhook_presence = Table(
+    "webhook_presence",
+    metadata,
+    Column("webhook", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # user or room
+    Column("name", Text, primary_key=True),
+)
