@@ -82,6 +82,7 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
+from gateway.rooms.service_changes import ServiceRooms
 from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
 from gateway.routes.reloader import RoutesReloader
@@ -236,6 +237,11 @@ async def running_state(
 
             external |= await enter(external_authorizers(settings, database, clock))
         await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
+        room_finder = RoomFinder(database)
+        hooks = Hooks(factory.handlers.values())
+        service_rooms = ServiceRooms(
+            database, bus, log, hub, connections, room_finder, room_remover, hooks, clock, settings
+        )
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -260,15 +266,16 @@ async def running_state(
             node_calls=node_calls,
             bus=bus,
             hub=hub,
-            room_finder=RoomFinder(database),
+            room_finder=room_finder,
             reconciler=reconciler,
             log=log,
             presence=presence,
             room_remover=room_remover,
+            service_rooms=service_rooms,
             typing=Typing(timers, bus, clock),
             timers=timers,
             factory=factory,
-            hooks=Hooks(factory.handlers.values()),
+            hooks=hooks,
             routes=RoutesReloader(),
             counters=counters,
         )

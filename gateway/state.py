@@ -33,6 +33,7 @@ from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
+from gateway.rooms.service_changes import ServiceRooms
 from gateway.rooms.typing import Typing
 from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
@@ -77,6 +78,8 @@ class GatewayState:
     log: Log
     presence: Presence
     room_remover: RoomRemover
+    service_rooms: ServiceRooms
+    """What services do in rooms."""
     typing: Typing
     timers: TimerWheel
     factory: MsgHandlerFactory

@@ -32,7 +32,16 @@ from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandle
 from schemas.base import DefinitionError, Event
 from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage, ChatRead, ChatTyping
 from schemas.events.presence import PresenceChanged
-from schemas.events.rooms import Resync, RoomDeleted, RoomInvited, RoomJoined, RoomLeft, RoomRole, RoomUpdated
+from schemas.events.rooms import (
+    Resync,
+    RoomAdded,
+    RoomDeleted,
+    RoomInvited,
+    RoomJoined,
+    RoomLeft,
+    RoomRole,
+    RoomUpdated,
+)
 from schemas.events.system import Announcement, Bye, TokenExpiring, Welcome
 
 Handlers = Mapping[str, type[MsgHandler[Any, Any]]]
@@ -123,6 +132,7 @@ BUILT_IN = Registry(
         RoomJoined,
         RoomLeft,
         RoomInvited,
+        RoomAdded,
         RoomRole,
         RoomUpdated,
         RoomDeleted,

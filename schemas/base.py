@@ -76,15 +76,18 @@ class Event(Wire):
         """Raise `DefinitionError` for a `type` that the protocol cannot carry."""
         super().__pydantic_init_subclass__(**options)
         kind = getattr(cls, "type", "an_event_without_one")
-        if not isinstance(kind, str) or not re.fullmatch(_EVENT_TYPE, kind) or kind in _ANSWERS:
+        if not isinstance(kind, str) or not re.fullmatch(EVENT_TYPE, kind) or kind in ANSWERS:
             raise DefinitionError(
                 f'{place_of(cls)}.type: expected 1 to {MAX_TYPE_LENGTH} visible ASCII characters but no " and no \\,'
                 f" and neither `reply` nor `error`, got {kind!r}"
             )
 
 
-_EVENT_TYPE = rf"[\x21\x23-\x5B\x5D-\x7E]{{1,{MAX_TYPE_LENGTH}}}"
-_ANSWERS = {"reply", "error"}
+EVENT_TYPE = rf"[\x21\x23-\x5B\x5D-\x7E]{{1,{MAX_TYPE_LENGTH}}}"
+"""The form of an event's type."""
+
+ANSWERS = {"reply", "error"}
+"""The types of answers, which no event has."""
 
 
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

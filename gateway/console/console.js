@@ -106,6 +106,10 @@ const EVENTS = {
     remark(`${by} invites you to ${room.name}: join it to accept`);
     listRooms();
   },
+  "room.added": ({ room, by }) => {
+    remark(`${by} has made you a member of ${room.name}`);
+    listRooms();
+  },
   resync: inThisRoom(({ room }) => {
     isCurrent = false;
     enter(room);

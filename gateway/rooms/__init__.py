@@ -7,5 +7,6 @@ rooms. `events` makes the events of the log, of the JSON that `encoding` makes. 
 once, and `room_pages` reads lists. `presence`, `last_seen` and `typing` show what users do. `hooks` calls handlers when
 a membership or a room has ended. `retention` and `removal` remove old messages and deleted rooms. `rules` has the roles
 for each action. `changes` applies many changes at once: `message_changes` and `membership_changes`. `batch` has what
-these share. `outgoing` stores events for other services beside them.
+these share. `outgoing` stores events for other services beside them. `service_changes` and `service_events` are what
+services do.
 """

@@ -11,6 +11,7 @@ from gateway.rooms import rules
 from gateway.store import writes
 from gateway.store.prepared import Script
 from gateway.store.rooms import RoomRow
+from handlers.errors import NotFound
 from schemas.messages.rooms import Role
 
 Result_co = TypeVar("Result_co", covariant=True)
@@ -98,6 +99,13 @@ class Batch:
         if room is not None and room.is_removed:
             raise Deferred
         return room
+
+    def as_service(self, name: str) -> tuple[LockedRoom, Role]:
+        """Return the room in which a service acts, with an owner's rights and no membership, or raise `NotFound`."""
+        room = self.room(name)
+        if room is None:
+            raise NotFound(f"there is no room `{name}`")
+        return room, "owner"
 
     def as_member(self, change: Change[Any]) -> tuple[LockedRoom, Role]:
         """Return the room and the role of an acting user in it, or raise `NotAMember` or `NotFound`."""

@@ -48,10 +48,10 @@ def joined_event(entered: Entered) -> MemberJoined:
     return MemberJoined(frame, room.name, room.epoch, entered.user_id, room.arrivals)
 
 
-def departure_events(departure: Departure, by: str | None = None) -> list[BusEvent]:
-    """Return the events about the end of a membership or an invitation. `by` is the user that ended it for another."""
+def departure_events(departure: Departure) -> list[BusEvent]:
+    """Return the events about the end of a membership or an invitation."""
     room, events = departure.room, list[BusEvent]()
-    left = frames.event(RoomLeft(room=room.name, user=departure.user, by=by))
+    left = frames.event(RoomLeft(room=room.name, user=departure.user, by=departure.by))
     if room.role is not None:
         events.append(MemberLeft(left, room.name, room.epoch, departure.user_id, departure.departures))
     elif room.invited:

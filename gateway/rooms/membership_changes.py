@@ -3,6 +3,9 @@
 A first member makes the room that does not exist, or becomes the owner of one without members. A last owner that leaves
 passes the room on. A room that the last member leaves is removed, or stays for the next one.
 
+A service makes rooms that are kept: they stay without members, and need no owner. It puts users into rooms and removes
+them, with an owner's rights and no membership.
+
 The order of the locks is the same in every transaction: names of new rooms, then rooms, then users.
 """
 
@@ -57,6 +60,8 @@ class Departure:
     """The name of the room's new owner, if it has one."""
     has_ended: bool = False
     """Whether the room is removed."""
+    by: str | None = None
+    """The name of the user or the service that has ended it, if not the member itself."""
     heard: int = 0
     """How many connections of this node have been notified of it."""
 
@@ -87,6 +92,8 @@ class Create(Change[Made]):
     user: str
     title: str | None = None
     private: bool = False
+    by_service: bool = False
+    """Whether a service makes it. Then the room is kept, and has no owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,30 @@ class Leave(Change[Departure]):
 
 
 @dataclass(frozen=True, slots=True)
+class Put(Change[Entered]):
+    """A new membership that a service begins for a user, unless the user is a member already.
+
+    Without a role, the user gets the one of a user that joins.
+    """
+
+    room: str
+    user_id: str
+    user: str
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Change[Departure]):
+    """The end of a user's membership or invitation, by a service."""
+
+    room: str
+    user_id: str
+    user: str
+    by: str
+    """The name of the service."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkRead(Change[Marked]):
     """How far a member has read."""
 
@@ -116,8 +147,8 @@ class MarkRead(Change[Marked]):
     offset: int
 
 
-MembershipChange = Create | Enter | Leave | MarkRead
-MEMBERSHIP_CHANGES = (Create, Enter, Leave, MarkRead)
+MembershipChange = Create | Enter | Leave | Put | Remove | MarkRead
+MEMBERSHIP_CHANGES = (Create, Enter, Leave, Put, Remove, MarkRead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +158,21 @@ class RoomQuotas:
     joined: int = 0
     owned: int = 0
 
-    def check_joined(self, joined: int) -> None:
-        """Raise `QuotaExceeded` if a user that is in so many rooms may join no further one."""
+    def check_joined(self, joined: int, other: str | None = None) -> None:
+        """Raise `QuotaExceeded` if a user that is in so many rooms may join no further one.
+
+        `other` is the user's name, if it is not the acting one.
+        """
         if 0 < self.joined <= joined:
+            if other is not None:
+                raise QuotaExceeded(f"`{other}` is in {self.joined} rooms, the most that one user may be in")
             raise QuotaExceeded(f"you are in {self.joined} rooms, the most that one user may be in; leave one first")
 
-    def check_owned(self, owned: int) -> None:
-        """Raise `QuotaExceeded` if a user that owns so many rooms may own no further one."""
+    def check_owned(self, owned: int, other: str | None = None) -> None:
+        """Raise `QuotaExceeded` if a user that owns so many rooms may own no further one. `other` is as before."""
         if 0 < self.owned <= owned:
+            if other is not None:
+                raise QuotaExceeded(f"`{other}` owns {self.owned} rooms, the most that one user may own")
             raise QuotaExceeded(f"you own {self.owned} rooms, the most that one user may own; delete one first")
 
 
@@ -178,9 +216,11 @@ class MembershipChanges:
         for row in (yield from for_each(statements.MAKE, new)):
             self._made[row["name"]] = (LockedRoom(RoomRow(**row)), makers[row["name"]])
 
-    def _new_room(self, name: str, maker: Create | Enter) -> tuple[str, str | None, bool, str, int]:
-        title, private = (maker.title, maker.private) if isinstance(maker, Create) else (None, False)
-        return (name, title, private, secrets.token_urlsafe(6), self._batch.now)
+    def _new_room(self, name: str, maker: Create | Enter) -> tuple[str, str | None, bool, bool, str, int]:
+        title, private, kept = None, False, False
+        if isinstance(maker, Create):
+            title, private, kept = maker.title, maker.private, maker.by_service
+        return (name, title, private, kept, secrets.token_urlsafe(6), self._batch.now)
 
     def hide_made_rooms(self) -> None:
         """Let no change see the rooms that none has made yet."""
@@ -192,7 +232,7 @@ class MembershipChanges:
 
         Lock `others` with them: this transaction will change these users too.
         """
-        self._entering = {change.user_id for change in changes if isinstance(change, Create | Enter)}
+        self._entering = {change.user_id for change in changes if _may_enter(change)}
         if not self._entering:
             return
         for row in (yield from for_each(statements.LOCK_USERS, [(user_id,) for user_id in self._entering | others])):
@@ -205,7 +245,7 @@ class MembershipChanges:
         maybe = {
             (rooms[change.room].id, change.user_id)
             for change in changes
-            if isinstance(change, Enter | Leave) and change.room in rooms
+            if isinstance(change, Enter | Leave | Put | Remove) and change.room in rooms
         }
         missing = maybe - self._batch.roles.keys()
         for row in (yield from for_each(statements.INVITED, missing)):
@@ -225,14 +265,20 @@ class MembershipChanges:
         """Apply one change in memory, or raise the reason why not."""
         if isinstance(change, MarkRead):
             return self._mark_read(change)
-        if isinstance(change, Leave):
+        if isinstance(change, Leave | Remove):
             return self._leave(change)
+        if isinstance(change, Put):
+            return self._put(change)
         return self._create(change) if isinstance(change, Create) else self._enter(change)
 
     def _create(self, change: Create) -> Made:
         if self._batch.room(change.room) is not None:
             raise Conflict(f"the room `{change.room}` exists already; join it with `room.join`")
-        return Made(self._add(self._made_for(change), change, "owner").room)
+        room = self._made_for(change)
+        if change.by_service:
+            self._batch.rooms[change.room] = room
+            return Made(room.seen_by(None))
+        return Made(self._add(room, change, "owner").room)
 
     def _enter(self, change: Enter) -> Entered:
         room = self._batch.room(change.room)
@@ -246,8 +292,15 @@ class MembershipChanges:
         if role is not None:
             return Entered(room.seen_by(role), change.user_id, change.user, is_new=False)
         self._check_visible(room, key)
-        # A public room without members goes to the next user that joins.
-        return self._add(room, change, "owner" if room.members == 0 and not room.row.direct else "member")
+        return self._add(room, change, _first_role(room))
+
+    def _put(self, change: Put) -> Entered:
+        room, _ = self._batch.as_service(change.room)
+        rules.check_not_direct(room.row)
+        role = self._batch.roles.get((room.id, change.user_id))
+        if role is not None:
+            return Entered(room.seen_by(role), change.user_id, change.user, is_new=False)
+        return self._add(room, change, change.role or _first_role(room))
 
     def _made_for(self, change: Create | Enter) -> LockedRoom:
         """Return the room that a change makes."""
@@ -262,14 +315,14 @@ class MembershipChanges:
         if room.row.private and key not in self._invited:
             raise NotFound(f"there is no room `{room.row.name}`")
 
-    def _add(self, room: LockedRoom, change: Create | Enter, role: Role) -> Entered:
-        user_id = change.user_id
+    def _add(self, room: LockedRoom, change: Create | Enter | Put, role: Role) -> Entered:
+        user_id, other = change.user_id, change.user if isinstance(change, Put) else None
         if user_id not in self._users:
             raise NotFound(f"there is no user `{change.user}`")
         owned = self._owned[user_id] - (room.left_by == user_id)  # it has counted as this user's own
-        self._quotas.check_joined(self._joined[user_id])
+        self._quotas.check_joined(self._joined[user_id], other)
         if role == "owner":
-            self._quotas.check_owned(owned)
+            self._quotas.check_owned(owned, other)
         if room.left_by is not None:
             self._owned[room.left_by] -= 1
             room.left_by = None
@@ -284,23 +337,29 @@ class MembershipChanges:
         self._counted[room.id] = room
         return Entered(room.seen_by(role), user_id, change.user, is_new=True)
 
-    def _leave(self, change: Leave) -> Departure:
+    def _leave(self, change: Leave | Remove) -> Departure:
         room = self._batch.room(change.room)
         if room is None:
             raise NotFound(f"there is no room `{change.room}`")
-        key = (room.id, change.user_id)
+        key, by = (room.id, change.user_id), None
         role = self._batch.roles.get(key)
+        if isinstance(change, Remove):
+            by = change.by
+            rules.check_not_direct(room.row)
+            if role is None and key not in self._invited:
+                raise NotFound(f"`{change.user}` is not a member")
         if role is None:
-            self._check_visible(room, key)
+            if by is None:
+                self._check_visible(room, key)
             before = room.seen_by(None, invited=key in self._invited)
             self._uninvite(key)
-            return Departure(before, change.user_id, change.user, room.departures)
+            return Departure(before, change.user_id, change.user, room.departures, by=by)
         before = room.seen_by(role)
         self._remove_member(room, key)
-        departure = Departure(before, change.user_id, change.user, room.departures)
+        departure = Departure(before, change.user_id, change.user, room.departures, by=by)
         if room.members == 0:
             departure.has_ended = self._leave_empty(room, change.user_id)
-        elif role == "owner":
+        elif role == "owner" and not room.row.kept:
             self._passed_on[room.row.name] = departure
         return departure
 
@@ -317,6 +376,8 @@ class MembershipChanges:
 
         Return whether it is removed.
         """
+        if room.row.kept:
+            return False  # it is its service's
         if room.offset == 0 or (room.row.private and not room.row.direct):
             # The room has no messages, or no member can invite others any more. It would only block the name.
             room.is_removed = True
@@ -389,6 +450,15 @@ class MembershipChanges:
             if found:
                 return None if role == "owner" else (found[0]["id"], found[0]["name"])
         return None
+
+
+def _may_enter(change: MembershipChange) -> bool:
+    return isinstance(change, Enter | Put) or (isinstance(change, Create) and not change.by_service)
+
+
+def _first_role(room: LockedRoom) -> Role:
+    """Return the role of a new member. A public room without members goes to the next user that joins."""
+    return "owner" if room.members == 0 and not room.row.direct and not room.row.kept else "member"
 
 
 _HEIRS = (

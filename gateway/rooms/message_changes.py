@@ -65,6 +65,8 @@ class Send(Change[Written]):
     body: Any
     reply_to: str | None = None
     client_id: str | None = None
+    by_service: bool = False
+    """Whether the sender is a service, which needs no membership."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +78,17 @@ class Edit(Change[Written]):
     message_id: str
     text: str | None
     body: Any
+    by_service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delete(Change[Written]):
-    """A deletion of a message, by its sender or a moderator."""
+    """A deletion of a message, by its sender, a moderator or a service."""
 
     room: str
     user_id: str
     message_id: str
+    by_service: bool = False
 
 
 MessageChange = Send | Edit | Delete
@@ -126,6 +130,8 @@ class MessageChanges:
         self._changed: dict[tuple[int, int], MessageRow] = {}
         self._added: defaultdict[str, int] = defaultdict(int)
         """How many bytes to add to the sum of each user."""
+        self._services: set[str] = set()
+        """The ids of the services among the senders, which have no quota of their own."""
 
     def read(self, changes: Sequence[MessageChange]) -> Script[None]:
         """Read the messages that the changes name, and those that have been sent with the same `client_id`."""
@@ -160,7 +166,11 @@ class MessageChanges:
 
     def apply(self, change: MessageChange) -> Written:
         """Apply one change in memory, or raise the reason why not."""
-        room, role = self._batch.as_member(change)
+        if change.by_service:
+            self._services.add(change.user_id)
+            room, role = self._batch.as_service(change.room)
+        else:
+            room, role = self._batch.as_member(change)
         if isinstance(change, Send):
             return self._send(room, change)
         if isinstance(change, Edit):
@@ -213,7 +223,8 @@ class MessageChanges:
         """Count bytes for a user's messages, or raise `QuotaExceeded`. A smaller message is always accepted."""
         in_room = room.stored_bytes + more
         if more > 0:
-            self._quotas.check_user(self._batch.user_bytes[user_id] + self._added[user_id] + more)
+            if user_id not in self._services:
+                self._quotas.check_user(self._batch.user_bytes[user_id] + self._added[user_id] + more)
             self._quotas.check_room(in_room)
         room.stored_bytes = in_room
         self._added[user_id] += more
@@ -243,7 +254,7 @@ class MessageChanges:
         added = sorted((user_id, more) for user_id, more in self._added.items() if more)
         sums = yield from writes.for_each(storage.ADD, added)
         for row in sums:
-            if self._added[row["id"]] > 0:
+            if self._added[row["id"]] > 0 and row["id"] not in self._services:
                 self._quotas.check_user(row["stored_bytes"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 from gateway.store.rooms import DIRECT, RoomRow
-from handlers.errors import Forbidden, NotAMember, NotFound
+from handlers.errors import Conflict, Forbidden, NotAMember, NotFound
 from schemas.messages.rooms import Role
 
 
@@ -80,10 +80,22 @@ def as_member(name: str, room: RoomRow | None, role: Role | None) -> tuple[RoomR
 
 def check(room: RoomRow, action: Action) -> None:
     """Raise `Forbidden` unless the role that the user has in the room allows the action."""
-    if room.direct and action in NOT_IN_DIRECT:
-        raise Forbidden("a direct room belongs to its two users as it is")
+    if action in NOT_IN_DIRECT:
+        check_not_direct(room)
     if not may(room.role, action):
         raise Forbidden(f"this needs the role {_worded(ROLES[action])} in the room, and yours is `{room.role}`")
+
+
+def check_not_direct(room: RoomRow) -> None:
+    """Raise `Forbidden` for a direct room. Also a service changes neither its members nor the room."""
+    if room.direct:
+        raise Forbidden("a direct room belongs to its two users as it is")
+
+
+def check_owner_left(room: RoomRow, owners: int) -> None:
+    """Raise `Conflict` if the only owner of a room would become one of its members. A kept room needs no owner."""
+    if owners == 1 and not room.kept:
+        raise Conflict("a room needs an owner; make another one first")
 
 
 def kick_of(role: Role | None) -> Action:

@@ -81,6 +81,8 @@ class RoomRow:
     removed_at: int | None = None
     oldest_at: int = 0
     vacant: int = 0
+    kept: bool = False
+    """Whether a service has made it. Then it stays without members, and no user owns it by joining."""
     role: Role | None = None
     invited: bool = False
     unread: int | None = None

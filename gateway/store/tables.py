@@ -146,6 +146,7 @@ rooms = Table(
     # `oldest_at`, and at least `vacant` offsets have no message any more.
     Column("oldest_at", BigInteger, nullable=False, server_default="0"),
     Column("vacant", BigInteger, nullable=False, server_default="0"),
+    Column("kept", Boolean, nullable=False, server_default=false()),  # made by a service: it stays without members
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),

@@ -163,6 +163,13 @@ def list_all(connection: Connection) -> list[UserRow]:
     return [UserRow(**row._mapping) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
+IDS_BY_NAME = Statement(
+    lambda database: select(users.c.name, users.c.id).where(
+        users.c.name.in_(select(*items(database, Text()))), ~users.c.disabled
+    )
+)
+"""Finds the ids of enabled users by their names."""
+
 LAST_SEEN = Statement(
     lambda database: select(users.c.name, users.c.last_seen_at).where(
         users.c.name.in_(select(*items(database, Text()))), users.c.last_seen_at.is_not(None)

@@ -37,6 +37,15 @@ class RoomInvited(Event):
     by: str
 
 
+class RoomAdded(Event):
+    """A service has made this user a member of a room. All connections of the user get it, and may join the room."""
+
+    type: ClassVar[str] = "room.added"
+
+    room: Room
+    by: str
+
+
 class RoomRole(Event):
     """A member has another role."""
 

@@ -77,8 +77,8 @@ class RoomTransactions:
         had = None if member is None else rooms.find_role(connection, room.id, member.id)
         if member is None or had is None:
             raise NotFound(f"`{user}` is not a member")
-        if had == "owner" and role != "owner" and rooms.count_with_role(connection, room.id, "owner") == 1:
-            raise Conflict("a room needs an owner; make another one first")
+        if had == "owner" and role != "owner":
+            rules.check_owner_left(room, rooms.count_with_role(connection, room.id, "owner"))
         if had != "owner" and role == "owner":
             quotas.check_owner(connection, self._settings, member)
         rooms.set_role(connection, room.id, member.id, role)

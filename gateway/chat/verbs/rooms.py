@@ -118,7 +118,7 @@ class SessionRooms:
         Owners may do this to any member, moderators only to plain members.
         """
         departure = await self._end(room, partial(self._transactions.kick, name=room, user=user))
-        for event in departure_events(departure, by=self._session.user):
+        for event in departure_events(replace(departure, by=self._session.user)):
             await self._publish_event(event)
         if departure.room.role is not None:
             await self._gateway.hooks.member_left(room, user, self._gateway.app_state)

@@ -164,8 +164,8 @@ class Conversation:
                 task = asyncio.create_task(self._renew(client))
                 self._renewing.add(task)
                 task.add_done_callback(self._renewing.discard)
-            # An invitation is to another room, but it is still for this user.
-            if data.get("room", self._room) == self._room or event["type"] == "room.invited":
+            # These are about another room, but still for this user.
+            if data.get("room", self._room) == self._room or event["type"] in {"room.invited", "room.added"}:
                 self._on_event(event["type"], data, client)
 
     async def _renew(self, client: ChatClient) -> None:

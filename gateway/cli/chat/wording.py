@@ -49,6 +49,8 @@ def line_of(type: str, data: Mapping[str, Any]) -> Text | None:
             return Text(f"← {_field(data, 'user')} left", style="dim")
         case "room.invited":
             return Text(f"{_field(data, 'by')} invites you to {_name(data)}: join it to accept", style="dim")
+        case "room.added":
+            return Text(f"{_field(data, 'by')} has made you a member of {_name(data)}", style="dim")
         case "announcement":
             when = _time(_field(data, "sent_at"))
             return Text(f"{when} announcement of {_field(data, 'sender')}: {_content(data)}", style="bold yellow")
