@@ -1,9 +1,11 @@
 """The checks of credentials, by the name of `?service=`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
+from gateway.auth.room_rights import CLAIM, RoomRights, both, read_claim
 from gateway.auth.service_keys import looks_like_key
 from gateway.auth.tokens import Claims, Tokens
 from gateway.auth.user_rights import UserRightsReader
@@ -31,6 +33,10 @@ class AuthResult:
     """The service that has checked it."""
     stored: UserRights | None = field(default=None, repr=False, compare=False)
     """The user, if the check has found it in the store."""
+    room_rights: RoomRights | None = field(default=None, repr=False)
+    """What it allows in which rooms; None stands for no restriction."""
+    claims: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What its maker says about the user, for upstream services; None if no upstream service is set."""
 
     def to_reply(self) -> AuthReply:
         """Return the part that the client gets."""
@@ -53,9 +59,10 @@ class Authorizer(Protocol):
 class LocalTokens:
     """Checks the tokens of our own `POST /token`."""
 
-    def __init__(self, tokens: Tokens, rights: UserRightsReader) -> None:
+    def __init__(self, tokens: Tokens, rights: UserRightsReader, *, keep_claims: bool = False) -> None:
         self._tokens = tokens
         self._rights = rights
+        self._keep_claims = keep_claims
 
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user. The session or the user may have ended since its issue.
@@ -64,16 +71,18 @@ class LocalTokens:
         """
         if looks_like_key(token):
             raise Forbidden(NO_USER)
-        found = await current_authorization_of(self._rights, self._tokens.verify(token))
+        claims = self._tokens.verify(token)
+        found = await current_authorization_of(self._rights, claims)
         if is_service(found.user):
             raise Forbidden(NO_USER)
-        return found
+        return replace(found, claims=claims.model_dump(exclude_unset=True)) if self._keep_claims else found
 
 
 async def current_authorization_of(rights: UserRightsReader, claims: Claims) -> AuthResult:
     """Return the current rights of a verified token of ours, or raise `TokenRevoked`."""
+    rooms = read_claim(claims.rooms, LOCAL) if CLAIM in claims.model_fields_set else None
     return await current_authorization(
-        rights, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid
+        rights, user_id=claims.sub, scopes=claims.scopes, expires_at=float(claims.exp), sid=claims.sid, rooms=rooms
     )
 
 
@@ -85,6 +94,7 @@ async def current_authorization(
     expires_at: float,
     sid: str | None,
     service: str = LOCAL,
+    rooms: RoomRights | None = None,
 ) -> AuthResult:
     """Return the current rights of a credential that was good once, or raise `TokenRevoked`."""
     if service != LOCAL:
@@ -94,9 +104,11 @@ async def current_authorization(
     if user is None or user.disabled:
         raise TokenRevoked("the session has ended, or the user has been disabled or deleted; log in again")
     if service == LOCAL:
-        # A user's scopes can shrink while a token lives. The scopes of an external service stay.
+        # A user's scopes and rooms can shrink while a token lives. Those of an external service stay.
         scopes = _allowed(scopes, user.scopes)
-    return AuthResult(user.id, user.name, scopes, expires_at, sid, service, user)
+        if user.room_rights is not None:
+            rooms = both(rooms, RoomRights.from_text(user.room_rights))
+    return AuthResult(user.id, user.name, scopes, expires_at, sid, service, user, rooms)
 
 
 @lru_cache(maxsize=1024)

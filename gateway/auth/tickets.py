@@ -8,9 +8,11 @@ import hashlib
 import itertools
 import re
 import secrets
+from dataclasses import replace
 from functools import partial
 
 from gateway.auth.authorizers import AuthResult, current_authorization
+from gateway.auth.room_rights import RoomRights
 from gateway.auth.user_rights import UserRightsReader
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
@@ -51,6 +53,8 @@ class Tickets:
             scopes=" ".join(sorted(auth.scopes)),
             token_expires_at=round(auth.expires_at * 1000),
             expires_at=now + TICKET_SECONDS * 1000,
+            room_rights=None if auth.room_rights is None else auth.room_rights.text,
+            claims=auth.claims,
         )
         add = partial(tickets.add, ticket=row, now=now, limit=self._max_per_user)
         if not await self._database.transact(add):
@@ -71,14 +75,16 @@ class Tickets:
             )
         if found.token_expires_at <= now:
             raise TokenExpired("the token that the ticket was bought with has expired; log in again for a new one")
-        return await current_authorization(
+        auth = await current_authorization(
             self._rights,
             user_id=found.user_id,
             scopes=frozenset(found.scopes.split()),
             expires_at=found.token_expires_at / 1000,
             sid=found.sid,
             service=found.service,
+            rooms=None if found.room_rights is None else RoomRights.from_text(found.room_rights),
         )
+        return auth if found.claims is None else replace(auth, claims=found.claims)
 
     async def _use(self, ticket: str) -> TicketRow | None:
         if _FORM.fullmatch(ticket) is None:

@@ -23,7 +23,7 @@ NumericDate = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Claims(BaseModel):
-    """The claims of an access token (RFC 9068 §2.2). Every claim is required, and of exactly its type."""
+    """The claims of an access token (RFC 9068 §2.2). Each but `rooms` is required, and of exactly its type."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -36,6 +36,8 @@ class Claims(BaseModel):
     jti: Text
     sid: Text
     scope: Annotated[str, Field(max_length=MAX_SCOPES_LENGTH)]
+    rooms: Any = None
+    """The rights by room, unread. A token without them has no such field set."""
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.room_rights import Right
 from gateway.bus.base import ToAll
 from gateway.chat.own_rooms import own_rooms
 from gateway.chat.verbs.credential import SessionCredential
@@ -59,6 +60,8 @@ class ChatSession:
         self.sid = auth.sid
         self.service = auth.service
         self.expires_at = auth.expires_at
+        self.room_rights = auth.room_rights
+        self.claims = auth.claims
         self.address = address_of(ws)
         self.joins = Allowance()
         rate = state.settings.join_rate
@@ -208,8 +211,9 @@ class ChatSession:
         self.scopes = auth.scopes
         self.sid = auth.sid
         self.expires_at = auth.expires_at
-        if JoinRoomHandler.scope not in self.scopes:
-            self._leave_rooms()
+        self.room_rights = auth.room_rights
+        self.claims = auth.claims
+        self._leave_forbidden_rooms()
         if self._expiry is not None:
             self._expiry.cancel()
         self._watch_expiry()
@@ -229,6 +233,15 @@ class ChatSession:
         for room in tuple(self.joined):
             with contained("rooms"):  # a fault in one room must not stop the rest
                 self.gateway.hub.leave(room, self)
+
+    def _leave_forbidden_rooms(self) -> None:
+        """Stop hearing the rooms that the token does not allow. The user stays a member of them."""
+        if JoinRoomHandler.scope not in self.scopes:
+            self._leave_rooms()
+        elif self.room_rights is not None:
+            for room in [room for room in self.joined if not self.room_rights.allows(Right.JOIN, room)]:
+                with contained("rooms"):
+                    self.gateway.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS

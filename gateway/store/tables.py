@@ -99,6 +99,7 @@ users = Table(
     Column("last_seen_at", BigInteger),
     Column("disabled_at", BigInteger),  # only for disabled users
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # the bytes of the user's messages
+    Column("room_rights", Text),  # what its groups allow together, as JSON; null without a group
     Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
 )
 
@@ -223,6 +224,24 @@ tickets = Table(
     Column("scopes", Text, nullable=False),
     Column("token_expires_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("room_rights", Text),  # the rights by room of that token; null without any
+    Column("claims", JsonText),  # the claims of that token; null if no upstream service may need them
+)
+
+# A group has rights by room, which its members get. A user without a group has no restriction.
+groups = Table(
+    "groups",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("room_rights", Text, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_name", ForeignKey("groups.name"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Index("groups_of_user", "user_id"),
 )
 
 # A service is a backend program with keys. Its row in `users` lets messages point to their sender; no log-in finds it,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Text, delete, func, insert, select
 
@@ -20,6 +21,8 @@ class TicketRow:
     scopes: str
     token_expires_at: int
     expires_at: int
+    room_rights: str | None = None
+    claims: Any = None
 
 
 def add(connection: Connection, ticket: TicketRow, *, now: int, limit: int) -> bool:

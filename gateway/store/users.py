@@ -33,6 +33,8 @@ class UserRow:
     disabled_at: int | None = None
     stored_bytes: int = 0
     """The bytes of the user's messages."""
+    room_rights: str | None = None
+    """What the user's groups allow in which rooms; None without a group."""
 
     def to_schema(self) -> User:
         """Return what the user may see of itself."""
@@ -130,6 +132,8 @@ class UserRights(NamedTuple):
     full_name: str | None
     email: str | None
     created_at: int
+    room_rights: str | None
+    """What the user's groups allow in which rooms; None without a group."""
 
     def to_schema(self) -> User:
         """Return what the user may see of itself."""

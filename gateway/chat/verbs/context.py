@@ -1,11 +1,12 @@
 """The session, as its verbs see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection as StoreConnection
 
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.room_rights import RoomRights
 from gateway.connections.registry import Connection
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
@@ -20,6 +21,10 @@ class SessionContext(Connection, Protocol):
     gateway: GatewayState
     service: str
     """The service that checks the connection's tokens."""
+    room_rights: RoomRights | None
+    """What the credential allows in which rooms; None stands for no restriction."""
+    claims: Mapping[str, Any] | None
+    """What the credential says about the user; None if no upstream service is set."""
     joins: Allowance
     """Its allowance of joins."""
     writes: Allowance

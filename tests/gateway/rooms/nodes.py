@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.room_rights import RoomRights
 from gateway.bus.base import (
     BusCounters,
     BusEvent,
@@ -198,6 +199,8 @@ class Ear:
         self.address = "127.0.0.1"
         self.sid: str | None = None
         self.service = LOCAL
+        self.room_rights: RoomRights | None = None
+        self.claims: Mapping[str, Any] | None = None
         self.joined: dict[str, int] = {}
         self.joins = self.writes = Allowance()
         self.last_message_at = 0.0

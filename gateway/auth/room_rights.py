@@ -1,0 +1,165 @@
+"""Rights by room: what a token allows in which rooms, by patterns of their names.
+
+They come from the claim `rooms` of our tokens, from a claim of an external service, or from an application's own check:
+`{"team-*": ["join", "send"], "news": ["join"]}`. A right counts if one of the fitting patterns has it. Without such a
+claim, all rooms are as open as roles and settings make them. The roles of members count in any case.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Protocol, Self
+
+import orjson
+
+from gateway.core.folding import FoldedLog
+from gateway.core.room_patterns import RoomPattern
+from schemas.messages.rooms import Role
+
+logger = logging.getLogger(__name__)
+
+CLAIM = "rooms"
+"""The claim of our own tokens."""
+
+MAX_PATTERNS = 64
+"""The most patterns of one user."""
+
+
+class Right(StrEnum):
+    """What a pattern may allow in the rooms that fit it."""
+
+    JOIN = "join"
+    """Become a member, hear the room, read it, and do what a member's role allows besides sending."""
+    SEND = "send"
+    """Send, edit and delete messages, and send typing and events."""
+    CREATE = "create"
+    """Make the room, also by joining one that does not exist."""
+
+
+_log = FoldedLog(logger, logging.WARNING, same=1)
+
+Grants = tuple[tuple[RoomPattern, frozenset[Right]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRights:
+    """The rights of one credential. Equal claims share one object, since most users have the same."""
+
+    layers: tuple[Grants, ...]
+    """Each of them must allow what is to be allowed."""
+
+    @classmethod
+    def parse(cls, claim: object) -> "RoomRights":
+        """Return the rights of a claim, or raise `ValueError` with the reason."""
+        if not isinstance(claim, Mapping):
+            raise ValueError(f"expected an object of patterns, got {type(claim).__name__}")  # noqa: TRY004 - data
+        if len(claim) > MAX_PATTERNS:
+            raise ValueError(f"expected at most {MAX_PATTERNS} patterns, got {len(claim)}")
+        # Sorted and without repetition, so that one meaning has one form.
+        grants = {pattern: _rights(rights) for pattern, rights in claim.items() if isinstance(pattern, str)}
+        if len(grants) < len(claim):
+            raise ValueError("expected texts as the patterns")
+        return _shared(tuple(sorted(grants.items())))
+
+    @classmethod
+    def from_text(cls, text: str) -> "RoomRights":
+        """Return the rights that `text` has written."""
+        return _of_text(text)
+
+    @property
+    def text(self) -> str:
+        """Return the rights as JSON: a list of claims, each of which must allow what is to be allowed."""
+        return orjson.dumps([_claim(grants) for grants in self.layers]).decode()
+
+    @property
+    def claim(self) -> dict[str, list[str]]:
+        """Return the rights as a claim, if one claim can say them."""
+        (grants,) = self.layers
+        return _claim(grants)
+
+    def allows(self, right: Right, room: str) -> bool:
+        """Return whether a right counts in a room."""
+        return all(
+            any(right in rights and pattern.matches(room) for pattern, rights in grants) for grants in self.layers
+        )
+
+    def __and__(self, other: Self) -> "RoomRights":
+        """Return the rights that both allow."""
+        return self if self == other else RoomRights(tuple(dict.fromkeys(self.layers + other.layers)))
+
+
+NO_ROOMS = RoomRights(((),))
+"""The rights of a claim that cannot be read: none in any room."""
+
+
+def both(one: RoomRights | None, other: RoomRights | None) -> RoomRights | None:
+    """Return the rights that both allow, where None allows everything."""
+    if one is None:
+        return other
+    return one if other is None else one & other
+
+
+def united(all_rights: Iterable[RoomRights]) -> RoomRights:
+    """Return what any of several claims allows. Raise `ValueError` for too many patterns."""
+    grants: dict[str, frozenset[Right]] = {}
+    for rights in all_rights:
+        for pattern, allowed in rights.claim.items():
+            grants[pattern] = grants.get(pattern, frozenset()) | _rights(allowed)
+    return RoomRights.parse({pattern: sorted(allowed) for pattern, allowed in grants.items()})
+
+
+def read_claim(claim: object, service: str) -> RoomRights:
+    """Return the rights of a claim. One that cannot be read is logged without its content, and allows nothing."""
+    try:
+        return RoomRights.parse(claim)
+    except ValueError:
+        _log.log(
+            "a token of the service %s has a claim about rooms that cannot be read, so it allows no room;"
+            ' expected an object such as {"team-*": ["join", "send"]} of at most %d patterns',
+            *(service, MAX_PATTERNS),
+        )
+        return NO_ROOMS
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an external service answers about a user, a right and a room."""
+
+    allow: bool
+    role: Role | None = None
+    """The role of a user that becomes a member, if it is not to be the usual one."""
+
+
+class RoomAuthorizer(Protocol):
+    """Asks the service of `[authorize]` in the routes file."""
+
+    async def ask(self, user: str, action: str, room: str, claims: Mapping[str, Any] | None) -> Verdict:
+        """Return whether a user may do something in a room, or raise `Unavailable` without an answer.
+
+        Allow at once what the service is not asked about.
+        """
+
+
+def _rights(names: object) -> frozenset[Right]:
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise ValueError("expected a list of rights for each pattern")  # noqa: TRY004 - data
+    try:
+        return frozenset(Right(name) for name in names)
+    except ValueError:
+        raise ValueError(f"expected only {', '.join(f'`{right}`' for right in Right)} as rights") from None
+
+
+def _claim(grants: Grants) -> dict[str, list[str]]:
+    return {pattern.text: sorted(rights) for pattern, rights in grants}
+
+
+@lru_cache(maxsize=1024)
+def _shared(grants: tuple[tuple[str, frozenset[Right]], ...]) -> RoomRights:
+    return RoomRights((tuple((RoomPattern.parse(pattern), rights) for pattern, rights in grants),))
+
+
+@lru_cache(maxsize=1024)
+def _of_text(text: str) -> RoomRights:
+    return RoomRights(tuple(layer for claim in orjson.loads(text) for layer in RoomRights.parse(claim).layers))
