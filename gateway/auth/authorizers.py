@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
-from gateway.auth.room_rights import CLAIM, RoomRights, both, read_claim
+from gateway.auth.room_rights import CLAIM, RoomRights, both, read_claim, rights_of
 from gateway.auth.service_keys import looks_like_key
 from gateway.auth.tokens import Claims, Tokens
 from gateway.auth.user_rights import UserRightsReader
@@ -106,8 +106,7 @@ async def current_authorization(
     if service == LOCAL:
         # A user's scopes and rooms can shrink while a token lives. Those of an external service stay.
         scopes = _allowed(scopes, user.scopes)
-        if user.room_rights is not None:
-            rooms = both(rooms, RoomRights.from_text(user.room_rights))
+        rooms = both(rooms, rights_of(user.room_rights))
     return AuthResult(user.id, user.name, scopes, expires_at, sid, service, user, rooms)
 
 

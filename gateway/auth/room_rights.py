@@ -26,6 +26,13 @@ CLAIM = "rooms"
 MAX_PATTERNS = 64
 """The most patterns of one user."""
 
+MAX_ROOMS_LENGTH = 1400
+"""The most characters of a user's rights in our tokens.
+
+With it, a token with the longest list of scopes and the signature of an RSA key of 2,048 bits has 4,053 characters, of
+the 4,096 that a token may have. A token with a larger key and many scopes may have no place for them.
+"""
+
 
 class Right(StrEnum):
     """What a pattern may allow in the rooms that fit it."""
@@ -63,14 +70,9 @@ class RoomRights:
             raise ValueError("expected texts as the patterns")
         return _shared(tuple(sorted(grants.items())))
 
-    @classmethod
-    def from_text(cls, text: str) -> "RoomRights":
-        """Return the rights that `text` has written."""
-        return _of_text(text)
-
     @property
     def text(self) -> str:
-        """Return the rights as JSON: a list of claims, each of which must allow what is to be allowed."""
+        """Return the rights as the store has them, a list of claims in JSON. `rights_of` reads it."""
         return orjson.dumps([_claim(grants) for grants in self.layers]).decode()
 
     @property
@@ -92,6 +94,11 @@ class RoomRights:
 
 NO_ROOMS = RoomRights(((),))
 """The rights of a claim that cannot be read: none in any room."""
+
+
+def rights_of(text: str | None) -> RoomRights | None:
+    """Return the rights that the store has; None stands for no restriction."""
+    return None if text is None else _of_text(text)
 
 
 def both(one: RoomRights | None, other: RoomRights | None) -> RoomRights | None:

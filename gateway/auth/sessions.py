@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from gateway.auth import refresh_tokens
 from gateway.auth.refresh_tokens import RefreshToken
+from gateway.auth.room_rights import RoomRights, rights_of
 from gateway.auth.throttle import raise_if_limited
 from gateway.auth.tokens import Tokens
 from gateway.bus.base import Bus, Revoked
@@ -59,6 +60,7 @@ class _Use:
     event: Literal["refreshed", "refresh_repeated", "refresh_reused", "refresh_refused"]
     row: LoginSessionRow
     scopes: frozenset[str] = frozenset()
+    rooms: RoomRights | None = None
     successor: RefreshToken | None = None
 
 
@@ -118,7 +120,7 @@ class LoginSessions:
             self._audit.record("session_ended", client, user=user.name, user_id=user.id, session=session)
         await self._announce(user.id, too_many)
         self._audit.record("log_in", client, user=user.name, user_id=user.id, session=row.id)
-        return self._grant(row, scopes, token)
+        return self._grant(row, scopes, rights_of(user.room_rights), token)
 
     async def refresh(self, text: str, requested: frozenset[str], client: ClientInfo) -> Grant:
         """Spend a refresh token for an access token and the next refresh token (RFC 6749 §6).
@@ -140,7 +142,7 @@ class LoginSessions:
             await self._announce(row.user_id, [row.id])
         if use.successor is None:
             raise _not_valid()
-        return self._grant(use.row, use.scopes, use.successor)
+        return self._grant(use.row, use.scopes, use.rooms, use.successor)
 
     async def find_by_refresh_token(self, text: str) -> tuple[LoginSessionRow, UserRow] | None:
         """Return the session and the user of a good refresh token, or None. Do not spend it."""
@@ -192,10 +194,14 @@ class LoginSessions:
         if ended:
             await self._bus.revoke(Revoked(user_id, frozenset(ended)))
 
-    def _grant(self, row: LoginSessionRow, scopes: frozenset[str], token: RefreshToken) -> Grant:
+    def _grant(
+        self, row: LoginSessionRow, scopes: frozenset[str], rooms: RoomRights | None, token: RefreshToken
+    ) -> Grant:
         left = (row.expires_at - milliseconds(self._clock)) // 1000
         lifetime = max(1, min(self._tokens.lifetime_seconds, left, self._idle_life // 1000))
-        access_token = self._tokens.issue(row.user_id, scopes, session_id=row.id, lifetime_seconds=lifetime)
+        access_token = self._tokens.issue(
+            row.user_id, scopes, session_id=row.id, lifetime_seconds=lifetime, rooms=rooms
+        )
         return Grant(access_token, lifetime, scopes, token.text)
 
     def _is_alive(self, row: LoginSessionRow) -> bool:
@@ -234,12 +240,12 @@ class LoginSessions:
             scopes = _narrowed(row, user, requested)
         except InvalidScope as error:
             return error
-        successor = token.successor(nonce)
+        successor, rooms = token.successor(nonce), rights_of(user.room_rights)
         if not is_new:
-            return _Use("refresh_repeated", row, scopes, successor)
+            return _Use("refresh_repeated", row, scopes, rooms, successor)
         rotated = {"successor": successor.hash, "spent": row.refresh_hash, "number": nonce, "now": now}
         yield login_sessions.ROTATE, {"session": session, **rotated}
-        return _Use("refreshed", row, scopes, successor)
+        return _Use("refreshed", row, scopes, rooms, successor)
 
 
 def _nonce_of_repeat(row: LoginSessionRow, token: RefreshToken, now: int) -> str | None:

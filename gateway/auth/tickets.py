@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.auth.authorizers import AuthResult, current_authorization
-from gateway.auth.room_rights import RoomRights
+from gateway.auth.room_rights import rights_of
 from gateway.auth.user_rights import UserRightsReader
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import tickets
@@ -82,7 +82,7 @@ class Tickets:
             expires_at=found.token_expires_at / 1000,
             sid=found.sid,
             service=found.service,
-            rooms=None if found.room_rights is None else RoomRights.from_text(found.room_rights),
+            rooms=rights_of(found.room_rights),
         )
         return auth if found.claims is None else replace(auth, claims=found.claims)
 

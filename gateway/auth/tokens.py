@@ -1,5 +1,6 @@
 """Access tokens: JSON Web Tokens (RFC 7519) with a signature of one of our keys."""
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.auth.keys.key_files import SECRET_KID
 from gateway.auth.keys.key_ring import KeyRing
 from gateway.auth.keys.signatures import BadToken, Key, UnverifiedToken
+from gateway.auth.room_rights import CLAIM, RoomRights
 from gateway.core.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
+from schemas.messages.auth import MAX_TOKEN_LENGTH
 from schemas.names import MAX_SCOPES_LENGTH
+
+logger = logging.getLogger(__name__)
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
 LEEWAY_SECONDS = 10
@@ -56,9 +61,18 @@ class Tokens:
     clock: Clock
 
     def issue(
-        self, user_id: str, scopes: frozenset[str], *, session_id: str, lifetime_seconds: int | None = None
+        self,
+        user_id: str,
+        scopes: frozenset[str],
+        *,
+        session_id: str,
+        lifetime_seconds: int | None = None,
+        rooms: RoomRights | None = None,
     ) -> str:
-        """Return a signed token for a user, by the id that never changes, and a session of that user."""
+        """Return a signed token for a user, by the id that never changes, and a session of that user.
+
+        It has the claim `rooms`, unless it would be longer than a token may be: see `MAX_ROOMS_LENGTH`.
+        """
         now = int(self.clock.wall())
         claims = Claims(
             iss=self.issuer,
@@ -71,7 +85,15 @@ class Tokens:
             sid=session_id,
             scope=" ".join(sorted(scopes)),
         )
-        return self.keys.signing_key(now).sign(claims.model_dump(), TOKEN_TYPE)
+        key, content = self.keys.signing_key(now), claims.model_dump(exclude_unset=True)
+        if rooms is None:
+            return key.sign(content, TOKEN_TYPE)
+        token = key.sign(content | {CLAIM: rooms.claim}, TOKEN_TYPE)
+        if len(token) <= MAX_TOKEN_LENGTH:
+            return token
+        # The gateway takes the rights from the store as well, so that it allows no more without the claim.
+        logger.warning("the token of a user has no room for its claim `%s`; use a shorter key, or fewer scopes", CLAIM)
+        return key.sign(content, TOKEN_TYPE)
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a good token, or raise `AuthenticationFailed` or `TokenExpired`.

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.auth.keys import key_ring
+from gateway.auth.room_rights import rights_of
 from gateway.auth.sessions import new_session_id
 from gateway.auth.tokens import Tokens
 from gateway.cli.store import with_database
@@ -44,7 +45,8 @@ def token(
             lifetime_seconds=lifetime_seconds,
             clock=SystemClock(),
         )
-        return tokens.issue(user.id, frozenset(user.scopes.split()), session_id=row.id)
+        rooms = rights_of(user.room_rights)
+        return tokens.issue(user.id, frozenset(user.scopes.split()), session_id=row.id, rooms=rooms)
 
     typer.echo(with_database(work))
 
