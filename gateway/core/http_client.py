@@ -2,20 +2,30 @@
 
 A client follows no redirect and keeps no cookie, so one user's answer has no effect on the next user's request. It
 takes no proxy from the environment, which would see what is sent. It unpacks nothing, so no answer can grow.
+
+It parses with h11. A connection is used again only if nothing came after an answer (RFC 9112 §9.2): what a confused
+service has sent too much would otherwise answer the next user's request.
 """
 
 import asyncio
+import select
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Self, cast
+from urllib.parse import quote, urlsplit
 
-import httpx2
+import h11
 
 KEEP_ALIVE_SECONDS = 2
 """Seconds that an idle connection stays open: fewer than at servers, so that no request meets a closing connection."""
 
-_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "json-gateway"}
+MAX_HEAD_BYTES = 16 * 1024
+"""The longest head of an answer."""
+
+_ALLOWED = "/?%:@!$&'()*+,;=~"
+"""What RFC 3986 allows in a path or a query, besides letters, digits and `-._`."""
 
 
 class RequestFailed(Exception):
@@ -34,60 +44,219 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where requests go: an address to connect to, and the request's own words for it."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    authority: bytes
+    path: bytes
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        host = (parts.hostname or "").encode("idna").decode()
+        port = parts.port or (443 if secure else 80)
+        literal = f"[{host}]" if ":" in host else host
+        authority = literal if parts.port is None else f"{literal}:{port}"
+        query = f"?{parts.query}" if parts.query else ""
+        path = quote((parts.path or "/") + query, safe=_ALLOWED)
+        return cls(host, port, _authorities() if secure else None, authority.encode(), path.encode())
+
+
 class HttpClient:
     """Sends requests to one URL."""
 
     def __init__(self, url: str, *, max_connections: int) -> None:
         """More requests than `max_connections` at once wait for each other, within their time."""
-        self._url = httpx2.URL(url)
-        self._transport = httpx2.AsyncHTTPTransport(
-            verify=_authorities() if self._url.scheme == "https" else _no_authorities(),
-            trust_env=False,
-            limits=httpx2.Limits(max_connections=max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS),
-        )
+        self._target = _Target.of(url)
+        self._places = asyncio.Semaphore(max_connections)
+        self._idle: list[_Connection] = []
+        self._headers = [
+            (b"host", self._target.authority),
+            (b"user-agent", b"json-gateway"),
+            (b"accept", b"application/json"),
+            (b"accept-encoding", b"identity"),
+        ]
 
     async def request(
-        self, method: str, *, headers: Mapping[str, str], body: bytes | None = None, seconds: float, max_bytes: int
+        self, method: str, *, headers: Mapping[str, str], body: bytes = b"", seconds: float, max_bytes: int
     ) -> Answer:
         """Return the answer, whatever its status.
 
         Raise `RequestTimedOut` if it is not complete in time, and `RequestFailed` for none or one of over `max_bytes`.
         """
-        request = httpx2.Request(method, self._url, headers={**_HEADERS, **headers}, content=body)
+        head = h11.Request(
+            method=method,
+            target=self._target.path,
+            headers=[*self._headers, *_encoded(headers), (b"content-length", b"%d" % len(body))],
+        )
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    return Answer(response.status_code, await _body(response, max_bytes))
-                finally:
-                    await response.aclose()
+            async with asyncio.timeout(seconds), self._places:
+                return await self._exchange(head, body, max_bytes)
         except TimeoutError:
             raise RequestTimedOut(f"no answer within {seconds:g} seconds") from None
-        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
+        except (h11.ProtocolError, OSError) as error:
             raise RequestFailed(f"no answer: {type(error).__name__}") from None
 
     async def close(self) -> None:
-        """Close the idle connections. Requests that are under way fail."""
-        await self._transport.aclose()
+        """Close the idle connections."""
+        for connection in tuple(self._idle):
+            connection.abort()
+
+    async def _exchange(self, head: h11.Request, body: bytes, max_bytes: int) -> Answer:
+        connection = self._pop_idle() or await self._connect()
+        try:
+            answer = await connection.exchange(head, body, max_bytes)
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.finish():
+            self._idle.append(connection)
+        return answer
+
+    def _pop_idle(self) -> "_Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_quiet():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> "_Connection":
+        target = self._target
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(self._idle),
+            target.host,
+            target.port,
+            ssl=target.tls,
+            server_hostname=target.host if target.tls else None,
+        )
+        return connection
 
 
-async def _body(response: httpx2.Response, max_bytes: int) -> bytes:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise RequestFailed("expected a plain body, got a compressed one")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > max_bytes:
-            raise RequestFailed(f"expected at most {max_bytes} bytes, got more")
-    return bytes(body)
+class _Connection(asyncio.Protocol):
+    """One connection: one exchange at a time."""
+
+    def __init__(self, idle: "list[_Connection]") -> None:
+        self._idle = idle
+        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self._status = 0
+        self._body = bytearray()
+        self._max_bytes = self._received = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    async def exchange(self, head: h11.Request, body: bytes, max_bytes: int) -> Answer:
+        """Send a request and return the answer. After an exception, the connection is of no use."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._answer = asyncio.get_running_loop().create_future()
+        self._body, self._max_bytes, self._received = bytearray(), max_bytes, 0
+        parts = (head, h11.Data(data=body), h11.EndOfMessage())
+        assert self._transport is not None  # noqa: S101 - it is connected
+        self._transport.write(b"".join([self._parser.send(part) or b"" for part in parts]))
+        return await self._answer
+
+    def is_quiet(self) -> bool:
+        """Return whether nothing has come since the last answer.
+
+        Some services close a connection right after it, which the event loop may not have seen yet.
+        """
+        assert self._transport is not None  # noqa: S101 - it is connected
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._transport.is_closing() and not poll.poll(0)
+
+    def finish(self) -> bool:
+        """Return whether the connection is good for another exchange, or else close it."""
+        transport, parser = self._transport, self._parser
+        self._answer = None
+        states = parser.our_state, parser.their_state
+        # Bytes that wait in either direction belong to no other exchange.
+        unread, unsent = parser.trailing_data[0], transport is not None and transport.get_write_buffer_size()
+        if transport is None or transport.is_closing() or states != (h11.DONE, h11.DONE) or unread or unsent:
+            self.abort()
+            return False
+        parser.start_next_cycle()
+        self._expiry = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self.abort)
+        return True
+
+    def abort(self) -> None:
+        """Cut the connection, and forget it if it is idle."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self in self._idle:
+            self._idle.remove(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read the answer. Nothing may come without a request."""
+        if self._answer is None or self._answer.done():
+            self.abort()
+            return
+        self._received += len(data)
+        self._read(data)
+
+    def eof_received(self) -> None:
+        """End an answer whose length is the end of the connection; any other one is incomplete."""
+        self._read(b"")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail an exchange that has no whole answer."""
+        self._fail(error or ConnectionResetError("the service has closed the connection"))
+        self.abort()
+
+    def _read(self, data: bytes) -> None:
+        try:
+            self._parser.receive_data(data)
+            if self._received > 2 * self._max_bytes + MAX_HEAD_BYTES:
+                raise self._too_long()  # also of one with many small chunks, or without an end of its head
+            while (event := self._parser.next_event()) is not h11.NEED_DATA and self._take(event):
+                pass
+        except (RequestFailed, h11.ProtocolError) as error:
+            self._fail(error)
+
+    def _take(self, event: object) -> bool:
+        """Take a part of the answer, and return whether another one may follow."""
+        if isinstance(event, h11.Response):
+            self._status = event.status_code
+            if dict(event.headers).get(b"content-encoding", b"identity") != b"identity":
+                raise RequestFailed("expected a plain body, got a compressed one")
+        elif isinstance(event, h11.Data):
+            self._body += event.data
+            if len(self._body) > self._max_bytes:
+                raise self._too_long()
+        elif isinstance(event, h11.EndOfMessage):
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result(Answer(self._status, bytes(self._body)))
+            return False
+        return isinstance(event, h11.Response | h11.InformationalResponse | h11.Data)
+
+    def _too_long(self) -> RequestFailed:
+        return RequestFailed(f"expected at most {self._max_bytes} bytes, got more")
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """Return the context with the certificates of the machine, which take 50 ms to read."""
-    return httpx2.create_ssl_context(trust_env=False)
+    """Return the context with the certificates of the machine, or of `SSL_CERT_FILE`. They take 50 ms to read."""
+    import httpx2  # it knows where each system keeps them
 
-
-@cache
-def _no_authorities() -> ssl.SSLContext:
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx2.create_ssl_context()

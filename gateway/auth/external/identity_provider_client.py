@@ -18,7 +18,7 @@ def make_http_client(url: str) -> HttpClient:
 
 
 async def request_json(
-    client: HttpClient, method: str, seconds: float, *, headers: dict[str, str] | None = None, body: bytes | None = None
+    client: HttpClient, method: str, seconds: float, *, headers: dict[str, str] | None = None, body: bytes = b""
 ) -> dict[str, Any]:
     """Return the JSON object of an answer with status 200, or raise `RequestFailed`."""
     answer = await client.request(

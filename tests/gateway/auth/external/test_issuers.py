@@ -297,7 +297,7 @@ async def test_an_issuer_with_an_untrusted_certificate_is_not_believed(
         async with App(gateway) as app:
             await told_to_come_back(app, issuer.token(first))
             assert issuer.asked == []
-            assert "could not be fetched: no answer: ConnectError" in caplog.text
+            assert "could not be fetched: no answer: SSLCertVerificationError" in caplog.text
 
 
 BAD_DOCUMENTS: dict[str, Any] = {

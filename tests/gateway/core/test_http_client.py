@@ -1,0 +1,203 @@
+"""Requests to services: what a confused or bad one can do to them, and to the next request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography.x509 import IPAddress
+
+from gateway.core import http_client
+from gateway.core.http_client import Answer, HttpClient, RequestFailed, RequestTimedOut
+from tests.support.certificate import certificate
+from tests.support.upstreams import (
+    Behaviour,
+    Conversation,
+    Upstream,
+    answering,
+    answering_before_reading,
+    closing_after_each_answer,
+    dripping,
+    endless,
+    flooding_headers,
+    good,
+    hanging,
+    running_upstream,
+    truncated,
+    twice,
+    writing,
+)
+
+pytestmark = pytest.mark.server
+
+MESSAGE = b'{"type": "orders.create", "user": "alice", "data": {}}'
+Ask = Callable[[], "asyncio.Future[Answer]"]
+
+
+@asynccontextmanager
+async def asking(behave: Behaviour, *, max_connections: int = 10) -> AsyncIterator[tuple[Upstream, HttpClient]]:
+    async with running_upstream(behave) as upstream:
+        client = HttpClient(upstream.url, max_connections=max_connections)
+        yield upstream, client
+        await client.close()
+
+
+async def ask(client: HttpClient, body: bytes = MESSAGE, *, seconds: float = 10, max_bytes: int = 1000) -> Answer:
+    return await client.request("POST", headers={"x-one": "1"}, body=body, seconds=seconds, max_bytes=max_bytes)
+
+
+async def test_a_request_says_what_it_takes_and_its_answer_comes_back_whole() -> None:
+    async with asking(good) as (upstream, client):
+        answer = await ask(client)
+        assert (answer.status, b"alice" in answer.body) == (200, True)
+        head = upstream.requests[0].head.decode().split("\r\n")
+        assert head[0] == "POST /orders HTTP/1.1"
+        assert set(head[1:-2]) == {
+            f"host: {upstream.url.split('/')[2]}",
+            "user-agent: json-gateway",
+            "accept: application/json",
+            "accept-encoding: identity",
+            "x-one: 1",
+            f"content-length: {len(MESSAGE)}",
+        }
+
+
+async def test_requests_one_after_the_other_share_a_connection_and_requests_at_once_do_not() -> None:
+    async with asking(good) as (upstream, client):
+        for _ in range(3):
+            await ask(client)
+        assert upstream.connections == 1
+        await asyncio.gather(*(ask(client) for _ in range(5)))
+        assert 2 <= upstream.connections <= 5
+
+
+async def test_no_cookie_of_an_answer_goes_out_with_the_next_request() -> None:
+    async with asking(answering({"data": {}}, set_cookie="user=alice")) as (upstream, client):
+        await ask(client)
+        await ask(client)
+        assert all("cookie" not in request.headers for request in upstream.requests)
+
+
+async def test_a_second_answer_never_answers_the_next_request() -> None:
+    async with asking(twice("mine", "another user's")) as (upstream, client):
+        assert (await ask(client)).body == b'{"data": "mine"}'
+        assert (await ask(client)).body == b'{"data": "mine"}'
+        assert upstream.connections == 2
+
+
+async def test_bytes_that_come_while_a_connection_is_idle_end_it() -> None:
+    async def answer_late_once_more(talk: Conversation) -> None:
+        await talk.request()
+        await talk.answer({"data": "mine"})
+        await sent.wait()
+        await talk.answer({"data": "another user's"})
+        late.set()
+        await talk.request()
+
+    sent, late = asyncio.Event(), asyncio.Event()
+    async with asking(answer_late_once_more) as (upstream, client):
+        await ask(client)
+        sent.set()
+        await late.wait()
+        upstream.behave = good
+        assert b"alice" in (await ask(client)).body
+        assert upstream.connections == 2
+
+
+async def test_a_service_that_closes_after_each_answer_costs_no_request() -> None:
+    async with asking(closing_after_each_answer) as (upstream, client):
+        for _ in range(20):
+            await ask(client)
+        assert upstream.connections == 20
+
+
+async def test_an_answer_before_the_body_was_read_counts() -> None:
+    async with asking(answering_before_reading) as (_, client):
+        assert b"early" in (await ask(client, b"x" * 1_000_000)).body
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab", b"ab"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    ],
+    ids=["chunks", "a continue before it", "no content"],
+)
+async def test_every_form_of_an_answer_is_read(data: bytes, body: bytes) -> None:
+    async with asking(writing(data)) as (_, client):
+        assert (await ask(client)).body == body
+
+
+async def test_an_answer_may_end_with_its_connection() -> None:
+    async def close_at_the_end(talk: Conversation) -> None:
+        await talk.request()
+        await talk.write(b"HTTP/1.0 200 OK\r\n\r\nabc")
+
+    async with asking(close_at_the_end) as (_, client):
+        assert (await ask(client)).body == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        (endless, "expected at most 1000 bytes, got more"),
+        (flooding_headers, "expected at most 1000 bytes, got more"),
+        (truncated, "no answer: RemoteProtocolError"),
+        (answering(b"x" * 1001), "expected at most 1000 bytes, got more"),
+        (answering(b"x", content_encoding="gzip"), "expected a plain body, got a compressed one"),
+        (writing(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), "no answer: RemoteProtocolError"),
+    ],
+    ids=["an endless body", "endless headers", "a short body", "a long body", "a compressed body", "another protocol"],
+)
+async def test_a_bad_answer_fails_its_request_and_no_later_one(behave: Behaviour, reason: str) -> None:
+    async with asking(behave) as (upstream, client):
+        with pytest.raises(RequestFailed) as failed:
+            await ask(client)
+        assert str(failed.value) == reason
+        upstream.behave = good
+        assert (await ask(client)).status == 200
+
+
+@pytest.mark.parametrize("behave", [hanging, dripping])
+async def test_the_time_is_for_the_whole_answer(behave: Behaviour) -> None:
+    async with asking(behave) as (_, client):
+        with pytest.raises(RequestTimedOut, match=r"no answer within 0\.1 seconds"):
+            await ask(client, seconds=0.1)
+
+
+async def test_a_request_waits_for_a_free_connection_within_its_time() -> None:
+    async with asking(hanging, max_connections=1) as (upstream, client):
+        first = asyncio.create_task(ask(client))
+        with pytest.raises(RequestTimedOut):
+            await ask(client, seconds=0.1)
+        upstream.behave = good
+        first.cancel()
+        assert (await ask(client)).status == 200
+
+
+async def test_an_address_without_a_service_is_a_failure() -> None:
+    async with running_upstream(good) as upstream:
+        pass
+    with pytest.raises(RequestFailed, match="no answer: ConnectionRefusedError"):
+        await ask(HttpClient(upstream.url, max_connections=1))
+
+
+async def test_a_certificate_must_be_of_an_authority_that_the_machine_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, tls = certificate(tmp_path, IPAddress(IPv4Address("127.0.0.1")))
+    http_client._authorities.cache_clear()
+    async with running_upstream(good, tls) as upstream:
+        with pytest.raises(RequestFailed, match="no answer: SSLCertVerificationError"):
+            await ask(HttpClient(upstream.url, max_connections=1))
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        http_client._authorities.cache_clear()
+        trusting = HttpClient(upstream.url, max_connections=1)
+        assert (await ask(trusting)).status == 200
+        assert (await ask(trusting)).status == 200
+        await trusting.close()
+    http_client._authorities.cache_clear()
