@@ -11,6 +11,7 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
+from gateway.api import calls
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
 from gateway.auth.keys import key_ring
@@ -161,6 +162,7 @@ def create_app(
     # The limit is for these routes only. An application's own routes may accept any size.
     for router in _routers(settings):
         app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
+    app.include_router(calls.router)  # it checks the size itself
     app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)
@@ -259,6 +261,7 @@ async def running_state(
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
             unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),
+            calls=ConcurrencyLimit(settings.max_connections_per_user),
             turns=turns,
             newcomers=newcomers,
             connections=connections,

@@ -64,6 +64,8 @@ class GatewayState:
     """The log for events that a client can cause at will."""
     unauthenticated: ConcurrencyLimit
     """Counts the connections before their log-in, by address."""
+    calls: ConcurrencyLimit
+    """Counts the messages over HTTP that are being handled, by user."""
     turns: Turns
     newcomers: Newcomers
     connections: Connections

@@ -9,6 +9,7 @@ class AuthHandler(MsgHandler[Authenticate, AuthReply]):
     """Refuses a second log-in. A first message `auth` never reaches this handler: the handshake reads it."""
 
     schema = Authenticate
+    needs_connection = True
 
     async def handle(self, data: Authenticate) -> AuthReply:
         """Raise `Conflict`; the connection stays as it is."""
@@ -19,6 +20,7 @@ class RefreshHandler(MsgHandler[RefreshAuth, AuthReply]):
     """Keeps a connection beyond the end of its token."""
 
     schema = RefreshAuth
+    needs_connection = True
 
     async def handle(self, data: RefreshAuth) -> AuthReply:
         """Return the scopes and the end of the new token. A refused token changes nothing."""

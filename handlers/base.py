@@ -215,6 +215,8 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     """The scope that a token needs for this message. None lets every user send it."""
     examples: ClassVar[tuple[Any, ...]] = ()
     """Examples of `data`, which documents show; the page at `/` offers the first."""
+    needs_connection: ClassVar[bool] = False
+    """Whether the message makes sense only on a WebSocket, so that `POST /call/{type}` does not offer it."""
 
     def __init__(self, session: Session[State], id: int | str | None, data: object) -> None:
         self.session = session

@@ -31,6 +31,7 @@ class ByeHandler(MsgHandler[Empty, Empty]):
     """Closes the connection in order."""
 
     schema = Empty
+    needs_connection = True
 
     async def handle(self, data: Empty) -> Empty:
         """Close the connection with 1000 after the reply."""

@@ -178,13 +178,19 @@ class Connections:
         self, connection: Connection, messages: Allowance, joins: Allowance, writes: Allowance, frames: Allowance
     ) -> None:
         """Add to a connection's limits those that its user's connections share, and those of its address."""
-        now = self._clock.steady()
-        messages.add(self._messages_of_users.get(connection.user_id, now), "of this user")
-        messages.add(self._messages_from_addresses.get(connection.address, now), "from this address")
-        joins.add(self._joins_of_users.get(connection.user_id, now), "of this user")
+        self.share_message_limits(connection.user_id, connection.address, messages, joins, writes)
         of_user = self._frames_of_users.get(connection.user_id, asyncio.get_running_loop().time())
         frames.add(of_user, "of this user")
-        writes.add(self._writes_of_users.get(connection.user_id, now), "of this user")
+
+    def share_message_limits(
+        self, user_id: str, address: str, messages: Allowance, joins: Allowance, writes: Allowance
+    ) -> None:
+        """Add the limits that all messages of a user share, and all messages from an address."""
+        now = self._clock.steady()
+        messages.add(self._messages_of_users.get(user_id, now), "of this user")
+        messages.add(self._messages_from_addresses.get(address, now), "from this address")
+        joins.add(self._joins_of_users.get(user_id, now), "of this user")
+        writes.add(self._writes_of_users.get(user_id, now), "of this user")
 
     def record_abuse(self, connection: Connection) -> None:
         """Slow down the user of a connection that ended with `rate_abuse`."""

@@ -54,7 +54,7 @@ class ServiceAuthentication(SecurityBase):
 
 async def authenticate(connection: HTTPConnection) -> AuthResult:
     """Check the credential of an HTTP request. Only the `Authorization` header counts."""
-    return await authorize(state_of(connection).authorizers, LOCAL, _bearer(connection))
+    return await authorize(state_of(connection).authorizers, LOCAL, bearer_of(connection))
 
 
 async def authenticate_user(connection: HTTPConnection) -> AuthResult:
@@ -75,7 +75,7 @@ async def ticket_authentication(
     """
     state = state_of(connection)
     state.connections.check_connection_rate(address_of(connection))
-    auth = await authorize(state.authorizers, service, _bearer(connection))
+    auth = await authorize(state.authorizers, service, bearer_of(connection))
     state.connections.charge_request(auth.user_id)
     return auth
 
@@ -101,7 +101,8 @@ def service_credential(connection: HTTPConnection) -> str | None:
     return credentials.bearer(connection)
 
 
-def _bearer(connection: HTTPConnection) -> str:
+def bearer_of(connection: HTTPConnection) -> str:
+    """Return the token of the `Authorization` header, or raise `AuthenticationFailed`."""
     token = credentials.bearer(connection)
     if token is None:
         raise AuthenticationFailed("no credential; send the header Authorization: Bearer with a token of POST /token")

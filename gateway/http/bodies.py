@@ -27,10 +27,15 @@ async def _form(request: Request) -> None:
 
 async def _json(request: Request) -> None:
     """Raise an `HTTPException` for a body that is no JSON."""
+    if await request.body():
+        check_json(request)
+
+
+def check_json(request: HTTPConnection) -> None:
+    """Raise an `HTTPException` for the `Content-Type` of a body that is no JSON."""
     got = _media_type(request)
     main, _, kind = got.partition("/")
-    is_json = main == "application" and (kind == "json" or kind.endswith("+json"))
-    if not is_json and await request.body():
+    if main != "application" or (kind != "json" and not kind.endswith("+json")):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _expected("JSON (application/json)", got))
 
 

@@ -15,12 +15,14 @@ from gateway.store.prepared import Rows, Statement
 Result = TypeVar("Result")
 
 
-class SessionContext(Connection, Protocol):
-    """A session, as its verbs see it: a connection with the gateway behind it."""
+class SessionContext(Protocol):
+    """A session, as its verbs see it: a user with the gateway behind it. It may be without a connection."""
 
     gateway: GatewayState
+    user_id: str
+    user: str
     service: str
-    """The service that checks the connection's tokens."""
+    """The service that has checked the token."""
     room_rights: RoomRights | None
     """What the credential allows in which rooms; None stands for no restriction."""
     claims: Mapping[str, Any] | None
@@ -38,6 +40,10 @@ class SessionContext(Connection, Protocol):
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one short statement that reads the store, and charge it."""
+
+
+class ConnectionContext(SessionContext, Connection, Protocol):
+    """The session of a connection, as the verbs see it that need one."""
 
     def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""

@@ -1,7 +1,7 @@
 """The verbs of a session for its credential."""
 
 from gateway.auth.authorizers import authorize
-from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.context import ConnectionContext
 from gateway.core import costs
 from handlers.errors import Forbidden
 from schemas.messages.auth import AuthReply
@@ -10,7 +10,7 @@ from schemas.messages.auth import AuthReply
 class SessionCredential:
     """The verbs of `handlers.base.CredentialVerbs`, for one session."""
 
-    def __init__(self, session: SessionContext) -> None:
+    def __init__(self, session: ConnectionContext) -> None:
         self._session = session
 
     async def refresh(self, token: str) -> AuthReply:

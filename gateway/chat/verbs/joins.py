@@ -11,43 +11,29 @@ A join from memory takes one step, in which no event can come in between. A join
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.context import ConnectionContext
+from gateway.chat.verbs.entries import Entries, Remembered, check_position
 from gateway.chat.verbs.join_replies import Joined, remembered_reply
 from gateway.chat.verbs.membership import as_member
 from gateway.chat.verbs.room_transactions import RoomTransactions
-from gateway.core import costs
-from gateway.rooms.membership_changes import Enter
-from gateway.rooms.room import Room
 from gateway.store.rooms import RoomPosition, RoomRow
-from handlers.errors import PositionLost
-from schemas.messages.rooms import JoinReply, JoinRoom, Position
+from schemas.messages.rooms import JoinReply, JoinRoom
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A join that memory can answer: nothing has happened yet."""
+class Joins(Entries):
+    """The joins of one connection."""
 
-    room: Room
-    departures: int
-    """How many departures there had been when the user was known to be a member."""
-    joined: Joined
+    _session: ConnectionContext
 
-
-class Joins:
-    """The joins of one session."""
-
-    def __init__(self, session: SessionContext, transactions: RoomTransactions) -> None:
-        self._session = session
-        self._gateway = session.gateway
-        self._hub = session.gateway.hub
+    def __init__(self, session: ConnectionContext, transactions: RoomTransactions) -> None:
+        super().__init__(session)
         self._transactions = transactions
 
     async def join(self, request: JoinRoom) -> JoinReply:
         """Make the user a member and the connection a listener."""
-        remembered = self._remembered(request)
+        remembered = self.find_remembered(request)
         if remembered is None:
             return await self._subscribe(request, has_entered=await self.enter_unheard(request))
         self.complete([remembered])
@@ -57,7 +43,7 @@ class Joins:
         """Return the joins if memory can answer all of them, or None."""
         found = []
         for request in requests:
-            one = self._remembered(request)
+            one = self.find_remembered(request)
             if one is None:
                 return None
             found.append(one)
@@ -70,21 +56,6 @@ class Joins:
         self._hub.memory.hits += len(remembered)
         self._session.send_held_events()
 
-    async def enter(self, name: str, since: Position | None) -> RoomRow:
-        """Make the user a member, if that is allowed, and announce a new one. Return the room."""
-        user_id = self._session.user_id
-        room = await self._gateway.room_finder.find(name, user_id)
-        if room is not None and not room.closed:
-            # Refuse before any change, so that a refused user keeps its membership and its rooms.
-            _check_position(room, since)
-            if room.role is not None:
-                return room
-        self._session.charge(costs.WRITE)
-        # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
-        entered = await self._gateway.log.append(Enter(name, user_id, self._session.user))
-        self._session.charge(costs.of_deliveries(entered.heard, 0))
-        return entered.room
-
     async def read(self, request: JoinRoom, *, has_entered: bool) -> Joined:
         """Read what a join replies, for a connection that has begun to join.
 
@@ -93,7 +64,7 @@ class Joins:
         self._hub.memory.misses += 1
         row = await (self._find_as_member(request.room) if has_entered else self.enter(request.room, request.since))
         await self._gateway.turns.take()  # the store has answered many joins at once
-        _check_position(row, request.since)
+        check_position(row, request.since)
         room = self._hub.find(request.room)
         if room is not None:
             await self._hub.memory.load(room, row)
@@ -107,17 +78,10 @@ class Joins:
         work = partial(self._transactions.read, name=request.room, since=request.since, limit=request.limit)
         return await self._gateway.database.query(work)
 
-    def _remembered(self, request: JoinRoom) -> Remembered | None:
-        room = self._hub.find_certain(request.room)
-        departures = None if room is None else room.members.get(self._session.user_id)
-        if room is None or room.epoch is None or departures is None:
-            return None
-        window = self._hub.memory.window_of(room)
-        if window is None or self._session in room.joining:
-            return None
-        at = RoomPosition(room.name, room.epoch, window.top, room.arrivals, room.departures)
-        joined = remembered_reply(window, at, self._session.user_id, request.since, request.limit)
-        return None if joined is None else Remembered(room, departures, joined)
+    def find_remembered(self, request: JoinRoom) -> Remembered | None:
+        """Return a join that memory can answer, unless this connection joins the room already."""
+        found = super().find_remembered(request)
+        return None if found is not None and self._session in found.room.joining else found
 
     async def enter_unheard(self, request: JoinRoom) -> bool:
         """Let the user enter a room that the node does not hear, and return whether that was so.
@@ -145,8 +109,3 @@ class Joins:
 
     async def _find_as_member(self, name: str) -> RoomRow:
         return as_member(name, await self._gateway.room_finder.find(name, self._session.user_id))
-
-
-def _check_position(room: RoomRow, since: Position | None) -> None:
-    if since is not None and since.epoch == room.epoch and since.offset > room.offset:
-        raise PositionLost(f"the log of `{room.name}` ends at {room.offset}; join without `since`")

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.context import ConnectionContext
 from gateway.chat.verbs.join_replies import Joined
 from gateway.chat.verbs.joins import Joins
 from gateway.chat.verbs.pages import MAX_PAGE_BYTES, fitting_texts
@@ -51,7 +51,7 @@ class ResumedRoom:
 class Resuming:
     """One `room.resume` of one connection."""
 
-    def __init__(self, session: SessionContext, joins: Joins) -> None:
+    def __init__(self, session: ConnectionContext, joins: Joins) -> None:
         self._session = session
         self._hub = session.gateway.hub
         self._joins = joins

@@ -1,5 +1,6 @@
 """The verbs of a session for rooms."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from sqlalchemy import Connection
 
 from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
-from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.context import ConnectionContext, SessionContext
 from gateway.chat.verbs.joins import Joins
 from gateway.chat.verbs.membership import check_member, fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
@@ -41,14 +42,21 @@ from schemas.messages.rooms import (
 Result = TypeVar("Result")
 
 
-class SessionRooms:
-    """The verbs of `handlers.base.RoomVerbs`, for one session."""
+class UserRooms(ABC):
+    """The verbs of `handlers.base.RoomVerbs`, for one user. A subclass says what a join is."""
 
     def __init__(self, session: SessionContext) -> None:
         self._session = session
         self._gateway = session.gateway
         self._transactions = RoomTransactions(session.gateway, session.user_id)
-        self._joins = Joins(session, self._transactions)
+
+    @abstractmethod
+    async def _join(self, request: JoinRoom) -> JoinReply:
+        """Join a room, after the checks of rates."""
+
+    @abstractmethod
+    async def _resume(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
+        """Join the first of several rooms, after the checks of rates. Return the reply and their number."""
 
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
@@ -62,14 +70,14 @@ class SessionRooms:
         self._check_limits(room)
         self._session.charge(costs.READ + costs.PAGE)
         await self._gateway.turns.take()
-        return await self._joins.join(JoinRoom(room=room, since=since, limit=limit))
+        return await self._join(JoinRoom(room=room, since=since, limit=limit))
 
     async def resume(self, rooms: Sequence[JoinRoom]) -> ResumeReply:
         """Join several rooms, as many as fit into one frame."""
         self._take_joins(costs.joins_of(len(rooms)))
         self._session.charge(costs.RESUMED * len(rooms))
         await self._gateway.turns.take()
-        reply, answered = await Resuming(self._session, self._joins).run(rooms)
+        reply, answered = await self._resume(rooms)
         # The rest comes in another message, which takes its own.
         unanswered = len(rooms) - answered
         self._session.joins.spend(self._gateway.clock.steady(), -unanswered / costs.RESUMED_A_JOIN)
@@ -183,15 +191,34 @@ class SessionRooms:
 
     def _check_limits(self, room: str) -> None:
         self._take_joins(1)
-        limit = self._gateway.settings.max_rooms_per_connection
-        if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
-            raise too_many_rooms(limit)
 
     def _take_joins(self, joins: float) -> None:
         refused = self._session.joins.take(self._gateway.clock.steady(), joins)
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"joins {whose}", int(wait * 1000) + 1)
+
+
+class SessionRooms(UserRooms):
+    """The verbs for rooms of a connection, which hears what it joins."""
+
+    _session: ConnectionContext
+
+    def __init__(self, session: ConnectionContext) -> None:
+        super().__init__(session)
+        self._joins = Joins(session, self._transactions)
+
+    async def _join(self, request: JoinRoom) -> JoinReply:
+        return await self._joins.join(request)
+
+    async def _resume(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
+        return await Resuming(self._session, self._joins).run(requests)
+
+    def _check_limits(self, room: str) -> None:
+        super()._check_limits(room)
+        limit = self._gateway.settings.max_rooms_per_connection
+        if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
+            raise too_many_rooms(limit)
 
 
 def _member(row: MemberRow, presence: UserPresence) -> Member:

@@ -1,0 +1,185 @@
+"""A session without a connection: one message of a user, which came over HTTP."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from gateway.auth.authorizers import AuthResult
+from gateway.bus.base import ToAll
+from gateway.chat.verbs.messages import SessionMessages
+from gateway.chat.verbs.presence import SessionPresence
+from gateway.chat.verbs.unheard_rooms import UnheardRooms
+from gateway.core import costs
+from gateway.core.clock import milliseconds
+from gateway.core.logs import request_id
+from gateway.core.rate_limits import Allowance
+from gateway.state import GatewayState
+from gateway.store.prepared import Rows, Statement
+from gateway.transport import frames
+from handlers.errors import InternalError, MessageError, NotFound, RateLimited
+from schemas.base import Event, timestamp
+from schemas.codes import Close
+from schemas.messages.auth import AuthReply
+
+logger = logging.getLogger(__name__)
+
+ONLY_ID = 1
+"""The id of the one message, which no client sees."""
+
+Result = TypeVar("Result")
+
+
+class NeedsConnection(RuntimeError):
+    """A handler has used a verb that only a connection has, and the message came over HTTP."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(
+            f"expected a connection for `{verb}`, but this message came over HTTP;"
+            " set `needs_connection = True` on the class of its handler"
+        )
+
+
+class CallSession:
+    """The session of one message over HTTP, as handlers and their verbs see it.
+
+    It has no connection, so neither the hub nor presence knows it.
+    """
+
+    def __init__(self, auth: AuthResult, address: str, state: GatewayState) -> None:
+        self.gateway = state
+        self.connection = request_id.get()
+        """The id of the request."""
+        self.user = auth.user
+        self.user_id = auth.user_id
+        self.scopes = auth.scopes
+        self.service = auth.service
+        self.room_rights = auth.room_rights
+        self.claims = auth.claims
+        self.joins = Allowance()
+        self.writes = Allowance()
+        self._messages = Allowance()
+        state.connections.share_message_limits(auth.user_id, address, self._messages, self.joins, self.writes)
+        self._included = costs.INCLUDED
+        self._answer: bytes | MessageError | None = None
+
+    @property
+    def state(self) -> Any:
+        """Return the value that the application's lifespan has yielded."""
+        return self.gateway.app_state
+
+    @property
+    def rooms(self) -> UnheardRooms:
+        """Return the verbs for rooms."""
+        return UnheardRooms(self)
+
+    @property
+    def messages(self) -> SessionMessages:
+        """Return the verbs for messages."""
+        return SessionMessages(self)
+
+    @property
+    def presence(self) -> SessionPresence:
+        """Return the verbs for presence."""
+        return SessionPresence(self)
+
+    @property
+    def credential(self) -> "NoCredential":
+        """Return the verbs for the credential, each of which raises `NeedsConnection`."""
+        return NoCredential()
+
+    def admit(self) -> None:
+        """Take the tokens of a request from the rates of the user and the address, or raise `RateLimited`."""
+        if refused := self._messages.take(self.gateway.clock.steady(), costs.REQUEST):
+            wait, whose = refused
+            raise RateLimited(f"messages {whose}", int(wait * 1000) + 1)
+
+    async def answer(self, kind: str, data: object) -> bytes:
+        """Let the handler of a type handle the data, and return the reply's data as JSON.
+
+        Raise the error that answers the message, such as `NotFound` for a type that needs a connection.
+        """
+        handler = self.gateway.factory.get_handler(
+            session=self, request_data={"type": kind, "id": ONLY_ID, "data": data}
+        )
+        if handler.needs_connection:
+            raise NotFound(f"`{kind}` needs a connection; send it over the WebSocket")
+        self.gateway.counters.handled[type(handler)] += 1
+        await handler.run()
+        if isinstance(self._answer, bytes):
+            return self._answer
+        raise self._answer or InternalError(self.connection)
+
+    def now(self) -> str:
+        """Return the gateway's time in the protocol's form."""
+        return timestamp(milliseconds(self.gateway.clock))
+
+    def reply(self, id: int | str, data: BaseModel) -> None:
+        """Keep the reply to the message."""
+        answer = self._bounded(frames.json(data))
+        if len(answer) > costs.MESSAGE_BYTES:
+            self.charge(costs.of_answer(len(answer)))
+        self._answer = answer
+
+    def refuse(self, id: int | str | None, error: MessageError) -> None:
+        """Keep the error that answers the message."""
+        self._bounded(frames.json(error.body()))  # an error that cannot be written is a fault of its handler
+        self._answer = error
+
+    def fail(self, id: int | str | None) -> None:
+        """Log the current exception, and answer with a reference to it."""
+        logger.exception("a handler failed")
+        self._answer = InternalError(self.connection)
+
+    def charge(self, cost: float) -> None:
+        """Charge the rates of the user and the address with the extra cost of the message.
+
+        Raise `ValueError` for a cost below 0, infinity or NaN.
+        """
+        if not 0 <= cost < math.inf:
+            raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
+        self._included -= cost
+        if self._included < 0:
+            self._messages.spend(self.gateway.clock.steady(), -self._included)
+            self._included = 0.0
+
+    async def fetch(self, statement: Statement, **values: Any) -> Rows:
+        """Run one short statement that reads the store, and charge it."""
+        self.charge(costs.READ)
+        return await self.gateway.database.fetch(statement, **values)
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run a transaction that writes to the store, and charge it."""
+        self.charge(costs.WRITE)
+        return await self.gateway.database.transact(work)
+
+    async def publish_to_all(self, event: Event) -> int:
+        """Send an event to every connection on all nodes, and return their number."""
+        frame = frames.bounded(frames.event(event), self.gateway.settings.max_frame_bytes)
+        here = await self.gateway.bus.publish(ToAll(frame))
+        return here + await self.gateway.connections.remote_count()
+
+    def send_event(self, event: Event) -> NoReturn:
+        """Raise `NeedsConnection`."""
+        raise NeedsConnection("send_event")
+
+    def close_after_reply(self, close: Close) -> NoReturn:
+        """Raise `NeedsConnection`."""
+        raise NeedsConnection("close_after_reply")
+
+    def _bounded(self, answer: bytes) -> bytes:
+        most = self.gateway.settings.max_frame_bytes
+        if len(answer) > most:
+            raise ValueError(f"expected an answer of at most {most} bytes, got {len(answer)}")
+        return answer
+
+
+class NoCredential:
+    """The verbs of `handlers.base.CredentialVerbs`, where no connection has a credential to replace."""
+
+    async def refresh(self, token: str) -> AuthReply:
+        """Raise `NeedsConnection`."""
+        raise NeedsConnection("credential.refresh")
