@@ -11,7 +11,8 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.api import calls
+from gateway.api import calls, publish
+from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
 from gateway.auth.keys import key_ring
@@ -99,6 +100,7 @@ MAX_BODY_BYTES = 16 * 1024
 _ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
 _TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
+_SERVICE_ROUTERS = (publish.router,)
 
 
 def create_app(
@@ -163,6 +165,8 @@ def create_app(
     for router in _routers(settings):
         app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
     app.include_router(calls.router)  # it checks the size itself
+    for router in _SERVICE_ROUTERS:
+        app.include_router(router, max_body_size=MAX_API_BODY_BYTES, responses=refusals(429))
     app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)

@@ -1,1 +1,6 @@
-"""Requests that do the gateway's work: `calls` takes each message type over HTTP."""
+"""Requests that do the gateway's work: what backend services do with their keys, and each message over HTTP.
+
+`calls` takes each message type over HTTP. The rest is for services, with one router for each topic. Read `caller`
+first: every route begins with the service that calls it. `publish` has an operation and its route. `strict_route` reads
+bodies, `pages` has cursors, and `descriptions` describes refusals.
+"""

@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     max_connections_per_user: Count = 20
     max_connections_per_address: Count = 1000
     request_rate: Rate = 100
+    service_rate: Rate = 1000
     connection_rate: Rate = 100
     connection_rate_per_user: Rate = 10
     deflate: bool = False

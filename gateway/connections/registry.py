@@ -98,6 +98,7 @@ class Connections:
 
         burst = settings.message_burst
         self._rates_of_addresses = buckets("connections-from", settings.connection_rate)
+        self._requests_of_services = buckets("requests-of-services", settings.service_rate)
         self._requests_of_addresses = buckets("requests-from", settings.request_rate)
         self._rates_of_users = buckets(
             "connections-of", settings.connection_rate_per_user, settings.max_connections_per_user
@@ -126,6 +127,23 @@ class Connections:
         now = self._clock.steady()
         if wait := self._messages_of_users.get(user_id, now).take(now, costs.REQUEST):
             raise RateLimited("requests and messages of this user", int(wait * 1000) + 1)
+
+    def charge_service(self, user_id: str, requests: int = 1) -> None:
+        """Count requests of a service, or items of its batch, or raise `RateLimited`."""
+        now = self._clock.steady()
+        if wait := self._requests_of_services.get(user_id, now).take(now, requests):
+            raise RateLimited("requests of this service", int(wait * 1000) + 1)
+
+    def check_address(self, address: str) -> None:
+        """Raise `RateLimited` if an address has used up its requests. This counts none."""
+        now = self._clock.steady()
+        if wait := self._requests_of_addresses.get(address, now).take(now, 0):
+            raise RateLimited("requests from this address", int(wait * 1000) + 1)
+
+    def charge_address(self, address: str) -> None:
+        """Count a request of the HTTP API after it was answered."""
+        now = self._clock.steady()
+        self._requests_of_addresses.get(address, now).spend(now, 1)
 
     async def delay_refusal(self, address: str) -> bool:
         """Delay a refusal for a rate by a second, to slow down a client that repeats it at once.

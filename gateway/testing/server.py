@@ -102,6 +102,7 @@ def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
         "login_backoff_seconds": 0,
         "refresh_rate_per_session": 0,
         "request_rate": 0,
+        "service_rate": 0,
         "connection_rate": 0,
         "connection_rate_per_user": 0,
         "max_connections_per_address": 0,

@@ -1,0 +1,1 @@
+"""What services send to the HTTP API, and what they get. One module for each topic."""
