@@ -120,9 +120,9 @@ def create_app(
     `self.session.state`, and routes as `request.state.app_state`. `state` does the same without a lifespan.
     `authorizers` are your own checks of credentials, by the name in `?service=`.
 
-    Raise `StartError` for wrong settings in the environment, a wrong name of an authorizer, or an addition that cannot
-    be made. Raise `DefinitionError`, a `TypeError`, for an unusable registry, and `TypeError` for a wrong `lifespan` or
-    authorizer.
+    Raise `StartError` for wrong settings in the environment, a wrong routes file, a wrong name of an authorizer, or an
+    addition that cannot be made. Raise `DefinitionError`, a `TypeError`, for an unusable registry, and `TypeError` for
+    a wrong `lifespan` or authorizer.
     """
     if settings is None:
         settings = load_settings()
@@ -131,6 +131,7 @@ def create_app(
     own = own_lifespan(lifespan, state)
     checks = dict(authorizers or {})
     check_authorizers(checks, settings)
+    RoutesReloader(settings, factory.registry)  # raises for a wrong file, in one line for each mistake
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -233,7 +234,8 @@ async def running_state(
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
         await enter(RevocationWatcher(database, connections, clock).running())
-        await enter(KeyReloader(settings, ring).running())
+        key_reloader = await enter(KeyReloader(settings, ring).running())
+        routes = await enter(RoutesReloader(settings, factory.registry).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
         user_rights = UserRightsReader(database)
         external = dict(app_authorizers(checks, settings, database, clock))
@@ -283,7 +285,8 @@ async def running_state(
             timers=timers,
             factory=factory,
             hooks=hooks,
-            routes=RoutesReloader(),
+            key_reloader=key_reloader,
+            routes=routes,
             counters=counters,
         )
 

@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import Authorizer
+from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
 from gateway.auth.services import Services
@@ -86,6 +87,7 @@ class GatewayState:
     timers: TimerWheel
     factory: MsgHandlerFactory
     hooks: Hooks
+    key_reloader: KeyReloader
     routes: RoutesReloader
     """The routes in use are its `current`."""
     counters: Counters

@@ -16,6 +16,7 @@ from uvicorn.supervisors import ChangeReload
 from gateway.app import check_bus
 from gateway.auth.keys import key_ring
 from gateway.cli import workers as several
+from gateway.cli.hangup import at_hangup
 from gateway.cli.own_valkey import own_valkey
 from gateway.cli.serve import (
     AnnouncedServer,
@@ -36,6 +37,8 @@ from gateway.core.data_dir_lock import LOCK_NAME
 from gateway.core.import_names import find_hidden
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError, check_writable, make_data_dir
+from gateway.routes.file import read
+from gateway.routes.surroundings import Surroundings
 from gateway.store.engine import Database
 from handlers.registry import BUILT_IN, Registry
 
@@ -104,6 +107,7 @@ def _serve(
     key_ring.load_key_ring(settings)
     with closing(listen(host, port)) as sock:
         check_transport(settings, sock)
+        _check_routes(settings, app, sock)
         with_database(_nothing_more, settings)  # an error of the store is one line now, and many later
         asyncio.run(check_bus(settings))  # likewise for the bus
         logger.info(
@@ -118,6 +122,13 @@ def _serve(
             _serve_alone(settings, app, log_level, sock, reload=reload)
 
 
+def _check_routes(settings: Settings, app: str, sock: socket.socket) -> None:
+    """Refuse a wrong routes file in lines of its own, once for all workers."""
+    if settings.routes is not None:
+        registry = extended(BUILT_IN, settings.registry) if app == OWN_APP else None
+        read(settings.routes, Surroundings.of(settings, registry, [sock.getsockname()[:2]]))
+
+
 def _check_files(settings: Settings) -> None:
     """Refuse files in the data folder that this user may not write, such as those of root, before the start."""
     if settings.audit_path is not None:
@@ -130,7 +141,9 @@ def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket
     if reload:
         announce(settings, sock)
         watched = uvicorn.Config(app, reload=True, log_config=None)  # the process that serves configures its own server
-        ChangeReload(watched, target=partial(_serve_reloaded, app, log_level), sockets=[sock]).run()
+        reloader = ChangeReload(watched, target=partial(_serve_reloaded, app, log_level), sockets=[sock])
+        with at_hangup(_do_nothing):  # the signal would end a child that is only starting
+            reloader.run()
         return
     server = AnnouncingServer(server_config(settings, app, log_level=log_level), settings)
     server.run(sockets=[sock])
@@ -144,6 +157,10 @@ def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket])
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
     several.run_in_child(AnnouncedServer(server_config(settings, app, log_level=log_level), settings), sockets)
+
+
+def _do_nothing() -> None:
+    """Leave the files to the next look of the child."""
 
 
 async def _nothing_more(_database: Database, _settings: Settings) -> None:

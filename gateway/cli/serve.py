@@ -20,9 +20,11 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from gateway.cli.hangup import at_hangup
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings
 from gateway.core.descriptors import max_connections
+from gateway.core.faults import contained
 from gateway.core.garbage import tune_garbage_collector
 from gateway.core.start_error import StartError
 from gateway.embedding import attached_to
@@ -153,6 +155,7 @@ class AnnouncingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
+        self._rereading: asyncio.Task[None] | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve to the end; raise `StartError` where the application has a handler, an event or an error wrong."""
@@ -166,6 +169,8 @@ class AnnouncingServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started and sockets:
             tune_garbage_collector()
+            for gateway in self._gateways():
+                gateway.routes.serves_at(sockets[0].getsockname()[:2])
             self.announce(sockets[0])
 
     def announce(self, sock: socket.socket) -> None:
@@ -174,8 +179,9 @@ class AnnouncingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop in order at SIGTERM and Ctrl-C, with exit status 0, because that was requested."""
-        with super().capture_signals():
+        """Stop in order at SIGTERM and Ctrl-C, with exit status 0, because that was requested. Reread at SIGHUP."""
+        loop = asyncio.get_running_loop()
+        with super().capture_signals(), at_hangup(lambda: loop.call_soon_threadsafe(self._reread_soon)):
             yield
             # uvicorn would raise the remaining signals again.
             self._captured_signals.clear()
@@ -212,6 +218,17 @@ class AnnouncingServer(uvicorn.Server):
         while not drain.done() and not self.force_exit:
             await asyncio.wait([drain], timeout=0.1)
         drain.cancel()
+
+    def _reread_soon(self) -> None:
+        if self.started:  # else the files are being read anyway
+            self._rereading = asyncio.create_task(self._reread())
+
+    async def _reread(self) -> None:
+        logger.info("SIGHUP: reading the routes and the keys again")
+        for gateway in self._gateways():
+            with contained("hangup"):
+                await gateway.key_reloader.reload()
+                await gateway.routes.reload()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in order at the first signal, and at once at the second."""

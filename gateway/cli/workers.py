@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 
+from gateway.cli.hangup import at_hangup, pass_on
 from gateway.cli.serve import AnnouncingServer, LogLevel, announce, server_config
 from gateway.config.bus_url import MEMORY
 from gateway.config.settings import Settings, load_settings
@@ -52,7 +53,14 @@ def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, 
 
     Raise `StartError` if they do not start. A new worker replaces one that dies later.
     """
-    with _signals() as received:
+    workers: list[_Worker] = []
+
+    def hang_up() -> None:
+        for worker in workers:
+            if worker.is_ready:  # before that, the signal would end it
+                pass_on(worker.pid)
+
+    with _signals() as received, at_hangup(hang_up):
         workers = [_Worker(app, log_level, sock) for _ in range(count)]
         try:
             if _all_ready(workers, received):

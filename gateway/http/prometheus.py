@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.core import descriptors, faults
+from gateway.routes.reloader import OUTCOMES
 from gateway.state import GatewayState
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
@@ -39,6 +40,7 @@ class _Collected(Collector):
         yield _of_store(self._state)
         yield from _of_bus(self._state)
         yield from _of_cluster(self._state)
+        yield from _of_routes(self._state)
 
 
 def _of_clients(state: GatewayState) -> Iterator[Metric]:
@@ -130,6 +132,18 @@ def _of_cluster(state: GatewayState) -> Iterator[Metric]:
     yield _gauge("shared_waiting", "Users and addresses with a state that is not written yet.", figures.unwritten)
     yield _counter("nodes_buried", "Dead nodes that this one has cleared up after.", figures.reaped)
     yield _counter("users_buried", "Users of dead nodes that this one has taken offline.", figures.taken_offline)
+
+
+def _of_routes(state: GatewayState) -> Iterator[Metric]:
+    yield _gauge("routes", "Routes to services that are in use.", len(state.routes.current.routes))
+    reloads = CounterMetricFamily(
+        "gateway_routes_reloads",
+        "Times that the routes file was read again; `refused` left the routes as they were.",
+        labels=("result",),
+    )
+    for result in OUTCOMES:
+        reloads.add_metric((result,), state.routes.outcomes[result])
+    yield reloads
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

@@ -90,11 +90,15 @@ class KeyReloader:
             yield self
 
     async def reload_if_changed(self) -> None:
-        """Read the folder again if it has changed. If it is wrong, log that and keep the keys."""
+        """Read the folder again if it has changed."""
         seen = await asyncio.to_thread(contents, self._settings.key_folder)
         if seen == self._seen:
             return
         self._seen = seen
+        await self.reload()
+
+    async def reload(self) -> None:
+        """Read the folder again. If it is wrong, log that and keep the keys."""
         try:
             files = await asyncio.to_thread(read_folder, self._settings)
         except StartError as error:

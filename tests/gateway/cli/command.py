@@ -300,7 +300,8 @@ class Terminal:
             self.process.kill()
         self.process.wait(WAIT_SECONDS)
         os.close(self._slave)
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     @property
     def raw(self) -> str:
@@ -322,6 +323,11 @@ class Terminal:
         while part not in self.text:
             assert time.monotonic() < deadline, f"no {part!r} on the screen:\n{self.text}"
             self._look(0.1)
+
+    def hang_up(self) -> None:
+        """Close it, as a user closes a window."""
+        os.close(self._master)
+        self._master = -1
 
     def echoes(self) -> bool:
         """Return whether it shows what is typed, as a terminal normally does."""

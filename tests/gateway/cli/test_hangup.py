@@ -1,0 +1,103 @@
+"""SIGHUP: a running gateway reads its routes and keys again, and one in a terminal ends with the terminal."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.gateway.cli.command import WAIT_SECONDS, Served, Terminal, serving
+from tests.gateway.cli.conftest import RunHere
+from tests.gateway.cli.test_workers import workers_of
+from tests.support.valkey import running_valkey
+
+pytestmark = pytest.mark.server
+
+ORDERS = '[routes."orders.*"]\nworker = true\n'
+STOCK = '[routes."stock.*"]\nworker = true\n'
+WRONG = '[routes."chat.*"]\nworker = true\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.toml"
+    path.write_text(ORDERS)
+    return path
+
+
+def hang_up(served: Served) -> None:
+    os.kill(served.process.pid, signal.SIGHUP)
+
+
+def metric(served: Served, name: str) -> float:
+    lines = httpx2.get(f"{served.url}/metrics").text.splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
+
+
+def public_keys(served: Served) -> list[str]:
+    return [key["kid"] for key in httpx2.get(f"{served.url}/.well-known/jwks.json").json()["keys"]]
+
+
+def test_the_files_are_read_again_at_once(tmp_path: Path, path: Path, run_here: RunHere) -> None:
+    with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
+        assert metric(served, "gateway_routes") == 1
+        before = time.monotonic()
+        path.write_text(ORDERS + STOCK)
+        hang_up(served)
+        served.output.expect("read the routes again: 2 routes")
+        assert metric(served, "gateway_routes") == 2
+
+        assert run_here(tmp_path, "keys", "new").status == 0
+        hang_up(served)
+        served.output.expect("read the keys again: ")
+        assert len(public_keys(served)) == 1
+        assert time.monotonic() - before < 5, "the usual look may have read them"
+
+        path.write_text(WRONG)
+        hang_up(served)
+        served.output.expect("the routes stay as they were: ")
+        assert metric(served, "gateway_routes") == 2
+        assert metric(served, 'gateway_routes_reloads_total{result="refused"}') == 1
+        assert served.stop() == 0
+
+
+def test_without_routes_nothing_happens(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        hang_up(served)
+        assert metric(served, "gateway_routes") == 0
+        assert served.stop() == 0
+
+
+def test_the_parent_of_workers_passes_it_on(tmp_path: Path, path: Path) -> None:
+    with running_valkey() as valkey:
+        bus = f"redis://127.0.0.1:{valkey.port}"
+        with serving(tmp_path, "--workers", "2", GATEWAY_ROUTES=str(path), GATEWAY_BUS_URL=bus) as served:
+            assert len(workers_of(served)) == 2
+            path.write_text(ORDERS + STOCK)
+            hang_up(served)
+            deadline = time.monotonic() + WAIT_SECONDS
+            while served.output.text.count("read the routes again: 2 routes") < 2:
+                assert time.monotonic() < deadline, served.output.text
+                time.sleep(0.01)
+            assert "ended with" not in served.output.text
+            assert served.stop() == 0
+
+
+def test_a_parent_that_watches_code_lives_on(tmp_path: Path, path: Path) -> None:
+    with serving(tmp_path, command="dev", GATEWAY_ROUTES=str(path)) as served:
+        served.output.expect("Application startup complete")
+        hang_up(served)
+        assert metric(served, "gateway_routes") == 1
+        assert served.process.poll() is None
+
+
+def test_a_gateway_in_a_terminal_ends_with_it(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "serve", "--port", "0") as terminal:
+        terminal.expect("gateway chat ws://")
+        os.kill(terminal.process.pid, signal.SIGHUP)
+        terminal.expect("SIGHUP: reading")
+        assert terminal.process.poll() is None
+        terminal.hang_up()
+        assert terminal.process.wait(WAIT_SECONDS) == 0
