@@ -238,6 +238,7 @@ async def running_state(
         routes = await enter(RoutesReloader(settings, factory.registry).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)
         user_rights = UserRightsReader(database)
+        services = await enter(Services(database, tokens, bus, audit, clock).running())
         external = dict(app_authorizers(checks, settings, database, clock))
         if settings.issuers or settings.introspection:
             # Only these gateways need an HTTP client.
@@ -260,7 +261,7 @@ async def running_state(
                 database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
             ),
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
-            services=await enter(Services(database, tokens, audit, clock).running()),
+            services=services,
             user_rights=user_rights,
             authorizers={LOCAL: LocalTokens(tokens, user_rights), **external},
             tickets=Tickets(database, user_rights, clock, settings.max_tickets_per_user),

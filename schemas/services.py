@@ -36,6 +36,11 @@ SERVICE_SCOPES: Mapping[str, str] = MappingProxyType(
 """What a service may be allowed, each with its meaning."""
 
 
+def sender_of(service_name: str) -> str:
+    """Return the name of a service's user, which its messages show as their sender."""
+    return SENDER_PREFIX + service_name
+
+
 def is_service(user_name: str) -> bool:
     """Return whether a name in the store, or a sender, is a service's."""
     return user_name.startswith(SENDER_PREFIX)

@@ -9,12 +9,12 @@ from schemas.errors import ErrorBody
 
 
 class Token(Wire):
-    """An access token, its seconds and scopes, and the refresh token for the next one."""
+    """An access token, its seconds and scopes, and the refresh token for the next one, which a service does not get."""
 
     access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - a type of token, not a secret
     expires_in: int
-    refresh_token: str = Field(repr=False)
+    refresh_token: str | None = Field(default=None, repr=False)
     scope: str
 
 

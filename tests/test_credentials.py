@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import update
 
-from gateway.store.tables import users
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
+from tests.support.services import add_service
 
 OTHER_PASSWORD = "another battery staple"
 WRONG_PASSWORD = "a wrong password of mine"
@@ -30,6 +29,10 @@ class Credentials:
     expired_access: str
     ticket: str
     used_ticket: str
+    service_key: str
+    service_token: str
+    revoked_key: str
+    hook_key: str
     password: str = PASSWORD
     nonsense: str = "nonsense"
 
@@ -95,6 +98,21 @@ async def introspecting(app: App, credential: str) -> bool:
     return response.status_code == 200
 
 
+async def introspecting_by_basic(app: App, credential: str) -> bool:
+    response = await app.http.post("/token/introspect", data={"token": "x"}, auth=("orders", credential))
+    return response.status_code == 200
+
+
+async def introspecting_by_query(app: App, credential: str) -> bool:
+    response = await app.http.post("/token/introspect", data={"token": "x"}, params={"key": credential})
+    return response.status_code == 200
+
+
+async def buying_a_token(app: App, credential: str) -> bool:
+    form = {"grant_type": "client_credentials", "client_id": "orders", "client_secret": credential}
+    return (await app.http.post("/token", data=form)).status_code == 200
+
+
 async def logging_in(app: App, credential: str) -> bool:
     return (await app.log_in("alice", credential)).status_code == 200
 
@@ -111,7 +129,10 @@ RIGHT: dict[Place, set[str]] = {
     renewing: {"access"},
     buying_a_ticket: {"access"},
     socket_ticket: {"ticket"},
-    introspecting: {"access"},
+    introspecting: {"service_key", "service_token"},
+    introspecting_by_basic: {"service_key"},
+    introspecting_by_query: set(),
+    buying_a_token: {"service_key"},
     refreshing: {"refresh"},
     logging_in: {"password"},
 }
@@ -128,6 +149,9 @@ def everything_logged() -> Iterator[io.StringIO]:
     root.addHandler(handler)
     for name in names:
         logging.getLogger(name).setLevel(5 if name else logging.INFO)
+    clients = logging.getLogger("httpx2")  # the test's own, which logs the URLs that it asks
+    levels["httpx2"] = clients.level
+    clients.setLevel(logging.WARNING)
     yield sink
     root.removeHandler(handler)
     for name, level in levels.items():
@@ -141,12 +165,13 @@ async def app(own_gateway: OwnGateway, everything_logged: io.StringIO) -> AsyncI
 
 
 async def credentials(app: App) -> Credentials:
-    """Get one of each kind, of a user that may do all that is requested below."""
+    """Get one of each kind, of a user and a service that may do all that is requested below."""
     gateway = app.gateway
     await app.register("alice")
-
-    allow = update(users).values(scopes="chat:read server")
-    await gateway.run(gateway.state.database.transact(lambda connection: connection.execute(allow)))
+    service_key = await add_service(gateway, "orders", "server")
+    revoked_key = await add_service(gateway, "former", "server")
+    await app.http.post("/token/revoke", data={"token": revoked_key})
+    form = {"grant_type": "client_credentials", "client_id": "orders", "client_secret": service_key}
     gateway.clock.ahead -= 1000
     expired = await app.grant("alice")
     gateway.clock.ahead += 1000
@@ -167,6 +192,10 @@ async def credentials(app: App) -> Credentials:
         expired_access=expired["access_token"],
         ticket=ticket,
         used_ticket=used,
+        service_key=service_key,
+        service_token=(await app.http.post("/token", data=form)).json()["access_token"],
+        revoked_key=revoked_key,
+        hook_key=await add_service(gateway, "ci", "api:publish", rooms=["lobby"], hook_of="lobby"),
     )
 
 
@@ -186,6 +215,9 @@ async def test_each_credential_opens_its_own_doors_only_and_is_in_no_log(
         place.__name__: kinds for place, kinds in RIGHT.items()
     }
 
+    for credential in (mine.service_key, mine.revoked_key, mine.hook_key):  # in the path of an incoming webhook
+        await app.http.post(f"/hook/{quote(credential)}", content="Hello")
+        await app.http.post(f"/hook/{credential.replace('_', '%5F')}?x={quote(credential)}", content="Hello")
     later = await app.grant("alice")
     for old in (WRONG_PASSWORD, PASSWORD):
         body = {"old_password": old, "new_password": OTHER_PASSWORD}

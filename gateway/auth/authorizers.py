@@ -67,10 +67,8 @@ class LocalTokens:
     async def authorize(self, token: str) -> AuthResult:
         """Verify the token and find its user. The session or the user may have ended since its issue.
 
-        Raises `Forbidden` for the key or the token of a service, which is no user.
+        Raises `Forbidden` for the token of a service, which is no user.
         """
-        if looks_like_key(token):
-            raise Forbidden(NO_USER)
         claims = self._tokens.verify(token)
         found = await current_authorization_of(self._rights, claims)
         if is_service(found.user):
@@ -117,7 +115,12 @@ def _allowed(scopes: frozenset[str], of_user: str) -> frozenset[str]:
 
 
 async def authorize(authorizers: dict[str, Authorizer], service: str, token: str) -> AuthResult:
-    """Check a credential with the named service, or raise `AuthenticationFailed` or a subclass."""
+    """Check a credential with the named service, or raise `AuthenticationFailed` or a subclass.
+
+    Raises `Forbidden` for the key or the token of one of our own services, which is no user.
+    """
+    if looks_like_key(token):  # no external service may see it
+        raise Forbidden(NO_USER)
     authorizer = authorizers.get(service)
     if authorizer is None:
         known = ", ".join(f"`{name}`" for name in authorizers)

@@ -10,9 +10,9 @@ from functools import partial
 from typing import NoReturn, Self
 
 from gateway.auth import service_keys
-from gateway.auth.service_keys import ServiceKey
 from gateway.auth.sessions import InvalidScope
-from gateway.auth.tokens import Tokens
+from gateway.auth.tokens import Claims, Tokens
+from gateway.bus.base import Bus, Revoked
 from gateway.core.audit import Audit
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
@@ -24,7 +24,7 @@ from gateway.store.grouped_reads import GroupedReads
 from gateway.store.prepared import items_of
 from gateway.store.services import ServiceRights
 from handlers.errors import AuthenticationFailed, Forbidden, MissingScope, TokenExpired, TokenRevoked
-from schemas.services import SENDER_PREFIX
+from schemas.services import sender_of
 
 TOKEN_SECONDS = 15 * 60
 """The most seconds that a token of a service lasts."""
@@ -87,9 +87,10 @@ class ServiceGrant:
 class Services:
     """Finds the services of keys and tokens, issues their tokens, and records when keys are used."""
 
-    def __init__(self, database: Database, tokens: Tokens, audit: Audit, clock: Clock) -> None:
+    def __init__(self, database: Database, tokens: Tokens, bus: Bus, audit: Audit, clock: Clock) -> None:
         self._database = database
         self._tokens = tokens
+        self._bus = bus
         self._audit = audit
         self._clock = clock
         self._rights = GroupedReads(self._read_rights)
@@ -110,81 +111,107 @@ class Services:
         an incoming webhook.
         """
         if service_keys.looks_like_key(text):
-            rights = await self._key_rights(text, client)
+            rights = await self._rights_of_key(text, client)
             scopes, expires_at = _scopes_of(rights), None
         else:
             claims = self._tokens.verify(text)
-            found = await self._rights.get(claims.sid)
-            if found is None or found.user_id != claims.sub:
+            found = await self._rights_of_token(claims)
+            if found is None:
                 raise Forbidden(FOR_SERVICES)
             rights = self._living(found, client)
             scopes, expires_at = _scopes_of(rights) & claims.scopes, float(claims.exp)
         if rights.kind != "service":
             raise Forbidden("this key belongs to an incoming webhook, and counts only in its URL: POST /hook/gwk_…")
-        return self._auth(rights, scopes, expires_at)
+        return self._admit(rights, scopes, expires_at)
 
     async def authenticate_hook(self, text: str, client: ClientInfo) -> ServiceAuth:
-        """Return the incoming webhook of a key, with its room, or raise `AuthenticationFailed` or a subclass."""
-        rights = await self._key_rights(text, client)
-        if rights.kind != "hook":
-            self._refuse(client, "no_hook", rights)
-        return self._auth(rights, _scopes_of(rights), None)
+        """Return the incoming webhook of a key, with its room.
 
-    async def grant(self, name: str, secret: str, requested: frozenset[str], client: ClientInfo) -> ServiceGrant:
+        Raises `AuthenticationFailed` or a subclass for a key that is none of an incoming webhook.
+        """
+        rights = await self._rights_of_key(text, client)
+        if rights.kind != "hook":
+            self._refuse(client, rights)
+        return self._admit(rights, _scopes_of(rights), None)
+
+    async def authenticate_client(self, name: str, key: str, client: ClientInfo) -> ServiceAuth:
+        """Return the service of a name and a key, the credentials of an OAuth client, as `authenticate` does."""
+        rights = await self._rights_of_key(key, client)
+        if rights.kind != "service" or rights.name != name:
+            self._refuse(client, rights)
+        return self._admit(rights, _scopes_of(rights), None)
+
+    async def grant(self, name: str, key: str, requested: frozenset[str], client: ClientInfo) -> ServiceGrant:
         """Return a token for the name and the key of a service (RFC 6749 §4.4).
 
         It has the scopes of `requested`, or all of the service's without `requested`. Raises `InvalidScope` for a scope
         that the service lacks, and otherwise as `authenticate_client`.
         """
-        auth = await self.authenticate_client(name, secret, client)
+        auth = await self.authenticate_client(name, key, client)
         if not requested <= auth.scopes:
-            allowed = " ".join(sorted(auth.scopes))
-            raise InvalidScope(f"expected none but the scopes of this service: {allowed}")
+            raise InvalidScope(f"expected none but the scopes of this service: {' '.join(sorted(auth.scopes))}")
         scopes, seconds = requested or auth.scopes, self._token_seconds(auth)
         token = self._tokens.issue(auth.user_id, scopes, session_id=auth.key_id, lifetime_seconds=seconds)
         self._audit.record("service_token_granted", client, user=auth.sender, user_id=auth.user_id, session=auth.key_id)
         return ServiceGrant(token, seconds, scopes)
 
-    async def authenticate_client(self, name: str, secret: str, client: ClientInfo) -> ServiceAuth:
-        """Return the service of a name and a key, sent as the credentials of an OAuth client."""
-        rights = await self._key_rights(secret, client)
-        if rights.kind != "service" or rights.name != name:
-            self._refuse(client, "wrong_client", rights)
-        return self._auth(rights, _scopes_of(rights), None)
+    async def check_token(self, claims: Claims) -> None:
+        """Raise `TokenRevoked` or `TokenExpired` if the key of a service's verified token is no longer good."""
+        found = await self._rights_of_token(claims)
+        if found is not None:
+            _check_living(found, milliseconds(self._clock))
 
-    async def _key_rights(self, text: str, client: ClientInfo) -> ServiceRights:
+    async def is_token(self, text: str) -> bool:
+        """Return whether a text is the token of a service."""
+        try:
+            return await self._rights_of_token(self._tokens.verify(text)) is not None
+        except AuthenticationFailed:
+            return False
+
+    async def revoke_key(self, text: str, client: ClientInfo) -> None:
+        """Revoke a key that its holder gives up. Ignore any other text."""
         key = service_keys.parse(text)
-        if key is None:
-            self._refuse(client, "no_key", None)
-        found = await self._rights.get(key.id)
-        return self._living(self._matching(key, found, client), client)
+        found = None if key is None else await self._rights.get(key.id)
+        if key is None or not key.matches(None if found is None else found.hash) or found is None:
+            return
+        revoke = partial(services.revoke_keys, user_id=found.user_id, now=milliseconds(self._clock), only=found.key_id)
+        for session in await self._database.transact(revoke):
+            self._audit.record(
+                "service_key_revoked", client, user=sender_of(found.name), user_id=found.user_id, session=session
+            )
+            await self._bus.revoke(Revoked(found.user_id, frozenset({session})))
 
-    def _matching(self, key: ServiceKey, found: ServiceRights | None, client: ClientInfo) -> ServiceRights:
-        is_right = key.matches(None if found is None else found.hash)
-        if found is None or not is_right:
-            self._refuse(client, "unknown_key" if found is None else "wrong_secret", found)
-        return found
+    async def _rights_of_key(self, text: str, client: ClientInfo) -> ServiceRights:
+        key = service_keys.parse(text)
+        found = None if key is None else await self._rights.get(key.id)
+        # An unknown id is compared as well, so that time does not show which ids exist.
+        if key is None or not key.matches(None if found is None else found.hash) or found is None:
+            self._refuse(client, found)
+        return self._living(found, client)
+
+    async def _rights_of_token(self, claims: Claims) -> ServiceRights | None:
+        found = await self._rights.get(claims.sid)
+        return found if found is not None and found.user_id == claims.sub else None
 
     def _living(self, found: ServiceRights, client: ClientInfo) -> ServiceRights:
-        if found.deleted_at is not None or found.revoked_at is not None:
-            self._note_refusal(client, "revoked", found)
-            raise TokenRevoked("the key has been revoked, or its service deleted; ask the operator for another")
-        if found.expires_at is not None and found.expires_at <= milliseconds(self._clock):
-            self._note_refusal(client, "expired", found)
-            raise TokenExpired("the key was rotated and its overlap has ended; use the new key")
+        try:
+            _check_living(found, milliseconds(self._clock))
+        except AuthenticationFailed as error:
+            self._note_refusal(client, error.name, found)
+            raise
         return found
 
-    def _auth(self, rights: ServiceRights, scopes: frozenset[str], expires_at: float | None) -> ServiceAuth:
+    def _admit(self, rights: ServiceRights, scopes: frozenset[str], expires_at: float | None) -> ServiceAuth:
         self._note_use(rights.key_id)
-        ends = [end for end in (expires_at, None if rights.expires_at is None else rights.expires_at / 1000) if end]
+        overlap_ends = None if rights.expires_at is None else rights.expires_at / 1000
         return ServiceAuth(
             user_id=rights.user_id,
             name=rights.name,
-            sender=SENDER_PREFIX + rights.name,
+            sender=sender_of(rights.name),
             scopes=scopes,
             rooms=None if rights.rooms is None else RoomPatterns.parse(rights.rooms.split()),
             key_id=rights.key_id,
-            expires_at=min(ends, default=None),
+            expires_at=min((end for end in (expires_at, overlap_ends) if end is not None), default=None),
             room=rights.room,
         )
 
@@ -193,12 +220,12 @@ class Services:
         left = most if auth.expires_at is None else int(auth.expires_at - self._clock.wall())
         return max(1, min(most, left))
 
-    def _refuse(self, client: ClientInfo, reason: str, found: ServiceRights | None) -> NoReturn:
-        self._note_refusal(client, reason, found)
-        raise AuthenticationFailed("the key is not valid; send the whole key that `gateway services add` has printed")
+    def _refuse(self, client: ClientInfo, found: ServiceRights | None) -> NoReturn:
+        self._note_refusal(client, "wrong_key", found)
+        raise AuthenticationFailed("the key is not valid; send the whole key that `gateway services` has printed")
 
     def _note_refusal(self, client: ClientInfo, reason: str, found: ServiceRights | None) -> None:
-        name, user_id = (None, None) if found is None else (SENDER_PREFIX + found.name, found.user_id)
+        name, user_id = (None, None) if found is None else (sender_of(found.name), found.user_id)
         self._audit.record("service_refused", client, user=name, user_id=user_id, reason=reason)
 
     def _note_use(self, key_id: str) -> None:
@@ -220,3 +247,10 @@ class Services:
 
 def _scopes_of(rights: ServiceRights) -> frozenset[str]:
     return frozenset(rights.scopes.split())
+
+
+def _check_living(found: ServiceRights, now: int) -> None:
+    if found.deleted_at is not None or found.revoked_at is not None:
+        raise TokenRevoked("the key has been revoked, or its service deleted; ask the operator for another")
+    if found.expires_at is not None and found.expires_at <= now:
+        raise TokenExpired("the key was rotated and its overlap has ended; use the new key")

@@ -26,14 +26,22 @@ from gateway.store.failures import NameTaken
 from handlers.registry import HANDLERS
 from schemas.base import timestamp
 from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, normalized_user_name
+from schemas.services import SERVICE_SCOPES, is_service
 from schemas.users import password_problem, prepared
 
 app = typer.Typer(help="Add, list and change users and their scopes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=normalized_user_name)]
+
+def _user_name(typed: str) -> str:
+    if is_service(typed):
+        raise StartError("USER: this is a service, and no user; see: gateway services")
+    return normalized_user_name(typed)
+
+
+Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=_user_name)]
 Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE…", show_default=False)]
 
-BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()} | {"server"}
+BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()}
 
 
 @app.command()
@@ -114,7 +122,9 @@ def enable(name: Name) -> None:
 def grant(name: Name, scopes: Scopes) -> None:
     """Add scopes to a user. They count from the user's next token."""
     _change_scopes(name, "scopes_granted", lambda had: had | frozenset(scopes))
-    if unknown := sorted(set(scopes) - BUILT_IN_SCOPES):
+    if of_services := sorted(SERVICE_SCOPES.keys() & set(scopes)):
+        typer.echo(f"note: {' '.join(of_services)} counts only for a service; see: gateway services add", err=True)
+    if unknown := sorted(set(scopes) - BUILT_IN_SCOPES - SERVICE_SCOPES.keys()):
         typer.echo(f"note: no built-in message needs {' '.join(unknown)}; a handler of yours may", err=True)
 
 

@@ -63,9 +63,10 @@ class RevocationWatcher:
 
     async def close_all_ended(self) -> None:
         """Close every connection without a living session, also if nothing has reported its end."""
+        now = milliseconds(self._clock)
         for batch in batches(self._connections.login_sessions(), BATCH):
             living = await self._database.query(
-                partial(login_sessions.alive_among, ids=[session for _, session in batch])
+                partial(login_sessions.alive_among, ids=[session for _, session in batch], now=now)
             )
             for user_id, session in batch:
                 if session not in living:
@@ -82,12 +83,12 @@ class RevocationWatcher:
         now = milliseconds(self._clock)
         self._failed = True  # until this look has succeeded
         if self._connections.count:
-            await self._close_ended(self._looked_at - OVERLAP_MILLISECONDS)
+            await self._close_ended(self._looked_at - OVERLAP_MILLISECONDS, now)
         self._failed = False
         self._looked_at = now
 
-    async def _close_ended(self, since: int) -> None:
-        for user_id, session in await self._database.query(partial(login_sessions.ended_since, since=since)):
+    async def _close_ended(self, since: int, now: int) -> None:
+        for user_id, session in await self._database.query(partial(login_sessions.ended_since, since=since, now=now)):
             self._connections.close_revoked(Revoked(user_id, None if session is None else frozenset({session})))
 
     async def _prune(self) -> None:

@@ -15,6 +15,7 @@ from gateway.auth.services import ServiceAuth
 from gateway.config.external_services import LOCAL
 from gateway.core.client_info import address_of, client_info_of
 from gateway.http import credentials
+from gateway.http.client_credentials import basic_client
 from gateway.state import state_of
 from handlers.errors import AuthenticationFailed
 
@@ -23,7 +24,7 @@ password_flow = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
 class BearerAuthentication(SecurityBase):
-    """A dependency that checks a credential, and is the password flow in the API's description.
+    """A dependency that checks a user's credential, and is the password flow in the API's description.
 
     One dependency does both: FastAPI takes as long for each as all of the check.
     """
@@ -38,28 +39,9 @@ class BearerAuthentication(SecurityBase):
         return await self._check(connection)
 
 
-class ServiceAuthentication(SecurityBase):
-    """A dependency that checks the key or token of a service, and describes it in the API's description."""
-
-    def __init__(self) -> None:
-        self.model = HTTPBearerModel(
-            description="The key of a service (`gwk_…`), or its token of `grant_type=client_credentials`."
-        )
-        self.scheme_name = "service_key"
-
-    async def __call__(self, connection: HTTPConnection) -> ServiceAuth:
-        """Return the service of the request, or raise `AuthenticationFailed` or a subclass, or `Forbidden`."""
-        return await authenticate_service(connection)
-
-
-async def authenticate(connection: HTTPConnection) -> AuthResult:
-    """Check the credential of an HTTP request. Only the `Authorization` header counts."""
-    return await authorize(state_of(connection).authorizers, LOCAL, bearer_of(connection))
-
-
 async def authenticate_user(connection: HTTPConnection) -> AuthResult:
-    """Check the credential of a user, and charge the request like a message."""
-    auth = await authenticate(connection)
+    """Check the credential of a user, and charge the request like a message. Only the `Authorization` header counts."""
+    auth = await authorize(state_of(connection).authorizers, LOCAL, bearer_of(connection))
     state_of(connection).connections.charge_request(auth.user_id)
     return auth
 
@@ -69,7 +51,7 @@ async def ticket_authentication(
     _: Annotated[str | None, Depends(password_flow)],
     service: Annotated[str, Query()] = LOCAL,
 ) -> AuthResult:
-    """Check the credential for a ticket like `authenticate`, with the named service.
+    """Check the credential for a ticket like `authenticate_user`, with the named service.
 
     It counts like a connection, since an external service may have to answer.
     """
@@ -88,17 +70,35 @@ async def authenticate_service(connection: HTTPConnection) -> ServiceAuth:
     return await state_of(connection).services.authenticate(key, client_info_of(connection))
 
 
+async def authenticate_client(connection: HTTPConnection) -> ServiceAuth:
+    """Return the service of a request like `authenticate_service`, also by HTTP Basic, and count the request."""
+    check_query(connection)
+    client = basic_client(connection)
+    state = state_of(connection)
+    if client is None:
+        auth = await authenticate_service(connection)
+    else:
+        auth = await state.services.authenticate_client(*client, client_info_of(connection))
+    state.connections.charge_service(auth.user_id)
+    return auth
+
+
 def service_credential(connection: HTTPConnection) -> str | None:
     """Return the key or token of a service's request: only the `Authorization` header counts.
 
-    Raises `AuthenticationFailed` for a key in the query, even beside a good header: URLs end up in logs.
+    Raises `AuthenticationFailed` for a key in the query.
     """
+    check_query(connection)
+    return credentials.bearer(connection)
+
+
+def check_query(connection: HTTPConnection) -> None:
+    """Raise `AuthenticationFailed` for a key in the query, even beside a good header: URLs end up in logs."""
     if any(map(looks_like_key, connection.query_params.values())):
         raise AuthenticationFailed(
             "a key in the query string, which ends up in logs; send it in the header Authorization: Bearer,"
             " and replace it now with `gateway services rotate`"
         )
-    return credentials.bearer(connection)
 
 
 def bearer_of(connection: HTTPConnection) -> str:
@@ -109,7 +109,22 @@ def bearer_of(connection: HTTPConnection) -> str:
     return token
 
 
+class ServiceAuthentication(SecurityBase):
+    """A dependency that checks the key or token of a service, and describes it in the API's description."""
+
+    def __init__(self, check: Callable[[HTTPConnection], Awaitable[ServiceAuth]] = authenticate_service) -> None:
+        self._check = check
+        self.model = HTTPBearerModel(
+            description="The key of a service (`gwk_…`), or its token of `grant_type=client_credentials`."
+        )
+        self.scheme_name = "service_key"
+
+    async def __call__(self, connection: HTTPConnection) -> ServiceAuth:
+        """Return the service of the request, or raise `AuthenticationFailed` or a subclass, or `Forbidden`."""
+        return await self._check(connection)
+
+
 CurrentUser = Annotated[AuthResult, Depends(BearerAuthentication(authenticate_user))]
-CurrentClient = Annotated[AuthResult, Depends(BearerAuthentication(authenticate))]
+CurrentClient = Annotated[ServiceAuth, Depends(ServiceAuthentication(authenticate_client))]
 CurrentService = Annotated[ServiceAuth, Depends(ServiceAuthentication())]
 TicketRequester = Annotated[AuthResult, Depends(ticket_authentication)]

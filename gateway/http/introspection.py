@@ -10,12 +10,11 @@ from gateway.http.documented_errors import BODY, refusals
 from gateway.http.forms import FormRoute
 from gateway.http.oauth import HintField, TokenField, answer
 from gateway.state import GatewayState, GatewayStateDep
-from handlers.errors import AuthenticationFailed, MissingScope
+from handlers.errors import AuthenticationFailed
+from schemas.services import SERVER, is_service
 from schemas.token import Introspection
 
 router = APIRouter(tags=["log in"], route_class=FormRoute)
-
-SCOPE = "server"
 
 
 @router.post(
@@ -25,14 +24,17 @@ SCOPE = "server"
     dependencies=[FORM_BODY],
 )
 async def introspect(
-    auth: CurrentClient,
+    service: CurrentClient,
     state: GatewayStateDep,
     token: TokenField,
     token_type_hint: HintField = "",
 ) -> Response:
-    """Return the user and rights of a token, without spending it. The caller's own token needs the scope `server`."""
-    if SCOPE not in auth.scopes:
-        raise MissingScope(SCOPE)
+    """Return the user and rights of a token, without spending it.
+
+    Only a service with the scope `server` may ask. It sends its key, or its token, as a bearer, or its name and its key
+    as HTTP Basic.
+    """
+    service.check_scope(SERVER)
     if refresh_tokens.parse(token) is not None:
         return answer(await _refresh_token(state, token))
     return answer(await _access_token(state, token))
@@ -60,6 +62,8 @@ async def _access_token(state: GatewayState, token: str) -> Introspection:
     try:
         claims = state.tokens.verify(token)
         auth = await current_authorization_of(state.user_rights, claims)
+        if is_service(auth.user):
+            await state.services.check_token(claims)
     except AuthenticationFailed:
         return Introspection(active=False)
     return Introspection(

@@ -20,7 +20,14 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 TokenField = Annotated[str, Form(min_length=1, max_length=MAX_TOKEN_LENGTH)]
 HintField = Annotated[str, Form(max_length=64)]
 
-Code = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
+Code = Literal[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_scope",
+    "unsupported_grant_type",
+    "unsupported_token_type",
+]
 
 
 class InvalidRequest(Exception):
@@ -49,8 +56,8 @@ def refusal(error: MessageError, code: Code) -> JSONResponse:
         TokenError(**body.model_dump(), error=code, error_description=body.message, detail=body.message),
     )
     response.headers.update(NO_STORE)
-    if code == "invalid_scope":
-        response.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2
+    if code in {"invalid_scope", "unsupported_token_type"}:
+        response.status_code = HTTPStatus.BAD_REQUEST  # RFC 6749 §5.2, RFC 7009 §2.2.1
     return response
 
 

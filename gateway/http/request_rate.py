@@ -15,7 +15,11 @@ from handlers.errors import RateLimited
 ALWAYS_ANSWERED = "/healthz"
 """The path without a limit: a monitor must not take the process for dead because of other clients at its address."""
 
-SERVICES: Mapping[str, frozenset[int]] = {"/api/": frozenset({401, 403}), "/hook/": frozenset({404})}
+SERVICES: Mapping[str, frozenset[int]] = {
+    "/api/": frozenset({401, 403}),
+    "/hook/": frozenset({404}),
+    "/token/introspect": frozenset({401, 403}),
+}
 """The beginnings of the paths for services, each with the answers to a wrong credential.
 
 A service has a rate of its own, and many services may share an address.

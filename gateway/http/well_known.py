@@ -49,11 +49,11 @@ _ENDPOINTS = (
     ("jwks_uri", "get", "/.well-known/jwks.json"),
 )
 
-# The owner of a token may revoke it. A question about one needs a token of its own.
+# The owner of a token may revoke it. Only a service may ask about one.
 _CLIENT_METHODS = {
-    "token_endpoint": ["none"],
+    "token_endpoint": ["none", "client_secret_basic", "client_secret_post"],
     "revocation_endpoint": ["none"],
-    "introspection_endpoint": ["Bearer"],
+    "introspection_endpoint": ["Bearer", "client_secret_basic"],
 }
 
 

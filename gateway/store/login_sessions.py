@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from sqlalchemy import ColumnElement, Connection, Text, bindparam, delete, insert, null, select, union_all, update
 
 from gateway.store.prepared import Rows, Statement, items
-from gateway.store.tables import login_sessions, users
+from gateway.store.tables import login_sessions, service_keys, users
 from gateway.store.users import RIGHTS, UserRow
 from schemas.base import timestamp
 from schemas.sessions import LoginSession
@@ -144,18 +144,25 @@ def end_beyond(connection: Connection, user_id: str, now: int, idle_since: int, 
     return too_many
 
 
-def ended_since(connection: Connection, since: int) -> list[tuple[str, str | None]]:
-    """List what ended at or after a time: a user's id and a session's, or a disabled user's id and None."""
+def ended_since(connection: Connection, since: int, now: int) -> list[tuple[str, str | None]]:
+    """List what ended at or after a time: a user's id and a session's, or a disabled user's id and None.
+
+    The session of a service's key ends with the key's overlap, too.
+    """
     ended = select(login_sessions.c.user_id, login_sessions.c.id).where(login_sessions.c.ended_at >= since)
     disabled = select(users.c.id, null()).where(users.c.disabled_at >= since)
-    return [(user_id, session_id) for user_id, session_id in connection.execute(union_all(ended, disabled))]
+    overlap_ended = service_keys.c.expires_at.is_not(None) & service_keys.c.expires_at.between(since, now)
+    expired = select(service_keys.c.user_id, service_keys.c.id).where(overlap_ended)
+    return [(user_id, session_id) for user_id, session_id in connection.execute(union_all(ended, disabled, expired))]
 
 
-def alive_among(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Return which of these sessions have not been ended and belong to an enabled user."""
+def alive_among(connection: Connection, ids: Sequence[str], now: int) -> set[str]:
+    """Return which of these sessions have not ended and belong to an enabled user."""
     query = select(login_sessions.c.id).join(users, login_sessions.c.user_id == users.c.id)
     live = login_sessions.c.id.in_(ids) & login_sessions.c.ended_at.is_(None) & ~users.c.disabled
-    return set(connection.execute(query.where(live)).scalars())
+    alive = set(connection.execute(query.where(live)).scalars())
+    expired = select(service_keys.c.id).where(service_keys.c.id.in_(ids), service_keys.c.expires_at <= now)
+    return alive.difference(connection.execute(expired).scalars())
 
 
 def prune(connection: Connection, before: int) -> int:

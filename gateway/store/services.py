@@ -4,7 +4,7 @@ Each key has a login session with its id. So an end of the session ends the key'
 """
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from gateway.store.login_sessions import LoginSessionRow
 from gateway.store.prepared import Statement, items
 from gateway.store.tables import login_sessions as sessions
 from gateway.store.tables import service_keys, services, users
-from schemas.services import SENDER_PREFIX, ServiceKind
+from schemas.services import ServiceKind, sender_of
 
 NEVER = 2**53
 """The end of a session that lasts until it is ended. It is a number that JSON can hold."""
@@ -41,7 +41,7 @@ class ServiceRow:
     @property
     def sender(self) -> str:
         """Return the name of its user, which its messages show as their sender."""
-        return SENDER_PREFIX + self.name
+        return sender_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def add(
     now: int,
 ) -> ServiceRow:
     """Add a service, or raise `NameTaken`. One of a deleted name gets the user of that one, with its messages."""
-    sender = SENDER_PREFIX + name
+    sender = sender_of(name)
     user_id = connection.execute(
         select(users.c.id).where(users.c.name == sender).with_for_update()
     ).scalar_one_or_none()
@@ -148,12 +148,13 @@ def find(connection: Connection, name: str) -> ServiceRow | None:
     return ServiceRow(**found._mapping) if found else None
 
 
-def list_all(connection: Connection, kind: ServiceKind) -> list[tuple[ServiceRow, list[ServiceKeyRow]]]:
-    """List the services of a kind by name, each with its keys that have not been revoked, the oldest first."""
+def list_all(connection: Connection, kind: ServiceKind, now: int) -> list[tuple[ServiceRow, list[ServiceKeyRow]]]:
+    """List the services of a kind by name, each with its keys that count, the oldest first."""
     there = (services.c.kind == kind) & services.c.deleted_at.is_(None)
     found = connection.execute(select(services).where(there).order_by(services.c.name)).all()
     keys: dict[str, list[ServiceKeyRow]] = {}
-    living = select(service_keys).where(service_keys.c.revoked_at.is_(None))
+    lasts = or_(service_keys.c.expires_at.is_(None), service_keys.c.expires_at > now)
+    living = select(service_keys).where(service_keys.c.revoked_at.is_(None), lasts)
     for row in connection.execute(living.order_by(service_keys.c.created_at, service_keys.c.id)):
         keys.setdefault(row.user_id, []).append(ServiceKeyRow(**row._mapping))
     return [(ServiceRow(**row._mapping), keys.get(row.user_id, [])) for row in found]
@@ -204,19 +205,6 @@ def record_use(connection: Connection, used: Mapping[str, int]) -> None:
     for key, at in sorted(used.items()):
         earlier = or_(service_keys.c.last_used_at.is_(None), service_keys.c.last_used_at < at)
         connection.execute(update(service_keys).where(service_keys.c.id == key, earlier).values(last_used_at=at))
-
-
-def expired_since(connection: Connection, since: int, now: int) -> list[tuple[str, str]]:
-    """List the keys whose overlap has ended lately: the user's id and the key's."""
-    lately = service_keys.c.expires_at.between(since, now)
-    query = select(service_keys.c.user_id, service_keys.c.id).where(service_keys.c.expires_at.is_not(None), lately)
-    return [(user_id, key) for user_id, key in connection.execute(query)]
-
-
-def expired_among(connection: Connection, ids: Sequence[str], now: int) -> set[str]:
-    """Return which of these keys are past the end of their overlap."""
-    query = select(service_keys.c.id).where(service_keys.c.id.in_(ids), service_keys.c.expires_at <= now)
-    return set(connection.execute(query).scalars())
 
 
 def _living(user_id: str) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from gateway.store.prepared import Rows, Script, Statement, items
 from gateway.store.tables import users
 from schemas.base import timestamp
 from schemas.names import DEFAULT_SCOPES
+from schemas.services import SENDER_PREFIX
 from schemas.users import User
 
 
@@ -163,8 +164,9 @@ def from_rows(rows: Rows) -> UserRow | None:
 
 
 def list_all(connection: Connection) -> list[UserRow]:
-    """List all users by name."""
-    return [UserRow(**row._mapping) for row in connection.execute(select(users).order_by(users.c.name))]
+    """List all users by name, without the services."""
+    query = select(users).where(users.c.name.not_like(f"{SENDER_PREFIX}%")).order_by(users.c.name)
+    return [UserRow(**row._mapping) for row in connection.execute(query)]
 
 
 IDS_BY_NAME = Statement(

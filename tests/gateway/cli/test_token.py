@@ -33,3 +33,10 @@ def test_it_prints_none_that_would_not_work(tmp_path: Path, run_here: RunHere) -
     assert run_here(tmp_path, "token", "nobody").problem.startswith("there is no user nobody that is enabled")
     bad_minutes = run_here(tmp_path, "token", "nobody", "--minutes", "0")
     assert (bad_minutes.status, bad_minutes.out) == (2, "")
+
+
+def test_it_prints_none_for_a_program(tmp_path: Path, run_here: RunHere) -> None:
+    too_long = run_here(tmp_path, "token", "nobody", "--minutes", "61")
+    assert too_long.problem == "--minutes: expected at most 60, got 61; for a program, make a key: gateway services add"
+    longer = run_here(tmp_path, "token", "nobody", "--minutes", "90", GATEWAY_TOKEN_MINUTES="90")
+    assert longer.problem.startswith("there is no user nobody")

@@ -4,22 +4,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import Connection, update
 
-from gateway.store.tables import users
 from tests.support.client import App
+from tests.support.services import add_service
 
 
 @pytest.fixture
 async def service(app: App, bob: str) -> str:
-    """The access token of a service."""
-    await app.register(bob)
-
-    def make_it_a_server(connection: Connection) -> None:
-        connection.execute(update(users).where(users.c.name == bob).values(scopes="server"))
-
-    await app.gateway.run(app.gateway.state.database.transact(make_it_a_server))
-    return await app.token(bob)
+    """The key of a service."""
+    return await add_service(app.gateway, bob, "server")
 
 
 async def ask(app: App, service: str, token: str) -> dict[str, Any]:
@@ -59,10 +52,12 @@ async def test_of_a_token_that_does_not_hold_nothing_else_is_told(app: App, alic
         assert await ask(app, service, token) == {"active": False}
 
 
-async def test_only_a_service_may_ask(app: App, alice: str, service: str) -> None:
+async def test_only_a_service_with_the_scope_may_ask(app: App, alice: str, service: str) -> None:
     token = await app.token(alice)
-    refused = await app.ask("POST", "/token/introspect", token, data={"token": token})
-    assert (refused.status_code, refused.json()["name"]) == (403, "forbidden")
-    assert "`server`" in refused.json()["message"]
+    lacks_it = await add_service(app.gateway, f"other-{alice}", "api:publish")
+    for credential, words in ((token, "services"), (lacks_it, "`server`")):
+        refused = await app.ask("POST", "/token/introspect", credential, data={"token": token})
+        assert (refused.status_code, refused.json()["name"]) == (403, "forbidden")
+        assert words in refused.json()["message"]
     nobody: httpx2.Response = await app.http.post("/token/introspect", data={"token": token})
     assert nobody.status_code == 401

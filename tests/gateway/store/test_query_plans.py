@@ -179,8 +179,8 @@ async def test_nothing_that_runs_by_itself_reads_more_than_its_page(
             await alice.ask("room.delete", room="gone")
             await gateway.run(state.room_remover.remove_all())
         with recorder.statements() as found["the look at sessions"]:
-            await gateway.run(state.database.query(partial(login_sessions.ended_since, since=MANY - 10)))
-            await gateway.run(state.database.query(partial(login_sessions.alive_among, ids=["s1", "s2"])))
+            await gateway.run(state.database.query(partial(login_sessions.ended_since, since=MANY - 10, now=MANY)))
+            await gateway.run(state.database.query(partial(login_sessions.alive_among, ids=["s1", "s2"], now=MANY)))
             await gateway.run(state.database.transact(partial(login_sessions.prune, before=20)))
         with recorder.statements() as found["the look at rooms"]:
             reader = HistoryReader(state.database)
