@@ -10,6 +10,7 @@ from gateway.auth.authorizers import Authorizer
 from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
+from gateway.auth.room_rights import RoomAuthorizer
 from gateway.auth.services import Services
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
@@ -91,6 +92,8 @@ class GatewayState:
     routes: RoutesReloader
     """The routes in use are its `current`."""
     counters: Counters
+    authorize: RoomAuthorizer | None = None
+    """Asks the service of `[authorize]` in the routes file, if there may be one."""
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""
 

@@ -103,6 +103,10 @@ class Enter(Change[Entered]):
     room: str
     user_id: str
     user: str
+    role: Role | None = None
+    """The role of a new member that would not be the owner; None for the usual one."""
+    may_create: bool = True
+    """Whether the user may make the room, where the settings let users do so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +213,15 @@ class MembershipChanges:
         """Make the rooms that do not exist and that a change may make. `write` takes the unwanted ones back."""
         makers: dict[str, Create | Enter] = {}
         for change in changes:
-            if isinstance(change, Create) or (self._rooms_open and isinstance(change, Enter)):
+            if isinstance(change, Create) or (isinstance(change, Enter) and self._may_create(change)):
                 makers.setdefault(change.room, change)
         # In a fixed order, so that two nodes never wait for each other.
         new = [self._new_room(name, makers[name]) for name in sorted(makers) if not name.startswith(DIRECT)]
         for row in (yield from for_each(statements.MAKE, new)):
             self._made[row["name"]] = (LockedRoom(RoomRow(**row)), makers[row["name"]])
+
+    def _may_create(self, change: Enter) -> bool:
+        return self._rooms_open and change.may_create
 
     def _new_room(self, name: str, maker: Create | Enter) -> tuple[str, str | None, bool, bool, str, int]:
         title, private, kept = None, False, False
@@ -283,7 +290,7 @@ class MembershipChanges:
     def _enter(self, change: Enter) -> Entered:
         room = self._batch.room(change.room)
         if room is None:
-            if not self._rooms_open:
+            if not self._may_create(change):
                 raise NotFound(f"there is no room `{change.room}`")
             rules.check_name(change.room)
             return self._add(self._made_for(change), change, "owner")
@@ -292,7 +299,8 @@ class MembershipChanges:
         if role is not None:
             return Entered(room.seen_by(role), change.user_id, change.user, is_new=False)
         self._check_visible(room, key)
-        return self._add(room, change, _first_role(room))
+        first = _first_role(room)
+        return self._add(room, change, first if first == "owner" else change.role or first)
 
     def _put(self, change: Put) -> Entered:
         room, _ = self._batch.as_service(change.room)

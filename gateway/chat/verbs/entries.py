@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.join_replies import Joined, remembered_reply
+from gateway.chat.verbs.rights import may_create
 from gateway.core import costs
 from gateway.rooms.membership_changes import Enter
 from gateway.rooms.room import Room
 from gateway.store.rooms import RoomPosition, RoomRow
 from handlers.errors import PositionLost
-from schemas.messages.rooms import JoinRoom, Position
+from schemas.messages.rooms import JoinRoom, Position, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,11 @@ class Entries:
         self._gateway = session.gateway
         self._hub = session.gateway.hub
 
-    async def enter(self, name: str, since: Position | None) -> RoomRow:
-        """Make the user a member, if that is allowed, and announce a new one. Return the room."""
+    async def enter(self, name: str, since: Position | None, role: Role | None) -> RoomRow:
+        """Make the user a member, if that is allowed, and announce a new one. Return the room.
+
+        A new member gets the role, or the usual one.
+        """
         user_id = self._session.user_id
         room = await self._gateway.room_finder.find(name, user_id)
         if room is not None and not room.closed:
@@ -39,9 +43,10 @@ class Entries:
             check_position(room, since)
             if room.role is not None:
                 return room
+        may_make = await may_create(self._session, name, exists=room is not None)
         self._session.charge(costs.WRITE)
         # This finds the room once more, now under the lock: another connection may have made or entered it meanwhile.
-        entered = await self._gateway.log.append(Enter(name, user_id, self._session.user))
+        entered = await self._gateway.log.append(Enter(name, user_id, self._session.user, role, may_make))
         self._session.charge(costs.of_deliveries(entered.heard, 0))
         return entered.room
 

@@ -13,13 +13,15 @@ A join from memory takes one step, in which no event can come in between. A join
 from collections.abc import Sequence
 from functools import partial
 
+from gateway.auth.room_rights import Right
 from gateway.chat.verbs.context import ConnectionContext
 from gateway.chat.verbs.entries import Entries, Remembered, check_position
 from gateway.chat.verbs.join_replies import Joined, remembered_reply
 from gateway.chat.verbs.membership import as_member
+from gateway.chat.verbs.rights import check_right
 from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.store.rooms import RoomPosition, RoomRow
-from schemas.messages.rooms import JoinReply, JoinRoom
+from schemas.messages.rooms import JoinReply, JoinRoom, Role
 
 
 class Joins(Entries):
@@ -33,9 +35,10 @@ class Joins(Entries):
 
     async def join(self, request: JoinRoom) -> JoinReply:
         """Make the user a member and the connection a listener."""
+        role = await check_right(self._session, Right.JOIN, request.room)
         remembered = self.find_remembered(request)
         if remembered is None:
-            return await self._subscribe(request, has_entered=await self.enter_unheard(request))
+            return await self._subscribe(request, role, has_entered=await self.enter_unheard(request, role))
         self.complete([remembered])
         return remembered.joined.reply
 
@@ -56,13 +59,16 @@ class Joins(Entries):
         self._hub.memory.hits += len(remembered)
         self._session.send_held_events()
 
-    async def read(self, request: JoinRoom, *, has_entered: bool) -> Joined:
+    async def read(self, request: JoinRoom, role: Role | None, *, has_entered: bool) -> Joined:
         """Read what a join replies, for a connection that has begun to join.
 
         A user that has entered does not enter again: if the membership has ended since then, raise `NotAMember`.
         """
         self._hub.memory.misses += 1
-        row = await (self._find_as_member(request.room) if has_entered else self.enter(request.room, request.since))
+        if has_entered:
+            row = await self._find_as_member(request.room)
+        else:
+            row = await self.enter(request.room, request.since, role)
         await self._gateway.turns.take()  # the store has answered many joins at once
         check_position(row, request.since)
         room = self._hub.find(request.room)
@@ -83,21 +89,21 @@ class Joins(Entries):
         found = super().find_remembered(request)
         return None if found is not None and self._session in found.room.joining else found
 
-    async def enter_unheard(self, request: JoinRoom) -> bool:
+    async def enter_unheard(self, request: JoinRoom, role: Role | None) -> bool:
         """Let the user enter a room that the node does not hear, and return whether that was so.
 
         So a user that is refused causes no subscription.
         """
         if self._hub.find_certain(request.room) is not None:
             return False
-        await self.enter(request.room, request.since)
+        await self.enter(request.room, request.since, role)
         return True
 
-    async def _subscribe(self, request: JoinRoom, *, has_entered: bool) -> JoinReply:
+    async def _subscribe(self, request: JoinRoom, role: Role | None, *, has_entered: bool) -> JoinReply:
         await self._hub.begin_join(request.room, self._session)
         self._session.send_held_events()
         try:
-            joined = await self.read(request, has_entered=has_entered)
+            joined = await self.read(request, role, has_entered=has_entered)
         except BaseException:
             self._hub.abort_join(request.room, self._session)
             raise
@@ -105,7 +111,7 @@ class Joins(Entries):
         if request.room in self._session.joined:
             return joined.reply
         # Meanwhile the membership ended, and this connection missed the event, or the room was made anew.
-        return await self._subscribe(request, has_entered=True)
+        return await self._subscribe(request, role, has_entered=True)
 
     async def _find_as_member(self, name: str) -> RoomRow:
         return as_member(name, await self._gateway.room_finder.find(name, self._session.user_id))

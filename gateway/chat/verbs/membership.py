@@ -2,7 +2,9 @@
 
 from sqlalchemy import Connection
 
+from gateway.auth.room_rights import Right
 from gateway.chat.verbs.context import SessionContext
+from gateway.chat.verbs.rights import check_right
 from gateway.core import costs
 from gateway.rooms import rules
 from gateway.store import rooms
@@ -15,17 +17,22 @@ def find_as_member(connection: Connection, name: str, user_id: str, *, lock: boo
 
 
 async def fetch_as_member(session: SessionContext, name: str) -> RoomRow:
-    """Do what `find_as_member` does, with a prepared statement: for verbs that need nothing else of the store."""
+    """Return a room with the user's role in it, for verbs that read and need nothing else of the store.
+
+    Raises `Forbidden` without the right to join it, and `NotAMember` or `NotFound` like `find_as_member`.
+    """
+    await check_right(session, Right.JOIN, name)
     rows = await session.fetch(rooms.FIND, me=session.user_id, name=name)
     return as_member(name, rooms.from_rows(rows))
 
 
-async def check_member(session: SessionContext, name: str) -> None:
-    """Raise `NotAMember` or `NotFound` unless the user is a member of a room.
+async def check_sender(session: SessionContext, name: str) -> None:
+    """Raise `Forbidden`, `NotAMember` or `NotFound` unless the user may send what the store does not keep.
 
     What this node remembers of the room answers, or else the store. Both cost the same.
     """
     session.charge(costs.READ)
+    await check_right(session, Right.SEND, name)
     if not session.gateway.hub.knows_member(name, session.user_id):
         as_member(name, await session.gateway.room_finder.find(name, session.user_id))
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.auth.room_rights import Right
 from gateway.bus.base import ToRoom
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.membership import fetch_as_member
 from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting_texts
+from gateway.chat.verbs.rights import check_right
 from gateway.core import costs, strict_json
 from gateway.rooms.encoding import message_json
 from gateway.rooms.membership_changes import MarkRead
@@ -38,6 +40,7 @@ class SessionMessages:
     ) -> SendReply:
         """Store a message and send it to the room. For a `client_id` used before, return the first message."""
         user_id, user = self._session.user_id, self._session.user
+        await check_right(self._session, Right.SEND, room)
         body, size = self._checked(text, body)
         self._pay(room, size)
         written = await self._gateway.log.append(Send(room, user_id, user, text, body, reply_to, client_id))
@@ -47,12 +50,14 @@ class SessionMessages:
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change the content of a message; for its author."""
+        await check_right(self._session, Right.SEND, room)
         body, size = self._checked(text, body)
         self._pay(room, size)
         return self._seen(await self._gateway.log.append(Edit(room, self._session.user_id, message_id, text, body)))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
+        await check_right(self._session, Right.SEND, room)
         self._pay(room)
         return self._seen(await self._gateway.log.append(Delete(room, self._session.user_id, message_id)))
 
@@ -70,6 +75,7 @@ class SessionMessages:
 
     async def mark_read(self, room: str, offset: int) -> None:
         """Store and announce the offset that the user has read up to. Ignore a lower offset than before."""
+        await check_right(self._session, Right.JOIN, room)
         marked = await self._gateway.log.append(MarkRead(room, self._session.user_id, offset))
         if marked.is_further:
             event = frames.event(ChatRead(room=room, user=self._session.user, offset=offset))

@@ -1,7 +1,7 @@
 """The verbs of a session for presence."""
 
 from gateway.chat.verbs.context import SessionContext
-from gateway.chat.verbs.membership import check_member
+from gateway.chat.verbs.membership import check_sender
 from gateway.core import costs
 from gateway.store import users
 from gateway.store.prepared import items_of
@@ -25,5 +25,5 @@ class SessionPresence:
 
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
-        await check_member(self._session, room)
+        await check_sender(self._session, room)
         await self._gateway.typing.start(room, self._session.user, self._session.user_id)

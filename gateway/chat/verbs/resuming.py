@@ -9,13 +9,15 @@ Events wait for the reply of this message, so the steps of all rooms go side by 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
+from gateway.auth.room_rights import Right
 from gateway.chat.verbs.context import ConnectionContext
 from gateway.chat.verbs.join_replies import Joined
 from gateway.chat.verbs.joins import Joins
 from gateway.chat.verbs.pages import MAX_PAGE_BYTES, fitting_texts
+from gateway.chat.verbs.rights import Outcome, check_each
 from gateway.core import costs
 from gateway.transport import frames
 from gateway.transport.encoded import encoded
@@ -29,11 +31,12 @@ FIRST = 8
 class ResumedRoom:
     """One room of the message, and how far its join has come."""
 
-    def __init__(self, request: JoinRoom) -> None:
+    def __init__(self, request: JoinRoom, outcome: Outcome) -> None:
         self.request = request
+        self.role = None if isinstance(outcome, MessageError) else outcome
         self.has_entered = False
         self.joined: Joined | None = None
-        self.error: MessageError | None = None
+        self.error = outcome if isinstance(outcome, MessageError) else None
 
     @property
     def name(self) -> str:
@@ -55,9 +58,12 @@ class Resuming:
         self._session = session
         self._hub = session.gateway.hub
         self._joins = joins
+        self._outcomes: Mapping[str, Outcome] = {}
+        """What the right to join a room depends on, of rooms where it depends on anything."""
 
     async def run(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
         """Join the first rooms, as many as fit into one frame, and at least one. Return the reply and their number."""
+        self._outcomes = await check_each(self._session, Right.JOIN, [request.room for request in requests])
         answers = self._run_from_memory(requests)
         while not answers:  # a room may have ended, or been left, between its read and the end of its join
             answers = await self._run_once(requests)
@@ -68,11 +74,14 @@ class Resuming:
     def _run_from_memory(self, requests: Sequence[JoinRoom]) -> Sequence[bytes]:
         """Join the first rooms if memory can answer for all, or none. No event can come in between."""
         remembered = self._joins.remembered(requests)
-        if remembered is None or self._are_too_many(requests):
+        if remembered is None or self._are_too_many(requests) or self._are_refused():
             return ()
         answers = fitting_texts([frames.json(each.joined.reply) for each in remembered])
         self._joins.complete(remembered[: len(answers)])
         return answers
+
+    def _are_refused(self) -> bool:
+        return any(isinstance(outcome, MessageError) for outcome in self._outcomes.values())
 
     def _are_too_many(self, requests: Sequence[JoinRoom]) -> bool:
         limit = self._session.gateway.settings.max_rooms_per_connection
@@ -80,7 +89,8 @@ class Resuming:
 
     async def _run_once(self, requests: Sequence[JoinRoom]) -> list[bytes]:
         try:
-            return self._completed(await self._read_page([ResumedRoom(request) for request in requests]))
+            rooms = [ResumedRoom(request, self._outcomes.get(request.room)) for request in requests]
+            return self._completed(await self._read_page(rooms))
         finally:
             for request in requests:
                 self._hub.abort_join(request.room, self._session)  # nothing happens to those that are complete
@@ -151,11 +161,11 @@ class Resuming:
             room.error = error
 
     async def _begin(self, room: ResumedRoom) -> None:
-        room.has_entered = await self._joins.enter_unheard(room.request)
+        room.has_entered = await self._joins.enter_unheard(room.request, room.role)
         await self._hub.begin_join(room.name, self._session)
 
     async def _read_one(self, room: ResumedRoom) -> None:
-        room.joined = await self._joins.read(room.request, has_entered=room.has_entered)
+        room.joined = await self._joins.read(room.request, room.role, has_entered=room.has_entered)
 
 
 def too_many_rooms(limit: int) -> RateLimited:

@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from gateway.auth.room_rights import Right
 from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import ConnectionContext, SessionContext
 from gateway.chat.verbs.joins import Joins
-from gateway.chat.verbs.membership import check_member, fetch_as_member
+from gateway.chat.verbs.membership import check_sender, fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
+from gateway.chat.verbs.rights import check_direct, check_right
 from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
@@ -61,6 +63,7 @@ class UserRooms(ABC):
     async def create(self, room: str, *, title: str | None, private: bool) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
         rules.check_name(room)
+        await check_right(self._session, Right.CREATE, room)
         self._session.charge(costs.WRITE)
         made = await self._gateway.log.append(Create(room, self._session.user_id, self._session.user, title, private))
         return made.room.to_schema()
@@ -117,7 +120,7 @@ class UserRooms(ABC):
 
     async def invite(self, room: str, user: str) -> None:
         """Invite another user; for owners and moderators."""
-        found, invited = await self._session.transact(partial(self._transactions.invite, name=room, user=user))
+        found, invited = await self._change(room, partial(self._transactions.invite, name=room, user=user))
         await self._publish_invited(found, invited.id)
 
     async def kick(self, room: str, user: str) -> None:
@@ -133,14 +136,14 @@ class UserRooms(ABC):
 
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Change a member's role; for owners. One owner must remain."""
-        had = await self._session.transact(partial(self._transactions.set_role, name=room, user=user, role=role))
+        had = await self._change(room, partial(self._transactions.set_role, name=room, user=user, role=role))
         if role != had:
             await self._publish_to_room(room, RoomRole(room=room, user=user, role=role))
 
     async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
         """Change the title, the privacy, or both; for owners."""
         work = partial(self._transactions.update, name=room, title=title, private=private)
-        found, changed = await self._session.transact(work)
+        found, changed = await self._change(room, work)
         if changed != found:
             await self._publish_to_room(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
         return changed.to_schema()
@@ -154,6 +157,7 @@ class UserRooms(ABC):
 
     async def open_direct(self, user: str) -> Room:
         """Return the private room of this user and another. Make it and invite the other user if needed."""
+        await check_direct(self._session, user)
         room, invited = await self._session.transact(partial(self._transactions.open_direct, name=user))
         if room.role is None:
             user_id, user = self._session.user_id, self._session.user
@@ -166,11 +170,17 @@ class UserRooms(ABC):
         """Send an event to all listeners of the room; for members."""
         most = self._gateway.settings.max_frame_bytes
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
-        await check_member(self._session, room)
+        await check_sender(self._session, room)
         await self._publish_event(ToRoom(frame, room))
+
+    async def _change(self, room: str, work: Callable[[Connection], Result]) -> Result:
+        """Run a transaction that changes a room, for a user that may be in it."""
+        await check_right(self._session, Right.JOIN, room)
+        return await self._session.transact(work)
 
     async def _end(self, room: str, work: Callable[[Connection], Result]) -> Result:
         """Run a transaction that ends a membership or a room."""
+        await check_right(self._session, Right.JOIN, room)
         try:
             return await self._session.transact(work)
         except Unavailable:

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from gateway.auth.room_rights import Right
 from gateway.chat.verbs.context import SessionContext
 from gateway.chat.verbs.entries import Entries
 from gateway.chat.verbs.pages import fitting_texts
 from gateway.chat.verbs.resuming import FIRST
+from gateway.chat.verbs.rights import check_right
 from gateway.chat.verbs.rooms import UserRooms
 from gateway.transport import frames
 from gateway.transport.encoded import encoded
@@ -24,10 +26,11 @@ class UnheardRooms(UserRooms):
         self._entries = Entries(session)
 
     async def _join(self, request: JoinRoom) -> JoinReply:
+        role = await check_right(self._session, Right.JOIN, request.room)
         remembered = self._entries.find_remembered(request)
         if remembered is not None:
             return remembered.joined.reply
-        await self._entries.enter(request.room, request.since)
+        await self._entries.enter(request.room, request.since, role)
         read = partial(self._transactions.read, name=request.room, since=request.since, limit=request.limit)
         # The membership may have ended since it began; then this raises `NotAMember`.
         return (await self._gateway.database.query(read)).reply

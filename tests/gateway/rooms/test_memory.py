@@ -25,7 +25,7 @@ from gateway.store.rooms import RoomRow
 from gateway.testing import Gateway
 from gateway.transport.frames import text_frame
 from handlers.errors import NotAMember, NotFound
-from schemas.messages.rooms import JoinReply, JoinRoom
+from schemas.messages.rooms import JoinReply, JoinRoom, Role
 from tests.conftest import OwnGateway
 from tests.gateway.rooms.nodes import Ear, Nodes, running_nodes
 from tests.support.client import WAIT_SECONDS, App, Frame
@@ -336,8 +336,8 @@ async def test_of_two_first_joins_the_one_that_read_earlier_and_ends_later_misse
         await ann.say("lobby")
         read, has_read, may_end = Joins.read, asyncio.Event(), asyncio.Event()
 
-        async def read_and_wait(joins: Joins, request: JoinRoom, *, has_entered: bool) -> Joined:
-            joined = await read(joins, request, has_entered=has_entered)
+        async def read_and_wait(joins: Joins, request: JoinRoom, role: Role | None, *, has_entered: bool) -> Joined:
+            joined = await read(joins, request, role, has_entered=has_entered)
             if not has_read.is_set():
                 has_read.set()
                 await may_end.wait()
