@@ -6,7 +6,7 @@ rest of the gateway through the verbs of its `Session`, and never sees a socket,
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Generic, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -179,6 +179,12 @@ class Session(Protocol[StateCo]):
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""
 
+    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let `answer` answer an unordered message, in a task of its own if later messages would wait for it.
+
+        The connection's end cancels the task. If too many messages of the connection wait, refuse this one instead.
+        """
+
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Send the reply to a message."""
 
@@ -215,6 +221,12 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     """The scope that a token needs for this message. None lets every user send it."""
     examples: ClassVar[tuple[Any, ...]] = ()
     """Examples of `data`, which documents show; the page at `/` offers the first."""
+    ordered: ClassVar[bool] = True
+    """Whether later messages of the connection wait for the answer. Set False if it takes long, as a service's may.
+
+    Then answers come when they are ready, and up to 8 such messages of a connection may wait. What one causes may come
+    before its reply.
+    """
     needs_connection: ClassVar[bool] = False
     """Whether the message makes sense only on a WebSocket, so that `POST /call/{type}` does not offer it."""
 
@@ -242,7 +254,11 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     async def handle(self, data: In) -> Out:
         """Do the work of the message and return the reply's data, or raise a `MessageError`."""
 
-    async def run(self) -> None:
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Answer the message, or start a task that does if it is unordered."""
+        return self._answer() if self.ordered else self.session.run_unordered(self.id, self._answer)
+
+    async def _answer(self) -> None:
         """Answer the message: one reply or one error if it has an id, and only errors if not.
 
         Raises only what ends the connection. This is the one place that catches unexpected exceptions of a handler. A

@@ -1,8 +1,7 @@
 """A session without a connection: one message of a user, which came over HTTP."""
 
 import logging
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
@@ -117,6 +116,10 @@ class CallSession:
         """Return the gateway's time in the protocol's form."""
         return timestamp(milliseconds(self.gateway.clock))
 
+    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer the message. No other one waits for it."""
+        await answer()
+
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Keep the reply to the message."""
         answer = self._bounded(frames.json(data))
@@ -137,10 +140,9 @@ class CallSession:
     def charge(self, cost: float) -> None:
         """Charge the rates of the user and the address with the extra cost of the message.
 
-        Raise `ValueError` for a cost below 0, infinity or NaN.
+        Raise what `costs.check` raises.
         """
-        if not 0 <= cost < math.inf:
-            raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
+        costs.check(cost)
         self._included -= cost
         if self._included < 0:
             self._messages.spend(self.gateway.clock.steady(), -self._included)

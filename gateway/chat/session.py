@@ -1,7 +1,7 @@
 """One connection of one user: the implementation of `handlers.base.Session`."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import Right
 from gateway.bus.base import ToAll
 from gateway.chat.own_rooms import own_rooms
+from gateway.chat.unordered import End, UnorderedMessage, UnorderedMessages
 from gateway.chat.verbs.credential import SessionCredential
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.presence import SessionPresence
@@ -28,7 +29,7 @@ from gateway.state import GatewayState, state_of
 from gateway.store.prepared import Rows, Statement
 from gateway.transport import frames
 from gateway.transport.frames import Frame
-from handlers.errors import InternalError, MessageError, Unavailable
+from handlers.errors import InternalError, MessageError, RateLimited, Unavailable
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
@@ -69,6 +70,8 @@ class ChatSession:
         self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
+        self._unordered: UnorderedMessages | None = None  # most connections have none
+        self._end: End | None = None
 
     @property
     def state(self) -> Any:
@@ -118,11 +121,29 @@ class ChatSession:
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
-        self.ws.outbox.reply(frame)
+        self.ws.outbox.reply(frame, at_once=self._unordered is not None and self._unordered.current() is not None)
+
+    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer a message in a task, or refuse it if too many wait."""
+        if self._unordered is None:
+            self._unordered = UnorderedMessages(self._after_unordered)
+        try:
+            self._unordered.start(answer)
+        except RateLimited as error:
+            self.refuse(id, error)
+
+    async def cancel_unordered(self) -> None:
+        """End the unordered messages without an answer."""
+        if self._unordered:
+            await self._unordered.cancel()
 
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
-        self.ws.charge(cost)
+        message = self._current_unordered()
+        if message is None:
+            self.ws.charge(cost)
+        elif unpaid := message.unpaid(cost):
+            self.ws.messages_allowed.spend(self.gateway.clock.steady(), unpaid)
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one short statement that reads the store, and charge it."""
@@ -136,7 +157,7 @@ class ChatSession:
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
-        self.ws.refuse(id, error)
+        self.ws.refuse(id, error, at_once=self._current_unordered() is not None)
 
     def fail(self, id: int | str | None) -> None:
         """Log the current exception, and answer with a reference to it."""
@@ -149,6 +170,8 @@ class ChatSession:
 
     def send_held_events(self) -> None:
         """Send the events that wait for the reply to this message before the reply."""
+        if self._current_unordered() is not None:  # none waits for it
+            return
         self.ws.outbox.release()
         self.ws.outbox.hold()
 
@@ -158,10 +181,16 @@ class ChatSession:
         return here + await self.gateway.connections.remote_count()
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
-        """Send `bye` and close, after the answer to the current message."""
+        """Send `bye` and close, after the answers to the current message and to the unordered ones that wait."""
         if not isinstance(close, Close):  # a handler's mistake, which would otherwise show only after the handler
             raise TypeError(f"expected one of `schemas.codes.Close`, got {close!r}")
-        self.ws.close_after_reply(close, after_ms)
+        if (message := self._current_unordered()) is not None:
+            message.end = (close, after_ms)
+        elif self._unordered:
+            self._end = (close, after_ms)
+            self.ws.ignore_messages()
+        else:
+            self.ws.close_after_reply(close, after_ms)
 
     def abort(self) -> None:
         """End at once, without a wait."""
@@ -226,6 +255,18 @@ class ChatSession:
         with contained("presence"):
             self.gateway.presence.disconnect(self)
 
+    def _current_unordered(self) -> UnorderedMessage | None:
+        """Return the unordered message that the current task answers, or None."""
+        return self._unordered.current() if self._unordered else None
+
+    def _after_unordered(self, message: UnorderedMessage, error: BaseException | None) -> None:
+        if error is not None:
+            logger.error("a connection failed", exc_info=error)
+            self.close(Close.INTERNAL_ERROR)
+        self._end = message.end or self._end
+        if self._end is not None:
+            self.close_after_reply(*self._end)
+
     def _encode(self, event: Event) -> Frame:
         return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
 
@@ -278,7 +319,10 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     state.presence.connect(session)
     try:
         await session.begin()
-        yield session
+        try:
+            yield session
+        finally:
+            await session.cancel_unordered()
         await state.turns.take()  # thousands may vanish at once
     except Exception:
         logger.exception("a connection failed")

@@ -71,6 +71,7 @@ class GatewayWebSocket(WebSocket):
         self._left = _GONE
         self.valid_until = math.inf
         """The end of the credential, grace included, on the wall clock. The gateway handles no later message."""
+        self._ignores_messages = False
         self._close_after_reply: tuple[Close, int | None] | None = None
         self.last_message_at = clock.steady()
         self.on_message: Callable[[], None] | None = None
@@ -183,6 +184,11 @@ class GatewayWebSocket(WebSocket):
         else:
             self.close_with(close, after_ms)
 
+    def ignore_messages(self) -> None:
+        """Handle no further message: the connection closes as soon as the earlier ones are answered."""
+        self._ignores_messages = True
+        self.valid_until = -math.inf
+
     def abort(self) -> None:
         """End at once, without a wait."""
         self.outbox.discard()
@@ -205,21 +211,24 @@ class GatewayWebSocket(WebSocket):
         except TimeoutError:
             self._writer.abort()
 
-    def refuse(self, id: int | str | None, error: MessageError) -> None:
-        """Send an error as the answer to a message, and end the connection after too many bad frames."""
+    def refuse(self, id: int | str | None, error: MessageError, *, at_once: bool = False) -> None:
+        """Send an error as the answer to a message, and end the connection after too many bad frames.
+
+        `at_once` is that of `Outbox.reply`.
+        """
         came_at = self.clock.steady()  # before the answer, which the client may have by then
-        self.outbox.reply(frames.bounded(frames.error(id, error.body()), self.max_frame_bytes))
+        frame = frames.bounded(frames.error(id, error.body()), self.max_frame_bytes)
+        self.outbox.reply(frame, at_once=at_once)
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 
     def charge(self, cost: float) -> None:
         """Charge the extra cost of the current message.
 
-        A cost beyond the allowance becomes a debt: the gateway refuses the next messages until it is paid. Raises
-        `ValueError` for a cost below 0, infinity or NaN; the latter two would stay in the user's bucket for good.
+        A cost beyond the allowance becomes a debt: the gateway refuses the next messages until it is paid. Raises what
+        `costs.check` raises.
         """
-        if not 0 <= cost < math.inf:
-            raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
+        costs.check(cost)
         self._included -= cost
         if self._included < 0:
             self.messages_allowed.spend(self.clock.steady(), -self._included)
@@ -267,7 +276,8 @@ class GatewayWebSocket(WebSocket):
 
     def _admits(self, now: float) -> bool:
         if self.clock.wall() >= self.valid_until:
-            self.close_with(Close.TOKEN_EXPIRED)
+            if not self._ignores_messages:
+                self.close_with(Close.TOKEN_EXPIRED)
             return False
         self.last_message_at = now
         if self.on_message is not None:

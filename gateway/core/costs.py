@@ -7,6 +7,8 @@ The costs are declared, not measured. So a message costs the same on every machi
 stores. A client can predict its cost, and a test can count it.
 """
 
+import math
+
 MESSAGE_BYTES = 8192
 """Bytes of a message for one token. The worst JSON takes 0.2 ms per KiB."""
 
@@ -48,6 +50,12 @@ DELIVERED_BYTES = 16384
 
 INCLUDED = 1.0
 """Work that a message may cause without extra cost."""
+
+
+def check(cost: float) -> None:
+    """Raise `ValueError` for a cost below 0, infinity or NaN; the latter two would stay in a bucket for good."""
+    if not 0 <= cost < math.inf:
+        raise ValueError(f"expected a cost of 0 or more, got {cost!r}")
 
 
 def of_text(text: str) -> float:

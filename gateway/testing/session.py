@@ -6,7 +6,7 @@ await session.run(MyHandler, {"room": "lobby"})
 assert session.replies == [(1, MyReply())]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -247,6 +247,10 @@ class FakeSession(Generic[State]):
     def now(self) -> str:
         """Return the time of `clock` in the protocol's form."""
         return timestamp(milliseconds(self.clock))
+
+    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer the message at once."""
+        await answer()
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Record a reply. Raise what the gateway raises for data that is no JSON."""

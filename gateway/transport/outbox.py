@@ -53,14 +53,17 @@ class Outbox:
         self._closed = False
         self.dropped = 0
 
-    def reply(self, frame: Frame) -> None:
-        """Send a reply or an error: at once, or with the events that are held, before them."""
+    def reply(self, frame: Frame, *, at_once: bool = False) -> None:
+        """Send a reply or an error: at once, or with the events that are held, before them.
+
+        An answer that caused none of the held events goes out `at_once`.
+        """
         if self._closed:
             return
         if not self._writer.ready or self._waiting:
             if self._takes(frame):
                 self._waiting.append(frame)
-        elif self._held is None or self._reply is not None:
+        elif at_once or self._held is None or self._reply is not None:
             self._flush_reply()
             self._writer.write(frame)
         else:
