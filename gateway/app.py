@@ -11,7 +11,7 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.api import calls, publish
+from gateway.api import batch, calls, members, messages, publish, rooms
 from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
@@ -100,7 +100,7 @@ MAX_BODY_BYTES = 16 * 1024
 _ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
 _TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
-_SERVICE_ROUTERS = (publish.router,)
+_SERVICE_ROUTERS = (publish.router, rooms.router, members.router, messages.router, batch.router)
 
 
 def create_app(

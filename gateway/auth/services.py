@@ -68,9 +68,13 @@ class ServiceAuth:
         if scope not in self.scopes:
             raise MissingServiceScope(scope)
 
+    def may_use(self, room: str) -> bool:
+        """Return whether the service may use a room."""
+        return self.rooms is None or self.rooms.matches(room)
+
     def check_room(self, name: str) -> None:
         """Raise `Forbidden` if the service may not use a room."""
-        if self.rooms is not None and not self.rooms.matches(name):
+        if self.rooms is not None and not self.may_use(name):
             allowed = " ".join(self.rooms.texts)
             raise Forbidden(f"this service may use the rooms {allowed}, and no other")
 

@@ -41,6 +41,14 @@ async def read_own_rooms(database: Database, user_id: str, limit: int) -> RoomPa
     return await _read(room_pages.OWN, database, user_id, None, limit)
 
 
+async def read_all_rooms(database: Database, cursor: str | None, limit: int) -> RoomPage:
+    """Read the rooms of all users by name, after `cursor`. Raise `Unavailable`."""
+    fetch = database.fetch if limit <= ROWS_AT_ONCE else database.fetch_long
+    rows = await fetch(room_pages.ALL_ROOMS, cursor=cursor or "", most=limit + 1)
+    found = [RoomRow(**row) for row in rows[:limit]]
+    return RoomPage(found, found[-1].name if len(rows) > limit else None, 0)
+
+
 async def _read(statement: Statement, database: Database, user_id: str, cursor: str | None, limit: int) -> RoomPage:
     rows = await database.fetch(statement, me=user_id, cursor=cursor or "", most=limit + 1)
     uncounted = room_pages.uncounted_in(rows[:limit])

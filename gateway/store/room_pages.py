@@ -128,6 +128,13 @@ def _members(_: str) -> Select[Any]:
     return query.where(memberships.c.room_id == _ROOM, name > _CURSOR, AMONG_MEMBERS).order_by(name).limit(_MOST)
 
 
+ALL_ROOMS = Statement(
+    lambda _: (
+        select(rooms).where(rooms.c.name > _CURSOR, rooms.c.removed_at.is_(None)).order_by(rooms.c.name).limit(_MOST)
+    )
+)
+"""Lists `most` rooms after the name `cursor`, of all users."""
+
 MEMBERS = Statement(_members)
 """Lists `most` members of a room after the name `cursor`."""
 

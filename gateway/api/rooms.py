@@ -1,0 +1,112 @@
+"""`/api/rooms`: a service lists, makes, reads, changes and deletes rooms."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from gateway.api.caller import Caller, CurrentCaller
+from gateway.api.descriptions import service_refusals
+from gateway.api.pages import Limit, NameCursor
+from gateway.api.strict_route import ServiceRoute
+from gateway.http.bodies import JSON_BODY
+from gateway.rooms.room_pages import read_all_rooms
+from gateway.store.rooms import RoomRow
+from schemas.api.rooms import NameRoom, RoomChange, RoomsPage, ServiceRoom
+from schemas.base import Empty, timestamp
+from schemas.messages.rooms import CreateRoom, UpdateRoom
+from schemas.names import RoomName
+from schemas.services import ROOMS
+
+RoomPath = Annotated[RoomName, Path(description="The name of the room.")]
+
+router = APIRouter(prefix="/api/rooms", tags=["services"], route_class=ServiceRoute)
+
+
+async def create_room(caller: Caller, data: CreateRoom) -> ServiceRoom:
+    """Make a room that stays without members and needs no owner."""
+    caller.check(ROOMS, data.room)
+    made = await caller.rooms.create(caller.sender, data.room, title=data.title, private=data.private)
+    return service_room(made)
+
+
+async def read_room(caller: Caller, data: NameRoom) -> ServiceRoom:
+    """Return a room."""
+    caller.check(ROOMS, data.room)
+    return service_room(await caller.rooms.find(data.room))
+
+
+async def update_room(caller: Caller, data: UpdateRoom) -> ServiceRoom:
+    """Change the title of a room, its privacy, or both."""
+    caller.check(ROOMS, data.room)
+    return service_room(await caller.rooms.update(data.room, title=data.title, private=data.private))
+
+
+async def delete_room(caller: Caller, data: NameRoom) -> Empty:
+    """Delete a room with all of its messages."""
+    caller.check(ROOMS, data.room)
+    await caller.rooms.delete(data.room, state=caller.state.app_state)
+    return Empty()
+
+
+def service_room(row: RoomRow) -> ServiceRoom:
+    """Return what a service sees of a room."""
+    return ServiceRoom(
+        name=row.name,
+        title=row.title,
+        private=row.private,
+        direct=row.direct,
+        kept=row.kept,
+        epoch=row.epoch,
+        offset=row.offset,
+        members=row.members,
+        stored_bytes=row.stored_bytes,
+        created_at=timestamp(row.created_at),
+    )
+
+
+@router.get("", response_model_exclude_none=True, responses=service_refusals())
+async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Limit = 100) -> RoomsPage:
+    """List all rooms by name, also private and direct ones.
+
+    A service that may use some rooms only gets these. Then a page may have fewer than `limit`, and still a
+    `next_cursor`.
+    """
+    caller.check(ROOMS)
+    page = await read_all_rooms(caller.state.database, cursor, limit)
+    rooms = [row for row in page.rooms if caller.auth.may_use(row.name)]
+    return RoomsPage(rooms=tuple(map(service_room, rooms)), next_cursor=page.next_cursor)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses=service_refusals(409, body=True),
+    dependencies=[JSON_BODY],
+)
+async def post_room(caller: CurrentCaller, data: CreateRoom) -> ServiceRoom:
+    """Make a room that stays without members and needs no owner."""
+    return await create_room(caller, data)
+
+
+@router.get("/{room}", response_model_exclude_none=True, responses=service_refusals(404))
+async def get_room(caller: CurrentCaller, room: RoomPath) -> ServiceRoom:
+    """Return a room."""
+    return await read_room(caller, NameRoom(room=room))
+
+
+@router.patch(
+    "/{room}",
+    response_model_exclude_none=True,
+    responses=service_refusals(404, body=True),
+    dependencies=[JSON_BODY],
+)
+async def patch_room(caller: CurrentCaller, room: RoomPath, data: RoomChange) -> ServiceRoom:
+    """Change the title of a room, its privacy, or both."""
+    return await update_room(caller, UpdateRoom(room=room, title=data.title, private=data.private))
+
+
+@router.delete("/{room}", status_code=204, responses=service_refusals(404))
+async def remove_room(caller: CurrentCaller, room: RoomPath) -> None:
+    """Delete a room with all of its messages."""
+    await delete_room(caller, NameRoom(room=room))

@@ -1,0 +1,111 @@
+"""Rooms, their members and their messages, as services see and change them."""
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Timestamp, Wire
+from schemas.messages.chat import Message, MessageId
+from schemas.messages.rooms import Member, Role
+from schemas.messages.system import Content
+from schemas.names import RoomName, UserName
+
+
+class ServiceRoom(Wire):
+    """A room, as a service sees it. A service has made a room that is `kept`: it stays without members."""
+
+    name: str
+    title: str | None = None
+    private: bool
+    direct: bool
+    kept: bool
+    epoch: str
+    offset: int
+    members: int
+    stored_bytes: int
+    created_at: Timestamp
+
+
+class RoomsPage(Wire):
+    """A page of rooms by name. The last one has no `next_cursor`."""
+
+    rooms: tuple[ServiceRoom, ...]
+    next_cursor: str | None = None
+
+
+class NameRoom(Wire):
+    """A room by its name."""
+
+    room: RoomName
+
+
+class RoomChange(Wire):
+    """A new title, a new privacy, or both."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "The lobby"}]})
+
+    title: str | None = Field(default=None, min_length=1, max_length=200)
+    private: bool | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "RoomChange":
+        if self.title is None and self.private is None:
+            raise PydanticCustomError("nothing", "expected `title` or `private`, or both")
+        return self
+
+
+class MemberRole(Wire):
+    """The role of a member. Without one, a member keeps its own, and a new member gets that of a user that joins."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "moderator"}]})
+
+    role: Role | None = None
+
+
+class PutMember(MemberRole):
+    """Make a user a member of a room, or change a member's role."""
+
+    room: RoomName
+    user: UserName
+
+
+class NameMember(Wire):
+    """A member of a room."""
+
+    room: RoomName
+    user: UserName
+
+
+class MemberReply(Wire):
+    """A member. `new` says that the membership has just begun."""
+
+    room: str
+    user: str
+    role: Role
+    new: bool
+
+
+class MembersPage(Wire):
+    """A page of members by name. The last one has no `next_cursor`."""
+
+    members: tuple[Member, ...]
+    next_cursor: str | None = None
+
+
+class NameMessage(Wire):
+    """A message of a room."""
+
+    room: RoomName
+    message_id: MessageId
+
+
+class MessageContent(Content):
+    """The new content of a message."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Something else"}]})
+
+
+class MessagesPage(Wire):
+    """A page of messages, in the direction of the request. `next_cursor` leads on; at the end there is none."""
+
+    messages: tuple[Message, ...]
+    next_cursor: str | None = None
