@@ -28,6 +28,7 @@ from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
 from gateway.chat.fast_route import FastWebSocketApp, Running
+from gateway.chat.workers import endpoint as workers_endpoint
 from gateway.cluster.build import build_cluster
 from gateway.cluster.node_calls import NodeCalls
 from gateway.config.allowed_origins import AllowedOrigins
@@ -91,6 +92,7 @@ from gateway.routes.reloader import RoutesReloader
 from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
+from gateway.upstream.workers import Workers
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
 from handlers.rooms import JoinRoomHandler, ResumeRoomsHandler
@@ -145,7 +147,7 @@ def create_app(
                 app.running = None
 
     app = FastWebSocketApp(
-        endpoint.router,
+        (endpoint.router, workers_endpoint.router),
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
         title="json-gateway",
@@ -245,6 +247,7 @@ async def running_state(
             from gateway.auth.external.build import external_authorizers
 
             external |= await enter(external_authorizers(settings, database, clock))
+        workers = await enter(Workers(node_calls, settings.node_lease_seconds).running())
         await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
         room_finder = RoomFinder(database)
         hooks = Hooks(factory.handlers.values())
@@ -274,6 +277,7 @@ async def running_state(
             connections=connections,
             cluster=cluster,
             node_calls=node_calls,
+            workers=workers,
             bus=bus,
             hub=hub,
             room_finder=room_finder,

@@ -40,6 +40,7 @@ from gateway.rooms.typing import Typing
 from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
+from gateway.upstream.workers import Workers
 from handlers.factory import MsgHandlerFactory
 
 
@@ -75,6 +76,8 @@ class GatewayState:
     """What this node knows of all nodes."""
     node_calls: NodeCalls
     """Questions to other nodes, and their answers."""
+    workers: Workers
+    """The workers that serve routes, on all nodes."""
     bus: Bus
     hub: Hub
     room_finder: RoomFinder

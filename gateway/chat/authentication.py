@@ -1,5 +1,6 @@
 """The FastAPI dependency that authenticates a WebSocket."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, WebSocket
@@ -45,5 +46,6 @@ async def websocket_authentication(connection: WebSocket, token: Annotated[str |
     if found is None and (elsewhere := credentials.misplaced(ws)) is not None:
         raise AuthenticationFailed(f"a credential came in {elsewhere}")
     if found is None:
-        return await first_message(ws, state, service)
+        check = partial(authorize, state.authorizers, service)
+        return await first_message(ws, state, check, AuthResult.to_reply)
     return await authorize(state.authorizers, service, found)

@@ -10,7 +10,7 @@ may be a generator, which must end after the conversation. Middleware that is ad
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -59,13 +59,15 @@ class Running:
 
 
 class FastWebSocketApp(FastAPI):
-    """FastAPI with a fast route to the endpoints of a router. Their WebSockets are `GatewayWebSocket`s."""
+    """FastAPI with a fast route to the endpoints of some routers. Their WebSockets are `GatewayWebSocket`s."""
 
-    def __init__(self, websockets: APIRouter, *, proxies: TrustedProxies, proxy_path: str, **options: Any) -> None:
+    def __init__(
+        self, websockets: Sequence[APIRouter], *, proxies: TrustedProxies, proxy_path: str, **options: Any
+    ) -> None:
         """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes."""
         super().__init__(**options)
         self._proxies = proxies
-        routes = [route for route in websockets.routes if isinstance(route, APIWebSocketRoute)]
+        routes = [route for router in websockets for route in router.routes if isinstance(route, APIWebSocketRoute)]
         self._routes = {prefix + route.path: _FastRoute(route, self) for route in routes for prefix in ("", proxy_path)}
         self._first: ASGIApp | None = None
         self.running: Running | None = None

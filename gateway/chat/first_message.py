@@ -5,13 +5,13 @@ one of few from its address.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
-from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
 from gateway.http.handshake_refusals import close_for
@@ -26,11 +26,18 @@ from schemas.messages.auth import Authenticate
 logger = logging.getLogger(__name__)
 
 TYPE = "auth"
+Auth = TypeVar("Auth")
+"""What a check of a credential finds."""
 EXAMPLE = '{"type":"auth","data":{"token":"…"}}'
 
 
-async def first_message(ws: GatewayWebSocket, state: GatewayState, service: str) -> AuthResult:
-    """Accept a connection, and log it in by its first message, in time.
+async def first_message(
+    ws: GatewayWebSocket,
+    state: GatewayState,
+    check: Callable[[str], Awaitable[Auth]],
+    to_reply: Callable[[Auth], BaseModel],
+) -> Auth:
+    """Accept a connection, and log it in by its first message, in time: `check` its credential.
 
     Raises `AuthenticationFailed` or `RateLimited` before the accept, and `WebSocketDisconnect` if the connection ends.
     """
@@ -42,23 +49,28 @@ async def first_message(ws: GatewayWebSocket, state: GatewayState, service: str)
             raise RateLimited("connections from this address that have not logged in", 1000)
         await ws.open()
         with state.connections.pending(ws, address, ws.frames_allowed):
-            return await _log_in(ws, state, service)
+            return await _log_in(ws, state, check, to_reply)
 
 
-async def _log_in(ws: GatewayWebSocket, state: GatewayState, service: str) -> AuthResult:
+async def _log_in(
+    ws: GatewayWebSocket,
+    state: GatewayState,
+    check: Callable[[str], Awaitable[Auth]],
+    to_reply: Callable[[Auth], BaseModel],
+) -> Auth:
     message_id: int | str | None = None
     try:
         request_data = await _first_json(ws, state)
         message_id = readable_id(request_data)
         await state.turns.take()
-        auth = await authorize(state.authorizers, service, _token_of(request_data))
+        auth = await check(_token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)
         ws.reject(message_id, error, close_for(error))
         await ws.wait_closed()
         raise WebSocketDisconnect from None
     if message_id is not None:
-        ws.outbox.reply(frames.reply(message_id, auth.to_reply()))
+        ws.outbox.reply(frames.reply(message_id, to_reply(auth)))
     return auth
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import Right
 from gateway.bus.base import ToAll
+from gateway.chat.admission import admitted
 from gateway.chat.own_rooms import own_rooms
 from gateway.chat.unordered import End, UnorderedMessage, UnorderedMessages
 from gateway.chat.verbs.credential import SessionCredential
@@ -202,6 +203,9 @@ class ChatSession:
 
     async def begin(self) -> None:
         """Send the client its welcome, with its rooms if it has asked for them, and watch the end of its token."""
+        connections = self.gateway.connections
+        connections.share_limits(self, self.ws.messages_allowed, self.joins, self.writes, self.ws.frames_allowed)
+        self.gateway.presence.connect(self)
         if self.ws.query_params.get(ROOMS) == "1":
             # Events come after the welcome, which may wait for the store.
             self.ws.outbox.hold()
@@ -308,29 +312,8 @@ async def open_session(ws: GatewayWebSocket, auth: AuthResult) -> AsyncIterator[
     await state.turns.take()
     await ws.open()
     ws.user_name = auth.user
-    session = ChatSession(ws, auth, state)
-    if (refusal := await state.connections.admit(session)) is not None:
-        session.close(*refusal)
-        state.counters.ended[ws.close_reason] += 1
-        yield session
-        await ws.wait_closed()
-        return
-    state.connections.share_limits(session, ws.messages_allowed, session.joins, session.writes, ws.frames_allowed)
-    state.presence.connect(session)
-    try:
-        await session.begin()
+    async with admitted(ws, ChatSession(ws, auth, state)) as session:
         try:
             yield session
         finally:
             await session.cancel_unordered()
-        await state.turns.take()  # thousands may vanish at once
-    except Exception:
-        logger.exception("a connection failed")
-        session.close(Close.INTERNAL_ERROR)
-    finally:
-        state.connections.remove(session)
-        if ws.close_reason is Close.RATE_ABUSE:
-            state.connections.record_abuse(session)
-        state.counters.ended[ws.close_reason] += 1
-        session.disconnect()
-        await ws.wait_closed()

@@ -64,6 +64,7 @@ class GatewayWebSocket(WebSocket):
             max_bytes=settings.outbox_bytes,
         )
         self.max_frame_bytes = settings.max_frame_bytes
+        self.max_message_bytes = settings.max_message_bytes
         self.user_name = "-"
         """The user's name after the log-in."""
         self.close_reason: Close | None = None
@@ -80,6 +81,7 @@ class GatewayWebSocket(WebSocket):
         bucket = TokenBucket(settings.message_rate, settings.message_burst, self.last_message_at)
         self.messages_allowed.add(bucket, "on this connection")
         self._included = 0.0  # the part that the current message has paid for already
+        self._cost = 0.0  # what its text has cost
         self._protocol_errors: deque[float] | None = None  # made at the first error: most connections have none
         self._abuse_began: float | None = None
         self._last_abuse = 0.0
@@ -150,15 +152,17 @@ class GatewayWebSocket(WebSocket):
                 continue
             now = self.clock.steady()
             # Check the rate before a look inside: a refused message must not cost more than a handled one.
-            if not self._within_rate(text, now, costs.of_text(text)):
+            cost = costs.of_text(text)
+            if not self._within_rate(text, now, cost):
                 continue
             try:
-                message = self._decode(text, self.settings.max_message_bytes)
+                message = self._decode(text, self.max_message_bytes)
             except MessageError as error:
                 self.refuse(None, error)
                 continue
             if self._admits(now):
                 self._included = costs.INCLUDED
+                self._cost = cost
                 self.outbox.hold()
                 yield message
                 self.send_held_events()
@@ -234,6 +238,16 @@ class GatewayWebSocket(WebSocket):
             self.messages_allowed.spend(self.clock.steady(), -self._included)
             self._included = 0.0
 
+    def refund(self) -> None:
+        """Return the cost of the current message to the rates: the gateway has asked for it."""
+        self.messages_allowed.spend(self.clock.steady(), -self._cost)
+
+    def accept_messages_of(self, size: int) -> None:
+        """Accept messages of up to so many bytes from now on, instead of `GATEWAY_MAX_MESSAGE_BYTES`."""
+        self.max_message_bytes = size
+        if self._raw is not None:
+            self._raw.limit_message_size(size)
+
     def reject(self, id: int | str | None, error: MessageError, close: Close) -> None:
         """Send an error as the answer to a message, and call `close_with`."""
         self.outbox.reply(frames.error(id, error.body()))
@@ -302,7 +316,7 @@ class GatewayWebSocket(WebSocket):
 
     def _id_in(self, text: str) -> int | str | None:
         """Return the id of a message that is refused unread. In a flood of long ones, do not look for it."""
-        if len(text) > self.settings.max_message_bytes or (len(text) > MAX_PEEK and self._refusals > PEEK_REFUSALS):
+        if len(text) > self.max_message_bytes or (len(text) > MAX_PEEK and self._refusals > PEEK_REFUSALS):
             return None
         message = strict_json.peek(text)
         return readable_id(message) if isinstance(message, dict) else None
@@ -316,6 +330,11 @@ class GatewayWebSocket(WebSocket):
         self._protocol_errors.append(now)
         if len(self._protocol_errors) == limit and now - self._protocol_errors[0] < PROTOCOL_ERROR_SECONDS:
             self.close_with(Close.TOO_MANY_ERRORS)
+
+    def close_slow_consumer(self) -> None:
+        """End the connection of a client that does not read."""
+        self.outbox.discard()
+        self._close_slow_consumer()
 
     def _close_slow_consumer(self) -> None:
         """End the connection of a slow reader. Its waiting frames are dropped already."""

@@ -51,6 +51,10 @@ class NodeUnavailable(Exception):
     """A node has not answered."""
 
 
+class NodeTimeout(NodeUnavailable):
+    """A node has not answered in time."""
+
+
 class NodeFailed(NodeUnavailable):
     """A node has answered that it could not handle the question."""
 
@@ -326,8 +330,8 @@ def _tell(watchers: Iterable[OnNode], node: str) -> None:
             watcher(node)
 
 
-def _late(kind: str, seconds: float) -> NodeUnavailable:
-    return NodeUnavailable(f"expected an answer to {kind!r} within {seconds:g} seconds, got none")
+def _late(kind: str, seconds: float) -> NodeTimeout:
+    return NodeTimeout(f"expected an answer to {kind!r} within {seconds:g} seconds, got none")
 
 
 def _failed(kind: str) -> NodeFailed:

@@ -19,6 +19,7 @@ from gateway.state import state_of
 from handlers.errors import MessageError, NotFound
 
 CHAT_PATH = "/ws/chat"
+SERVICE_PATH = "/ws/service"
 
 # RFC 9110 §15.5.22 and §7.8.
 _UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade"}
@@ -46,7 +47,7 @@ async def _refuse(ws: WebSocket) -> None:
 
 
 async def _answer(request: HTTPConnection) -> Response:
-    if _path(request) == CHAT_PATH:
+    if _path(request) in (CHAT_PATH, SERVICE_PATH):
         return await _upgrade_required(request)
     if _is_socket_io(request) or "sec-websocket-key" in request.headers:
         return error_response(NotFound(f"there is nothing at this path; {_right_place(request)}"))
@@ -57,16 +58,17 @@ async def _upgrade_required(request: HTTPConnection) -> Response:
     state_of(request).client_log.log(
         "a request for the WebSocket %s came without its upgrade; if a proxy is in front, let it pass the headers"
         " Upgrade and Connection on: `gateway settings nginx` prints how",
-        CHAT_PATH,
+        _path(request),
     )
     return await http_exception(request, HTTPException(HTTPStatus.UPGRADE_REQUIRED, _UPGRADE_REQUIRED, _UPGRADE))
 
 
 def _right_place(connection: HTTPConnection) -> str:
-    place = connection.scope.get("root_path", "") + CHAT_PATH
+    wants_services = "service" in _path(connection).lower()
+    place = connection.scope.get("root_path", "") + (SERVICE_PATH if wants_services else CHAT_PATH)
     if _is_socket_io(connection):
         return f"this is no Socket.IO server: open a plain WebSocket at {place}"
-    return f"the WebSocket is at {place}"
+    return f"the WebSocket of services is at {place}" if wants_services else f"the WebSocket is at {place}"
 
 
 def _is_socket_io(connection: HTTPConnection) -> bool:

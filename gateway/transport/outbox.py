@@ -91,6 +91,11 @@ class Outbox:
         """Return whether a message is being handled, so that events are held."""
         return self._held is not None
 
+    @property
+    def backlog(self) -> float:
+        """Return how full it is, from 0 to 1."""
+        return max(self._count / self._max_frames, self._bytes / self._max_bytes)
+
     def release(self) -> None:
         """Send the reply, and the events that were held, in one write."""
         held, self._held = self._held, None

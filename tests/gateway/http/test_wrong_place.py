@@ -41,6 +41,13 @@ async def test_a_websocket_at_a_wrong_path_is_told_the_right_one(app: App, path:
         await client.expect_close(1008, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/ws/services", "/service", "/ws/service/", "/WS/Service"])
+async def test_a_worker_at_a_wrong_path_is_told_its_own(app: App, path: str) -> None:
+    async with connect(f"{app.gateway.ws_url}{path}", compression=None) as ws:
+        error = await ChatClient(ws).expect("error", status=40400)
+        assert error["message"].endswith("the WebSocket of services is at /ws/service")
+
+
 async def test_a_client_of_socket_io_is_told_that_this_is_none(app: App) -> None:
     told = "this is no Socket.IO server: open a plain WebSocket at /ws/chat"
     async with connect(f"{app.gateway.ws_url}/socket.io/?EIO=4&transport=websocket", compression=None) as ws:

@@ -1,0 +1,102 @@
+"""What a service may send over `/ws/service`: the table of its messages, and its answers."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from gateway.chat.workers.session import ServiceSession
+from gateway.transport import frames
+from handlers.errors import Forbidden, InternalError, MessageError, UnknownType, ValidationFailed
+from handlers.factory import readable_id
+from schemas.base import ClientMessage, Empty, FieldError
+from schemas.messages.services import ServeReply, ServeRoutes
+from schemas.messages.system import PingReply
+
+logger = logging.getLogger(__name__)
+
+ANSWER = "reply"
+"""The type of an answer. All other messages are in the table."""
+
+_KEYS = frozenset({"type", "id", "data", "error", "effects"})
+
+
+def _ping(session: ServiceSession, _: Empty) -> PingReply:
+    return PingReply(server_time=session.now())
+
+
+def _serve(session: ServiceSession, asked: ServeRoutes) -> ServeReply:
+    """Serve the named routes, or raise `Forbidden` if one is not for this service."""
+    allowed = session.routes()
+    if not allowed.keys() >= set(asked.types):
+        known = ", ".join(f"`{pattern}`" for pattern in sorted(allowed)[:20]) or "none"
+        raise Forbidden(
+            "a type is no route of the routes file that workers of this service may serve; write each as it is there."
+            f" It may serve: {known}"
+        )
+    types = tuple(dict.fromkeys(asked.types))
+    if not session.is_leaving:
+        session.gateway.workers.serve(session.worker, types, asked.parallel)
+    return ServeReply(types=types, parallel=asked.parallel)
+
+
+@dataclass(frozen=True)
+class _Message:
+    schema: type[BaseModel]
+    handle: Callable[[ServiceSession, Any], BaseModel]
+
+
+MESSAGES: Mapping[str, _Message] = {
+    "ping": _Message(Empty, _ping),
+    "route.serve": _Message(ServeRoutes, _serve),
+}
+
+
+def handle(session: ServiceSession, request_data: dict[str, Any]) -> None:
+    """Handle one message. Answer a wrong one with an error; the connection lives on."""
+    try:
+        if request_data.get("type") == ANSWER:
+            _take_answer(session, request_data)
+        else:
+            _handle(session, request_data)
+    except MessageError as error:
+        session.ws.refuse(readable_id(request_data), error)
+    except Exception:
+        logger.exception("a message of a worker failed")
+        session.ws.refuse(readable_id(request_data), InternalError(session.connection))
+
+
+def _handle(session: ServiceSession, request_data: dict[str, Any]) -> None:
+    message = _validated(ClientMessage, request_data)
+    known = MESSAGES.get(message.type)
+    if known is None:
+        raise UnknownType(message.type, (*MESSAGES, ANSWER))
+    data = _validated(known.schema, {} if message.data is None else message.data, "data")
+    reply = known.handle(session, data)
+    if message.id is not None:
+        session.ws.outbox.reply(frames.reply(message.id, reply))
+
+
+def _take_answer(session: ServiceSession, request_data: dict[str, Any]) -> None:
+    call = request_data.get("id")
+    if session.worker.forgives(call):
+        session.ws.refund()
+    if not request_data.keys() <= _KEYS or ("data" in request_data) == ("error" in request_data):
+        session.worker.fail(call, "a worker's answer has wrong keys")
+        raise ValidationFailed((FieldError(field="data", message=_EXPECTED),))
+    session.worker.answer(
+        call, orjson.dumps({key: value for key, value in request_data.items() if key not in ("type", "id")})
+    )
+
+
+_EXPECTED = "expected `data` or `error`, and not both; besides `type` and `id`, only `effects` may come"
+
+
+def _validated(schema: type[BaseModel], value: object, *prefix: str) -> Any:
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        raise ValidationFailed.from_pydantic(error, *prefix) from None

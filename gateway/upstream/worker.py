@@ -1,0 +1,178 @@
+"""One connection of a worker, and the messages that wait for its answers.
+
+An id belongs to one connection: a random beginning, and a number. So no worker can answer a message of another one, not
+even by a mistake of a program with several connections.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.transport.frames import Frame, text_frame
+from gateway.transport.writers import nothing
+from handlers.errors import Conflict, NotFound, UpstreamFailed
+
+MAX_LATE = 4096
+"""Cancelled messages of one connection whose answers may still come."""
+
+MOST_UNREAD = 0.5
+"""The part of its outbox from which on a worker gets no more messages."""
+
+STUCK_SECONDS = 1.0
+"""How long a worker may leave its messages unread before a late answer ends its connection."""
+
+FIRST_REST_SECONDS = 1.0
+LAST_REST_SECONDS = 30.0
+"""How long others come first after a message without an answer: it doubles each time, up to this."""
+
+_ID = re.compile(r"([0-9a-f]{8})\.([1-9][0-9]{0,17})")
+
+
+class Peer(Protocol):
+    """The connection of a worker."""
+
+    @property
+    def backlog(self) -> float:
+        """Return the part of the outbox that is full, from 0 to 1: what the worker has not read."""
+
+    def deliver(self, frame: Frame) -> None:
+        """Send a frame. It never waits."""
+
+    def close_slow(self) -> None:
+        """Close the connection, since the worker does not read."""
+
+
+class Worker:
+    """A connection of a service that serves routes."""
+
+    def __init__(self, service: str, peer: Peer) -> None:
+        self.service = service
+        self.patterns: tuple[str, ...] = ()
+        """The routes that it serves; empty before the first `route.serve`, and while it leaves."""
+        self.parallel = 0
+        self.busy = 0
+        """Its messages without an answer."""
+        self.turn = 0
+        """Which of its routes comes first when it has a free place."""
+        self.on_idle: Callable[[], None] = nothing
+        """A function to call each time when the last open message has ended."""
+        self._peer = peer
+        self._prefix = secrets.token_hex(4)
+        self._next = 1
+        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._late: dict[int, None] = {}
+        self._silences = 0
+        self._rests_until = 0.0
+        self._unread_since: float | None = None
+        self.has_ended = False
+        """Whether it has gone away."""
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether it can take one more message now."""
+        # A worker that does not read gets no more: what is on its way must never fill the outbox.
+        return self.busy < self.parallel and bool(self.patterns) and self._peer.backlog < MOST_UNREAD
+
+    def load(self, now: float) -> tuple[bool, float]:
+        """Return how much it has to do, to compare with others. One that is silent comes after all that are not."""
+        return now < self._rests_until, self.busy / self.parallel
+
+    async def call(self, body: bytes, deadline: float) -> bytes:
+        """Send a message, and return the JSON of the answer. The caller has counted it as `busy`.
+
+        Raise `UpstreamFailed` if the worker goes away, or answers wrongly. The caller cancels this at the deadline, on
+        the loop's clock.
+        """
+        if self.has_ended:
+            raise UpstreamFailed("the worker has gone away")
+        loop = asyncio.get_running_loop()
+        number, self._next = self._next, self._next + 1
+        answer: asyncio.Future[bytes] = loop.create_future()
+        self._calls[number] = answer
+        of_call = b"%b.%d" % (self._prefix.encode(), number)
+        self._deliver(b'{"type":"route.message","id":"%b","data":%b}' % (of_call, body))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.cancelled():
+                self._note_late(number)
+                self._deliver(b'{"type":"route.cancel","id":"%b"}' % of_call)
+                if loop.time() >= deadline:
+                    self._note_silence(loop.time())
+            else:
+                answer.exception()  # it came at the same moment, and nobody needs it
+            raise
+        finally:
+            del self._calls[number]
+
+    def answer(self, id: object, answer: bytes) -> None:
+        """Take the answer to a message, or raise what `_find` raises."""
+        self._find(id).set_result(answer)
+        self._silences = 0
+        self._rests_until = 0.0
+        if not self._peer.backlog:
+            self._unread_since = None
+
+    def fail(self, id: object, reason: str) -> None:
+        """Let a message fail, since its answer is wrong, or raise what `_find` raises."""
+        self._find(id).set_exception(UpstreamFailed(reason))
+
+    def end(self) -> None:
+        """Let all open messages fail: the worker has gone away."""
+        self.has_ended = True
+        self.patterns = ()
+        for answer in self._calls.values():
+            if not answer.done():
+                answer.set_exception(UpstreamFailed("the worker has gone away"))
+
+    def forgives(self, id: object) -> bool:
+        """Return whether an id is that of a message which still needs an answer, or did so until it was late.
+
+        Such an answer costs the worker nothing, once.
+        """
+        number = self._number(id)
+        if number is None:
+            return False
+        is_open = number in self._calls and not self._calls[number].done()
+        return is_open or self._late.pop(number, self) is None
+
+    def _find(self, id: object) -> "asyncio.Future[bytes]":
+        """Return the future of an open message.
+
+        Raise `NotFound` for an id that this connection has never got, and `Conflict` for one that needs no answer.
+        """
+        number = self._number(id)
+        if number is None:
+            raise NotFound("this connection has got no `route.message` with this id")
+        answer = self._calls.get(number)
+        if answer is None or answer.done():
+            raise Conflict("this message has its answer already, or came too late and was cancelled")
+        return answer
+
+    def _number(self, id: object) -> int | None:
+        found = _ID.fullmatch(id) if isinstance(id, str) else None
+        if found is None or found[1] != self._prefix:
+            return None
+        number = int(found[2])
+        return number if number < self._next else None
+
+    def _deliver(self, text: bytes) -> None:
+        self._peer.deliver(text_frame(text))
+        if not self._peer.backlog:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = asyncio.get_running_loop().time()
+
+    def _note_late(self, number: int) -> None:
+        self._late[number] = None
+        if len(self._late) > MAX_LATE:
+            del self._late[next(iter(self._late))]
+
+    def _note_silence(self, now: float) -> None:
+        """Let others come first for a while. If the worker does not even read, close its connection."""
+        self._silences += 1
+        self._rests_until = now + min(LAST_REST_SECONDS, FIRST_REST_SECONDS * 2.0 ** min(self._silences - 1, 10))
+        if self._unread_since is not None and now - self._unread_since >= STUCK_SECONDS:
+            self._peer.close_slow()

@@ -1,0 +1,314 @@
+"""The workers of all nodes: which of them gets a message.
+
+A message goes to the least busy worker of this node, or else to another node whose workers have a free place. If all
+are busy, it waits for the first place, at most until its deadline. If no worker serves its route, it fails at once.
+
+Each node tells the others how many messages its workers take at a time, whenever that changes and three times in a
+lease. Only the asking node knows how many of them it uses. So several nodes may ask one node for the same place; the
+message then waits there.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import orjson
+from pydantic import TypeAdapter
+
+from gateway.bus.base import MessageTooLong
+from gateway.cluster.node_calls import NodeCalls, NodeTimeout, NodeUnavailable
+from gateway.core.periodic import Periodic
+from gateway.routes.model import Route
+from gateway.upstream.worker import Peer, Worker
+from handlers.errors import UpstreamFailed, UpstreamTimeout
+
+CALL = "workers.call"
+CAPACITY = "workers.capacity"
+ANNOUNCEMENTS = 3
+"""How often a node says within a lease what its workers take."""
+MAX_ANNOUNCED = 1000
+"""Pairs of a route and a service in one announcement."""
+
+Key: TypeAlias = tuple[str, str | None]
+"""The pattern of a route, and the only service that may serve it, if the route names one."""
+
+_CAPACITY: TypeAdapter[list[tuple[str, str, int]]] = TypeAdapter(list[tuple[str, str, int]])
+
+
+@dataclass(frozen=True)
+class WorkerFigures:
+    """The numbers of this node's workers for the metrics."""
+
+    connections: int
+    """Connections that serve at least one route."""
+    parallel: int
+    """How many messages they take at a time."""
+    busy: int
+    """How many they have."""
+    waiting: int
+    """Messages that wait for a free place."""
+
+
+@dataclass(frozen=True)
+class WorkerTransport:
+    """Carries the messages of one route to its workers."""
+
+    workers: "Workers"
+    route: Route
+
+    async def send(self, body: bytes, message_id: str, seconds: float) -> bytes:
+        """Return the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
+        return await self.workers.send((self.route.pattern, self.route.service), body, seconds)
+
+    async def close(self) -> None:
+        """Do nothing: the workers stay, and serve what routes there are."""
+
+
+class Workers:
+    """Knows the workers of this node, and what those of other nodes take."""
+
+    def __init__(self, node_calls: NodeCalls, lease_seconds: float) -> None:
+        self._node_calls = node_calls
+        self._local: dict[Key, dict[Worker, None]] = {}
+        """The workers of each route, the one that was used last at the end."""
+        self._serving: set[Worker] = set()
+        self._remote: dict[str, Counter[Key]] = {}
+        """How many messages the workers of another node take, by the node's id."""
+        self._asked: Counter[tuple[str, Key]] = Counter()
+        """How many messages of this node another one has."""
+        self._waiting: dict[Key, deque[asyncio.Future[Worker | None]]] = {}
+        self._announcing = Periodic("workers", lease_seconds / ANNOUNCEMENTS, self._announce)
+        node_calls.serve(CALL, self._serve_call)
+        node_calls.listen(CAPACITY, self._on_capacity)
+        node_calls.watch(self._on_node_joined, self._on_node_left)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Announce the workers to the other nodes while the context lasts."""
+        async with self._announcing:
+            yield self
+
+    @property
+    def figures(self) -> WorkerFigures:
+        """Return the numbers of this node."""
+        return WorkerFigures(
+            connections=len(self._serving),
+            parallel=sum(worker.parallel for worker in self._serving),
+            busy=sum(worker.busy for worker in self._serving),
+            waiting=sum(map(len, self._waiting.values())),
+        )
+
+    def transport(self, route: Route) -> WorkerTransport:
+        """Return what carries the messages of a route to its workers."""
+        return WorkerTransport(self, route)
+
+    def connect(self, service: str, peer: Peer) -> Worker:
+        """Return the worker of a new connection. It serves nothing yet."""
+        return Worker(service, peer)
+
+    def serve(self, worker: Worker, patterns: tuple[str, ...], parallel: int) -> None:
+        """Let a worker serve these routes, and no others, with so many messages at a time."""
+        self._withdraw(worker)
+        worker.patterns, worker.parallel = patterns, parallel
+        for key in _keys(worker):
+            self._local.setdefault(key, {})[worker] = None
+        if patterns:
+            self._serving.add(worker)
+        self._on_free(worker)
+        self._announcing.wake()
+
+    def withdraw(self, worker: Worker) -> None:
+        """Send a worker no more messages. Its open ones may finish."""
+        self._withdraw(worker)
+        self._announcing.wake()
+
+    def disconnect(self, worker: Worker) -> None:
+        """Forget a worker that has gone away. Its open messages fail at once."""
+        self.withdraw(worker)
+        worker.end()
+
+    async def send(self, key: Key, body: bytes, seconds: float) -> bytes:
+        """Return a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    place = await self._place(key)
+                    if place is None:
+                        raise UpstreamFailed("no worker serves this route now")
+                    if isinstance(place, Worker):
+                        return await self._call(place, body, deadline)
+                    answer = await self._ask(place, key, body, deadline)
+                    if answer is not None:
+                        return answer
+        except TimeoutError:
+            raise UpstreamTimeout("no worker answered in time") from None
+
+    async def _call(self, worker: Worker, body: bytes, deadline: float) -> bytes:
+        try:
+            return await worker.call(body, deadline)
+        finally:
+            self._release(worker)
+
+    async def _ask(self, node: str, key: Key, body: bytes, deadline: float) -> bytes | None:
+        """Return the answer of another node's worker, or None if it has none any more."""
+        left = max(0.001, deadline - asyncio.get_running_loop().time())
+        data = {"route": key[0], "service": key[1], "seconds": left, "body": orjson.Fragment(body)}
+        try:
+            found = await self._node_calls.ask(node, CALL, data, left)
+        except NodeTimeout as error:
+            raise UpstreamTimeout(str(error)) from None
+        except (NodeUnavailable, MessageTooLong) as error:
+            raise UpstreamFailed(str(error)) from None
+        finally:
+            self._asked[node, key] -= 1
+            if not self._asked[node, key]:
+                del self._asked[node, key]
+            self._wake(key, 1)
+        if "answer" in found:
+            return orjson.dumps(found["answer"])
+        if "failed" in found:
+            raise UpstreamFailed(str(found["failed"]))
+        self._remote.get(node, Counter()).pop(key, None)
+        return None
+
+    async def _serve_call(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Pass a message of another node to a worker of this one."""
+        deadline = asyncio.get_running_loop().time() + data["seconds"]
+        worker = await self._place((data["route"], data["service"]), is_local=True)
+        if not isinstance(worker, Worker):
+            return {"none": True}
+        try:
+            return {"answer": orjson.Fragment(await self._call(worker, orjson.dumps(data["body"]), deadline))}
+        except UpstreamFailed as error:
+            return {"failed": error.reason}
+
+    async def _place(self, key: Key, *, is_local: bool = False) -> Worker | str | None:
+        """Return a worker, or a node, with a place for one message, which is taken. Return None if nothing serves it.
+
+        Wait while all are busy.
+        """
+        may_try = not self._waiting.get(key)  # others that wait come first
+        while True:
+            if may_try and (worker := self._free_worker(key)) is not None:
+                worker.busy += 1
+                return worker
+            if may_try and not is_local and (node := self._free_node(key)) is not None:
+                self._asked[node, key] += 1
+                return node
+            if not self._local.get(key) and (is_local or not any(node[key] for node in self._remote.values())):
+                return None
+            found = await self._wait(key)
+            if found is not None and not found.has_ended:
+                return found
+            may_try = True
+
+    def _free_worker(self, key: Key) -> Worker | None:
+        workers = self._local.get(key)
+        free = [worker for worker in workers if worker.is_free] if workers else []
+        if not workers or not free:
+            return None
+        now = asyncio.get_running_loop().time()
+        found = free[0] if len(free) == 1 else min(free, key=lambda worker: worker.load(now))
+        workers[found] = workers.pop(found)  # so that workers with as much to do take turns
+        return found
+
+    def _free_node(self, key: Key) -> str | None:
+        used = {
+            node: self._asked[node, key] / capacity[key] for node, capacity in self._remote.items() if capacity[key]
+        }
+        found = min(used, key=used.__getitem__, default=None)
+        if found is None or used[found] >= 1:
+            return None
+        self._remote[found] = self._remote.pop(found)  # as with workers
+        return found
+
+    async def _wait(self, key: Key) -> Worker | None:
+        """Wait until a worker has a place, which is taken then; or return None when something has changed."""
+        future: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(key, deque())
+        waiting.append(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                waiting.remove(future)
+            elif (worker := future.result()) is not None:
+                self._release(worker)
+            else:
+                self._wake(key, 1)
+            raise
+        finally:
+            if not waiting and self._waiting.get(key) is waiting:
+                del self._waiting[key]
+
+    def _release(self, worker: Worker) -> None:
+        worker.busy -= 1
+        self._on_free(worker)
+        if not worker.busy:
+            worker.on_idle()
+
+    def _on_free(self, worker: Worker) -> None:
+        """Pass the free places of a worker on to messages that wait."""
+        while self._waiting and worker.is_free and (waiting := self._next_waiting(worker)) is not None:
+            worker.busy += 1
+            waiting.popleft().set_result(worker)
+
+    def _next_waiting(self, worker: Worker) -> deque[asyncio.Future[Worker | None]] | None:
+        """Return the messages that wait for a worker, or None. Its routes take turns."""
+        keys = _keys(worker)
+        for turn in range(worker.turn, worker.turn + len(keys)):
+            if waiting := self._waiting.get(keys[turn % len(keys)]):
+                worker.turn = turn + 1
+                return waiting
+        return None
+
+    def _wake(self, key: Key, most: int | None = None) -> None:
+        """Let messages that wait look again: the first ones, or all."""
+        waiting = self._waiting.get(key, deque())
+        for _ in range(len(waiting) if most is None else min(most, len(waiting))):
+            waiting.popleft().set_result(None)
+
+    def _withdraw(self, worker: Worker) -> None:
+        keys = _keys(worker)
+        worker.patterns = ()
+        self._serving.discard(worker)
+        for key in keys:
+            workers = self._local[key]
+            del workers[worker]
+            if not workers:
+                del self._local[key]
+            self._wake(key)
+
+    async def _announce(self) -> None:
+        capacity: Counter[tuple[str, str]] = Counter()
+        for worker in self._serving:
+            for pattern in worker.patterns:
+                capacity[pattern, worker.service] += worker.parallel
+        said = [(pattern, service, most) for (pattern, service), most in capacity.most_common(MAX_ANNOUNCED)]
+        self._node_calls.announce(CAPACITY, {"workers": said})
+
+    def _on_capacity(self, node: str, data: dict[str, Any]) -> None:
+        capacity: Counter[Key] = Counter()
+        for pattern, service, most in _CAPACITY.validate_python(data["workers"]):
+            capacity[pattern, service] += most
+            capacity[pattern, None] += most
+        changed = capacity.keys() | self._remote.get(node, Counter()).keys()
+        self._remote[node] = capacity
+        for key in changed:
+            self._wake(key)
+
+    def _on_node_joined(self, _: str) -> None:
+        self._announcing.wake()
+
+    def _on_node_left(self, node: str) -> None:
+        for key in self._remote.pop(node, Counter()):
+            self._wake(key)
+
+
+def _keys(worker: Worker) -> list[Key]:
+    """Return the keys of the routes that a worker serves, with and without the name of its service."""
+    return [(pattern, service) for pattern in worker.patterns for service in (worker.service, None)]
