@@ -11,7 +11,8 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.api import batch, calls, members, messages, publish, rooms
+from gateway.api import batch, calls, incoming, members, messages, publish, rooms
+from gateway.api.incoming import MAX_HOOK_BODY_BYTES
 from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
@@ -170,6 +171,7 @@ def create_app(
     app.include_router(calls.router)  # it checks the size itself
     for router in _SERVICE_ROUTERS:
         app.include_router(router, max_body_size=MAX_API_BODY_BYTES, responses=refusals(429))
+    app.include_router(incoming.router, max_body_size=MAX_HOOK_BODY_BYTES, responses=refusals(429))
     app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)

@@ -2,6 +2,6 @@
 
 `calls` takes each message type over HTTP. The rest is for services, with one router for each topic. Read `caller`
 first: every route begins with the service that calls it. `publish`, `rooms`, `members` and `messages` have operations
-and their routes, `operations` lists them, and `batch` does several. `strict_route` reads bodies, `pages` has cursors,
-and `descriptions` describes refusals.
+and their routes, `operations` lists them, and `batch` does several. `incoming` is the URL of an incoming webhook.
+`strict_route` reads bodies, `pages` has cursors, and `descriptions` describes refusals.
 """

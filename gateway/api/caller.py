@@ -16,8 +16,6 @@ from gateway.state import GatewayState
 CALLER = "service_caller"
 """The place in a request's scope where the route puts the service, before it reads the body."""
 
-IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,64}$"
-
 
 @dataclass(frozen=True)
 class Caller:
@@ -72,17 +70,20 @@ class _CallerOfRequest(SecurityBase):
         return found
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,64}$",
+        description="1 to 64 visible ASCII characters. A message that the service sends again with the same key"
+        " within 24 hours is stored once. A `client_id` of the message counts in its place.",
+        examples=["order-7-paid"],
+    ),
+]
+"""The header of a request that may send messages."""
+
+
 async def _caller_with_key(
-    caller: Annotated[Caller, Depends(_CallerOfRequest())],
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            pattern=IDEMPOTENCY_KEY,
-            description="1 to 64 visible ASCII characters. A message that the service sends again with the same key"
-            " within 24 hours is stored once. A `client_id` of the message counts in its place.",
-            examples=["order-7-paid"],
-        ),
-    ] = None,
+    caller: Annotated[Caller, Depends(_CallerOfRequest())], idempotency_key: IdempotencyKey = None
 ) -> Caller:
     return caller.with_key(idempotency_key)
 

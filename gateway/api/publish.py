@@ -32,7 +32,7 @@ async def publish(caller: Caller, data: Publish) -> PublishReply:
 def _targets(caller: Caller, data: Publish) -> list[Awaitable[Published]]:
     message, event = data.message, data.event
     if message is not None:
-        return [_message_to_room(caller, room, message) for room in data.rooms or ()]
+        return [_message_or_error(caller, room, message) for room in data.rooms or ()]
     assert event is not None  # noqa: S101 - the schema has checked it
     if data.rooms is not None:
         return [_event_to_room(caller, room, event) for room in data.rooms]
@@ -41,15 +41,20 @@ def _targets(caller: Caller, data: Publish) -> list[Awaitable[Published]]:
     return [_event_to_all(caller, event)]
 
 
-async def _message_to_room(caller: Caller, room: str, message: NewMessage) -> Published:
+async def _message_or_error(caller: Caller, room: str, message: NewMessage) -> Published:
     try:
-        caller.auth.check_room(room)
-        # Before this, nothing may wait: the items of a batch reach the log in their order.
-        written = await caller.rooms.publish_message(
-            caller.sender, room, text=message.text, body=message.body, client_id=message.client_id or caller.client_id
-        )
+        return await message_to_room(caller, room, message)
     except MessageError as error:
         return Published(room=room, error=error.body())
+
+
+async def message_to_room(caller: Caller, room: str, message: NewMessage) -> Published:
+    """Send a message to a room where the service may speak."""
+    caller.auth.check_room(room)
+    # Before this, nothing may wait: the items of a batch reach the log in their order.
+    written = await caller.rooms.publish_message(
+        caller.sender, room, text=message.text, body=message.body, client_id=message.client_id or caller.client_id
+    )
     epoch, offset = written.room.epoch, written.message.offset
     return Published(room=room, id=message_id(epoch, offset), epoch=epoch, offset=offset, duplicate=written.unchanged)
 

@@ -16,7 +16,7 @@ MAX_MEDIA_TYPE = 100
 
 async def _form(request: Request) -> None:
     """Raise `InvalidRequest` for a body that is no form, and for a repeated field (RFC 6749 §3.2)."""
-    got = _media_type(request)
+    got = media_type(request)
     if got not in _FORMS and (got or await request.body()):
         raise InvalidRequest(wrong_media_type(_expected(f"a form ({URLENCODED})", got)))
     fields = Counter(name for name, _ in (await request.form()).multi_items())
@@ -33,13 +33,14 @@ async def _json(request: Request) -> None:
 
 def check_json(request: HTTPConnection) -> None:
     """Raise an `HTTPException` for the `Content-Type` of a body that is no JSON."""
-    got = _media_type(request)
+    got = media_type(request)
     main, _, kind = got.partition("/")
     if main != "application" or (kind != "json" and not kind.endswith("+json")):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _expected("JSON (application/json)", got))
 
 
-def _media_type(request: HTTPConnection) -> str:
+def media_type(request: HTTPConnection) -> str:
+    """Return the media type of a body in lower case, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.api.alternatives import ONE_CONTENT, absent, present
 from schemas.base import MAX_TYPE_LENGTH, Wire
 from schemas.errors import ErrorBody
 from schemas.messages.chat import ClientId
@@ -16,6 +17,8 @@ MAX_TARGETS = 100
 
 class NewMessage(Content):
     """A message of a service. The log of each room keeps it. The same `client_id` again stores nothing new."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": ONE_CONTENT})
 
     client_id: ClientId | None = None
 
@@ -36,7 +39,12 @@ class Publish(Wire):
                 {"rooms": ["lobby"], "message": {"text": "Order 7 is paid", "client_id": "order-7"}},
                 {"users": ["alice"], "event": {"type": "orders.changed", "data": {"id": 7}}},
                 {"all": True, "event": {"type": "prices.changed"}},
-            ]
+            ],
+            "allOf": [
+                {"oneOf": [present("rooms", "array"), present("users", "array"), present("all", "boolean")]},
+                {"oneOf": [present("message", "object"), present("event", "object")]},
+                {"anyOf": [present("rooms", "array"), absent("message")]},
+            ],
         }
     )
 

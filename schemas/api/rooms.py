@@ -3,6 +3,7 @@
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.api.alternatives import ONE_CONTENT, present
 from schemas.base import Timestamp, Wire
 from schemas.messages.chat import Message, MessageId
 from schemas.messages.rooms import Member, Role
@@ -41,7 +42,12 @@ class NameRoom(Wire):
 class RoomChange(Wire):
     """A new title, a new privacy, or both."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "The lobby"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"title": "The lobby"}],
+            "anyOf": [present("title", "string"), present("private", "boolean")],
+        }
+    )
 
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
@@ -101,7 +107,7 @@ class NameMessage(Wire):
 class MessageContent(Content):
     """The new content of a message."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Something else"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Something else"}], "oneOf": ONE_CONTENT})
 
 
 class MessagesPage(Wire):

@@ -2,24 +2,39 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from schemas.services import SERVICE_SCOPES
 from tests.conftest import OwnGateway
 from tests.support.client import PASSWORD, App
+from tests.support.services import add_service
 
 SECONDS = 120
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
 async def test_every_answer_to_right_and_wrong_requests_is_as_described(app: App, alice: str, tmp_path: Path) -> None:
+    await check(app, await app.token(alice), tmp_path, "--exclude-path-regex", "^/(api|hook)/")
+
+
+async def test_every_answer_to_a_service_is_as_described(
+    app: App, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    key = await add_service(app.gateway, unique("orders"), *SERVICE_SCOPES)
+    await check(app, key, tmp_path, "--include-path-regex", "^/(api|hook)/")
+
+
+async def check(app: App, token: str, folder: Path, *paths: str) -> None:
+    """Let schemathesis compare the answers at some paths with the description."""
     command = [
-        *(str(SCHEMATHESIS), "run", f"{app.gateway.url}/openapi.json"),
-        *("--header", f"Authorization: Bearer {await app.token(alice)}"),
+        *(str(SCHEMATHESIS), "run", f"{app.gateway.url}/openapi.json", *paths),
+        *("--header", f"Authorization: Bearer {token}"),
         *("--phases", "coverage", "--seed", "1", "--no-color"),
     ]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
         async with asyncio.timeout(SECONDS):
