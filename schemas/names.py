@@ -69,4 +69,7 @@ UserName = Annotated[
 TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
 """A user name in any typed form."""
 
+GroupName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
+"""The name of a group of users, in the form of a room's."""
+
 ScopeName = Annotated[str, AfterValidator(_scope_name), Field(json_schema_extra={"pattern": SCOPE_NAME})]

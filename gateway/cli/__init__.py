@@ -1,9 +1,9 @@
 """The command `gateway`, with one module for each of its commands.
 
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
-bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `services` (with `incoming_webhooks` and
-`service_changes`), `keys`, `routes`, `db`, `token`, `settings` and `new` are commands. `store` opens the store for one
-command, and `hangup` handles SIGHUP.
+bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
+`incoming_webhooks` and `service_changes`), `keys`, `routes`, `db`, `token`, `settings` and `new` are commands. `store`
+opens the store for one command, and `hangup` handles SIGHUP.
 """
 
 import sys
@@ -26,6 +26,7 @@ COMMANDS = {
     "token": "gateway.cli.token:token",
     "chat": "gateway.cli.chat:chat",
     "users": "gateway.cli.users:app",
+    "groups": "gateway.cli.groups:app",
     "services": "gateway.cli.services:app",
     "keys": "gateway.cli.keys:app",
     "routes": "gateway.cli.routes:app",

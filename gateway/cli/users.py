@@ -1,8 +1,8 @@
-"""`gateway users`: adds, imports, lists, disables and enables users, and sets their passwords and scopes."""
+"""`gateway users`: adds, imports, lists, disables and enables users, and sets their passwords, scopes and groups."""
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Annotated, Protocol
@@ -11,6 +11,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
+from gateway.auth import groups
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
 from gateway.cli.import_file import raise_problems, read_users
@@ -20,6 +21,7 @@ from gateway.core.audit import Audit
 from gateway.core.client_info import operator
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
+from gateway.store import groups as stored_groups
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
@@ -29,7 +31,7 @@ from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, normalized_use
 from schemas.services import SERVICE_SCOPES, is_service
 from schemas.users import password_problem, prepared
 
-app = typer.Typer(help="Add, list and change users and their scopes.", no_args_is_help=True)
+app = typer.Typer(help="Add, list and change users, their scopes and their groups.", no_args_is_help=True)
 
 
 def _user_name(typed: str) -> str:
@@ -39,7 +41,10 @@ def _user_name(typed: str) -> str:
 
 
 Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=_user_name)]
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE…", show_default=False)]
+Scopes = Annotated[list[str] | None, typer.Argument(metavar="[SCOPE]…", show_default=False)]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help="A group of `gateway groups`; may be repeated.", show_default=False)
+]
 
 BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()}
 
@@ -88,15 +93,21 @@ def list_users() -> None:
     from rich.console import Console  # which no other of these commands needs
     from rich.table import Table
 
-    async def work(database: Database, _: Settings) -> list[users.UserRow]:
-        return await database.query(users.list_all)
+    def query(connection: Connection) -> list[tuple[users.UserRow, str]]:
+        rows = users.list_all(connection)
+        of_users = stored_groups.groups_of(connection, [user.id for user in rows])
+        return [(user, " ".join(of_users.get(user.id, ()))) for user in rows]
 
-    table = Table("user", "full name", "scopes", "since", "last seen", "state")
-    for user in with_database(work):
+    async def work(database: Database, _: Settings) -> list[tuple[users.UserRow, str]]:
+        return await database.query(query)
+
+    table = Table("user", "full name", "scopes", "groups", "since", "last seen", "state")
+    for user, of_user in with_database(work):
         table.add_row(
             user.name,
             user.full_name or "",
             user.scopes,
+            of_user,
             timestamp(user.created_at)[:10],
             timestamp(user.last_seen_at) if user.last_seen_at else "",
             "disabled" if user.disabled else "active",
@@ -119,8 +130,16 @@ def enable(name: Name) -> None:
 
 
 @app.command()
-def grant(name: Name, scopes: Scopes) -> None:
-    """Add scopes to a user. They count from the user's next token."""
+def grant(name: Name, scopes: Scopes = None, group: Groups = None) -> None:
+    """Add scopes to a user, or put it into groups, which limit it to their rooms. Both count from its next token."""
+    _check_given(scopes, group)
+    if group:
+        _change_groups(name, "groups_granted", group, groups.join)
+    if scopes:
+        _grant_scopes(name, scopes)
+
+
+def _grant_scopes(name: str, scopes: list[str]) -> None:
     _change_scopes(name, "scopes_granted", lambda had: had | frozenset(scopes))
     if of_services := sorted(SERVICE_SCOPES.keys() & set(scopes)):
         typer.echo(f"note: {' '.join(of_services)} counts only for a service; see: gateway services add", err=True)
@@ -129,9 +148,13 @@ def grant(name: Name, scopes: Scopes) -> None:
 
 
 @app.command()
-def revoke(name: Name, scopes: Scopes) -> None:
-    """Remove scopes from a user. That counts from the user's next connection or token."""
-    _change_scopes(name, "scopes_revoked", lambda had: had - frozenset(scopes))
+def revoke(name: Name, scopes: Scopes = None, group: Groups = None) -> None:
+    """Remove scopes from a user, or take it out of groups. That counts from its next connection or token."""
+    _check_given(scopes, group)
+    if group:
+        _change_groups(name, "groups_revoked", group, groups.leave)
+    if scopes:
+        _change_scopes(name, "scopes_revoked", lambda had: had - frozenset(scopes))
 
 
 @app.command("import")
@@ -191,6 +214,10 @@ def ask_password(name: str) -> str:
     return password
 
 
+_GroupChange = Callable[[Connection, str, Sequence[str]], list[str]]
+"""Changes the groups of a user, and returns the names of all its groups."""
+
+
 class _Change(Protocol):
     def __call__(self, connection: Connection, *, name: str) -> str | None:
         """Change a user and return its id, or None if there is no such user."""
@@ -229,6 +256,30 @@ def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], fro
         return scopes or "nothing"
 
     typer.echo(f"{name} may now: {with_database(work)}")
+
+
+def _change_groups(name: str, event: str, wanted: list[str], change: _GroupChange) -> None:
+    def transaction(connection: Connection) -> tuple[str, list[str]]:
+        user = users.by_name(connection, name)
+        if user is None:
+            raise _unknown(name)
+        return user.id, change(connection, user.id, wanted)
+
+    async def work(database: Database, settings: Settings) -> list[str]:
+        with Audit(settings.audit_path, SystemClock()) as audit:
+            user_id, now_in = await database.transact(transaction)
+            audit.record(event, operator(), user=name, user_id=user_id, groups=" ".join(now_in))
+        return now_in
+
+    if now_in := with_database(work):
+        typer.echo(f"{name} is in the groups: {' '.join(now_in)}")
+    else:
+        typer.echo(f"{name} is in no group, so that no group limits it to certain rooms")
+
+
+def _check_given(scopes: list[str] | None, group: list[str] | None) -> None:
+    if not scopes and not group:
+        raise StartError("expected a SCOPE or --group GROUP")
 
 
 def check_scopes(scopes: frozenset[str]) -> frozenset[str]:

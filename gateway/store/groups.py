@@ -1,0 +1,88 @@
+"""Groups of users: their rights by room, and their members."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from gateway.core.batches import batches
+from gateway.store.tables import group_members, groups, users
+
+BATCH = 500
+"""Users in one statement."""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group as stored, with the number of its members."""
+
+    name: str
+    room_rights: str
+    members: int
+
+
+def lock_all(connection: Connection) -> dict[str, str]:
+    """Lock all groups until the end of the transaction, and return their rights by their names."""
+    # In a fixed order, so that two commands never wait for each other.
+    query = select(groups.c.name, groups.c.room_rights).order_by(groups.c.name).with_for_update()
+    return {row.name: row.room_rights for row in connection.execute(query)}
+
+
+def list_all(connection: Connection) -> list[GroupRow]:
+    """List all groups by name."""
+    count = func.count(group_members.c.user_id)
+    query = (
+        select(groups.c.name, groups.c.room_rights, count)
+        .outerjoin(group_members, group_members.c.group_name == groups.c.name)
+        .group_by(groups.c.name, groups.c.room_rights)
+        .order_by(groups.c.name)
+    )
+    return [GroupRow(*row) for row in connection.execute(query)]
+
+
+def add(connection: Connection, name: str, room_rights: str) -> None:
+    """Add a group."""
+    connection.execute(insert(groups).values(name=name, room_rights=room_rights))
+
+
+def change(connection: Connection, name: str, room_rights: str) -> None:
+    """Set the rights of a group. `set_user_rights` tells its members."""
+    connection.execute(update(groups).where(groups.c.name == name).values(room_rights=room_rights))
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Remove a group without members."""
+    connection.execute(delete(groups).where(groups.c.name == name))
+
+
+def members_of(connection: Connection, name: str) -> list[str]:
+    """Return the ids of a group's members."""
+    query = select(group_members.c.user_id).where(group_members.c.group_name == name)
+    return list(connection.execute(query.order_by(group_members.c.user_id)).scalars())
+
+
+def groups_of(connection: Connection, user_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the groups of users, by their ids. Users without a group are left out."""
+    found: dict[str, list[str]] = {}
+    for some in batches(user_ids, BATCH):
+        query = select(group_members.c.user_id, group_members.c.group_name).where(group_members.c.user_id.in_(some))
+        for user_id, name in connection.execute(query.order_by(group_members.c.group_name)):
+            found.setdefault(user_id, []).append(name)
+    return found
+
+
+def add_member(connection: Connection, name: str, user_id: str) -> None:
+    """Put a user into a group that it is not in."""
+    connection.execute(insert(group_members).values(group_name=name, user_id=user_id))
+
+
+def remove_member(connection: Connection, name: str, user_id: str) -> None:
+    """Take a user out of a group."""
+    mine = (group_members.c.group_name == name) & (group_members.c.user_id == user_id)
+    connection.execute(delete(group_members).where(mine))
+
+
+def set_user_rights(connection: Connection, user_ids: Iterable[str], room_rights: str | None) -> None:
+    """Store what the groups of users allow together; None for users without a group."""
+    for some in batches(user_ids, BATCH):
+        connection.execute(update(users).where(users.c.id.in_(some)).values(room_rights=room_rights))
