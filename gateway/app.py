@@ -93,6 +93,7 @@ from gateway.routes.reloader import RoutesReloader
 from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
+from gateway.upstream.authorize import AuthorizeService
 from gateway.upstream.workers import Workers
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
@@ -256,6 +257,7 @@ async def running_state(
         service_rooms = ServiceRooms(
             database, bus, log, hub, connections, room_finder, room_remover, hooks, clock, settings
         )
+        authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -268,7 +270,7 @@ async def running_state(
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
             services=services,
             user_rights=user_rights,
-            authorizers={LOCAL: LocalTokens(tokens, user_rights), **external},
+            authorizers={LOCAL: LocalTokens(tokens, user_rights, keep_claims=settings.routes is not None), **external},
             tickets=Tickets(database, user_rights, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
@@ -294,6 +296,7 @@ async def running_state(
             hooks=hooks,
             key_reloader=key_reloader,
             routes=routes,
+            authorize=authorize,
             counters=counters,
         )
 

@@ -10,7 +10,6 @@ from gateway.auth.authorizers import Authorizer
 from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
 from gateway.auth.passwords import Passwords
-from gateway.auth.room_rights import RoomAuthorizer
 from gateway.auth.services import Services
 from gateway.auth.sessions import LoginSessions
 from gateway.auth.tickets import Tickets
@@ -40,6 +39,7 @@ from gateway.rooms.typing import Typing
 from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
+from gateway.upstream.authorize import AuthorizeService
 from gateway.upstream.workers import Workers
 from handlers.factory import MsgHandlerFactory
 
@@ -91,12 +91,12 @@ class GatewayState:
     timers: TimerWheel
     factory: MsgHandlerFactory
     hooks: Hooks
+    authorize: AuthorizeService | None
+    """Asks the service of `[authorize]` in the routes file, if there is such a file."""
     key_reloader: KeyReloader
     routes: RoutesReloader
     """The routes in use are its `current`."""
     counters: Counters
-    authorize: RoomAuthorizer | None = None
-    """Asks the service of `[authorize]` in the routes file, if there may be one."""
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""
 

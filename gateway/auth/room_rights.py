@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Protocol, Self
+from typing import Self
 
 import orjson
 
 from gateway.core.folding import FoldedLog
 from gateway.core.room_patterns import RoomPattern
-from schemas.messages.rooms import Role
 
 logger = logging.getLogger(__name__)
 
@@ -128,25 +127,6 @@ def read_claim(claim: object, service: str) -> RoomRights:
             *(service, MAX_PATTERNS),
         )
         return NO_ROOMS
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an external service answers about a user, a right and a room."""
-
-    allow: bool
-    role: Role | None = None
-    """The role of a user that becomes a member, if it is not to be the usual one."""
-
-
-class RoomAuthorizer(Protocol):
-    """Asks the service of `[authorize]` in the routes file."""
-
-    async def ask(self, user: str, action: str, room: str, claims: Mapping[str, Any] | None) -> Verdict:
-        """Return whether a user may do something in a room, or raise `Unavailable` without an answer.
-
-        Allow at once what the service is not asked about.
-        """
 
 
 def _rights(names: object) -> frozenset[Right]:

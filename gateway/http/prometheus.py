@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from gateway.core import descriptors, faults
 from gateway.routes.reloader import OUTCOMES
 from gateway.state import GatewayState
+from gateway.upstream.authorize import OUTCOMES as OUTCOMES_OF_QUESTIONS
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
 
@@ -41,6 +42,7 @@ class _Collected(Collector):
         yield from _of_bus(self._state)
         yield from _of_cluster(self._state)
         yield from _of_routes(self._state)
+        yield from _of_authorize(self._state)
 
 
 def _of_clients(state: GatewayState) -> Iterator[Metric]:
@@ -144,6 +146,19 @@ def _of_routes(state: GatewayState) -> Iterator[Metric]:
     for result in OUTCOMES:
         reloads.add_metric((result,), state.routes.outcomes[result])
     yield reloads
+
+
+def _of_authorize(state: GatewayState) -> Iterator[Metric]:
+    asked = CounterMetricFamily(
+        "gateway_authorize_questions",
+        "Questions about rights in rooms, by how they were answered; `remembered` and `shared` sent no request.",
+        labels=("outcome",),
+    )
+    for outcome in OUTCOMES_OF_QUESTIONS:
+        asked.add_metric((outcome,), 0 if state.authorize is None else state.authorize.outcomes[outcome])
+    yield asked
+    remembered = 0 if state.authorize is None else state.authorize.remembered
+    yield _gauge("authorize_remembered", "Answers about rights in rooms that are remembered.", remembered)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

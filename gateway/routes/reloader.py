@@ -51,6 +51,7 @@ class RoutesReloader:
         """How the readings after the first have ended."""
         first = Reading(NO_ROUTES, {}) if self._path is None else self._read(self._path)
         self.current = first.routes
+        """The routes in use: another object after each good reading, whether or not anything has changed."""
         self._read_files = first.stamps
 
     def on_change(self, listener: OnChange) -> None:
@@ -110,10 +111,10 @@ class RoutesReloader:
 
     def _use(self, routes: Routes) -> None:
         self.outcomes["ok"] += 1
-        if routes == self.current:
+        before, self.current = self.current, routes
+        if routes == before:
             logger.info("read the routes again: nothing has changed")
             return
-        self.current = routes
         authorize = "with" if routes.authorize else "without"
         logger.info(
             "read the routes again: %d routes, %d hooks, %s [authorize]",

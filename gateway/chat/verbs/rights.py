@@ -9,11 +9,12 @@ Direct rooms count as other rooms do: `dm-*` is the pattern for all of them, as 
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from gateway.auth.room_rights import Right, RoomAuthorizer
+from gateway.auth.room_rights import Right
 from gateway.chat.verbs.context import SessionContext
 from gateway.store import users
 from gateway.store.prepared import items_of
 from gateway.store.rooms import direct_name
+from gateway.upstream.authorize import AuthorizeService
 from handlers.errors import Forbidden, MessageError
 from schemas.messages.rooms import Role
 
@@ -84,14 +85,14 @@ def _check_token(session: SessionContext, right: Right, room: str) -> None:
         raise Forbidden(f"your token does not have the right `{right}` in the room `{room}`")
 
 
-async def _ask(session: SessionContext, authorize: RoomAuthorizer, right: Right, room: str) -> Role | None:
+async def _ask(session: SessionContext, authorize: AuthorizeService, right: Right, room: str) -> Role | None:
     verdict = await authorize.ask(session.user, right, room, session.claims)
     if not verdict.allow:
         raise Forbidden(f"you do not have the right `{right}` in the room `{room}`")
     return verdict.role
 
 
-async def _outcome(session: SessionContext, authorize: RoomAuthorizer, right: Right, room: str) -> Outcome:
+async def _outcome(session: SessionContext, authorize: AuthorizeService, right: Right, room: str) -> Outcome:
     try:
         return await _ask(session, authorize, right, room)
     except MessageError as refusal:
