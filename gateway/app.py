@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from gateway import __version__
 from gateway.api import batch, calls, incoming, members, messages, publish, rooms
 from gateway.api.incoming import MAX_HOOK_BODY_BYTES
+from gateway.api.openapi import describe
 from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
@@ -152,6 +153,7 @@ def create_app(
         (endpoint.router, workers_endpoint.router),
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
+        describe=partial(describe, registry=factory.registry),
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",

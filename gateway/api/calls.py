@@ -67,7 +67,7 @@ def _declared_size(request: Request) -> int:
 
 def _decoded(text: str, max_depth: int) -> object:
     if not text or text.isspace():
-        return None
+        return {}
     try:
         return strict_json.loads(text, max_depth=max_depth)
     except strict_json.NotStrictJson as error:

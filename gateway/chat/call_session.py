@@ -104,6 +104,7 @@ class CallSession:
         handler = self.gateway.factory.get_handler(
             session=self, request_data={"type": kind, "id": ONLY_ID, "data": data}
         )
+        handler.data = data  # also null, which stands for `{}` on a socket
         if handler.needs_connection:
             raise NotFound(f"`{kind}` needs a connection; send it over the WebSocket")
         self.gateway.counters.handled[type(handler)] += 1

@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 Endpoint = Callable[..., Awaitable[None]]
 
+Describe = Callable[[dict[str, Any]], dict[str, Any]]
+"""A function that adds to the description of an API."""
+
 
 class NotStarted(Unavailable):
     """The server has not run the application's lifespan."""
@@ -62,16 +65,32 @@ class FastWebSocketApp(FastAPI):
     """FastAPI with a fast route to the endpoints of some routers. Their WebSockets are `GatewayWebSocket`s."""
 
     def __init__(
-        self, websockets: Sequence[APIRouter], *, proxies: TrustedProxies, proxy_path: str, **options: Any
+        self,
+        websockets: Sequence[APIRouter],
+        *,
+        proxies: TrustedProxies,
+        proxy_path: str,
+        describe: Describe,
+        **options: Any,
     ) -> None:
-        """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes."""
+        """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes.
+
+        `describe` adds to FastAPI's description of the routes.
+        """
         super().__init__(**options)
+        self._describe = describe
         self._proxies = proxies
         routes = [route for router in websockets for route in router.routes if isinstance(route, APIWebSocketRoute)]
         self._routes = {prefix + route.path: _FastRoute(route, self) for route in routes for prefix in ("", proxy_path)}
         self._first: ASGIApp | None = None
         self.running: Running | None = None
         """What a publisher needs, while the application runs."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API, which is made when it is first needed."""
+        if not self.openapi_schema:
+            self.openapi_schema = self._describe(super().openapi())
+        return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a connection."""

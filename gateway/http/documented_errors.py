@@ -23,6 +23,11 @@ _WORDS = {
 _OAUTH = frozenset({400, 401, 415, 422})
 
 
+def words_of(status: int) -> str:
+    """Return what a status of a refusal says."""
+    return _WORDS[status]
+
+
 def refusals(*statuses: int, oauth: bool = False) -> Responses:
     """Return the description of refusals. With `oauth`, some have the form of RFC 6749 as well."""
     return {status: _described(status, oauth=oauth and status in _OAUTH) for status in statuses}

@@ -54,7 +54,7 @@ def _value(schema: Any, definitions: dict[str, Any], levels: int) -> Any:
         if schema.get(known) is not None:
             return schema[known]
     for choice in ("anyOf", "oneOf", "allOf"):
-        if schema.get(choice):
+        if schema.get(choice) and "properties" not in schema:
             return _value(schema[choice][0], definitions, levels - 1)
     return _of_type(schema, definitions, levels)
 
@@ -63,7 +63,7 @@ def _of_type(schema: dict[str, Any], definitions: dict[str, Any], levels: int) -
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
-            return {name: _value(properties.get(name), definitions, levels - 1) for name in schema.get("required", ())}
+            return {name: _value(properties.get(name), definitions, levels - 1) for name in _required(schema)}
         case "array":
             items = schema.get("prefixItems") or [schema.get("items")] * schema.get("minItems", 0)
             return [_value(item, definitions, levels - 1) for item in items]
@@ -74,6 +74,12 @@ def _of_type(schema: dict[str, Any], definitions: dict[str, Any], levels: int) -
         case "boolean":
             return False
     return None
+
+
+def _required(schema: dict[str, Any]) -> list[str]:
+    """Return the required fields, and those of the first choice of each rule (`schemas.rules`)."""
+    choices = [choice for rule in schema.get("allOf", ()) for choice in rule.get("oneOf", rule.get("anyOf", ()))[:1]]
+    return [name for each in (schema, *choices) for name in each.get("required", ())]
 
 
 def _number(schema: dict[str, Any]) -> float:

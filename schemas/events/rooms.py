@@ -1,15 +1,25 @@
 """Events about rooms and their members."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from schemas.base import Event
 from schemas.messages.rooms import Role, Room
+
+_ROOM = {
+    "name": "lobby",
+    "private": False,
+    "direct": False,
+    "epoch": "yj4XTlDc",
+    "offset": 57,
+    "created_at": "2026-11-20T23:20:08.785Z",
+}
 
 
 class RoomJoined(Event):
     """A user became a member of a room."""
 
     type: ClassVar[str] = "room.joined"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": "lobby", "user": "alice"},)
 
     room: str
     user: str
@@ -22,6 +32,7 @@ class RoomLeft(Event):
     """
 
     type: ClassVar[str] = "room.left"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": "lobby", "user": "bobby", "by": "alice"},)
 
     room: str
     user: str
@@ -32,6 +43,7 @@ class RoomInvited(Event):
     """Another user invites this one to a room. All connections of the invited user get it."""
 
     type: ClassVar[str] = "room.invited"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": _ROOM | {"private": True, "invited": True}, "by": "alice"},)
 
     room: Room
     by: str
@@ -41,6 +53,7 @@ class RoomAdded(Event):
     """A service has made this user a member of a room. All connections of the user get it, and may join the room."""
 
     type: ClassVar[str] = "room.added"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": _ROOM | {"role": "member"}, "by": "service:orders"},)
 
     room: Room
     by: str
@@ -50,6 +63,7 @@ class RoomRole(Event):
     """A member has another role."""
 
     type: ClassVar[str] = "room.role"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": "lobby", "user": "bobby", "role": "moderator"},)
 
     room: str
     user: str
@@ -60,6 +74,7 @@ class RoomUpdated(Event):
     """A room has another title, or its privacy has changed."""
 
     type: ClassVar[str] = "room.updated"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": _ROOM | {"title": "The lobby"}},)
 
     room: Room
 
@@ -68,6 +83,7 @@ class RoomDeleted(Event):
     """A room was deleted with all of its messages."""
 
     type: ClassVar[str] = "room.deleted"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": "lobby"},)
 
     room: str
 
@@ -76,6 +92,7 @@ class Resync(Event):
     """The gateway cannot deliver a room's messages without a gap. Join it anew, from its `epoch` and `offset`."""
 
     type: ClassVar[str] = "resync"
+    examples: ClassVar[tuple[Any, ...]] = ({"room": "lobby", "epoch": "yj4XTlDc", "offset": 57},)
 
     room: str
     epoch: str

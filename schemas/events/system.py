@@ -17,6 +17,18 @@ class Welcome(Event):
     """
 
     type: ClassVar[str] = "welcome"
+    examples: ClassVar[tuple[Any, ...]] = (
+        {
+            "connection": "bc370f0204e466c3",
+            "user": "alice",
+            "scopes": ["chat:read", "chat:write", "rooms:manage"],
+            "server_time": "2026-11-20T23:20:08.785Z",
+            "token_expires_at": "2026-11-20T23:35:08.000Z",
+            "heartbeat_seconds": 25.0,
+            "max_message_bytes": 65536,
+            "protocol": 1,
+        },
+    )
 
     connection: str
     user: str
@@ -34,6 +46,7 @@ class TokenExpiring(Event):
     """The token ends at `token_expires_at`. The gateway closes the connection a little later."""
 
     type: ClassVar[str] = "token.expiring"
+    examples: ClassVar[tuple[Any, ...]] = ({"token_expires_at": "2026-11-20T23:35:08.000Z"},)
 
     token_expires_at: Timestamp
 
@@ -42,6 +55,9 @@ class Bye(Event):
     """The last frame before a close: its reason, and whether and when (`after_ms`) to come back."""
 
     type: ClassVar[str] = "bye"
+    examples: ClassVar[tuple[Any, ...]] = (
+        {"code": 1012, "reason": "draining", "reconnect": "after_delay", "after_ms": 830},
+    )
 
     code: int
     reason: str
@@ -53,6 +69,9 @@ class Announcement(Event):
     """An administrator's announcement to every connection."""
 
     type: ClassVar[str] = "announcement"
+    examples: ClassVar[tuple[Any, ...]] = (
+        {"sender": "admin", "text": "Coffee!", "sent_at": "2026-11-20T23:20:08.804Z"},
+    )
 
     sender: str
     text: str | None = None

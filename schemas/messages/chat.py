@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
 from schemas.messages.system import Content
 from schemas.names import RoomName
+from schemas.rules import present, with_rule
 
 MAX_OFFSET = 2**53  # every JSON reader represents it exactly
 
@@ -41,7 +43,9 @@ class Message(Wire):
 class SendMessage(Content):
     """Send a message to a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "body": {"any": "JSON"}}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby", "body": {"any": "JSON"}}, {"room": "lobby", "text": "Hello"}]}
+    )
 
     room: RoomName
     reply_to: MessageId | None = None
@@ -93,6 +97,11 @@ class GetHistory(Wire):
     before: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
     after: int | None = Field(default=None, ge=0, le=MAX_OFFSET)
     limit: int = Field(default=50, ge=1, le=100)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about the two directions."""
+        return with_rule(schema, handler, **{"not": {"allOf": [present("before"), present("after")]}})
 
     @model_validator(mode="after")
     def _one_direction(self) -> "GetHistory":

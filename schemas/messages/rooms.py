@@ -2,14 +2,16 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
 from schemas.errors import ErrorBody
 from schemas.messages.chat import MAX_OFFSET, Message
 from schemas.messages.presence import State
 from schemas.names import RoomName, UserName
+from schemas.rules import present, with_rule
 
 Role = Literal["owner", "moderator", "member"]
 
@@ -205,6 +207,11 @@ class UpdateRoom(Wire):
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about the two fields."""
+        return with_rule(schema, handler, anyOf=[present("title"), present("private")])
 
     @model_validator(mode="after")
     def _something(self) -> "UpdateRoom":

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from pydantic import ConfigDict, Field, RootModel, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, RootModel, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
+from schemas.rules import present, with_rule
 
 MAX_TEXT = 4000
 
@@ -27,6 +29,11 @@ class Content(Wire):
 
     text: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT)
     body: Any = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about the two fields."""
+        return with_rule(schema, handler, oneOf=[present("text"), present("body")])
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Content":
