@@ -96,6 +96,8 @@ from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
 from gateway.upstream.authorize import AuthorizeService
 from gateway.upstream.workers import Workers
+from gateway.webhooks.outbox import Outbox
+from gateway.webhooks.webhooks import Webhooks
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
 from handlers.rooms import JoinRoomHandler, ResumeRoomsHandler
@@ -236,7 +238,8 @@ async def running_state(
             rooms_open=settings.rooms_open,
         )
         doubt = hub.repair.check_soon
-        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt).running())
+        outbox = Outbox(settings.max_events_per_hook)
+        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt, outbox).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
@@ -253,6 +256,18 @@ async def running_state(
 
             external |= await enter(external_authorizers(settings, database, clock))
         workers = await enter(Workers(node_calls, settings.node_lease_seconds).running())
+        webhooks = Webhooks(
+            bus.node,
+            settings.token_issuer,
+            database,
+            cluster.roster,
+            outbox,
+            clock,
+            is_alone=not bus.is_shared,
+        )
+        await enter(webhooks.running())
+        routes.on_change(webhooks.use)
+        webhooks.use(routes.current)
         await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
         room_finder = RoomFinder(database)
         hooks = Hooks(factory.handlers.values())
@@ -299,6 +314,7 @@ async def running_state(
             key_reloader=key_reloader,
             routes=routes,
             authorize=authorize,
+            webhooks=webhooks,
             counters=counters,
         )
 

@@ -41,6 +41,7 @@ from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
 from gateway.upstream.authorize import AuthorizeService
 from gateway.upstream.workers import Workers
+from gateway.webhooks.webhooks import Webhooks
 from handlers.factory import MsgHandlerFactory
 
 
@@ -96,6 +97,8 @@ class GatewayState:
     key_reloader: KeyReloader
     routes: RoutesReloader
     """The routes in use are its `current`."""
+    webhooks: Webhooks
+    """Events for other services."""
     counters: Counters
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""

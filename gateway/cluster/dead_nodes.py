@@ -5,13 +5,13 @@ well, another one continues where it stopped.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.bus.redis_commands import Command, RedisCommands
 from gateway.cluster.nodes import Nodes
-from gateway.cluster.roster import OnPresenceChange, connections_of, presence_of
+from gateway.cluster.roster import ROOM, USER, OnPresenceChange, connections_of, is_here, presence_of
 from gateway.cluster.shared_state import Entry, SharedState, Subject, entries, hash_key, index_key, subject_of
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
@@ -30,6 +30,8 @@ class _Gone:
     """Users that were connected only to the dead node."""
     rooms: list[tuple[str, str]] = field(default_factory=list)
     """Rooms, each with a user that was a subscriber there only on the dead node."""
+    watched: list[Subject] = field(default_factory=list)
+    """Users and rooms that were present only on the dead node, and are watched."""
 
 
 class DeadNodeReaper:
@@ -44,7 +46,9 @@ class DeadNodeReaper:
         database: Database,
         notify: OnPresenceChange,
         clock: Clock,
+        report_gone: Callable[[str, str], None] = lambda _kind, _name: None,
     ) -> None:
+        """Call `report_gone` with the kind and the name of each watched user and room that was on that node alone."""
         self._redis = redis
         self._nodes = nodes
         self._shared_state = shared_state
@@ -52,6 +56,7 @@ class DeadNodeReaper:
         self._database = database
         self._clock = clock
         self._notify = notify
+        self._report_gone = report_gone
         self.users_reaped = 0
         """How many users it has taken offline."""
 
@@ -74,6 +79,8 @@ class DeadNodeReaper:
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:
             self._notify(room, user, "offline")
+        for kind, name in gone.watched:
+            self._report_gone(kind, name)
         removals: list[Command] = [
             ("HDEL", hash_key(self._prefix, subject), *names)
             for subject, found in about.items()
@@ -84,13 +91,15 @@ class DeadNodeReaper:
 
     def _find_gone(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
         kind, name = subject
-        if re.fullmatch(USER_NAME, name) is None:
+        if re.fullmatch(ROOM_NAME if kind == ROOM else USER_NAME, name) is None:
             return  # an address, or not written by a gateway
         dead = [entry for entry in found if entry.node == node]
         living = [entry for entry in found if self._nodes.is_alive(entry.node)]
         # For this node, its own memory counts, not Redis: after a failure, its writes take a while.
         living += [Entry(self._nodes.id, field, value) for field, value in self._shared_state.local(subject).items()]
-        if kind == "user" and presence_of(living) is None and any(connections_of(entry.value) for entry in dead):
+        if kind in {ROOM, USER} and is_here(dead) and not is_here(living):
+            gone.watched.append(subject)
+        if kind == USER and presence_of(living) is None and any(connections_of(entry.value) for entry in dead):
             gone.unseen.append(name)
         if kind == "places":
             elsewhere = {entry.name for entry in living}

@@ -150,6 +150,7 @@ class Settings(BaseSettings):
     max_invitations_per_user: Count = 100
     max_stored_bytes_per_user: Count = 1073741824
     max_stored_bytes_per_room: Count = 10737418240
+    max_events_per_hook: Count = 100000
 
     @field_validator("trusted_proxies")
     @classmethod

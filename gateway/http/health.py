@@ -23,6 +23,7 @@ class Readiness(Wire):
     status: Literal["ready", "degraded", "not_ready"]
     store: Literal["up", "down"]
     bus: Literal["up", "down"]
+    hooks: Literal["up", "degraded"]
 
 
 @router.get("/healthz")
@@ -38,12 +39,16 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
     A store that takes no writes is down, since the gateway accepts no message before it is stored.
 
     Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
+
+    So is a hook that is disabled, or has so many events waiting that it loses new ones.
     """
     store, bus = await state.database.health.check(), state.bus.is_up
+    is_whole = bus and not state.webhooks.is_degraded
     lacks_bus = not bus and state.settings.bus_required
     readiness = Readiness(
-        status="not_ready" if not store or lacks_bus else "ready" if bus else "degraded",
+        status="not_ready" if not store or lacks_bus else "ready" if is_whole else "degraded",
         store="up" if store else "down",
         bus="up" if bus else "down",
+        hooks="degraded" if state.webhooks.is_degraded else "up",
     )
     return JSONResponse(readiness.model_dump(), status_code=503 if readiness.status == "not_ready" else 200)

@@ -41,6 +41,7 @@ class _Collected(Collector):
         yield _of_store(self._state)
         yield from _of_bus(self._state)
         yield from _of_cluster(self._state)
+        yield from _of_webhooks(self._state)
         yield from _of_routes(self._state)
         yield from _of_authorize(self._state)
 
@@ -159,6 +160,29 @@ def _of_authorize(state: GatewayState) -> Iterator[Metric]:
     yield asked
     remembered = 0 if state.authorize is None else state.authorize.remembered
     yield _gauge("authorize_remembered", "Answers about rights in rooms that are remembered.", remembered)
+
+
+def _of_webhooks(state: GatewayState) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "gateway_hook_events_waiting",
+        "Events in the store, by hook; `parked` ones have had their last attempt.",
+        labels=("hook", "state"),
+    )
+    events = CounterMetricFamily(
+        "gateway_hook_events",
+        "Attempts to deliver an event, events that were parked, and events dropped because too many waited, by hook.",
+        labels=("hook", "outcome"),
+    )
+    disabled = GaugeMetricFamily(
+        "gateway_hook_disabled", "1 after the receiver of a hook has answered 410.", labels=("hook",)
+    )
+    for name, hook in state.webhooks.state().items():
+        waiting.add_metric((name, "waiting"), hook.waiting)
+        waiting.add_metric((name, "parked"), hook.parked)
+        disabled.add_metric((name,), int(hook.is_disabled))
+        for outcome, count in hook.outcomes.items():
+            events.add_metric((name, outcome), count)
+    yield from (waiting, events, disabled)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

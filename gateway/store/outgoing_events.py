@@ -69,8 +69,9 @@ class WaitingEvent:
     offset: int | None
     size: int
     """The characters of its data."""
+    previous_id: int | None
+    """The event before it in its stream, if that one waits too."""
     previous_due_at: int | None
-    """When the event before it in its stream is due, if that one waits too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,14 @@ def _add(database: str) -> Sql:
 def _next(database: str) -> Sql:
     event, before = outgoing_events, outgoing_events.alias()
     same = (before.c.webhook == event.c.webhook) & (before.c.stream == event.c.stream)
-    previous = select(before.c.due_at).where(same, before.c.id < event.c.id, before.c.parked_at.is_(None))
-    last = previous.order_by(before.c.id.desc()).limit(1).correlate(event).scalar_subquery()
+    earlier = select(before.c.id).where(same, before.c.id < event.c.id, before.c.parked_at.is_(None))
+    last = earlier.order_by(before.c.id.desc()).limit(1).correlate(event)
+    previous = [last.with_only_columns(before.c[name]).scalar_subquery() for name in ("id", "due_at")]
     of_hook = event.c.webhook == bindparam("webhook", type_=Text()), event.c.parked_at.is_(None)
     due = event.c.due_at <= bindparam("now", type_=BigInteger())
     columns = [*(event.c[name] for name in _WAITING), func.length(event.c.data).label("size")]
-    query = select(*columns, last.label("previous_due_at")).where(*of_hook, due)
+    columns += [each.label(f"previous_{name}") for each, name in zip(previous, ("id", "due_at"), strict=True)]
+    query = select(*columns).where(*of_hook, due)
     query = query.where(event.c.stream.not_in(select(*items(database, Text()))))
     return query.order_by(event.c.due_at, event.c.id).limit(bindparam("most", type_=Integer()))
 
@@ -139,6 +142,11 @@ def _postpone(database: str) -> Sql:
     return update(outgoing_events).where(mine).values(due_at=due_at)
 
 
+def _note(_: str) -> Sql:
+    change = {"last_error": bindparam("error", type_=Text()), "failed_at": bindparam("now", type_=BigInteger())}
+    return update(webhooks).where(webhooks.c.name == bindparam("webhook", type_=Text())).values(change)
+
+
 ADD = Statement(_add)
 """Stores events, in the form of `NewEvent.values`."""
 
@@ -148,12 +156,18 @@ NEXT = Statement(_next)
 DATA = Statement(_data)
 """Reads the data of events, by their ids."""
 
-_HOLD, _DELETE, _FAIL, _POSTPONE = Statement(_hold), Statement(_delete), Statement(_fail), Statement(_postpone)
+_HOLD, _NOTE = Statement(_hold), Statement(_note)
+_DELETE, _FAIL, _POSTPONE = Statement(_delete), Statement(_fail), Statement(_postpone)
 
 
 def add(events: Collection[NewEvent]) -> Script[None]:
     """Store events."""
     yield from for_each(ADD, [event.values() for event in events])
+
+
+def add_one(connection: Connection, event: NewEvent) -> None:
+    """Store an event in a plain transaction."""
+    connection.execute(insert(outgoing_events).values(dict(zip(_NEW, event.values(), strict=True))))
 
 
 def from_rows(rows: Rows) -> list[WaitingEvent]:
@@ -164,21 +178,26 @@ def from_rows(rows: Rows) -> list[WaitingEvent]:
 def settle(
     webhook: str,
     owner: str,
+    *,
     delivered: Sequence[WaitingEvent],
     failed: Sequence[Failure],
-    later: Sequence[WaitingEvent],
+    later: Sequence[tuple[WaitingEvent, int]],
+    error: str | None,
+    now: int,
 ) -> Script[bool]:
-    """Remove delivered events, note failed attempts, and let events wait for the one before them.
+    """Remove delivered events, note failed attempts, and let others wait `later`, each until a time.
 
-    Return False, and do nothing, if another node sends the hook's events by now.
+    Return False, and do nothing, if another node sends the hook's events by now. `error` is the reason of a failure.
     """
     if not (yield _HOLD, {"webhook": webhook, "owner": owner}):
         return False
-    # An id may be used again by SQLite, and an answer to a commit may be lost: the id of the event makes it certain.
+    # SQLite may use a number again, and an answer to a commit may be lost: the event's own id makes it certain.
     yield from for_each(_DELETE, [(event.id, event.event_id) for event in delivered])
     failures = [(each.event.id, each.event.event_id, each.due_at, each.parked_at) for each in failed]
     yield from for_each(_FAIL, failures)
-    yield from for_each(_POSTPONE, [(event.id, event.event_id, event.previous_due_at) for event in later])
+    yield from for_each(_POSTPONE, [(event.id, event.event_id, due_at) for event, due_at in later])
+    if error is not None:
+        yield _NOTE, {"webhook": webhook, "error": error, "now": now}
     return True
 
 
@@ -195,9 +214,9 @@ def retry(connection: Connection, webhook: str) -> int:
     mine = outgoing_events.c.webhook == webhook
     parked = select(func.count()).where(mine, outgoing_events.c.parked_at.is_not(None))
     count: int = connection.execute(parked).scalar_one()
-    # Those that wait for their first attempt, such as an event for later, keep their time.
-    tried = mine & (outgoing_events.c.attempts > 0)
-    connection.execute(update(outgoing_events).where(tried).values(parked_at=None, due_at=0, attempts=0))
+    # Also those that wait for one before them. Only an event for later keeps its time.
+    made = mine & outgoing_events.c.offset.is_(None)
+    connection.execute(update(outgoing_events).where(made).values(parked_at=None, due_at=0, attempts=0))
     return count
 
 
@@ -232,7 +251,7 @@ def replace_page(
     if connection.execute(select(webhooks.c.name).where(mine).with_for_update()).one_or_none() is None:
         return False
     if page is not None:
-        connection.execute(insert(outgoing_events).values(dict(zip(_NEW, page.values(), strict=True))))
+        add_one(connection, page)
     made = (outgoing_events.c.id == event.id) & (outgoing_events.c.event_id == event.event_id)
     if rest is None:
         connection.execute(delete(outgoing_events).where(made))

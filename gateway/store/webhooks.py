@@ -84,6 +84,23 @@ def forget_told(connection: Connection, names: Collection[str]) -> None:
     connection.execute(delete(webhook_presence).where(webhook_presence.c.webhook.not_in(sorted(names))))
 
 
+def lock(connection: Connection, name: str) -> bool:
+    """Lock a hook until the end of the transaction, and return whether there is one of this name."""
+    query = select(webhooks.c.name).where(webhooks.c.name == name).with_for_update()
+    return connection.execute(query).one_or_none() is not None
+
+
+def tell(connection: Connection, name: str, kind: str, new: Collection[str], gone: Collection[str]) -> None:
+    """Remember that a hook is told of new users or rooms, and that others are gone. Lock the hook first."""
+    if gone:
+        mine = (webhook_presence.c.webhook == name) & (webhook_presence.c.kind == kind)
+        connection.execute(delete(webhook_presence).where(mine, webhook_presence.c.name.in_(gone)))
+    if new:
+        connection.execute(
+            insert(webhook_presence), [{"webhook": name, "kind": kind, "name": each} for each in sorted(new)]
+        )
+
+
 def know(connection: Connection, name: str, kind: str, about: Sequence[str]) -> set[str]:
     """Return those of some users or rooms that a hook knows."""
     mine = (webhook_presence.c.webhook == name) & (webhook_presence.c.kind == kind)

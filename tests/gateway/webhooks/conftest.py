@@ -1,0 +1,34 @@
+"""A receiver for each test, and a look at the outbox."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.store import outgoing_events
+from gateway.store.outgoing_events import Figures
+from gateway.testing import Gateway
+from tests.support.receivers import Receiver, running_receiver
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of events."""
+    async with running_receiver() as receiver:
+        yield receiver
+
+
+async def figures_of(gateway: Gateway, hook: str = "push") -> Figures:
+    """Count what the store has for a hook."""
+    found: dict[str, Figures] = await gateway.run(gateway.state.database.query(outgoing_events.figures))
+    return found.get(hook, Figures())
+
+
+async def is_empty(gateway: Gateway, hook: str = "push") -> bool:
+    """Return whether nothing is left for a hook."""
+    return await figures_of(gateway, hook) == Figures()
+
+
+async def run_script(gateway: Gateway, script: Any) -> Any:
+    """Run a script in the store of a gateway."""
+    return await gateway.run(gateway.state.database.run_script(script))
