@@ -156,6 +156,7 @@ class AnnouncingServer(uvicorn.Server):
         super().__init__(config)
         self._settings = settings
         self._rereading: asyncio.Task[None] | None = None
+        self._hung_up = False
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve to the end; raise `StartError` where the application has a handler, an event or an error wrong."""
@@ -220,15 +221,21 @@ class AnnouncingServer(uvicorn.Server):
         drain.cancel()
 
     def _reread_soon(self) -> None:
-        if self.started:  # else the files are being read anyway
+        if not self.started:
+            return  # the files are being read anyway
+        self._hung_up = True
+        if self._rereading is None or self._rereading.done():
             self._rereading = asyncio.create_task(self._reread())
 
     async def _reread(self) -> None:
-        logger.info("SIGHUP: reading the routes and the keys again")
-        for gateway in self._gateways():
-            with contained("hangup"):
-                await gateway.key_reloader.reload()
-                await gateway.routes.reload()
+        """Read the files, and once more if another signal has come meanwhile."""
+        while self._hung_up:
+            self._hung_up = False
+            logger.info("SIGHUP: reading the routes and the keys again")
+            for gateway in self._gateways():
+                with contained("hangup"):
+                    await gateway.key_reloader.reload()
+                    await gateway.routes.reload()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in order at the first signal, and at once at the second."""

@@ -9,7 +9,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -274,12 +274,13 @@ class Piped:
 class Terminal:
     """A running `gateway …` on a pseudo terminal, with a user that types and reads."""
 
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, before: Sequence[str] = (), **variables: str) -> None:
+        """`before` are the words of another command, which runs this one."""
         self._master, slave = os.openpty()
         name = os.ttyname(slave)
         # A new session's first process takes the first terminal that it opens as its own, as with a real one.
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *words(*arguments)],
+            ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *before, *words(*arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -68,6 +69,30 @@ def test_without_routes_nothing_happens(tmp_path: Path) -> None:
         hang_up(served)
         assert metric(served, "gateway_routes") == 0
         assert served.stop() == 0
+
+
+def test_many_signals_cost_few_readings_and_miss_no_change(tmp_path: Path, path: Path) -> None:
+    with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
+        for number in range(50):
+            path.write_text(f'[routes."orders{number}.*"]\nworker = true\n' + STOCK * (number == 49))
+            hang_up(served)
+        served.output.expect("read the routes again: 2 routes")
+        assert metric(served, "gateway_routes") == 2
+        assert served.stop() == 0
+
+
+def test_nohup_lets_it_outlive_its_terminal(tmp_path: Path, path: Path) -> None:
+    # What `nohup` does, with this command in place of another.
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    with Terminal(tmp_path, "serve", "--port", "0", before=(sys.executable, "-c", ignoring)) as terminal:
+        terminal.expect("gateway chat ws://")
+        url = terminal.text.partition("gateway chat ws://")[2].split()[0]
+        terminal.hang_up()
+        assert httpx2.get(f"http://{url}/healthz").status_code == 200
+        terminal.process.terminate()
+        terminal.process.wait(WAIT_SECONDS)
 
 
 def test_the_parent_of_workers_passes_it_on(tmp_path: Path, path: Path) -> None:

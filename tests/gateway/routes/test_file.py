@@ -1,13 +1,17 @@
 """The routes file: what it means, and each mistake in one line that names its place."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.routes.file import MAX_FILE_BYTES, MAX_SCHEMA_BYTES, WrongRoutes, read
 from gateway.routes.model import ALL_ROOMS, NO_ROOMS, Route
 from gateway.routes.surroundings import Surroundings
+from gateway.routes.tables import AuthorizeTable, HookTable, RouteTable
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -525,3 +529,56 @@ def test_without_the_application_its_types_and_scopes_are_not_checked(path: Path
     path.write_text(route_with('scope = "dice:roll"'))
     read(path, Surroundings(types=None, scopes=None))
     assert mistakes(path, route_with('scope = "dice:roll"'), Surroundings()) != []
+
+
+HEADS = [
+    '[routes."a.*"]',
+    "[routes.chat]",
+    "[hooks.push]",
+    "[authorize]",
+    "[routes]",
+    "[x]",
+    "[[routes]]",
+    '[routes."a.*".data]',
+]
+KEYS = sorted(
+    {"scopes", "routes", "hooks", "authorize", "x", '"\\u0007"', '"a.b"'}
+    | {key for table in (RouteTable, HookTable, AuthorizeTable) for key in table.model_fields}
+)
+VALUES = [
+    *("0", "1", "-1", "0.5", "1e308", "inf", "nan", "true", "false", '""', '"x"', '"hunter2 2"', "[]", "{}", "[[]]"),
+    *('["x"]', '["*"]', '["**"]', '["publish"]', '["message.stored"]', '["join"]', '["join", "join"]', "[1, true]"),
+    *('"http://127.0.0.1/"', '"https://a.example/?hunter2"', '"http://hunter2@a/"', f'"{SECRET}"'),
+    *('"env:ORDERS_SECRET"', "2026-01-01", "07:32:00"),
+    *('{ type = "object" }', '{ "$ref" = "#" }', '{ a = [{}] }', '"orders"', "9" * 30),
+]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", *HEADS]), st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)))),
+        max_size=4,
+    )
+)
+def test_any_file_is_either_read_or_refused_in_lines_without_secrets(
+    tmp_path_factory: pytest.TempPathFactory, tables: list[tuple[str, list[tuple[str, str]]]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text("\n".join(line for head, keys in tables for line in (head, *(f"{k} = {v}" for k, v in keys))))
+    problem = ""
+    try:
+        read(path, HERE)
+    except WrongRoutes as error:
+        problem = str(error)
+    assert "hunter2" not in problem
+    assert SECRET not in problem
+    assert all(line.isprintable() for line in problem.splitlines())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(content)
+    with suppress(WrongRoutes):
+        read(path, HERE)

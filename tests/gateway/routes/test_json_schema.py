@@ -21,16 +21,21 @@ def test_what_fits_has_no_findings() -> None:
     assert schema.findings({"sku": "a", "count": 1}, "data") == ()
 
 
-def test_findings_name_the_place_and_never_quote_the_value() -> None:
+@pytest.mark.parametrize(
+    ("value", "field", "message"),
+    [
+        ({"sku": "hunter2-hunter2"}, "data.sku", "the value is longer than 8 characters"),
+        ({"sku": "a", "count": 0}, "data.count", "the value is less than the minimum of 1"),
+        ({"sku": "a", "hunter2": 1}, "data", "expected no other keys than the schema allows"),
+        ({}, "data", '"sku" is a required property'),
+        ([], "data", 'the value is not of type "object"'),
+    ],
+)
+def test_a_finding_names_the_place_and_never_quotes_the_value(value: Any, field: str, message: str) -> None:
     schema = JsonSchema(ORDER)
-    value = {"sku": "hunter2-hunter2", "count": 0, "hunter3": 1}
     assert not schema.fits(value)
-    found = schema.findings(value, "data")
-    assert sorted((each.field, each.message) for each in found) == [
-        ("data", "expected no other keys than the schema allows"),
-        ("data.count", "the value is less than the minimum of 1"),
-        ("data.sku", "the value is longer than 8 characters"),
-    ]
+    [found] = schema.findings(value, "data")
+    assert (found.field, found.message) == (field, message)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +58,11 @@ def test_no_keyword_quotes_a_value(document: Any, value: Any) -> None:
     assert "hunter2" not in found.message
 
 
-def test_at_most_20_findings_are_listed() -> None:
-    assert len(JsonSchema({"items": {"type": "string"}}).findings(list(range(1000)))) == 20
+def test_thousands_of_mistakes_cost_no_more_than_one() -> None:
+    schema = JsonSchema({"items": {"enum": list(range(2000))}})
+    before = time.process_time()
+    assert len(schema.findings([5000] * 8000)) == 1
+    assert time.process_time() - before < 0.1
 
 
 @pytest.mark.parametrize(
