@@ -2,8 +2,9 @@
 
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
 bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
-`incoming_webhooks` and `service_changes`), `keys`, `routes`, `db`, `token`, `settings` and `new` are commands. `store`
-opens the store for one command, and `hangup` handles SIGHUP.
+`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `db`, `token`, `settings` and `new` are
+commands. `store` opens the store for one command, `gateway_address` reads URLs that a person types, and `hangup`
+handles SIGHUP.
 """
 
 import sys
@@ -28,6 +29,7 @@ COMMANDS = {
     "users": "gateway.cli.users:app",
     "groups": "gateway.cli.groups:app",
     "services": "gateway.cli.services:app",
+    "publish": "gateway.cli.publish:publish",
     "keys": "gateway.cli.keys:app",
     "routes": "gateway.cli.routes:app",
     "db": "gateway.cli.db:app",

@@ -28,6 +28,10 @@ from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ScopeName
 logger = logging.getLogger(__name__)
 
 PREFIX = "GATEWAY_"
+
+OF_COMMANDS = {"GATEWAY_CHAT_PASSWORD", "GATEWAY_PUBLISH_URL", "GATEWAY_SERVICE_KEY"}
+"""Variables of commands that use a gateway elsewhere. They are no settings of this one."""
+
 MIN_KEY_BYTES = 32
 
 SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - `.env.example` prints it, so it is no secret
@@ -381,7 +385,7 @@ def warn_of_unknown_names() -> None:
     In the file, this includes a setting's name without its prefix, and a name on more than one line. A process logs
     each mistake once.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {"GATEWAY_CHAT_PASSWORD"}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OF_COMMANDS
     in_file = names_in_file()
     bare = {name: whole for name in in_file if (whole := f"{PREFIX}{name}".upper()) in known}
     for name, nearest in (unknown_names([*os.environ, *in_file], known, PREFIX) | bare).items():

@@ -20,11 +20,12 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.chat.account import Account, gateway_at
+from gateway.cli.chat.account import Account
 from gateway.cli.chat.client import ConnectionLost
 from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Screen
+from gateway.cli.gateway_address import gateway_at
 from gateway.core.start_error import StartError
 
 PASSWORD_VARIABLE = "GATEWAY_CHAT_PASSWORD"  # noqa: S105 - a name

@@ -15,11 +15,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gateway.cli.chat import chat, conversation
-from gateway.cli.chat.account import Account, gateway_at
+from gateway.cli.chat.account import Account
 from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.screen import Line
 from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
+from gateway.cli.gateway_address import gateway_at
 from gateway.core.start_error import StartError
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
