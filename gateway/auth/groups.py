@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
-from gateway.auth.room_rights import MAX_ROOMS_LENGTH, RoomRights, rights_of, united
+from gateway.auth.room_rights import MAX_PATTERNS, MAX_ROOMS_LENGTH, RoomRights, rights_of, united
 from gateway.store import groups
 from handlers.errors import Conflict, NotFound, QuotaExceeded
 
@@ -82,10 +82,11 @@ def _sum_up(connection: Connection, user_ids: Sequence[str]) -> list[str]:
 
 def _checked(names: Sequence[str], all_rights: Sequence[RoomRights]) -> RoomRights:
     """Return what groups allow together, or raise `QuotaExceeded` if no token could hold it."""
-    try:
-        together = united(all_rights)
-    except ValueError as error:
-        raise QuotaExceeded(f"the rights of {' and '.join(names)}: {error}") from None
+    together = united(all_rights)
+    if (count := len(together.claim)) > MAX_PATTERNS:
+        raise QuotaExceeded(
+            f"the rights of {' and '.join(names)}: expected at most {MAX_PATTERNS} patterns, got {count}"
+        )
     if (length := len(together.text)) > MAX_ROOMS_LENGTH:
         raise QuotaExceeded(
             f"the rights of {' and '.join(names)}: expected at most {MAX_ROOMS_LENGTH} characters, got {length}"

@@ -63,11 +63,7 @@ class RoomRights:
             raise ValueError(f"expected an object of patterns, got {type(claim).__name__}")  # noqa: TRY004 - data
         if len(claim) > MAX_PATTERNS:
             raise ValueError(f"expected at most {MAX_PATTERNS} patterns, got {len(claim)}")
-        # Sorted and without repetition, so that one meaning has one form.
-        grants = {pattern: _rights(rights) for pattern, rights in claim.items() if isinstance(pattern, str)}
-        if len(grants) < len(claim):
-            raise ValueError("expected texts as the patterns")
-        return _shared(tuple(sorted(grants.items())))
+        return _parsed(claim)
 
     @property
     def text(self) -> str:
@@ -107,13 +103,20 @@ def both(one: RoomRights | None, other: RoomRights | None) -> RoomRights | None:
     return one if other is None else one & other
 
 
+def either(one: RoomRights | None, other: RoomRights | None) -> RoomRights | None:
+    """Return what one of two sources allows. One that is None says nothing."""
+    if one is None:
+        return other
+    return one if other is None else united([one, other])
+
+
 def united(all_rights: Iterable[RoomRights]) -> RoomRights:
-    """Return what any of several claims allows. Raise `ValueError` for too many patterns."""
+    """Return what any of several claims allows. They may have more patterns together than one claim may."""
     grants: dict[str, frozenset[Right]] = {}
     for rights in all_rights:
         for pattern, allowed in rights.claim.items():
             grants[pattern] = grants.get(pattern, frozenset()) | _rights(allowed)
-    return RoomRights.parse({pattern: sorted(allowed) for pattern, allowed in grants.items()})
+    return _shared(tuple(sorted(grants.items())))
 
 
 def read_claim(claim: object, service: str) -> RoomRights:
@@ -127,6 +130,14 @@ def read_claim(claim: object, service: str) -> RoomRights:
             *(service, MAX_PATTERNS),
         )
         return NO_ROOMS
+
+
+def _parsed(claim: Mapping[object, object]) -> RoomRights:
+    # Sorted and without repetition, so that one meaning has one form.
+    grants = {pattern: _rights(rights) for pattern, rights in claim.items() if isinstance(pattern, str)}
+    if len(grants) < len(claim):
+        raise ValueError("expected texts as the patterns")
+    return _shared(tuple(sorted(grants.items())))
 
 
 def _rights(names: object) -> frozenset[Right]:
@@ -149,4 +160,4 @@ def _shared(grants: tuple[tuple[str, frozenset[Right]], ...]) -> RoomRights:
 
 @lru_cache(maxsize=1024)
 def _of_text(text: str) -> RoomRights:
-    return RoomRights(tuple(layer for claim in orjson.loads(text) for layer in RoomRights.parse(claim).layers))
+    return RoomRights(tuple(layer for claim in orjson.loads(text) for layer in _parsed(claim).layers))

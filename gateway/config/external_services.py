@@ -42,6 +42,8 @@ ServiceName = Annotated[
 SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(_safe_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
+ClaimPath = Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+
 Described = TypeVar("Described", bound="ExternalService")
 ByName = dict[ServiceName, Described]
 
@@ -51,14 +53,16 @@ class ExternalService(BaseModel):
 
     `user_claim` names the claim with the user's name; with null, the gateway makes a name up. `scope_claim` names the
     claim with the scopes, a string or a list; a list of names is a path into objects. `scopes` lists what each scope
-    allows here. Without `scopes`, every user of the service may do what a registered user may.
+    allows here. Without `scopes`, every user of the service may do what a registered user may. `rooms_claim` names the
+    claim with the rights by room, like `scope_claim`. Without it, the service limits no user to certain rooms.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     user_claim: Name | None = "preferred_username"
-    scope_claim: Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False)] = "scope"
+    scope_claim: ClaimPath = "scope"
     scopes: dict[str, Annotated[tuple[Name, ...], Field(strict=False)]] | None = None
+    rooms_claim: ClaimPath | None = None
 
 
 class Issuer(ExternalService):

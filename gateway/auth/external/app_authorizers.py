@@ -5,14 +5,16 @@ adds the user's row, bounds the time of the check, and refuses names that are no
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import Authorizer, AuthResult
 from gateway.auth.external.users import ExternalUsers, ServiceUnavailable, bad_token
+from gateway.auth.room_rights import RoomRights
 from gateway.config.external_services import ExternalService, ServiceName
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
@@ -42,6 +44,10 @@ class Identity:
     """What the credential allows; None stands for `GATEWAY_DEFAULT_SCOPES`."""
     expires_at: float | None = None
     """When the credential ends, in seconds since 1970; without it, the connection lasts for `GATEWAY_TOKEN_MINUTES`."""
+    rooms: Mapping[str, Collection[str]] | None = None
+    """What it allows in which rooms, such as `{"team-*": ["join", "send"]}`; None limits the user to no rooms."""
+    claims: Mapping[str, Any] | None = None
+    """What upstream services may learn of the user, in values of JSON."""
 
     def __post_init__(self) -> None:
         """Raise `TypeError` or `ValueError` for a mistake of the check, as opposed to a user without a fit name."""
@@ -52,6 +58,10 @@ class Identity:
             object.__setattr__(self, "scopes", _scopes.validate_python(self.scopes))
         if self.expires_at is not None and not 0 <= self.expires_at < float("inf"):
             raise ValueError(f"expected `expires_at` in seconds since 1970, got {self.expires_at!r}")
+        if self.rooms is not None:
+            RoomRights.parse(self.rooms)
+        if self.claims is not None:
+            orjson.dumps(self.claims)
 
 
 class AppAuthorizer(Protocol):
@@ -89,8 +99,9 @@ class AppTokens:
         expires_at = now + self._lifetime_seconds if identity.expires_at is None else identity.expires_at
         if expires_at <= now:
             raise TokenExpired("the credential has expired; fetch a new one from where you log in")
-        claims = {"user": identity.user}
-        return await self._outsiders.find_or_create(_subject_of(identity), claims, expires_at, identity.scopes)
+        claims = {**(identity.claims or {}), "user": identity.user}
+        rooms = None if identity.rooms is None else RoomRights.parse(identity.rooms)
+        return await self._outsiders.find_or_create(_subject_of(identity), claims, expires_at, identity.scopes, rooms)
 
     async def _identity_of(self, token: str) -> Identity:
         try:
@@ -140,5 +151,7 @@ def app_authorizers(
 ) -> Iterator[tuple[str, Authorizer]]:
     """Build the authorizer of each own check."""
     for name, check in authorizers.items():
-        users = ExternalUsers(name, _DESCRIBED, database, clock, settings.default_scopes)
+        users = ExternalUsers(
+            name, _DESCRIBED, database, clock, settings.default_scopes, keep_claims=settings.routes is not None
+        )
         yield name, AppTokens(name, check, users, settings, clock)

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.room_rights import RoomRights, either, read_claim, rights_of
 from gateway.auth.user_rights import UserRightsReader
-from gateway.config.external_services import ExternalService
+from gateway.config.external_services import ClaimPath, ExternalService
 from gateway.core.clock import Clock, milliseconds
 from gateway.store import users
 from gateway.store.engine import Database
@@ -54,18 +55,26 @@ class ExternalUsers:
         database: Database,
         clock: Clock,
         default_scopes: frozenset[str] = DEFAULT_SCOPES,
+        *,
+        keep_claims: bool = False,
     ) -> None:
         self._service = service
         self._default_scopes = default_scopes
+        self._keep_claims = keep_claims
         self._described = described
         self._database = database
         self._rights = UserRightsReader(database)
         self._clock = clock
 
     async def find_or_create(
-        self, subject: str, claims: Claims, expires_at: float, scopes: frozenset[str] | None = None
+        self,
+        subject: str,
+        claims: Claims,
+        expires_at: float,
+        scopes: frozenset[str] | None = None,
+        rooms: RoomRights | None = None,
     ) -> AuthResult:
-        """Return the user of verified claims; `scopes` count in place of those that the settings map.
+        """Return the user of verified claims; `scopes` and `rooms` count in place of those that the settings map.
 
         Raises `TokenRevoked` for a disabled user, and `NoUserName` if a new user has no name or a taken one.
         """
@@ -78,6 +87,8 @@ class ExternalUsers:
             user=user.name,
             scopes=(self._scopes_of(claims) if scopes is None else scopes) | frozenset(user.scopes.split()),
             expires_at=min(expires_at, self._clock.wall() + MAX_CONNECTION_SECONDS),
+            room_rights=either(rooms or rooms_of(self._service, self._described, claims), rights_of(user.room_rights)),
+            claims=claims if self._keep_claims else None,
         )
 
     async def _add(self, user_id: str, claims: Claims) -> UserRow | UserRights:
@@ -137,9 +148,24 @@ def scopes_of(described: ExternalService, claims: Claims) -> frozenset[str] | No
     """Return what claims allow here, as the settings of their service map it; None if they map nothing."""
     if described.scopes is None:
         return None
-    path = (described.scope_claim,) if isinstance(described.scope_claim, str) else described.scope_claim
-    value: object = claims
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = _value_at(described.scope_claim, claims)
     theirs = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
     return frozenset(ours for each in theirs if isinstance(each, str) for ours in described.scopes.get(each, ()))
+
+
+def rooms_of(service: str, described: ExternalService, claims: Claims) -> RoomRights | None:
+    """Return what claims allow in which rooms; None if the settings name no claim for that.
+
+    A token without the claim allows no room, like one with a claim that cannot be read.
+    """
+    if described.rooms_claim is None:
+        return None
+    return read_claim(_value_at(described.rooms_claim, claims), service)
+
+
+def _value_at(path: ClaimPath, claims: Claims) -> object:
+    """Return the value of a claim, or None without one."""
+    value: object = claims
+    for name in (path,) if isinstance(path, str) else path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

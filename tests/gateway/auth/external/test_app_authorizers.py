@@ -77,6 +77,19 @@ async def test_what_an_identity_says_counts(own_gateway: OwnGateway) -> None:
         assert (await refused(app, "old"))["status"] == 40101
 
 
+async def test_an_own_check_says_what_is_allowed_in_which_rooms(own_gateway: OwnGateway) -> None:
+    rooms = {"team-*": {"join", "send", "create"}, "news": ("join",)}
+    gateway = own_gateway(authorizers={"mine": MyAuthorizer(a=Identity("carol", rooms=rooms))})
+    async with App(gateway) as app, app.in_room("alice", "news"):
+        async with app.socket("?service=mine&token=a") as carol:
+            await carol.expect("welcome", user="carol")
+            await carol.ask("room.join", room="team-red")
+            await carol.say("team-red", "hello")
+            await carol.ask("room.join", room="news")
+            assert (await carol.refused("chat.send", room="news", text="no"))["status"] == 40300
+            assert (await carol.refused("room.create", room="lobby"))["status"] == 40300
+
+
 @pytest.mark.parametrize(
     "name", ["", "c", "../carol", "carol\n", "x" * 33, "çarol", "carol@my_host", "\x00abc", SURROGATE]
 )
@@ -143,7 +156,11 @@ def test_what_checks_nothing_stops_the_start(tmp_path: Path, check: Any) -> None
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"user": 7}, {"subject": 7}, {"scopes": "chat:read"}, {"scopes": {"two words"}}, {"expires_at": float("nan")}],
+    [
+        *({"user": 7}, {"subject": 7}, {"scopes": "chat:read"}, {"scopes": {"two words"}}),
+        *({"expires_at": float("nan")}, {"rooms": "team-*"}, {"rooms": {"**": ["join"]}}, {"rooms": {"a": "join"}}),
+        *({"claims": {"since": object()}}, {"claims": {"n": 2**70}}),
+    ],
 )
 def test_a_mistake_of_the_check_is_an_error_of_its_own(wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):

@@ -4,10 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.auth.external.users import external_user_id
+from gateway.chat.session import ChatSession
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -69,6 +72,36 @@ async def test_the_service_is_asked_as_the_standard_says_and_its_user_comes_in(
         assert form == {"token": TOKEN, "token_type_hint": "access_token"}
         assert headers["content-type"] == "application/x-www-form-urlencoded"
         assert headers["authorization"] == basic("chat%3A1", "s3cret+%26+the+rest")
+
+
+async def test_an_answer_names_rooms_and_what_upstream_services_may_learn(
+    start: Start, service: FakeService, tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.toml"
+    routes.write_text("scopes = []")
+    answer = service.tokens[TOKEN] = active(rooms={"team-*": ["join", "create"]}, email="carol@example.com")
+    gateway = start({"routes": routes}, rooms_claim="rooms")
+    async with App(gateway) as app:
+        bought = await app.ask("POST", "/ws/ticket?service=legacy", TOKEN)
+        for query in ("?service=legacy", f"?ticket={bought.json()['ticket']}"):
+            options = {"additional_headers": {"Authorization": f"Bearer {TOKEN}"}} if "service" in query else {}
+            async with app.socket(query, **options) as carol:
+                await carol.expect("welcome")
+                await carol.ask("room.join", room="team-red")
+                assert (await carol.refused("room.join", room="lobby"))["status"] == 40300
+                (session,) = gateway.state.connections.for_user(external_user_id("legacy", "7"))
+                assert isinstance(session, ChatSession)
+                assert session.claims == answer
+
+
+async def test_claims_are_not_kept_where_no_upstream_service_is_set(start: Start, service: FakeService) -> None:
+    gateway = start()
+    async with App(gateway) as app:
+        async with app.socket("?service=legacy", additional_headers={"Authorization": f"Bearer {TOKEN}"}) as carol:
+            await carol.expect("welcome")
+            (session,) = gateway.state.connections.for_user(external_user_id("legacy", "7"))
+            assert isinstance(session, ChatSession)
+            assert session.claims is None
 
 
 async def test_an_answer_is_remembered_for_a_few_seconds_and_no_longer(start: Start, service: FakeService) -> None:

@@ -1,6 +1,7 @@
 """External issuers of tokens: the gateway trusts what their keys have signed, but not lies, and survives failures."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import IPAddress
+from sqlalchemy import Connection
 
+from gateway.auth import groups, room_rights
+from gateway.auth.room_rights import RoomRights
+from gateway.core.folding import FoldedLog
 from gateway.store import users
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
@@ -23,6 +28,7 @@ from tests.support.issuer import FakeService, encoded, running_service
 from tests.support.waiting import until
 
 DAY = 24 * 3600
+ROOMS = ("team-red", "team-red", "lobby")
 
 first, second = ec_signer("first"), rsa_signer("second")
 
@@ -109,6 +115,65 @@ async def test_scopes_are_what_the_settings_make_of_those_in_the_token(start: St
         assert welcome["scopes"] == ["admin", "chat:read", "chat:write"]
         for claims in ({}, {"realm_access": "talk boss"}, {"realm_access": {"roles": {"talk": 1}}}, {"scope": "admin"}):
             assert (await welcomed(app, issuer.token(first, **claims)))["scopes"] == []
+
+
+ROOM_CLAIMS: list[tuple[dict[str, Any], list[int]]] = [
+    ({"chat": {"rooms": {"team-*": ["join", "send", "create"]}}}, [20000, 20000, 40300]),
+    ({"chat": {"rooms": {"*": ["join", "create"]}}}, [20000, 40300, 20000]),
+    ({"chat": {"rooms": {"**": ["join", "send", "create"]}}}, [40300, 40300, 40300]),
+    ({"chat": {"rooms": {"*": ["join", "admin"]}}}, [40300, 40300, 40300]),
+    ({"chat": {"rooms": {}}}, [40300, 40300, 40300]),
+    ({"chat": {"rooms": None}}, [40300, 40300, 40300]),
+    ({"chat": "team-*"}, [40300, 40300, 40300]),
+    ({"rooms": {"*": ["join", "send", "create"]}}, [40300, 40300, 40300]),
+    ({}, [40300, 40300, 40300]),
+]
+
+
+@pytest.mark.parametrize(("claims", "statuses"), ROOM_CLAIMS)
+async def test_a_claim_of_the_issuer_names_the_rooms_and_an_unreadable_one_opens_none(
+    start: Start,
+    issuer: FakeService,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    claims: dict[str, Any],
+    statuses: list[int],
+) -> None:
+    log = FoldedLog(room_rights.logger, logging.WARNING, same=1)
+    monkeypatch.setattr(room_rights, "_log", log)
+    token = issuer.token(first, **claims)
+    async with App(start(rooms_claim=["chat", "rooms"])) as app:
+        bought = await app.ask("POST", "/ws/ticket?service=acme", token)
+        for query in (f"?service=acme&token={token}", f"?ticket={bought.json()['ticket']}"):
+            async with app.socket(query) as carol:
+                await carol.expect("welcome")
+                for type, room, status in zip(("room.join", "chat.send", "room.join"), ROOMS, statuses, strict=True):
+                    data = {"text": "Hello!"} if type == "chat.send" else {}
+                    number = await carol.start(type, room=room, **data)
+                    assert (await carol.until(id=number))["status"] == status, (type, query)
+    lines = [line for line in caplog.messages if "claim about rooms" in line]
+    assert len(lines) == (1 if statuses == [40300] * 3 and claims != {"chat": {"rooms": {}}} else 0)
+    assert "admin" not in "".join(lines)
+
+
+async def test_a_group_adds_rooms_to_those_of_the_issuer(start: Start, issuer: FakeService) -> None:
+    gateway = start(rooms_claim="rooms")
+    token = issuer.token(first, rooms={"team-*": ["join", "create"]})
+    async with App(gateway) as app:
+        await welcomed(app, token)
+
+        def grant(connection: Connection) -> None:
+            carol = users.by_name(connection, "carol")
+            assert carol is not None
+            groups.set_rights(connection, "guests", RoomRights.parse({"lobby": ["join", "create"]}))
+            groups.join(connection, carol.id, ["guests"])
+
+        await gateway.run(gateway.state.database.transact(grant))
+        async with entering(app, token) as carol:
+            await carol.expect("welcome")
+            for room in ("team-red", "lobby"):
+                await carol.ask("room.join", room=room)
+            assert (await carol.refused("room.join", room="other"))["status"] == 40300
 
 
 async def test_nobody_becomes_another_by_a_name_in_a_token(start: Start, issuer: FakeService) -> None:
