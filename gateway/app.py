@@ -11,7 +11,9 @@ from types import MappingProxyType
 from fastapi import APIRouter, FastAPI
 
 from gateway import __version__
-from gateway.api import batch, calls, incoming, members, messages, publish, rooms
+from gateway.api import batch, calls, incoming, members, messages, presence, publish, rooms
+from gateway.api import connections as api_connections
+from gateway.api import users as api_users
 from gateway.api.incoming import MAX_HOOK_BODY_BYTES
 from gateway.api.openapi import describe
 from gateway.api.strict_route import MAX_API_BODY_BYTES
@@ -74,6 +76,7 @@ from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
 from gateway.rooms.changes import Limits
+from gateway.rooms.connection_directory import ConnectionDirectory
 from gateway.rooms.finder import RoomFinder
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.hooks import Hooks
@@ -107,7 +110,16 @@ MAX_BODY_BYTES = 16 * 1024
 _ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
 _TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
-_SERVICE_ROUTERS = (publish.router, rooms.router, members.router, messages.router, batch.router)
+_SERVICE_ROUTERS = (
+    publish.router,
+    rooms.router,
+    members.router,
+    messages.router,
+    api_connections.router,
+    api_users.router,
+    presence.router,
+    batch.router,
+)
 
 
 def create_app(
@@ -268,6 +280,7 @@ async def running_state(
         await enter(webhooks.running())
         routes.on_change(webhooks.use)
         webhooks.use(routes.current)
+        directory = ConnectionDirectory(connections, hub, node_calls, clock)
         await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
         room_finder = RoomFinder(database)
         hooks = Hooks(factory.handlers.values())
@@ -299,8 +312,10 @@ async def running_state(
             cluster=cluster,
             node_calls=node_calls,
             workers=workers,
+            audit=audit,
             bus=bus,
             hub=hub,
+            directory=directory,
             room_finder=room_finder,
             reconciler=reconciler,
             log=log,

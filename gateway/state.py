@@ -21,12 +21,14 @@ from gateway.cluster.node_calls import NodeCalls
 from gateway.config.allowed_origins import AllowedOrigins
 from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
+from gateway.core.audit import Audit
 from gateway.core.clock import Clock
 from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
+from gateway.rooms.connection_directory import ConnectionDirectory
 from gateway.rooms.finder import RoomFinder
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
@@ -79,8 +81,11 @@ class GatewayState:
     """Questions to other nodes, and their answers."""
     workers: Workers
     """The workers that serve routes, on all nodes."""
+    audit: Audit
     bus: Bus
     hub: Hub
+    directory: ConnectionDirectory
+    """The connections of all nodes."""
     room_finder: RoomFinder
     reconciler: Reconciler
     log: Log

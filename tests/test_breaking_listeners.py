@@ -159,7 +159,7 @@ async def test_a_listener_with_a_failed_delivery_comes_back_and_resumes_and_the_
             first = await ann.say("red", "one")
             for each in (ben, cat):
                 await each.expect("chat.message", text="one")
-            [connection] = [each for each in gateway.state.connections._list() if each.user == "ben"]
+            [connection] = [each for each in gateway.state.connections.all() if each.user == "ben"]
             failing.add(connection.ws.outbox)  # type: ignore[attr-defined]  # of a session
             if kind == "a message":
                 await ann.say("red", "two")

@@ -9,9 +9,11 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from gateway.auth.services import ServiceAuth
+from gateway.core.client_info import ClientInfo
 from gateway.http.authentication import ServiceAuthentication
 from gateway.rooms.service_changes import ServiceRooms, ServiceSender
 from gateway.state import GatewayState
+from handlers.errors import Forbidden
 
 CALLER = "service_caller"
 """The place in a request's scope where the route puts the service, before it reads the body."""
@@ -23,6 +25,8 @@ class Caller:
 
     auth: ServiceAuth
     state: GatewayState
+    client: ClientInfo
+    """Where its request comes from."""
     key: str | None = None
     """What makes a message of this request the same as that of an earlier one."""
 
@@ -41,6 +45,18 @@ class Caller:
         self.auth.check_scope(scope)
         if room is not None:
             self.auth.check_room(room)
+
+    def check_everywhere(self, scope: str) -> None:
+        """Raise `Forbidden` unless the service has a scope, and may use every room."""
+        self.auth.check_scope(scope)
+        if self.auth.rooms is not None:
+            allowed = " ".join(self.auth.rooms.texts)
+            raise Forbidden(f"this concerns all rooms, and this service may use the rooms {allowed} only")
+
+    def audit(self, event: str, **more: str | int) -> None:
+        """Record what the service does."""
+        auth = self.auth
+        self.state.audit.record(event, self.client, user=auth.sender, user_id=auth.user_id, session=auth.key_id, **more)
 
     def with_key(self, key: str | None) -> "Caller":
         """Return the caller of a request with this `Idempotency-Key`."""

@@ -63,7 +63,7 @@ async def post_hook(
         raise NotFound("there is nothing at this path") from None
     state.connections.charge_service(auth.user_id)
     assert auth.room is not None  # noqa: S101 - an incoming webhook has one
-    caller = Caller(auth, state, idempotency_key)
+    caller = Caller(auth, state, client, idempotency_key)
     return await message_to_room(caller, auth.room, NewMessage(text=await _text(request)))
 
 

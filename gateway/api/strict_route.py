@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.caller import CALLER, Caller
 from gateway.core import strict_json
+from gateway.core.client_info import client_info_of
 from gateway.core.strict_json import NotStrictJson
 from gateway.http.authentication import authenticate_service
 from gateway.state import state_of
@@ -50,7 +51,7 @@ class ServiceRoute(APIRoute):
             state = state_of(request)
             auth = await authenticate_service(request)
             state.connections.charge_service(auth.user_id)
-            request.scope[CALLER] = Caller(auth, state)
+            request.scope[CALLER] = Caller(auth, state, client_info_of(request))
             return await serve(StrictRequest(request.scope, request.receive))
 
         return serve_service

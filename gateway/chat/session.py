@@ -100,6 +100,11 @@ class ChatSession:
         return SessionCredential(self)
 
     @property
+    def opened_at(self) -> float:
+        """Return when the connection was opened, on the steady clock."""
+        return self.ws.opened_at
+
+    @property
     def last_message_at(self) -> float:
         """Return when the last message came, on the steady clock."""
         return self.ws.last_message_at

@@ -94,6 +94,11 @@ class GatewayWebSocket(WebSocket):
         assert isinstance(ws, cls)  # noqa: S101 - `fast_route` has put it there
         return ws
 
+    @property
+    def opened_at(self) -> float:
+        """Return when the handshake was accepted, on the steady clock."""
+        return self.last_message_at if self._opened_at is None else self._opened_at
+
     async def open(self) -> None:
         """Accept the handshake, unless it is accepted already. Raise `WebSocketDisconnect` if the client is gone."""
         if self.application_state is WebSocketState.CONNECTING:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -52,14 +52,23 @@ class PendingConnection(Protocol):
 class Connection(Subscriber, PendingConnection, Protocol):
     """One connection of one user, as the registry, presence and the rooms see it."""
 
+    connection: str
+    """Its id, which no other connection has."""
     user: str
     address: str
+    scopes: frozenset[str]
+    expires_at: float
+    """When its credential ends, in seconds since 1970; infinite for one that lasts."""
     sid: str | None
     """The id of the session of its token. A new token may change it."""
     joined: dict[str, int]
     """The rooms that the connection has joined: each with the number of departures at its last known membership."""
     on_message: Callable[[], None] | None
     """A function to call when the next message arrives, if set."""
+
+    @property
+    def opened_at(self) -> float:
+        """Return when it was opened, on the steady clock."""
 
     @property
     def last_message_at(self) -> float:
@@ -253,19 +262,30 @@ class Connections:
         """Return the connections of a user."""
         return tuple(self._of_user.get(user_id, ()))
 
+    def all(self) -> list[Connection]:
+        """Return all connections of this node."""
+        return [connection for of_user in self._of_user.values() for connection in of_user]
+
     def login_sessions(self) -> set[tuple[str, str]]:
         """Return the sessions of all connections that have one, each with its user's id."""
-        return {(connection.user_id, connection.sid) for connection in self._list() if connection.sid is not None}
+        return {(connection.user_id, connection.sid) for connection in self.all() if connection.sid is not None}
 
     def external_user_ids(self) -> set[str]:
         """Return the ids of connected users without a session here: an external service vouches for them."""
-        return {connection.user_id for connection in self._list() if connection.sid is None}
+        return {connection.user_id for connection in self.all() if connection.sid is None}
 
     def close_revoked(self, revoked: Revoked) -> None:
         """Close the connections of sessions that have ended."""
         for connection in self.for_user(revoked.user_id):
             if revoked.sessions is None or connection.sid in revoked.sessions:
-                _end(connection)
+                _close(connection, Close.TOKEN_REVOKED)
+
+    def disconnect(self, connections: Iterable[Connection]) -> int:
+        """Close connections that a service wants to end, and return their number."""
+        ended = tuple(connections)
+        for connection in ended:
+            _close(connection, Close.DISCONNECTED)
+        return len(ended)
 
     async def drain(self, seconds: float) -> None:
         """Ask every client to reconnect, each at its own moment, and wait until all are gone.
@@ -273,7 +293,7 @@ class Connections:
         Cut the connections that are left after so many seconds.
         """
         self._draining = True
-        leaving = (*self._pending, *self._list())
+        leaving = (*self._pending, *self.all())
         self._spread = self._spread_of(len(leaving) + self._newcomers.waiting)
         self._newcomers.drain(self._spread)
         with suppress(TimeoutError):
@@ -286,7 +306,7 @@ class Connections:
                     if not (number + 1) % CHUNK:
                         await asyncio.sleep(0)
                 await self._empty.wait()
-        for left in (*self._pending, *self._list()):
+        for left in (*self._pending, *self.all()):
             with contained("connections"):
                 left.abort()  # it does not read, or handles a message that takes too long
 
@@ -299,17 +319,14 @@ class Connections:
         if not self._fanout and not self._pending:
             self._empty.set()
 
-    def _list(self) -> list[Connection]:
-        return [connection for of_user in self._of_user.values() for connection in of_user]
-
     def _sent_away(self) -> tuple[Close, int]:
         """Return the close code, and after how many milliseconds to reconnect."""
         return Close.DRAINING, secrets.randbelow(self._spread)
 
 
-def _end(connection: Connection) -> None:
+def _close(connection: Connection, close: Close) -> None:
     try:
-        connection.close(Close.TOKEN_REVOKED)
+        connection.close(close)
     except Exception as fault:  # neither this connection nor the others may stay open
         faults.record("connections", fault)
         with contained("connections"):

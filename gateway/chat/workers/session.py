@@ -1,6 +1,7 @@
 """One connection of a service: the frames to it, and its end."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -38,9 +39,15 @@ class ServiceSession:
         self.joined: dict[str, int] = {}
         self.on_message: Callable[[], None] | None = None
         self.worker = state.workers.connect(auth.name, _Peer(ws))
-        self._expires_at = auth.expires_at
+        self.scopes = auth.scopes
+        self.expires_at = math.inf if auth.expires_at is None else auth.expires_at
         self._expiry: Timer | None = None
         self._leaving: tuple[Close, int | None] | None = None
+
+    @property
+    def opened_at(self) -> float:
+        """Return when the connection was opened, on the steady clock."""
+        return self.ws.opened_at
 
     @property
     def last_message_at(self) -> float:
@@ -68,9 +75,9 @@ class ServiceSession:
         # Answers are as many as the gateway asks for. So only the connection's own rate counts what else comes.
         limits(self, none, none, none, self.ws.frames_allowed)
         self.ws.outbox.deliver(frames.event(self._welcome()))
-        if self._expires_at is not None:
-            self.ws.valid_until = self._expires_at
-            left = self._expires_at - self.gateway.clock.wall()
+        if self.expires_at < math.inf:
+            self.ws.valid_until = self.expires_at
+            left = self.expires_at - self.gateway.clock.wall()
             self._expiry = self.gateway.timers.call_later(left, lambda: self.close(Close.TOKEN_EXPIRED))
 
     def _welcome(self) -> ServiceWelcome:

@@ -104,6 +104,8 @@ async def test_a_batch_gives_no_rights_that_the_service_lacks(
         "member.remove": {"room": room, "user": alice},
         "message.edit": {"room": room, "message_id": "e.1", "text": "a"},
         "message.delete": {"room": room, "message_id": "e.1"},
+        "connection.close": {"connection": "0" * 16},
+        **{f"user.{name}": {"user": alice} for name in ("read", "disconnect", "end_sessions")},
     }
     async with app.in_room(alice, room) as client, backend(app.gateway, "server") as orders:
         items = [{"operation": name, "data": data.get(name, {"room": room})} for name in OPERATIONS]

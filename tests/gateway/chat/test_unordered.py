@@ -259,7 +259,7 @@ async def test_a_token_that_ends_closes_at_once(own_gateway: OwnGateway, alice: 
     async with waiting_gateway(own_gateway) as (app, gates), app.connect(alice) as client:
         await wait_at(client, gates, "door")
         await client.ask("bye")
-        session = next(iter(app.gateway.state.connections._list()))
+        session = next(iter(app.gateway.state.connections.all()))
         app.gateway.loop.call_soon_threadsafe(session.close, Close.TOKEN_REVOKED)
         await client.expect("bye", code=4411)
         await client.expect_close(4411, "token_revoked")

@@ -158,7 +158,10 @@ class Somebody:
         self.sid: str | None = None
         self.joined: dict[str, int] = {}
         self.on_message: Callable[[], None] | None = None
-        self.last_message_at = 0.0
+        self.last_message_at = self.opened_at = 0.0
+        self.connection = self.user
+        self.scopes: frozenset[str] = frozenset()
+        self.expires_at = 0.0
 
     def deliver(self, frame: Frame) -> None:
         self.told += frame.texts

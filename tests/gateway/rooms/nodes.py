@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -203,7 +204,10 @@ class Ear:
         self.claims: Mapping[str, Any] | None = None
         self.joined: dict[str, int] = {}
         self.joins = self.writes = Allowance()
-        self.last_message_at = 0.0
+        self.last_message_at = self.opened_at = 0.0
+        self.connection = ""
+        self.scopes: frozenset[str] = frozenset()
+        self.expires_at = math.inf
         self.on_message: Callable[[], None] | None = None
         self.at: dict[str, tuple[str, int]] = {}
         """The rooms that a client would regard as joined, each with its position."""
