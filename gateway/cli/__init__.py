@@ -2,8 +2,8 @@
 
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
 bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
-`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `db`, `token`, `settings` and `new` are
-commands. `store` opens the store for one command, `gateway_address` reads URLs that a person types, and `hangup`
+`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token`, `settings` and `new`
+are commands. `store` opens the store for one command, `gateway_address` reads URLs that a person types, and `hangup`
 handles SIGHUP.
 """
 
@@ -32,6 +32,7 @@ COMMANDS = {
     "publish": "gateway.cli.publish:publish",
     "keys": "gateway.cli.keys:app",
     "routes": "gateway.cli.routes:app",
+    "hooks": "gateway.cli.hooks:app",
     "db": "gateway.cli.db:app",
     "new": "gateway.cli.new:app",
 }

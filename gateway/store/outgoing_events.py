@@ -220,6 +220,11 @@ def retry(connection: Connection, webhook: str) -> int:
     return count
 
 
+def clear(connection: Connection, webhook: str) -> int:
+    """Remove all events of a hook, and return their number."""
+    return connection.execute(delete(outgoing_events).where(outgoing_events.c.webhook == webhook)).rowcount
+
+
 def message(connection: Connection, room_id: int, offset: int) -> tuple[RoomRow, MessageRow] | None:
     """Return a message and its room, or None if either is gone or deleted."""
     found = connection.execute(select(rooms).where(rooms.c.id == room_id, rooms.c.removed_at.is_(None))).one_or_none()
