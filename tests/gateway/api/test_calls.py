@@ -3,9 +3,12 @@
 import asyncio
 import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx2
@@ -24,6 +27,7 @@ from tests.support.client import WAIT_SECONDS, App
 from tests.support.metrics import metrics_of
 from tests.support.waiting import until
 
+PROTOCOL = (Path(__file__).parents[3] / "docs/protocol.md").read_text()
 JSON: dict[str, Any] = {"headers": {"Content-Type": "application/json"}}
 
 
@@ -552,3 +556,19 @@ async def test_curl_sends_and_reads(app: App, alice: str, room: str) -> None:
     assert history["messages"] == [sent["message"]]
     code, error = await curl("chat.send", {"room": room})
     assert (code, error["status"]) == (22, 42200)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_commands_of_the_documents_work(own_gateway: OwnGateway) -> None:
+    [commands] = re.findall(r"^```sh\n(.*?/call/.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
+    async with App(own_gateway()) as app:
+        process = await asyncio.create_subprocess_shell(
+            commands.replace("http://localhost:8000", app.gateway.url),
+            env=os.environ | {"TOKEN": await app.token("alice")},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(WAIT_SECONDS):
+            output, _ = await process.communicate()
+        joined, sent = output.decode().replace("}{", "}\n{").splitlines()
+        assert json.loads(joined)["members"] == 1
+        assert json.loads(sent)["message"]["text"] == "The backup is done"
