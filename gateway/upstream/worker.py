@@ -44,6 +44,17 @@ class Peer(Protocol):
         """Close the connection, since the worker does not read."""
 
 
+class OpenMessage:
+    """A message that a worker has got, and its answer to come."""
+
+    __slots__ = ("answer", "id", "number")
+
+    def __init__(self, number: int, id: bytes) -> None:
+        self.number = number
+        self.id = id
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+
 class Worker:
     """A connection of a service that serves routes."""
 
@@ -61,13 +72,11 @@ class Worker:
         self._peer = peer
         self._prefix = secrets.token_hex(4)
         self._next = 1
-        self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._open: dict[int, asyncio.Future[bytes]] = {}
         self._late: dict[int, None] = {}
         self._silences = 0
         self._rests_until = 0.0
         self._unread_since: float | None = None
-        self.has_ended = False
-        """Whether it has gone away."""
 
     @property
     def is_free(self) -> bool:
@@ -79,33 +88,44 @@ class Worker:
         """Return how much it has to do, to compare with others. One that is silent comes after all that are not."""
         return now < self._rests_until, self.busy / self.parallel
 
-    async def call(self, body: bytes, deadline: float) -> bytes:
-        """Send a message, and return the JSON of the answer. The caller has counted it as `busy`.
-
-        Raise `UpstreamFailed` if the worker goes away, or answers wrongly. The caller cancels this at the deadline, on
-        the loop's clock.
-        """
-        if self.has_ended:
-            raise UpstreamFailed("the worker has gone away")
-        loop = asyncio.get_running_loop()
+    def send(self, body: bytes) -> OpenMessage:
+        """Send a message. A worker that is not free may lose it with all others, since it does not read."""
         number, self._next = self._next, self._next + 1
-        answer: asyncio.Future[bytes] = loop.create_future()
-        self._calls[number] = answer
-        of_call = b"%b.%d" % (self._prefix.encode(), number)
-        self._deliver(b'{"type":"route.message","id":"%b","data":%b}' % (of_call, body))
+        message = OpenMessage(number, b"%b.%d" % (self._prefix.encode(), number))
+        self._open[number] = message.answer
+        self.busy += 1
+        self._deliver(b'{"type":"route.message","id":"%b","data":%b}' % (message.id, body))
+        return message
+
+    async def answer_to(self, message: OpenMessage, deadline: float) -> bytes:
+        """Return the JSON of the answer, or raise `UpstreamFailed` if the worker goes away, or answers wrongly.
+
+        The caller cancels this at the deadline, on the loop's clock.
+        """
         try:
-            return await answer
+            return await message.answer
         except asyncio.CancelledError:
-            if answer.cancelled():
-                self._note_late(number)
-                self._deliver(b'{"type":"route.cancel","id":"%b"}' % of_call)
-                if loop.time() >= deadline:
-                    self._note_silence(loop.time())
-            else:
-                answer.exception()  # it came at the same moment, and nobody needs it
+            now = asyncio.get_running_loop().time()
+            if self.cancel(message) and now >= deadline:
+                self._note_silence(now)
             raise
         finally:
-            del self._calls[number]
+            self.close(message)
+
+    def cancel(self, message: OpenMessage) -> bool:
+        """Let the worker know that a message needs no answer any more. Return False if the answer has just come."""
+        if message.answer.done() and not message.answer.cancelled():
+            message.answer.exception()  # so that asyncio does not report it as unread
+            return False
+        message.answer.cancel()
+        self._note_late(message.number)
+        self._deliver(b'{"type":"route.cancel","id":"%b"}' % message.id)
+        return True
+
+    def close(self, message: OpenMessage) -> None:
+        """Free the place of a message."""
+        del self._open[message.number]
+        self.busy -= 1
 
     def answer(self, id: object, answer: bytes) -> None:
         """Take the answer to a message, or raise what `_find` raises."""
@@ -121,9 +141,8 @@ class Worker:
 
     def end(self) -> None:
         """Let all open messages fail: the worker has gone away."""
-        self.has_ended = True
         self.patterns = ()
-        for answer in self._calls.values():
+        for answer in self._open.values():
             if not answer.done():
                 answer.set_exception(UpstreamFailed("the worker has gone away"))
 
@@ -135,7 +154,7 @@ class Worker:
         number = self._number(id)
         if number is None:
             return False
-        is_open = number in self._calls and not self._calls[number].done()
+        is_open = number in self._open and not self._open[number].done()
         return is_open or self._late.pop(number, self) is None
 
     def _find(self, id: object) -> "asyncio.Future[bytes]":
@@ -146,7 +165,7 @@ class Worker:
         number = self._number(id)
         if number is None:
             raise NotFound("this connection has got no `route.message` with this id")
-        answer = self._calls.get(number)
+        answer = self._open.get(number)
         if answer is None or answer.done():
             raise Conflict("this message has its answer already, or came too late and was cancelled")
         return answer

@@ -11,7 +11,7 @@ message then waits there.
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -22,7 +22,7 @@ from gateway.bus.base import MessageTooLong
 from gateway.cluster.node_calls import NodeCalls, NodeTimeout, NodeUnavailable
 from gateway.core.periodic import Periodic
 from gateway.routes.model import Route
-from gateway.upstream.worker import Peer, Worker
+from gateway.upstream.worker import OpenMessage, Peer, Worker
 from handlers.errors import UpstreamFailed, UpstreamTimeout
 
 CALL = "workers.call"
@@ -52,6 +52,24 @@ class WorkerFigures:
     """Messages that wait for a free place."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A message that a worker has got."""
+
+    worker: Worker
+    message: OpenMessage
+
+
+class _Waiting:
+    """A message that waits for a free place."""
+
+    __slots__ = ("body", "sent")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.sent: asyncio.Future[_Sent | None] = asyncio.get_running_loop().create_future()
+
+
 @dataclass(frozen=True)
 class WorkerTransport:
     """Carries the messages of one route to its workers."""
@@ -79,7 +97,7 @@ class Workers:
         """How many messages the workers of another node take, by the node's id."""
         self._asked: Counter[tuple[str, Key]] = Counter()
         """How many messages of this node another one has."""
-        self._waiting: dict[Key, deque[asyncio.Future[Worker | None]]] = {}
+        self._waiting: dict[Key, deque[_Waiting]] = {}
         self._announcing = Periodic("workers", lease_seconds / ANNOUNCEMENTS, self._announce)
         node_calls.serve(CALL, self._serve_call)
         node_calls.listen(CAPACITY, self._on_capacity)
@@ -133,25 +151,27 @@ class Workers:
     async def send(self, key: Key, body: bytes, seconds: float) -> bytes:
         """Return a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
         deadline = asyncio.get_running_loop().time() + seconds
+        place: _Sent | str | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
-                    place = await self._place(key)
+                    place = await self._place(key, body)
                     if place is None:
                         raise UpstreamFailed("no worker serves this route now")
-                    if isinstance(place, Worker):
-                        return await self._call(place, body, deadline)
+                    if isinstance(place, _Sent):
+                        return await self._answer(place, deadline)
                     answer = await self._ask(place, key, body, deadline)
                     if answer is not None:
                         return answer
         except TimeoutError:
-            raise UpstreamTimeout("no worker answered in time") from None
+            late = "all workers were busy" if place is None else "the worker did not answer in time"
+            raise UpstreamTimeout(late) from None
 
-    async def _call(self, worker: Worker, body: bytes, deadline: float) -> bytes:
+    async def _answer(self, sent: _Sent, deadline: float) -> bytes:
         try:
-            return await worker.call(body, deadline)
+            return await sent.worker.answer_to(sent.message, deadline)
         finally:
-            self._release(worker)
+            self._on_free(sent.worker)
 
     async def _ask(self, node: str, key: Key, body: bytes, deadline: float) -> bytes | None:
         """Return the answer of another node's worker, or None if it has none any more."""
@@ -178,32 +198,31 @@ class Workers:
     async def _serve_call(self, data: dict[str, Any]) -> dict[str, Any]:
         """Pass a message of another node to a worker of this one."""
         deadline = asyncio.get_running_loop().time() + data["seconds"]
-        worker = await self._place((data["route"], data["service"]), is_local=True)
-        if not isinstance(worker, Worker):
+        sent = await self._place((data["route"], data["service"]), orjson.dumps(data["body"]), is_local=True)
+        if not isinstance(sent, _Sent):
             return {"none": True}
         try:
-            return {"answer": orjson.Fragment(await self._call(worker, orjson.dumps(data["body"]), deadline))}
+            return {"answer": orjson.Fragment(await self._answer(sent, deadline))}
         except UpstreamFailed as error:
             return {"failed": error.reason}
 
-    async def _place(self, key: Key, *, is_local: bool = False) -> Worker | str | None:
-        """Return a worker, or a node, with a place for one message, which is taken. Return None if nothing serves it.
+    async def _place(self, key: Key, body: bytes, *, is_local: bool = False) -> _Sent | str | None:
+        """Send a message to a worker, or return a node with a place for it, which is taken.
 
-        Wait while all are busy.
+        Wait while all are busy. Return None if nothing serves the route.
         """
         may_try = not self._waiting.get(key)  # others that wait come first
         while True:
             if may_try and (worker := self._free_worker(key)) is not None:
-                worker.busy += 1
-                return worker
+                return _Sent(worker, worker.send(body))
             if may_try and not is_local and (node := self._free_node(key)) is not None:
                 self._asked[node, key] += 1
                 return node
             if not self._local.get(key) and (is_local or not any(node[key] for node in self._remote.values())):
                 return None
-            found = await self._wait(key)
-            if found is not None and not found.has_ended:
-                return found
+            sent = await self._wait(key, body)
+            if sent is not None:
+                return sent
             may_try = True
 
     def _free_worker(self, key: Key) -> Worker | None:
@@ -226,18 +245,21 @@ class Workers:
         self._remote[found] = self._remote.pop(found)  # as with workers
         return found
 
-    async def _wait(self, key: Key) -> Worker | None:
-        """Wait until a worker has a place, which is taken then; or return None when something has changed."""
-        future: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, key: Key, body: bytes) -> _Sent | None:
+        """Wait until a worker has got the message, or return None when something has changed."""
         waiting = self._waiting.setdefault(key, deque())
-        waiting.append(future)
+        place = _Waiting(body)
+        waiting.append(place)
         try:
-            return await future
+            return await place.sent
         except asyncio.CancelledError:
-            if future.cancelled():
-                waiting.remove(future)
-            elif (worker := future.result()) is not None:
-                self._release(worker)
+            if place.sent.cancelled():
+                with suppress(ValueError):  # another one may have just removed it
+                    waiting.remove(place)
+            elif (sent := place.sent.result()) is not None:
+                sent.worker.cancel(sent.message)
+                sent.worker.close(sent.message)
+                self._on_free(sent.worker)
             else:
                 self._wake(key, 1)
             raise
@@ -245,19 +267,16 @@ class Workers:
             if not waiting and self._waiting.get(key) is waiting:
                 del self._waiting[key]
 
-    def _release(self, worker: Worker) -> None:
-        worker.busy -= 1
-        self._on_free(worker)
+    def _on_free(self, worker: Worker) -> None:
+        """Send a worker the messages that wait, as many as it has places for."""
+        while self._waiting and worker.is_free and (waiting := self._next_waiting(worker)) is not None:
+            place = waiting.popleft()
+            if not place.sent.done():  # it may have been cancelled a moment ago
+                place.sent.set_result(_Sent(worker, worker.send(place.body)))
         if not worker.busy:
             worker.on_idle()
 
-    def _on_free(self, worker: Worker) -> None:
-        """Pass the free places of a worker on to messages that wait."""
-        while self._waiting and worker.is_free and (waiting := self._next_waiting(worker)) is not None:
-            worker.busy += 1
-            waiting.popleft().set_result(worker)
-
-    def _next_waiting(self, worker: Worker) -> deque[asyncio.Future[Worker | None]] | None:
+    def _next_waiting(self, worker: Worker) -> deque[_Waiting] | None:
         """Return the messages that wait for a worker, or None. Its routes take turns."""
         keys = _keys(worker)
         for turn in range(worker.turn, worker.turn + len(keys)):
@@ -269,8 +288,12 @@ class Workers:
     def _wake(self, key: Key, most: int | None = None) -> None:
         """Let messages that wait look again: the first ones, or all."""
         waiting = self._waiting.get(key, deque())
-        for _ in range(len(waiting) if most is None else min(most, len(waiting))):
-            waiting.popleft().set_result(None)
+        left = len(waiting) if most is None else most
+        while waiting and left:
+            place = waiting.popleft()
+            if not place.sent.done():
+                place.sent.set_result(None)
+                left -= 1
 
     def _withdraw(self, worker: Worker) -> None:
         keys = _keys(worker)

@@ -1,6 +1,7 @@
 """Which worker gets a message: on one node, on several, and when some of them go away."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -149,22 +150,25 @@ async def test_a_silent_worker_comes_after_the_others_until_it_answers(gateway: 
 async def test_any_order_of_arrivals_answers_and_ends_loses_and_mixes_nothing(gateway: Gateway) -> None:
     """Workers come and go while messages are under way: each gets its own answer, or fails."""
     key = await add_service(gateway, "orders", "api:serve")
+    chance = random.Random(7)
 
     async def serve(number: int) -> None:
         async with worker(gateway, "orders.*", key=key, parallel=1 + number % 3) as connected:
             for turn in range(20 + number):
-                id_, body = await connected.message()
+                id_, body = await take(connected)
                 if turn % 7 != number % 7:
                     await connected.reply(id_, data=body)
                 else:
                     await connected.reply(id_, data=body, mood=1)
-                    await connected.expect("error")
 
     async def ask(number: int) -> str:
+        seconds = chance.choice([LONG, LONG, LONG, chance.random() / 50])
         try:
-            assert await call(gateway, number=number) == {"data": {"number": number}}
+            assert await call(gateway, seconds=seconds, number=number) == {"data": {"number": number}}
         except UpstreamFailed:
             return "failed"
+        except UpstreamTimeout:
+            return "late"
         return "answered"
 
     async with worker(gateway, "orders.*", key=key, parallel=1) as last:
@@ -172,19 +176,26 @@ async def test_any_order_of_arrivals_answers_and_ends_loses_and_mixes_nothing(ga
         await until(lambda: gateway.state.workers.figures.connections == 7)
         echoing = asyncio.create_task(echo(last))
         outcomes = await asyncio.wait_for(asyncio.gather(*(ask(number) for number in range(400))), LONG)
-        assert outcomes.count("answered") > 300
+        assert outcomes.count("answered") > 200
+        assert outcomes.count("late") > 10
         assert outcomes.count("failed") > 10
         figures = gateway.state.workers.figures
-        assert (figures.busy, figures.waiting) == (0, 0)
+        assert (figures.busy, figures.waiting, gateway.state.workers._waiting) == (0, 0, {})
         for task in (*serving, echoing):
             task.cancel()
         await asyncio.wait([*serving, echoing])
 
 
+async def take(connected: Worker) -> tuple[str, Any]:
+    """Take the next message, whatever comes before it."""
+    frame = await connected.until(type="route.message")
+    return frame["id"], frame["data"]
+
+
 async def echo(connected: Worker) -> None:
     """Answer every message with itself."""
     while True:
-        id_, body = await connected.message()
+        id_, body = await take(connected)
         await connected.reply(id_, data=body)
 
 

@@ -13,7 +13,9 @@ from gateway.core.client_info import operator
 from gateway.core.clock import milliseconds
 from gateway.store import services
 from gateway.testing import Gateway
+from gateway.upstream.worker import MOST_UNREAD, STUCK_SECONDS
 from handlers.errors import UpstreamFailed, UpstreamTimeout
+from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.services import add_service
@@ -421,16 +423,35 @@ async def test_a_worker_that_does_not_read_is_cut_off(gateway: Gateway) -> None:
         text = "x" * 60_000
         long = [asyncio.create_task(call(gateway, text=text)) for _ in range(400)]
         await until(lambda: gateway.state.workers.figures.waiting > 0)
-        figures = gateway.state.workers.figures
-        assert figures.busy < 400
-        with pytest.raises(UpstreamTimeout):
-            await call(gateway, seconds=1.5)
-        # The one that is late is on its way to the worker, or waits for another.
-        short = asyncio.create_task(call(gateway, seconds=0.01))
+        (connection,) = gateway.state.workers._serving
+        assert MOST_UNREAD <= connection._peer.backlog < 2 * MOST_UNREAD
+        assert gateway.state.workers.figures.busy < 400
+        long[0].cancel()  # which is no sign that it does not read
+        short = asyncio.create_task(call(gateway, seconds=STUCK_SECONDS / 4))  # for which there is no room
         assert isinstance((await asyncio.gather(short, return_exceptions=True))[0], UpstreamTimeout)
-        for each in long:
-            each.cancel()
-        await asyncio.wait(long)
+        assert gateway.state.counters.ended[Close.SLOW_CONSUMER] == 0
+        gateway.loop.call_soon_threadsafe(connection._note_silence, gateway.loop.time() + STUCK_SECONDS)
+        for each in long[1:]:
+            with pytest.raises(UpstreamFailed):
+                await asyncio.wait_for(each, LONG / 2)
+        await until(lambda: gateway.state.counters.ended[Close.SLOW_CONSUMER] == 1)
+
+
+async def test_a_worker_that_lets_a_message_run_out_of_time_and_does_not_read_is_cut_off(gateway: Gateway) -> None:
+    async with worker(gateway, "orders.*", parallel=1024, max_queue=1) as orders:
+        orders.ws.transport.pause_reading()
+        calls = [call(gateway, seconds=2 * STUCK_SECONDS, text="x" * 60_000) for _ in range(400)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {UpstreamTimeout, UpstreamFailed}
+        await until(lambda: gateway.state.counters.ended[Close.SLOW_CONSUMER] == 1)
+
+
+async def test_a_slow_worker_that_reads_is_not_cut_off(gateway: Gateway) -> None:
+    async with worker(gateway, "orders.*", parallel=1024, max_queue=1) as orders:
+        calls = [asyncio.create_task(call(gateway, seconds=60, text="x" * 60_000)) for _ in range(200)]
+        for _ in calls:
+            await orders.answer_one(done=True)
+        assert [await each for each in calls] == [{"data": {"done": True}}] * 200
 
 
 @pytest.mark.both_stores

@@ -1,0 +1,52 @@
+// A worker in Node 22 or newer, without a package: `GATEWAY_KEY=gwk_… node worker.mjs`. Node 20 needs --experimental-websocket.
+
+const url = process.env.GATEWAY_URL ?? "ws://127.0.0.1:8000/ws/service";
+const handlers = {
+  "orders.create": async ({ data, user }) =>
+    data.sku
+      ? { data: { sku: data.sku, ordered_by: user } }
+      : { error: { status: 60001, name: "no_sku", message: "an order needs a sku" } },
+};
+
+async function answer(message) {
+  try {
+    return await handlers[message.type](message);
+  } catch (fault) { // the gateway answers its client with 50200
+    console.error(`${message.type} failed:`, fault);
+    return { error: { status: 50000, name: "internal_error", message: "the worker failed" } };
+  }
+}
+
+let delay = 500;
+
+function connect() {
+  const ws = new WebSocket(url);
+  const send = (frame) => ws.readyState === WebSocket.OPEN && ws.send(JSON.stringify(frame));
+  let bye = {};
+  // This WebSocket cannot set a header, so the key goes into the first message.
+  ws.onopen = () => send({ type: "auth", data: { token: process.env.GATEWAY_KEY } });
+  ws.onmessage = async ({ data: text }) => {
+    const frame = JSON.parse(text);
+    if (frame.type === "welcome") {
+      delay = 500;
+      send({ type: "route.serve", id: 1, data: { types: ["orders.*"], parallel: 16 } });
+    } else if (frame.type === "route.message") {
+      send({ type: "reply", id: frame.id, ...(await answer(frame.data)) });
+    } else if (frame.type === "bye") {
+      bye = frame.data;
+    } else if (frame.type !== "route.cancel") {
+      console.log(text);
+    }
+  };
+  ws.onerror = () => console.error("not connected");
+  ws.onclose = () => {
+    if (["never", "new_credential"].includes(bye.reconnect)) {
+      console.error(`the gateway does not want this worker: ${bye.reason}`);
+      process.exit(1);
+    }
+    setTimeout(connect, Math.max(bye.after_ms ?? 0, delay * Math.random()));
+    delay = Math.min(2 * delay, 30_000);
+  };
+}
+
+connect();
