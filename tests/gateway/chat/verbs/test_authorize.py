@@ -1,273 +1,184 @@
-"""A service decides what users may do in rooms: each message that depends on it asks first, and nothing is open."""
+"""The service of `[authorize]` in the routes file, as connections meet it, on both stores."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.conftest import OwnGateway
-from tests.support.client import App, ChatClient
-from tests.support.metrics import metrics_of
-from tests.support.upstreams import SECRET, Behaviour, Conversation, Upstream, answering, hanging, running_upstream
+from tests.gateway.chat.verbs.test_rights import connect
+from tests.support.client import App
+from tests.support.upstreams import SECRET, Behaviour, Conversation, Upstream, hanging, running_upstream
 
-pytestmark = pytest.mark.both_stores
-
-Question = tuple[str, str, str]
-"""A user, an action and a room."""
+Answer = dict[str, Any]
+Decide = Callable[[str, str, str], object]
 
 
-@dataclass
-class Rights:
-    """A service that knows the rights of all users, and what it was asked."""
+def deciding(decide: Decide) -> Behaviour:
+    """Return the behaviour of a service that answers each question as a function says."""
 
-    answers: dict[Question, object] = field(default_factory=dict)
-    usual: object = field(default_factory=lambda: {"allow": True})
-    asked: list[Question] = field(default_factory=list)
-    pause: float = 0
-
-    async def __call__(self, client: Conversation) -> None:
+    async def behave(client: Conversation) -> None:
         while True:
-            given = (await client.request()).json
-            question = given["user"], given["action"], given["room"]
-            self.asked.append(question)
-            await asyncio.sleep(self.pause)
-            await client.answer(self.answers.get(question, self.usual))
+            asked = (await client.request()).json
+            await client.answer(decide(asked["user"], asked["action"], asked["room"]))
+
+    return behave
 
 
-@dataclass
-class World:
-    """A gateway with a service of rights."""
-
-    app: App
-    upstream: Upstream
-    path: Path
-    rights: Rights
-
-
-Worlds = Callable[..., Any]
-
-
-@pytest.fixture
-def world(own_gateway: OwnGateway, tmp_path: Path) -> Worlds:
-    @asynccontextmanager
-    async def make(behave: Behaviour | None = None, lines: str = "", **settings: Any) -> AsyncIterator[World]:
-        rights = Rights()
-        path = tmp_path / "routes.toml"
-        async with running_upstream(behave or rights) as upstream:
-            write(path, upstream.url, lines)
-            async with App(own_gateway(routes=path, **settings)) as app:
-                yield World(app, upstream, path, rights)
-
-    return make
+@asynccontextmanager
+async def asking(
+    own_gateway: OwnGateway, folder: Path, behave: Behaviour, lines: str = "", **settings: Any
+) -> AsyncIterator[tuple[App, Upstream]]:
+    """Run a service, and a gateway that asks it."""
+    async with running_upstream(behave) as upstream:
+        routes = folder / "routes.toml"
+        routes.write_text(f'[authorize]\nurl = "{upstream.url}"\nsecret = "{SECRET}"\ntimeout_seconds = 10\n{lines}')
+        async with App(own_gateway(routes=routes, **settings)) as app:
+            yield app, upstream
 
 
-def write(path: Path, url: str, lines: str = "") -> None:
-    path.write_text(f'[authorize]\nurl = "{url}"\nsecret = "{SECRET}"\n{lines}')
+def asked(upstream: Upstream) -> list[tuple[str, str, str]]:
+    """Return the user, the action and the room of each question, and forget them."""
+    found = [(each.json["user"], each.json["action"], each.json["room"]) for each in upstream.requests]
+    upstream.requests.clear()
+    return found
 
 
-async def role_of(client: ChatClient, room: str) -> str:
-    """The user's own role, as its list of rooms has it."""
-    [found] = [each for each in (await client.ask("room.list"))["rooms"] if each["name"] == room]
-    role: str = found["role"]
-    return role
+async def test_each_verb_asks_for_its_right(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    allow = {"join", "send", "create"}
+    behave = deciding(lambda user, action, room: {"allow": user == "alice" or action in allow})
+    async with asking(own_gateway, tmp_path, behave) as (app, upstream), app.connect("alice") as alice:
+        await alice.ask("room.create", room="lobby")
+        assert asked(upstream) == [("alice", "create", "lobby")]
+        await alice.ask("room.join", room="lobby")
+        assert asked(upstream) == [("alice", "join", "lobby")]
+        message = await alice.say("lobby", "hello")
+        for type, data, right in [
+            ("chat.edit", {"message_id": message["id"], "text": "hi"}, "send"),
+            ("chat.typing", {}, "send"),
+            ("chat.history", {}, "join"),
+            ("chat.read", {"offset": 1}, "join"),
+            ("room.members", {}, "join"),
+            ("room.update", {"title": "Lobby"}, "join"),
+            ("chat.delete", {"message_id": message["id"]}, "send"),
+        ]:
+            upstream.requests.clear()
+            number = await alice.start(type, room="lobby", **data)
+            assert (await alice.until(id=number))["type"] == "reply", type
+            assert asked(upstream) == [("alice", right, "lobby")], type
+        await alice.heard()
+        async with app.connect("bob") as bob:
+            await bob.ask("room.join", room="lobby")
+            await alice.until(type="room.joined")
+            allow.remove("send")
+            refused = await bob.refused("chat.send", room="lobby", text="no")
+            assert (refused["status"], refused["message"]) == (
+                40300,
+                "you do not have the right `send` in the room `lobby`",
+            )
+            allow.remove("join")
+            assert (await bob.refused("chat.history", room="lobby"))["status"] == 40300
+            asked(upstream)
+            await bob.ask("room.list")
+            await bob.ask("room.leave", room="lobby")  # each user may always leave
+            assert asked(upstream) == []
 
 
-async def refused(client: ChatClient, status: int, type: str, **data: Any) -> str:
-    error = await client.refused(type, **data)
-    assert error["status"] == status, error
-    text: str = error["message"]
-    return text
+async def test_a_join_that_makes_a_room_asks_for_both_rights(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    behave = deciding(lambda _user, action, room: {"allow": action == "join" or room == "new-1"})
+    async with asking(own_gateway, tmp_path, behave) as (app, upstream), app.connect("alice") as alice:
+        await alice.ask("room.join", room="new-1")
+        assert asked(upstream) == [("alice", "join", "new-1"), ("alice", "create", "new-1")]
+        assert (await alice.refused("room.join", room="new-2"))["status"] == 40400
+        assert asked(upstream) == [("alice", "join", "new-2"), ("alice", "create", "new-2")]
+        async with app.connect("bob") as bob:
+            await bob.ask("room.join", room="new-1")
+            assert asked(upstream) == [("bob", "join", "new-1")]  # it exists
 
 
-async def test_each_message_asks_about_its_action(world: Worlds, alice: str, room: str) -> None:
-    async with world() as here, here.app.connect(alice) as client:
-        asked = here.rights.asked
-        await client.ask("room.create", room=room)
-        await client.ask("room.join", room=room)
-        message = await client.say(room, "hello")
-        await client.ask("chat.edit", room=room, message_id=message["id"], text="hi")
-        await client.until(type="chat.edited")
-        await client.ask("chat.typing", room=room)
-        await client.ask("chat.history", room=room)
-        await client.ask("room.members", room=room)
-        await client.ask("chat.read", room=room, offset=1)
-        assert asked == [
-            (alice, "create", room),
-            (alice, "join", room),
-            (alice, "send", room),
-            (alice, "send", room),
-            (alice, "send", room),
-            (alice, "join", room),
-            (alice, "join", room),
-            (alice, "join", room),
-        ]
+async def test_the_service_names_the_role_of_a_new_member(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    roles = {"bob": "moderator", "carol": "owner", "dave": "moderator"}
+    behave = deciding(lambda user, _action, _room: {"allow": True, "role": roles.get(user, "member")})
+    async with asking(own_gateway, tmp_path, behave) as (app, _), app.connect("alice") as alice:
+        await alice.ask("room.join", room="lobby")  # it makes the room, which needs an owner
+        async with app.connect("bob") as bob, app.connect("carol") as carol:
+            await bob.ask("room.join", room="lobby")
+            await carol.ask("room.resume", rooms=[{"room": "lobby"}])
+            status = await app.ask("POST", "/call/room.join", await app.token("dave"), json={"room": "lobby"})
+            assert status.status_code == 200
+            assert roles_in(await alice_members(alice)) == {
+                "alice": "owner",
+                "bob": "moderator",
+                "carol": "owner",
+                "dave": "moderator",
+            }
+            roles["bob"] = "owner"
+            await bob.heard()
+            await bob.ask("room.join", room="lobby")  # a member keeps its role
+            assert roles_in(await alice_members(alice))["bob"] == "moderator"
 
 
-async def test_a_user_without_a_right_is_refused_and_nothing_happens(
-    world: Worlds, alice: str, bob: str, room: str
+async def test_without_an_answer_only_that_message_fails_and_a_resumed_room_with_it(
+    own_gateway: OwnGateway, tmp_path: Path
 ) -> None:
-    async with world() as here, here.app.in_room(alice, room) as ann, here.app.connect(bob) as ben:
-        rights = here.rights
-        rights.answers = {(bob, "join", room): {"allow": False}, (bob, "create", f"{room}-2"): {"allow": False}}
-        assert "`join`" in await refused(ben, 40300, "room.join", room=room)
-        assert "`create`" in await refused(ben, 40300, "room.create", room=f"{room}-2")
-        await refused(ben, 40400, "room.join", room=f"{room}-2")  # it would make the room
-        await ann.expect_nothing()
-        assert [member["user"] for member in (await ann.ask("room.members", room=room))["members"]] == [alice]
-
-        del rights.answers[bob, "join", room]
-        rights.answers[bob, "send", room] = {"allow": False}
-        await ben.ask("room.join", room=room)
-        await ann.expect("room.joined", user=bob)
-        assert "`send`" in await refused(ben, 40300, "chat.send", room=room, text="hello")
-        await refused(ben, 40300, "chat.typing", room=room)
-        await ann.expect_nothing()
+    lines = 'rooms = ["team-*"]\n'
+    async with running_upstream(hanging) as upstream:
+        routes = tmp_path / "routes.toml"
+        routes.write_text(f'[authorize]\nurl = "{upstream.url}"\nsecret = "{SECRET}"\ntimeout_seconds = 0.2\n{lines}')
+        async with App(own_gateway(routes=routes)) as app, app.connect("alice") as alice:
+            refused = await alice.refused("room.join", room="team-red")
+            assert (refused["status"], refused["retryable"]) == (50300, True)
+            await alice.ask("room.join", room="lobby")
+            await alice.say("lobby", "the connection lives")
+            resumed = await alice.ask("room.resume", rooms=[{"room": "lobby"}, {"room": "team-red"}])
+            assert [part.get("error", {}).get("status") for part in resumed["rooms"]] == [None, 50300]
+            assert (await alice.refused("room.create", room="team-red"))["status"] == 50300
+            assert (await alice.refused("chat.send", room="team-red", text="no"))["status"] == 50300
+            assert (await alice.refused("chat.history", room="team-red"))["status"] == 50300
 
 
-async def test_a_new_member_has_the_role_that_the_service_names(world: Worlds, alice: str, bob: str, room: str) -> None:
-    async with world() as here, here.app.in_room(alice, room) as ann:
-        here.rights.answers[bob, "join", room] = {"allow": True, "role": "moderator"}
-        async with here.app.connect(bob) as ben:
-            await ben.ask("room.join", room=room)
-            await ann.expect("room.joined", user=bob)
-            assert await role_of(ben, room) == "moderator"
-            # Of a member, it changes nothing.
-            await ann.ask("room.role", room=room, user=bob, role="member")
-            await ben.expect("room.role", user=bob, role="member")
-            await ben.ask("room.join", room=room)
-            assert await role_of(ben, room) == "member"
-
-
-async def test_only_some_rooms_and_actions_are_asked_about(world: Worlds, alice: str, room: str) -> None:
-    lines = f'actions = ["join"]\nrooms = ["{room}-*"]\n'
-    async with world(lines=lines) as here, here.app.in_room(alice, room) as client:
-        await client.say(room, "hello")
-        assert here.rights.asked == []
-        await client.ask("room.join", room=f"{room}-1")
-        assert here.rights.asked == [(alice, "join", f"{room}-1")]
-
-
-async def test_a_remembered_answer_needs_no_request_until_it_ends(world: Worlds, alice: str, room: str) -> None:
-    async with world() as here, here.app.in_room(alice, room) as client:
-        clock = here.app.gateway.clock
-        clock.stop()
-        here.rights.usual = {"allow": True, "for_seconds": 60}
-        here.rights.asked.clear()
-        for number in range(5):
-            await client.say(room, str(number))
-        assert here.rights.asked == [(alice, "send", room)]
-        here.rights.usual = {"allow": False, "for_seconds": 60}
-        clock.ahead += 60
-        for _ in range(3):
-            await refused(client, 40300, "chat.send", room=room, text="late")
-        assert len(here.rights.asked) == 2
-        counted = await metrics_of(here.app)
-        assert counted['gateway_authorize_questions_total{outcome="remembered"}'] == 6
-        assert counted['gateway_authorize_questions_total{outcome="denied"}'] == 1
-        assert counted["gateway_authorize_remembered"] == 1
-
-
-@pytest.mark.parametrize(
-    "behave", [hanging, answering({"allow": "yes"}), answering({}, 500)], ids=["hangs", "lies", "500"]
-)
-async def test_without_an_answer_the_message_is_refused_and_the_connection_lives(
-    world: Worlds, alice: str, room: str, behave: Behaviour
+async def test_the_rights_of_the_token_come_first_and_what_they_refuse_is_not_asked(
+    own_gateway: OwnGateway, tmp_path: Path
 ) -> None:
-    async with world(behave, "timeout_seconds = 0.1\n") as here, here.app.connect(alice) as client:
-        for type, data in (("room.join", {}), ("room.create", {}), ("chat.send", {"text": "x"}), ("chat.history", {})):
-            error = await client.refused(type, room=room, **data)
-            assert (error["status"], error["retryable"]) == (50300, True)
-        await client.expect_nothing()
-        assert (await client.ask("room.list"))["rooms"] == []
+    behave = deciding(lambda _user, _action, room: {"allow": room != "team-blue", "for_seconds": 60})
+    lines = 'claims = ["rooms"]\n'
+    async with asking(own_gateway, tmp_path, behave, lines) as (app, upstream):
+        async with app.connect("bob") as bob:
+            for room in ("team-red", "lobby"):
+                await bob.ask("room.join", room=room)
+        asked(upstream)
+        rooms = {"team-*": ["join"]}
+        async with connect(app, "alice", rooms) as alice:
+            assert (await alice.refused("room.join", room="lobby"))["status"] == 40300
+            assert (await alice.refused("chat.send", room="team-red", text="no"))["status"] == 40300
+            assert asked(upstream) == []
+            for _ in range(3):
+                await alice.ask("room.join", room="team-red")
+            assert upstream.requests[0].json["claims"] == {"rooms": rooms}
+            assert asked(upstream) == [("alice", "join", "team-red")]  # remembered
+            resumed = await alice.ask("room.resume", rooms=[{"room": f"team-{each}"} for each in ("red", "blue")])
+            assert [part.get("error", {}).get("status") for part in resumed["rooms"]] == [None, 40300]
 
 
-async def test_a_slow_service_holds_up_its_connection_for_a_second_and_no_other(
-    world: Worlds, alice: str, bob: str, room: str
-) -> None:
-    lines = f'rooms = ["{room}-slow"]\n'
-    async with world(hanging, lines) as here, here.app.in_room(bob, room) as ben, here.app.connect(alice) as ann:
-        before = time.monotonic()
-        await ann.start("room.join", room=f"{room}-slow")
-        for number in range(20):
-            await ben.say(room, str(number))
-        assert time.monotonic() - before < 1
-        await ann.expect("error", status=50300)
-        assert 0.9 < time.monotonic() - before < 3
+async def test_a_direct_room_is_asked_about_by_its_name(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    allow = {"join"}
+    behave = deciding(lambda _user, action, _room: {"allow": action in allow})
+    async with asking(own_gateway, tmp_path, behave) as (app, upstream), app.connect("alice") as alice:
+        await app.register("bob")
+        assert (await alice.refused("direct.open", user="bob"))["status"] == 40300
+        joined, created = asked(upstream)
+        assert joined[1] == "join"
+        assert created == ("alice", "create", joined[2])
+        assert joined[2].startswith("dm-")
+        allow.add("create")
+        assert (await alice.ask("direct.open", user="bob"))["room"]["name"] == joined[2]
 
 
-async def test_a_resume_asks_about_all_of_its_rooms_at_once(world: Worlds, alice: str, room: str) -> None:
-    async with world(lines="timeout_seconds = 10\n", max_rooms_per_connection=128) as here:
-        names = [f"{room}-{number}" for number in range(128)]
-        async with here.app.connect(alice) as client:
-            await resume_all(client, names)
-        here.rights.asked.clear()
-        here.rights.pause = 0.05
-        here.rights.answers = {(alice, "join", names[5]): {"allow": False}, (alice, "join", names[90]): {"allow": 1}}
-        async with here.app.connect(alice) as client:
-            before = time.monotonic()
-            answers = await resume_all(client, names)
-            assert time.monotonic() - before < 128 * 0.05 / 2
-        assert answers[names[5]]["error"]["status"] == 40300
-        assert answers[names[90]]["error"]["status"] == 50300
-        good = [name for name, answer in answers.items() if "error" not in answer]
-        assert len(good) == 126
-        assert {room for _, _, room in here.rights.asked} == set(names)
+async def alice_members(alice: Any) -> list[Answer]:
+    await alice.heard()
+    members: list[Answer] = (await alice.ask("room.members", room="lobby"))["members"]
+    return members
 
 
-async def resume_all(client: ChatClient, names: list[str]) -> dict[str, Any]:
-    """Resume rooms, in as many messages as it takes."""
-    answers: dict[str, Any] = {}
-    left = names
-    while left:
-        number = await client.start("room.resume", rooms=[{"room": name} for name in left])
-        reply = await client.until(id=number)
-        assert reply["type"] == "reply", reply
-        found = reply["data"]["rooms"]
-        answers |= {each["room"]: each for each in found}
-        left = left[len(found) :]
-    return answers
-
-
-async def test_calls_over_http_ask_as_well(world: Worlds, alice: str, room: str) -> None:
-    async with world() as here:
-        token = await here.app.token(alice)
-
-        async def call(type: str, **data: Any) -> tuple[int, int]:
-            response = await here.app.ask("POST", f"/call/{type}", token, json={"room": room, **data})
-            return response.status_code, response.json().get("status", 0)
-
-        assert await call("room.join") == (200, 0)
-        assert await call("chat.send", text="hello") == (200, 0)
-        here.rights.usual = {"allow": False}
-        assert await call("chat.send", text="hello") == (403, 40300)
-        assert await call("chat.history") == (403, 40300)
-        here.rights.usual = {}
-        assert await call("chat.send", text="hello") == (503, 50300)
-        assert [action for _, action, _ in here.rights.asked] == ["join", "create", "send", "send", "join", "send"]
-
-
-async def test_claims_of_the_list_go_out_and_the_token_never(world: Worlds, alice: str, room: str) -> None:
-    async with world(lines='claims = ["sub", "scope", "nope"]\n') as here, here.app.in_room(alice, room):
-        first = here.upstream.requests[0]
-        assert first.json["claims"].keys() == {"sub", "scope"}
-        token = await here.app.token(alice)
-        assert token.split(".")[2] not in first.head.decode() + first.body.decode()
-        assert "authorization" not in first.headers
-
-
-async def test_a_changed_file_counts_for_the_next_message(world: Worlds, alice: str, room: str) -> None:
-    async with world(lines='actions = ["send"]\n') as here, here.app.in_room(alice, room) as client:
-        here.rights.usual = {"allow": True, "for_seconds": 600}
-        await client.say(room, "hello")
-        here.rights.usual = {"allow": False, "for_seconds": 600}
-        await client.say(room, "remembered")
-        await here.app.gateway.run(here.app.gateway.state.routes.reload())
-        await refused(client, 40300, "chat.send", room=room, text="too late")
-        write(here.path, here.upstream.url, 'actions = ["create"]\n')
-        await here.app.gateway.run(here.app.gateway.state.routes.reload())
-        await client.say(room, "free again")
+def roles_in(members: list[Answer]) -> dict[str, str]:
+    return {member["user"]: member["role"] for member in members}
