@@ -98,6 +98,8 @@ from gateway.state import GatewayState
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
 from gateway.upstream.authorize import AuthorizeService
+from gateway.upstream.effects import Effects
+from gateway.upstream.upstreams import Upstreams
 from gateway.upstream.workers import Workers
 from gateway.webhooks.outbox import Outbox
 from gateway.webhooks.webhooks import Webhooks
@@ -288,6 +290,10 @@ async def running_state(
             database, bus, log, hub, connections, room_finder, room_remover, hooks, clock, settings
         )
         authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
+        effects = Effects(service_rooms, database, settings)
+        upstreams = await enter(
+            Upstreams(routes, effects, settings, clock, cluster.buckets, workers.transport).running()
+        )
         yield GatewayState(
             settings=settings,
             clock=clock,
@@ -322,9 +328,10 @@ async def running_state(
             presence=presence,
             room_remover=room_remover,
             service_rooms=service_rooms,
+            upstreams=upstreams,
             typing=Typing(timers, bus, clock),
             timers=timers,
-            factory=factory,
+            factory=factory.with_fallback(upstreams.handler_of),
             hooks=hooks,
             key_reloader=key_reloader,
             routes=routes,

@@ -42,6 +42,7 @@ from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
 from gateway.transport.newcomers import Newcomers
 from gateway.upstream.authorize import AuthorizeService
+from gateway.upstream.upstreams import Upstreams
 from gateway.upstream.workers import Workers
 from gateway.webhooks.webhooks import Webhooks
 from handlers.factory import MsgHandlerFactory
@@ -93,6 +94,8 @@ class GatewayState:
     room_remover: RoomRemover
     service_rooms: ServiceRooms
     """What services do in rooms."""
+    upstreams: Upstreams
+    """The services behind routes."""
     typing: Typing
     timers: TimerWheel
     factory: MsgHandlerFactory

@@ -28,6 +28,7 @@ from schemas.messages.rooms import (
     Room,
     RoomsReply,
 )
+from schemas.messages.upstream import UpstreamReply
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -139,6 +140,18 @@ class PresenceVerbs(Protocol):
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
 
 
+class UpstreamVerbs(Protocol):
+    """The verbs of a session for the services behind the routes of `GATEWAY_ROUTES`."""
+
+    async def call(self, type: str, data: dict[str, Any], *, id: int | str | None = None) -> UpstreamReply:
+        """Send a message to the service of its route, and return the reply's data. The service sees the `id`.
+
+        Raise the error that the service declares. Raise `UpstreamFailed` for a service that fails or answers wrongly,
+        and `UpstreamTimeout` for one that takes too long. What the route does not allow raises `MissingScope`,
+        `ValidationFailed` or `RateLimited`, and a type without a route `UnknownType`.
+        """
+
+
 class CredentialVerbs(Protocol):
     """The verbs of a session for its credential."""
 
@@ -175,6 +188,10 @@ class Session(Protocol[StateCo]):
     @property
     def credential(self) -> CredentialVerbs:
         """Return the verbs for the credential."""
+
+    @property
+    def upstream(self) -> UpstreamVerbs:
+        """Return the verbs for the services behind routes."""
 
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""

@@ -1,6 +1,6 @@
 """The factory: it finds the handler of each message in the registry's table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,18 +12,31 @@ from schemas.base import ClientMessage, is_correlation_id
 
 _KEYS = frozenset(ClientMessage.model_fields)
 
+MakeHandler = Callable[[Session, int | str | None, object], MsgHandler[Any, Any]]
+"""A class of handlers, or a function that makes one: of the session, the message's id, and its data."""
+
+Fallback = Callable[[str], MakeHandler | None]
+"""A function that finds what handles a type that the registry lacks, or None."""
+
 
 class MsgHandlerFactory:
     """Finds the handler of a message. An application passes its own registry to add handlers."""
 
-    def __init__(self, registry: Registry = BUILT_IN) -> None:
+    def __init__(self, registry: Registry = BUILT_IN, fallback: Fallback | None = None) -> None:
         self.registry = registry
         self.handlers = dict(registry.handlers)
+        self._fallback = fallback
+
+    def with_fallback(self, fallback: Fallback) -> "MsgHandlerFactory":
+        """Return a factory that asks `fallback` about the types that the registry lacks."""
+        return MsgHandlerFactory(self.registry, fallback)
 
     def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
         """Return the handler of a decoded message, or for a wrong one a handler that answers with the error."""
         kind, given_id = request_data.get("type"), request_data.get("id")
-        handler = self.handlers.get(kind) if isinstance(kind, str) else None
+        handler: MakeHandler | None = self.handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None and self._fallback is not None and isinstance(kind, str):
+            handler = self._fallback(kind)
         # This check is quick and passes nearly every message. pydantic finds what is wrong with the others.
         if handler is not None and (given_id is None or is_correlation_id(given_id)) and request_data.keys() <= _KEYS:
             try:

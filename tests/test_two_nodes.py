@@ -224,12 +224,14 @@ async def test_messages_edits_and_kicks_reach_the_other_node_while_the_bus_is_aw
                 await of_bob.until(type="chat.message")
                 unreliable.stop()
                 for app in (here, there):
-                    assert await until_ready(app, "not_ready") == {
+                    not_ready = {
                         "status": "not_ready",
                         "store": "up",
                         "bus": "down",
                         "hooks": "up",
+                        "upstreams": "up",
                     }
+                    assert await until_ready(app, "not_ready") == not_ready
                     assert (await readiness(app))[0] == 503
                     assert (await app.http.get("/healthz")).status_code == 200
                     assert (await metrics_of(app))["gateway_bus_up"] == 0
@@ -309,10 +311,8 @@ async def test_without_the_bus_a_gateway_may_be_let_start_and_says_that_it_is_de
     ):
         async with App(nodes[0]) as here, App(nodes[1]) as there:
             for app in (here, there):
-                assert await readiness(app) == (
-                    200,
-                    {"status": "degraded", "store": "up", "bus": "down", "hooks": "up"},
-                )
+                degraded = {"status": "degraded", "store": "up", "bus": "down", "hooks": "up", "upstreams": "up"}
+                assert await readiness(app) == (200, degraded)
             async with apart_without_news(here, there) as (of_alice, of_bob):
                 for client in (of_alice, of_bob):
                     client.ignored.add("room.joined")  # of the other: it waits, and may come when the bus does
@@ -325,6 +325,7 @@ async def test_without_the_bus_a_gateway_may_be_let_start_and_says_that_it_is_de
                         "store": "up",
                         "bus": "up",
                         "hooks": "up",
+                        "upstreams": "up",
                     }
                 await of_alice.say("lobby", "with a bus")
                 await of_bob.expect("chat.message", text="with a bus")

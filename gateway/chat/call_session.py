@@ -12,6 +12,7 @@ from gateway.bus.base import ToAll
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.presence import SessionPresence
 from gateway.chat.verbs.unheard_rooms import UnheardRooms
+from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.core import costs
 from gateway.core.clock import milliseconds
 from gateway.core.logs import request_id
@@ -89,6 +90,11 @@ class CallSession:
     def credential(self) -> "NoCredential":
         """Return the verbs for the credential, each of which raises `NeedsConnection`."""
         return NoCredential()
+
+    @property
+    def upstream(self) -> SessionUpstream:
+        """Return the verbs for the services behind routes."""
+        return SessionUpstream(self, lambda: None)
 
     def admit(self) -> None:
         """Take the tokens of a request from the rates of the user and the address, or raise `RateLimited`."""

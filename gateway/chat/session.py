@@ -18,6 +18,7 @@ from gateway.chat.verbs.credential import SessionCredential
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.presence import SessionPresence
 from gateway.chat.verbs.rooms import SessionRooms
+from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core import costs
 from gateway.core.client_info import address_of
@@ -103,6 +104,11 @@ class ChatSession:
     def opened_at(self) -> float:
         """Return when the connection was opened, on the steady clock."""
         return self.ws.opened_at
+
+    @property
+    def upstream(self) -> SessionUpstream:
+        """Return the verbs for the services behind routes."""
+        return SessionUpstream(self, lambda: self.close(Close.DISCONNECTED))
 
     @property
     def last_message_at(self) -> float:

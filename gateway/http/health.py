@@ -24,6 +24,7 @@ class Readiness(Wire):
     store: Literal["up", "down"]
     bus: Literal["up", "down"]
     hooks: Literal["up", "degraded"]
+    upstreams: Literal["up", "degraded"]
 
 
 @router.get("/healthz")
@@ -40,15 +41,18 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
 
     Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
 
-    So is a hook that is disabled, or has so many events waiting that it loses new ones.
+    So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route whose circuit
+    breaker is open.
     """
     store, bus = await state.database.health.check(), state.bus.is_up
-    is_whole = bus and not state.webhooks.is_degraded
+    hooks, upstreams = not state.webhooks.is_degraded, state.upstreams.are_up
     lacks_bus = not bus and state.settings.bus_required
+    is_whole = bus and hooks and upstreams
     readiness = Readiness(
         status="not_ready" if not store or lacks_bus else "ready" if is_whole else "degraded",
         store="up" if store else "down",
         bus="up" if bus else "down",
-        hooks="degraded" if state.webhooks.is_degraded else "up",
+        hooks="up" if hooks else "degraded",
+        upstreams="up" if upstreams else "degraded",
     )
     return JSONResponse(readiness.model_dump(), status_code=503 if readiness.status == "not_ready" else 200)

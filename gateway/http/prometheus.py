@@ -5,15 +5,19 @@ a client's text: a message type is the name of an existing handler.
 """
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.core import descriptors, faults
 from gateway.routes.reloader import OUTCOMES
 from gateway.state import GatewayState
 from gateway.upstream.authorize import OUTCOMES as OUTCOMES_OF_QUESTIONS
+from gateway.upstream.breaker import State
+from gateway.upstream.figures import BUCKETS
+from handlers.upstream import UpstreamHandler
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
 
@@ -44,6 +48,7 @@ class _Collected(Collector):
         yield from _of_webhooks(self._state)
         yield from _of_routes(self._state)
         yield from _of_authorize(self._state)
+        yield from _of_upstreams(self._state)
 
 
 def _of_clients(state: GatewayState) -> Iterator[Metric]:
@@ -61,10 +66,10 @@ def _of_clients(state: GatewayState) -> Iterator[Metric]:
     yield ended
     handled = CounterMetricFamily(
         "gateway_messages",
-        "Messages that came, by type; `refused` had no handler or a wrong envelope.",
+        "Messages that came, by type; `refused` had no handler or a wrong envelope, and `upstream` a route.",
         labels=("type",),
     )
-    names = {handler: name for name, handler in state.factory.handlers.items()}
+    names = {handler: name for name, handler in state.factory.handlers.items()} | {UpstreamHandler: "upstream"}
     for kind, count in state.counters.handled.items():
         handled.add_metric((names.get(kind, "refused"),), count)
     yield handled
@@ -183,6 +188,49 @@ def _of_webhooks(state: GatewayState) -> Iterator[Metric]:
         for outcome, count in hook.outcomes.items():
             events.add_metric((name, outcome), count)
     yield from (waiting, events, disabled)
+
+
+def _of_upstreams(state: GatewayState) -> Iterator[Metric]:
+    yield from _of_upstream_calls(state)
+    breakers = GaugeMetricFamily(
+        "gateway_upstream_breaker", "The circuit breaker: 0 closed, 1 half open, 2 open.", labels=("route",)
+    )
+    for route, breaker in state.upstreams.breakers.items():
+        breakers.add_metric((route,), _BREAKER[breaker])
+    yield breakers
+    effects = CounterMetricFamily(
+        "gateway_upstream_effects",
+        "What services asked for beside their answers, by route, effect and outcome.",
+        labels=("route", "effect", "outcome"),
+    )
+    for labels, count in state.upstreams.effects.outcomes.items():
+        effects.add_metric(labels, count)
+    yield effects
+
+
+_BREAKER: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+def _of_upstream_calls(state: GatewayState) -> Iterator[Metric]:
+    calls = CounterMetricFamily(
+        "gateway_upstream_calls", "Messages for services, by route and outcome.", labels=("route", "outcome")
+    )
+    retries = CounterMetricFamily(
+        "gateway_upstream_retries", "Messages of idempotent routes that went out again.", labels=("route",)
+    )
+    waiting = GaugeMetricFamily("gateway_upstream_waiting", "Messages that wait for a service.", labels=("route",))
+    seconds = HistogramMetricFamily(
+        "gateway_upstream_seconds", "How long services took, up to the whole answer.", labels=("route",)
+    )
+    bounds = (*map(str, BUCKETS), "+Inf")
+    for route, figures in state.upstreams.figures.items():
+        for outcome, count in figures.outcomes.items():
+            calls.add_metric((route, outcome), count)
+        retries.add_metric((route,), figures.retries)
+        waiting.add_metric((route,), figures.in_progress)
+        buckets = list(zip(bounds, accumulate(figures.durations.counts), strict=True))
+        seconds.add_metric((route,), buckets, figures.durations.total)
+    yield from (calls, retries, waiting, seconds)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

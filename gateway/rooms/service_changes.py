@@ -89,7 +89,7 @@ class ServiceRooms:
 
         `body` is a value of strict JSON. Raise `NotFound` for a room that does not exist.
         """
-        self._check_content(text, body)
+        self.check_content(text, body)
         send = Send(room, sender.user_id, sender.name, text, body, reply_to, client_id, by_service=True)
         return await self._log.append(send)
 
@@ -97,7 +97,7 @@ class ServiceRooms:
         self, sender: ServiceSender, room: str, message_id: str, *, text: str | None = None, body: Any = None
     ) -> Written:
         """Change the content of a message that the service itself has sent."""
-        self._check_content(text, body)
+        self.check_content(text, body)
         return await self._log.append(Edit(room, sender.user_id, message_id, text, body, by_service=True))
 
     async def delete_message(self, sender: ServiceSender, room: str, message_id: str) -> Written:
@@ -197,7 +197,7 @@ class ServiceRooms:
         found: str = rows[0]["id"]
         return found
 
-    def _check_content(self, text: str | None, body: Any) -> None:
+    def check_content(self, text: str | None, body: Any) -> None:
         """Raise `ValidationFailed` or `TooLarge` for a content that no user could send."""
         if (text is None) == (body is None):
             raise _wrong("message", "expected either `text` or `body`, and not both")

@@ -33,6 +33,7 @@ from schemas.messages.rooms import (
     Room,
     RoomsReply,
 )
+from schemas.messages.upstream import UpstreamReply
 
 EPOCH = "epoch"
 SENT_AT = "2026-01-01T00:00:00.000Z"
@@ -209,11 +210,19 @@ class FakeCredential(FakeVerbs):
         return self._record("credential.refresh", reply, token=token)
 
 
+class FakeUpstream(FakeVerbs):
+    """The verbs for the services behind routes. By default each service answers with the data that it got."""
+
+    async def call(self, type: str, data: dict[str, Any], *, id: int | str | None = None) -> UpstreamReply:
+        """Return the data."""
+        return self._record("upstream.call", UpstreamReply(data), type=type, data=data, id=id)
+
+
 class FakeSession(Generic[State]):
     """A session that records what a handler does, in the order in which the handler does it.
 
     `replies` and `refusals` are the answers with their ids, `events` is what this connection got alone, `published` is
-    what all got. `calls` has the verbs of `rooms`, `messages`, `presence` and `credential`.
+    what all got. `calls` has the verbs of `rooms`, `messages`, `presence`, `credential` and `upstream`.
     """
 
     @overload
@@ -239,6 +248,7 @@ class FakeSession(Generic[State]):
         self.messages = FakeMessages(self._recorder, user)
         self.presence = FakePresence(self._recorder, user)
         self.credential = FakeCredential(self._recorder, user)
+        self.upstream = FakeUpstream(self._recorder, user)
 
     async def run(self, handler: type[MsgHandler[Any, Any, State]], data: object = None, id: int | str = 1) -> None:
         """Let a handler answer a message, as the gateway does: with its check of `data` and of scopes."""
@@ -310,4 +320,5 @@ _GROUPS: dict[str, type] = {
     "messages": FakeMessages,
     "presence": FakePresence,
     "credential": FakeCredential,
+    "upstream": FakeUpstream,
 }

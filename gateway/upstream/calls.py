@@ -1,6 +1,39 @@
-"""Calls of routes."""
+"""The calls of one route: from a message to the service's checked answer.
 
-from typing import Protocol
+In this order, a message may fail for its scope, its data, its user's rate, the circuit breaker, and the places of the
+route. What comes back is checked as a whole before the sender gets anything of it.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from gateway.config.settings import Settings
+from gateway.core.clock import Clock
+from gateway.core.rate_limits import TokenBuckets
+from gateway.rooms.service_changes import ServiceSender
+from gateway.routes.model import Route
+from gateway.upstream.answers import Answer, read_answer
+from gateway.upstream.breaker import CircuitBreaker
+from gateway.upstream.client import new_message_id
+from gateway.upstream.effects import Effects
+from gateway.upstream.figures import Figures, Outcome
+from handlers.errors import MissingScope, RateLimited, UpstreamFailed, UpstreamTimeout, ValidationFailed
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRIES = 2
+"""How often a message of an idempotent route goes out again."""
+FIRST_PAUSE_SECONDS = 0.1
+"""The longest pause before the first of them. Each later one may be twice as long."""
+BUSY_RETRY_MS = 1000
+FRAME_BYTES = 512
+"""What a frame has around the data of a reply: its id, at most 64 characters of 6 bytes, and names."""
 
 
 class Transport(Protocol):
@@ -14,4 +47,150 @@ class Transport(Protocol):
         """
 
     async def close(self) -> None:
-        """Release what it holds, because the route is gone or has changed. No call is under way."""
+        """Release what it holds, because the route is gone or has changed. Calls that are under way go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a message, as its route and its service see it."""
+
+    user: str
+    user_id: str
+    scopes: frozenset[str]
+    claims: Mapping[str, Any]
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked answer, and the service that sends the messages among its effects, if there are any."""
+
+    answer: Answer
+    sender: ServiceSender | None
+
+
+class RouteCalls:
+    """The calls of one route."""
+
+    def __init__(
+        self,
+        route: Route,
+        transport: Transport,
+        effects: Effects,
+        buckets: TokenBuckets,
+        figures: Figures,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self.route = route
+        self.breaker = CircuitBreaker(clock)
+        self.transport = transport
+        self._effects = effects
+        self._buckets = buckets
+        self._figures = figures
+        self._settings = settings
+        self._clock = clock
+        self._in_progress = 0
+
+    async def call(self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any]) -> Checked:
+        """Send a message to the service, and return the checked answer.
+
+        Raise `MissingScope`, `ValidationFailed`, `RateLimited`, `UpstreamFailed` or `UpstreamTimeout`.
+        """
+        self._check(caller, data)
+        body, message_id = self._body(caller, type, id, data), new_message_id()
+        period = self._begin()
+        began = _now()
+        outcome: Outcome = "cancelled"
+        try:
+            checked = await self._checked(await self._send(body, message_id, began + self.route.timeout_seconds))
+            outcome = "reply" if checked.answer.error is None else "error"
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            outcome = "failed" if isinstance(error, UpstreamFailed) else "timeout"
+            logger.warning("route %s: %s failed: %s", self.route.pattern, message_id, error.reason)
+            raise
+        finally:
+            self._end(period, outcome, _now() - began)
+        return checked
+
+    def _check(self, caller: Caller, data: dict[str, Any]) -> None:
+        """Raise what the sender has to change."""
+        route = self.route
+        if route.scope is not None and route.scope not in caller.scopes:
+            raise MissingScope(route.scope)
+        if route.data is not None and not route.data.fits(data):
+            raise ValidationFailed(route.data.findings(data, "data"))
+        if wait := self._buckets.take(caller.user_id, self._clock.steady()):
+            raise RateLimited("messages of this type by this user", int(wait * 1000) + 1)
+
+    def _body(self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any]) -> bytes:
+        message = {
+            "type": type,
+            "id": id,
+            "data": data,
+            "user": caller.user,
+            "scopes": sorted(caller.scopes),
+            "claims": {name: caller.claims[name] for name in self.route.claims if name in caller.claims},
+            "connection": caller.connection,
+        }
+        return orjson.dumps(message)
+
+    def _begin(self) -> int:
+        """Take a place, and return the period of the breaker. Raise `UpstreamFailed` or `RateLimited` at once."""
+        if self._in_progress >= self.route.parallel:
+            self._figures.outcomes["busy"] += 1
+            raise RateLimited("messages that wait for this service", BUSY_RETRY_MS)
+        period = self.breaker.begin()
+        if period is None:
+            self._figures.outcomes["open"] += 1
+            wait = self.breaker.seconds_left
+            raise UpstreamFailed("the circuit breaker is open", int(wait * 1000) + 1)
+        self._in_progress += 1
+        self._figures.in_progress += 1
+        return period
+
+    def _end(self, period: int, outcome: Outcome, seconds: float) -> None:
+        """Free the place, and count the outcome."""
+        self._in_progress -= 1
+        self._figures.in_progress -= 1
+        self._figures.outcomes[outcome] += 1
+        if outcome == "cancelled":
+            self.breaker.cancel(period)
+            return
+        self._figures.durations.add(seconds)
+        if outcome in ("failed", "timeout"):
+            if self.breaker.fail(period):
+                left = self.breaker.seconds_left
+                logger.warning("route %s: the circuit breaker is open for %.0f s", self.route.pattern, left)
+        elif self.breaker.succeed(period):
+            logger.info("route %s: the circuit breaker is closed again", self.route.pattern)
+
+    async def _send(self, body: bytes, message_id: str, deadline: float) -> bytes:
+        """Return the service's answer. An idempotent message goes out again while there is time."""
+        for retry in range(MAX_RETRIES if self.route.idempotent else 0):
+            try:
+                return await self.transport.send(body, message_id, deadline - _now())
+            except UpstreamFailed as error:
+                pause = FIRST_PAUSE_SECONDS * 2**retry * (0.5 + secrets.randbelow(1000) / 2000)
+                if _now() + pause >= deadline:
+                    raise
+                logger.info("route %s: %s goes out again: %s", self.route.pattern, message_id, error.reason)
+            self._figures.retries += 1
+            await asyncio.sleep(pause)
+        return await self.transport.send(body, message_id, deadline - _now())
+
+    async def _checked(self, body: bytes) -> Checked:
+        """Return the answer if all of it is as it must be, or raise `UpstreamFailed`."""
+        most = self._settings.max_frame_bytes - FRAME_BYTES
+        if len(body) > most:
+            raise UpstreamFailed(f"expected an answer of at most {most} bytes, got {len(body)}")
+        # The data of a reply is one level deeper than that of a frame.
+        answer = read_answer(body, self._settings.max_json_depth + 1)
+        if answer.data is not None and self.route.reply is not None and not self.route.reply.fits(answer.data):
+            wrong = ", ".join(f"`{found.field}`" for found in self.route.reply.findings(answer.data, "data"))
+            raise UpstreamFailed(f"expected a reply that fits the route's schema; wrong: {wrong}")
+        return Checked(answer, await self._effects.check(self.route, answer.effects) if answer.effects else None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

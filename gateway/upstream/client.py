@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.core.clock import Clock
 from gateway.core.http_client import Answer, HttpClient, RequestFailed, RequestTimedOut
 from gateway.routes.signatures import Signer
 from handlers.errors import UpstreamFailed, UpstreamTimeout
@@ -44,3 +45,32 @@ async def post_signed(
         raise UpstreamTimeout(str(error)) from None
     except RequestFailed as error:
         raise UpstreamFailed(str(error)) from None
+
+
+class HttpTransport:
+    """Carries the messages of a route to its URL."""
+
+    def __init__(self, url: str, signer: Signer, clock: Clock, *, parallel: int, max_bytes: int) -> None:
+        self._client = HttpClient(url, max_connections=parallel)
+        self._signer = signer
+        self._clock = clock
+        self._max_bytes = max_bytes
+
+    async def send(self, body: bytes, message_id: str, seconds: float) -> bytes:
+        """Return the body of an answer with status 200, or raise `UpstreamFailed` or `UpstreamTimeout`."""
+        answer = await post_signed(
+            self._client,
+            self._signer,
+            body,
+            message_id=message_id,
+            now_seconds=self._clock.wall(),
+            seconds=seconds,
+            max_bytes=self._max_bytes,
+        )
+        if answer.status != 200:
+            raise UpstreamFailed(f"expected status 200, got {answer.status}")
+        return answer.body
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        await self._client.close()

@@ -77,23 +77,36 @@ class Upstream:
     behave: Behaviour
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    open: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def become(self, behave: Behaviour) -> None:
+        """End all connections, and behave otherwise from now on."""
+        self.behave = behave
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        for task in tuple(self.open):
+            task.cancel()
+        await asyncio.gather(*self.open, return_exceptions=True)
 
 
 @asynccontextmanager
 async def running_upstream(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
-    """Run a service on a free port, and stop it at the end. A test may change how it behaves from now on."""
+    """Run a service on a free port, and stop it at the end. A new `behave` counts for new connections."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream.connections += 1
         task = asyncio.current_task()
         assert task is not None
-        tasks.add(task)
+        upstream.open.add(task)
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, asyncio.CancelledError):
             await upstream.behave(Conversation(reader, writer, upstream.requests))
         writer.close()
-        tasks.discard(task)
+        with suppress(OSError):
+            await writer.wait_closed()
+        upstream.open.discard(task)
 
-    tasks: set[asyncio.Task[Any]] = set()
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     upstream = Upstream(f"http{'s' if tls else ''}://127.0.0.1:{port}/orders", behave)
@@ -101,9 +114,7 @@ async def running_upstream(behave: Behaviour, tls: ssl.SSLContext | None = None)
         yield upstream
     finally:
         server.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await upstream.close()
 
 
 def answering(content: Any, status: int = 200, **headers: object) -> Behaviour:

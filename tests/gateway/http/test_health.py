@@ -5,4 +5,5 @@ from tests.support.client import App
 
 async def test_a_gateway_that_runs_is_healthy_and_ready(app: App) -> None:
     assert (await app.http.get("/healthz")).json() == {"status": "ok"}
-    assert (await app.http.get("/readyz")).json() == {"status": "ready", "store": "up", "bus": "up", "hooks": "up"}
+    ready = {"status": "ready", "store": "up", "bus": "up", "hooks": "up", "upstreams": "up"}
+    assert (await app.http.get("/readyz")).json() == ready
