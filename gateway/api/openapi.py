@@ -42,10 +42,11 @@ def describe(document: dict[str, Any], registry: Registry) -> dict[str, Any]:
     handlers = {kind: each for kind, each in registry.handlers.items() if not each.needs_connection}
     components = document.setdefault("components", {})
     inputs = {kind: Use(kind, "validation", handler.schema) for kind, handler in handlers.items()}
-    replies = {kind: Use(kind, "serialization", reply_type(handler)) for kind, handler in handlers.items()}
+    replies = {kind: Use(kind, "serialization", _reply_type(handler)) for kind, handler in handlers.items()}
     events = {event.type: Use(event.type, "serialization", event) for event in registry.events}
-    uses = [use for pair in zip(inputs.values(), replies.values(), strict=True) for use in pair]
-    schemas = add_schemas(components.setdefault("schemas", {}), [*uses, *events.values()])
+    schemas: dict[Use, Schema] = {}
+    for uses in (inputs, replies, events):  # one after another, so that the first has the short name
+        schemas |= add_schemas(components.setdefault("schemas", {}), list(uses.values()))
     _add_scopes(components, handlers)
     refusals = _refusals(registry)
     components.setdefault("responses", {}).update(refusals)
@@ -90,12 +91,12 @@ class _Names:
 def _operation(
     kind: str, handler: Handler, names: _Names, data: Schema, reply: Schema, refusals: Iterable[str]
 ) -> dict[str, Any]:
-    summary, about = _documented(handler)
+    summary, about = _documented(handler.__doc__ or handler.schema.__doc__)
     scope = f"The token needs the scope `{handler.scope}`." if handler.scope else ""
     examples = _examples(handler)
     return {
         "tags": ["messages"],
-        "summary": summary,
+        "summary": summary or kind,
         "description": "\n\n".join(filter(None, (about, scope))),
         "operationId": names.take("call", kind),
         "security": [{password_flow.scheme_name: [handler.scope] if handler.scope else []}],
@@ -115,7 +116,7 @@ def _operation(
 
 
 def _webhook(event: type[Event], names: _Names, data: Schema) -> dict[str, Any]:
-    summary, about = _documented(event)
+    summary, about = _documented(event.__doc__)
     frame = {
         "type": "object",
         "properties": {"type": {"const": event.type}, "data": data},
@@ -124,7 +125,7 @@ def _webhook(event: type[Event], names: _Names, data: Schema) -> dict[str, Any]:
     examples = [{"type": event.type, "data": each} for each in _examples(event)]
     return {
         "tags": ["events"],
-        "summary": summary,
+        "summary": summary or event.type,
         "description": "\n\n".join(filter(None, (about, "It comes over the WebSocket `/ws/chat`, as this frame."))),
         "operationId": names.take("event", event.type),
         "requestBody": {
@@ -135,9 +136,15 @@ def _webhook(event: type[Event], names: _Names, data: Schema) -> dict[str, Any]:
     }
 
 
-def _documented(described: type) -> tuple[str, str]:
-    """Return the first line and the rest of the docstring."""
-    summary, _, about = cleandoc(described.__doc__ or "").partition("\n")
+def _reply_type(handler: Handler) -> Any:
+    """Return the type of the reply, which is any JSON if the class does not say it."""
+    found = reply_type(handler)
+    return Any if found is None else found
+
+
+def _documented(docstring: str | None) -> tuple[str, str]:
+    """Return the first line and the rest of a docstring."""
+    summary, _, about = cleandoc(docstring or "").partition("\n")
     return summary, about.strip()
 
 
@@ -179,7 +186,7 @@ def _refusals(registry: Registry) -> dict[str, Any]:
     """Return the answers with an error, by their names as components."""
     words = {status: [_WORDS.get(HTTPStatus(status)) or words_of(status)] for status in _STATUSES}
     for error in registry.errors:
-        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {_documented(error)[0]}")
+        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {_documented(error.__doc__)[0]}")
     return {f"Refused{status}": _refusal(status, lines) for status, lines in sorted(words.items())}
 
 

@@ -1,0 +1,405 @@
+"""The description of messages and events in `/openapi.json`: complete, valid, and true."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+import jsonschema_rs
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, text
+
+from gateway.app import create_app
+from gateway.config.settings import Settings
+from gateway.testing import settings_for_tests
+from handlers.base import MsgHandler
+from handlers.errors import AppError
+from handlers.registry import BUILT_IN, HANDLERS, Handlers, Registry
+from schemas.base import Event, Wire
+from schemas.messages.chat import Message
+from tests.conftest import OwnGateway
+from tests.support.client import App
+
+Document = dict[str, Any]
+NOT_OFFERED = {"bye", "auth", "auth.refresh"}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_for_tests(tmp_path_factory.mktemp("described"))
+
+
+@pytest.fixture(scope="module")
+def document(settings: Settings) -> Document:
+    """The description of the built-in messages."""
+    return described(settings)
+
+
+def described(settings: Settings, registry: Registry | Handlers = BUILT_IN) -> Document:
+    return create_app(settings, registry=registry).openapi()
+
+
+def call_of(document: Document, kind: str) -> Document:
+    """The operation that calls a type."""
+    operation: Document = document["paths"][f"/call/{kind}"]["post"]
+    return operation
+
+
+def data_of(operation: Document) -> Document:
+    """The schema of an operation's body."""
+    schema: Document = operation["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def reply_of(operation: Document) -> Document:
+    schema: Document = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def examples_of(operation: Document) -> list[Any]:
+    content = operation["requestBody"]["content"]["application/json"]
+    return [each["value"] for each in content["examples"].values()]
+
+
+def resolved(document: Document, schema: Document) -> Document:
+    """A component that a schema refers to."""
+    component: Document = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return component
+
+
+def fits(document: Document, schema: Document, value: Any) -> bool:
+    whole = schema | {"components": document["components"]}
+    return bool(jsonschema_rs.Draft202012Validator(whole).is_valid(value))
+
+
+def operations(document: Document) -> Iterator[Document]:
+    for items in (document["paths"], document["webhooks"]):
+        for item in items.values():
+            yield from item.values()
+
+
+def texts(value: Any) -> Iterator[tuple[str, Any]]:
+    """All keys of a document with their values."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key, item
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+
+
+def test_each_message_that_needs_no_connection_has_a_path_and_each_event_a_webhook(document: Document) -> None:
+    assert document["openapi"].startswith("3.1.")
+    calls = [path.removeprefix("/call/") for path in document["paths"] if path.startswith("/call/")]
+    assert calls == [kind for kind in HANDLERS if kind not in NOT_OFFERED]
+    assert list(document["webhooks"]) == [event.type for event in BUILT_IN.events]
+
+
+def test_a_path_says_what_its_message_does_takes_and_returns(document: Document) -> None:
+    send = call_of(document, "chat.send")
+    assert (send["operationId"], send["summary"]) == ("call_chat_send", "Sends a message to a room.")
+    assert send["security"] == [{"OAuth2PasswordBearer": ["chat:write"]}]
+    assert "`chat:write`" in send["description"]
+    assert data_of(send) == {"$ref": "#/components/schemas/SendMessage"}
+    assert reply_of(send) == {"$ref": "#/components/schemas/SendReply"}
+    assert examples_of(send) == [{"room": "lobby", "body": {"any": "JSON"}}, {"room": "lobby", "text": "Hello"}]
+    assert {"400", "401", "403", "404", "413", "415", "422", "429", "500", "503"} <= send["responses"].keys()
+    assert send["requestBody"]["required"] is True
+    assert call_of(document, "room.list")["requestBody"]["required"] is False
+    assert call_of(document, "ping")["security"] == [{"OAuth2PasswordBearer": []}]
+    [flow] = document["components"]["securitySchemes"]["OAuth2PasswordBearer"]["flows"].values()
+    assert "`chat.send`" in flow["scopes"]["chat:write"]
+
+
+def test_a_webhook_is_the_frame_of_its_event(document: Document) -> None:
+    operation = document["webhooks"]["chat.typing"]["post"]
+    [example] = examples_of(operation)
+    assert example == {"type": "chat.typing", "data": {"room": "lobby", "user": "alice", "typing": True}}
+    schema = data_of(operation)
+    assert fits(document, schema, example)
+    assert not fits(document, schema, example | {"type": "chat.read"})
+    assert not fits(document, schema, {"type": "chat.typing"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        ("chat.send", {"room": "a", "text": "x"}, {"room": "a"}),
+        ("chat.send", {"room": "a", "text": None, "body": [1]}, {"room": "a", "text": "x", "body": [1]}),
+        ("chat.send", {"room": "a", "body": 1}, {"room": "a", "body": None}),
+        ("chat.edit", {"room": "a", "message_id": "m", "text": "x"}, {"room": "a", "message_id": "m"}),
+        ("announce", {"text": "x"}, {}),
+        ("room.update", {"room": "a", "private": False}, {"room": "a"}),
+        ("room.update", {"room": "a", "title": "x", "private": True}, {"room": "a", "title": None}),
+        ("chat.history", {"room": "a", "before": 2}, {"room": "a", "before": 2, "after": 1}),
+        ("chat.history", {"room": "a", "before": 2, "after": None}, {"room": "A"}),
+    ],
+)
+def test_rules_about_several_fields_are_in_the_schemas(document: Document, kind: str, right: Any, wrong: Any) -> None:
+    schema = data_of(call_of(document, kind))
+    assert fits(document, schema, right)
+    assert not fits(document, schema, wrong)
+    HANDLERS[kind].schema.model_validate(right)
+    with pytest.raises(ValueError, match=r"."):
+        HANDLERS[kind].schema.model_validate(wrong)
+
+
+def test_every_reference_leads_somewhere_and_no_name_comes_twice(document: Document) -> None:
+    references = {value for key, value in texts(document) if key == "$ref" and isinstance(value, str)}
+    for reference in references:
+        part: Any = document
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+    names = [operation["operationId"] for operation in operations(document)]
+    assert len(set(names)) == len(names)
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+
+
+def test_every_example_fits_its_schema(document: Document) -> None:
+    checked = [
+        fits(document, data_of(operation), example)
+        for operation in operations(document)
+        if operation["operationId"].startswith(("call_", "event_"))
+        for example in examples_of(operation)
+    ]
+    assert len(checked) > len(BUILT_IN.events) + len(HANDLERS) - len(NOT_OFFERED)
+    assert all(checked)
+
+
+IN_ORDER = (
+    *("ping", "echo", "announce", "room.create", "room.join", "room.list", "room.update", "room.resume"),
+    *("chat.send", "chat.edit", "chat.delete", "chat.read", "chat.history", "chat.typing"),
+    *("direct.open", "presence.get", "room.invite", "room.role", "room.members", "room.kick"),
+    *("room.leave", "room.delete"),
+)
+"""The types in an order in which each finds what it needs."""
+
+
+async def test_the_gateway_accepts_every_example(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway()) as app:
+        document = (await app.http.get("/openapi.json")).json()
+        assert {f"/call/{kind}" for kind in IN_ORDER} == {path for path in document["paths"] if "/call/" in path}
+        alice, carol = await app.token("alice"), await app.gateway.token("carol", *SCOPES)
+
+        async def call(kind: str, data: Any, token: str = carol) -> None:
+            response = await app.ask("POST", f"/call/{kind}", token, json=data)
+            assert response.status_code == 200, (kind, data, response.text)
+            schema = reply_of(call_of(document, kind))
+            assert fits(document, schema, response.json()), (kind, response.text)
+
+        for kind in IN_ORDER:
+            if kind == "room.role":
+                await call("room.join", {"room": "lobby"}, alice)  # as the example before has invited her
+            if kind == "room.delete":
+                await call("room.join", {"room": "lobby"})  # the example before has left it
+            for example in examples_of(call_of(document, kind)):
+                await call(kind, example)
+            if kind == "room.create":
+                await app.gateway.run(app.gateway.state.database.transact(set_epoch))
+
+
+SCOPES = ("admin", "chat:read", "chat:write", "rooms:manage")
+
+
+def set_epoch(connection: Connection) -> None:
+    """Make the ids of messages those of the examples."""
+    connection.execute(text("UPDATE rooms SET epoch = 'epoch'"))
+
+
+class Vote(Wire):
+    """A vote."""
+
+    choice: int
+
+
+class Item(BaseModel):
+    """An item, which looks different to its reader."""
+
+    name: str
+    note: str | None = Field(default=None, validation_alias="remark", serialization_alias="annotation")
+    price: int | None
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class Page(BaseModel, Generic[Content]):
+    """A page of anything."""
+
+    items: list[Content]
+
+
+class VoteHandler(MsgHandler[Vote, Page[Item]]):
+    """Count a vote.
+
+    A later vote replaces it.
+    """
+
+    schema = Vote
+    scope = "polls:vote"
+
+    async def handle(self, data: Vote) -> Page[Item]:
+        return Page(items=[])
+
+
+class ItemHandler(MsgHandler[Item, Message]):
+    """Store an item."""
+
+    schema = Item
+
+    async def handle(self, data: Item) -> Message:
+        raise NotImplementedError
+
+
+class SlashHandler(VoteHandler):
+    """Have a type with other letters."""
+
+
+class SlashesHandler(VoteHandler):
+    """Have one that looks the same as a name."""
+
+
+class PollClosed(AppError):
+    """The poll takes no more votes."""
+
+    status = 60001
+    http_status = 418
+
+
+def events() -> tuple[type[Event], ...]:
+    class Vote(Event):
+        """A vote was counted."""
+
+        type: ClassVar[str] = "poll.voted"
+
+        voters: list[str]
+
+    return (Vote,)
+
+
+def test_an_application_has_its_own_types_errors_and_events_there(settings: Settings) -> None:
+    registry = BUILT_IN | Registry(
+        handlers={"poll.vote": VoteHandler, "item.store": ItemHandler, "a/b ü": SlashHandler, "a.b..": SlashesHandler},
+        events=events(),
+        errors=(PollClosed,),
+    )
+    document = described(settings, registry)
+    vote = call_of(document, "poll.vote")
+    assert (vote["summary"], vote["operationId"]) == ("Count a vote.", "call_poll_vote")
+    assert vote["description"] == "A later vote replaces it.\n\nThe token needs the scope `polls:vote`."
+    assert examples_of(vote) == [{"choice": 0}]
+    refused = document["components"]["responses"]["Refused418"]
+    assert refused["description"] == "60001 poll_closed: The poll takes no more votes."
+    assert "418" in vote["responses"]
+    # A type may be any text. A path is not, and a name of an operation is there once.
+    names = [call_of(document, kind)["operationId"] for kind in ("a%2Fb%20%C3%BC", "a.b..")]
+    assert names == ["call_a_b__", "call_a_b___2"]
+    # Two classes with the same name have two components, and each reference leads to its own.
+    assert resolved(document, data_of(vote))["properties"].keys() == {"choice"}
+    event = data_of(document["webhooks"]["poll.voted"]["post"])["properties"]["data"]
+    assert resolved(document, event)["properties"].keys() == {"voters"}
+    assert (reference_of(data_of(vote)), reference_of(event)) == ("Vote", "PollVotedVote")
+    # A model that looks different in both directions has two as well.
+    store = call_of(document, "item.store")
+    assert resolved(document, data_of(store))["properties"].keys() == {"name", "remark", "price"}
+    page = resolved(document, reply_of(vote))
+    item = resolved(document, page["properties"]["items"]["items"])
+    assert item["properties"].keys() == {"name", "annotation", "price"}
+    # The gateway leaves out what is null.
+    assert item["required"] == ["name"]
+    assert reference_of(page["properties"]["items"]["items"]) == "PollVoteItem"
+    assert reference_of(reply_of(store)) == "Message"
+    assert all(name.replace("-", "").replace("_", "").isalnum() for name in document["components"]["schemas"])
+    assert not any("__" in name for name in document["components"]["schemas"])
+
+
+def reference_of(schema: Document) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+class NewUser(Wire):
+    """Not the gateway's own model of that name."""
+
+    nickname: str
+
+
+class Greeting(Wire):
+    """Has that model inside."""
+
+    user: NewUser
+
+
+class GreetHandler(MsgHandler[Greeting, Message]):
+    """Greet a user."""
+
+    schema = Greeting
+
+    async def handle(self, data: Greeting) -> Message:
+        raise NotImplementedError
+
+
+def test_models_of_routes_and_messages_with_the_same_name_both_stay(settings: Settings) -> None:
+    registry = Registry(handlers={"user.greet": GreetHandler})
+    app = create_app(settings, registry=registry)
+    add_route(app)
+    document = app.openapi()
+    assert resolved(document, {"$ref": "/NewUser"})["properties"].keys() > {"username"}
+    greeting = resolved(document, data_of(call_of(document, "user.greet")))
+    assert reference_of(greeting["properties"]["user"]) == "UserGreetNewUser"
+    # The same model in a route and in a message is there once, in FastAPI's form.
+    assert [name for name in document["components"]["schemas"] if name.endswith("Message")] == ["Message", "NewMessage"]
+
+
+def add_route(app: FastAPI) -> None:
+    @app.get("/newest")
+    async def newest() -> Message:
+        raise NotImplementedError
+
+
+class Silence(Wire):
+    silent: bool = True
+
+
+class Unwritable(BaseModel):
+    """No JSON Schema says what this takes."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    thing: range
+
+
+class OddHandler(MsgHandler[Unwritable, Unwritable]):
+    """Take something odd."""
+
+    schema = Unwritable
+
+    async def handle(self, data: Unwritable) -> Unwritable:
+        raise NotImplementedError
+
+
+class SilentHandler(MsgHandler):  # type: ignore[type-arg]
+    schema = Silence
+
+    async def handle(self, data):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+def test_a_model_without_a_schema_is_any_json(settings: Settings) -> None:
+    registry = Registry(handlers={"odd": OddHandler, "silent": SilentHandler, "poll.vote": VoteHandler})
+    document = described(settings, registry)
+    odd = call_of(document, "odd")
+    assert (data_of(odd), reply_of(odd), examples_of(odd)) == ({}, {}, [{}])
+    silent = call_of(document, "silent")
+    assert (silent["summary"], reply_of(silent)) == ("silent", {})
+    assert reference_of(data_of(call_of(document, "poll.vote"))) == "Vote"
+
+
+def test_the_document_is_made_when_it_is_asked_for_and_only_once(settings: Settings) -> None:
+    app = create_app(settings)
+    assert app.openapi_schema is None
+    assert app.openapi() is app.openapi()
+    assert json.loads(json.dumps(app.openapi())) == app.openapi()
