@@ -10,6 +10,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
 from gateway.core.start_error import StartError
@@ -27,6 +28,14 @@ def names_in_file() -> list[str]:
     if ENV_FILE.is_fifo() or not os.path.lexists(ENV_FILE):
         return []
     return [binding.key for binding in _parse(_read()) if binding.key is not None]
+
+
+def values_in_file() -> dict[str, str]:
+    """Return the values that `.env` sets, or raise `StartError` like `names_in_file`."""
+    if not names_in_file():
+        return {}
+    found = dotenv_values(ENV_FILE, encoding=ENCODING)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _read() -> str:

@@ -15,6 +15,7 @@ from typing import Literal, Self
 from gateway.config.settings import Settings
 from gateway.core.faults import contained
 from gateway.core.periodic import Periodic
+from gateway.core.start_error import StartError
 from gateway.routes.file import Reading, Stamps, WrongRoutes, read, stamp
 from gateway.routes.model import NO_ROUTES, Routes
 from gateway.routes.surroundings import Surroundings
@@ -102,7 +103,11 @@ class RoutesReloader:
                 self._use(reading.routes)
 
     def _read(self, path: Path) -> Reading:
-        return read(path, Surroundings.of(self._settings, self._registry, self._addresses))
+        try:
+            surroundings = Surroundings.of(self._settings, self._registry, self._addresses)
+        except StartError as error:
+            raise WrongRoutes(str(error), {path: stamp(path)}) from None
+        return read(path, surroundings)
 
     def _refuse(self, error: WrongRoutes) -> None:
         self.outcomes["refused"] += 1

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from dotenv import dotenv_values
-
-from gateway.config.env_file import ENCODING, ENV_FILE
+from gateway.config.env_file import values_in_file
 from gateway.config.settings import Settings
 from gateway.routes.urls import Address
 from handlers.registry import Registry
@@ -30,7 +28,7 @@ class Surroundings:
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry | None, addresses: Iterable[Address] = ()) -> Self:
-        """Return the surroundings now: `.env` may have changed since the start.
+        """Return the surroundings now: `.env` may have changed since the start. Raise `StartError` if it is wrong.
 
         Without a registry, the types and scopes of an application are not known.
         """
@@ -39,16 +37,9 @@ class Surroundings:
             scopes=None if registry is None else _scopes(registry) | settings.default_scopes | {ADMIN},
             production=not settings.development,
             addresses=tuple(addresses),
-            variables=_variables(),
+            variables=values_in_file() | dict(os.environ),
         )
 
 
 def _scopes(registry: Registry) -> frozenset[str]:
     return frozenset(handler.scope for handler in registry.handlers.values() if handler.scope)
-
-
-def _variables() -> dict[str, str]:
-    if ENV_FILE.is_fifo():  # it can be read only once, and the settings have done so
-        return dict(os.environ)
-    in_file = dotenv_values(ENV_FILE, encoding=ENCODING)
-    return {name: value for name, value in in_file.items() if value is not None} | dict(os.environ)

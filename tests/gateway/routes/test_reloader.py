@@ -241,6 +241,23 @@ async def test_a_rotated_secret_of_the_environment_counts_on_request(
     assert routes.current.routes[0].signer != before
 
 
+async def test_a_wrong_file_of_the_environment_leaves_the_routes(
+    tmp_path: Path, path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    routes = RoutesReloader(settings, BUILT_IN)
+    write(tmp_path / ".env", "ORDERS_SECRET=hunter2\nhalf a line\n")
+    write(path, STOCK)
+    await routes.reload()
+    assert patterns(routes) == ["orders.*"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the routes stay as they were: .env, line 2: expected NAME=value, or a comment after #"
+    ]
+    write(tmp_path / ".env", "")
+    await routes.reload()
+    assert patterns(routes) == ["stock.*"]
+
+
 async def test_one_failing_listener_does_not_keep_the_change_from_the_others(settings: Settings, path: Path) -> None:
     routes = RoutesReloader(settings, BUILT_IN)
     heard: list[Routes] = []
