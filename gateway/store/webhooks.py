@@ -84,10 +84,9 @@ def forget_told(connection: Connection, names: Collection[str]) -> None:
     connection.execute(delete(webhook_presence).where(webhook_presence.c.webhook.not_in(sorted(names))))
 
 
-def lock(connection: Connection, name: str) -> bool:
-    """Lock a hook until the end of the transaction, and return whether there is one of this name."""
-    query = select(webhooks.c.name).where(webhooks.c.name == name).with_for_update()
-    return connection.execute(query).one_or_none() is not None
+def lock(connection: Connection, name: str) -> None:
+    """Lock a hook until the end of the transaction."""
+    connection.execute(select(webhooks.c.name).where(webhooks.c.name == name).with_for_update())
 
 
 def tell(connection: Connection, name: str, kind: str, new: Collection[str], gone: Collection[str]) -> None:

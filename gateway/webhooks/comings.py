@@ -181,8 +181,10 @@ class Comings:
     def _news(self, wants: _Wants, batch: list[Coming], connection: Connection) -> Iterable[NewEvent]:
         """Return the events that are news for a hook, and remember what it is told."""
         some = [coming for coming in batch if wants.takes(coming)]
-        if not some or not webhooks.lock(connection, wants.hook.name):
+        if not some:
             return
+        webhooks.add(connection, [wants.hook.name])  # a new hook may not be stored yet
+        webhooks.lock(connection, wants.hook.name)
         names = list(dict.fromkeys(coming.name for coming in some))
         before = webhooks.know(connection, wants.hook.name, wants.kind, names)
         known = set(before)
