@@ -27,6 +27,7 @@ from tests.support.child import free_port
 from tests.support.client import PASSWORD, WAIT_SECONDS, ChatClient
 from tests.support.lacking import program
 from tests.support.proxy import Proxy as Relay
+from tests.support.services import add_service
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
@@ -185,7 +186,7 @@ async def test_an_app_logs_in_and_talks_through_the_proxy_though_one_node_is_dow
             await client.expect("chat.message", text="through the proxy")
 
 
-async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy) -> None:
+async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy, gateway: Gateway) -> None:
     async with proxy.client() as http:
         token = await log_in(http, "bob")
         ticket = (await http.post("/ws/ticket", headers={"Authorization": f"Bearer {token}"})).json()["ticket"]
@@ -199,8 +200,13 @@ async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy) -> None:
                 await client.expect("welcome", user="bob")
         async with proxy.socket(f"/no/such/path?token={token}") as client:
             await client.expect("error", status=40400)
-    await until(lambda: "/no/such/path" in proxy.logged())
-    for secret in (token, ticket, PASSWORD):
+        key = await add_service(gateway, f"ci-{proxy.port}", "api:publish", rooms=["lobby"], hook_of="lobby")
+        await http.post(f"/hook/{key}", content="Hello")
+        await http.post(f"/hook/{key}?x=y", content="Hello")
+        assert (await http.get("/nothing/here")).status_code == 404
+    await until(lambda: "/nothing/here" in proxy.logged())
+    assert proxy.logged().count("/hook/-") == 2
+    for secret in (token, ticket, PASSWORD, key):
         assert secret not in proxy.logged()
         assert secret[-20:] not in proxy.logged()
 
@@ -234,7 +240,22 @@ async def test_what_is_for_those_inside_is_not_shown_outside(proxy: Proxy) -> No
 
 async def test_a_body_of_a_megabyte_is_refused(proxy: Proxy) -> None:
     async with proxy.client() as http:
-        assert (await http.post("/users", content=b"x" * 1_000_000)).status_code == 413
+        for path in ("/users", "/call/chat.send", "/hook/x"):
+            assert (await http.post(path, content=b"x" * 1_000_000)).status_code == 413
+        assert (await http.post("/api/batch", content=b"x" * 1_100_000)).status_code == 413
+
+
+async def test_a_long_message_and_a_long_batch_pass(proxy: Proxy, gateway: Gateway) -> None:
+    key = await add_service(gateway, f"orders-{proxy.port}", "api:publish")
+    async with proxy.client() as http:
+        message = {"room": "nowhere", "body": "x" * 50_000}
+        token = await log_in(http, "frank")
+        answer = await http.post("/call/chat.send", json=message, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 404
+        items = [{"operation": "publish", "data": {"rooms": ["nowhere"], "message": {"body": "x" * 9_000}}}] * 100
+        answer = await http.post("/api/batch", json={"items": items}, headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 100
 
 
 # What the two forwarded before they left out all offers but that of a WebSocket.
