@@ -19,6 +19,8 @@ PREFIX = "gwk_"
 
 _FORM = re.compile(PREFIX + r"([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
 
+_BEGINNING = re.compile(PREFIX + r"[0-9a-f]{16}_", re.ASCII)
+
 _NOBODYS_HASH = "0" * 64
 """What the secret of an unknown key is compared with. No text has this hash, as far as is known."""
 
@@ -55,6 +57,11 @@ def parse(text: str) -> ServiceKey | None:
     """Return the key in a text, or None if it is none."""
     found = _FORM.fullmatch(text)
     return ServiceKey(found[1], found[2]) if found else None
+
+
+def contains_key(text: str) -> bool:
+    """Return whether a text has a key in it, as far as its form shows."""
+    return _BEGINNING.search(text) is not None
 
 
 def looks_like_key(text: str) -> bool:

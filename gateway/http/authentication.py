@@ -10,12 +10,11 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from gateway.auth.authorizers import AuthResult, authorize
-from gateway.auth.service_keys import looks_like_key
 from gateway.auth.services import ServiceAuth
 from gateway.config.external_services import LOCAL
 from gateway.core.client_info import address_of, client_info_of
 from gateway.http import credentials
-from gateway.http.client_credentials import basic_client
+from gateway.http.client_credentials import basic_client, check_query
 from gateway.state import state_of
 from handlers.errors import AuthenticationFailed
 
@@ -90,15 +89,6 @@ def service_credential(connection: HTTPConnection) -> str | None:
     """
     check_query(connection)
     return credentials.bearer(connection)
-
-
-def check_query(connection: HTTPConnection) -> None:
-    """Raise `AuthenticationFailed` for a key in the query, even beside a good header: URLs end up in logs."""
-    if any(map(looks_like_key, connection.query_params.values())):
-        raise AuthenticationFailed(
-            "a key in the query string, which ends up in logs; send it in the header Authorization: Bearer,"
-            " and replace it now with `gateway services rotate`"
-        )
 
 
 def bearer_of(connection: HTTPConnection) -> str:

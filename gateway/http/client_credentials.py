@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
+from gateway.auth.service_keys import contains_key
 from gateway.http.oauth import InvalidRequest, refusal, wrong_field
 from handlers.errors import AuthenticationFailed
 
@@ -28,6 +29,7 @@ def client_of(connection: HTTPConnection, form: Client | None) -> Client:
 
     Raises `AuthenticationFailed` without any, and `InvalidRequest` for a secret in both places (RFC 6749 §2.3).
     """
+    check_query(connection)
     in_header = basic_client(connection)
     if in_header is not None and form is not None:
         raise InvalidRequest(wrong_field("client_secret", "expected it in HTTP Basic or in the form, got it in both"))
@@ -52,6 +54,16 @@ def basic_client(connection: HTTPConnection) -> Client | None:
     if not colon:
         raise AuthenticationFailed(EXPECTED)
     return Client(unquote_plus(name), unquote_plus(key))
+
+
+def check_query(connection: HTTPConnection) -> None:
+    """Raise `AuthenticationFailed` for a key in the query, even beside a good header: URLs end up in logs."""
+    query: bytes = connection.scope["query_string"]
+    if query and contains_key(unquote_plus(query.decode("latin-1"))):
+        raise AuthenticationFailed(
+            "a key in the query string, which ends up in logs; send it in the header Authorization: Bearer,"
+            " and replace it now with `gateway services rotate`"
+        )
 
 
 def invalid_client(error: AuthenticationFailed) -> JSONResponse:

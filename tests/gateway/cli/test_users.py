@@ -121,6 +121,8 @@ async def test_scopes_are_granted_and_revoked_and_the_next_token_has_them(
     granted = await gateway("grant", alice, "admin", "chat:read", "dice:roll")
     assert granted.out == f"{alice} may now: admin chat:read chat:write dice:roll rooms:manage\n"
     assert granted.err == "note: no built-in message needs dice:roll; a handler of yours may\n"
+    assert "gateway services add" in (await gateway("grant", alice, "server")).err
+    await gateway("revoke", alice, "server")
     assert (await app.log_in(alice, scope="admin")).json()["scope"] == "admin"
     async with app.socket(f"?token={token}") as client:
         await client.expect("welcome", scopes=["chat:read", "chat:write", "rooms:manage"])  # of the token, and no more

@@ -140,7 +140,11 @@ async def test_a_user_is_no_service(app: App, alice: str) -> None:
 
 async def test_a_key_in_the_query_is_refused_even_beside_a_good_header(app: App, alice: str) -> None:
     key = await add_service(app.gateway, alice, "server")
-    for query in ({"token": key}, {"key": key}, {"x": key}):
+    form = {"grant_type": "client_credentials"}
+    bought = await app.http.post("/token", data=form, params={"client_id": alice, "client_secret": key})
+    assert (bought.status_code, bought.json()["error"]) == (401, "invalid_client")
+    assert "replace it now" in bought.json()["message"]
+    for query in ({"token": key}, {"key": key}, {"x": key}, {key: ""}, {"authorization": f"Bearer {key}"}):
         for headers in ({}, {"Authorization": f"Bearer {key}"}):
             refused = await app.http.post("/token/introspect", data={"token": "x"}, params=query, headers=headers)
             assert (refused.status_code, refused.json()["status"]) == (401, 40001)

@@ -15,6 +15,7 @@ from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.issuer import FakeService, basic, running_service
+from tests.support.services import add_service
 from tests.support.waiting import until
 
 TOKEN = "opaque.Token~of+20/characters=="
@@ -235,3 +236,29 @@ def test_a_secret_of_a_service_is_shown_nowhere(start: Start, caplog: pytest.Log
     gateway = start()
     assert "s3cret" not in repr(gateway.settings)
     assert "s3cret" not in caplog.text
+
+
+async def test_no_key_of_a_service_of_ours_leaves_for_another_service(start: Start, service: FakeService) -> None:
+    gateway = start()
+    key = await add_service(gateway, "orders", "server")
+    async with App(gateway) as app:
+        assert "this is for users" in await refused(app, key, 40300)
+        bought = await app.ask("POST", "/ws/ticket?service=legacy", key)
+        assert (bought.status_code, bought.json()["status"]) == (403, 40300)
+    assert service.asked == []
+
+
+async def test_a_gateway_introspects_the_tokens_of_another_gateway(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    first = own_gateway()
+    key = await add_service(first, "second", "server")
+    asks = {"url": f"{first.url}/token/introspect", "client_id": "second", "client_secret": key}
+    second = own_gateway(database_url=f"sqlite:///{tmp_path / 'second.db'}", introspection={"first": asks})
+    async with App(first) as there, App(second) as here:
+        token = await there.token("alice")
+        async with here.socket(f"?service=first&token={token}") as client:
+            await client.expect("welcome", user="alice")
+        await there.http.post("/token/revoke", data={"token": token})
+        async with here.socket(f"?service=first&token={await there.token('bob')}") as client:
+            await client.expect("welcome", user="bob")
+        async with here.socket(f"?service=first&token={key}") as client:
+            await client.expect("error", status=40300)
