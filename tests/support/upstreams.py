@@ -92,8 +92,13 @@ class Upstream:
 
 
 @asynccontextmanager
-async def running_upstream(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
-    """Run a service on a free port, and stop it at the end. A new `behave` counts for new connections."""
+async def running_upstream(
+    behave: Behaviour, tls: ssl.SSLContext | None = None, *, port: int = 0
+) -> AsyncIterator[Upstream]:
+    """Run a service, on a free port unless one is named, and stop it at the end.
+
+    A new `behave` counts for new connections.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream.connections += 1
@@ -107,7 +112,7 @@ async def running_upstream(behave: Behaviour, tls: ssl.SSLContext | None = None)
             await writer.wait_closed()
         upstream.open.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     upstream = Upstream(f"http{'s' if tls else ''}://127.0.0.1:{port}/orders", behave)
     try:
@@ -261,7 +266,7 @@ WRONG: dict[str, Behaviour] = {
     "promises less than it sends": writing(_length(5, b'{"data": {}}')),
     "has a length that is no number": answering({"data": {}}, content_length="many"),
     "has two lengths": writing(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 4\r\n\r\n{}{}"),
-    "speaks no HTTP": writing(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "speaks no HTTP": writing(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"),
     "switches protocols": writing(b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
     "answers 500": answering({"error": FORGED}, 500),
     "answers 404": answering({"error": FORGED}, 404),
