@@ -48,3 +48,5 @@ class Introspection(Wire):
     iss: str | None = None
     aud: str | None = None
     jti: str | None = None
+    rooms: dict[str, list[str]] | None = None
+    """The rights by room, where the token or the user's groups limit them."""

@@ -72,9 +72,15 @@ class RoomRights:
 
     @property
     def claim(self) -> dict[str, list[str]]:
-        """Return the rights as a claim, if one claim can say them."""
-        (grants,) = self.layers
-        return _claim(grants)
+        """Return the rights as one claim. Of several layers, it has what all of them grant by the same patterns."""
+        first, *others = (dict(grants) for grants in self.layers)
+        shared = {pattern: rights for pattern, rights in first.items() if all(pattern in other for other in others)}
+        return _claim(
+            tuple(
+                (pattern, rights.intersection(*(other[pattern] for other in others)))
+                for pattern, rights in shared.items()
+            )
+        )
 
     def allows(self, right: Right, room: str) -> bool:
         """Return whether a right counts in a room."""

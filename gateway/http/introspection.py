@@ -71,5 +71,6 @@ async def _access_token(state: GatewayState, token: str) -> Introspection:
         token_type="bearer",  # noqa: S106 - a type of token, not a secret
         scope=" ".join(sorted(auth.scopes)),
         username=auth.user,
+        rooms=None if auth.room_rights is None else auth.room_rights.claim,
         **claims.model_dump(include={"sub", "sid", "exp", "iat", "nbf", "iss", "aud", "jti"}),
     )

@@ -113,6 +113,10 @@ def test_two_claims_together_allow_only_what_both_allow() -> None:
     assert not narrow.allows(Right.CREATE, "team-red")
     assert not narrow.allows(Right.JOIN, "team-blue")
     assert rights_of(narrow.text) == narrow
+    assert narrow.claim == {}  # no pattern says what both allow
+    same = both(token, RoomRights.parse({"team-*": ["create", "join"], "news": ["join"]}))
+    assert same is not None
+    assert same.claim == {"team-*": ["join"]}
     assert both(token, token) is token
     assert both(narrow, token) == narrow
     assert both(token, None) is token

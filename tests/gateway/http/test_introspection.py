@@ -1,10 +1,12 @@
 """`POST /token/introspect` describes a token to another service (RFC 7662)."""
 
+import time
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.gateway.auth.forging import claims_of
 from tests.support.client import App
 from tests.support.services import add_service
 
@@ -32,6 +34,16 @@ async def test_a_service_learns_what_an_access_token_stands_for(app: App, alice:
     assert found["token_type"] == "bearer"
     assert found["exp"] - found["iat"] == 900
     assert {"sid", "jti", "iss", "aud", "nbf"} <= found.keys()
+
+
+async def test_a_service_learns_in_which_rooms_a_token_counts(app: App, alice: str, service: str) -> None:
+    token = await app.token(alice)
+    assert "rooms" not in await ask(app, service, token)
+    claims = claims_of(token) | {"rooms": {"team-*": ["send", "join"]}}
+    limited = app.gateway.state.tokens.keys.signing_key(time.time()).sign(claims, "at+jwt")
+    assert (await ask(app, service, limited))["rooms"] == {"team-*": ["join", "send"]}
+    unreadable = app.gateway.state.tokens.keys.signing_key(time.time()).sign(claims | {"rooms": ["**"]}, "at+jwt")
+    assert (await ask(app, service, unreadable))["rooms"] == {}
 
 
 async def test_a_service_learns_what_a_refresh_token_stands_for_and_does_not_spend_it(
