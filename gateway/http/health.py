@@ -41,11 +41,14 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
 
     Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
 
-    So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route whose circuit
-    breaker is open.
+    So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route, or the
+    service of rights in rooms, whose circuit breaker is open.
     """
     store, bus = await state.database.health.check(), state.bus.is_up
-    hooks, upstreams = not state.webhooks.is_degraded, state.upstreams.are_up
+    hooks, upstreams = (
+        not state.webhooks.is_degraded,
+        state.upstreams.are_up and (state.authorize is None or state.authorize.is_up),
+    )
     lacks_bus = not bus and state.settings.bus_required
     is_whole = bus and hooks and upstreams
     readiness = Readiness(

@@ -157,7 +157,7 @@ def _of_routes(state: GatewayState) -> Iterator[Metric]:
 def _of_authorize(state: GatewayState) -> Iterator[Metric]:
     asked = CounterMetricFamily(
         "gateway_authorize_questions",
-        "Questions about rights in rooms, by how they were answered; `remembered` and `shared` sent no request.",
+        "Questions about rights in rooms, by answer; `remembered`, `shared` and `open` sent no request.",
         labels=("outcome",),
     )
     for outcome in OUTCOMES_OF_QUESTIONS:

@@ -3,6 +3,9 @@
 The question is one signed request. An answer counts for as long as the service says, and until the routes file is read
 again. Users that ask the same at the same time share one request. Without an answer, or with a strange one, nothing is
 allowed: the message is refused, and the client may try again.
+
+While the service gives no answers, a circuit breaker refuses most messages at once. An answer that is wrong does not
+count for it: a client, by the name of a room, could otherwise make the service refuse the questions of all others.
 """
 
 import asyncio
@@ -18,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.core import strict_json
 from gateway.core.clock import Clock
-from gateway.core.http_client import HttpClient
+from gateway.core.http_client import Answer, HttpClient
 from gateway.routes.model import Authorize, Routes
 from gateway.routes.reloader import RoutesReloader
+from gateway.upstream.breaker import CircuitBreaker
 from gateway.upstream.client import new_message_id, post_signed
 from handlers.errors import Unavailable, UpstreamFailed, UpstreamTimeout
 from schemas.messages.rooms import Role
@@ -38,8 +42,10 @@ MAX_ANSWER_BYTES = 4096
 MAX_CONNECTIONS = 64
 """Requests to the service at once. More wait, within the time for an answer."""
 
-Outcome = Literal["allowed", "denied", "remembered", "shared", "timeout", "failed"]
-OUTCOMES: tuple[Outcome, ...] = ("allowed", "denied", "remembered", "shared", "timeout", "failed")
+Outcome = Literal["allowed", "denied", "remembered", "shared", "timeout", "failed", "wrong", "open"]
+"""What came of a question. `wrong` was answered in another form; `open` is the circuit breaker, and sent no request."""
+
+OUTCOMES: tuple[Outcome, ...] = ("allowed", "denied", "remembered", "shared", "timeout", "failed", "wrong", "open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class AuthorizeService:
         """Return the number of answers that are remembered."""
         return 0 if self._service is None else len(self._service.remembered)
 
+    @property
+    def is_up(self) -> bool:
+        """Return whether questions go out."""
+        return self._service is None or self._service.breaker.state == "closed"
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Ask while the context lasts."""
@@ -122,6 +133,7 @@ class _Service:
         self._client = HttpClient(described.url, max_connections=MAX_CONNECTIONS)
         self._asked: dict[Question, asyncio.Task[Verdict | None]] = {}
         self._answers = True
+        self.breaker = CircuitBreaker(clock)
         self.remembered: OrderedDict[Question, tuple[float, Verdict]] = OrderedDict()
 
     def is_asked(self, action: str, room: str) -> bool:
@@ -165,13 +177,23 @@ class _Service:
 
     async def _ask(self, question: Question) -> Verdict | None:
         """Ask the service, and remember its answer. Return None if there is none, or a wrong one."""
+        period = self.breaker.begin()
+        if period is None:
+            self._outcomes["open"] += 1
+            return None
         try:
-            answer = await self._request(question)
+            raw = await self._request(question)
         except (UpstreamTimeout, UpstreamFailed) as error:
-            self._outcomes["timeout" if isinstance(error, UpstreamTimeout) else "failed"] += 1
-            if self._answers:  # once, and not for each message
-                logger.warning("the service of [authorize] does not answer: %s", error.reason)
-            self._answers = False
+            self.breaker.fail(period)
+            self._fail("timeout" if isinstance(error, UpstreamTimeout) else "failed", error.reason)
+            return None
+        except BaseException:
+            self.breaker.cancel(period)
+            raise
+        self.breaker.succeed(period)
+        answer = _read(raw)
+        if answer is None:
+            self._fail("wrong", f'expected status 200 with JSON such as {{"allow": true}}, got status {raw.status}')
             return None
         if not self._answers:
             logger.info("the service of [authorize] answers again")
@@ -181,10 +203,10 @@ class _Service:
         self._remember(question, verdict, min(answer.for_seconds, MAX_SECONDS))
         return verdict
 
-    async def _request(self, question: Question) -> _Answer:
+    async def _request(self, question: Question) -> Answer:
         user, action, room, claims = question
         body = {"user": user, "action": action, "room": room, "claims": orjson.Fragment(claims)}
-        answer = await post_signed(
+        return await post_signed(
             self._client,
             self._described.signer,
             orjson.dumps(body),
@@ -193,13 +215,12 @@ class _Service:
             seconds=self._described.timeout_seconds,
             max_bytes=MAX_ANSWER_BYTES,
         )
-        if answer.status != 200:
-            raise UpstreamFailed(f"expected status 200, got {answer.status}")
-        try:
-            document = strict_json.loads(answer.body.decode(), max_depth=16)
-            return _Answer.model_validate_json(orjson.dumps(document))
-        except (ValueError, ValidationError):
-            raise UpstreamFailed('expected JSON such as {"allow": true}, got something else') from None
+
+    def _fail(self, outcome: Outcome, reason: str) -> None:
+        self._outcomes[outcome] += 1
+        if self._answers:  # once, and not for each message
+            logger.warning("the service of [authorize] does not answer as it should: %s", reason)
+        self._answers = False
 
     def _remember(self, question: Question, verdict: Verdict, seconds: float) -> None:
         if seconds <= 0:
@@ -207,3 +228,14 @@ class _Service:
         self.remembered[question] = (self._clock.steady() + seconds, verdict)
         if len(self.remembered) > MAX_REMEMBERED:
             self.remembered.popitem(last=False)
+
+
+def _read(answer: Answer) -> _Answer | None:
+    """Return what the service has answered, or None for anything else than the form that it must have."""
+    if answer.status != 200:
+        return None
+    try:
+        document = strict_json.loads(answer.body.decode(), max_depth=16)
+        return _Answer.model_validate_json(orjson.dumps(document))
+    except (ValueError, ValidationError):
+        return None

@@ -239,5 +239,15 @@ async def test_a_service_that_is_the_gateway_itself_is_asked_once_and_allows_not
             await gateway.run(gateway.state.routes.reload())
             await refused(client, 50300, "room.join", room=room)
             assert gateway.state.authorize is not None
-        assert gateway.state.authorize.outcomes == {"failed": 5}
+        assert gateway.state.authorize.outcomes == {"wrong": 5}
         await client.expect_nothing()
+
+
+async def test_a_service_that_gives_no_answers_shows_in_readiness(world: Worlds, alice: str, room: str) -> None:
+    async with world(hanging, "timeout_seconds = 0.05\n") as here, here.app.connect(alice) as client:
+        assert (await here.app.http.get("/readyz")).json()["upstreams"] == "up"
+        for _ in range(6):
+            await refused(client, 50300, "room.join", room=room)
+        response = await here.app.http.get("/readyz")
+        assert (response.status_code, response.json()["upstreams"]) == (200, "degraded")
+        assert (await metrics_of(here.app))['gateway_authorize_questions_total{outcome="open"}'] == 1
