@@ -47,6 +47,7 @@ class _Collected(Collector):
         yield from _of_cluster(self._state)
         yield from _of_webhooks(self._state)
         yield from _of_routes(self._state)
+        yield from _of_workers(self._state)
         yield from _of_authorize(self._state)
         yield from _of_upstreams(self._state)
 
@@ -152,6 +153,14 @@ def _of_routes(state: GatewayState) -> Iterator[Metric]:
     for result in OUTCOMES:
         reloads.add_metric((result,), state.routes.outcomes[result])
     yield reloads
+
+
+def _of_workers(state: GatewayState) -> Iterator[Metric]:
+    figures = state.workers.figures
+    yield _gauge("workers", "Connections to this node that serve a route.", figures.connections)
+    yield _gauge("worker_places", "Messages that they take at a time.", figures.parallel)
+    yield _gauge("worker_messages_open", "Messages that they have and have not answered.", figures.busy)
+    yield _gauge("worker_messages_waiting", "Messages that wait for a free place at a worker.", figures.waiting)
 
 
 def _of_authorize(state: GatewayState) -> Iterator[Metric]:

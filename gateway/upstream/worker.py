@@ -81,8 +81,10 @@ class Worker:
     @property
     def is_free(self) -> bool:
         """Return whether it can take one more message now."""
-        # A worker that does not read gets no more: what is on its way must never fill the outbox.
-        return self.busy < self.parallel and bool(self.patterns) and self._peer.backlog < MOST_UNREAD
+        # A silent worker gets one message at a time, until it answers. One that does not read gets no more: what is on
+        # its way must never fill the outbox.
+        places = 1 if self._silences else self.parallel
+        return self.busy < places and bool(self.patterns) and self._peer.backlog < MOST_UNREAD
 
     def load(self, now: float) -> tuple[bool, float]:
         """Return how much it has to do, to compare with others. One that is silent comes after all that are not."""

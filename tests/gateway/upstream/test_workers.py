@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +16,9 @@ from gateway.routes.model import Route
 from gateway.testing import Gateway
 from handlers.errors import UpstreamFailed, UpstreamTimeout
 from tests.conftest import OwnGateway
-from tests.support.nodes import running_nodes
+from tests.gateway.cli.command import serving
+from tests.support.client import App
+from tests.support.nodes import SECRET, running_nodes
 from tests.support.services import add_service
 from tests.support.valkey import Valkey, running_valkey
 from tests.support.waiting import until
@@ -128,7 +131,11 @@ async def test_no_route_of_a_worker_starves_another(gateway: Gateway) -> None:
         await asyncio.gather(first, *waiting)
 
 
-async def test_a_silent_worker_comes_after_the_others_until_it_answers(gateway: Gateway) -> None:
+async def test_a_silent_worker_comes_after_the_others_until_it_answers(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstream.worker.FIRST_REST_SECONDS", 60.0)
+    monkeypatch.setattr("gateway.upstream.worker.LAST_REST_SECONDS", 60.0)
     key = await add_service(gateway, "orders", "api:serve")
     async with worker(gateway, "orders.*", key=key, parallel=4) as silent:
         with pytest.raises(UpstreamTimeout):
@@ -145,6 +152,39 @@ async def test_a_silent_worker_comes_after_the_others_until_it_answers(gateway: 
         answer = asyncio.create_task(call(gateway))
         await silent.answer_one(by="silent")
         assert await answer == {"data": {"by": "silent"}}
+
+
+async def test_a_silent_worker_gets_one_message_at_a_time_until_it_answers(gateway: Gateway) -> None:
+    async with worker(gateway, "orders.*", parallel=4) as silent:
+        late = [call(gateway, seconds=0.05) for _ in range(4)]
+        assert {type(each) for each in await asyncio.gather(*late, return_exceptions=True)} == {UpstreamTimeout}
+        await silent.until(type="route.cancel")
+        calls = []
+        for number in range(3):
+            calls.append(asyncio.create_task(call(gateway, number=number)))
+            await until(lambda: gateway.state.workers.figures.waiting == max(0, len(calls) - 1))
+        id_, body = await take(silent)
+        while body != {"number": 0}:
+            id_, body = await take(silent)
+        await silent.reply(id_, data="first")
+        ids = [(await take(silent))[0] for _ in range(2)]  # both at once
+        for id_ in ids:
+            await silent.reply(id_, data="more")
+        assert [(await each)["data"] for each in calls] == ["first", "more", "more"]
+
+
+async def test_the_metrics_count_workers_and_their_messages(gateway: Gateway) -> None:
+    async with worker(gateway, "orders.*", parallel=2) as orders:
+        calls = [asyncio.create_task(call(gateway)) for _ in range(3)]
+        await until(lambda: gateway.state.workers.figures.waiting == 1)
+        async with App(gateway) as app:
+            lines = (await app.http.get("/metrics")).text
+        for name, value in (("workers", 1), ("worker_places", 2), ("worker_messages_open", 2)):
+            assert f"gateway_{name} {value:.1f}" in lines
+        assert "gateway_worker_messages_waiting 1.0" in lines
+        for _ in calls:
+            await orders.answer_one()
+        await asyncio.gather(*calls)
 
 
 async def test_any_order_of_arrivals_answers_and_ends_loses_and_mixes_nothing(gateway: Gateway) -> None:
@@ -325,6 +365,41 @@ async def test_a_node_that_dies_costs_its_messages_their_time(nodes: list[Gatewa
         await heard_of(here, parallel=0)  # after the lease
         with pytest.raises(UpstreamFailed):
             await asyncio.wait_for(call(here), LONG / 4)
+
+
+@pytest.mark.server
+async def test_a_node_that_is_killed_costs_its_messages_their_time_and_its_workers_come_to_another(
+    tmp_path: Path, store_url: str, shared_valkey: Valkey, unique: Callable[[str], str]
+) -> None:
+    prefix, routes = unique("prefix"), tmp_path / "routes.toml"
+    routes.write_text('[routes."orders.*"]\nworker = true\n')
+    changes: dict[str, Any] = {"bus_prefix": prefix, "node_lease_seconds": LEASE_SECONDS, "routes": str(routes)}
+    variables: dict[str, Any] = {
+        "GATEWAY_DATABASE_URL": store_url,
+        "GATEWAY_BUS_URL": shared_valkey.url,
+        "GATEWAY_BUS_PREFIX": prefix,
+        "GATEWAY_SECRET_KEY": SECRET,
+        "GATEWAY_NODE_LEASE_SECONDS": str(LEASE_SECONDS),
+        "GATEWAY_ROUTES": str(routes),
+    }
+    with (
+        running_nodes(tmp_path, store_url, shared_valkey, count=1, **changes) as (here,),
+        serving(tmp_path, **variables) as victim,
+    ):
+        key = await add_service(here, "orders", "api:serve")
+        async with worker(cast(Gateway, victim), "orders.*", key=key) as orders:
+            await heard_of(here, parallel=16)
+            open_ = [asyncio.create_task(call(here, seconds=1.0)) for _ in range(3)]
+            for _ in open_:
+                await orders.message()
+            await asyncio.to_thread(victim.stop, signal.SIGKILL)
+            outcomes = await asyncio.wait_for(asyncio.gather(*open_, return_exceptions=True), LONG / 4)
+            # A message fails at once if the others know already that the node is gone.
+            assert {type(outcome) for outcome in outcomes} <= {UpstreamTimeout, UpstreamFailed}
+        async with worker(here, "orders.*", key=key) as orders:
+            answer = asyncio.create_task(call(here))
+            await orders.answer_one(after=True)
+            assert await answer == {"data": {"after": True}}
 
 
 def mute(calls: NodeCalls) -> None:
