@@ -291,9 +291,7 @@ async def running_state(
         )
         authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
         effects = Effects(service_rooms, database, settings)
-        upstreams = await enter(
-            Upstreams(routes, effects, settings, clock, cluster.buckets, workers.transport).running()
-        )
+        upstreams = await enter(Upstreams(routes, effects, settings, clock, cluster.buckets, workers).running())
         yield GatewayState(
             settings=settings,
             clock=clock,

@@ -42,7 +42,7 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
     Without the bus, messages reach other nodes late. If `GATEWAY_BUS_REQUIRED` is false, that is `degraded`, and 200.
 
     So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route, or the
-    service of rights in rooms, whose circuit breaker is open.
+    service of rights in rooms, whose circuit breaker is open, and a route that no worker serves.
     """
     store, bus = await state.database.health.check(), state.bus.is_up
     hooks, upstreams = (

@@ -154,10 +154,11 @@ class RouteCalls:
         self._in_progress -= 1
         self._figures.in_progress -= 1
         self._figures.outcomes[outcome] += 1
-        if outcome == "cancelled":
-            self.breaker.cancel(period)
+        if outcome != "cancelled":
+            self._figures.durations.add(seconds)
+        if outcome == "cancelled" or self.route.is_for_workers:
+            self.breaker.cancel(period)  # workers rest one by one, so that a bad one stops no other
             return
-        self._figures.durations.add(seconds)
         if outcome in ("failed", "timeout"):
             if self.breaker.fail(period):
                 left = self.breaker.seconds_left

@@ -1,7 +1,7 @@
 """All routes: finds the one of a message, follows changes of the routes file, and carries out effects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
@@ -21,6 +21,7 @@ from gateway.upstream.calls import Caller, Checked, RouteCalls, Transport
 from gateway.upstream.client import HttpTransport
 from gateway.upstream.effects import Cause, Effects
 from gateway.upstream.figures import Figures
+from gateway.upstream.workers import Workers
 from handlers.errors import UnknownType
 from handlers.factory import MakeHandler
 from handlers.upstream import UpstreamHandler
@@ -29,8 +30,6 @@ from schemas.messages.upstream import UpstreamReply
 
 LAST_EFFECTS_SECONDS = 5
 """Seconds at the end for effects whose replies have gone out."""
-
-MakeTransport = Callable[[Route], Transport]
 
 
 class Upstreams:
@@ -43,13 +42,13 @@ class Upstreams:
         settings: Settings,
         clock: Clock,
         make_buckets: MakeBuckets,
-        worker_transport: MakeTransport,
+        workers: Workers,
     ) -> None:
         self._routes = routes
         self._settings = settings
         self._clock = clock
         self._make_buckets = make_buckets
-        self._worker_transport = worker_transport
+        self._workers = workers
         self._active: dict[str, RouteCalls] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.effects = effects
@@ -84,8 +83,11 @@ class Upstreams:
 
     @property
     def are_up(self) -> bool:
-        """Return whether calls of all routes go out."""
-        return all(state == "closed" for state in self.breakers.values())
+        """Return whether calls of all routes go out, and each route for workers has a worker."""
+        routes = self._routes.current.routes
+        return all(state == "closed" for state in self.breakers.values()) and all(
+            self._workers.serves(route) for route in routes if route.is_for_workers
+        )
 
     async def call(
         self, caller: Caller, cause: Cause, type: str, id: int | str | None, data: dict[str, Any]
@@ -138,7 +140,7 @@ class Upstreams:
                 parallel=route.parallel,
                 max_bytes=self._settings.max_frame_bytes,
             )
-        return self._worker_transport(route)
+        return self._workers.transport(route)
 
     def _follow(self, routes: Routes) -> None:
         """Forget the routes that are gone or have changed. Their calls that are under way go on."""

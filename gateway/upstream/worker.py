@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
+import orjson
+
 from gateway.transport.frames import Frame, text_frame
 from gateway.transport.writers import nothing
 from handlers.errors import Conflict, NotFound, UpstreamFailed
@@ -22,6 +24,9 @@ MOST_UNREAD = 0.5
 
 STUCK_SECONDS = 1.0
 """How long a worker may leave its messages unread before a late answer ends its connection."""
+
+EARLY_SECONDS = 0.01
+"""How much too early the timer of a deadline may be: uvloop rounds to milliseconds."""
 
 FIRST_REST_SECONDS = 1.0
 LAST_REST_SECONDS = 30.0
@@ -90,13 +95,17 @@ class Worker:
         """Return how much it has to do, to compare with others. One that is silent comes after all that are not."""
         return now < self._rests_until, self.busy / self.parallel
 
-    def send(self, body: bytes) -> OpenMessage:
-        """Send a message. A worker that is not free may lose it with all others, since it does not read."""
+    def send(self, body: bytes, message_id: str) -> OpenMessage:
+        """Send a message. `message_id` stays the same when a message goes out again.
+
+        The worker must be free: otherwise its outbox may overflow, and all of its messages fail.
+        """
         number, self._next = self._next, self._next + 1
         message = OpenMessage(number, b"%b.%d" % (self._prefix.encode(), number))
         self._open[number] = message.answer
         self.busy += 1
-        self._deliver(b'{"type":"route.message","id":"%b","data":%b}' % (message.id, body))
+        ids = message.id, orjson.dumps(message_id)
+        self._deliver(b'{"type":"route.message","id":"%b","message_id":%b,"data":%b}' % (*ids, body))
         return message
 
     async def answer_to(self, message: OpenMessage, deadline: float) -> bytes:
@@ -108,7 +117,7 @@ class Worker:
             return await message.answer
         except asyncio.CancelledError:
             now = asyncio.get_running_loop().time()
-            if self.cancel(message) and now >= deadline:
+            if self.cancel(message) and now >= deadline - EARLY_SECONDS:
                 self._note_silence(now)
             raise
         finally:

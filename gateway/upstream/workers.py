@@ -53,6 +53,16 @@ class WorkerFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message for a worker."""
+
+    body: bytes
+    """The JSON that an HTTP service would get as its body."""
+    id: str
+    """The id that an HTTP service would get as `webhook-id`."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """A message that a worker has got."""
 
@@ -63,10 +73,10 @@ class _Sent:
 class _Waiting:
     """A message that waits for a free place."""
 
-    __slots__ = ("body", "sent")
+    __slots__ = ("message", "sent")
 
-    def __init__(self, body: bytes) -> None:
-        self.body = body
+    def __init__(self, message: Outgoing) -> None:
+        self.message = message
         self.sent: asyncio.Future[_Sent | None] = asyncio.get_running_loop().create_future()
 
 
@@ -79,7 +89,7 @@ class WorkerTransport:
 
     async def send(self, body: bytes, message_id: str, seconds: float) -> bytes:
         """Return the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
-        return await self.workers.send((self.route.pattern, self.route.service), body, seconds)
+        return await self.workers.send((self.route.pattern, self.route.service), Outgoing(body, message_id), seconds)
 
     async def close(self) -> None:
         """Do nothing: the workers stay, and serve what routes there are."""
@@ -123,6 +133,11 @@ class Workers:
         """Return what carries the messages of a route to its workers."""
         return WorkerTransport(self, route)
 
+    def serves(self, route: Route) -> bool:
+        """Return whether a worker of any node serves a route."""
+        key = (route.pattern, route.service)
+        return bool(self._local.get(key)) or any(capacity[key] for capacity in self._remote.values())
+
     def connect(self, service: str, peer: Peer) -> Worker:
         """Return the worker of a new connection. It serves nothing yet."""
         return Worker(service, peer)
@@ -148,19 +163,19 @@ class Workers:
         self.withdraw(worker)
         worker.end()
 
-    async def send(self, key: Key, body: bytes, seconds: float) -> bytes:
+    async def send(self, key: Key, message: Outgoing, seconds: float) -> bytes:
         """Return a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
         deadline = asyncio.get_running_loop().time() + seconds
         place: _Sent | str | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
-                    place = await self._place(key, body)
+                    place = await self._place(key, message)
                     if place is None:
                         raise UpstreamFailed("no worker serves this route now")
                     if isinstance(place, _Sent):
                         return await self._answer(place, deadline)
-                    answer = await self._ask(place, key, body, deadline)
+                    answer = await self._ask(place, key, message, deadline)
                     if answer is not None:
                         return answer
         except TimeoutError:
@@ -173,10 +188,11 @@ class Workers:
         finally:
             self._on_free(sent.worker)
 
-    async def _ask(self, node: str, key: Key, body: bytes, deadline: float) -> bytes | None:
+    async def _ask(self, node: str, key: Key, message: Outgoing, deadline: float) -> bytes | None:
         """Return the answer of another node's worker, or None if it has none any more."""
         left = max(0.001, deadline - asyncio.get_running_loop().time())
-        data = {"route": key[0], "service": key[1], "seconds": left, "body": orjson.Fragment(body)}
+        body = orjson.Fragment(message.body)
+        data = {"route": key[0], "service": key[1], "seconds": left, "id": message.id, "body": body}
         try:
             found = await self._node_calls.ask(node, CALL, data, left)
         except NodeTimeout as error:
@@ -198,7 +214,8 @@ class Workers:
     async def _serve_call(self, data: dict[str, Any]) -> dict[str, Any]:
         """Pass a message of another node to a worker of this one."""
         deadline = asyncio.get_running_loop().time() + data["seconds"]
-        sent = await self._place((data["route"], data["service"]), orjson.dumps(data["body"]), is_local=True)
+        message = Outgoing(orjson.dumps(data["body"]), data["id"])
+        sent = await self._place((data["route"], data["service"]), message, is_local=True)
         if not isinstance(sent, _Sent):
             return {"none": True}
         try:
@@ -206,7 +223,7 @@ class Workers:
         except UpstreamFailed as error:
             return {"failed": error.reason}
 
-    async def _place(self, key: Key, body: bytes, *, is_local: bool = False) -> _Sent | str | None:
+    async def _place(self, key: Key, message: Outgoing, *, is_local: bool = False) -> _Sent | str | None:
         """Send a message to a worker, or return a node with a place for it, which is taken.
 
         Wait while all are busy. Return None if nothing serves the route.
@@ -214,13 +231,13 @@ class Workers:
         may_try = not self._waiting.get(key)  # others that wait come first
         while True:
             if may_try and (worker := self._free_worker(key)) is not None:
-                return _Sent(worker, worker.send(body))
+                return _Sent(worker, worker.send(message.body, message.id))
             if may_try and not is_local and (node := self._free_node(key)) is not None:
                 self._asked[node, key] += 1
                 return node
-            if not self._local.get(key) and (is_local or not any(node[key] for node in self._remote.values())):
+            if not self._local.get(key) and (is_local or not any(capacity[key] for capacity in self._remote.values())):
                 return None
-            sent = await self._wait(key, body)
+            sent = await self._wait(key, message)
             if sent is not None:
                 return sent
             may_try = True
@@ -245,10 +262,10 @@ class Workers:
         self._remote[found] = self._remote.pop(found)  # as with workers
         return found
 
-    async def _wait(self, key: Key, body: bytes) -> _Sent | None:
+    async def _wait(self, key: Key, message: Outgoing) -> _Sent | None:
         """Wait until a worker has got the message, or return None when something has changed."""
         waiting = self._waiting.setdefault(key, deque())
-        place = _Waiting(body)
+        place = _Waiting(message)
         waiting.append(place)
         try:
             return await place.sent
@@ -272,7 +289,8 @@ class Workers:
         while self._waiting and worker.is_free and (waiting := self._next_waiting(worker)) is not None:
             place = waiting.popleft()
             if not place.sent.done():  # it may have been cancelled a moment ago
-                place.sent.set_result(_Sent(worker, worker.send(place.body)))
+                message = place.message
+                place.sent.set_result(_Sent(worker, worker.send(message.body, message.id)))
         if not worker.busy:
             worker.on_idle()
 
