@@ -47,6 +47,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.nodes --seconds 2 --json data/benchmarks/nodes.json
 	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python -m benchmarks.start --json data/benchmarks/start.json
+	$(BIN)/python -m benchmarks.calls --json data/benchmarks/calls.json
 
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .

@@ -184,10 +184,11 @@ def create_app(
     add_error_handlers(app)
     app.add_exception_handler(InvalidRequest, invalid_request)
     app.router.default = nothing_here
+    # First, since it is asked most often, and without a limit, since it checks the size itself.
+    app.include_router(calls.router)
     # The limit is for these routes only. An application's own routes may accept any size.
     for router in _routers(settings):
         app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
-    app.include_router(calls.router)  # it checks the size itself
     for router in _SERVICE_ROUTERS:
         app.include_router(router, max_body_size=MAX_API_BODY_BYTES, responses=refusals(429))
     app.include_router(incoming.router, max_body_size=MAX_HOOK_BODY_BYTES, responses=refusals(429))

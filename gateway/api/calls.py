@@ -1,9 +1,7 @@
 """`POST /call/{type}`: a message over HTTP, for programs that hold no connection."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query
-from starlette.requests import HTTPConnection, Request
+from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.authorizers import AuthResult, authorize
@@ -13,27 +11,14 @@ from gateway.core import costs, strict_json
 from gateway.core.client_info import address_of
 from gateway.http.authentication import bearer_of
 from gateway.http.bodies import check_json
-from gateway.state import GatewayStateDep, state_of
+from gateway.state import GatewayState, state_of
 from handlers.errors import BadFrame, RateLimited, TooLarge
 
-router = APIRouter(include_in_schema=False)
 
-
-async def caller(connection: HTTPConnection, service: Annotated[str, Query()] = LOCAL) -> AuthResult:
-    """Check the credential of a call with the named service. Only the `Authorization` header counts."""
-    state = state_of(connection)
-    if service != LOCAL:
-        # An external service may have to answer, as for a connection.
-        state.connections.check_connection_rate(address_of(connection))
-    return await authorize(state.authorizers, service, bearer_of(connection))
-
-
-# A type may be any text, so it may have a slash.
-@router.post("/call/{type:path}")
-async def call(
-    type: str, request: Request, auth: Annotated[AuthResult, Depends(caller)], state: GatewayStateDep
-) -> Response:
+async def call(request: Request) -> Response:
     """Handle a message, whose `data` is the body, and return the `data` of its reply."""
+    state = state_of(request)
+    auth = await _authenticate(request, state)
     session = CallSession(auth, address_of(request), state)
     session.admit()
     with state.calls.acquire(auth.user_id) as may_run:
@@ -42,7 +27,22 @@ async def call(
         text = await _text(request, state.settings.max_message_bytes)
         session.charge(max(0.0, costs.of_text(text) - 1))
         data = _decoded(text, state.settings.max_json_depth)
-        return Response(await session.answer(type, data), media_type="application/json")
+        answer = await session.answer(request.path_params["type"], data)
+    return Response(answer, media_type="application/json")
+
+
+async def _authenticate(request: Request, state: GatewayState) -> AuthResult:
+    """Check the credential with the named service. Only the `Authorization` header counts."""
+    service = request.query_params.get("service", LOCAL)
+    if service != LOCAL:
+        # An external service may have to answer, as for a connection.
+        state.connections.check_connection_rate(address_of(request))
+    return await authorize(state.authorizers, service, bearer_of(request))
+
+
+router = APIRouter()
+# Not one of FastAPI's routes: solving its parameters would take a quarter of the call. A type may have a slash.
+router.add_route("/call/{type:path}", call, methods=["POST"], include_in_schema=False)
 
 
 async def _text(request: Request, limit: int) -> str:
