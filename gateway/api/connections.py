@@ -32,6 +32,7 @@ async def close_connection(caller: Caller, data: NameConnection) -> Empty:
     caller.check_everywhere(CONNECTIONS)
     if not await caller.state.directory.close(data.connection):
         raise NotFound("there is no such connection")
+    caller.audit("connection_closed", connection=data.connection)
     return Empty()
 
 

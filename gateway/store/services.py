@@ -6,7 +6,6 @@ Each key has a login session with its id. So an end of the session ends the key'
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, insert, or_, select, update
 
@@ -57,11 +56,12 @@ class ServiceKeyRow:
     revoked_at: int | None = None
 
 
-class ServiceRights(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ServiceRights:
     """What a request of a service needs to know of its key."""
 
     key_id: str
-    hash: str
+    hash: str = field(repr=False)
     expires_at: int | None
     revoked_at: int | None
     user_id: str

@@ -15,6 +15,7 @@ from tests.gateway.api.conftest import Backend, StartBackend
 from tests.support.client import App, Frame
 from tests.support.nodes import running_nodes
 from tests.support.valkey import Valkey
+from tests.support.waiting import until
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -173,3 +174,29 @@ async def test_one_node_lists_and_closes_the_connections_of_the_other(
         assert await orders.ask("POST", "/api/users/alice/disconnect") == {"closed": 2}
         await asyncio.gather(*(client.expect("bye", code=4403) for client in (of_alice, elsewhere)))
         assert await listed(orders) == []
+
+
+async def test_a_node_that_does_not_answer_is_named(
+    unreliable: Valkey, store_url: str, tmp_path: Path, backend: StartBackend
+) -> None:
+    with running_nodes(tmp_path, store_url, unreliable) as (first, second):
+        async with App(first) as here, App(second) as there, backend(first) as orders:
+            async with here.connect("alice") as of_alice, there.connect("bob") as of_bob:
+                await until(lambda: first.state.node_calls.others == {second.state.node_calls.own_id})
+                unreliable.freeze()
+                try:
+                    await until(lambda: not first.state.bus.is_up)
+                    page = await orders.ask("GET", "/api/connections")
+                    assert [each["user"] for each in page["connections"]] == ["alice"]
+                    assert page["missing_nodes"] == [second.state.node_calls.own_id]
+                    his = f"/api/connections/{of_bob.welcome['connection']}"
+                    for method, path in (("DELETE", his), ("POST", "/api/users/bob/disconnect")):
+                        answer = await orders.request(method, path)
+                        assert (answer.status_code, answer.json()["name"]) == (503, "unavailable")
+                        assert answer.headers["Retry-After"] == "1"
+                        assert second.state.node_calls.own_id in answer.json()["message"]
+                    mine = f"/api/connections/{of_alice.welcome['connection']}"
+                    assert (await orders.request("DELETE", mine)).status_code == 204
+                    await of_alice.expect("bye", code=4403)
+                finally:
+                    unreliable.thaw()
