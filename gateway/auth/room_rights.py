@@ -7,7 +7,7 @@ claim, all rooms are as open as roles and settings make them. The roles of membe
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Self
@@ -15,7 +15,7 @@ from typing import Self
 import orjson
 
 from gateway.core.folding import FoldedLog
-from gateway.core.room_patterns import RoomPattern
+from gateway.core.room_patterns import RoomPatterns
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,25 @@ class Right(StrEnum):
 
 _log = FoldedLog(logger, logging.WARNING, same=1)
 
-Grants = tuple[tuple[RoomPattern, frozenset[Right]], ...]
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What one claim grants."""
+
+    rights: tuple[tuple[str, frozenset[Right]], ...]
+    """The rights by pattern, sorted."""
+    rooms: Mapping[Right, RoomPatterns] = field(init=False, repr=False, compare=False)
+    """The same by right. Making it raises `ValueError` for what is no pattern."""
+
+    def __post_init__(self) -> None:
+        rooms = {right: RoomPatterns.parse(text for text, rights in self.rights if right in rights) for right in Right}
+        RoomPatterns.parse(text for text, rights in self.rights if not rights)  # only to refuse what is no pattern
+        object.__setattr__(self, "rooms", rooms)
+
+    @property
+    def claim(self) -> dict[str, list[str]]:
+        """Return the claim."""
+        return {pattern: sorted(rights) for pattern, rights in self.rights}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +86,28 @@ class RoomRights:
     @property
     def text(self) -> str:
         """Return the rights as the store has them, a list of claims in JSON. `rights_of` reads it."""
-        return orjson.dumps([_claim(grants) for grants in self.layers]).decode()
+        return orjson.dumps([grants.claim for grants in self.layers]).decode()
 
     @property
     def claim(self) -> dict[str, list[str]]:
         """Return the rights as one claim. Of several layers, it has what all of them grant by the same patterns."""
-        first, *others = (dict(grants) for grants in self.layers)
-        shared = {pattern: rights for pattern, rights in first.items() if all(pattern in other for other in others)}
-        return _claim(
-            tuple(
-                (pattern, rights.intersection(*(other[pattern] for other in others)))
-                for pattern, rights in shared.items()
-            )
-        )
+        first, *others = (dict(grants.rights) for grants in self.layers)
+        return {
+            pattern: sorted(rights.intersection(*(other[pattern] for other in others)))
+            for pattern, rights in first.items()
+            if all(pattern in other for other in others)
+        }
 
     def allows(self, right: Right, room: str) -> bool:
         """Return whether a right counts in a room."""
-        return all(
-            any(right in rights and pattern.matches(room) for pattern, rights in grants) for grants in self.layers
-        )
+        return all(grants.rooms[right].matches(room) for grants in self.layers)
 
     def __and__(self, other: Self) -> "RoomRights":
         """Return the rights that both allow."""
         return self if self == other else RoomRights(tuple(dict.fromkeys(self.layers + other.layers)))
 
 
-NO_ROOMS = RoomRights(((),))
+NO_ROOMS = RoomRights((Grants(()),))
 """The rights of a claim that cannot be read: none in any room."""
 
 
@@ -155,13 +169,9 @@ def _rights(names: object) -> frozenset[Right]:
         raise ValueError(f"expected only {', '.join(f'`{right}`' for right in Right)} as rights") from None
 
 
-def _claim(grants: Grants) -> dict[str, list[str]]:
-    return {pattern.text: sorted(rights) for pattern, rights in grants}
-
-
 @lru_cache(maxsize=1024)
 def _shared(grants: tuple[tuple[str, frozenset[Right]], ...]) -> RoomRights:
-    return RoomRights((tuple((RoomPattern.parse(pattern), rights) for pattern, rights in grants),))
+    return RoomRights((Grants(grants),))
 
 
 @lru_cache(maxsize=1024)

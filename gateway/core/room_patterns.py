@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 MAX_LENGTH = 64
@@ -56,6 +56,18 @@ class RoomPatterns:
     """Several patterns: a room needs to fit one of them. Without any, no room does."""
 
     patterns: tuple[RoomPattern, ...]
+    # Most patterns are a name or the beginning of names, and one look finds any of those.
+    _names: frozenset[str] = field(init=False, repr=False, compare=False)
+    _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _others: tuple[RoomPattern, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = {pattern.text for pattern in self.patterns if "*" not in pattern.text}
+        beginnings = {pattern.text for pattern in self.patterns if pattern.text.find("*") == len(pattern.text) - 1}
+        others = tuple(pattern for pattern in self.patterns if pattern.text not in names | beginnings)
+        object.__setattr__(self, "_names", frozenset(names))
+        object.__setattr__(self, "_beginnings", tuple(text[:-1] for text in sorted(beginnings)))
+        object.__setattr__(self, "_others", others)
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Self:
@@ -69,4 +81,6 @@ class RoomPatterns:
 
     def matches(self, room: str) -> bool:
         """Return whether the name of a room fits one of the patterns."""
-        return any(pattern.matches(room) for pattern in self.patterns)
+        if room in self._names or room.startswith(self._beginnings):
+            return True
+        return bool(self._others) and any(pattern.matches(room) for pattern in self._others)

@@ -29,6 +29,7 @@ def fits(pattern: str, room: str) -> bool:
 def test_a_pattern_fits_what_its_definition_says(parts: list[str], front: bool, back: bool, room: str) -> None:
     text = "*" * front + "*".join(parts) + "*" * back
     assert RoomPattern(text).matches(room) is fits(text, room)
+    assert RoomPatterns((RoomPattern("zz"), RoomPattern(text), RoomPattern("z*"))).matches(room) is fits(text, room)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,13 @@ def test_a_star_stands_for_any_characters_or_none(pattern: str, fitting: list[st
 def test_what_is_no_pattern_is_refused_with_its_reason(pattern: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         RoomPatterns.parse(["lobby", pattern])
+
+
+def test_patterns_of_all_kinds_count_together() -> None:
+    patterns = RoomPatterns.parse(["news", "team-*", "*-eu", "a*z"])
+    fitting = ["news", "team-", "team-red", "x-eu", "-eu", "az", "abcz"]
+    others = ["new", "newsy", "tea", "eu", "zba", "lobby"]
+    assert [room for room in fitting + others if patterns.matches(room)] == fitting
 
 
 def test_several_patterns_are_kept_once_and_in_order() -> None:
