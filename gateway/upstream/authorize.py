@@ -103,24 +103,30 @@ class AuthorizeService:
             if self._service is not None:
                 await self._service.close()
 
+    def is_asked(self, action: str, room: str) -> bool:
+        """Return whether the service decides about an action in a room. All else is allowed."""
+        service = self._current()
+        return service is not None and service.is_asked(action, room)
+
     async def ask(self, user: str, action: str, room: str, claims: Mapping[str, Any] | None) -> Verdict:
         """Return whether a user may do something in a room, or raise `Unavailable` without an answer.
 
         Allow at once what the service is not asked about.
         """
+        service = self._current()
+        if service is None or not service.is_asked(action, room):
+            return ALLOWED
+        return await service.ask(user, action, room, claims or {})
+
+    def _current(self) -> "_Service | None":
         routes = self._routes.current
         if routes is not self._of:
-            self._replace(routes)
-        if self._service is None or not self._service.is_asked(action, room):
-            return ALLOWED
-        return await self._service.ask(user, action, room, claims or {})
-
-    def _replace(self, routes: Routes) -> None:
-        if self._service is not None:
-            self._service.retire()
-        self._of = routes
-        described = routes.authorize
-        self._service = None if described is None else _Service(described, self._clock, self.outcomes)
+            if self._service is not None:
+                self._service.retire()
+            self._of = routes
+            described = routes.authorize
+            self._service = None if described is None else _Service(described, self._clock, self.outcomes)
+        return self._service
 
 
 class _Service:

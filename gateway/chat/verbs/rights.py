@@ -46,7 +46,8 @@ async def check_each(session: SessionContext, right: Right, rooms: Sequence[str]
             except Forbidden as refusal:
                 outcomes[room] = refusal
             else:
-                if authorize is not None:
+                # Not a task for each room of each client: thousands of clients may come back at once.
+                if authorize is not None and authorize.is_asked(right, room):
                     asked[room] = tasks.create_task(_outcome(session, authorize, right, room))
     return outcomes | {room: task.result() for room, task in asked.items()}
 

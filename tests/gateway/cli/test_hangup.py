@@ -1,17 +1,22 @@
 """SIGHUP: a running gateway reads its routes and keys again, and one in a terminal ends with the terminal."""
 
+import asyncio
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
 
+from gateway.testing import Gateway
 from tests.gateway.cli.command import WAIT_SECONDS, Served, Terminal, serving
 from tests.gateway.cli.conftest import RunHere
 from tests.gateway.cli.test_workers import workers_of
+from tests.support.client import App
+from tests.support.upstreams import SECRET, Upstream, answering, good, running_upstream
 from tests.support.valkey import running_valkey
 
 pytestmark = pytest.mark.server
@@ -26,6 +31,10 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "routes.toml"
     path.write_text(ORDERS)
     return path
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
 
 
 def hang_up(served: Served) -> None:
@@ -44,9 +53,9 @@ def public_keys(served: Served) -> list[str]:
 def test_the_files_are_read_again_at_once(tmp_path: Path, path: Path, run_here: RunHere) -> None:
     with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
         assert metric(served, "gateway_routes") == 1
-        before = time.monotonic()
         path.write_text(ORDERS + STOCK)
         hang_up(served)
+        served.output.expect("SIGHUP: reading the routes and the keys again")
         served.output.expect("read the routes again: 2 routes")
         assert metric(served, "gateway_routes") == 2
 
@@ -54,7 +63,6 @@ def test_the_files_are_read_again_at_once(tmp_path: Path, path: Path, run_here: 
         hang_up(served)
         served.output.expect("read the keys again: ")
         assert len(public_keys(served)) == 1
-        assert time.monotonic() - before < 5, "the usual look may have read them"
 
         path.write_text(WRONG)
         hang_up(served)
@@ -69,6 +77,30 @@ def test_without_routes_nothing_happens(tmp_path: Path) -> None:
         hang_up(served)
         assert metric(served, "gateway_routes") == 0
         assert served.stop() == 0
+
+
+async def test_messages_go_to_the_new_place_at_once(tmp_path: Path, path: Path) -> None:
+    def orders_to(upstream: Upstream) -> str:
+        return f'[routes."orders.*"]\nurl = "{upstream.url}"\nsecret = "{SECRET}"\n'
+
+    async with running_upstream(answering({"data": {"at": 1}})) as first, running_upstream(good) as second:
+        write(path, orders_to(first))
+        with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
+            async with App(cast(Gateway, served)) as app, app.connect("alice") as client:
+                assert await client.ask("orders.create") == {"at": 1}
+                write(path, orders_to(second))
+                hang_up(served)
+                await asyncio.to_thread(served.output.expect, "read the routes again: 1 routes")
+                assert (await client.ask("orders.create", sku="a"))["got"] == {"sku": "a"}
+                write(path, WRONG)
+                hang_up(served)
+                await asyncio.to_thread(served.output.expect, "the routes stay as they were: ")
+                assert (await client.ask("orders.create", sku="b"))["got"] == {"sku": "b"}
+                write(path, "scopes = []\n")
+                hang_up(served)
+                await asyncio.to_thread(served.output.expect, "read the routes again: 0 routes")
+                assert (await client.refused("orders.create"))["status"] == 40002
+        assert (len(first.requests), len(second.requests)) == (1, 2)
 
 
 def test_many_signals_cost_few_readings_and_miss_no_change(tmp_path: Path, path: Path) -> None:

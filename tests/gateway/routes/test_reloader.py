@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import create_app
 from gateway.config.settings import Settings
 from gateway.core.start_error import StartError
 from gateway.routes import reloader
 from gateway.routes.model import Routes
 from gateway.routes.reloader import RoutesReloader
 from gateway.testing import StartGateway, settings_for_tests
-from handlers.registry import BUILT_IN
+from handlers.registry import BUILT_IN, Registry
+from handlers.system import PingHandler
 from tests.support.client import App
 from tests.support.metrics import metrics_of
 from tests.support.waiting import until
@@ -80,6 +82,16 @@ def test_a_wrong_file_stops_the_start(settings: Settings, path: Path) -> None:
     path.write_text(WRONG)
     with pytest.raises(StartError, match=r'routes\."chat\.\*": expected types that the gateway does not have itself'):
         RoutesReloader(settings, BUILT_IN)
+
+
+def test_an_application_with_a_wrong_file_cannot_be_made(settings: Settings, path: Path) -> None:
+    path.write_text('[routes."roll.*"]\nworker = true\n[routes."ping"]\nworker = true\n')
+    with pytest.raises(StartError, match=r"routes\.ping: expected types"):
+        create_app(settings)
+    own = Registry(handlers={"roll.dice": PingHandler})
+    with pytest.raises(StartError, match=r'routes\."roll\.\*": expected types') as refused:
+        create_app(settings, registry=BUILT_IN | own)
+    assert len(str(refused.value).splitlines()) == 2
 
 
 async def test_a_changed_file_counts_once_it_is_left_alone(settings: Settings, path: Path) -> None:
