@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from gateway.auth import groups
+from gateway.auth.room_rights import RoomRights
 from gateway.testing import Gateway
+from tests.gateway.auth.forging import claims_of
 from tests.handlers.test_system import add_admin
 from tests.support.client import WAIT_SECONDS, App, ChatClient, Frame
 from tests.support.metrics import metrics_of
@@ -373,3 +377,42 @@ async def test_clocks_that_are_30_seconds_apart_change_nothing_but_where_a_new_t
                 await early.expect("error", name="authentication_failed")
     finally:
         nodes[1].clock.ahead = 0
+
+
+async def test_rights_by_room_count_on_every_node_however_a_user_comes(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async def set_rights(**claim: list[str]) -> None:
+        change = partial(groups.set_rights, name=f"group-{room}", rights=RoomRights.parse(claim))
+        await here.gateway.run(here.gateway.state.database.transact(change))
+
+    red, blue = f"{room}-red", f"{room}-blue"
+    await set_rights(**{red: ["join", "send"], blue: ["join"]})
+    user_id = claims_of(await here.token(alice))["sub"]
+    join = partial(groups.join, user_id=user_id, names=[f"group-{room}"])
+    await here.gateway.run(here.gateway.state.database.transact(join))
+    token = await here.token(alice)
+    async with here.in_room(bob, red) as of_bob:
+        await of_bob.ask("room.join", room=blue)
+        bought = await here.ask("POST", "/ws/ticket", token)
+        async with there.socket(f"?ticket={bought.json()['ticket']}") as of_alice:
+            await of_alice.expect("welcome")
+            rooms = [{"room": name} for name in (red, blue, f"{room}-other")]
+            resumed = (await of_alice.ask("room.resume", rooms=rooms))["rooms"]
+            assert [part.get("error", {}).get("status") for part in resumed] == [None, None, 40300]
+            await of_bob.heard()
+            await of_alice.say(red, "from there")
+            await of_bob.expect("chat.message", text="from there")
+            assert (await of_alice.refused("chat.send", room=blue, text="no"))["status"] == 40300
+            await set_rights(**{red: ["join"]})
+            renewed = await there.token(alice)
+            await of_alice.ask("auth.refresh", token=renewed)
+            await of_bob.say(blue, "not for Alice any more")
+            await of_bob.say(red, "for Alice")
+            await of_alice.expect("chat.message", room=red, text="for Alice")
+            await of_alice.expect_nothing()
+        for app in (here, there):
+            async with app.connect_with(token) as again:  # an older token, which names more
+                resumed = (await again.ask("room.resume", rooms=rooms))["rooms"]
+                assert [part.get("error", {}).get("status") for part in resumed] == [None, 40300, 40300]
+        await of_bob.expect_nothing()
