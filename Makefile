@@ -44,6 +44,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.joins --rounds 1 $(CENTRIFUGO:%=--centrifugo %) --json data/benchmarks/joins.json
 	$(BIN)/python -m benchmarks.storm --json data/benchmarks/storm.json
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90
+	$(BIN)/python -m benchmarks.hooks --kills 50 --seconds 90 --json data/benchmarks/hooks.json
 	$(BIN)/python -m benchmarks.nodes --seconds 2 --json data/benchmarks/nodes.json
 	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python -m benchmarks.start --json data/benchmarks/start.json

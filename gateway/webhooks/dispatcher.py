@@ -160,13 +160,15 @@ class Dispatcher:
     async def _send_stream(self, stream: str, events: list[tuple[WaitingEvent, str]]) -> None:
         """Send events one after the other, up to the first failure, and store what has come of them."""
         try:
-            for event, data in events:
-                if not await self._send(event, data):
-                    break
-            await self._settling.flush()
+            try:
+                for event, data in events:
+                    if not await self._send(event, data):
+                        break
+            finally:
+                self._slots.release()
+            await self._settling.flush()  # until then, they would be found again
         finally:
             self._sending.discard(stream)
-            self._slots.release()
             self.wake()
 
     async def _send(self, event: WaitingEvent, data: str) -> bool:
