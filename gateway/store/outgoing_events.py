@@ -10,11 +10,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Integer,
     Text,
+    and_,
+    any_,
     bindparam,
     case,
     delete,
@@ -25,7 +29,7 @@ from sqlalchemy import (
 )
 
 from gateway.store.messages import MessageRow
-from gateway.store.prepared import Rows, Script, Sql, Statement, among_items, items
+from gateway.store.prepared import ForOne, Rows, Script, Sql, Statement, among_items, items
 from gateway.store.rooms import RoomRow
 from gateway.store.tables import memberships, messages, outgoing_events, rooms, users, webhooks
 from gateway.store.writes import for_each
@@ -122,24 +126,34 @@ def _hold(_: str) -> Sql:
     return select(webhooks.c.name).where(mine).with_for_update()
 
 
+def _these(database: str) -> ColumnElement[bool]:
+    """Return the condition for the events of the items, each a number and an event's own id.
+
+    SQLite may use a number again, and an answer to a commit may be lost. The event's own id makes it certain.
+    """
+    values = items(database, BigInteger(), Text())
+    columns = outgoing_events.c.id, outgoing_events.c.event_id
+    if isinstance(database, ForOne):
+        return and_(*(column == value for column, value in zip(columns, values, strict=True)))
+    if database == "sqlite":
+        return and_(*(column.in_(select(value)) for column, value in zip(columns, values, strict=True)))
+    # Arrays, which the database looks up. It might search them for each row of its table.
+    arrays = (any_(func.array(select(value).scalar_subquery())) for value in values)
+    return and_(*(column == array for column, array in zip(columns, arrays, strict=True)))
+
+
 def _delete(database: str) -> Sql:
-    return delete(outgoing_events).where(among_items(database, outgoing_events.c.id, outgoing_events.c.event_id))
-
-
-def _fail(database: str) -> Sql:
-    number, event_id, due_at, parked_at = items(database, BigInteger(), Text(), BigInteger(), BigInteger())
-    changes = {"due_at": due_at, "parked_at": parked_at, "attempts": outgoing_events.c.attempts + 1}
-    return (
-        update(outgoing_events)
-        .where(outgoing_events.c.id == number, outgoing_events.c.event_id == event_id)
-        .values(changes)
-    )
+    return delete(outgoing_events).where(_these(database))
 
 
 def _postpone(database: str) -> Sql:
-    number, event_id, due_at = items(database, BigInteger(), Text(), BigInteger())
-    mine = (outgoing_events.c.id == number) & (outgoing_events.c.event_id == event_id)
-    return update(outgoing_events).where(mine).values(due_at=due_at)
+    due_at = bindparam("due_at", type_=BigInteger())
+    return update(outgoing_events).where(_these(database)).values(due_at=due_at)
+
+
+def _fail(database: str) -> Sql:
+    changes = {name: bindparam(name, type_=BigInteger()) for name in ("due_at", "parked_at")}
+    return update(outgoing_events).where(_these(database)).values(**changes, attempts=outgoing_events.c.attempts + 1)
 
 
 def _note(_: str) -> Sql:
@@ -157,7 +171,7 @@ DATA = Statement(_data)
 """Reads the data of events, by their ids."""
 
 _HOLD, _NOTE = Statement(_hold), Statement(_note)
-_DELETE, _FAIL, _POSTPONE = Statement(_delete), Statement(_fail), Statement(_postpone)
+DELETE, FAIL, POSTPONE = Statement(_delete), Statement(_fail), Statement(_postpone)
 
 
 def add(events: Collection[NewEvent]) -> Script[None]:
@@ -191,14 +205,22 @@ def settle(
     """
     if not (yield _HOLD, {"webhook": webhook, "owner": owner}):
         return False
-    # SQLite may use a number again, and an answer to a commit may be lost: the event's own id makes it certain.
-    yield from for_each(_DELETE, [(event.id, event.event_id) for event in delivered])
-    failures = [(each.event.id, each.event.event_id, each.due_at, each.parked_at) for each in failed]
-    yield from for_each(_FAIL, failures)
-    yield from for_each(_POSTPONE, [(event.id, event.event_id, due_at) for event, due_at in later])
+    yield from for_each(DELETE, [_key(event) for event in delivered])
+    for failure in failed:
+        yield from _change(FAIL, [failure.event], due_at=failure.due_at, parked_at=failure.parked_at)
+    for due_at in dict.fromkeys(until for _, until in later):
+        yield from _change(POSTPONE, [event for event, until in later if until == due_at], due_at=due_at)
     if error is not None:
         yield _NOTE, {"webhook": webhook, "error": error, "now": now}
     return True
+
+
+def _key(event: WaitingEvent) -> tuple[int, str]:
+    return event.id, event.event_id
+
+
+def _change(statement: Statement, events: Sequence[WaitingEvent], **values: int | None) -> Script[None]:
+    yield statement, {"items": orjson.dumps([_key(event) for event in events]).decode(), **values}
 
 
 def figures(connection: Connection) -> dict[str, Figures]:
