@@ -5,9 +5,8 @@ So a page costs as much with many nodes as with one, and its cursor is good on e
 """
 
 import asyncio
-import heapq
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any
@@ -106,13 +105,13 @@ class ConnectionDirectory:
 
     async def _list_own(self, asked: Data) -> Data:
         which = ConnectionFilter(asked["user_id"], asked["room"], asked["address"])
-        found = {each.connection: each for each in self._matching(which) if each.connection > asked["after"]}
-        return {"items": [self._described(found[id_]) for id_ in await _smallest(found, asked["limit"] + 1)]}
+        found = await _first(self._matching(which), _id_of, asked["after"], asked["limit"] + 1)
+        return {"items": [self._described(each) for each in found]}
 
     async def _users_own(self, asked: Data) -> Data:
         in_room = self._matching(ConnectionFilter(room=asked["room"]))
-        users = {each.user for each in in_room if each.user > asked["after"]}
-        return {"items": [{"user": user} for user in await _smallest(users, asked["limit"] + 1)]}
+        found = await _first(in_room, _user_of, asked["after"], asked["limit"] + 1)
+        return {"items": [{"user": each.user} for each in found]}
 
     async def _close_own(self, asked: Data) -> Data:
         found = [each for each in self._connections.all() if each.connection == asked["connection"]]
@@ -121,14 +120,15 @@ class ConnectionDirectory:
     async def _disconnect_own(self, asked: Data) -> Data:
         return {"closed": self._connections.disconnect(self._connections.for_user(asked["user_id"]))}
 
-    def _matching(self, which: ConnectionFilter) -> list[Connection]:
-        return [
-            each
-            for each in self._candidates(which)
-            if (which.user_id is None or each.user_id == which.user_id)
-            and (which.room is None or which.room in each.joined)
-            and (which.address is None or each.address == which.address)
-        ]
+    def _matching(self, which: ConnectionFilter) -> Iterator[Connection | None]:
+        """Yield the connections, and None for each of the others that were looked at."""
+        for each in self._candidates(which):
+            is_right = (
+                (which.user_id is None or each.user_id == which.user_id)
+                and (which.room is None or which.room in each.joined)
+                and (which.address is None or each.address == which.address)
+            )
+            yield each if is_right else None
 
     def _candidates(self, which: ConnectionFilter) -> Iterable[Connection]:
         if which.user_id is not None:
@@ -154,13 +154,29 @@ class ConnectionDirectory:
         }
 
 
-async def _smallest(texts: Collection[str], count: int) -> list[str]:
-    """Return the first of many texts in their order, with turns for others."""
-    found: list[str] = []
-    for batch in batches(texts, _BATCH):
-        found = heapq.nsmallest(count, [*found, *batch])
+async def _first(
+    found: Iterator[Connection | None], key: Callable[[Connection], str], after: str, count: int
+) -> list[Connection]:
+    """Return the first connections after a key, in the order of their keys, each key once. Others get turns."""
+    first: dict[str, Connection] = {}
+    last: str | None = None
+    for batch in batches(found, _BATCH):
+        for each in batch:
+            if each is not None and (name := key(each)) > after and (last is None or name < last):
+                first[name] = each
+        if len(first) > count:
+            first = {name: first[name] for name in sorted(first)[:count]}
+            last = max(first)
         await asyncio.sleep(0)
-    return found
+    return [first[name] for name in sorted(first)]
+
+
+def _id_of(connection: Connection) -> str:
+    return connection.connection
+
+
+def _user_of(connection: Connection) -> str:
+    return connection.user
 
 
 def _check_complete(missing: frozenset[str]) -> None:
