@@ -73,6 +73,21 @@ async def test_what_is_said_edited_and_deleted_on_one_node_is_heard_on_the_other
         await of_alice.until(type="chat.message")
 
 
+async def test_a_message_over_http_to_one_node_is_heard_on_the_other(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        token = await here.token(alice)
+        sent = await here.ask("POST", "/call/chat.send", token, json={"room": room, "text": "hello"})
+        assert sent.status_code == 200, sent.text
+        await of_bob.expect("chat.message", id=sent.json()["message"]["id"])
+        await of_alice.expect("chat.message", id=sent.json()["message"]["id"])
+        left = await there.ask("POST", "/call/room.leave", token, json={"room": room})
+        assert left.status_code == 200, left.text
+        await of_alice.expect("room.left", user=alice)
+        await of_bob.until(type="room.left", data={"room": room, "user": alice})
+
+
 async def test_the_other_connection_of_a_sender_sees_the_client_id_on_any_node(
     here: App, there: App, room: str, alice: str
 ) -> None:

@@ -1,7 +1,7 @@
 """`/docs` and `/redoc` in a browser: they show the API and need nothing from the internet."""
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import WAIT_MS
 from tests.support.client import PASSWORD, App
@@ -20,21 +20,45 @@ async def opened(browser: Browser, url: str) -> tuple[Page, list[str]]:
     return page, wrong
 
 
+async def log_in(page: Page, name: str) -> None:
+    """Log in at `/docs`."""
+    await page.get_by_role("button", name="Authorize").click()
+    await page.locator("#oauth_username").fill(name)
+    await page.locator("#oauth_password").fill(PASSWORD)
+    await page.get_by_role("button", name="Apply given OAuth2 credentials").click()
+    await page.get_by_role("button", name="Close").first.click()
+
+
+async def tried(page: Page, name: str) -> Locator:
+    """Try an operation of `/docs` as it is, expect success, and return the answer."""
+    operation = page.locator(f"#operations-{name}")
+    await operation.locator(".opblock-summary").click()
+    await operation.get_by_role("button", name="Try it out").click()
+    await operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table")
+    await expect(answer.locator(".response-col_status").last).to_contain_text("200")
+    return answer
+
+
 async def test_a_developer_logs_in_at_docs_and_tries_a_request(browser: Browser, app: App, alice: str) -> None:
     await app.register(alice)
     page, wrong = await opened(browser, f"{app.gateway.url}/docs")
     try:
-        await page.get_by_role("button", name="Authorize").click()
-        await page.locator("#oauth_username").fill(alice)
-        await page.locator("#oauth_password").fill(PASSWORD)
-        await page.locator(".auth-btn-wrapper .authorize").click()
-        await page.get_by_role("button", name="Close").first.click()
-        operation = page.locator("#operations-users-me_users_me_get")
-        await operation.locator(".opblock-summary").click()
-        await operation.get_by_role("button", name="Try it out").click()
-        await operation.get_by_role("button", name="Execute").click()
-        await expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
-        await expect(operation.locator(".live-responses-table")).to_contain_text(alice)
+        await log_in(page, alice)
+        await expect(await tried(page, "users-me_users_me_get")).to_contain_text(alice)
+        assert wrong == []
+    finally:
+        await page.close()
+
+
+async def test_a_developer_tries_a_message_at_docs_with_its_example(browser: Browser, app: App, alice: str) -> None:
+    await app.register(alice)
+    page, wrong = await opened(browser, f"{app.gateway.url}/docs")
+    try:
+        await log_in(page, alice)
+        await expect(await tried(page, "messages-call_echo")).to_contain_text("anything")
+        # Each event is there too, as a webhook.
+        await expect(page.get_by_text("A user sent a message.")).to_be_attached()
         assert wrong == []
     finally:
         await page.close()

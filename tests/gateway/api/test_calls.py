@@ -6,16 +6,20 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
-from gateway import Identity
+from gateway import Identity, attach
+from gateway.cli.serve import server_config
 from gateway.core import costs
+from gateway.testing import settings_for_tests
+from gateway.testing.server import serving
 from handlers.base import MsgHandler
 from handlers.errors import AppError, AuthenticationFailed, NotAMember
 from handlers.registry import BUILT_IN, Registry
@@ -23,8 +27,9 @@ from schemas.base import Event, Wire
 from schemas.codes import Close
 from schemas.messages.system import Echo
 from tests.conftest import OwnGateway
-from tests.support.client import WAIT_SECONDS, App
+from tests.support.client import NO_AUTHORITIES, PASSWORD, WAIT_SECONDS, App
 from tests.support.metrics import metrics_of
+from tests.support.services import add_service
 from tests.support.waiting import until
 
 PROTOCOL = (Path(__file__).parents[3] / "docs/protocol.md").read_text()
@@ -272,6 +277,35 @@ async def test_a_session_that_has_ended_calls_nothing(app: App, alice: str) -> N
     assert (await phone.post("ping")).status_code == 200
     await app.http.post("/token/revoke", data={"token": grant["refresh_token"]})
     await phone.refused(401, 40102, "ping")
+
+
+async def test_a_service_is_no_user(app: App, unique: Callable[[str], str]) -> None:
+    name = unique("orders")
+    key = await add_service(app.gateway, name, "api:publish")
+    form = {"grant_type": "client_credentials", "client_id": name, "client_secret": key}
+    grant = await app.http.post("/token", data=form)
+    assert grant.status_code == 200, grant.text
+    for credential in (key, grant.json()["access_token"]):
+        await Caller(app, credential).refused(403, 40300, "ping")
+
+
+@pytest.mark.server
+async def test_a_message_is_taken_behind_a_prefix_and_inside_another_application(tmp_path: Path) -> None:
+    settings = settings_for_tests(tmp_path)
+    host = FastAPI()
+    attach(host, prefix="/rt", settings=settings)
+    with serving(server_config(settings, host)) as running:
+        url = f"http://{running.host}:{running.port}/rt"
+        async with httpx2.AsyncClient(verify=NO_AUTHORITIES, trust_env=False, timeout=WAIT_SECONDS) as http:
+            new = {"username": "alice", "password": PASSWORD}
+            await http.post(f"{url}/users", json=new)
+            token = (await http.post(f"{url}/token", data=new)).json()["access_token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            assert (await http.post(f"{url}/call/ping", headers=headers)).status_code == 200
+            assert (await http.post(f"{url}/call/pong", headers=headers)).json()["status"] == 40002
+            document = (await http.get(f"{url}/openapi.json")).json()
+            assert document["servers"] == [{"url": "/rt"}]
+            assert "/call/chat.send" in document["paths"]
 
 
 class Badges:
