@@ -63,7 +63,7 @@ Question = tuple[str, str, str, bytes]
 """A user, an action, a room, and the user's claims that go out, as JSON."""
 
 
-class _Answer(BaseModel):
+class RightsAnswer(BaseModel):
     """What the service answers. Other keys are ignored, so that it may grow."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -236,12 +236,12 @@ class _Service:
             self.remembered.popitem(last=False)
 
 
-def _read(answer: Answer) -> _Answer | None:
+def _read(answer: Answer) -> RightsAnswer | None:
     """Return what the service has answered, or None for anything else than the form that it must have."""
     if answer.status != 200:
         return None
     try:
         document = strict_json.loads(answer.body.decode(), max_depth=16)
-        return _Answer.model_validate_json(orjson.dumps(document))
+        return RightsAnswer.model_validate_json(orjson.dumps(document))
     except (ValueError, ValidationError):
         return None

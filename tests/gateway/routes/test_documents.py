@@ -1,7 +1,12 @@
 """docs/routes.md is true: its example works, and it has each key."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from shutil import which
 
 import pytest
 from pydantic_core import PydanticUndefined
@@ -9,6 +14,8 @@ from pydantic_core import PydanticUndefined
 from gateway.routes.file import read
 from gateway.routes.surroundings import Surroundings
 from gateway.routes.tables import AuthorizeTable, HookTable, RouteTable, Table
+from gateway.upstream.authorize import RightsAnswer
+from tests.gateway.cli.command import WAIT_SECONDS, environment
 
 PAGE = (Path(__file__).parents[3] / "docs/routes.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -26,6 +33,32 @@ def test_the_example_is_a_good_file(tmp_path: Path) -> None:
     assert [route.pattern for route in routes.routes] == ["orders.*", "stock.list"]
     assert list(routes.hooks) == ["push"]
     assert routes.authorize is not None
+
+
+@pytest.mark.server
+@pytest.mark.skipif(which("openssl") is None, reason="needs openssl")
+def test_its_commands_make_the_secrets_and_check_the_file(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(scopes.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "routes.toml").write_text(example)
+    commands = re.findall(r"```sh\n(for .*?)```", PAGE, re.DOTALL)[0].splitlines()
+    assert commands[1].startswith("gateway routes check")
+    done = subprocess.run(
+        ["/bin/sh", "-ec", "\n".join(commands[:2])],
+        cwd=tmp_path,
+        env=environment(tmp_path, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("2 routes, 1 hooks, an [authorize]: no mistakes\n")
+
+
+def test_the_question_and_the_answer_about_rights_are_real() -> None:
+    question, answer = re.findall(r"```json\n(.*)\n```", SECTIONS["Rights in rooms"])
+    assert json.loads(question).keys() == {"user", "action", "room", "claims"}
+    assert RightsAnswer.model_validate_json(answer).model_dump() == json.loads(answer)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import OwnGateway
+from tests.gateway.auth.forging import ec_signer
 from tests.support.client import App, ChatClient
+from tests.support.issuer import running_service
 from tests.support.metrics import metrics_of
 from tests.support.upstreams import SECRET, Behaviour, Conversation, Upstream, answering, hanging, running_upstream
 
@@ -213,6 +215,26 @@ async def test_claims_of_the_list_go_out_and_the_token_never(world: Worlds, alic
         token = await here.app.token(alice)
         assert token.split(".")[2] not in first.head.decode() + first.body.decode()
         assert "authorization" not in first.headers
+
+
+async def test_claims_of_another_service_go_out_also_after_its_credential_is_renewed(
+    world: Worlds, room: str, tmp_path: Path
+) -> None:
+    signer = ec_signer("first")
+    with running_service() as issuer:
+        issuer.keys = [signer.jwk()]
+        trusted = {"issuer": issuer.url, "audience": "chat", "jwks_url": f"{issuer.url}/keys"}
+        async with world(lines='claims = ["email", "plan"]\n', issuers={"acme": trusted}) as here:
+            token = issuer.token(signer, email="carol@example.com", plan={"name": "gold"}, phone="hunter2")
+            async with here.app.socket(f"?service=acme&token={token}") as client:
+                await client.expect("welcome")
+                await client.ask("room.join", room=room)
+                renewed = issuer.token(signer, email="carol@example.com", plan={"name": "silver"})
+                await client.ask("auth.refresh", token=renewed)
+                await client.say(room, "hello")
+            first, *_, last = [request.json["claims"] for request in here.upstream.requests]
+            assert first == {"email": "carol@example.com", "plan": {"name": "gold"}}
+            assert last == {"email": "carol@example.com", "plan": {"name": "silver"}}
 
 
 async def test_a_changed_file_counts_for_the_next_message(world: Worlds, alice: str, room: str) -> None:
