@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, Text, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway.store import login_sessions
 from gateway.store.failures import NameTaken
@@ -122,7 +123,10 @@ def add(
         created_at=now,
     )
     if user_id is None:
-        connection.execute(insert(users).values(_user_of(row)))
+        try:
+            connection.execute(insert(users).values(_user_of(row)))
+        except IntegrityError:  # another command has just added it
+            raise NameTaken(name) from None
         connection.execute(insert(services).values(vars(row)))
     else:
         connection.execute(update(services).where(services.c.user_id == user_id).values(vars(row)))
