@@ -88,21 +88,22 @@ def _read(log: Path) -> str:
     return log.read_text(encoding="utf-8")
 
 
-def _on_uvicorn(module: str) -> tuple[str, ...]:
+def on_uvicorn(module: str) -> tuple[str, ...]:
+    """Return the command that serves a peer with uvicorn."""
     options = ("--host", "127.0.0.1", "--log-level", "warning", "--no-access-log")
     return (sys.executable, "-m", "uvicorn", f"benchmarks.peers.{module}:app", *options, "--port")
 
 
-BARE = Peer("bare ASGI", _on_uvicorn("bare"), Plain)
-TUTORIAL = Peer("tutorial", _on_uvicorn("tutorial"), Plain)
-PYTHON_SOCKETIO = Peer("python-socketio", _on_uvicorn("python_socketio"), SocketIO)
-CHANNELS = Peer("Django Channels", _on_uvicorn("django_channels"), Plain)
+BARE = Peer("bare ASGI", on_uvicorn("bare"), Plain)
+TUTORIAL = Peer("tutorial", on_uvicorn("tutorial"), Plain)
+PYTHON_SOCKETIO = Peer("python-socketio", on_uvicorn("python_socketio"), SocketIO)
+CHANNELS = Peer("Django Channels", on_uvicorn("django_channels"), Plain)
 
 
 def durable_tutorial(tokens: Sequence[str], database: Path) -> Peer[Authenticated]:
     """Return the tutorial that commits each message with sqlite3 into a file."""
     environment = CHECKS_TOKENS | {"PEER_DATABASE": str(database)}
-    return Peer("tutorial", _on_uvicorn("tutorial_sqlite"), partial(Authenticated, tokens=tokens), environment)
+    return Peer("tutorial", on_uvicorn("tutorial_sqlite"), partial(Authenticated, tokens=tokens), environment)
 
 
 def peers() -> tuple[list[Peer[Plain]], list[str]]:
@@ -126,7 +127,7 @@ def room_peers(tokens: Sequence[str], centrifugo: CentrifugoBinary) -> tuple[lis
     """
     plainly: Callable[[int], RoomDialect] = partial(Authenticated, tokens=tokens)
     over_socket_io: Callable[[int], RoomDialect] = partial(SocketIORooms, tokens=tokens)
-    found: list[Peer[RoomDialect]] = [Peer("tutorial", _on_uvicorn("tutorial_rooms"), plainly, CHECKS_TOKENS)]
+    found: list[Peer[RoomDialect]] = [Peer("tutorial", on_uvicorn("tutorial_rooms"), plainly, CHECKS_TOKENS)]
     on_node, words = _on_node(
         (("ws", "ws_rooms.js", plainly), ("socket.io", "socket_io_rooms.js", over_socket_io)),
     )
