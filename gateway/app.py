@@ -101,8 +101,8 @@ from gateway.upstream.authorize import AuthorizeService
 from gateway.upstream.effects import Effects
 from gateway.upstream.upstreams import Upstreams
 from gateway.upstream.workers import Workers
-from gateway.webhooks.outbox import Outbox
 from gateway.webhooks.webhooks import Webhooks
+from gateway.webhooks.writer import EventWriter
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import BUILT_IN, Handlers, Registry, registry_of
 from handlers.rooms import JoinRoomHandler, ResumeRoomsHandler
@@ -253,8 +253,8 @@ async def running_state(
             rooms_open=settings.rooms_open,
         )
         doubt = hub.repair.check_soon
-        outbox = Outbox(settings.max_events_per_hook)
-        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt, outbox).running())
+        writer = EventWriter(settings.max_events_per_hook)
+        log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt, writer).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
@@ -276,7 +276,7 @@ async def running_state(
             settings.token_issuer,
             database,
             cluster.roster,
-            outbox,
+            writer,
             clock,
             is_alone=not bus.is_shared,
         )

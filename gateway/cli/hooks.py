@@ -80,14 +80,16 @@ def retry(name: Name) -> None:
 def clear(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without a question.")] = False
 ) -> None:
-    """Remove all events of a hook. They are lost to its receiver."""
+    """Remove all events of a hook, and a hook that is no longer in the routes file with them."""
+    settings = load_settings()
     if not yes:
         typer.confirm(f"Remove all events that wait for {name}?", abort=True)
+    is_gone = name not in _hooks(settings)
 
     async def work(database: Database, _: Settings) -> int:
-        return await database.transact(partial(outgoing_events.clear, webhook=name))
+        return await database.transact(partial(_clear, name, is_gone))
 
-    typer.echo(f"removed {with_database(work)} events of {name}")
+    typer.echo(f"removed {with_database(work, settings)} events of {name}")
 
 
 def _hooks(settings: Settings) -> Mapping[str, Hook]:
@@ -103,6 +105,12 @@ async def _read(database: Database, _: Settings) -> tuple[dict[str, WebhookRow],
 
 def _retry(connection: Connection, name: str) -> tuple[bool, int]:
     return webhooks.enable(connection, name), outgoing_events.retry(connection, name)
+
+
+def _clear(name: str, is_gone: bool, connection: Connection) -> int:
+    if is_gone:
+        webhooks.forget(connection, name)
+    return outgoing_events.clear(connection, name)
 
 
 async def _send_test(hook: Hook, settings: Settings) -> Outcome:

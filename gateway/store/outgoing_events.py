@@ -1,4 +1,4 @@
-"""The outbox: events for other services, which stay until they are delivered.
+"""Events for other services, which stay until they are delivered.
 
 The events of a stream go out in the order of their ids. After a failure, the first event of a stream waits. The later
 ones get its due time once they are found, so a failure costs one row, however many follow.
@@ -60,7 +60,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """An event of the outbox, without its data."""
+    """An event that waits, without its data."""
 
     id: int
     stream: str

@@ -72,6 +72,12 @@ def enable(connection: Connection, name: str) -> bool:
     return connection.execute(change).rowcount == 1
 
 
+def forget(connection: Connection, name: str) -> None:
+    """Remove a hook and what it has been told."""
+    connection.execute(delete(webhook_presence).where(webhook_presence.c.webhook == name))
+    connection.execute(delete(webhooks).where(webhooks.c.name == name))
+
+
 def told(connection: Connection, name: str, kind: str, after: str, limit: int) -> list[str]:
     """List the users or rooms that a hook knows as connected or occupied, in the order of names."""
     mine = (webhook_presence.c.webhook == name) & (webhook_presence.c.kind == kind) & (webhook_presence.c.name > after)

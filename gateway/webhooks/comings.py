@@ -24,7 +24,7 @@ from gateway.store import outgoing_events, webhooks
 from gateway.store.engine import Database
 from gateway.store.outgoing_events import NewEvent
 from gateway.upstream.client import new_message_id
-from gateway.webhooks.outbox import Outbox
+from gateway.webhooks.writer import EventWriter
 from handlers.errors import Unavailable
 
 FIRST_CHECK_SECONDS = 25
@@ -75,12 +75,12 @@ class Comings:
     """Stores the events about users and rooms."""
 
     def __init__(
-        self, database: Database, roster: Roster, outbox: Outbox, clock: Clock, is_sender: Callable[[str], bool]
+        self, database: Database, roster: Roster, writer: EventWriter, clock: Clock, is_sender: Callable[[str], bool]
     ) -> None:
         """`is_sender` returns whether this node sends the events of a hook. That node compares what is gone."""
         self._database = database
         self._roster = roster
-        self._outbox = outbox
+        self._writer = writer
         self._clock = clock
         self._is_sender = is_sender
         self._wants: tuple[_Wants, ...] = ()
@@ -170,7 +170,7 @@ class Comings:
             except Unavailable:
                 self._waiting.extendleft(reversed(waiting[waiting.index(batch[0]) :]))
                 raise
-            self._outbox.committed()
+            self._writer.committed()
 
     def _store(self, batch: list[Coming], connection: Connection) -> None:
         """Store the events about some changes."""
@@ -192,7 +192,7 @@ class Comings:
             if coming.is_present == (coming.name in known):
                 continue
             event = self._event(wants.hook, coming)
-            if coming.type in wants.hook.types and not self._outbox.admits(event.webhook):
+            if coming.type in wants.hook.types and not self._writer.admits(event.webhook):
                 continue  # the next comparison tries again
             (known.add if coming.is_present else known.discard)(coming.name)
             if coming.type in wants.hook.types:

@@ -1,6 +1,6 @@
 """Makes `message.unseen` when it is due: the users that have neither a connection nor read the message.
 
-Only then is it certain which users these are. So the outbox has one entry for the message until then. It is replaced by
+Only then is it certain which users these are. So the store has one entry for the message until then. It is replaced by
 events of up to `PAGE` users, one in each transaction, with an id that comes from the first: after a crash, the next
 node goes on with the same ids.
 """

@@ -22,9 +22,9 @@ from gateway.webhooks.comings import Comings
 from gateway.webhooks.delivery import Delivery
 from gateway.webhooks.dispatcher import Counts, Dispatcher
 from gateway.webhooks.leases import LOOK_SECONDS, Leases
-from gateway.webhooks.outbox import Outbox
 from gateway.webhooks.settling import Settling
 from gateway.webhooks.unseen import UnseenMessages
+from gateway.webhooks.writer import EventWriter
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Webhooks:
         source: str,
         database: Database,
         roster: Roster,
-        outbox: Outbox,
+        writer: EventWriter,
         clock: Clock,
         *,
         is_alone: bool,
@@ -72,9 +72,9 @@ class Webhooks:
         self._database = database
         self._roster = roster
         self._clock = clock
-        self._outbox = outbox
+        self._writer = writer
         self._leases = Leases(owner, database, clock, is_alone=is_alone)
-        self._comings = Comings(database, roster, outbox, clock, self._is_sender)
+        self._comings = Comings(database, roster, writer, clock, self._is_sender)
         self._hooks: Mapping[str, Hook] = {}
         self._running: dict[str, _Running] = {}
         self._rows: Mapping[str, WebhookRow] = {}
@@ -84,7 +84,7 @@ class Webhooks:
         """The hooks that have a row in the store, as far as this node knows."""
         self._looks = Periodic("webhooks", self._pause, self._look, at_once=True)
         self._counting = Periodic("webhooks", self._count_pause, self._count, at_once=True)
-        outbox.on_stored = self._wake
+        writer.on_stored = self._wake
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -103,7 +103,7 @@ class Webhooks:
     def use(self, routes: Routes) -> None:
         """Send events to the hooks of these routes from now on."""
         self._hooks = routes.hooks
-        self._outbox.use(routes.hooks.values())
+        self._writer.use(routes.hooks.values())
         self._comings.use(routes.hooks.values())
         self._looks.wake()
         self._counting.wake()
@@ -123,8 +123,8 @@ class Webhooks:
             waiting=figures.waiting,
             parked=figures.parked,
             is_disabled=row is not None and row.disabled_at is not None,
-            is_full=self._outbox.is_full(name),
-            outcomes=asdict(self._counts.get(name, Counts())) | {"dropped": self._outbox.dropped[name]},
+            is_full=self._writer.is_full(name),
+            outcomes=asdict(self._counts.get(name, Counts())) | {"dropped": self._writer.dropped[name]},
         )
 
     def _is_sender(self, name: str) -> bool:
@@ -144,7 +144,7 @@ class Webhooks:
         """Count the events in the store."""
         if self._hooks:
             self._figures = await self._database.query(outgoing_events.figures)
-            self._outbox.count({name: each.waiting + each.parked for name, each in self._figures.items()})
+            self._writer.count({name: each.waiting + each.parked for name, each in self._figures.items()})
 
     async def _look(self) -> None:
         """Keep and take leases, and run the dispatchers of the hooks that this node has the lease of."""
@@ -196,7 +196,7 @@ class Webhooks:
             UnseenMessages(hook.name, owner, self._database, self._roster, self._clock),
             partial(self._leases.seconds_left, hook.name),
             self._counts.setdefault(hook.name, Counts()),
-            partial(self._outbox.count_delivered, hook.name),
+            partial(self._writer.count_delivered, hook.name),
         )
 
     async def _stop(self, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""The outbox's statements: in order, bounded in what they read, and without effect after a take-over."""
+"""The statements of outgoing events: in order, bounded in what they read, and without effect after a take-over."""
 
 import json
 from functools import partial
@@ -141,7 +141,7 @@ READ: dict[str, tuple[Statement, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("analyzed", [False, True])
 @pytest.mark.parametrize("name", READ)
-async def test_a_full_outbox_is_read_along_its_indexes_with_a_plan_for_a_small_one(
+async def test_a_full_table_is_read_along_its_indexes_with_a_plan_for_a_small_one(
     postgres: str, postgresql_tables: str, name: str, analyzed: bool
 ) -> None:
     statement, values = READ[name]

@@ -1,4 +1,4 @@
-"""A receiver for each test, and a look at the outbox."""
+"""A receiver for each test, and a look at what waits."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Events for other services: an outbox, what is known of each hook, and what each has been told."""
+"""Events for other services: those that wait, what is known of each hook, and what each has been told."""
 
 import sqlalchemy as sa
 from alembic import op

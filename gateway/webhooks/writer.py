@@ -24,7 +24,7 @@ FIRST_PAGE = '{"after":"","page":1}'
 """What `message.unseen` begins with, until it is due."""
 
 
-class Outbox:
+class EventWriter:
     """Stores the events that hooks want, in the transactions of others. With SQLite, these run in another thread."""
 
     def __init__(self, most: int) -> None:
