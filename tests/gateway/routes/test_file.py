@@ -1,6 +1,7 @@
 """The routes file: what it means, and each mistake in one line that names its place."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -395,6 +396,57 @@ def test_a_mistake_is_one_line_that_names_its_place(path: Path, text: str, line:
     assert any(each.startswith(line) for each in found), found
     assert len(found) <= 2, found
     assert all(each.isprintable() for each in found)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "lowest", "highest", "step"),
+    [
+        (TO_URL, "timeout_seconds", 0.05, 60, 0.01),
+        (TO_URL, "parallel", 1, 10_000, 1),
+        (TO_URL, "rate", 0, 10_000, 1),
+        (HOOK, "unseen_seconds", 1, 604_800, 0.5),
+        (RIGHTS, "timeout_seconds", 0.05, 10, 0.01),
+    ],
+)
+def test_a_number_may_be_as_low_and_as_high_as_the_mistake_says(
+    path: Path, table: str, key: str, lowest: float, highest: float, step: float
+) -> None:
+    for number in (lowest, highest):
+        path.write_text(f"{table}{key} = {number}\n")
+        read(path, HERE)
+    for number in (lowest - step, highest + step):
+        [found] = mistakes(path, f"{table}{key} = {number}\n")
+        assert f"from {lowest} to {highest}, got" in found
+
+
+def names(count: int) -> str:
+    return json.dumps([f"a{number}" for number in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("most", "make"),
+    [
+        (32, lambda count: route_with(f"claims = {names(count)}")),
+        (100, lambda count: HOOK + f"rooms = {names(count)}"),
+        (100, lambda count: f"scopes = {names(count)}"),
+        (100, lambda count: "".join(HOOK.replace("push", f"h{number}") for number in range(count))),
+        (64, lambda count: TO_WORKERS.replace("orders", "o" * (count - 2))),
+        (64, lambda count: route_with(f'claims = ["{"c" * count}"]')),
+        (2048, lambda count: TO_URL.replace("/orders", "/" + "o" * (count - 22))),
+    ],
+)
+def test_a_list_or_a_name_may_be_so_long_and_no_longer(path: Path, most: int, make: Callable[[int], str]) -> None:
+    path.write_text(make(most))
+    read(path, HERE)
+    assert len(mistakes(path, make(most + 1))) == 1
+
+
+def test_a_file_may_be_as_large_as_its_limit(path: Path) -> None:
+    schema = path.parent / "order.json"
+    schema.write_text("{}" + " " * (MAX_SCHEMA_BYTES - 2))
+    text = route_with('data_file = "order.json"\n')
+    path.write_text(text + "#" * (MAX_FILE_BYTES - len(text)))
+    assert read(path, HERE).routes.find("orders.create") is not None
 
 
 def test_all_mistakes_come_at_once(path: Path) -> None:
