@@ -174,9 +174,8 @@ class Services:
 
     async def revoke_key(self, text: str, client: ClientInfo) -> None:
         """Revoke a key that its holder gives up. Ignore any other text."""
-        key = service_keys.parse(text)
-        found = None if key is None else await self._rights.get(key.id)
-        if key is None or not key.matches(None if found is None else found.hash) or found is None:
+        found, is_right = await self._find_key(text)
+        if found is None or not is_right:
             return
         revoke = partial(services.revoke_keys, user_id=found.user_id, now=milliseconds(self._clock), only=found.key_id)
         for session in await self._database.transact(revoke):
@@ -186,12 +185,19 @@ class Services:
             await self._bus.revoke(Revoked(found.user_id, frozenset({session})))
 
     async def _rights_of_key(self, text: str, client: ClientInfo) -> ServiceRights:
-        key = service_keys.parse(text)
-        found = None if key is None else await self._rights.get(key.id)
-        # An unknown id is compared as well, so that time does not show which ids exist.
-        if key is None or not key.matches(None if found is None else found.hash) or found is None:
+        found, is_right = await self._find_key(text)
+        if found is None or not is_right:
             self._refuse(client, found)
         return self._living(found, client)
+
+    async def _find_key(self, text: str) -> tuple[ServiceRights | None, bool]:
+        """Return what the id of a key stands for, and whether the secret is right."""
+        key = service_keys.parse(text)
+        if key is None:
+            return None, False
+        found = await self._rights.get(key.id)
+        # An unknown id is compared as well, so that time does not show which ids exist.
+        return found, key.matches(None if found is None else found.hash)
 
     async def _rights_of_token(self, claims: Claims) -> ServiceRights | None:
         found = await self._rights.get(claims.sid)

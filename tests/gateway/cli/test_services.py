@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from schemas.services import SERVICE_SCOPES
 from tests.gateway.cli.command import Result, Served
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
@@ -174,3 +176,20 @@ def test_a_name_is_taken_once(tmp_path: Path, run_here: RunHere) -> None:
     for words in (["add", "orders", "--scope", "server"], ["hook", "add", "lobby", "--name", "orders"]):
         taken = run_here(tmp_path, "services", *words)
         assert taken.problem == "there is a service or an incoming webhook orders already; choose another name"
+
+
+PAGE = (Path(__file__).parents[3] / "docs/tokens.md").read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_scope_with_its_meaning() -> None:
+    rows = re.findall(r"^\| `(server|api:\w+)` \| (.+) \|$", PAGE, re.MULTILINE)
+    assert {scope: meaning.replace("`", "") for scope, meaning in rows} == dict(SERVICE_SCOPES)
+
+
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, run_here: RunHere) -> None:
+    section = PAGE.partition("\n## Service keys\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"(?:^    \$ |`)gateway (services [^`\n]+)", section, re.MULTILINE)
+    assert len(commands) >= 7
+    for command in commands:
+        done = run_here(tmp_path, *shlex.split(command))
+        assert done.status == 0, (command, done)
