@@ -41,6 +41,7 @@ from gateway.config.extensions import extended
 from gateway.config.external_services import LOCAL
 from gateway.config.proxies import TrustedProxies
 from gateway.config.settings import Settings, load_settings, warn_of_unknown_names
+from gateway.connections.group_changes import GroupWatcher
 from gateway.connections.registry import Connections
 from gateway.connections.revocations import RevocationWatcher
 from gateway.core.audit import Audit
@@ -259,6 +260,7 @@ async def running_state(
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
         await enter(RevocationWatcher(database, connections, clock).running())
+        await enter(GroupWatcher(database, connections).running())
         key_reloader = await enter(KeyReloader(settings, ring).running())
         routes = await enter(RoutesReloader(settings, factory.registry).running())
         tokens = Tokens(ring, settings.token_issuer, settings.token_audience, round(settings.token_minutes * 60), clock)

@@ -415,11 +415,13 @@ async def test_rights_by_room_count_on_every_node_however_a_user_comes(
             rooms = [{"room": name} for name in (red, blue, f"{room}-other")]
             resumed = (await of_alice.ask("room.resume", rooms=rooms))["rooms"]
             assert [part.get("error", {}).get("status") for part in resumed] == [None, None, 40300]
-            await of_bob.heard()
+            for _ in range(2):
+                await of_bob.until(type="room.joined")
             await of_alice.say(red, "from there")
             await of_bob.expect("chat.message", text="from there")
             assert (await of_alice.refused("chat.send", room=blue, text="no"))["status"] == 40300
             await set_rights(**{red: ["join"]})
+            await of_alice.expect("resync", room=blue)
             renewed = await there.token(alice)
             await of_alice.ask("auth.refresh", token=renewed)
             await of_bob.say(blue, "not for Alice any more")

@@ -23,6 +23,7 @@ def set_rights(connection: Connection, name: str, rights: RoomRights) -> int:
         groups.change(connection, name, rights.text)
     else:
         groups.add(connection, name, rights.text)
+    groups.note_change(connection, [name])
     members = groups.members_of(connection, name)
     _sum_up(connection, members)
     return len(members)
@@ -50,6 +51,7 @@ def join(connection: Connection, user_id: str, names: Sequence[str]) -> list[str
         _check_known(name, known)
         if name not in had:
             groups.add_member(connection, name, user_id)
+    groups.note_change(connection, names)
     return _sum_up(connection, [user_id])
 
 
@@ -59,6 +61,7 @@ def leave(connection: Connection, user_id: str, names: Sequence[str]) -> list[st
     for name in names:
         _check_known(name, known)
         groups.remove_member(connection, name, user_id)
+    groups.note_change(connection, names)
     return _sum_up(connection, [user_id])
 
 

@@ -104,7 +104,8 @@ class RoomRights:
 
     def __and__(self, other: Self) -> "RoomRights":
         """Return the rights that both allow."""
-        return self if self == other else RoomRights(tuple(dict.fromkeys(self.layers + other.layers)))
+        more = tuple(layer for layer in other.layers if layer not in self.layers)
+        return RoomRights(self.layers + more) if more else self
 
 
 NO_ROOMS = RoomRights((Grants(()),))

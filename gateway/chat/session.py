@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
-from gateway.auth.room_rights import Right
+from gateway.auth.room_rights import Right, RoomRights, both
 from gateway.bus.base import ToAll
 from gateway.chat.admission import admitted
 from gateway.chat.own_rooms import own_rooms
@@ -35,6 +35,7 @@ from handlers.errors import InternalError, MessageError, RateLimited, Unavailabl
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
+from schemas.events.rooms import Resync
 from schemas.events.system import TokenExpiring, Welcome
 from schemas.messages.rooms import RoomsReply
 
@@ -262,6 +263,11 @@ class ChatSession:
             self._expiry.cancel()
         self._watch_expiry()
 
+    def limit_rooms(self, rights: RoomRights) -> None:
+        """Allow no more in rooms than these rights, and stop hearing the rooms that they do not allow."""
+        self.room_rights = both(self.room_rights, rights)
+        self._leave_forbidden_rooms()
+
     def disconnect(self) -> None:
         """End: leave all rooms and the presence."""
         if self._expiry is not None:
@@ -297,7 +303,14 @@ class ChatSession:
         elif self.room_rights is not None:
             for room in [room for room in self.joined if not self.room_rights.allows(Right.JOIN, room)]:
                 with contained("rooms"):
-                    self.gateway.hub.leave(room, self)
+                    self._leave_forbidden_room(room)
+
+    def _leave_forbidden_room(self, room: str) -> None:
+        """Stop hearing a room, and let the client notice: joining it again, it learns the reason."""
+        found = self.gateway.hub.find(room)
+        if found is not None and found.epoch is not None and found.position is not None:
+            self.send_event(Resync(room=room, epoch=found.epoch, offset=found.position))
+        self.gateway.hub.leave(room, self)
 
     def _watch_expiry(self) -> None:
         self.ws.valid_until = self.expires_at + EXPIRY_GRACE_SECONDS

@@ -37,8 +37,8 @@ Grants = Annotated[
 def set_group(name: Name, grants: Grants = None) -> None:
     """Set what a group allows in which rooms, and add the group if it is new. Without any, it allows no room.
 
-    The rights are join, send and create. They count for new connections at once, and for open ones with their next
-    token.
+    The rights are join, send and create. Fewer rights count at once, and within a second for open connections. More
+    rights count from the next token.
     """
     _check_name(name)
     rights = _parsed(grants or [])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from gateway.auth.room_rights import RoomRights
 from gateway.bus.base import Revoked, ToAll
 from gateway.cluster.rates import MakeBuckets, local_buckets
 from gateway.cluster.roster import Roster
@@ -76,6 +77,9 @@ class Connection(Subscriber, PendingConnection, Protocol):
 
     def close(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close now. No further message is handled."""
+
+    def limit_rooms(self, rights: RoomRights) -> None:
+        """Allow no more in rooms than these rights, and stop hearing the rooms that they do not allow."""
 
 
 class Connections:
@@ -269,6 +273,17 @@ class Connections:
     def login_sessions(self) -> set[tuple[str, str]]:
         """Return the sessions of all connections that have one, each with its user's id."""
         return {(connection.user_id, connection.sid) for connection in self.all() if connection.sid is not None}
+
+    def own_user_ids(self) -> set[str]:
+        """Return the ids of users that are connected with tokens of this gateway."""
+        return {connection.user_id for connection in self.all() if connection.sid is not None}
+
+    def limit_rooms(self, user_id: str, rights: RoomRights) -> None:
+        """Limit the connections that a user has with tokens of this gateway."""
+        for connection in self.for_user(user_id):
+            if connection.sid is not None:
+                with contained("connections"):
+                    connection.limit_rooms(rights)
 
     def external_user_ids(self) -> set[str]:
         """Return the ids of connected users without a session here: an external service vouches for them."""

@@ -46,8 +46,24 @@ def add(connection: Connection, name: str, room_rights: str) -> None:
 
 
 def change(connection: Connection, name: str, room_rights: str) -> None:
-    """Set the rights of a group. `set_user_rights` tells its members."""
+    """Set the rights of a group, without those of its members."""
     connection.execute(update(groups).where(groups.c.name == name).values(room_rights=room_rights))
+
+
+def note_change(connection: Connection, names: Sequence[str]) -> None:
+    """Let running nodes notice that groups, or their members, have changed."""
+    connection.execute(update(groups).where(groups.c.name.in_(names)).values(version=groups.c.version + 1))
+
+
+def versions(connection: Connection) -> dict[str, int]:
+    """Return a number of each group, which grows with its changes."""
+    return {row.name: row.version for row in connection.execute(select(groups.c.name, groups.c.version))}
+
+
+def rights_of_users(connection: Connection, user_ids: Sequence[str]) -> dict[str, str]:
+    """Return what groups allow some users, by their ids. Users without a group are left out."""
+    query = select(users.c.id, users.c.room_rights).where(users.c.id.in_(user_ids), users.c.room_rights.is_not(None))
+    return {row.id: row.room_rights for row in connection.execute(query)}
 
 
 def remove(connection: Connection, name: str) -> None:

@@ -234,6 +234,7 @@ groups = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("room_rights", Text, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="0"),  # grows with each change, also of its members
 )
 
 group_members = Table(

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from gateway.auth.room_rights import RoomRights
 from gateway.auth.services import ServiceAuth
 from gateway.chat.admission import admitted
 from gateway.chat.websocket import GatewayWebSocket
@@ -113,6 +114,9 @@ class ServiceSession:
     def abort(self) -> None:
         """End at once, without a wait."""
         self.ws.abort()
+
+    def limit_rooms(self, rights: RoomRights) -> None:
+        """Do nothing: a service is in no group, and hears no room."""
 
     def disconnect(self) -> None:
         """End: all open messages fail."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
+from gateway.auth.room_rights import RoomRights
 from gateway.bus.base import Revoked
 from gateway.cluster.roster import LocalRoster
 from gateway.connections.fanout import CHUNK
@@ -176,6 +177,9 @@ class Somebody:
 
     def abort(self) -> None:
         self.turns["cut off"] += 1
+
+    def limit_rooms(self, rights: RoomRights) -> None:
+        raise AssertionError(rights)
 
 
 def make_connections(folder: Path) -> Connections:

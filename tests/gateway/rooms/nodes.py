@@ -308,6 +308,9 @@ class Ear:
     def abort(self) -> None:
         raise AssertionError
 
+    def limit_rooms(self, rights: RoomRights) -> None:
+        raise AssertionError(rights)
+
     def send_held_events(self) -> None:
         self._release()
         self._held = []

@@ -176,6 +176,7 @@ async def test_a_renewed_token_that_allows_less_ends_what_the_connection_hears(
         await other.heard()
         token = with_rooms(app.gateway, await app.token(alice), {kept: ["join"]})
         await client.ask("auth.refresh", token=token)
+        await client.expect("resync", room=lost)
         await other.say(lost, "unheard")
         await other.say(kept, "heard")
         await client.expect("chat.message", text="heard")
