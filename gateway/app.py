@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
@@ -159,6 +160,7 @@ def create_app(
     async def running(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with running_state(settings, factory, clock or SystemClock(), checks) as gateway:
             app.running = Running(gateway, asyncio.get_running_loop())
+            gateway.routes.on_change(lambda _: app.describe_anew())
             try:
                 async with own(app) as app_state:
                     # The ASGI server keeps this, and passes it to each request and connection as its `state`.
@@ -166,11 +168,15 @@ def create_app(
             finally:
                 app.running = None
 
+    def described(document: dict[str, Any]) -> dict[str, Any]:
+        routes = () if app.running is None else app.running.state.routes.current.routes
+        return describe(document, factory.registry, routes)
+
     app = FastWebSocketApp(
         (endpoint.router, workers_endpoint.router),
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
-        describe=partial(describe, registry=factory.registry),
+        describe=described,
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",

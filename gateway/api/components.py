@@ -26,11 +26,6 @@ class Use:
     mode: Literal["validation", "serialization"]
     model: Any
 
-    @property
-    def prefix(self) -> str:
-        """Return the type as the beginning of a name, such as `ChatSend`."""
-        return "".join(word[0].upper() + word[1:] for word in _WORD.findall(self.type))
-
 
 def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
     """Add the schemas of models to components, and return a reference to each.
@@ -49,6 +44,28 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
     for name, schema in definitions.items():
         schemas.setdefault(names[name], _renamed(schema, names))
     return {use: _renamed(roots[use], names) if use in roots else {} for use in uses}
+
+
+def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str:
+    """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
+    name = _free(_camel_case(type) + what, set(schemas))
+    # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
+    schemas[name] = document if "$id" in document else _moved(document, REF + name)
+    return name
+
+
+def _moved(schema: Any, root: str) -> Any:
+    if isinstance(schema, dict):
+        moved = {key: _moved(value, root) for key, value in schema.items()}
+        if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
+            moved["$ref"] = root + reference.removeprefix("#")
+        return moved
+    return [_moved(item, root) for item in schema] if isinstance(schema, list) else schema
+
+
+def _camel_case(type: str) -> str:
+    """Return a type as the beginning of a name, such as `ChatSend`."""
+    return "".join(word[0].upper() + word[1:] for word in _WORD.findall(type))
 
 
 class _SchemaOfFrames(GenerateJsonSchema):
@@ -104,7 +121,7 @@ def _names(schemas: Schema, definitions: Mapping[str, Schema], roots: Mapping[Us
     for use, root in roots.items():
         for name in _reached(root, definitions):
             if name not in names:
-                wanted = use.prefix + name.rpartition("__")[2]
+                wanted = _camel_case(use.type) + name.rpartition("__")[2]
                 names[name] = _free(wanted, {*schemas, *definitions, *names.values()})
     return names
 

@@ -6,22 +6,18 @@ is what comes next: a request that its receiver did not cause. Its body is the f
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from inspect import cleandoc
 from typing import Any
 from urllib.parse import quote
 
 from gateway.api.components import REF, Schema, Use, add_schemas
+from gateway.api.described_calls import DescribedCall, calls_of_handlers, calls_of_routes, documented, examples_of
 from gateway.config.external_services import LOCAL
 from gateway.http.authentication import password_flow
 from gateway.http.documented_errors import words_of
-from gateway.http.examples import example_of
-from handlers.base import MsgHandler
+from gateway.routes.model import Route
 from handlers.registry import Registry
-from handlers.reply_types import reply_type
 from schemas.base import Event
 from schemas.codes import Status
-
-Handler = type[MsgHandler[Any, Any]]
 
 _STATUSES = sorted({status.http for status in Status if status is not Status.OK} | {HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _WORDS = {
@@ -37,27 +33,26 @@ _WORDS = {
 }
 
 
-def describe(document: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """Add a registry's messages and events to the description of the routes, and return it."""
-    handlers = {kind: each for kind, each in registry.handlers.items() if not each.needs_connection}
+def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Route] = ()) -> dict[str, Any]:
+    """Add the messages and events of a registry, and the messages of routes, to a description. Return it."""
     components = document.setdefault("components", {})
-    inputs = {kind: Use(kind, "validation", handler.schema) for kind, handler in handlers.items()}
-    replies = {kind: Use(kind, "serialization", _reply_type(handler)) for kind, handler in handlers.items()}
+    schemas = components.setdefault("schemas", {})
+    handlers = {kind: each for kind, each in registry.handlers.items() if not each.needs_connection}
+    calls = [*calls_of_handlers(handlers, schemas), *calls_of_routes(routes, schemas)]
     events = {event.type: Use(event.type, "serialization", event) for event in registry.events}
-    schemas: dict[Use, Schema] = {}
-    for uses in (inputs, replies, events):  # one after another, so that the first has the short name
-        schemas |= add_schemas(components.setdefault("schemas", {}), list(uses.values()))
-    _add_scopes(components, handlers)
+    data_of_events = add_schemas(schemas, list(events.values()))
     refusals = _refusals(registry)
     components.setdefault("responses", {}).update(refusals)
     components.setdefault("parameters", {})["Service"] = _SERVICE
+    _add_scopes(components, calls)
     names = _Names(document)
-    for kind, handler in handlers.items():
-        operation = _operation(kind, handler, names, schemas[inputs[kind]], schemas[replies[kind]], refusals)
-        document["paths"].setdefault(f"/call/{quote(kind, safe='')}", {})["post"] = operation
+    for call in calls:
+        path = document["paths"].setdefault(f"/call/{quote(call.type, safe='')}", {})
+        path["post"] = _operation(call, names.take("call", call.type), refusals)
     webhooks = document.setdefault("webhooks", {})
     for event in registry.events:
-        webhooks.setdefault(event.type, {})["post"] = _webhook(event, names, schemas[events[event.type]])
+        data = data_of_events[events[event.type]]
+        webhooks.setdefault(event.type, {})["post"] = _webhook(event, names.take("event", event.type), data)
     return document
 
 
@@ -88,46 +83,42 @@ class _Names:
         return name
 
 
-def _operation(
-    kind: str, handler: Handler, names: _Names, data: Schema, reply: Schema, refusals: Iterable[str]
-) -> dict[str, Any]:
-    summary, about = _documented(handler.__doc__ or handler.schema.__doc__)
-    scope = f"The token needs the scope `{handler.scope}`." if handler.scope else ""
-    examples = _examples(handler)
+def _operation(call: DescribedCall, name: str, refusals: Iterable[str]) -> dict[str, Any]:
+    scope = f"The token needs the scope `{call.scope}`." if call.scope else ""
     return {
         "tags": ["messages"],
-        "summary": summary or kind,
-        "description": "\n\n".join(filter(None, (about, scope))),
-        "operationId": names.take("call", kind),
-        "security": [{password_flow.scheme_name: [handler.scope] if handler.scope else []}],
+        "summary": call.summary,
+        "description": "\n\n".join(filter(None, (call.about, scope))),
+        "operationId": name,
+        "security": [{password_flow.scheme_name: [call.scope] if call.scope else []}],
         "parameters": [{"$ref": "#/components/parameters/Service"}],
         "requestBody": {
-            "content": {"application/json": {"schema": data, "examples": _named(examples)}},
-            "required": not _takes_nothing(handler),
+            "content": {"application/json": {"schema": call.data, "examples": _named(call.examples)}},
+            "required": not call.may_be_empty,
         },
         "responses": {
             "200": {
                 "description": "The `data` of the reply.",
-                "content": {"application/json": {"schema": reply}},
+                "content": {"application/json": {"schema": call.reply}},
             },
             **{name.removeprefix("Refused"): {"$ref": f"#/components/responses/{name}"} for name in refusals},
         },
     }
 
 
-def _webhook(event: type[Event], names: _Names, data: Schema) -> dict[str, Any]:
-    summary, about = _documented(event.__doc__)
+def _webhook(event: type[Event], name: str, data: Schema) -> dict[str, Any]:
+    summary, about = documented(event.__doc__)
     frame = {
         "type": "object",
         "properties": {"type": {"const": event.type}, "data": data},
         "required": ["type", "data"],
     }
-    examples = [{"type": event.type, "data": each} for each in _examples(event)]
+    examples = [{"type": event.type, "data": each} for each in examples_of(event)]
     return {
         "tags": ["events"],
         "summary": summary or event.type,
         "description": "\n\n".join(filter(None, (about, "It comes over the WebSocket `/ws/chat`, as this frame."))),
-        "operationId": names.take("event", event.type),
+        "operationId": name,
         "requestBody": {
             "content": {"application/json": {"schema": frame, "examples": _named(examples)}},
             "required": True,
@@ -136,49 +127,18 @@ def _webhook(event: type[Event], names: _Names, data: Schema) -> dict[str, Any]:
     }
 
 
-def _reply_type(handler: Handler) -> Any:
-    """Return the type of the reply, which is any JSON if the class does not say it."""
-    found = reply_type(handler)
-    return Any if found is None else found
-
-
-def _documented(docstring: str | None) -> tuple[str, str]:
-    """Return the first line and the rest of a docstring."""
-    summary, _, about = cleandoc(docstring or "").partition("\n")
-    return summary, about.strip()
-
-
-def _examples(owner: Handler | type[Event]) -> Sequence[Any]:
-    """Return its own examples, or those of its schema, or else one made from the schema."""
-    if owner.examples:
-        return owner.examples
-    schema = owner if issubclass(owner, Event) else owner.schema
-    extra = schema.model_config.get("json_schema_extra")
-    given = extra.get("examples") if isinstance(extra, dict) else None
-    return given if isinstance(given, list) and given else [example_of(schema)]
-
-
 def _named(examples: Sequence[Any]) -> dict[str, Any]:
     return {
         f"example {number}" if number > 1 else "example": {"value": each} for number, each in enumerate(examples, 1)
     }
 
 
-def _takes_nothing(handler: Handler) -> bool:
-    """Return whether a body may be left out, which stands for `{}`."""
-    try:
-        handler.schema.model_validate({})
-    except Exception:  # an application's schema may raise anything
-        return False
-    return True
-
-
-def _add_scopes(components: Schema, handlers: dict[str, Handler]) -> None:
+def _add_scopes(components: Schema, calls: Sequence[DescribedCall]) -> None:
     """Name the scopes in the description of the log-in."""
     flows = components.get("securitySchemes", {}).get(password_flow.scheme_name, {}).get("flows", {})
     for flow in flows.values():
-        for scope in sorted({handler.scope for handler in handlers.values() if handler.scope}):
-            needing = [kind for kind, handler in handlers.items() if handler.scope == scope]
+        for scope in sorted({call.scope for call in calls if call.scope}):
+            needing = [call.type for call in calls if call.scope == scope]
             flow.setdefault("scopes", {})[scope] = "for " + ", ".join(f"`{kind}`" for kind in needing)
 
 
@@ -186,7 +146,7 @@ def _refusals(registry: Registry) -> dict[str, Any]:
     """Return the answers with an error, by their names as components."""
     words = {status: [_WORDS.get(HTTPStatus(status)) or words_of(status)] for status in _STATUSES}
     for error in registry.errors:
-        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {_documented(error.__doc__)[0]}")
+        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {documented(error.__doc__)[0]}")
     return {f"Refused{status}": _refusal(status, lines) for status, lines in sorted(words.items())}
 
 

@@ -86,6 +86,10 @@ class FastWebSocketApp(FastAPI):
         self.running: Running | None = None
         """What a publisher needs, while the application runs."""
 
+    def describe_anew(self) -> None:
+        """Make the description again when it is next needed."""
+        self.openapi_schema = None
+
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API, which is made when it is first needed."""
         if not self.openapi_schema:

@@ -36,10 +36,14 @@ def examples(registry: Registry) -> list[Example]:
 def example_of(schema: type[BaseModel]) -> Any:
     """Return data for a schema: its own first example, or else its required fields with values."""
     try:
-        found = schema.model_json_schema()
-        return _value(found, found.get("$defs", {}), MAX_LEVELS)
+        return example_of_schema(schema.model_json_schema())
     except Exception:  # a JSON schema cannot express every schema of an application
         return {}
+
+
+def example_of_schema(schema: dict[str, Any]) -> Any:
+    """Return data for a JSON Schema, in the same way."""
+    return _value(schema, schema.get("definitions", {}) | schema.get("$defs", {}), MAX_LEVELS)
 
 
 def _value(schema: Any, definitions: dict[str, Any], levels: int) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import jsonschema_rs
@@ -19,7 +20,9 @@ from handlers.registry import BUILT_IN, HANDLERS, Handlers, Registry
 from schemas.base import Event, Wire
 from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
+from tests.gateway.upstream.routing import reload, routing, table
 from tests.support.client import App
+from tests.support.upstreams import good, running_upstream
 
 Document = dict[str, Any]
 NOT_OFFERED = {"bye", "auth", "auth.refresh"}
@@ -396,6 +399,44 @@ def test_a_model_without_a_schema_is_any_json(settings: Settings) -> None:
     silent = call_of(document, "silent")
     assert (silent["summary"], reply_of(silent)) == ("silent", {})
     assert reference_of(data_of(call_of(document, "poll.vote"))) == "Vote"
+
+
+ORDER = {
+    "type": "object",
+    "properties": {"sku": {"$ref": "#/$defs/Sku"}, "inner": {"$ref": "#"}},
+    "required": ["sku"],
+    "$defs": {"Sku": {"type": "integer", "minimum": 1}},
+}
+
+
+async def test_the_messages_of_routes_are_there_as_the_file_says_them_now(
+    own_gateway: OwnGateway, tmp_path: Path
+) -> None:
+    async with running_upstream(good) as service:
+        tables = (
+            table("orders.create", service.url, scope="orders:write", data=ORDER, reply={"type": "object"}),
+            table("orders.list", service.url),
+            table("bills.*", service.url),
+        )
+        async with routing(own_gateway, tmp_path, *tables, scopes=["orders:write"]) as app:
+            document = (await app.http.get("/openapi.json")).json()
+            create = call_of(document, "orders.create")
+            assert create["operationId"] == "call_orders_create"
+            assert create["security"] == [{"OAuth2PasswordBearer": ["orders:write"]}]
+            assert (create["requestBody"]["required"], examples_of(create)) == (True, [{"sku": 1}])
+            assert fits(document, data_of(create), {"sku": 7, "inner": {"sku": 8}})
+            assert not fits(document, data_of(create), {"sku": 7, "inner": {"sku": 0}})
+            assert data_of(call_of(document, "orders.list")) == {"type": "object"}
+            assert not any("bills" in path for path in document["paths"])
+            # The example works, and the document follows the file.
+            token = await app.gateway.token("alice", "orders:write")
+            response = await app.ask("POST", "/call/orders.create", token, json=examples_of(create)[0])
+            assert response.status_code == 200, response.text
+            (tmp_path / "routes.toml").write_text(table("orders.drop", service.url))
+            await reload(app)
+            document = (await app.http.get("/openapi.json")).json()
+            assert "/call/orders.drop" in document["paths"]
+            assert "/call/orders.create" not in document["paths"]
 
 
 def test_the_document_is_made_when_it_is_asked_for_and_only_once(settings: Settings) -> None:
