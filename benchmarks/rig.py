@@ -62,6 +62,7 @@ def settings_for(folder: Path, database_url: str | None) -> dict[str, str]:
         "login_rate_per_user": "0",
         "login_rate_per_address": "0",
         "request_rate": "0",
+        "service_rate": "0",
         "refresh_rate_per_session": "0",
         "registration_rate_per_address": "0",
         "max_rooms_joined": "0",
