@@ -191,14 +191,14 @@ def create_app(
     add_error_handlers(app)
     app.add_exception_handler(InvalidRequest, invalid_request)
     app.router.default = nothing_here
-    # First, since it is asked most often, and without a limit, since it checks the size itself.
-    app.include_router(calls.router)
-    # The limit is for these routes only. An application's own routes may accept any size.
-    for router in _routers(settings):
-        app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
+    # The limits are for these routes only. An application's own routes may accept any size. Those for programs come
+    # first: a request tries one route after the other, and programs send the most.
+    app.include_router(calls.router)  # it checks the size itself
     for router in _SERVICE_ROUTERS:
         app.include_router(router, max_body_size=MAX_API_BODY_BYTES, responses=refusals(429))
     app.include_router(incoming.router, max_body_size=MAX_HOOK_BODY_BYTES, responses=refusals(429))
+    for router in _routers(settings):
+        app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
     app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)

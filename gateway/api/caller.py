@@ -72,6 +72,18 @@ class Caller:
         return None if self.key is None else "idempotency:" + sha256(self.key.encode()).hexdigest()[:48]
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,64}$",
+        description="1 to 64 visible ASCII characters. A message that the service sends again with the same key"
+        " within 24 hours is stored once. A `client_id` of the message counts in its place.",
+        examples=["order-7-paid"],
+    ),
+]
+"""The header of a request that may send messages."""
+
+
 class _CallerOfRequest(SecurityBase):
     """Returns the service that the route has authenticated, and describes how."""
 
@@ -86,26 +98,16 @@ class _CallerOfRequest(SecurityBase):
         return found
 
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,64}$",
-        description="1 to 64 visible ASCII characters. A message that the service sends again with the same key"
-        " within 24 hours is stored once. A `client_id` of the message counts in its place.",
-        examples=["order-7-paid"],
-    ),
-]
-"""The header of a request that may send messages."""
+class _SendingCaller(_CallerOfRequest):
+    """Does the same for a request that may send messages."""
 
-
-async def _caller_with_key(
-    caller: Annotated[Caller, Depends(_CallerOfRequest())], idempotency_key: IdempotencyKey = None
-) -> Caller:
-    return caller.with_key(idempotency_key)
+    async def __call__(self, connection: HTTPConnection, idempotency_key: IdempotencyKey = None) -> Caller:
+        """Return the service of the request with its key."""
+        return (await super().__call__(connection)).with_key(idempotency_key)
 
 
 CurrentCaller = Annotated[Caller, Depends(_CallerOfRequest())]
 """The service of the request. The route must be a `ServiceRoute`."""
 
-SendingCaller = Annotated[Caller, Depends(_caller_with_key)]
+SendingCaller = Annotated[Caller, Depends(_SendingCaller())]
 """The service of a request that may send messages, with its `Idempotency-Key`."""

@@ -9,7 +9,6 @@ from gateway.api.descriptions import service_refusals
 from gateway.api.pages import Limit, NameCursor
 from gateway.api.rooms import RoomPath
 from gateway.api.strict_route import ServiceRoute
-from gateway.http.bodies import JSON_BODY
 from gateway.rooms.room_pages import read_members
 from schemas.api.rooms import MemberReply, MemberRole, MembersPage, NameMember, PutMember
 from schemas.base import Empty
@@ -59,7 +58,6 @@ async def list_members(
     response_model=MemberReply,
     responses=service_refusals(404, 409, body=True)
     | {201: {"description": "The user is a new member.", "model": MemberReply}},
-    dependencies=[JSON_BODY],
 )
 async def put(
     caller: CurrentCaller, room: RoomPath, user: UserPath, response: Response, data: MemberRole | None = None

@@ -9,7 +9,6 @@ from gateway.api.descriptions import service_refusals
 from gateway.api.rooms import RoomPath
 from gateway.api.strict_route import ServiceRoute
 from gateway.chat.verbs.pages import READ_BYTES, fitting_texts
-from gateway.http.bodies import JSON_BODY
 from gateway.rooms.encoding import message_json
 from gateway.rooms.message_changes import Written
 from gateway.store import message_pages, messages
@@ -108,7 +107,6 @@ async def _find(caller: Caller, room: RoomRow, message_id: str) -> MessageRow:
     "/{message_id}",
     response_model_exclude_none=True,
     responses=service_refusals(404, 409, body=True),
-    dependencies=[JSON_BODY],
 )
 async def patch_message(
     caller: CurrentCaller, room: RoomPath, message_id: MessagePath, data: MessageContent

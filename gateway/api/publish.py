@@ -8,10 +8,9 @@ from fastapi import APIRouter, Response
 from gateway.api.caller import Caller, SendingCaller
 from gateway.api.descriptions import service_refusals
 from gateway.api.strict_route import ServiceRoute
-from gateway.http.bodies import JSON_BODY
 from gateway.rooms.service_events import check_event_type
 from gateway.store.messages import message_id
-from handlers.errors import Forbidden, MessageError
+from handlers.errors import MessageError
 from schemas.api.publish import NamedEvent, NewMessage, Publish, Published, PublishReply
 from schemas.services import PUBLISH
 
@@ -23,9 +22,8 @@ async def publish(caller: Caller, data: Publish) -> PublishReply:
     caller.check(PUBLISH)
     if data.event is not None:
         check_event_type(data.event.type)
-    if data.rooms is None and caller.auth.rooms is not None:
-        allowed = " ".join(caller.auth.rooms.texts)
-        raise Forbidden(f"this service may use the rooms {allowed} only; send to `rooms`, not to users or `all`")
+    if data.rooms is None:
+        caller.check_everywhere(PUBLISH)
     return PublishReply(results=tuple(await asyncio.gather(*_targets(caller, data))))
 
 
@@ -85,7 +83,6 @@ async def _event_to_all(caller: Caller, event: NamedEvent) -> Published:
     response_model=PublishReply,
     response_model_exclude_none=True,
     responses=service_refusals(body=True),
-    dependencies=[JSON_BODY],
 )
 async def post_publish(caller: SendingCaller, data: Publish) -> Response:
     """Send a message to rooms, or an event to rooms, users or all. Each target has its result or its error."""

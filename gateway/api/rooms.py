@@ -8,7 +8,6 @@ from gateway.api.caller import Caller, CurrentCaller
 from gateway.api.descriptions import service_refusals
 from gateway.api.pages import Limit, NameCursor
 from gateway.api.strict_route import ServiceRoute
-from gateway.http.bodies import JSON_BODY
 from gateway.rooms.room_pages import read_all_rooms
 from gateway.store.rooms import RoomRow
 from schemas.api.rooms import NameRoom, RoomChange, RoomsPage, ServiceRoom
@@ -82,7 +81,6 @@ async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Li
     status_code=201,
     response_model_exclude_none=True,
     responses=service_refusals(409, body=True),
-    dependencies=[JSON_BODY],
 )
 async def post_room(caller: CurrentCaller, data: CreateRoom) -> ServiceRoom:
     """Make a room that stays without members and needs no owner."""
@@ -99,7 +97,6 @@ async def get_room(caller: CurrentCaller, room: RoomPath) -> ServiceRoom:
     "/{room}",
     response_model_exclude_none=True,
     responses=service_refusals(404, body=True),
-    dependencies=[JSON_BODY],
 )
 async def patch_room(caller: CurrentCaller, room: RoomPath, data: RoomChange) -> ServiceRoom:
     """Change the title of a room, its privacy, or both."""

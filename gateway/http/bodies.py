@@ -31,6 +31,11 @@ async def _json(request: Request) -> None:
         check_json(request)
 
 
+def has_body(request: HTTPConnection) -> bool:
+    """Return whether a request has a body, as its head says (RFC 9112 §6.3)."""
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
 def check_json(request: HTTPConnection) -> None:
     """Raise an `HTTPException` for the `Content-Type` of a body that is no JSON."""
     got = media_type(request)

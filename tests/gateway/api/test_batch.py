@@ -73,6 +73,23 @@ async def test_messages_of_a_batch_keep_their_order_and_have_a_key_each(
         assert [event["data"]["text"] for event in heard] == [str(number) for number in range(100)]
 
 
+async def test_messages_and_events_of_a_batch_keep_their_order(
+    app: App, backend: StartBackend, alice: str, room: str
+) -> None:
+    async with backend(app.gateway) as orders, app.in_room(alice, room) as client:
+        contents: list[Frame] = [
+            {"message": {"text": "0"}},
+            {"event": {"type": "orders.changed", "data": {"text": "1"}}},
+            {"message": {"text": "2"}},
+            {"message": {"text": "3"}},
+            {"event": {"type": "orders.changed", "data": {"text": "4"}}},
+            {"event": {"type": "orders.changed", "data": {"text": "5"}}},
+            {"message": {"text": "6"}},
+        ]
+        await batch(orders, *({"operation": "publish", "data": {"rooms": [room]} | each} for each in contents))
+        assert [event["data"]["text"] for event in await client.heard()] == list("0123456")
+
+
 async def test_a_batch_has_one_to_a_hundred_items(app: App, backend: StartBackend, room: str) -> None:
     async with backend(app.gateway) as orders:
         item = {"operation": "room.create", "data": {"room": room}}
