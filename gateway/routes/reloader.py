@@ -16,8 +16,9 @@ from gateway.config.settings import Settings
 from gateway.core.faults import contained
 from gateway.core.periodic import Periodic
 from gateway.core.start_error import StartError
-from gateway.routes.file import Reading, Stamps, WrongRoutes, read, stamp
+from gateway.routes.file import Reading, WrongRoutes, read
 from gateway.routes.model import NO_ROUTES, Routes
+from gateway.routes.source import Stamps, stamp
 from gateway.routes.surroundings import Surroundings
 from gateway.routes.urls import Address
 from handlers.registry import Registry

@@ -1,7 +1,7 @@
 """The tables of the routes file, with the form of each key.
 
 The description of a key completes the sentence `expected …`. What depends on other keys, on the gateway's own types or
-on the environment is checked in `file`.
+on the environment is checked in `checker`.
 """
 
 from typing import Annotated, Any

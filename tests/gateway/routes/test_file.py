@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.routes.file import MAX_FILE_BYTES, MAX_SCHEMA_BYTES, WrongRoutes, read
+from gateway.routes.file import WrongRoutes, read
 from gateway.routes.model import ALL_ROOMS, NO_ROOMS, Route
+from gateway.routes.source import MAX_FILE_BYTES, MAX_SCHEMA_BYTES
 from gateway.routes.surroundings import Surroundings
 from gateway.routes.tables import AuthorizeTable, HookTable, RouteTable
 
