@@ -53,8 +53,11 @@ class Roster(Protocol):
     def on_change(self, news: OnPresenceChange) -> None:
         """Set the callback for changes of presence. Only one node calls its callback for each change."""
 
-    async def admit(self, user: str, address: str) -> bool:
-        """Count one more connection. Return False, and do not count it, if the user or the address is at its limit."""
+    async def admit(self, user: str, address: str, most: int | None = None) -> bool:
+        """Count one more connection. Return False, and do not count it, if the user or the address is at its limit.
+
+        `most` replaces the limit of users, if it is higher and they have one.
+        """
 
     def release(self, user: str, address: str) -> None:
         """Remove a connection from the count."""
@@ -105,9 +108,9 @@ class LocalRoster:
         """Set the callback for changes of presence."""
         self._notify = news
 
-    async def admit(self, user: str, address: str) -> bool:
+    async def admit(self, user: str, address: str, most: int | None = None) -> bool:
         """Count one more connection, if the limits allow it."""
-        return self._count.admit(user, address)
+        return self._count.admit(user, address, most)
 
     def release(self, user: str, address: str) -> None:
         """Remove a connection from the count."""
@@ -188,13 +191,13 @@ class SharedRoster:
         """Set the callback for changes of presence."""
         self._notify = news
 
-    async def admit(self, user: str, address: str) -> bool:
+    async def admit(self, user: str, address: str, most: int | None = None) -> bool:
         """Count one more connection, if the limits allow it. This costs at most one round trip."""
-        if not self._count.admit(user, address):
+        if not self._count.admit(user, address, most):
             return False  # this node alone has too many
         self._set_counts(user, address)
         try:
-            fits = await self._fits(user, address)
+            fits = await self._fits(user, address, self._count.most_of(most))
         except BaseException:
             self.release(user, address)
             raise
@@ -355,7 +358,7 @@ class SharedRoster:
             return ()
         return others
 
-    async def _fits(self, user: str, address: str) -> bool:
+    async def _fits(self, user: str, address: str, most: int) -> bool:
         if not self._max_per_user and not self._max_per_address:
             return True
         # Of connections at the same moment, the first ones are admitted, so each uses its own counts.
@@ -367,7 +370,7 @@ class SharedRoster:
         except RedisUnavailable:
             self.guesses += 1
             return True  # as far as this node knows
-        return _within(self._max_per_user, mine[0], of_user) and _within(self._max_per_address, mine[1], of_address)
+        return _within(most, mine[0], of_user) and _within(self._max_per_address, mine[1], of_address)
 
     def _set_counts(self, user: str, address: str) -> None:
         self._set_user(user)
@@ -445,9 +448,13 @@ class LocalCount:
         self.of_address: Counter[str] = Counter()
         self.of_all = 0
 
-    def admit(self, user: str, address: str) -> bool:
+    def most_of(self, most: int | None) -> int:
+        """Return how many connections a user may have, with the limit of its own if there is one. 0 is any number."""
+        return max(self._max_per_user, most or 0) if self._max_per_user else 0
+
+    def admit(self, user: str, address: str, most: int | None = None) -> bool:
         """Count one more connection, if the limits allow it."""
-        if 0 < self._max_per_user <= self.of_user[user] or 0 < self._max_per_address <= self.of_address[address]:
+        if 0 < self.most_of(most) <= self.of_user[user] or 0 < self._max_per_address <= self.of_address[address]:
             return False
         self.of_user[user] += 1
         self.of_address[address] += 1

@@ -22,6 +22,7 @@ from gateway.transport.newcomers import Newcomers
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from handlers.errors import RateLimited
 from schemas.codes import Close
+from schemas.services import is_service
 
 MAX_RECONNECT_SPREAD_MS = 60_000
 LEAST_RECONNECT_SPREAD_MS = 1000
@@ -29,6 +30,8 @@ RETURN_SHARE = 0.5
 """The share of a node's time that clients may need when they come back: the other half is for all else."""
 ABUSE_CONNECTIONS = 10
 """How many connections one that ends with `rate_abuse` counts for: its user returns once a second, not ten times."""
+MAX_CONNECTIONS_PER_SERVICE = 1000
+"""The same as `GATEWAY_MAX_CONNECTIONS_PER_USER` for the workers of a service: a fleet of them has one key."""
 PENDING_FRAMES_PER_SECOND = 100
 """Pings, pongs, fragments and binary messages of an address' connections before their log-in, which needs none."""
 OF_PENDING = "of pending connections"
@@ -197,7 +200,8 @@ class Connections:
             return self._sent_away()
         if self._rates_of_users.take(connection.user_id, self._clock.steady()):
             return Close.OVERLOADED, None
-        if not await self._roster.admit(connection.user, connection.address):
+        most = MAX_CONNECTIONS_PER_SERVICE if is_service(connection.user) else None
+        if not await self._roster.admit(connection.user, connection.address, most):
             return Close.OVERLOADED, None
         if self._draining:  # since the check above
             self._roster.release(connection.user, connection.address)

@@ -109,6 +109,18 @@ async def test_of_many_that_come_to_two_nodes_at_once_as_many_get_in_as_may(run_
         assert not await one.roster.admit("bob", "::1")
 
 
+async def test_a_limit_of_its_own_counts_all_nodes_too(run_node: RunNode) -> None:
+    async with run_node(max_per_user=1) as one, run_node(max_per_user=1) as other:
+        for node in (one, other, one):
+            assert await node.roster.admit("service:orders", "::1", 3)
+        assert not await other.roster.admit("service:orders", "::1", 3)
+        one.roster.release("service:orders", "::1")
+        await one.settled()
+        assert await other.roster.admit("service:orders", "::1", 3)
+        assert await one.roster.admit("bob", "::1")
+        assert not await other.roster.admit("bob", "::1")
+
+
 async def test_two_clusters_with_prefixes_of_their_own_know_nothing_of_each_other(
     run_node: RunNode, prefix: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.connections import registry
 from gateway.core.client_info import operator
 from gateway.core.clock import milliseconds
 from gateway.store import services
@@ -114,6 +115,13 @@ async def test_a_worker_needs_its_scope(gateway: Gateway) -> None:
         await nobody.send({"type": "auth", "data": {"token": key}})
         await nobody.expect("error", status=40300)
         await nobody.expect("bye", code=1008)
+
+
+async def test_an_incoming_webhook_is_no_worker(gateway: Gateway) -> None:
+    async with App(gateway) as app, app.connect("alice") as alice:
+        await alice.ask("room.create", room="lobby")
+    async with socket(gateway, await add_service(gateway, "ci", "api:publish", hook_of="lobby")) as hook:
+        assert "incoming webhook" in (await hook.expect("error", status=40300))["message"]
 
 
 async def test_a_user_is_no_worker_and_a_worker_no_user(gateway: Gateway) -> None:
@@ -508,15 +516,19 @@ async def test_an_idle_worker_is_drained_like_any_client(gateway: Gateway) -> No
         await draining
 
 
-async def test_the_connections_of_a_service_are_limited_like_a_users(own_gateway: OwnGateway) -> None:
+async def test_the_connections_of_a_service_have_a_limit_of_their_own(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MAX_CONNECTIONS_PER_SERVICE", 2)
     gateway = own_gateway(max_connections_per_user=1)
     key = await add_service(gateway, "orders", "api:serve")
-    async with worker(gateway, key=key) as first:
-        async with socket(gateway, key) as second:
-            await second.expect("bye", code=1013)
+    async with worker(gateway, key=key) as first, worker(gateway, key=key) as second:
+        async with socket(gateway, key) as third:
+            await third.expect("bye", code=1013)
         await first.expect_nothing()
-    async with App(gateway) as app:
-        assert (await app.http.get("/healthz")).status_code == 200
+        await second.expect_nothing()
+        async with worker(gateway, service="billing"):
+            pass
 
 
 async def test_a_fault_in_a_message_is_answered_and_logged(
