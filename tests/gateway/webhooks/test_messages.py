@@ -247,6 +247,23 @@ async def test_a_receiver_with_another_secret_sees_that_no_event_is_genuine(
     assert not event.verified
 
 
+async def test_a_gateway_with_a_skewed_clock_is_refused_and_delivers_once_its_clock_is_right(
+    own_gateway: OwnGateway, receiver: Receiver
+) -> None:
+    gateway = own_gateway()
+    gateway.clock.ahead = -1800
+    receiver.answer = lambda event: 204 if event.verified else 400
+    await use_hooks(gateway, receiver.hook("message.stored"))
+    async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
+        await say(alice, "lobby", "hello")
+        await until(lambda: has_failed(gateway, 1))
+    gateway.clock.ahead = 0
+    await until(lambda: is_empty(gateway))
+    first, second = receiver.got
+    assert (first.verified, second.verified) == (False, True)
+    assert (first.id, first.body) == (second.id, second.body)
+
+
 async def test_a_slow_receiver_slows_down_nothing_else(own_gateway: OwnGateway, receiver: Receiver) -> None:
     gateway = own_gateway()
     await use_hooks(gateway, receiver.hook("message.stored"))
