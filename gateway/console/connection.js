@@ -17,7 +17,7 @@ const FAREWELL_MS = 2000;
 
 // For a close without a `bye`. After any other close, a new attempt is worthwhile.
 const AFTER_CLOSE = {
-  1000: "never", 1008: "new_credential", 4400: "never", 4410: "new_credential", 4411: "new_credential",
+  1000: "never", 1008: "new_credential", 4400: "never", 4403: "never", 4410: "new_credential", 4411: "new_credential",
 };
 
 /** A refusal of the gateway, with its message. */
