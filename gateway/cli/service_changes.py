@@ -24,6 +24,7 @@ from schemas.services import ServiceKind, ServiceName
 Result = TypeVar("Result")
 
 HOUR_MILLISECONDS = 3600 * 1000
+EVERY_ROOM = "*"
 
 _COMMANDS: dict[ServiceKind, str] = {"service": "gateway services", "hook": "gateway services hook"}
 
@@ -117,8 +118,10 @@ def _check_name(name: str) -> None:
         raise StartError(f"NAME: {error.errors()[0]['msg']}") from None
 
 
-def _patterns(rooms: Iterable[str]) -> tuple[str, ...]:
+def _patterns(rooms: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the patterns, or None if one of them stands for every room."""
     try:
-        return RoomPatterns.parse(rooms).texts
+        texts = RoomPatterns.parse(rooms).texts
     except ValueError as error:
         raise StartError(f"--rooms: {error}") from None
+    return None if EVERY_ROOM in texts else texts

@@ -178,6 +178,12 @@ def test_a_name_is_taken_once(tmp_path: Path, run_here: RunHere) -> None:
         assert taken.problem == "there is a service or an incoming webhook orders already; choose another name"
 
 
+async def test_a_pattern_for_every_room_limits_nothing(operator: Operator, app: App, alice: str) -> None:
+    key = await operator.key("add", alice, "--scope", "api:users", "--rooms", "*", "--rooms", "order-*")
+    assert re.search(rf"{alice} +│ api:users +│ every ", (await operator.run("list")).out)
+    assert (await app.ask("POST", "/api/users/nobody-there/disconnect", key)).status_code == 404
+
+
 PAGE = (Path(__file__).parents[3] / "docs/tokens.md").read_text(encoding="utf-8")
 
 
