@@ -16,7 +16,6 @@ from gateway.api import batch, calls, incoming, members, messages, presence, pub
 from gateway.api import connections as api_connections
 from gateway.api import users as api_users
 from gateway.api.incoming import MAX_HOOK_BODY_BYTES
-from gateway.api.openapi import describe
 from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
@@ -169,6 +168,8 @@ def create_app(
                 app.running = None
 
     def described(document: dict[str, Any]) -> dict[str, Any]:
+        from gateway.api.openapi import describe  # which most processes never need
+
         routes = () if app.running is None else app.running.state.routes.current.routes
         return describe(document, factory.registry, routes)
 
