@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.chart data/benchmarks/transport.json data/benchmarks/transport.svg
 	$(BIN)/python -m benchmarks.durable --seconds 2 --json data/benchmarks/durable.json
 	$(BIN)/python -m benchmarks.publish --seconds 2 --json data/benchmarks/publish.json
+	$(BIN)/python -m benchmarks.upstream --json data/benchmarks/upstream.json
 	$(BIN)/python -m benchmarks.joins --rounds 1 $(CENTRIFUGO:%=--centrifugo %) --json data/benchmarks/joins.json
 	$(BIN)/python -m benchmarks.storm --json data/benchmarks/storm.json
 	$(BIN)/python -m benchmarks.crash --kills 50 --seconds 90

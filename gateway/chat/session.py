@@ -134,7 +134,10 @@ class ChatSession:
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
-        self.ws.outbox.reply(frame, at_once=self._unordered is not None and self._unordered.current() is not None)
+        if self._unordered:
+            self.ws.outbox.reply(frame, at_once=self._unordered.current() is not None)
+        else:
+            self.ws.outbox.reply(frame)
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""

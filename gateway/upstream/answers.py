@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.core import strict_json
-from gateway.upstream.effects import Effect, read_effects
-from handlers.errors import MessageError, UpstreamFailed, field_path, is_own
+from gateway.upstream.effects import Effect, read_effects, wrong_fields
+from handlers.errors import MessageError, UpstreamFailed, is_own
 from schemas.base import DefinitionError
 from schemas.codes import Status
 
@@ -83,7 +83,8 @@ def _declared(document: object) -> MessageError:
     try:
         declared = DeclaredError.model_validate(document)
     except ValidationError as error:
-        raise UpstreamFailed(f"expected an error with `status`, `name` and `message`: {findings(error)}") from None
+        wrong = wrong_fields(DeclaredError, error)
+        raise UpstreamFailed(f"expected an error with `status`, `name` and `message`; wrong: {wrong}") from None
     try:
         return _class_of(declared.status, declared.name)(declared.message)
     except DefinitionError:
@@ -99,9 +100,3 @@ def _class_of(status: int, name: str) -> type[MessageError]:
     if status not in STATUSES or Status(status).name.lower() != name:
         raise DefinitionError("expected a status that a service may use, and its own name")
     return type("ServiceError", (MessageError,), {"status": Status(status)})
-
-
-def findings(error: ValidationError) -> str:
-    """Return where a part of an answer is wrong, without its text."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return ", ".join(f"`{field_path(item['loc'])}` {item['type']}" for item in found[:3])

@@ -105,8 +105,14 @@ def _effect(named: dict[str, dict[str, Any]]) -> Effect:
     try:
         return _KINDS[kind].model_validate(named[kind])
     except ValidationError as error:
-        where = ", ".join(str(item["loc"][0]) for item in error.errors(include_input=False)[:3] if item["loc"])
-        raise UpstreamFailed(f"expected an effect `{kind}` as documented; wrong: {where or 'its keys'}") from None
+        wrong = wrong_fields(_KINDS[kind], error)
+        raise UpstreamFailed(f"expected an effect `{kind}` as documented; wrong: {wrong}") from None
+
+
+def wrong_fields(model: type[BaseModel], error: ValidationError) -> str:
+    """Return which fields of a part of an answer are wrong. Names that the service has made up are not among them."""
+    found = {item["loc"][0] for item in error.errors(include_input=False, include_url=False) if item["loc"]}
+    return ", ".join(f"`{name}`" for name in model.model_fields if name in found) or "its keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,14 +331,21 @@ async def test_a_changed_file_changes_routes_and_calls_that_are_under_way_finish
             await gate.wait()
             await client.answer({"data": {"from": "the old one"}})
 
-    async with running_upstream(slow) as old, running_upstream(good) as new, running_upstream(good) as stays:
-        tables = table("orders.*", old.url), table("gone.*", old.url), table("stays.*", stays.url)
+    async with (
+        running_upstream(slow) as old,
+        running_upstream(good) as new,
+        running_upstream(good) as stays,
+        running_upstream(good) as gone,
+    ):
+        tables = table("orders.*", old.url), table("gone.*", gone.url), table("stays.*", stays.url)
         async with routing(own_gateway, tmp_path, *tables) as app, app.connect(alice) as client:
             await client.ask("stays.here")
             number = await client.start("orders.create")
             await until(lambda: old.requests)
+            await client.ask("gone.away")
             (tmp_path / "routes.toml").write_text(table("orders.*", new.url) + table("stays.*", stays.url))
             await reload(app)
+            await until(lambda: not gone.open)
             assert (await client.ask("orders.create"))["type"] == "orders.create"
             assert (await client.refused("gone.away"))["status"] == 40002
             await client.ask("stays.here")
