@@ -24,19 +24,17 @@ def set_rights(connection: Connection, name: str, rights: RoomRights) -> int:
     else:
         groups.add(connection, name, rights.text)
     groups.note_change(connection, [name])
-    members = groups.members_of(connection, name)
-    _sum_up(connection, members)
-    return len(members)
+    groups.set_rights_of_others(connection, name, rights.text)
+    _sum_up(connection, groups.members_of_several(connection, name))
+    return groups.count_members(connection, name)
 
 
 def remove(connection: Connection, name: str) -> None:
     """Remove a group, or raise `NotFound`, or `Conflict` while it has members."""
     _check_known(name, groups.lock_all(connection))
-    if members := groups.members_of(connection, name):
+    if members := groups.count_members(connection, name):
         # A user of no other group would have no restriction any more.
-        raise Conflict(
-            f"the group {name} has {len(members)} members; take them out with: gateway users revoke USER --group"
-        )
+        raise Conflict(f"the group {name} has {members} members; take them out with: gateway users revoke USER --group")
     groups.remove(connection, name)
 
 

@@ -79,7 +79,8 @@ def _change(change: Callable[[Connection], Result], event: str, name: str, right
 
     async def work(database: Database, settings: Settings) -> Result:
         with Audit(settings.audit_path, SystemClock()) as audit:
-            result = await database.transact(change)
+            # Not limited: a group may have most of all users.
+            result = await database.transact(change, limited=False)
             audit.record(event, operator(), group=name, rooms=None if rights is None else " ".join(_worded(rights)))
         return result
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from gateway.core.batches import batches
 from gateway.store.tables import group_members, groups, users
@@ -71,10 +71,29 @@ def remove(connection: Connection, name: str) -> None:
     connection.execute(delete(groups).where(groups.c.name == name))
 
 
-def members_of(connection: Connection, name: str) -> list[str]:
-    """Return the ids of a group's members."""
-    query = select(group_members.c.user_id).where(group_members.c.group_name == name)
+def count_members(connection: Connection, name: str) -> int:
+    """Return how many members a group has."""
+    query = select(func.count()).where(group_members.c.group_name == name)
+    return connection.execute(query).scalar_one()
+
+
+def members_of_several(connection: Connection, name: str) -> list[str]:
+    """Return the ids of a group's members that are in other groups too."""
+    query = select(group_members.c.user_id).where(group_members.c.group_name == name, _is_in_others())
     return list(connection.execute(query.order_by(group_members.c.user_id)).scalars())
+
+
+def set_rights_of_others(connection: Connection, name: str, room_rights: str) -> None:
+    """Store what a group allows for its members that are in no other group."""
+    # In one statement, since a group may have most of all users.
+    alone = select(group_members.c.user_id).where(group_members.c.group_name == name, ~_is_in_others())
+    connection.execute(update(users).where(users.c.id.in_(alone)).values(room_rights=room_rights))
+
+
+def _is_in_others() -> ColumnElement[bool]:
+    other = group_members.alias()
+    same = (other.c.user_id == group_members.c.user_id) & (other.c.group_name != group_members.c.group_name)
+    return exists().where(same).correlate(group_members)
 
 
 def groups_of(connection: Connection, user_ids: Sequence[str]) -> dict[str, list[str]]:

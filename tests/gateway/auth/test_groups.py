@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from gateway.auth import groups
 from gateway.auth.room_rights import RoomRights, rights_of
 from gateway.store import groups as stored
 from gateway.store import users
 from gateway.store.engine import Database
+from gateway.store.tables import group_members
 from gateway.testing import Gateway
 from handlers.errors import Conflict, NotFound, QuotaExceeded
 from tests.gateway.auth.forging import claims_of
@@ -96,9 +97,8 @@ async def test_of_changes_at_the_same_time_none_is_lost(database: Database) -> N
     ids = [row.id for row in rows]
 
     def fill(connection: Connection) -> None:
-        for user_id in ids:
-            for name in ("red", "blue"):
-                stored.add_member(connection, name, user_id)
+        rows = [{"group_name": name, "user_id": user_id} for user_id in ids for name in ("red", "blue")]
+        connection.execute(insert(group_members), rows)
 
     for name in ("red", "blue"):
         await database.transact(set_rights(name))

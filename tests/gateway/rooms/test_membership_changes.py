@@ -97,9 +97,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     commits: list[int] = []
     real = changes.apply
 
-    def counted(wanted: Sequence[Change[Any]], now: int, limits: Limits) -> Script[list[Any]]:
+    def counted(wanted: Sequence[Change[Any]], *rest: Any) -> Script[list[Any]]:
         commits.append(len(wanted))
-        return real(wanted, now, limits)
+        return real(wanted, *rest)
 
     monkeypatch.setattr(changes, "apply", counted)
     return commits
