@@ -1,4 +1,7 @@
-"""A bus that loses, doubles, delays and reorders its messages, users that come and go at will, and retention."""
+"""A bus that loses, doubles, delays and reorders its messages, users that come and go at will, and retention.
+
+A service speaks in the rooms meanwhile, and puts users into them and removes them.
+"""
 
 import asyncio
 import random
@@ -8,6 +11,7 @@ import pytest
 
 from gateway.rooms import repair
 from gateway.rooms.retention import Retention
+from gateway.rooms.service_changes import ServiceSender
 from gateway.rooms.window import Window
 from gateway.store.rooms import RoomRow
 from handlers.errors import Conflict, NotAMember, NotFound
@@ -16,11 +20,13 @@ from tests.gateway.rooms.nodes import Ear, Nodes, View, running_nodes
 from tests.support.waiting import until
 
 ROOMS = ("red", "blue")
+SERVICE = "service:orders"
 PEOPLE = ("ann", "ben", "cat", "dan")
 STEPS = 40
 LIVES = {"join": 4, "resume": 4, "say": 8, "change": 3, "leave": 2, "return": 2, "go": 2, "vanish": 2}
 LEADS = {"say": 6, "kick": 6, "remake": 1, "missed": 2, "prune": 2, "forget": 1}
 LEADS |= {"expire": 2, "role": 1, "hide": 2, "outage": 1}
+LEADS |= {"publish": 4, "put": 4, "remove": 4}
 """How often users do what."""
 
 KEPT = 8
@@ -129,8 +135,22 @@ class Story:
                     await self.owner.rooms.update(room, title=None, private=self._random.random() < 0.5)
                 case "outage":
                     await self._lose_the_bus()
+                case "publish" | "put" | "remove" as what:
+                    await self._serve(what, room)
         except NotFound:
             pass  # is no member
+
+    async def _serve(self, what: str, room: str) -> None:
+        rooms, user = self._random.choice(self.nodes.states).service_rooms, self._random.choice(PEOPLE)
+        match what:
+            case "publish":
+                sender = ServiceSender(self.nodes.user_ids[SERVICE], SERVICE)
+                await rooms.publish_message(sender, room, text="hi", client_id=str(self._random.random()))
+            case "put":
+                role: Role | None = self._random.choice(("owner", "moderator", "member", None))
+                await rooms.put_member(room, user, role, by=SERVICE)
+            case "remove":
+                await rooms.remove_member(room, user, by=SERVICE, state=None)
 
     async def _lose_the_bus(self) -> None:
         self.nodes.air.is_up = False
@@ -238,7 +258,7 @@ async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
 ) -> None:
     monkeypatch.setattr(repair, "CHECK_SECONDS", 0.001)
     async with running_nodes(
-        3, tmp_path, store_url, monkeypatch, "root", *PEOPLE, window=window, retention_messages=kept
+        3, tmp_path, store_url, monkeypatch, "root", SERVICE, *PEOPLE, window=window, retention_messages=kept
     ) as nodes:
         story = Story(nodes, seed)
         await story.play()
