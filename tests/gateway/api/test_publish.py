@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.api.conftest import StartBackend
 from tests.support.client import App
+from tests.support.services import add_service
 
 EVENT = {"type": "orders.changed", "data": {"id": 7}}
 
@@ -216,3 +218,26 @@ async def test_a_service_has_a_rate_of_its_own_and_leaves_that_of_its_address(
         forged = {"Authorization": "Bearer gwk_0"}
         seen = [(await orders.request("POST", "/api/publish", json=body, headers=forged)).status_code for _ in range(3)]
         assert seen == [401, 401, 429]
+
+
+async def test_a_store_that_is_away_is_the_error_of_each_target(
+    own_gateway: OwnGateway, backend: StartBackend, tmp_path: Path
+) -> None:
+    gateway = own_gateway(database_url=f"sqlite:///{tmp_path / 'lost.db'}")
+    async with App(gateway) as app, app.in_room("alice", "lobby") as alice, backend(gateway) as orders:
+        hook = await add_service(gateway, "ci", "api:publish", hook_of="lobby")
+        (tmp_path / "lost.db").unlink()
+        publish: dict[str, Any] = {"rooms": ["lobby", "attic"], "message": {"text": "a"}}
+        for result in await orders.publish(**publish):
+            assert (result["error"]["status"], result["error"]["retryable"]) == (50300, True)
+        items = {"items": [{"operation": "publish", "data": publish}, {"operation": "room.read", "data": 1}]}
+        results = (await orders.ask("POST", "/api/batch", json=items))["results"]
+        assert results[0]["data"]["results"][0]["error"]["status"] == 50300
+        assert results[1]["status"] == 42200
+        response = await app.http.post(f"/hook/{hook}", json={"text": "a"})
+        assert (response.status_code, response.json()["status"]) == (503, 50300)
+        assert "Retry-After" in response.headers
+        # A room's listeners are all in this process, and no log keeps an event.
+        assert await orders.publish(rooms=["lobby"], event=EVENT) == [{"room": "lobby"}]
+        await alice.expect("orders.changed", id=7)
+        await alice.expect_nothing()
