@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.testing import Gateway
 from schemas.codes import Close
 from tests.conftest import OwnGateway
+from tests.gateway.upstream.routing import routing, table
 from tests.support.lacking import program
 from tests.support.services import add_service
 from tests.support.waiting import until
@@ -67,23 +67,24 @@ def is_served(gateway: Gateway) -> bool:
     return gateway.state.workers.figures.connections == 1
 
 
-async def test_an_example_serves_and_comes_back(own_gateway: OwnGateway, run_example: RunExample) -> None:
-    gateway = own_gateway()
-    use_routes(gateway, ORDERS)
-    run_example(gateway, await add_service(gateway, "orders", "api:serve"))
-    await until(lambda: is_served(gateway))
-    order: dict[str, Any] = {"type": "orders.create", "id": "msg_1", "user": "carol"}
-    assert await call(gateway, **order, data={"sku": "tea"}) == {"data": {"sku": "tea", "ordered_by": "carol"}}
-    answers = await asyncio.gather(*(call(gateway, **order, data={"sku": f"{number}"}) for number in range(50)))
-    assert [answer["data"]["sku"] for answer in answers] == [f"{number}" for number in range(50)]
-    error: dict[str, Any] = (await call(gateway, **order, data={}))["error"]
-    assert (error["status"], error["name"]) == (60001, "no_sku")
-    assert (await call(gateway, type="orders.unknown"))["error"]["status"] == 50000
-    (connection,) = gateway.state.connections.all()
-    gateway.loop.call_soon_threadsafe(connection.close, Close.DRAINING, 10)
-    await until(lambda: not is_served(gateway))
-    await until(lambda: is_served(gateway))
-    assert (await call(gateway, **order, data={"sku": "tea"}))["data"]["sku"] == "tea"
+async def test_an_example_serves_and_comes_back(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, run_example: RunExample
+) -> None:
+    async with routing(own_gateway, tmp_path, table("orders.*", None)) as app, app.connect(alice) as client:
+        gateway = app.gateway
+        run_example(gateway, await add_service(gateway, "orders", "api:serve"))
+        await until(lambda: is_served(gateway))
+        assert await client.ask("orders.create", sku="tea") == {"sku": "tea", "ordered_by": alice}
+        assert (await client.refused("orders.create"))["name"] == "no_sku"
+        assert (await client.refused("orders.unknown"))["status"] == 50200
+        many = [call(gateway, type="orders.create", user=alice, data={"sku": f"{number}"}) for number in range(50)]
+        answers = await asyncio.gather(*many)
+        assert [answer["data"]["sku"] for answer in answers] == [f"{number}" for number in range(50)]
+        (connection,) = (each for each in gateway.state.connections.all() if each.user == "service:orders")
+        gateway.loop.call_soon_threadsafe(connection.close, Close.DRAINING, 10)
+        await until(lambda: not is_served(gateway))
+        await until(lambda: is_served(gateway))
+        assert (await client.ask("orders.create", sku="tea"))["sku"] == "tea"
 
 
 async def test_an_example_stops_without_a_good_key(own_gateway: OwnGateway, run_example: RunExample) -> None:

@@ -116,13 +116,16 @@ MAX_NODE_SECONDS = 3600.0
 """The longest time for which a node may wait for another one's answer."""
 
 
+NodeMessageKind = Literal["ask", "cancel", "answer", "failure", "news"]
+
+
 @dataclass(frozen=True, slots=True)
 class NodeMessage:
     """A message from one node to another, or to all others. `gateway.cluster.node_calls` says what they mean."""
 
     sender: str
     """The id of the node that has sent it."""
-    what: Literal["ask", "answer", "failure", "news"]
+    what: NodeMessageKind
     name: str
     """The subject of a question, or of news."""
     data: dict[str, Any]

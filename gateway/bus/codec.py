@@ -31,6 +31,7 @@ from gateway.bus.base import (
     MemberLeft,
     MessageTooLong,
     NodeMessage,
+    NodeMessageKind,
     OwnForm,
     Revoked,
     RoomEnded,
@@ -89,7 +90,7 @@ class _RevokedHead(_Head):
 
 class _NodeHead(_Head):
     kind: Literal["node"]
-    what: Literal["ask", "answer", "failure", "news"]
+    what: NodeMessageKind
     name: Name
     id: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0, le=MAX_NODE_SECONDS, allow_inf_nan=False)] | None = None
@@ -194,7 +195,7 @@ def _node_message(signed: bytes, head: _NodeHead, texts: list[bytes], *, from_ro
     is_question, is_news = head.what == "ask", head.what == "news"
     if not NODE.fullmatch(sender) or (head.id is None) != is_news or (head.seconds is not None) != is_question:
         raise Rejected("head")
-    # News is for all nodes, an answer for one, and a question for either.
+    # News is for all nodes, a question for one or for all, and all else for one.
     if from_room or (is_own and is_news) or not (is_own or is_question or is_news):
         raise Rejected("channel")
     return NodeMessage(sender.decode(), head.what, head.name, _data(texts), head.id, head.seconds)

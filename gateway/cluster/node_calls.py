@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from gateway.bus.base import MAX_NODE_SECONDS, Bus, MessageTooLong, NodeMessage
+from gateway.bus.base import MAX_NODE_SECONDS, Bus, MessageTooLong, NodeMessage, NodeMessageKind
 from gateway.core import faults
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
@@ -103,7 +103,7 @@ class NodeCalls:
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
         self._seen: dict[tuple[str, int | None], None] = {}
-        self._working: dict[asyncio.Task[None], NodeMessage] = {}
+        self._working: dict[tuple[str, int | None], asyncio.Task[None]] = {}
         self._connects = 0
         self._beats = Periodic("node_calls", self._pause, self._beat, at_once=True)
         self._is_running = False
@@ -129,8 +129,7 @@ class NodeCalls:
                 yield self
         finally:
             self._is_running = False
-            working = tuple(self._working)
-            await cancel_and_wait(*working)
+            await cancel_and_wait(*self._working.values())
             self._send(None, "news", GONE, {})
             for question in self._questions.values():
                 for node in tuple(question.waits_for):
@@ -156,8 +155,9 @@ class NodeCalls:
     async def ask(self, node: str, kind: str, data: Data, seconds: float) -> Data:
         """Return a node's answer.
 
-        Raise `NodeUnavailable` if there is none within these seconds, and at once if the bus is down or the node is
-        gone. Raise `NodeFailed` if its handler has failed, and `MessageTooLong` for too much data.
+        A cancelled question cancels its handler too. Raise `NodeUnavailable` if there is no answer within these
+        seconds, and at once if the bus is down or the node is gone. Raise `NodeFailed` if the handler has failed, and
+        `MessageTooLong` for too much data.
         """
         if node == self.own_id:
             return await self._ask_own(kind, data, seconds)
@@ -219,13 +219,17 @@ class NodeCalls:
                 await question.done
         except TimeoutError:
             pass
+        except asyncio.CancelledError:
+            if node is not None:
+                self._send(node, "cancel", question.name, {}, number)
+            raise
         finally:
             del self._questions[number]
 
     def _send(
         self,
         node: str | None,
-        what: Literal["ask", "answer", "failure", "news"],
+        what: NodeMessageKind,
         name: str,
         data: Data,
         number: int | None = None,
@@ -237,6 +241,9 @@ class NodeCalls:
         match message.what:
             case "ask":
                 self._work_on(message)
+            case "cancel":
+                if (task := self._working.get((message.sender, message.id))) is not None:
+                    task.cancel()
             case "news":
                 listener = self._listeners.get(message.name)
                 if listener is not None:
@@ -263,9 +270,8 @@ class NodeCalls:
         if not self._is_running or message.name not in self._handlers or len(self._working) >= MAX_QUESTIONS:
             self._send(message.sender, "failure", message.name, {}, message.id)
             return
-        task = asyncio.create_task(self._answer(message))
-        self._working[task] = message
-        task.add_done_callback(self._working.pop)
+        task = self._working[key] = asyncio.create_task(self._answer(message))
+        task.add_done_callback(lambda _: self._working.pop(key))
 
     async def _answer(self, message: NodeMessage) -> None:
         what: Literal["answer", "failure"] = "failure"

@@ -158,15 +158,14 @@ class Worker:
                 answer.set_exception(UpstreamFailed("the worker has gone away"))
 
     def forgives(self, id: object) -> bool:
-        """Return whether an id is that of a message which still needs an answer, or did so until it was late.
-
-        Such an answer costs the worker nothing, once.
-        """
+        """Return whether the gateway has asked for this answer, even if it is late: it costs the worker nothing."""
         number = self._number(id)
         if number is None:
             return False
-        is_open = number in self._open and not self._open[number].done()
-        return is_open or self._late.pop(number, self) is None
+        if number in self._late:
+            del self._late[number]
+            return True
+        return number in self._open and not self._open[number].done()
 
     def _find(self, id: object) -> "asyncio.Future[bytes]":
         """Return the future of an open message.

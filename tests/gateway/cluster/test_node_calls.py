@@ -245,6 +245,35 @@ async def test_a_node_that_ends_fails_its_questions_at_once(run_calls: RunCalls)
 
 
 @pytest.mark.server
+async def test_a_cancelled_question_cancels_its_handler_and_no_other(run_calls: RunCalls) -> None:
+    async with run_calls() as here, run_calls() as there:
+        cancelled: list[int] = []
+
+        async def wait(data: Data) -> Data:
+            try:
+                return await never(data)
+            except asyncio.CancelledError:
+                cancelled.append(data["number"])
+                raise
+
+        there.serve("wait", wait)
+        there.serve("double", double)
+        await know_each_other(here, there)
+        asked = [asyncio.create_task(here.ask(there.own_id, "wait", {"number": each}, LONG)) for each in range(3)]
+        await until(lambda: len(there._working) == 3)
+        asked[1].cancel()
+        await until(lambda: len(there._working) == 2)
+        assert cancelled == [1]
+        assert await here.ask(there.own_id, "double", {"number": 1}, LONG) == {"twice": 2}
+        assert not asked[0].done()
+        assert not asked[2].done()
+        for each in asked:
+            each.cancel()
+        await asyncio.wait(asked)
+        assert here._questions == {}
+
+
+@pytest.mark.server
 async def test_the_end_of_a_node_ends_its_own_questions(run_calls: RunCalls) -> None:
     async with run_calls() as there:
         there.serve("never", never)
@@ -400,6 +429,8 @@ UNREADABLE = {
     "data that is no object": (HEAD + b'"what":"news","name":"n"}\n[1]', "text"),
     "two data": (HEAD + b'"what":"news","name":"n"}\n{}\n{}', "text"),
     "long data": (HEAD + b'"what":"news","name":"n"}\n{"x":"' + b"x" * MAX_NODE_MESSAGE_BYTES + b'"}', "text"),
+    "a cancellation without a number": (HEAD + b'"what":"cancel","name":"n"}\n{}', "head"),
+    "a cancellation for all": (HEAD + b'"what":"cancel","name":"n","id":1}\n{}', "channel"),
     "an answer for all": (HEAD + b'"what":"answer","name":"n","id":1}\n{}', "channel"),
 }
 

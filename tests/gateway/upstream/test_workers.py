@@ -260,6 +260,20 @@ async def test_a_worker_of_another_node_gets_a_message(nodes: list[Gateway]) -> 
 
 
 @pytest.mark.server
+async def test_a_message_that_nobody_waits_for_is_cancelled_on_another_node_too(nodes: list[Gateway]) -> None:
+    here, there = nodes
+    async with worker(there, "orders.*", parallel=1) as orders:
+        await heard_of(here, parallel=1)
+        sending = asyncio.create_task(call(here))
+        id_, _ = await orders.message()
+        sending.cancel()
+        await orders.expect("route.cancel", id=id_)
+        answer = asyncio.create_task(call(here))
+        await orders.answer_one(next=True)
+        assert await answer == {"data": {"next": True}}
+
+
+@pytest.mark.server
 async def test_workers_on_all_nodes_share_the_load(nodes: list[Gateway]) -> None:
     here, there = nodes
     key = await add_service(here, "orders", "api:serve")
