@@ -100,8 +100,12 @@ class AuthorizeService:
         try:
             yield self
         finally:
-            if self._service is not None:
-                await self._service.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """End the questions that are under way, and the connections."""
+        if self._service is not None:
+            await self._service.close()
 
     def is_asked(self, action: str, room: str) -> bool:
         """Return whether the service decides about an action in a room. All else is allowed."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from gateway.core import http_client
 from gateway.routes.reloader import RoutesReloader
 from gateway.testing import MovableClock, settings_for_tests
 from gateway.upstream import authorize
@@ -128,8 +129,11 @@ async def test_the_service_may_deny_and_name_a_role(path: Path) -> None:
 async def test_only_some_actions_and_rooms_are_asked_about(path: Path) -> None:
     lines = 'actions = ["join", "create"]\nrooms = ["order-*"]\n'
     async with asking(path, answering({"allow": False}), lines) as one:
+        assert one.service.remembered == 0
         assert await one.ask(action="send") == ALLOWED
         assert await one.ask(room="lobby") == ALLOWED
+        asked = [("send", "order-1"), ("join", "lobby"), ("join", "order-1")]
+        assert [one.service.is_asked(*each) for each in asked] == [False, False, True]
         assert one.questions == []
         assert await one.ask(action="create") == DENIED
 
@@ -401,6 +405,28 @@ async def test_the_service_can_be_replaced_while_it_is_asked(path: Path) -> None
         assert await early == ALLOWED
         # The old answer counts for its own message alone.
         assert await one.ask() == DENIED
+
+
+async def test_no_connection_to_a_service_is_left_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "KEEP_ALIVE_SECONDS", 600)
+    ended = 0
+
+    async def behave(client: Conversation) -> None:
+        nonlocal ended
+        try:
+            await deciding(lambda _: {"allow": True})(client)
+        except (asyncio.IncompleteReadError, OSError):
+            ended += 1
+
+    async with asking(path, behave) as one:
+        await one.ask()
+        assert ended == 0
+        await one.routes.reload()
+        await one.ask()  # a new one, with a connection of its own
+        await until(lambda: ended == 1)
+        assert one.upstream.connections == 2
+        await one.service.close()
+        await until(lambda: ended == 2)
 
 
 async def test_without_the_table_it_stops_asking(path: Path) -> None:
