@@ -11,6 +11,7 @@ from gateway.chat.verbs.pages import fitting_texts
 from gateway.chat.verbs.resuming import FIRST
 from gateway.chat.verbs.rights import check_right
 from gateway.chat.verbs.rooms import UserRooms
+from gateway.core import costs
 from gateway.transport import frames
 from gateway.transport.encoded import encoded
 from handlers.errors import MessageError
@@ -43,6 +44,8 @@ class UnheardRooms(UserRooms):
                 found = [tasks.create_task(self._answer(request)) for request in some]
             answers += [frames.json(each.result()) for each in found]
             fitting = list(fitting_texts(answers))
+            # The reply charges the rest.
+            self._session.charge(sum(costs.of_answer(len(text)) for text in answers[len(fitting) :]))
             if len(fitting) < len(answers) or any(_is_unavailable(each.result()) for each in found):
                 answers = fitting
                 break

@@ -131,6 +131,42 @@ async def test_rooms_are_resumed_and_left_without_a_connection(app: App, alice: 
     await phone.refused(404, 40400, "room.members", json={"room": rooms[0]})
 
 
+async def test_a_call_of_a_user_that_hears_the_room_is_answered_from_memory_and_changes_nothing(
+    app: App, alice: str, room: str
+) -> None:
+    async with app.in_room(alice, room) as ann:
+        messages = [await ann.say(room, f"number {number}") for number in range(3)]
+        script = await caller(app, alice)
+        misses = app.gateway.state.hub.memory.misses
+        joined = await script.call("room.join", room=room, limit=2)
+        assert joined["messages"] == messages[1:]
+        since = {"epoch": joined["epoch"], "offset": 2}
+        resumed = await script.call("room.resume", rooms=[{"room": room, "since": since}])
+        assert [event["data"] for event in resumed["rooms"][0]["events"]] == messages[2:]
+        assert app.gateway.state.hub.memory.misses == misses
+        await script.refused(410, 41000, "room.join", json={"room": room, "since": since | {"offset": 9}})
+        await ann.say(room, "and I still hear it")
+        assert app.gateway.state.hub.subscriber_count(room) == 1
+
+
+@pytest.mark.both_stores
+async def test_rooms_that_do_not_fit_come_with_the_next_call(app: App, alice: str, room: str) -> None:
+    phone = await caller(app, alice)
+    rooms = [f"{room}-{number}" for number in range(10)]
+    for each in rooms:
+        await phone.call("room.join", room=each)
+        await phone.call("chat.send", room=each, body="x" * 60_000)
+    asked = [{"room": each} for each in rooms]
+    pages = []
+    while asked:
+        page = await phone.call("room.resume", rooms=asked)
+        pages.append([each["room"] for each in page["rooms"]])
+        asked = asked[len(pages[-1]) :]
+        assert page["has_more"] is bool(asked)
+    assert [len(page) for page in pages] == [4, 4, 2]
+    assert [each for page in pages for each in page] == rooms
+
+
 async def test_a_room_that_refuses_is_part_of_the_answer(app: App, alice: str, bob: str, room: str) -> None:
     owner, guest = await caller(app, alice), await caller(app, bob)
     await owner.call("room.create", room=f"{room}-private", private=True)
@@ -369,6 +405,25 @@ async def test_a_call_costs_what_its_message_would_besides_the_request(own_gatew
         assert await refused_after("ping") == 7  # 3 each
         assert await refused_after("echo", json="x" * 32_000) == 3  # 3, 3 for the length and 1 for the long answer
         assert await refused_after("room.list") == 5  # 3, and 2 of which 1 is free
+
+
+async def test_what_a_call_reads_in_vain_costs_as_much_as_what_it_returns(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(message_rate_per_user=1, message_burst=100)) as app:
+        app.gateway.clock.stop()
+        phone = await caller(app, "alice")
+        rooms = [f"room-{number}" for number in range(8)]
+        for each in rooms:
+            app.gateway.clock.ahead += 30
+            await phone.call("room.join", room=each)
+            await phone.call("chat.send", room=each, body="x" * 60_000)
+        app.gateway.clock.ahead += 100
+        page = await phone.call("room.resume", rooms=[{"room": each} for each in rooms])
+        assert len(page["rooms"]) == 4
+        # 3 for the request, 2.4 for the rooms of which 1 is free, and 8 rooms of 60 KB at 1 for each 16 KiB.
+        pings = 0
+        while (await phone.post("ping")).status_code == 200:
+            pings += 1
+        assert pings == 1 + int(100 - 3 - 1.4 - 8 * 60_000 / 16_384 - 1) // 3
 
 
 async def test_the_bytes_and_the_joins_of_a_user_are_limited(own_gateway: OwnGateway) -> None:

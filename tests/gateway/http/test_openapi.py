@@ -106,6 +106,7 @@ async def test_a_store_that_is_away_is_described(own_gateway: OwnGateway, tmp_pa
         for method, path, content in (
             ("DELETE", "/users/me/sessions", {}),
             ("POST", "/ws/ticket", {}),
+            ("POST", "/call/chat.send", {"json": {"room": "lobby", "text": "Hi"}}),
             ("POST", "/users", {"json": {"username": "bob", "password": PASSWORD}}),
             ("POST", "/token", {"data": {"username": "alice", "password": PASSWORD}}),
             ("POST", "/token/revoke", {"data": {"token": grant["refresh_token"]}}),
