@@ -28,8 +28,7 @@ async def post_batch(caller: SendingCaller, data: Batch) -> BatchReply:
     Each counts as a request for `GATEWAY_SERVICE_RATE`. With an `Idempotency-Key`, each message has a key of its own,
     by its place.
     """
-    if further := len(data.items) - 1:
-        caller.state.connections.charge_service(caller.auth.user_id, further)
+    caller.charge(len(data.items) - 1)
     results: list[BatchResult] = []
     # Consecutive messages share commits. They reach the log in their order, since none waits before that.
     for _, some in groupby(enumerate(data.items), lambda each: None if _is_message(each[1]) else each[0]):

@@ -53,6 +53,11 @@ class Caller:
             allowed = " ".join(self.auth.rooms.texts)
             raise Forbidden(f"this concerns all rooms, and this service may use the rooms {allowed} only")
 
+    def charge(self, further: int) -> None:
+        """Count what a request does besides its first target or operation, or raise `RateLimited`."""
+        if further > 0:
+            self.state.connections.charge_service(self.auth.user_id, further)
+
     def audit(self, event: str, **more: str | int) -> None:
         """Record what the service does."""
         auth = self.auth

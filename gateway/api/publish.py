@@ -24,6 +24,7 @@ async def publish(caller: Caller, data: Publish) -> PublishReply:
         check_event_type(data.event.type)
     if data.rooms is None:
         caller.check_everywhere(PUBLISH)
+    caller.charge(len(data.rooms or data.users or ()) - 1)
     return PublishReply(results=tuple(await asyncio.gather(*_targets(caller, data))))
 
 

@@ -27,6 +27,7 @@ from gateway.rooms.removal import RoomRemover
 from gateway.rooms.service_events import event_frame
 from gateway.store import rooms, users
 from gateway.store.engine import Database
+from gateway.store.grouped_reads import GroupedReads
 from gateway.store.prepared import items_of
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
@@ -73,6 +74,7 @@ class ServiceRooms:
         self._hooks = hooks
         self._clock = clock
         self._settings = settings
+        self._user_ids = GroupedReads(self._read_user_ids)
         self._quotas = RoomQuotas(settings.max_rooms_joined, settings.max_rooms_owned)
 
     async def publish_message(
@@ -190,12 +192,14 @@ class ServiceRooms:
             await self._bus.publish(ToRoom(frames.event(RoomRole(room=room, user=user, role=role)), room))
 
     async def _user_id(self, name: str) -> str:
-        if re.fullmatch(USER_NAME, name) is None or not (
-            rows := await self._database.fetch(users.IDS_BY_NAME, items=items_of([name]))
-        ):
+        found = await self._user_ids.get(name) if re.fullmatch(USER_NAME, name) else None
+        if found is None:
             raise NotFound(f"there is no user `{name}`")
-        found: str = rows[0]["id"]
         return found
+
+    async def _read_user_ids(self, names: list[str]) -> dict[str, str]:
+        rows = await self._database.fetch(users.IDS_BY_NAME, items=items_of(names))
+        return {row["name"]: row["id"] for row in rows}
 
     def check_content(self, text: str | None, body: Any) -> None:
         """Raise `ValidationFailed` or `TooLarge` for a content that no user could send."""

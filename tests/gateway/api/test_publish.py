@@ -215,6 +215,10 @@ async def test_a_service_has_a_rate_of_its_own_and_leaves_that_of_its_address(
         seen = [(await orders.request("POST", "/api/publish", json=body)).status_code for _ in range(7)]
         assert seen == [200] * 5 + [429] * 2
         assert (await other.request("POST", "/api/publish", json=body)).status_code == 200
+        # Each target counts, and a service owes what it has used too much.
+        many = {"rooms": [f"room-{number}" for number in range(9)], "event": EVENT}
+        for status in (200, 429):
+            assert (await other.request("POST", "/api/publish", json=many)).status_code == status
         forged = {"Authorization": "Bearer gwk_0"}
         seen = [(await orders.request("POST", "/api/publish", json=body, headers=forged)).status_code for _ in range(3)]
         assert seen == [401, 401, 429]
