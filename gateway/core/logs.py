@@ -32,6 +32,8 @@ _CREDENTIALS = re.compile(
     r"|gwr_[A-Za-z0-9_\-]*"
     # The key of a service, also in the path of an incoming webhook.
     r"|gwk_[A-Za-z0-9_\-]*"
+    # The secret that signs what goes out to a service; not the bare prefix, which error texts name.
+    r"|whsec_[A-Za-z0-9+/]{8,}=*"
     # The value of a parameter, header, field or cookie that carries a credential.
     r"|(?<=token=)[^&\s\"]+"
     r"|(?<=ticket=)[^&\s\"]+"

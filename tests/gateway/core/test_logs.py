@@ -42,6 +42,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJnYXRld2F5Iiwic3ViIj
         "POST /hook/gw%6b_0123456789abcdef%5fnot-even-a-jwt-but-20-characters?x=1 HTTP/1.1",
         "the key gwk_0123456789abcdef_not-even-a-jwt-but-20-characters is here",
         "client_id=orders&client_secret=gwk_0123456789abcdef_not-even-a-jwt-but-20-characters",
+        f"the secret whsec_{TOKEN.rpartition('.')[2]}== is here",
         "?token=a'not-even-a-jwt-but-20-characters",
         "GET /ws/chat?service=a&%74oken=not-even-a-jwt-but-20-characters HTTP/1.1",
         f"/ws/chat?x=%20&%74o%6ben=%65{TOKEN[1:]}",
