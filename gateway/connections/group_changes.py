@@ -1,7 +1,7 @@
 """Limits open connections to the rooms that the groups of their users allow, soon after a group has changed.
 
-Commands such as `gateway groups set` are processes of their own, so each node asks the store for the versions of all
-groups. After a change, it reads the rights of its connected users anew. It does so once a minute in any case: a
+Commands such as `gateway groups set` are processes of their own, so each node asks the store for the number of the last
+change. After another change, it reads the rights of its connected users anew. It does so once a minute in any case: a
 connection may have been authenticated just before a change, and opened just after that.
 
 A connection never gets more rights in this way. It gets them with its next token.
@@ -31,7 +31,7 @@ class GroupWatcher:
     def __init__(self, database: Database, connections: Connections) -> None:
         self._database = database
         self._connections = connections
-        self._versions: dict[str, int] = {}
+        self._version = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -44,8 +44,8 @@ class GroupWatcher:
 
     async def limit_all(self) -> None:
         """Limit all connections to what the groups of their users allow now."""
-        if not self._versions:
-            return
+        if not self._version:
+            return  # there has never been a group
         for ids in batches(self._connections.own_user_ids(), BATCH):
             found = await self._database.query(partial(groups.rights_of_users, user_ids=ids))
             for user_id, text in found.items():
@@ -55,12 +55,12 @@ class GroupWatcher:
     async def _look(self) -> None:
         if not self._connections.count:
             return
-        versions = await self._database.query(groups.versions)
-        if versions != self._versions:
+        version = await self._database.query(groups.version)
+        if version != self._version:
             # A failure of what follows leaves the change to the next look.
-            before, self._versions = self._versions, versions
+            before, self._version = self._version, version
             try:
                 await self.limit_all()
             except BaseException:
-                self._versions = before
+                self._version = before
                 raise

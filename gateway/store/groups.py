@@ -51,13 +51,13 @@ def change(connection: Connection, name: str, room_rights: str) -> None:
 
 
 def note_change(connection: Connection, names: Sequence[str]) -> None:
-    """Let running nodes notice that groups, or their members, have changed."""
-    connection.execute(update(groups).where(groups.c.name.in_(names)).values(version=groups.c.version + 1))
+    """Let running nodes notice that groups, or their members, have changed. All groups are locked."""
+    connection.execute(update(groups).where(groups.c.name.in_(names)).values(version=version(connection) + 1))
 
 
-def versions(connection: Connection) -> dict[str, int]:
-    """Return a number of each group, which grows with its changes."""
-    return {row.name: row.version for row in connection.execute(select(groups.c.name, groups.c.version))}
+def version(connection: Connection) -> int:
+    """Return a number that grows with each change of a group or of its members; 0 without a group."""
+    return connection.execute(select(func.max(groups.c.version))).scalar_one() or 0
 
 
 def rights_of_users(connection: Connection, user_ids: Sequence[str]) -> dict[str, str]:

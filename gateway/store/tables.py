@@ -234,7 +234,10 @@ groups = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("room_rights", Text, nullable=False),
-    Column("version", BigInteger, nullable=False, server_default="0"),  # grows with each change, also of its members
+    Column(
+        "version", BigInteger, nullable=False, server_default="0"
+    ),  # the number of its last change, among those of all
+    Index("groups_by_version", "version"),
 )
 
 group_members = Table(
