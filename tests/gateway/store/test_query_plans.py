@@ -14,9 +14,11 @@ from gateway.store import login_sessions
 from gateway.store.rooms import by_name
 from gateway.store.tables import rooms
 from gateway.testing import Gateway
+from schemas.services import SERVICE_SCOPES
 from tests.conftest import OwnGateway
 from tests.support.client import App
 from tests.support.plans import Call, Recorder, excesses
+from tests.support.services import add_service
 
 MANY = 10_000
 
@@ -138,6 +140,49 @@ async def test_no_message_and_no_request_reads_more_than_its_page(
                 assert (await app.ask(method, path, grant["access_token"])).is_success
             async with app.connect_with(grant["access_token"]):
                 assert (await app.ask("DELETE", "/users/me/sessions", grant["access_token"])).is_success
+    await expect_pages(store_url, found)
+
+
+SERVICE_ASKS: list[tuple[str, str, Any]] = [
+    ("GET", "/api/rooms?limit=20", None),
+    ("GET", "/api/rooms?limit=20&cursor=public-5", None),
+    ("GET", "/api/rooms/big", None),
+    ("GET", "/api/rooms/big/members?limit=10&cursor=user-5", None),
+    ("GET", "/api/rooms/big/messages?limit=50", None),
+    ("GET", "/api/rooms/big/messages?limit=50&cursor=before-5000", None),
+    ("GET", "/api/rooms/big/messages?limit=50&after=5000", None),
+    ("POST", "/api/publish", {"rooms": ["big", "theirs-1"], "message": {"text": "hi", "client_id": "1"}}),
+    ("POST", "/api/publish", {"rooms": ["big", "public-1"], "event": {"type": "orders.changed"}}),
+    ("POST", "/api/publish", {"users": ["user-1", "user-2"], "event": {"type": "orders.changed"}}),
+    ("POST", "/api/rooms", {"room": "kept"}),
+    ("PATCH", "/api/rooms/big", {"title": "Big"}),
+    ("PUT", "/api/rooms/big/members/bobby", {"role": "owner"}),
+    ("PUT", "/api/rooms/big/members/bobby", {"role": "moderator"}),
+    ("DELETE", "/api/rooms/big/members/bobby", None),
+    ("DELETE", "/api/rooms/kept", None),
+]
+
+
+async def test_no_request_of_a_service_reads_more_than_its_page(
+    own_gateway: OwnGateway, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, found = Recorder(monkeypatch), {}
+    gateway = own_gateway(max_rooms_joined=1000, max_rooms_owned=100)
+    async with App(gateway) as app, app.connect("alice") as alice:
+        await app.register("bobby")
+        await alice.ask("room.create", room="big")
+        await fill(gateway)
+        key = await add_service(gateway, "orders", *SERVICE_SCOPES)
+        for method, path, body in SERVICE_ASKS:
+            with recorder.statements() as found[f"{method} {path} {body}"]:
+                response = await app.ask(method, path, key, json=body)
+                assert response.is_success, response.text
+        with recorder.statements() as found["a message that is read, edited and deleted"]:
+            content = {"rooms": ["big"], "message": {"text": "hi"}}
+            [sent] = (await app.ask("POST", "/api/publish", key, json=content)).json()["results"]
+            for method, body in (("GET", None), ("PATCH", {"text": "ho"}), ("DELETE", None)):
+                path = f"/api/rooms/big/messages/{sent['id']}"
+                assert (await app.ask(method, path, key, json=body)).is_success
     await expect_pages(store_url, found)
 
 
