@@ -24,7 +24,10 @@ from gateway.webhooks.delivery import PARALLEL, Delivery, Event
 from gateway.webhooks.settling import AGAIN_SECONDS, LeaseLost, Settling
 from gateway.webhooks.unseen import UnseenMessages
 
-logger = FoldedLog(logging.getLogger(__name__), logging.WARNING, same=5)
+logger = logging.getLogger(__name__)
+
+LINES_A_MINUTE = 5
+"""How often the log gets the same reason why deliveries fail."""
 
 BATCH = 500
 """Events to read at a time."""
@@ -77,6 +80,7 @@ class Dispatcher:
         self._seconds_left = seconds_left
         self._counts = counts
         self._on_delivered = on_delivered
+        self._log = FoldedLog(logger, logging.WARNING, same=LINES_A_MINUTE)
         self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(PARALLEL)
         self._sending: set[str] = set()
@@ -189,7 +193,7 @@ class Dispatcher:
             return True
         self._counts.failed += 1
         self._counts.parked += self._settling.add_failed(event, outcome.reason)
-        logger.log("the hook %s: a delivery failed: %s", self._hook.name, outcome.reason)
+        self._log.log("the hook %s: a delivery failed: %s", self._hook.name, outcome.reason)
         return False
 
     async def _make(self, event: WaitingEvent, data: str) -> None:

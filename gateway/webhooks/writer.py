@@ -18,7 +18,10 @@ from gateway.store.outgoing_events import NewEvent
 from gateway.store.prepared import Script
 from gateway.upstream.client import new_message_id
 
-logger = FoldedLog(logging.getLogger(__name__), logging.ERROR, same=2)
+logger = logging.getLogger(__name__)
+
+LINES_A_MINUTE = 2
+"""How often the log says that a hook loses events."""
 
 FIRST_PAGE = '{"after":"","page":1}'
 """What `message.unseen` begins with, until it is due."""
@@ -30,6 +33,7 @@ class EventWriter:
     def __init__(self, most: int) -> None:
         """`most` is the number of events that may wait for one hook. 0 means no limit."""
         self._most = most
+        self._log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
         self._stored: tuple[Hook, ...] = ()
         self._unseen: tuple[Hook, ...] = ()
         self._counted: Mapping[str, int] = {}
@@ -58,7 +62,7 @@ class EventWriter:
         """Count one more event of a hook. Return False, and count it as dropped, if the hook has too many."""
         if self.is_full(webhook):
             self.dropped[webhook] += 1
-            logger.log(
+            self._log.log(
                 "the hook %s has too many events that wait, and loses new ones; see: gateway hooks list", webhook
             )
             return False
