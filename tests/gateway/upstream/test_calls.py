@@ -215,6 +215,7 @@ async def test_a_full_route_refuses_and_other_routes_go_on(own_gateway: OwnGatew
             metrics = await metrics_of(app)
             assert metrics['gateway_upstream_calls_total{outcome="busy",route="orders.*"}'] == 1
             assert metrics['gateway_upstream_waiting{route="orders.*"}'] == 2
+            assert metrics['gateway_messages_total{type="upstream"}'] == 4
 
 
 async def test_the_ninth_call_of_a_connection_is_refused(own_gateway: OwnGateway, tmp_path: Path, alice: str) -> None:
@@ -262,8 +263,8 @@ async def test_retries_end_with_the_time_of_the_message(own_gateway: OwnGateway,
     async with running_upstream(resetting) as service:
         route = table("orders.*", service.url, idempotent=True, timeout_seconds=0.05)
         async with routing(own_gateway, tmp_path, route) as app, app.connect(alice) as client:
-            assert (await client.refused("orders.create"))["status"] == 50200
-            assert 1 <= len(service.requests) <= 2
+            assert (await client.refused("orders.create"))["status"] in (50200, 50400)
+            assert len(service.requests) < 3
 
 
 async def test_the_breaker_opens_refuses_at_once_and_closes_after_a_good_probe(
