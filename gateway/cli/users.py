@@ -101,13 +101,12 @@ def list_users() -> None:
     async def work(database: Database, _: Settings) -> list[tuple[users.UserRow, str]]:
         return await database.query(query)
 
-    table = Table("user", "full name", "scopes", "groups", "since", "last seen", "state")
+    table = Table("user", "full name", "scopes and groups", "since", "last seen", "state")
     for user, of_user in with_database(work):
         table.add_row(
             user.name,
             user.full_name or "",
-            user.scopes,
-            of_user,
+            user.scopes + (f"\nin {of_user}" if of_user else ""),
             timestamp(user.created_at)[:10],
             timestamp(user.last_seen_at) if user.last_seen_at else "",
             "disabled" if user.disabled else "active",

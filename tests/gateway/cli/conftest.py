@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import pytest
+from rich.console import Console
 
 from gateway.cli import main
 from gateway.testing import Gateway
@@ -46,6 +47,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         capsys.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(os, "environ", environment(folder, **variables))
+            patch.setattr(Console, "_environ", os.environ)  # that of the first import otherwise
             patch.chdir(folder)
             # `serve` adds a handler, whose stream ends with this test.
             patch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
