@@ -67,13 +67,11 @@ def service_room(row: RoomRow) -> ServiceRoom:
 async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Limit = 100) -> RoomsPage:
     """List all rooms by name, also private and direct ones.
 
-    A service that may use some rooms only gets these. Then a page may have fewer than `limit`, and still a
-    `next_cursor`.
+    A service that may use some rooms only gets these.
     """
     caller.check(ROOMS)
-    page = await read_all_rooms(caller.state.database, cursor, limit)
-    rooms = [row for row in page.rooms if caller.auth.may_use(row.name)]
-    return RoomsPage(rooms=tuple(map(service_room, rooms)), next_cursor=page.next_cursor)
+    page = await read_all_rooms(caller.state.database, caller.auth.rooms, cursor, limit)
+    return RoomsPage(rooms=tuple(map(service_room, page.rooms)), next_cursor=page.next_cursor)
 
 
 @router.post(

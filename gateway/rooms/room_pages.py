@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.room_patterns import RoomPatterns
 from gateway.store import room_pages
 from gateway.store.engine import Database
-from gateway.store.prepared import Rows, Statement
+from gateway.store.prepared import Rows, Statement, items_of
 from gateway.store.room_pages import MemberRow, Unread
 from gateway.store.rooms import RoomRow
 
@@ -41,10 +42,17 @@ async def read_own_rooms(database: Database, user_id: str, limit: int) -> RoomPa
     return await _read(room_pages.OWN, database, user_id, None, limit)
 
 
-async def read_all_rooms(database: Database, cursor: str | None, limit: int) -> RoomPage:
-    """Read the rooms of all users by name, after `cursor`. Raise `Unavailable`."""
-    fetch = database.fetch if limit <= ROWS_AT_ONCE else database.fetch_long
-    rows = await fetch(room_pages.ALL_ROOMS, cursor=cursor or "", most=limit + 1)
+async def read_all_rooms(database: Database, which: RoomPatterns | None, cursor: str | None, limit: int) -> RoomPage:
+    """Read the rooms of all users that fit some patterns, or all, by name, after `cursor`. Raise `Unavailable`.
+
+    The store chooses them, so that no cursor names a room of another kind.
+    """
+    place = {"cursor": cursor or "", "most": limit + 1}
+    if which is not None:  # it may have to look at many names
+        rows = await database.fetch_long(room_pages.FITTING_ROOMS, items=items_of(which.texts), **place)
+    else:
+        fetch = database.fetch if limit <= ROWS_AT_ONCE else database.fetch_long
+        rows = await fetch(room_pages.ALL_ROOMS, **place)
     found = [RoomRow(**row) for row in rows[:limit]]
     return RoomPage(found, found[-1].name if len(rows) > limit else None, 0)
 

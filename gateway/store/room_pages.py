@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    exists,
     func,
     not_,
     select,
@@ -134,6 +135,20 @@ ALL_ROOMS = Statement(
     )
 )
 """Lists `most` rooms after the name `cursor`, of all users."""
+
+
+def _fitting(database: str) -> Select[Any]:
+    [pattern] = items(database, Text())
+    if database == "sqlite":
+        fits = rooms.c.name.op("GLOB")(pattern)
+    else:
+        fits = rooms.c.name.like(func.replace(func.replace(pattern, "_", "\\_"), "*", "%"), escape="\\")
+    found = and_(rooms.c.name > _CURSOR, rooms.c.removed_at.is_(None), exists(select(1).where(fits)))
+    return select(rooms).where(found).order_by(rooms.c.name).limit(_MOST)
+
+
+FITTING_ROOMS = Statement(_fitting)
+"""Lists `most` rooms after the name `cursor`, of all users, whose names fit one of the patterns `items`."""
 
 MEMBERS = Statement(_members)
 """Lists `most` members of a room after the name `cursor`."""

@@ -47,8 +47,27 @@ async def test_rooms_are_listed_in_pages_also_private_ones(own_gateway: OwnGatew
         listed = await pages(orders, "/api/rooms", "rooms", limit=2)
         assert [[room["name"] for room in page] for page in listed] == [["a1", "a2"], ["b1", "b2"], ["c1"]]
         listed = await pages(restricted, "/api/rooms", "rooms", limit=2)
-        assert [room["name"] for page in listed for room in page] == ["b1", "b2"]
+        assert [[room["name"] for room in page] for page in listed] == [["b1", "b2"]]
         assert (await restricted.refused("GET", "/api/rooms/a1"))["status"] == 40300
+
+
+async def test_no_cursor_names_a_room_that_a_service_may_not_use(
+    own_gateway: OwnGateway, backend: StartBackend
+) -> None:
+    gateway = own_gateway()
+    patterns = ["a_1", "t-*-x", "*.end", "o*p*q*r*"]
+    fitting = ["a_1", "b.end", "opqr", "oxpxqxrx", "t--x", "t-1-x"]
+    async with backend(gateway) as orders, backend(gateway, "api:rooms", rooms=patterns) as restricted:
+        for name in (*fitting, "aa1", "a_12", "secret", "t-x", "t-1-xy", "b.ends", "orqp", "bxend"):
+            await orders.ask("POST", "/api/rooms", json={"room": name, "private": True})
+        cursor, named = "", []
+        while cursor is not None:
+            query = {"limit": 1} | ({"cursor": cursor} if cursor else {})
+            page = await restricted.ask("GET", "/api/rooms", params=query)
+            named += [room["name"] for room in page["rooms"]]
+            cursor = page.get("next_cursor")
+            assert cursor is None or cursor in fitting, "the name of a room that is not for this service"
+        assert sorted(named) == fitting
 
 
 async def test_members_are_put_listed_and_removed(
