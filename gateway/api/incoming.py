@@ -17,6 +17,7 @@ from gateway.api.strict_route import StrictRequest
 from gateway.http.bodies import media_type
 from gateway.http.client_info import ClientInfoDep
 from gateway.http.forms import URLENCODED, FormRequest
+from gateway.http.request_rate import note_service
 from gateway.state import GatewayStateDep
 from handlers.errors import AuthenticationFailed, NotFound, ValidationFailed
 from schemas.api.publish import NewMessage, Published
@@ -61,6 +62,7 @@ async def post_hook(
         auth = await state.services.authenticate_hook(key, client)
     except AuthenticationFailed:
         raise NotFound("there is nothing at this path") from None
+    note_service(request)
     state.connections.charge_service(auth.user_id)
     assert auth.room is not None  # noqa: S101 - an incoming webhook has one
     caller = Caller(auth, state, client, idempotency_key)

@@ -15,6 +15,7 @@ from gateway.config.external_services import LOCAL
 from gateway.core.client_info import address_of, client_info_of
 from gateway.http import credentials
 from gateway.http.client_credentials import basic_client, check_query
+from gateway.http.request_rate import note_service
 from gateway.state import state_of
 from handlers.errors import AuthenticationFailed
 
@@ -66,7 +67,9 @@ async def authenticate_service(connection: HTTPConnection) -> ServiceAuth:
     key = service_credential(connection)
     if key is None:
         raise AuthenticationFailed("no credential; send the header Authorization: Bearer with the key of a service")
-    return await state_of(connection).services.authenticate(key, client_info_of(connection))
+    auth = await state_of(connection).services.authenticate(key, client_info_of(connection))
+    note_service(connection)
+    return auth
 
 
 async def authenticate_client(connection: HTTPConnection) -> ServiceAuth:
@@ -78,6 +81,7 @@ async def authenticate_client(connection: HTTPConnection) -> ServiceAuth:
         auth = await authenticate_service(connection)
     else:
         auth = await state.services.authenticate_client(*client, client_info_of(connection))
+        note_service(connection)
     state.connections.charge_service(auth.user_id)
     return auth
 

@@ -1,6 +1,7 @@
 """Limits the requests of an address in a second."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
+from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,19 +16,29 @@ from handlers.errors import RateLimited
 ALWAYS_ANSWERED = "/healthz"
 """The path without a limit: a monitor must not take the process for dead because of other clients at its address."""
 
-SERVICES: Mapping[str, frozenset[int]] = {
-    "/api/": frozenset({401, 403}),
-    "/hook/": frozenset({404}),
-    "/token/introspect": frozenset({401, 403}),
-}
-"""The beginnings of the paths for services, each with the answers to a wrong credential.
+SERVICE_PATHS = ("/api/", "/hook/", "/token/introspect")
+"""The beginnings of the paths for services. A service has a rate of its own, and many may share an address."""
 
-A service has a rate of its own, and many services may share an address.
-"""
+_OF_SERVICE = "gateway.of_service"
+"""The place in a request's scope for `_Origin`."""
+
+
+@dataclass(slots=True)
+class _Origin:
+    """Where a request at a path for services comes from."""
+
+    is_service: bool = False
+
+
+def note_service(request: HTTPConnection) -> None:
+    """Note that a request has a good credential of a service, so that it does not count for its address."""
+    origin: _Origin | None = request.scope.get(_OF_SERVICE)
+    if origin is not None:
+        origin.is_service = True
 
 
 class RequestRate:
-    """Refuses the requests of an address over its rate. Of requests for services, only the refused ones count.
+    """Refuses the requests of an address over its rate. At paths for services, only those without a service count.
 
     A refusal waits. If too many wait, the next one goes out at once and closes its connection.
     """
@@ -46,9 +57,10 @@ class RequestRate:
         request = HTTPConnection(scope)
         address, connections = address_of(request), state_of(request).connections
         try:
-            if refused := _refusals(path):
+            if path.startswith(SERVICE_PATHS):
                 connections.check_address(address)
-                send = _charging(send, connections, address, refused)
+                origin = scope[_OF_SERVICE] = _Origin()
+                send = _charging(send, connections, address, origin)
             else:
                 connections.check_request_rate(address)
         except RateLimited as error:
@@ -60,15 +72,12 @@ class RequestRate:
         await error_response(error)(scope, receive, send if has_waited else closing(send))
 
 
-def _refusals(path: str) -> frozenset[int]:
-    return next((refused for beginning, refused in SERVICES.items() if path.startswith(beginning)), frozenset())
-
-
-def _charging(send: Send, connections: Connections, address: str, refused: frozenset[int]) -> Send:
-    """Return a `send` that counts a request once it is refused."""
+def _charging(send: Send, connections: Connections, address: str, origin: _Origin) -> Send:
+    """Return a `send` that counts a request once it is answered, unless it is a service's."""
 
     async def send_and_charge(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] in refused:
+        # A store that is away says nothing about a credential.
+        if message["type"] == "http.response.start" and message["status"] < 500 and not origin.is_service:
             connections.charge_address(address)
         await send(message)
 

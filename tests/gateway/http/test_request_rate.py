@@ -44,6 +44,28 @@ async def test_a_preflight_is_a_request(own_gateway: OwnGateway) -> None:
     assert [answer.status_code for answer in answers] == [200] * RATE + [429]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/nothing", 404),
+        ("GET", "/api/publish", 405),
+        ("POST", "/api/publish", 401),
+        ("GET", "/hook/gwk_x", 405),
+        ("POST", "/hook/gwk_x", 404),
+        ("PUT", "/token/introspect", 405),
+        ("POST", "/token/introspect", 401),
+    ],
+)
+async def test_a_path_for_services_is_no_way_round_the_rate(
+    own_gateway: OwnGateway, method: str, path: str, status: int
+) -> None:
+    gateway = own_gateway(request_rate=RATE)
+    gateway.clock.stop()
+    async with App(gateway) as app:
+        seen = [(await app.http.request(method, path, data={"token": "x"})).status_code for _ in range(RATE + 1)]
+    assert seen == [status] * RATE + [429]
+
+
 async def test_of_ipv6_a_network_is_one_address(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(request_rate=RATE, trusted_proxies="127.0.0.1")
     gateway.clock.stop()
