@@ -110,9 +110,21 @@ from handlers.rooms import JoinRoomHandler, ResumeRoomsHandler
 
 MAX_BODY_BYTES = 16 * 1024
 
-_ROUTERS = (tickets.router, users.router, health.router, metrics.router, well_known.router)
-_TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
+# The order is that of the API's description, in each of its sections.
+_ROUTERS = (
+    token.router,
+    revocation.router,
+    introspection.router,
+    tickets.router,
+    well_known.router,
+    well_known.metadata_router,
+    users.router,
+    sessions.router,
+    health.router,
+    metrics.router,
+)
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
+_TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)
 _SERVICE_ROUTERS = (
     publish.router,
     rooms.router,
@@ -180,7 +192,8 @@ def create_app(
         describe=described,
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
-        description="Log in here with `POST /token`, then open the WebSocket `/ws/chat` with the token.",
+        description="**Authorize** at `/docs` logs in, and each request can be tried there. A client then opens the"
+        " WebSocket `/ws/chat` with the token of `POST /token`.",
         version=__version__,
         lifespan=running,
         # Otherwise `DELETE /users/me/sessions/`, with an empty id, would end all sessions.
@@ -208,9 +221,8 @@ def create_app(
 
 
 def _routers(settings: Settings) -> Iterator[APIRouter]:
-    yield from _ROUTERS
-    if settings.token_endpoint == "on":  # noqa: S105 - a switch
-        yield from _LOG_IN_ROUTERS
+    logs_in = settings.token_endpoint == "on"  # noqa: S105 - a switch
+    yield from (router for router in _ROUTERS if logs_in or router not in _LOG_IN_ROUTERS)
     if settings.development:
         yield console.router
         yield api_documentation.router

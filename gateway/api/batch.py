@@ -18,10 +18,15 @@ from schemas.codes import Status
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/api", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api", tags=["server API"], route_class=ServiceRoute)
 
 
-@router.post("/batch", response_model_exclude_none=True, responses=service_refusals(body=True))
+@router.post(
+    "/batch",
+    summary="Does up to a hundred operations.",
+    response_model_exclude_none=True,
+    responses=service_refusals(body=True),
+)
 async def post_batch(caller: SendingCaller, data: Batch) -> BatchReply:
     """Do up to a hundred operations, one after the other. One that fails stops no other.
 

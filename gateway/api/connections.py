@@ -24,7 +24,7 @@ Cursor = Annotated[
     Query(description="The `next_cursor` of the page before."),
 ]
 
-router = APIRouter(prefix="/api/connections", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api/connections", tags=["server API"], route_class=ServiceRoute)
 
 
 async def close_connection(caller: Caller, data: NameConnection) -> Empty:
@@ -36,7 +36,9 @@ async def close_connection(caller: Caller, data: NameConnection) -> Empty:
     return Empty()
 
 
-@router.get("", response_model_exclude_none=True, responses=service_refusals(404))
+@router.get(
+    "", summary="Lists the connections of all nodes.", response_model_exclude_none=True, responses=service_refusals(404)
+)
 async def list_connections(
     caller: CurrentCaller,
     user: Annotated[UserName | None, Query(description="Only those of this user.")] = None,
@@ -61,7 +63,7 @@ async def list_connections(
     )
 
 
-@router.delete("/{id}", status_code=204, responses=service_refusals(404))
+@router.delete("/{id}", summary="Closes a connection.", status_code=204, responses=service_refusals(404))
 async def delete(id: ConnectionId, caller: CurrentCaller) -> None:
     """Close a connection of any node with 4403. Its client does not come back by itself, but its token stays good."""
     await close_connection(caller, NameConnection(connection=id))

@@ -38,11 +38,12 @@ _BODY = {
     },
 }
 
-router = APIRouter(tags=["services"])
+router = APIRouter(tags=["incoming webhooks"])
 
 
 @router.post(
     "/hook/{key}",
+    summary="Sends a text to the room of an incoming webhook.",
     response_model_exclude_none=True,
     responses=hook_refusals(),
     openapi_extra={"requestBody": _BODY},

@@ -18,7 +18,7 @@ from schemas.services import ROOMS
 
 UserPath = Annotated[UserName, Path(description="The name of the user.")]
 
-router = APIRouter(prefix="/api/rooms/{room}/members", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api/rooms/{room}/members", tags=["server API"], route_class=ServiceRoute)
 
 
 async def put_member(caller: Caller, data: PutMember) -> MemberReply:
@@ -37,7 +37,9 @@ async def remove_member(caller: Caller, data: NameMember) -> Empty:
     return Empty()
 
 
-@router.get("", response_model_exclude_none=True, responses=service_refusals(404))
+@router.get(
+    "", summary="Lists the members of a room.", response_model_exclude_none=True, responses=service_refusals(404)
+)
 async def list_members(
     caller: CurrentCaller, room: RoomPath, cursor: NameCursor = None, limit: Limit = 100
 ) -> MembersPage:
@@ -55,6 +57,7 @@ async def list_members(
 
 @router.put(
     "/{user}",
+    summary="Makes a user a member, or changes a member's role.",
     response_model=MemberReply,
     responses=service_refusals(404, 409, body=True)
     | {201: {"description": "The user is a new member.", "model": MemberReply}},
@@ -72,7 +75,12 @@ async def put(
     return reply
 
 
-@router.delete("/{user}", status_code=204, responses=service_refusals(404))
+@router.delete(
+    "/{user}",
+    summary="Ends a membership, or takes an invitation back.",
+    status_code=204,
+    responses=service_refusals(404),
+)
 async def delete(caller: CurrentCaller, room: RoomPath, user: UserPath) -> None:
     """End a user's membership on all of its connections, or take an invitation back."""
     await remove_member(caller, NameMember(room=room, user=user))

@@ -29,7 +29,7 @@ After = Annotated[
     Query(ge=0, le=MAX_OFFSET, description="Read forward from this offset of the log, oldest message first."),
 ]
 
-router = APIRouter(prefix="/api/rooms/{room}/messages", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api/rooms/{room}/messages", tags=["server API"], route_class=ServiceRoute)
 
 
 async def edit_message(caller: Caller, data: EditMessage) -> MessageReply:
@@ -49,7 +49,7 @@ def _reply(caller: Caller, written: Written) -> MessageReply:
     return MessageReply(message=written.message.to_schema(written.room, caller.auth.user_id))
 
 
-@router.get("", response_model=MessagesPage, responses=service_refusals(404))
+@router.get("", summary="Reads a page of a room's log.", response_model=MessagesPage, responses=service_refusals(404))
 async def list_messages(
     caller: CurrentCaller,
     room: RoomPath,
@@ -84,7 +84,9 @@ def _place(cursor: str | None, after: int | None) -> tuple[int | None, int | Non
     return (int(offset), None) if direction == "before" else (None, int(offset))
 
 
-@router.get("/{message_id}", response_model_exclude_none=True, responses=service_refusals(404))
+@router.get(
+    "/{message_id}", summary="Returns a message.", response_model_exclude_none=True, responses=service_refusals(404)
+)
 async def get_message(caller: CurrentCaller, room: RoomPath, message_id: MessagePath) -> Message:
     """Return a message."""
     caller.check(ROOMS, room)
@@ -105,6 +107,7 @@ async def _find(caller: Caller, room: RoomRow, message_id: str) -> MessageRow:
 
 @router.patch(
     "/{message_id}",
+    summary="Changes a message of the service itself.",
     response_model_exclude_none=True,
     responses=service_refusals(404, 409, body=True),
 )
@@ -115,7 +118,12 @@ async def patch_message(
     return await edit_message(caller, EditMessage(room=room, message_id=message_id, text=data.text, body=data.body))
 
 
-@router.delete("/{message_id}", response_model_exclude_none=True, responses=service_refusals(404))
+@router.delete(
+    "/{message_id}",
+    summary="Deletes a message of any sender.",
+    response_model_exclude_none=True,
+    responses=service_refusals(404),
+)
 async def remove_message(caller: CurrentCaller, room: RoomPath, message_id: MessagePath) -> MessageReply:
     """Delete a message of any sender, and return what is left of it."""
     return await delete_message(caller, NameMessage(room=room, message_id=message_id))

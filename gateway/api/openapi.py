@@ -32,9 +32,21 @@ _WORDS = {
     HTTPStatus.GATEWAY_TIMEOUT: "The service behind this message did not answer in time.",
 }
 
+TAGS = {
+    "log in": "A password, a refresh token or a key becomes an access token. **Authorize** at `/docs` does this.",
+    "users": "Registration, and the account of the user of the token.",
+    "messages": "What a client sends over the WebSocket `/ws/chat`, each as one request. It needs the token of a user.",
+    "server API": "For backend services. It needs a key, which `gateway services add` prints.",
+    "incoming webhooks": "URLs that speak in one room, for scripts and monitors: see `gateway services hook add`.",
+    "health": "For load balancers and monitors.",
+    "events": "What comes over the WebSocket `/ws/chat`. No HTTP request brings it.",
+}
+"""The sections of the page, in the order of a newcomer, with what each is for."""
+
 
 def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Route] = ()) -> dict[str, Any]:
     """Add the messages and events of a registry, and the messages of routes, to a description. Return it."""
+    document.setdefault("tags", [{"name": name, "description": about} for name, about in TAGS.items()])
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     handlers = {kind: each for kind, each in registry.handlers.items() if not each.needs_connection}

@@ -19,10 +19,15 @@ from schemas.services import CONNECTIONS
 
 MAX_USERS = 100
 
-router = APIRouter(prefix="/api", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api", tags=["server API"], route_class=ServiceRoute)
 
 
-@router.get("/presence", response_model_exclude_none=True, responses=service_refusals())
+@router.get(
+    "/presence",
+    summary="Returns the presence of users.",
+    response_model_exclude_none=True,
+    responses=service_refusals(),
+)
 async def of_users(
     caller: CurrentCaller,
     user: Annotated[
@@ -34,7 +39,12 @@ async def of_users(
     return PresenceReply(users=await _of(caller, user))
 
 
-@router.get("/rooms/{room}/presence", response_model_exclude_none=True, responses=service_refusals())
+@router.get(
+    "/rooms/{room}/presence",
+    summary="Lists the users that hear a room now.",
+    response_model_exclude_none=True,
+    responses=service_refusals(),
+)
 async def of_room(
     caller: CurrentCaller,
     room: RoomPath,

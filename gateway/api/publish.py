@@ -14,7 +14,7 @@ from handlers.errors import MessageError
 from schemas.api.publish import NamedEvent, NewMessage, Publish, Published, PublishReply
 from schemas.services import PUBLISH
 
-router = APIRouter(prefix="/api", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api", tags=["server API"], route_class=ServiceRoute)
 
 
 async def publish(caller: Caller, data: Publish) -> PublishReply:
@@ -81,6 +81,7 @@ async def _event_to_all(caller: Caller, event: NamedEvent) -> Published:
 
 @router.post(
     "/publish",
+    summary="Sends a message to rooms, or an event to rooms, users or all.",
     response_model=PublishReply,
     response_model_exclude_none=True,
     responses=service_refusals(body=True),

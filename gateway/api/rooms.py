@@ -18,7 +18,7 @@ from schemas.services import ROOMS
 
 RoomPath = Annotated[RoomName, Path(description="The name of the room.")]
 
-router = APIRouter(prefix="/api/rooms", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api/rooms", tags=["server API"], route_class=ServiceRoute)
 
 
 async def create_room(caller: Caller, data: CreateRoom) -> ServiceRoom:
@@ -63,7 +63,9 @@ def service_room(row: RoomRow) -> ServiceRoom:
     )
 
 
-@router.get("", response_model_exclude_none=True, responses=service_refusals())
+@router.get(
+    "", summary="Lists all rooms, also private ones.", response_model_exclude_none=True, responses=service_refusals()
+)
 async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Limit = 100) -> RoomsPage:
     """List all rooms by name, also private and direct ones.
 
@@ -76,6 +78,7 @@ async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Li
 
 @router.post(
     "",
+    summary="Makes a room that needs no owner.",
     status_code=201,
     response_model_exclude_none=True,
     responses=service_refusals(409, body=True),
@@ -85,7 +88,7 @@ async def post_room(caller: CurrentCaller, data: CreateRoom) -> ServiceRoom:
     return await create_room(caller, data)
 
 
-@router.get("/{room}", response_model_exclude_none=True, responses=service_refusals(404))
+@router.get("/{room}", summary="Returns a room.", response_model_exclude_none=True, responses=service_refusals(404))
 async def get_room(caller: CurrentCaller, room: RoomPath) -> ServiceRoom:
     """Return a room."""
     return await read_room(caller, NameRoom(room=room))
@@ -93,6 +96,7 @@ async def get_room(caller: CurrentCaller, room: RoomPath) -> ServiceRoom:
 
 @router.patch(
     "/{room}",
+    summary="Changes a room's title, or whether it is private.",
     response_model_exclude_none=True,
     responses=service_refusals(404, body=True),
 )
@@ -101,7 +105,9 @@ async def patch_room(caller: CurrentCaller, room: RoomPath, data: RoomChange) ->
     return await update_room(caller, UpdateRoom(room=room, title=data.title, private=data.private))
 
 
-@router.delete("/{room}", status_code=204, responses=service_refusals(404))
+@router.delete(
+    "/{room}", summary="Deletes a room with all of its messages.", status_code=204, responses=service_refusals(404)
+)
 async def remove_room(caller: CurrentCaller, room: RoomPath) -> None:
     """Delete a room with all of its messages."""
     await delete_room(caller, NameRoom(room=room))

@@ -15,7 +15,7 @@ from schemas.services import USERS
 
 UserPath = Annotated[UserName, Path(description="The name of the user.")]
 
-router = APIRouter(prefix="/api/users/{user}", tags=["services"], route_class=ServiceRoute)
+router = APIRouter(prefix="/api/users/{user}", tags=["server API"], route_class=ServiceRoute)
 
 
 async def read_user(caller: Caller, data: NameUser) -> UserView:
@@ -54,19 +54,19 @@ async def end_user_sessions(caller: Caller, data: NameUser) -> SessionsEnded:
     return SessionsEnded(ended=len(ended))
 
 
-@router.get("", response_model_exclude_none=True, responses=service_refusals(404))
+@router.get("", summary="Returns a user.", response_model_exclude_none=True, responses=service_refusals(404))
 async def get(user: UserPath, caller: CurrentCaller) -> UserView:
     """Return a user, with its presence on all nodes."""
     return await read_user(caller, NameUser(user=user))
 
 
-@router.post("/disconnect", responses=service_refusals(404))
+@router.post("/disconnect", summary="Closes all connections of a user.", responses=service_refusals(404))
 async def post_disconnect(user: UserPath, caller: CurrentCaller) -> Disconnected:
     """Close all connections of a user, on all nodes, with 4403. Its tokens stay good."""
     return await disconnect_user(caller, NameUser(user=user))
 
 
-@router.delete("/sessions", responses=service_refusals(404))
+@router.delete("/sessions", summary="Ends all sessions of a user.", responses=service_refusals(404))
 async def delete_sessions(user: UserPath, caller: CurrentCaller) -> SessionsEnded:
     """End all sessions of a user: its tokens are no longer good, and their connections close with 4411."""
     return await end_user_sessions(caller, NameUser(user=user))

@@ -27,13 +27,18 @@ class Readiness(Wire):
     upstreams: Literal["up", "degraded"]
 
 
-@router.get("/healthz")
+@router.get("/healthz", summary="Answers as long as the process runs.")
 async def healthz() -> Health:
     """Answer as long as the process runs."""
     return Health()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness}}, response_model=Readiness)
+@router.get(
+    "/readyz",
+    summary="Says whether the gateway can serve messages.",
+    responses={503: {"model": Readiness}},
+    response_model=Readiness,
+)
 async def readyz(state: GatewayStateDep) -> JSONResponse:
     """Answer 200 if the gateway can serve messages, and otherwise 503, with the state of each part.
 

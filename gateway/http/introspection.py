@@ -19,6 +19,7 @@ router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 @router.post(
     "/token/introspect",
+    summary="Returns the user and the rights of a token.",
     response_model=Introspection,
     responses=refusals(*BODY, 401, 403, 503, oauth=True),
     dependencies=[FORM_BODY],

@@ -13,7 +13,7 @@ from handlers.errors import AuthenticationFailed, NotFound
 router = APIRouter(tags=["health"])
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", summary="Returns the metrics of this process.", response_class=Response)
 async def metrics(request: Request, state: GatewayStateDep) -> Response:
     """Return the metrics of this process. Outside development, the caller needs `GATEWAY_METRICS_TOKEN`."""
     settings = state.settings

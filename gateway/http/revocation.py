@@ -26,6 +26,7 @@ router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 @router.post(
     "/token/revoke",
+    summary="Logs out: ends the session of a token.",
     status_code=200,
     response_class=Response,
     responses=refusals(*BODY, 503, oauth=True),

@@ -13,7 +13,12 @@ from schemas.token import Ticket
 router = APIRouter(tags=["log in"])
 
 
-@router.post("/ws/ticket", response_model=Ticket, responses=refusals(401, 422, 429, 503))
+@router.post(
+    "/ws/ticket",
+    summary="Returns a ticket, which opens one WebSocket.",
+    response_model=Ticket,
+    responses=refusals(401, 422, 429, 503),
+)
 async def buy_ticket(auth: TicketRequester, state: GatewayStateDep) -> Response:
     """Return a ticket for `/ws/chat?ticket=…`. The request needs an `Authorization: Bearer` header.
 

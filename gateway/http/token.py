@@ -26,6 +26,7 @@ _EXPECTED_GRANT = "expected `password`, `refresh_token` or `client_credentials`"
 
 @router.post(
     "/token",
+    summary="Returns an access token, for a password, a refresh token or a key.",
     response_model=Token,
     response_model_exclude_none=True,
     responses=refusals(*BODY, 401, 429, 503, oauth=True),

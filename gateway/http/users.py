@@ -25,6 +25,7 @@ class RegistrationClosed(MessageError):
 
 @router.post(
     "",
+    summary="Registers a user.",
     status_code=201,
     response_model_exclude_none=True,
     responses=refusals(*BODY, 403, 409, 429, 503),
@@ -37,7 +38,7 @@ async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) 
     return (await state.password_login.register(new, client)).to_schema()
 
 
-@router.get("/me", response_model=User, responses=refusals(401, 503))
+@router.get("/me", summary="Returns the user of the token.", response_model=User, responses=refusals(401, 503))
 async def me(auth: CurrentUser) -> Response:
     """Return the user of the token."""
     user = auth.stored

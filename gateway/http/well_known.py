@@ -16,14 +16,14 @@ metadata_router = APIRouter(prefix="/.well-known", tags=["log in"])
 CACHE = {"Cache-Control": "public, max-age=30"}
 
 
-@router.get("/jwks.json")
+@router.get("/jwks.json", summary="Returns the public keys of the tokens.")
 async def keys(state: GatewayStateDep) -> JSONResponse:
     """Return the public keys of our tokens (RFC 7517 §5). A secret has none."""
     found = state.tokens.keys.verifying_keys(state.clock.wall())
     return JSONResponse({"keys": [jwk for key in found if (jwk := key.public_jwk())]}, headers=CACHE)
 
 
-@metadata_router.get("/oauth-authorization-server")
+@metadata_router.get("/oauth-authorization-server", summary="Returns where tokens are issued and checked.")
 async def metadata(request: Request, state: GatewayStateDep) -> JSONResponse:
     """Return the metadata of an authorization server (RFC 8414 §2), made from the existing routes."""
     issuer = urlsplit(state.tokens.issuer)

@@ -94,4 +94,6 @@ class Published(Wire):
 class PublishReply(Wire):
     """The outcome for each target, in the order of the request."""
 
-    results: tuple[Published, ...]
+    results: tuple[Published, ...] = Field(
+        examples=[[{"room": "lobby", "id": "yj4XTlDc.1", "epoch": "yj4XTlDc", "offset": 1, "duplicate": False}]]
+    )

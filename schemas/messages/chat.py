@@ -44,7 +44,7 @@ class SendMessage(Content):
     """Send a message to a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"room": "lobby", "body": {"any": "JSON"}}, {"room": "lobby", "text": "Hello"}]}
+        json_schema_extra={"examples": [{"room": "lobby", "text": "Hello"}, {"room": "lobby", "body": {"any": "JSON"}}]}
     )
 
     room: RoomName

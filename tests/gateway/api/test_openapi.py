@@ -25,6 +25,9 @@ from tests.support.client import App
 from tests.support.upstreams import good, running_upstream
 
 Document = dict[str, Any]
+LONGEST_SUMMARY = 120
+"""So that it is a line at `/docs`, and no paragraph."""
+
 NOT_OFFERED = {"bye", "auth", "auth.refresh"}
 
 
@@ -107,13 +110,26 @@ def test_a_path_says_what_its_message_does_takes_and_returns(document: Document)
     assert "`chat:write`" in send["description"]
     assert data_of(send) == {"$ref": "#/components/schemas/SendMessage"}
     assert reply_of(send) == {"$ref": "#/components/schemas/SendReply"}
-    assert examples_of(send) == [{"room": "lobby", "body": {"any": "JSON"}}, {"room": "lobby", "text": "Hello"}]
+    assert examples_of(send) == [{"room": "lobby", "text": "Hello"}, {"room": "lobby", "body": {"any": "JSON"}}]
     assert {"400", "401", "403", "404", "413", "415", "422", "429", "500", "503"} <= send["responses"].keys()
     assert send["requestBody"]["required"] is True
     assert call_of(document, "room.list")["requestBody"]["required"] is False
     assert call_of(document, "ping")["security"] == [{"OAuth2PasswordBearer": []}]
     [flow] = document["components"]["securitySchemes"]["OAuth2PasswordBearer"]["flows"].values()
     assert "`chat.send`" in flow["scopes"]["chat:write"]
+
+
+def test_each_operation_is_in_a_section_and_has_a_summary_in_words(document: Document) -> None:
+    sections = [tag["name"] for tag in document["tags"]]
+    assert sections == ["log in", "users", "messages", "server API", "incoming webhooks", "health", "events"]
+    paths = {**document["paths"], **document["webhooks"]}
+    operations = [(f"{method} {path}", each) for path, item in paths.items() for method, each in item.items()]
+    assert {section for _, each in operations for section in each["tags"]} == set(sections)
+    first = {section: next(name for name, each in operations if section in each["tags"]) for section in sections}
+    assert (first["log in"], first["users"]) == ("post /token", "post /users")
+    # FastAPI makes a summary of the function's name, such as "Of Users", where there is none.
+    assert [name for name, each in operations if not each["summary"].endswith(".")] == []
+    assert [name for name, each in operations if len(each["summary"]) > LONGEST_SUMMARY] == []
 
 
 def test_a_webhook_is_the_frame_of_its_event(document: Document) -> None:
