@@ -9,10 +9,13 @@ service has sent too much would otherwise answer the next user's request.
 
 import asyncio
 import select
+import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import ip_address
 from typing import Self, cast
 from urllib.parse import quote, urlsplit
 
@@ -54,6 +57,15 @@ class _Target:
     authority: bytes
     path: bytes
 
+    @property
+    def is_address(self) -> bool:
+        """Return whether the host is an address, which needs no look-up."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
     @classmethod
     def of(cls, url: str) -> Self:
         parts = urlsplit(url)
@@ -73,6 +85,7 @@ class HttpClient:
     def __init__(self, url: str, *, max_connections: int) -> None:
         """More requests than `max_connections` at once wait for each other, within their time."""
         self._target = _Target.of(url)
+        self._lookup: asyncio.Task[tuple[str, ...]] | None = None
         self._places = asyncio.Semaphore(max_connections)
         self._idle: list[_Connection] = []
         self._headers = [
@@ -127,15 +140,47 @@ class HttpClient:
         return None
 
     async def _connect(self) -> "_Connection":
+        """Connect to the first address of the host that answers."""
+        *others, last = await self._addresses()
+        for address in others:
+            with suppress(OSError):
+                return await self._connect_to(address)
+        return await self._connect_to(last)
+
+    async def _connect_to(self, address: str) -> "_Connection":
         target = self._target
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: _Connection(self._idle),
-            target.host,
+            address,
             target.port,
             ssl=target.tls,
             server_hostname=target.host if target.tls else None,
         )
         return connection
+
+    async def _addresses(self) -> tuple[str, ...]:
+        """Return the addresses of the host. Requests at the same time share one look-up.
+
+        A look-up keeps one of the process's few threads for it until the name server answers, even if its request has
+        ended. So without this, one host whose name server hangs would stop the look-ups of all others.
+        """
+        if self._target.is_address:
+            return (self._target.host,)
+        if self._lookup is None:
+            self._lookup = asyncio.create_task(self._look_up())
+            self._lookup.add_done_callback(self._end_lookup)
+        return await asyncio.shield(self._lookup)
+
+    async def _look_up(self) -> tuple[str, ...]:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            self._target.host, self._target.port, type=socket.SOCK_STREAM
+        )
+        return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def _end_lookup(self, lookup: "asyncio.Task[tuple[str, ...]]") -> None:
+        self._lookup = None
+        if not lookup.cancelled():
+            lookup.exception()  # so that asyncio does not report one that no request waits for
 
 
 class _Connection(asyncio.Protocol):

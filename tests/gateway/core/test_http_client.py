@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
+from socket import AF_INET, SOCK_STREAM
+from typing import Any
 
 import pytest
 from cryptography.x509 import IPAddress
@@ -184,6 +186,47 @@ async def test_an_address_without_a_service_is_a_failure() -> None:
         pass
     with pytest.raises(RequestFailed, match="no answer: ConnectionRefusedError"):
         await ask(HttpClient(upstream.url, max_connections=1))
+
+
+async def test_a_host_may_be_a_name() -> None:
+    async with running_upstream(good) as upstream:
+        client = HttpClient(upstream.url.replace("127.0.0.1", "localhost"), max_connections=1)
+        assert (await ask(client)).status == 200
+        await client.close()
+
+
+def test_a_name_server_that_hangs_has_one_question_for_each_host() -> None:
+    names = NamesThatHang()
+
+    async def ask_two_hosts() -> None:
+        hosts = [HttpClient(f"http://{name}.example/", max_connections=50) for name in ("one", "two")]
+        requests = [ask(host, seconds=0.1) for host in hosts for _ in range(50)]
+        errors = await asyncio.gather(*requests, return_exceptions=True)
+        assert {type(error) for error in errors} == {RequestTimedOut}
+        assert names.asked == ["one.example", "two.example"]
+        names.answer.set()
+        async with running_upstream(good) as upstream:
+            found = HttpClient(upstream.url.replace("127.0.0.1", "three.example"), max_connections=1)
+            assert (await ask(found)).status == 200
+            await found.close()
+
+    with asyncio.Runner(loop_factory=lambda: names) as runner:
+        runner.run(ask_two_hosts())
+
+
+class NamesThatHang(asyncio.SelectorEventLoop):
+    """A loop whose name server answers nothing, until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.answer = asyncio.Event()
+
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> list[Any]:
+        self.asked.append(host)
+        await self.answer.wait()
+        # The first address has no service.
+        return [(AF_INET, SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
 
 
 async def test_a_certificate_must_be_of_an_authority_that_the_machine_trusts(
