@@ -19,6 +19,7 @@ from tests.conftest import OwnGateway
 from tests.support.child import free_port
 from tests.support.client import App
 from tests.support.lacking import program
+from tests.support.node import node
 from tests.support.services import add_service
 from tests.support.waiting import until
 
@@ -73,7 +74,7 @@ async def test_a_service_speaks_from_curl_python_and_node(own_gateway: OwnGatewa
         await alice.expect("chat.message", sender="service:shop", text="Hello from curl")
         await run(sys.executable, "-c", IN_PYTHON, **variables)
         await alice.expect("chat.message", sender="service:shop", text="Hello from Python")
-        await run(program("node", "nodejs"), "--input-type=module", "-e", IN_NODE, **variables)
+        await run(node(), "--input-type=module", "-e", IN_NODE, **variables)
         await alice.expect("chat.message", sender="service:shop", text="Hello from Node")
 
 
@@ -93,7 +94,7 @@ def in_python(port: int) -> list[str]:
 
 
 def in_node(_: int) -> list[str]:
-    return [program("node", "nodejs"), "service.mjs"]
+    return [node(), "service.mjs"]
 
 
 @pytest.mark.parametrize("command", [in_python, in_node], ids=["python", "node"])

@@ -14,13 +14,12 @@ from gateway.testing import Gateway
 from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import routing, table
-from tests.support.lacking import program
+from tests.support.node import node
 from tests.support.services import add_service
 from tests.support.waiting import until
 from tests.support.workers import ORDERS, call, use_routes
 
 EXAMPLES = Path(__file__).parents[1] / "docs/examples"
-FLAG = "--experimental-websocket"
 MAX_LINES = 60
 """The examples are to be read in one go."""
 
@@ -33,15 +32,8 @@ def in_python() -> list[str]:
 
 
 def in_node() -> list[str]:
-    """What runs the worker in Node, whose WebSocket is behind a flag before version 22."""
-    node = program("node", "nodejs")
-    found = subprocess.run([node, "-p", "typeof WebSocket"], capture_output=True, text=True, check=True, timeout=20)
-    if found.stdout.strip() != "undefined":
-        return [node, str(EXAMPLES / "worker.mjs")]
-    version = subprocess.run([node, FLAG, "-p", "1"], capture_output=True, check=False, timeout=20)
-    if version.returncode:
-        pytest.skip("needs Node 20.10 or newer, for its WebSocket")
-    return [node, FLAG, str(EXAMPLES / "worker.mjs")]
+    """What runs the worker in Node."""
+    return [node(), str(EXAMPLES / "worker.mjs")]
 
 
 @contextmanager
