@@ -1,4 +1,4 @@
-// A worker in Node 22 or newer, without a package: `GATEWAY_KEY=gwk_… node worker.mjs`. Node 20 needs --experimental-websocket.
+// A worker in Node 22 or newer, without a package: `GATEWAY_KEY=gwk_… node worker.mjs`.
 
 const url = process.env.GATEWAY_URL ?? "ws://127.0.0.1:8000/ws/service";
 const handlers = {
@@ -32,11 +32,8 @@ function connect() {
       send({ type: "route.serve", id: 1, data: { types: ["orders.*"], parallel: 16 } });
     } else if (frame.type === "route.message") {
       send({ type: "reply", id: frame.id, ...(await answer(frame.data)) });
-    } else if (frame.type === "bye") {
-      bye = frame.data;
-    } else if (frame.type !== "route.cancel") {
-      console.log(text);
-    }
+    } else if (frame.type === "bye") bye = frame.data;
+    else if (frame.type !== "route.cancel") console.log(text);
   };
   ws.onerror = () => console.error("not connected");
   ws.onclose = () => {
@@ -44,7 +41,7 @@ function connect() {
       console.error(`the gateway does not want this worker: ${bye.reason}`);
       process.exit(1);
     }
-    setTimeout(connect, Math.max(bye.after_ms ?? 0, delay * Math.random()));
+    setTimeout(connect, bye.after_ms ?? delay * Math.random());
     delay = Math.min(2 * delay, 30_000);
   };
 }

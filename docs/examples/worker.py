@@ -8,10 +8,9 @@ import sys
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
 URL = os.environ.get("GATEWAY_URL", "ws://127.0.0.1:8000/ws/service")
-KEY = os.environ["GATEWAY_KEY"]
 
 
 async def create(message: dict) -> dict:
@@ -32,8 +31,7 @@ async def answer(ws: ClientConnection, call: str, message: dict) -> None:
 
 async def serve(ws: ClientConnection) -> dict:
     tasks = set()
-    serving = {"types": ["orders.*"], "parallel": 16}
-    await ws.send(json.dumps({"type": "route.serve", "id": 1, "data": serving}))
+    await ws.send(json.dumps({"type": "route.serve", "id": 1, "data": {"types": ["orders.*"], "parallel": 16}}))
     async for text in ws:
         frame = json.loads(text)
         if frame["type"] == "route.message":  # a task, so that a slow one holds up no other
@@ -41,26 +39,19 @@ async def serve(ws: ClientConnection) -> dict:
             task.add_done_callback(tasks.discard)
         elif frame["type"] == "bye":
             return frame["data"]
-        elif frame["type"] != "route.cancel":
+        elif frame["type"] in ("error", "reply"):
             print(text, flush=True)
     return {}
 
 
 async def main() -> None:
-    delay = 0.5
-    while True:
+    async for ws in connect(URL, additional_headers={"Authorization": f"Bearer {os.environ['GATEWAY_KEY']}"}):
         bye = {}
-        try:
-            async with connect(URL, additional_headers={"Authorization": f"Bearer {KEY}"}) as ws:
-                delay = 0.5
-                bye = await serve(ws)
-        except (OSError, WebSocketException) as error:
-            print(f"not connected: {error}", file=sys.stderr)
+        with suppress(ConnectionClosed):
+            bye = await serve(ws)
         if bye.get("reconnect") in ("never", "new_credential"):
             sys.exit(f"the gateway does not want this worker: {bye['reason']}")
-        await asyncio.sleep(max(bye.get("after_ms", 0) / 1000, delay * random.random()))
-        delay = min(2 * delay, 30)
+        await asyncio.sleep(bye.get("after_ms", 5000 * random.random()) / 1000)  # connect waits ever longer by itself
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+asyncio.run(main())
