@@ -20,6 +20,7 @@ from schemas.token import Token
 router = APIRouter(tags=["log in"], route_class=FormRoute)
 
 CLIENT_CREDENTIALS = "client_credentials"
+GRANT_TYPES = ("password", "refresh_token", CLIENT_CREDENTIALS)
 REQUIRED = "Field required"  # pydantic's text
 _EXPECTED_GRANT = "expected `password`, `refresh_token` or `client_credentials`"
 
@@ -36,9 +37,7 @@ async def log_in(
     request: Request,
     state: GatewayStateDep,
     client: ClientInfoDep,
-    grant_type: Annotated[
-        str, Form(json_schema_extra={"enum": ["password", "refresh_token", CLIENT_CREDENTIALS]})
-    ] = "password",
+    grant_type: Annotated[str, Form(json_schema_extra={"enum": [*GRANT_TYPES]})] = "password",
     username: Annotated[str | None, Form(max_length=256)] = None,
     password: Annotated[str | None, Form(json_schema_extra={"format": "password"})] = None,
     refresh_token: Annotated[str | None, Form(max_length=1024)] = None,

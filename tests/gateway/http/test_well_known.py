@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from jose import jws
 
 from gateway.auth.keys.key_files import make_file, retire_file
@@ -66,6 +67,16 @@ async def test_the_metadata_is_what_there_is(own_gateway: OwnGateway) -> None:
             assert "grant_type" not in str(refused.get("details")), grant
         unclaimed = await app.http.post("/token", data={"grant_type": "authorization_code"})
         assert unclaimed.json()["error"] == "unsupported_grant_type"
+
+
+async def test_the_metadata_costs_no_description_of_the_api(own_gateway: OwnGateway) -> None:
+    apps: list[FastAPI] = []
+    async with App(own_gateway(extend=apps.append)) as app:
+        metadata = (await app.http.get("/.well-known/oauth-authorization-server")).json()
+        assert [each.openapi_schema for each in apps] == [None]
+        document = (await app.http.get("/openapi.json")).json()
+    form = document["components"]["schemas"]["Body_log_in_token_post"]["properties"]
+    assert metadata["grant_types_supported"] == form["grant_type"]["enum"]
 
 
 async def test_the_token_issuer_is_the_one_that_the_tokens_name(own_gateway: OwnGateway) -> None:
