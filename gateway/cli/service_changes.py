@@ -46,6 +46,19 @@ def add(
         raise StartError(f"there is a service or an incoming webhook {name} already; choose another name") from None
 
 
+def change(name: str, scopes: Iterable[str] | None, rooms: Iterable[str] | None) -> ServiceRow:
+    """Replace the scopes or the patterns of a service, or both, and return it. None keeps what is there."""
+    patterns = None if rooms is None else _patterns(rooms)
+
+    def change(connection: Connection, _: int) -> tuple[ServiceRow, ServiceRow]:
+        row = _find(connection, name, "service")
+        kept = row.rooms if rooms is None else None if patterns is None else " ".join(patterns)
+        changed = services.change(connection, row, scopes=scopes, rooms=kept)
+        return changed, changed
+
+    return _change("service_changed", change)
+
+
 def rotate(name: str, overlap_hours: float) -> ServiceKey:
     """Add a key to a service, let the others end after so many hours, and return the new one."""
     overlap = round(overlap_hours * HOUR_MILLISECONDS)
@@ -98,7 +111,8 @@ def _change(event: str, change: Callable[[Connection, int], tuple[ServiceRow, Re
             row, result = await database.transact(lambda connection: change(connection, now))
             keys = [result.id] if isinstance(result, ServiceKey) else result if isinstance(result, list) else []
             for key in keys or [None]:
-                audit.record(event, operator(), user=row.sender, user_id=row.user_id, session=key, scopes=row.scopes)
+                rights = {"scopes": row.scopes, "rooms": row.rooms}
+                audit.record(event, operator(), user=row.sender, user_id=row.user_id, session=key, **rights)
         return result
 
     return with_database(work)

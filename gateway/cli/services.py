@@ -1,4 +1,4 @@
-"""`gateway services`: adds, lists and removes services, and rotates and revokes their keys."""
+"""`gateway services`: adds, changes, lists and removes services, and rotates and revokes their keys."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from gateway.store.services import ServiceKeyRow
 from schemas.base import timestamp
 from schemas.services import SERVICE_SCOPES
 
-app = typer.Typer(help="Add, list and remove services, and rotate and revoke their keys.", no_args_is_help=True)
+app = typer.Typer(help="Add, change, list and remove services, and rotate and revoke their keys.", no_args_is_help=True)
 app.add_typer(incoming_webhooks.app, name="hook")
 
 SHOWN_ONCE = "this key is shown only now; send it as Authorization: Bearer gwk_…"
@@ -30,6 +30,23 @@ def add(
     key = service_changes.add(name, "service", _known(scope), rooms)
     typer.echo(SHOWN_ONCE, err=True)
     typer.echo(key.text)
+
+
+@app.command("set")
+def change(
+    name: Name,
+    scope: Annotated[list[str] | None, typer.Option(help="All that it may do from now on; may be repeated.")] = None,
+    rooms: Annotated[
+        list[str] | None, typer.Option(help="A pattern of all rooms it may use from now on; '*' for every room.")
+    ] = None,
+) -> None:
+    """Replace the scopes of a service, or the patterns of its rooms. Its keys stay, and the change counts at once."""
+    if not scope and not rooms:
+        raise StartError(
+            "expected --scope or --rooms, with all that the service is to have; see: gateway services list"
+        )
+    service = service_changes.change(name, _known(scope) if scope else None, rooms or None)
+    typer.echo(f"{name} has {service.scopes}, in {'every room' if service.rooms is None else service.rooms}")
 
 
 @app.command("list")

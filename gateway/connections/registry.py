@@ -103,6 +103,8 @@ class Connections:
         self._draining = False
         self._spread = MAX_RECONNECT_SPREAD_MS
         self._of_user: dict[str, set[Connection]] = {}
+        # The ids of services that have connected: few, and a look at all connections twice a second would be dear.
+        self._services: set[str] = set()
         self._pending: set[PendingConnection] = set()
         self._delayed = ConcurrencyLimit(MAX_DELAYED_REFUSALS)
         self._empty = asyncio.Event()
@@ -236,6 +238,8 @@ class Connections:
         self._fanout.add(connection)
         self._empty.clear()
         self._of_user.setdefault(connection.user_id, set()).add(connection)
+        if is_service(connection.user):
+            self._services.add(connection.user_id)
 
     def remove(self, connection: Connection) -> None:
         """Remove a connection from the count."""
@@ -277,6 +281,11 @@ class Connections:
     def login_sessions(self) -> set[tuple[str, str]]:
         """Return the sessions of all connections that have one, each with its user's id."""
         return {(connection.user_id, connection.sid) for connection in self.all() if connection.sid is not None}
+
+    def service_keys(self) -> set[str]:
+        """Return the ids of the keys of connected services."""
+        connected = (connection for user_id in self._services for connection in self.for_user(user_id))
+        return {connection.sid for connection in connected if connection.sid is not None}
 
     def own_user_ids(self) -> set[str]:
         """Return the ids of users that are connected with tokens of this gateway."""

@@ -17,8 +17,9 @@ from gateway.connections.registry import Connections
 from gateway.core.batches import batches
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.periodic import Periodic
-from gateway.store import login_sessions, users
+from gateway.store import login_sessions, services, users
 from gateway.store.engine import Database
+from schemas.services import SERVE
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +85,20 @@ class RevocationWatcher:
         self._failed = True  # until this look has succeeded
         if self._connections.count:
             await self._close_ended(self._looked_at - OVERLAP_MILLISECONDS, now)
+            await self._close_barred_workers()
         self._failed = False
         self._looked_at = now
 
     async def _close_ended(self, since: int, now: int) -> None:
         for user_id, session in await self._database.query(partial(login_sessions.ended_since, since=since, now=now)):
             self._connections.close_revoked(Revoked(user_id, None if session is None else frozenset({session})))
+
+    async def _close_barred_workers(self) -> None:
+        """Close the connections of services that may no longer serve routes: the operator has taken the scope away."""
+        for batch in batches(self._connections.service_keys(), BATCH):
+            barred = await self._database.query(partial(services.without_scope, scope=SERVE, key_ids=batch))
+            for user_id, key in barred:
+                self._connections.close_revoked(Revoked(user_id, frozenset({key})))
 
     async def _prune(self) -> None:
         before = milliseconds(self._clock) - KEEP_MILLISECONDS

@@ -1,11 +1,11 @@
-"""Services and their keys: added, listed, rotated and revoked. Times are milliseconds since 1970.
+"""Services and their keys: added, changed, listed, rotated and revoked. Times are milliseconds since 1970.
 
 Each key has a login session with its id. So an end of the session ends the key's tokens and connections, on every node.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import ColumnElement, Connection, Text, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -164,6 +164,14 @@ def list_all(connection: Connection, kind: ServiceKind, now: int) -> list[tuple[
     return [(ServiceRow(**row._mapping), keys.get(row.user_id, [])) for row in found]
 
 
+def change(connection: Connection, row: ServiceRow, *, scopes: Iterable[str] | None, rooms: str | None) -> ServiceRow:
+    """Replace the scopes of a service, unless they are None, and the patterns of its rooms. Return it as it is now."""
+    changed = replace(row, scopes=row.scopes if scopes is None else " ".join(sorted(scopes)), rooms=rooms)
+    connection.execute(update(services).where(services.c.user_id == row.user_id).values(vars(changed)))
+    connection.execute(update(users).where(users.c.id == row.user_id).values(scopes=changed.scopes))
+    return changed
+
+
 def add_key(connection: Connection, service: ServiceRow, key: ServiceKeyRow) -> None:
     """Add a key, with the session of its tokens."""
     connection.execute(insert(service_keys).values(vars(key)))
@@ -201,6 +209,15 @@ def remove(connection: Connection, user_id: str, now: int) -> list[str]:
     """Delete a service and revoke its keys. Its messages stay. Return the ids of the revoked keys."""
     connection.execute(update(services).where(services.c.user_id == user_id).values(deleted_at=now))
     return revoke_keys(connection, user_id, now)
+
+
+def without_scope(connection: Connection, scope: str, key_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """List the keys among these with a service that lacks a scope: the id of its user, and that of the key."""
+    query = select(service_keys.c.user_id, service_keys.c.id, services.c.scopes)
+    found = connection.execute(
+        query.join(services, services.c.user_id == service_keys.c.user_id).where(service_keys.c.id.in_(key_ids))
+    )
+    return [(user_id, key_id) for user_id, key_id, scopes in found if scope not in scopes.split()]
 
 
 def record_use(connection: Connection, used: Mapping[str, int]) -> None:

@@ -84,6 +84,28 @@ async def test_a_revoked_key_ends_everywhere(nodes: list[Gateway], how: str) -> 
             await client.expect_nothing()
 
 
+async def test_without_the_scope_for_it_no_worker_goes_on(nodes: list[Gateway]) -> None:
+    key = await add_service(nodes[0], "orders", "server", "api:serve")
+    other = await add_service(nodes[0], "other", "api:serve")
+
+    def narrow(connection: Connection) -> None:
+        row = services.find(connection, "orders")
+        assert row is not None
+        services.change(connection, row, scopes=["server"], rooms=None)
+
+    async with (
+        worker(nodes[0], key=key) as one,
+        worker(nodes[1], key=key) as two,
+        worker(nodes[1], key=other, service="other") as third,
+    ):
+        await nodes[0].run(nodes[0].state.database.transact(narrow))
+        for connected in (one, two):
+            await connected.expect("bye", code=4411, reason="token_revoked")
+        await third.expect_nothing()
+    async with App(nodes[1]) as app:
+        assert await status_of(app, key) == 200  # the key itself is good
+
+
 async def test_the_end_of_an_overlap_ends_connections_and_tokens(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     key = await add_service(gateway, "orders", "server", "api:serve")

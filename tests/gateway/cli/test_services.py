@@ -77,6 +77,32 @@ async def test_a_key_counts_until_it_is_revoked(operator: Operator, app: App, al
     assert key.rpartition("_")[2] not in written
 
 
+async def test_what_a_service_may_do_changes_without_a_new_key(operator: Operator, app: App, alice: str) -> None:
+    key = await operator.key("add", alice, "--scope", "server", "--scope", "api:rooms", "--rooms", "order-*")
+    form = {"grant_type": "client_credentials", "client_id": alice, "client_secret": key}
+    token = (await app.http.post("/token", data=form)).json()["access_token"]
+    changed = await operator.run("set", alice, "--scope", "api:rooms", "--scope", "api:users")
+    assert changed.out == f"{alice} has api:rooms api:users, in order-*\n"
+    for credential in (key, token):
+        assert (await ask(app, credential)).status_code == 403
+        assert (await app.ask("GET", "/api/rooms/lobby", credential)).json()["status"] == 40300
+    assert (
+        await operator.run("set", alice, "--rooms", "lobby*")
+    ).out == f"{alice} has api:rooms api:users, in lobby*\n"
+    for credential, may_disconnect in ((key, True), (token, False)):
+        assert (await app.ask("GET", f"/api/rooms/lobby-{alice}", credential)).json()["status"] == 40400
+        refused = await app.ask("POST", "/api/users/nobody-there/disconnect", credential)
+        assert ("scope" in refused.json()["message"]) is not may_disconnect  # a token gets no new scope
+    assert (await operator.run("set", alice, "--rooms", "*")).out == f"{alice} has api:rooms api:users, in every room\n"
+    assert (await app.ask("GET", "/api/rooms/other", key)).json()["status"] == 40400
+    audited = [each for each in operator.audited(alice) if each["event"] == "service_changed"]
+    assert [(each["scopes"], each.get("rooms")) for each in audited] == [
+        ("api:rooms api:users", "order-*"),
+        ("api:rooms api:users", "lobby*"),
+        ("api:rooms api:users", None),
+    ]
+
+
 async def test_a_rotation_keeps_the_old_key_for_the_overlap(operator: Operator, app: App, alice: str) -> None:
     old = await operator.key("add", alice, "--scope", "server")
     new = await operator.key("rotate", alice)
@@ -161,6 +187,15 @@ async def test_the_url_of_an_incoming_webhook_is_printed_once(
         ("add service:x --scope server", "NAME: expected 1 to 32 of a-z 0-9 - _ . with a letter or digit first"),
         (
             "add orders --scope server --rooms **",
+            "--rooms: write one star instead of two in '**'; it stands for any run of characters",
+        ),
+        (
+            "set orders",
+            "expected --scope or --rooms, with all that the service is to have; see: gateway services list",
+        ),
+        ("set orders --scope server", "there is no orders; see: gateway services list"),
+        (
+            "set orders --rooms **",
             "--rooms: write one star instead of two in '**'; it stands for any run of characters",
         ),
         ("hook add Lobby!", "ROOM: expected 1 to 64 of a-z 0-9 - _ . with a letter or digit first"),
