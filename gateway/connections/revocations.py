@@ -38,11 +38,11 @@ BATCH = 500
 
 PRUNE_SECONDS = 3600
 KEEP_MILLISECONDS = 24 * 3600 * 1000
-"""How long an ended session is kept. It is not needed: the tokens of a missing session are not valid."""
+"""How long an ended session or key is kept. It is not needed: the tokens of a missing one are not valid."""
 
 
 class RevocationWatcher:
-    """Finds sessions that have ended, and removes those that ended long ago."""
+    """Finds sessions that have ended, and removes sessions and services' keys that ended long ago."""
 
     def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
         self._database = database
@@ -105,3 +105,6 @@ class RevocationWatcher:
         removed = await self._database.transact(partial(login_sessions.prune, before=before))
         if removed:
             logger.info("removed %d sessions that ended over a day ago", removed)
+        removed = await self._database.transact(partial(services.prune_keys, before=before))
+        if removed:
+            logger.info("removed %d keys of services that ended over a day ago", removed)

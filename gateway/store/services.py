@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import ColumnElement, Connection, Text, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.store import login_sessions
@@ -218,6 +218,14 @@ def without_scope(connection: Connection, scope: str, key_ids: Sequence[str]) ->
         query.join(services, services.c.user_id == service_keys.c.user_id).where(service_keys.c.id.in_(key_ids))
     )
     return [(user_id, key_id) for user_id, key_id, scopes in found if scope not in scopes.split()]
+
+
+def prune_keys(connection: Connection, before: int) -> int:
+    """Remove the keys that were revoked or expired before a time, with their sessions, and return their number."""
+    old = or_(service_keys.c.revoked_at < before, service_keys.c.expires_at < before)
+    ids = list(connection.execute(delete(service_keys).where(old).returning(service_keys.c.id)).scalars())
+    connection.execute(delete(sessions).where(sessions.c.id.in_(ids)))
+    return len(ids)
 
 
 def record_use(connection: Connection, used: Mapping[str, int]) -> None:

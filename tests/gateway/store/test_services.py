@@ -66,6 +66,32 @@ async def test_of_many_that_add_a_name_at_once_one_gets_it(database: Database) -
     assert await database.query(count) == 1
 
 
+@pytest.mark.both_stores
+async def test_keys_that_ended_long_ago_are_removed_and_the_service_stays(database: Database) -> None:
+    row = await add(database)
+    revoked = await database.transact(partial(service_keys.issue, service=row, now=1001))
+    await database.transact(partial(services.revoke_keys, user_id=row.user_id, now=1500))
+    old = await database.transact(partial(service_keys.issue, service=row, now=1600))
+    new = await database.transact(partial(service_keys.rotate, service=row, now=2000, overlap=500))
+
+    def sessions(connection: Connection) -> set[str]:
+        return set(connection.execute(select(login_sessions.c.id)).scalars())
+
+    for before, removed, left in (
+        (1500, 0, {revoked.id, old.id, new.id}),
+        (1501, 1, {old.id, new.id}),
+        (2500, 0, {old.id, new.id}),
+        (9**15, 1, {new.id}),
+    ):
+        assert await database.transact(partial(services.prune_keys, before=before)) == removed
+        assert await database.query(sessions) == left
+        for key in (revoked, old, new):
+            assert (await rights_of(database, key.id) is not None) == (key.id in left)
+    await database.transact(partial(services.remove, user_id=row.user_id, now=3000))
+    assert await database.transact(partial(services.prune_keys, before=9**15)) == 1
+    assert (await add(database, now=4000)).user_id == row.user_id  # its messages have their sender
+
+
 async def test_a_rotation_shortens_the_other_keys_and_lengthens_none(database: Database) -> None:
     row = await add(database)
     first = await database.transact(partial(service_keys.issue, service=row, now=1001))
