@@ -176,11 +176,14 @@ class ServiceRooms:
         return entered
 
     async def remove_member(self, room: str, user: str, *, by: str, state: object) -> None:
-        """End a user's membership on all of its connections, or take an invitation back.
+        """End a user's membership on all of its connections, or take an invitation back. The user may be disabled.
 
         Raise `NotFound` if the user has neither. `state` is the application's, for its hooks.
         """
-        departure = await self._log.append(Remove(room, await self._user_id(user), user, by))
+        found = await self._database.query(partial(users.by_name, name=user)) if _is_user_name(user) else None
+        if found is None:
+            raise _no_user(user)
+        departure = await self._log.append(Remove(room, found.id, user, by))
         if departure.room.role is not None:
             await self._hooks.member_left(room, user, state)
         if departure.has_ended:
@@ -192,9 +195,10 @@ class ServiceRooms:
             await self._bus.publish(ToRoom(frames.event(RoomRole(room=room, user=user, role=role)), room))
 
     async def _user_id(self, name: str) -> str:
-        found = await self._user_ids.get(name) if re.fullmatch(USER_NAME, name) else None
+        """Return the id of an enabled user."""
+        found = await self._user_ids.get(name) if _is_user_name(name) else None
         if found is None:
-            raise NotFound(f"there is no user `{name}`")
+            raise _no_user(name)
         return found
 
     async def _read_user_ids(self, names: list[str]) -> dict[str, str]:
@@ -210,6 +214,14 @@ class ServiceRooms:
         most = self._settings.max_message_bytes
         if body is not None and (size := len(frames.json(body))) > most:
             raise TooLarge(size, most)
+
+
+def _is_user_name(name: str) -> bool:
+    return re.fullmatch(USER_NAME, name) is not None
+
+
+def _no_user(name: str) -> NotFound:
+    return NotFound(f"there is no user `{name}`")
 
 
 def _wrong(field: str, expected: str) -> ValidationFailed:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.clock import milliseconds
 from gateway.rooms.service_changes import ServiceRooms, ServiceSender
 from gateway.store import users
 from gateway.testing import Gateway
@@ -119,6 +120,26 @@ async def test_a_service_puts_users_into_rooms_and_removes_them(own_gateway: Own
         assert (await bob.refused("room.join", room="team"))["status"] == 40400
         with pytest.raises(NotFound, match="`bob` is not a member"):
             await gateway.run(kept.remove_member("team", "bob", by=NAME, state=None))
+
+
+@pytest.mark.both_stores
+async def test_a_disabled_user_can_be_removed_and_not_put(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    sender, kept = await service_of(gateway), rooms_of(gateway)
+    await gateway.run(kept.create(sender, "team", title=None, private=False))
+    async with App(gateway) as app, app.in_room("alice", "team") as alice, app.in_room("bob", "team"):
+        await alice.expect("room.joined", user="bob")
+        disable = partial(users.set_disabled, name="bob", disabled_at=milliseconds(gateway.clock))
+        await gateway.run(gateway.state.database.transact(disable))
+        await gateway.run(kept.remove_member("team", "bob", by=NAME, state=None))
+        await alice.expect("room.left", user="bob", by=NAME)
+        for work in (
+            kept.put_member("team", "bob", None, by=NAME),
+            kept.remove_member("team", "nobody", by=NAME, state=None),
+            kept.remove_member("team", NAME, by=NAME, state=None),
+        ):
+            with pytest.raises(NotFound, match="there is no user"):
+                await gateway.run(work)
 
 
 async def test_a_user_that_the_service_adds_owns_the_room_that_has_no_other_member(own_gateway: OwnGateway) -> None:
