@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.clock import SystemClock
+from gateway.routes.model import Hook
+from gateway.webhooks.delivery import Delivery, Event, Outcome
 from tests.conftest import OwnGateway
 from tests.support.child import free_port
 from tests.support.client import App
@@ -34,7 +37,7 @@ def printed(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-FROM_CURL, CALL = printed("sh")
+MAKE_LOBBY, FROM_CURL, READ, CALL, MAKE_KITCHEN = printed("sh")
 [IN_PYTHON], [IN_NODE], [REPLY] = printed("python"), printed("js"), printed("json")
 WITH_A_WORKER, WITH_A_URL = printed("toml")
 
@@ -68,7 +71,8 @@ def running(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
 
 async def test_a_service_speaks_from_curl_python_and_node(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
-    variables = {"GATEWAY": gateway.url, "KEY": await add_service(gateway, "shop", "api:publish", "api:serve")}
+    variables = {"GATEWAY": gateway.url, "KEY": await add_service(gateway, "shop", "api:publish", "api:rooms")}
+    assert (await curl(MAKE_LOBBY, **variables))["name"] == "lobby"
     async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
         await curl(FROM_CURL, **variables)
         await alice.expect("chat.message", sender="service:shop", text="Hello from curl")
@@ -76,6 +80,8 @@ async def test_a_service_speaks_from_curl_python_and_node(own_gateway: OwnGatewa
         await alice.expect("chat.message", sender="service:shop", text="Hello from Python")
         await run(node(), "--input-type=module", "-e", IN_NODE, **variables)
         await alice.expect("chat.message", sender="service:shop", text="Hello from Node")
+    read = await curl(READ, **variables)
+    assert [each["text"] for each in read["messages"]] == ["Hello from Node", "Hello from Python", "Hello from curl"]
 
 
 async def test_a_worker_answers_curl(own_gateway: OwnGateway, tmp_path: Path) -> None:
@@ -104,18 +110,37 @@ async def test_a_service_with_a_url_answers_publishes_and_gets_events(
     port = free_port()
     monkeypatch.setenv("ORDERS_SECRET", SECRET)
     gateway = own_gateway(routes=routes_file(tmp_path, WITH_A_URL.replace("127.0.0.1:9000", f"127.0.0.1:{port}")))
-    await add_service(gateway, "shop", "api:publish")
+    key = await add_service(gateway, "shop", "api:publish", "api:rooms")
+    assert (await curl(MAKE_KITCHEN, GATEWAY=gateway.url, KEY=key))["name"] == "kitchen"
     with running(*command(port), PORT=str(port)) as service:
         await until(lambda: is_open(port))
         async with App(gateway) as app, app.in_room("alice", "kitchen") as alice:
             assert await alice.ask("orders.create", sku="tea") == {"order": 1}
             await alice.expect("chat.message", sender="service:shop", text="Order 1: tea, for alice")
             assert (await alice.refused("orders.create"))["name"] == "no_order"
-            assert service.stdout is not None
-            async with asyncio.timeout(20):
-                line = await asyncio.to_thread(service.stdout.readline)
-            assert line == "message.stored Order 1: tea, for alice\n"
+            assert await next_line(service) == "message.stored Order 1: tea, for alice\n"
+            hook = gateway.state.routes.current.hooks["kitchen"]
+            assert (
+                await tried(hook)
+            ).result == "delivered"  # an event without a message, as `gateway hooks test` sends
+            assert (await next_line(service)).startswith("hook.test ")
+            assert await alice.ask("orders.create", sku="milk") == {"order": 2}
             assert (await app.http.post(f"http://127.0.0.1:{port}/orders", json={})).status_code == 401
+
+
+async def next_line(service: subprocess.Popen[str]) -> str:
+    assert service.stdout is not None
+    async with asyncio.timeout(20):
+        return await asyncio.to_thread(service.stdout.readline)
+
+
+async def tried(hook: Hook) -> Outcome:
+    """Send a trial to a hook."""
+    delivery = Delivery(hook, "gateway", SystemClock())
+    try:
+        return await delivery.send(Event("msg_1", "hook.test", hook.name, '{"hook":"kitchen"}', 1_796_000_000_000))
+    finally:
+        await delivery.close()
 
 
 def routes_file(folder: Path, text: str) -> Path:

@@ -14,7 +14,7 @@ const paths = {
     return { data: { order: orders }, effects: [{ publish: news }] };
   },
   "/events": ({ type, data }) => {
-    console.log(type, data.message.text);
+    console.log(type, data.message?.text ?? data);
     return {};
   },
 };
@@ -35,6 +35,8 @@ createServer(async (request, response) => {
   for await (const chunk of request) chunks.push(chunk);
   const body = Buffer.concat(chunks).toString();
   if (!isSigned(request.headers, body)) return response.writeHead(401).end();
+  const answer = paths[request.url];
+  if (!answer) return response.writeHead(404).end();
   response.setHeader("Content-Type", "application/json");
-  response.end(JSON.stringify(paths[request.url](JSON.parse(body))));
+  response.end(JSON.stringify(answer(JSON.parse(body))));
 }).listen(process.env.PORT ?? 9000, "127.0.0.1");

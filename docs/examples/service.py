@@ -34,5 +34,6 @@ async def order(message: Message) -> dict:
 
 @app.post("/events")
 async def event(event: Message) -> dict:
-    print(event["type"], event["data"]["message"]["text"], flush=True)
+    message = event["data"].get("message", {})
+    print(event["type"], message.get("text", event["data"]), flush=True)
     return {}

@@ -232,7 +232,9 @@ class Services:
 
     def _refuse(self, client: ClientInfo, found: ServiceRights | None) -> NoReturn:
         self._note_refusal(client, "wrong_key", found)
-        raise AuthenticationFailed("the key is not valid; send the whole key that `gateway services` has printed")
+        raise AuthenticationFailed(
+            "the key is not valid; send the whole key that `gateway services` has printed, with this gateway's settings"
+        )
 
     def _note_refusal(self, client: ClientInfo, reason: str, found: ServiceRights | None) -> None:
         name, user_id = (None, None) if found is None else (sender_of(found.name), found.user_id)
