@@ -33,8 +33,8 @@ _BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": _WITH_TEXT, "example": {"text": "Build 7 failed"}},
-        URLENCODED: {"schema": _WITH_TEXT},
-        "text/plain": {"schema": _TEXT},
+        URLENCODED: {"schema": _WITH_TEXT, "example": {"text": "Build 7 failed"}},
+        "text/plain": {"schema": _TEXT, "example": "Build 7 failed"},
     },
 }
 

@@ -47,4 +47,23 @@ class BatchResult(Wire):
 class BatchReply(Wire):
     """The outcomes, in the order of the operations."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "results": [
+                        {
+                            "status": 20000,
+                            "data": {"room": "lobby", "user": "alice", "role": "member", "new": True},
+                        },
+                        {
+                            "status": 40400,
+                            "error": {"status": 40400, "name": "not_found", "message": "there is no room `plans`"},
+                        },
+                    ]
+                }
+            ]
+        }
+    )
+
     results: tuple[BatchResult, ...]

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.api.alternatives import ONE_CONTENT, absent, present
@@ -74,11 +74,22 @@ class Publish(Wire):
         return self
 
 
+_PUBLISHED: dict[str, JsonValue] = {
+    "room": "lobby",
+    "id": "yj4XTlDc.1",
+    "epoch": "yj4XTlDc",
+    "offset": 1,
+    "duplicate": False,
+}
+
+
 class Published(Wire):
     """The outcome for one target: the place of the message in the room's log, or an error.
 
     For `all`, `reached` is the number of connections.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_PUBLISHED]})
 
     room: str | None = None
     user: str | None = None
@@ -94,6 +105,6 @@ class Published(Wire):
 class PublishReply(Wire):
     """The outcome for each target, in the order of the request."""
 
-    results: tuple[Published, ...] = Field(
-        examples=[[{"room": "lobby", "id": "yj4XTlDc.1", "epoch": "yj4XTlDc", "offset": 1, "duplicate": False}]]
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"results": [_PUBLISHED]}]})
+
+    results: tuple[Published, ...]

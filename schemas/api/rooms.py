@@ -1,18 +1,33 @@
 """Rooms, their members and their messages, as services see and change them."""
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.api.alternatives import ONE_CONTENT, present
 from schemas.base import Timestamp, Wire
-from schemas.messages.chat import Message, MessageId
+from schemas.messages.chat import MESSAGE_EXAMPLE, Message, MessageId
 from schemas.messages.rooms import Member, Role
 from schemas.messages.system import Content
 from schemas.names import RoomName, UserName
 
+_ROOM: dict[str, JsonValue] = {
+    "name": "lobby",
+    "title": "The lobby",
+    "private": False,
+    "direct": False,
+    "kept": True,
+    "epoch": "yj4XTlDc",
+    "offset": 17,
+    "members": 3,
+    "stored_bytes": 4210,
+    "created_at": "2026-11-20T23:20:08.785Z",
+}
+
 
 class ServiceRoom(Wire):
     """A room, as a service sees it. A service has made a room that is `kept`: it stays without members."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ROOM]})
 
     name: str
     title: str | None = None
@@ -28,6 +43,8 @@ class ServiceRoom(Wire):
 
 class RoomsPage(Wire):
     """A page of rooms by name. The last one has no `next_cursor`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rooms": [_ROOM], "next_cursor": "lobby"}]})
 
     rooms: tuple[ServiceRoom, ...]
     next_cursor: str | None = None
@@ -84,6 +101,10 @@ class NameMember(Wire):
 class MemberReply(Wire):
     """A member. `new` says that the membership has just begun."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby", "user": "alice", "role": "moderator", "new": True}]}
+    )
+
     room: str
     user: str
     role: Role
@@ -92,6 +113,10 @@ class MemberReply(Wire):
 
 class MembersPage(Wire):
     """A page of members by name. The last one has no `next_cursor`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"members": [{"user": "alice", "role": "moderator", "state": "online"}]}]}
+    )
 
     members: tuple[Member, ...]
     next_cursor: str | None = None
@@ -112,6 +137,10 @@ class MessageContent(Content):
 
 class MessagesPage(Wire):
     """A page of messages, in the direction of the request. `next_cursor` leads on; at the end there is none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"messages": [MESSAGE_EXAMPLE], "next_cursor": "before-17"}]}
+    )
 
     messages: tuple[Message, ...]
     next_cursor: str | None = None

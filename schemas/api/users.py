@@ -47,10 +47,14 @@ class UserView(Wire):
 class Disconnected(Wire):
     """How many connections were closed."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"closed": 2}]})
+
     closed: int
 
 
 class SessionsEnded(Wire):
     """How many sessions have ended."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ended": 1}]})
 
     ended: int

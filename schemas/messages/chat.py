@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, JsonValue, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -18,12 +18,27 @@ MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["epoch.1
 ClientId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
+MESSAGE_EXAMPLE: dict[str, JsonValue] = {
+    "id": "yj4XTlDc.17",
+    "room": "lobby",
+    "epoch": "yj4XTlDc",
+    "offset": 17,
+    "changed": 17,
+    "sender": "alice",
+    "text": "Hello",
+    "sent_at": "2026-11-20T23:20:08.785Z",
+    "deleted": False,
+}
+
+
 class Message(Wire):
     """A message, as all listeners of the room see it.
 
     `offset` is its place in the room's log, and `changed` is the offset of its last event. They are equal until an edit
     or a deletion. The gateway sets everything but the content. Only the sender sees `client_id`.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE_EXAMPLE]})
 
     id: str
     room: str
@@ -79,6 +94,14 @@ class DeleteMessage(Wire):
 
 class MessageReply(Wire):
     """The message in its new state, which is now on disk."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"message": MESSAGE_EXAMPLE | {"changed": 18, "text": "Hi", "edited_at": "2026-11-20T23:21:30.112Z"}}
+            ]
+        }
+    )
 
     message: Message
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.base import Timestamp, Wire
 from schemas.names import UserName
@@ -26,5 +26,18 @@ class UserPresence(Wire):
 
 class PresenceReply(Wire):
     """One entry per user, in the requested order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "users": [
+                        {"user": "alice", "state": "online"},
+                        {"user": "bob", "state": "offline", "last_seen": "2026-11-20T23:21:30.112Z"},
+                    ]
+                }
+            ]
+        }
+    )
 
     users: tuple[UserPresence, ...]

@@ -49,6 +49,10 @@ class Member(Wire):
 class CreateRoom(Wire):
     """Make a room and own it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby", "title": "The lobby"}, {"room": "plans", "private": True}]}
+    )
+
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool = False

@@ -132,6 +132,26 @@ def test_each_operation_is_in_a_section_and_has_a_summary_in_words(document: Doc
     assert [name for name, each in operations if len(each["summary"]) > LONGEST_SUMMARY] == []
 
 
+def test_each_request_of_a_service_shows_what_to_send_and_what_comes_back(document: Document) -> None:
+    paths = [path for path in document["paths"] if path.startswith(("/api/", "/hook/"))]
+    assert len(paths) > 10
+    for path in paths:
+        for operation in document["paths"][path].values():
+            answers = [answer for status, answer in operation["responses"].items() if status in {"200", "201"}]
+            for part in (operation.get("requestBody"), *answers):
+                for shown in (part or {}).get("content", {}).values():
+                    schema = chosen(document, shown["schema"])
+                    found = [shown["example"]] if "example" in shown else schema["examples"]
+                    assert found, operation["operationId"]
+                    assert all(fits(document, schema, each) for each in found), operation["operationId"]
+
+
+def chosen(document: Document, schema: Document) -> Document:
+    """The component of a schema that may also be null, or the schema itself."""
+    found = next(iter(schema.get("anyOf", ())), schema)
+    return resolved(document, found) if "$ref" in found else found
+
+
 def test_a_webhook_is_the_frame_of_its_event(document: Document) -> None:
     operation = document["webhooks"]["chat.typing"]["post"]
     [example] = examples_of(operation)
