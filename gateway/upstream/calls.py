@@ -15,6 +15,7 @@ import orjson
 
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
+from gateway.core.folding import FoldedLog
 from gateway.core.rate_limits import TokenBuckets
 from gateway.rooms.service_changes import ServiceSender
 from gateway.routes.model import Route
@@ -32,6 +33,8 @@ MAX_RETRIES = 2
 FIRST_PAUSE_SECONDS = 0.1
 """The longest pause before the first of them. Each later one may be twice as long."""
 BUSY_RETRY_MS = 1000
+LINES_A_MINUTE = 10
+"""How many failed messages of a route the log names. After a minute it gets the number of the others."""
 FRAME_BYTES = 512
 """What a frame has around the data of a reply: its id, at most 64 characters of 6 bytes, and names."""
 
@@ -91,6 +94,9 @@ class RouteCalls:
         self._settings = settings
         self._clock = clock
         self._in_progress = 0
+        # A client can make a message fail as often as it likes. A pattern has no `%`.
+        self._failures = FoldedLog(logger, logging.WARNING, same=1, most=LINES_A_MINUTE, now=clock.steady)
+        self._retries = FoldedLog(logger, logging.INFO, same=1, most=LINES_A_MINUTE, now=clock.steady)
 
     async def call(self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any]) -> Checked:
         """Send a message to the service, and return the checked answer.
@@ -107,7 +113,7 @@ class RouteCalls:
             outcome = "reply" if checked.answer.error is None else "error"
         except (UpstreamFailed, UpstreamTimeout) as error:
             outcome = "failed" if isinstance(error, UpstreamFailed) else "timeout"
-            logger.warning("route %s: %s failed: %s", self.route.pattern, message_id, error.reason)
+            self._failures.log(f"route {self.route.pattern}: %s failed: %s", message_id, error.reason)
             raise
         finally:
             self._end(period, outcome, _now() - began)
@@ -175,7 +181,7 @@ class RouteCalls:
                 pause = FIRST_PAUSE_SECONDS * 2**retry * (0.5 + secrets.randbelow(1000) / 2000)
                 if _now() + pause >= deadline:
                     raise
-                logger.info("route %s: %s goes out again: %s", self.route.pattern, message_id, error.reason)
+                self._retries.log(f"route {self.route.pattern}: %s goes out again: %s", message_id, error.reason)
             self._figures.retries += 1
             await asyncio.sleep(pause)
         return await self.transport.send(body, message_id, deadline - _now())

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.config.settings import Settings
+from gateway.core.folding import FoldedLog
 from gateway.rooms.service_changes import ServiceRooms, ServiceSender
 from gateway.rooms.service_events import event_frame
 from gateway.routes import model
@@ -30,6 +31,9 @@ from schemas.names import RoomName, UserName
 from schemas.services import SENDER_PREFIX
 
 logger = logging.getLogger(__name__)
+
+LINES_A_MINUTE = 5
+"""How often the log gets the same reason why an effect failed."""
 
 MAX_EFFECTS = 32
 """The most effects of one answer."""
@@ -134,6 +138,7 @@ class Effects:
         self._max_frame_bytes = settings.max_frame_bytes
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         """How many effects there were, by route, kind and outcome."""
+        self._failures = FoldedLog(logger, logging.WARNING, same=LINES_A_MINUTE)
 
     async def check(self, route: Route, effects: Sequence[Effect]) -> ServiceSender | None:
         """Raise `UpstreamFailed` if an effect cannot be. Return the sender of messages, if there are any."""
@@ -175,7 +180,7 @@ class Effects:
                 await self._carry_out(route, effect, cause, sender)
             except MessageError as error:
                 outcome = "failed"
-                logger.warning("route %s: the effect %s failed: %s", route.pattern, effect.kind, error)
+                self._failures.log("route %s: the effect %s failed: %s", route.pattern, effect.kind, error)
             else:
                 outcome = "done"
             self.outcomes[route.pattern, effect.kind, outcome] += 1

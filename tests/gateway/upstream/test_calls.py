@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from gateway.upstream.calls import LINES_A_MINUTE
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from schemas.base import Empty
@@ -174,6 +175,28 @@ async def test_data_and_reply_must_fit_the_schemas(
             assert (await client.refused("stock.list", x="secret-text"))["status"] == 50200
             assert "fits the route's schema; wrong: `data.user`" in caplog.text
             assert "secret-text" not in caplog.text
+
+
+async def test_a_client_cannot_fill_the_log_with_failures(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lines(route: str) -> list[str]:
+        return [text for record in caplog.records if f"route {route}: " in (text := record.getMessage())]
+
+    tables = table("orders.*", None), table("stock.*", None)
+    async with routing(own_gateway, tmp_path, *tables) as app, app.connect(alice) as client:
+        for _ in range(LINES_A_MINUTE + 5):
+            await client.refused("orders.create")
+        await client.refused("stock.list")
+        assert len(lines("orders.*")) == LINES_A_MINUTE
+        assert len(set(lines("orders.*"))) == LINES_A_MINUTE  # each with the id of its message
+        assert len(lines("stock.*")) == 1
+        app.gateway.clock.ahead += 61
+        caplog.clear()
+        await client.refused("orders.create")
+        left_out, again = lines("orders.*")
+        assert left_out.startswith("left out 5 more lines like 'route orders.*: ")
+        assert again.endswith("no worker serves this route now")
 
 
 @pytest.mark.parametrize("data", [[], "text", 5, True])
