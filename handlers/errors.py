@@ -305,15 +305,21 @@ class InternalError(MessageError):
 
 
 class UpstreamFailed(MessageError):
-    """The service behind a message failed, or its answer was wrong. The reason is for the log, and for no client."""
+    """The service behind a message failed, or its answer was wrong. The reason is for the log, and for no client.
+
+    `was_asked` is False if the service has certainly got nothing of the message.
+    """
 
     status = Status.UPSTREAM_FAILED
 
-    def __init__(self, reason: str, retry_after_ms: int | None = None) -> None:
+    def __init__(self, reason: str, retry_after_ms: int | None = None, *, was_asked: bool = True) -> None:
         self.reason = reason
         self.retry_after_ms = retry_after_ms
+        self.was_asked = was_asked
 
     def __str__(self) -> str:
+        if not self.was_asked:
+            return "the service behind this message is not available for now; it was not asked, try again"
         return "the service behind this message failed; it may have done the work or not"
 
 

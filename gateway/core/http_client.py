@@ -35,6 +35,10 @@ class RequestFailed(Exception):
     """A service gave no answer, or a wrong one. The text says which, for the log."""
 
 
+class NotConnected(RequestFailed):
+    """A service could not be reached, so it has got nothing of the request."""
+
+
 class RequestTimedOut(RequestFailed):
     """A service gave no complete answer in time."""
 
@@ -100,7 +104,8 @@ class HttpClient:
     ) -> Answer:
         """Return the answer, whatever its status.
 
-        Raise `RequestTimedOut` if it is not complete in time, and `RequestFailed` for none or one of over `max_bytes`.
+        Raise `RequestTimedOut` if it is not complete in time, `NotConnected` without a connection, and `RequestFailed`
+        for no answer or one of over `max_bytes`.
         """
         head = h11.Request(
             method=method,
@@ -141,11 +146,14 @@ class HttpClient:
 
     async def _connect(self) -> "_Connection":
         """Connect to the first address of the host that answers."""
-        *others, last = await self._addresses()
-        for address in others:
-            with suppress(OSError):
-                return await self._connect_to(address)
-        return await self._connect_to(last)
+        try:
+            *others, last = await self._addresses()
+            for address in others:
+                with suppress(OSError):
+                    return await self._connect_to(address)
+            return await self._connect_to(last)
+        except OSError as error:
+            raise NotConnected(f"no answer: {type(error).__name__}") from None
 
     async def _connect_to(self, address: str) -> "_Connection":
         target = self._target

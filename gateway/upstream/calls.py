@@ -150,7 +150,7 @@ class RouteCalls:
         if period is None:
             self._figures.outcomes["open"] += 1
             wait = self.breaker.seconds_left
-            raise UpstreamFailed("the circuit breaker is open", int(wait * 1000) + 1)
+            raise UpstreamFailed("the circuit breaker is open", int(wait * 1000) + 1, was_asked=False)
         self._in_progress += 1
         self._figures.in_progress += 1
         return period
@@ -174,17 +174,20 @@ class RouteCalls:
 
     async def _send(self, body: bytes, message_id: str, deadline: float) -> bytes:
         """Return the service's answer. An idempotent message goes out again while there is time."""
-        for retry in range(MAX_RETRIES if self.route.idempotent else 0):
+        retries, was_asked = 0, False
+        while True:
             try:
                 return await self.transport.send(body, message_id, deadline - _now())
             except UpstreamFailed as error:
-                pause = FIRST_PAUSE_SECONDS * 2**retry * (0.5 + secrets.randbelow(1000) / 2000)
-                if _now() + pause >= deadline:
+                # An earlier attempt may have reached the service, even if this one has not.
+                error.was_asked = was_asked = was_asked or error.was_asked
+                pause = FIRST_PAUSE_SECONDS * 2**retries * (0.5 + secrets.randbelow(1000) / 2000)
+                if retries == MAX_RETRIES or not self.route.idempotent or _now() + pause >= deadline:
                     raise
                 self._retries.log(f"route {self.route.pattern}: %s goes out again: %s", message_id, error.reason)
+            retries += 1
             self._figures.retries += 1
             await asyncio.sleep(pause)
-        return await self.transport.send(body, message_id, deadline - _now())
 
     async def _checked(self, body: bytes) -> Checked:
         """Return the answer if all of it is as it must be, or raise `UpstreamFailed`."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.core.clock import Clock
-from gateway.core.http_client import Answer, HttpClient, RequestFailed, RequestTimedOut
+from gateway.core.http_client import Answer, HttpClient, NotConnected, RequestFailed, RequestTimedOut
 from gateway.routes.signatures import Signer
 from handlers.errors import UpstreamFailed, UpstreamTimeout
 
@@ -44,7 +44,7 @@ async def post_signed(
     except RequestTimedOut as error:
         raise UpstreamTimeout(str(error)) from None
     except RequestFailed as error:
-        raise UpstreamFailed(str(error)) from None
+        raise UpstreamFailed(str(error), was_asked=not isinstance(error, NotConnected)) from None
 
 
 class HttpTransport:

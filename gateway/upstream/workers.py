@@ -172,7 +172,7 @@ class Workers:
                 while True:
                     place = await self._place(key, message)
                     if place is None:
-                        raise UpstreamFailed("no worker serves this route now")
+                        raise UpstreamFailed("no worker serves this route now", was_asked=False)
                     if isinstance(place, _Sent):
                         return await self._answer(place, deadline)
                     answer = await self._ask(place, key, message, deadline)

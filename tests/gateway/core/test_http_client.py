@@ -12,7 +12,7 @@ import pytest
 from cryptography.x509 import IPAddress
 
 from gateway.core import http_client
-from gateway.core.http_client import Answer, HttpClient, RequestFailed, RequestTimedOut
+from gateway.core.http_client import Answer, HttpClient, NotConnected, RequestFailed, RequestTimedOut
 from tests.support.certificate import certificate
 from tests.support.upstreams import (
     Behaviour,
@@ -184,7 +184,7 @@ async def test_a_request_waits_for_a_free_connection_within_its_time() -> None:
 async def test_an_address_without_a_service_is_a_failure() -> None:
     async with running_upstream(good) as upstream:
         pass
-    with pytest.raises(RequestFailed, match="no answer: ConnectionRefusedError"):
+    with pytest.raises(NotConnected, match="no answer: ConnectionRefusedError"):
         await ask(HttpClient(upstream.url, max_connections=1))
 
 
@@ -235,7 +235,7 @@ async def test_a_certificate_must_be_of_an_authority_that_the_machine_trusts(
     file, tls = certificate(tmp_path, IPAddress(IPv4Address("127.0.0.1")))
     http_client._authorities.cache_clear()
     async with running_upstream(good, tls) as upstream:
-        with pytest.raises(RequestFailed, match="no answer: SSLCertVerificationError"):
+        with pytest.raises(NotConnected, match="no answer: SSLCertVerificationError"):
             await ask(HttpClient(upstream.url, max_connections=1))
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
         http_client._authorities.cache_clear()

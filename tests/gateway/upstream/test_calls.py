@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.gateway.upstream.routing import reload, routing, table
 from tests.support.metrics import metrics_of
 from tests.support.upstreams import SECRET, Conversation, answering, good, hanging, resetting, running_upstream
 from tests.support.waiting import until
+
+NOT_ASKED, MAY_BE_DONE = "it was not asked, try again", "it may have done the work or not"
 
 
 async def test_a_message_goes_out_signed_and_its_reply_comes_back(
@@ -290,6 +293,35 @@ async def test_retries_end_with_the_time_of_the_message(own_gateway: OwnGateway,
             assert len(service.requests) < 3
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_the_sender_learns_that_the_service_got_nothing(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, idempotent: bool
+) -> None:
+    async with running_upstream(good) as gone:
+        pass
+    tables = [table("stock.*", None), table("orders.*", gone.url, idempotent=idempotent)]
+    async with routing(own_gateway, tmp_path, *tables) as app, app.connect(alice) as client:
+        for type in ("orders.create", "stock.list"):
+            error = await client.refused(type)
+            assert (error["status"], error["retryable"]) == (50200, True)
+            assert NOT_ASKED in error["message"]
+
+
+async def test_a_service_that_dies_after_the_first_attempt_may_have_done_the_work(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str
+) -> None:
+    async with AsyncExitStack() as running:
+        service = await running.enter_async_context(running_upstream(resetting))
+        route = table("orders.*", service.url, idempotent=True)
+        async with routing(own_gateway, tmp_path, route) as app, app.connect(alice) as client:
+            sent = await client.start("orders.create")
+            await until(lambda: service.requests)
+            await running.aclose()
+            error = await client.expect("error", id=sent)
+            assert error["status"] == 50200
+            assert MAY_BE_DONE in error["message"]
+
+
 async def test_the_breaker_opens_refuses_at_once_and_closes_after_a_good_probe(
     own_gateway: OwnGateway, tmp_path: Path, alice: str
 ) -> None:
@@ -298,8 +330,11 @@ async def test_the_breaker_opens_refuses_at_once_and_closes_after_a_good_probe(
         async with routing(own_gateway, tmp_path, *tables) as app, app.connect(alice) as client:
             app.gateway.clock.stop()
             for _ in range(5):
-                assert "retry_after_ms" not in await client.refused("orders.create")
+                failed = await client.refused("orders.create")
+                assert "retry_after_ms" not in failed
+                assert MAY_BE_DONE in failed["message"]
             error = await client.refused("orders.create")
+            assert NOT_ASKED in error["message"]
             assert (error["status"], error["retry_after_ms"]) == (50200, 1001)
             assert len(service.requests) == 5
             await client.ask("stock.list")
