@@ -5,6 +5,7 @@ choose what they are matched with.
 """
 
 from typing import Any
+from urllib.parse import unquote
 
 from handlers.errors import MAX_FINDING, field_path
 from schemas.base import FieldError
@@ -33,6 +34,7 @@ class JsonSchema:
             place = field_path(tuple(error.instance_path)) if error.instance_path else "the schema"
             raise ValueError(f"expected a JSON Schema without remote references; at {place}: {error.message}") from None
         self.document = document
+        self._recurs = _recurs(document)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, JsonSchema) and self.document == other.document
@@ -47,10 +49,15 @@ class JsonSchema:
     def findings(self, value: Any, *prefix: str) -> tuple[FieldError, ...]:
         """Return the first thing that is wrong with a value, if any; `prefix` is its path in the message.
 
-        A client could make the list of all of them take a second.
+        A client could make the list of all of them take a second. In a schema that refers to itself, it could make
+        even the first one take for ever: each level of the value doubles the work. So that one has no details.
         """
         from jsonschema_rs import ValidationError
 
+        if self._recurs:
+            if self.fits(value):
+                return ()
+            return (FieldError(field=field_path(prefix), message="expected a value that fits the schema of the route"),)
         try:
             self._validator.validate(value)
         except ValidationError as error:
@@ -64,3 +71,39 @@ def _words(error: Any) -> str:
     if error.kind.name in {"additionalProperties", "unevaluatedProperties", "propertyNames"}:
         return "expected no other keys than the schema allows"
     return str(error.message)
+
+
+def _recurs(document: Any) -> bool:
+    """Return whether a schema may refer to itself, also by a reference that this cannot follow."""
+    known: set[str] = set()
+
+    def search(node: Any, within: frozenset[str]) -> bool:
+        if isinstance(node, list):
+            return any(search(each, within) for each in node)
+        if not isinstance(node, dict):
+            return False
+        reference = node.get("$ref")
+        if "$dynamicRef" in node or "$recursiveRef" in node:
+            return True
+        if isinstance(reference, str) and reference not in known:
+            target = _target(document, reference)
+            if reference in within or target is None or search(target, within | {reference}):
+                return True
+            known.add(reference)
+        return any(search(each, within) for each in node.values())
+
+    try:
+        return search(document, frozenset())
+    except RecursionError:
+        return True
+
+
+def _target(document: Any, reference: str) -> Any:
+    """Return what a reference by JSON Pointer leads to (RFC 6901), or None for one of another kind."""
+    if not reference.startswith("#/"):
+        return None
+    found = document
+    for part in unquote(reference[2:]).split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if isinstance(found, dict) else None
+    return found

@@ -106,3 +106,28 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 def test_schemas_are_equal_if_their_documents_are() -> None:
     assert JsonSchema(ORDER) == JsonSchema(dict(ORDER))
     assert JsonSchema(ORDER) != JsonSchema(True)
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+@pytest.mark.parametrize(
+    "reference",
+    [{"$ref": "#"}, {"$ref": "#/$defs/node"}, {"$ref": "#node"}, {"$ref": "#/$defs/other"}, {"$dynamicRef": "#node"}],
+)
+def test_a_deep_value_of_a_recursive_schema_is_refused_at_once(keyword: str, reference: dict[str, str]) -> None:
+    alternatives = [{"type": "array", "items": reference}, {"type": "array", "items": reference}, {"type": "string"}]
+    node = {"$dynamicAnchor": "node", keyword: alternatives}
+    schema = JsonSchema(node | {"$defs": {"node": node, "other": {"$ref": "#/$defs/node"}}})
+    value: Any = 1
+    for _ in range(30):
+        value = [value]
+    assert not schema.fits(value)
+    [finding] = schema.findings(value, "data")
+    assert (finding.field, finding.message) == ("data", "expected a value that fits the schema of the route")
+    assert schema.findings("a", "data") == ()
+
+
+def test_a_schema_with_shared_parts_keeps_its_details() -> None:
+    name = {"$ref": "#/$defs/a~1b"}
+    schema = JsonSchema({"$defs": {"a/b": {"type": "string"}}, "properties": {"first": name, "last": name}})
+    [finding] = schema.findings({"first": "a", "last": 1}, "data")
+    assert finding.field == "data.last"
