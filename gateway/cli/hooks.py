@@ -40,7 +40,9 @@ def list_hooks() -> None:
     if not names:
         typer.echo("there is no hook; docs/routes.md says how to write one")
         return
-    table = Table(Column("hook", no_wrap=True), "state", "waiting", "parked", "oldest", "last failure")
+    # Nothing is cut off on a narrow terminal: an operator reads the reason of a failure here.
+    fold, whole = partial(Column, overflow="fold"), partial(Column, no_wrap=True)
+    table = Table(whole("hook"), fold("state"), "waiting", "parked", fold("oldest"), fold("last failure"))
     for name in names:
         row, count = rows.get(name, WebhookRow(name)), figures.get(name, Figures())
         state = _state(row, is_in_file=name in in_file)

@@ -69,6 +69,9 @@ async def test_a_disabled_hook_is_shown_and_begins_anew(tmp_path: Path, receiver
         assert oldest.startswith("20")
         assert failure.endswith("answered 410")
         assert receiver.secret not in (await shell.run("list")).out
+        shell.variables["COLUMNS"] = "60"
+        assert "…" not in (await shell.run("list")).out  # the reason is whole on a narrow terminal too
+        shell.variables["COLUMNS"] = "200"
         receiver.answer = lambda _: 204
         retried = await shell.run("retry", "push")
         assert retried.out == "push is enabled, and all that waits goes out now; 0 events were parked\n"
