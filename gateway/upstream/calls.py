@@ -7,6 +7,7 @@ route. What comes back is checked as a whole before the sender gets anything of 
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,6 +34,10 @@ MAX_RETRIES = 2
 FIRST_PAUSE_SECONDS = 0.1
 """The longest pause before the first of them. Each later one may be twice as long."""
 BUSY_RETRY_MS = 1000
+MOST_OF_USER = 0.25
+"""The part of a route's places that one user may take, so that no user can keep a slow service from all others."""
+LEAST_OF_USER = 8
+"""How many it may take in any case: as many as one connection may send."""
 LINES_A_MINUTE = 10
 """How many failed messages of a route the log names. After a minute it gets the number of the others."""
 FRAME_BYTES = 512
@@ -94,6 +99,8 @@ class RouteCalls:
         self._settings = settings
         self._clock = clock
         self._in_progress = 0
+        self._of_users: Counter[str] = Counter()
+        """The messages under way of each user that has any."""
         # A client can make a message fail as often as it likes. A pattern has no `%`.
         self._failures = FoldedLog(logger, logging.WARNING, same=1, most=LINES_A_MINUTE, now=clock.steady)
         self._retries = FoldedLog(logger, logging.INFO, same=1, most=LINES_A_MINUTE, now=clock.steady)
@@ -105,7 +112,7 @@ class RouteCalls:
         """
         self._check(caller, data)
         body, message_id = self._body(caller, type, id, data), new_message_id()
-        period = self._begin()
+        period = self._begin(caller.user_id)
         began = _now()
         outcome: Outcome = "cancelled"
         try:
@@ -116,7 +123,7 @@ class RouteCalls:
             self._failures.log(f"route {self.route.pattern}: %s failed: %s", message_id, error.reason)
             raise
         finally:
-            self._end(period, outcome, _now() - began)
+            self._end(caller.user_id, period, outcome, _now() - began)
         return checked
 
     def _check(self, caller: Caller, data: dict[str, Any]) -> None:
@@ -141,23 +148,29 @@ class RouteCalls:
         }
         return orjson.dumps(message)
 
-    def _begin(self) -> int:
+    def _begin(self, user_id: str) -> int:
         """Take a place, and return the period of the breaker. Raise `UpstreamFailed` or `RateLimited` at once."""
-        if self._in_progress >= self.route.parallel:
+        is_full = self._in_progress >= self.route.parallel
+        if is_full or self._of_users[user_id] >= max(LEAST_OF_USER, int(MOST_OF_USER * self.route.parallel)):
             self._figures.outcomes["busy"] += 1
-            raise RateLimited("messages that wait for this service", BUSY_RETRY_MS)
+            whose = "messages" if is_full else "messages of this user"
+            raise RateLimited(f"{whose} that wait for this service", BUSY_RETRY_MS)
         period = self.breaker.begin()
         if period is None:
             self._figures.outcomes["open"] += 1
             wait = self.breaker.seconds_left
             raise UpstreamFailed("the circuit breaker is open", int(wait * 1000) + 1, was_asked=False)
         self._in_progress += 1
+        self._of_users[user_id] += 1
         self._figures.in_progress += 1
         return period
 
-    def _end(self, period: int, outcome: Outcome, seconds: float) -> None:
+    def _end(self, user_id: str, period: int, outcome: Outcome, seconds: float) -> None:
         """Free the place, and count the outcome."""
         self._in_progress -= 1
+        self._of_users[user_id] -= 1
+        if not self._of_users[user_id]:
+            del self._of_users[user_id]
         self._figures.in_progress -= 1
         self._figures.outcomes[outcome] += 1
         if outcome != "cancelled":

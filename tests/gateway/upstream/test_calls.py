@@ -256,6 +256,31 @@ async def test_the_ninth_call_of_a_connection_is_refused(own_gateway: OwnGateway
         await client.ask("ping")
 
 
+async def test_a_user_takes_no_more_than_a_quarter_of_the_places(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, bob: str
+) -> None:
+    async with (
+        running_upstream(hanging) as service,
+        routing(own_gateway, tmp_path, table("orders.*", service.url)) as app,
+        app.connect(bob) as other,
+    ):
+        async with app.connect(alice) as first, app.connect(alice) as second, app.connect(alice) as third:
+            for client in (first, second):
+                for _ in range(8):
+                    await client.start("orders.create")
+            await until(lambda: len(service.requests) == 16)
+            error = await third.refused("orders.create")
+            assert (error["status"], error["retry_after_ms"]) == (42900, 1000)
+            assert "of this user" in error["message"]
+            await other.start("orders.create")
+            await until(lambda: len(service.requests) == 17)
+        # Its connections have ended, and their messages with them.
+        async with app.connect(alice) as client:
+            await until(lambda: app.gateway.state.upstreams.figures["orders.*"].in_progress == 1)
+            await client.start("orders.create")
+            await until(lambda: len(service.requests) == 18)
+
+
 async def flaky(client: Conversation, seen: list[str]) -> None:
     while True:
         request = await client.request()
