@@ -1,6 +1,6 @@
 """`gateway routes`: checks a routes file without a running gateway."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,8 @@ def check(
     path = file or settings.routes
     if path is None:
         raise StartError("expected a file, got none; name it, or set GATEWAY_ROUTES")
+    if file is not None and not file.is_file():
+        raise StartError(f"FILE: expected a routes file at {file}, got {'a folder' if file.is_dir() else 'nothing'}")
     registry = None if own_app else extended(BUILT_IN, settings.registry)
     for line in _lines(read(path, Surroundings.of(settings, registry)).routes):
         typer.echo(line)
@@ -48,8 +50,12 @@ def _lines(routes: Routes) -> Iterator[str]:
         yield from _of_hook(hook)
     if routes.authorize is not None:
         yield from _of_authorize(routes.authorize)
-    count = f"{len(routes.routes)} routes, {len(routes.hooks)} hooks, {'an' if routes.authorize else 'no'} [authorize]"
-    yield f"{count}: no mistakes"
+    counts = f"{_count(routes.routes, 'route')}, {_count(routes.hooks, 'hook')}"
+    yield f"{counts}, {'an' if routes.authorize else 'no'} [authorize]: no mistakes"
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _of_route(route: Route) -> Iterator[str]:

@@ -63,7 +63,7 @@ the hook push
 rights to join in the rooms *
   are asked at http://127.0.0.1:9000/rights, signed, within 1 s
   with the claims plan
-2 routes, 1 hooks, an [authorize]: no mistakes
+2 routes, 1 hook, an [authorize]: no mistakes
 """
 
 
@@ -94,7 +94,8 @@ def test_a_secret_may_be_in_the_file_of_the_settings(tmp_path: Path, run_here: R
 
 def test_without_a_file_there_is_nothing_to_check(tmp_path: Path, run_here: RunHere) -> None:
     assert run_here(tmp_path, "routes", "check").problem == "expected a file, got none; name it, or set GATEWAY_ROUTES"
-    assert "got nothing" in run_here(tmp_path, "routes", "check", "nope.toml").problem
+    missing = run_here(tmp_path, "routes", "check", "nope.toml")
+    assert missing.problem == "FILE: expected a routes file at nope.toml, got nothing"
 
 
 def test_the_scopes_and_types_of_an_application_may_be_left_out(tmp_path: Path, run_here: RunHere) -> None:

@@ -52,7 +52,7 @@ def test_its_commands_make_the_secrets_and_check_the_file(tmp_path: Path) -> Non
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("2 routes, 1 hooks, an [authorize]: no mistakes\n")
+    assert done.stdout.endswith("2 routes, 1 hook, an [authorize]: no mistakes\n")
 
 
 def test_the_question_and_the_answer_about_rights_are_real() -> None:
