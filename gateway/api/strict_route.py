@@ -20,6 +20,12 @@ from gateway.state import state_of
 MAX_API_BODY_BYTES = 1024 * 1024
 """The most bytes of a body: a batch holds a hundred items."""
 
+MAX_KEYS = 32
+"""The most keys of an object that the gateway checks: several times those of the largest one."""
+
+MAX_OBJECTS = 100
+"""As many items as a batch may have. A longer list is refused as a whole."""
+
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -36,6 +42,33 @@ class StrictRequest(Request):
             return strict_json.loads(text, max_depth=state_of(self).settings.max_json_depth)
         except NotStrictJson as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+
+
+class ServiceRequest(StrictRequest):
+    """A request of a service, whose keys all have a meaning."""
+
+    async def json(self) -> Any:
+        """Return the value of the body. Raise `HTTPException` for no strict JSON, and for far too many keys."""
+        value = await super().json()
+        if _has_many_keys(value):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"expected objects with at most {MAX_KEYS} keys, got more")
+        return value
+
+
+def _has_many_keys(value: Any) -> bool:
+    """Return whether an object that the gateway will check has many keys. It would find each of them wrong.
+
+    The content of a message or an event may have any number.
+    """
+    if isinstance(value, list):
+        return any(_has_many_keys(each) for each in value[:MAX_OBJECTS])
+    if not isinstance(value, dict):
+        return False
+    inner = [value.get(name) for name in ("items", "data", "message")]
+    event = value.get("event")
+    if isinstance(event, dict) and len(event) > MAX_KEYS:
+        return True
+    return len(value) > MAX_KEYS or any(_has_many_keys(each) for each in inner)
 
 
 class ServiceRoute(APIRoute):
@@ -56,6 +89,6 @@ class ServiceRoute(APIRoute):
             if takes_json and has_body(request):
                 check_json(request)
             request.scope[CALLER] = Caller(auth, state, client_info_of(request))
-            return await serve(StrictRequest(request.scope, request.receive))
+            return await serve(ServiceRequest(request.scope, request.receive))
 
         return serve_service

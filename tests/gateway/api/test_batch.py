@@ -100,6 +100,32 @@ async def test_a_batch_has_one_to_a_hundred_items(app: App, backend: StartBacken
         assert (await orders.refused("GET", f"/api/rooms/{room}"))["status"] == 40400
 
 
+async def test_thousands_of_unknown_keys_are_not_looked_at_one_by_one(
+    app: App, backend: StartBackend, room: str
+) -> None:
+    many = dict.fromkeys(map(str, range(50_000)), 0)
+    wrong = [
+        many,
+        {"items": [many]},
+        {"items": [{"operation": "publish", "data": many}]},
+        {"items": [{"operation": "publish", "data": {"rooms": [room], "message": many}}]},
+        {"items": [{"operation": "publish", "data": {"rooms": [room], "event": many}}]},
+    ]
+    async with backend(app.gateway) as orders:
+        for content in wrong:
+            error = await orders.refused("POST", "/api/batch", json=content)
+            assert (error["status"], error["message"]) == (40000, "expected objects with at most 32 keys, got more")
+        # The content of a message or an event may have as many as fit.
+        await orders.ask("POST", "/api/rooms", json={"room": room})
+        some = dict.fromkeys(map(str, range(3000)), 0)
+        event = {"rooms": [room], "event": {"type": "orders.changed", "data": some}}
+        message = {"rooms": [room], "message": {"body": some}}
+        items = [{"operation": "publish", "data": event}, {"operation": "publish", "data": message}]
+        results = (await orders.ask("POST", "/api/batch", json={"items": items}))["results"]
+        assert [result["status"] for result in results] == [20000, 20000]
+        assert all("error" not in result["data"]["results"][0] for result in results)
+
+
 async def test_each_item_counts_for_the_rate_of_the_service(own_gateway: OwnGateway, backend: StartBackend) -> None:
     gateway = own_gateway(service_rate=10)
     gateway.clock.stop()
