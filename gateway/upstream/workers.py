@@ -233,6 +233,9 @@ class Workers:
             if may_try and (worker := self._free_worker(key)) is not None:
                 return _Sent(worker, worker.send(message.body, message.id))
             if may_try and not is_local and (node := self._free_node(key)) is not None:
+                if node not in self._node_calls.others:  # its announcement came after its end
+                    self._on_node_left(node)
+                    continue
                 self._asked[node, key] += 1
                 return node
             if not self._local.get(key) and (is_local or not any(capacity[key] for capacity in self._remote.values())):

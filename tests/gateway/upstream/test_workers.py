@@ -347,6 +347,20 @@ async def test_a_stale_announcement_costs_nothing(nodes: list[Gateway]) -> None:
 
 
 @pytest.mark.server
+async def test_an_announcement_of_a_node_that_is_gone_costs_nothing(nodes: list[Gateway]) -> None:
+    here, there = nodes
+    async with worker(there, "orders.*") as orders:
+        await heard_of(here, parallel=16)
+        gone = "0123456789abcdef"
+        here.loop.call_soon_threadsafe(here.state.workers._on_capacity, gone, {"workers": [["orders.*", "orders", 5]]})
+        for number in range(3):
+            answer = asyncio.create_task(call(here, number=number))
+            assert await orders.answer_one() == {"number": number}
+            await answer
+        assert gone not in here.state.workers._remote
+
+
+@pytest.mark.server
 async def test_a_node_that_ends_takes_its_workers_along(
     tmp_path: Path, store_url: str, shared_valkey: Valkey, unique: Callable[[str], str]
 ) -> None:
