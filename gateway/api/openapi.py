@@ -71,7 +71,7 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
 _SERVICE = {
     "name": "service",
     "in": "query",
-    "description": "The service that checks the token, as for a connection.",
+    "description": f"What checks the token: `{LOCAL}` for tokens of `POST /token`, or the name of an external service.",
     "schema": {"type": "string", "default": LOCAL},
 }
 

@@ -14,7 +14,7 @@ from gateway.cli.store import with_database
 from gateway.config.settings import Settings, load_settings
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.core.start_error import StartError
-from gateway.routes.file import read
+from gateway.routes.file import WrongRoutes, read
 from gateway.routes.model import Hook
 from gateway.routes.surroundings import Surroundings
 from gateway.store import outgoing_events, webhooks
@@ -34,9 +34,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="T
 def list_hooks() -> None:
     """List all hooks: what waits, what is parked, the oldest event, and the last failure."""
     settings = load_settings()
-    in_file = _hooks(settings)
+    try:
+        in_file: Mapping[str, Hook] | None = _hooks(settings)
+    except WrongRoutes as wrong:  # what waits is in the store, and an operator may need it just now
+        typer.echo(f"gateway: {wrong}", err=True)
+        in_file = None
     rows, figures = with_database(_read, settings)
-    names = sorted({*in_file, *rows, *figures})
+    names = sorted({*(in_file or ()), *rows, *figures})
     if not names:
         typer.echo("there is no hook; docs/routes.md says how to write one")
         return
@@ -45,7 +49,7 @@ def list_hooks() -> None:
     table = Table(whole("hook"), fold("state"), "waiting", "parked", fold("oldest"), fold("last failure"))
     for name in names:
         row, count = rows.get(name, WebhookRow(name)), figures.get(name, Figures())
-        state = _state(row, is_in_file=name in in_file)
+        state = _state(row, is_in_file=in_file is None or name in in_file)
         oldest = "" if count.oldest_at is None else _time(count.oldest_at)
         failure = "" if row.failed_at is None else f"{_time(row.failed_at)} {row.last_error}"
         table.add_row(name, state, str(count.waiting), str(count.parked), oldest, failure)

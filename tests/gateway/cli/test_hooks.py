@@ -72,6 +72,11 @@ async def test_a_disabled_hook_is_shown_and_begins_anew(tmp_path: Path, receiver
         shell.variables["COLUMNS"] = "60"
         assert "…" not in (await shell.run("list")).out  # the reason is whole on a narrow terminal too
         shell.variables["COLUMNS"] = "200"
+        good = (tmp_path / "routes.toml").read_text()
+        (tmp_path / "routes.toml").write_text(good + "paralel = 3\n")  # a wrong file hides nothing of the store
+        assert "there is no such key" in (await shell.run("list")).err
+        assert (await shell.row("push"))[1].startswith("disabled since 20")
+        (tmp_path / "routes.toml").write_text(good)
         receiver.answer = lambda _: 204
         retried = await shell.run("retry", "push")
         assert retried.out == "push is enabled, and all that waits goes out now; 0 events were parked\n"
