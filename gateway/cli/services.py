@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import incoming_webhooks, service_changes
+from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
 from gateway.store.services import ServiceKeyRow
 from schemas.base import timestamp
@@ -27,8 +28,12 @@ def add(
     ] = None,
 ) -> None:
     """Add a service and print its key. Without --rooms, it may use every room."""
+    settings = load_settings()
+    is_new = settings.store_url.startswith("sqlite") and not settings.data_dir.exists()
     key = service_changes.add(name, "service", _known(scope), rooms)
     typer.echo(SHOWN_ONCE, err=True)
+    if is_new:  # in the wrong folder, the command would otherwise seem to have done its work
+        typer.echo(f"{settings.data_dir.absolute()} is new: only a gateway with this data folder knows it", err=True)
     typer.echo(key.text)
 
 

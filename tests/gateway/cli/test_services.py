@@ -207,7 +207,10 @@ def test_mistakes_are_named(arguments: str, problem: str, tmp_path: Path, run_he
 
 
 def test_a_name_is_taken_once(tmp_path: Path, run_here: RunHere) -> None:
-    assert run_here(tmp_path, "services", "add", "orders", "--scope", "server").status == 0
+    added = run_here(tmp_path, "services", "add", "orders", "--scope", "server")
+    assert added.status == 0
+    assert f"{tmp_path / 'data'} is new: only a gateway with this data folder knows it" in added.err
+    assert " is new" not in run_here(tmp_path, "services", "add", "stock", "--scope", "server").err
     for words in (["add", "orders", "--scope", "server"], ["hook", "add", "lobby", "--name", "orders"]):
         taken = run_here(tmp_path, "services", *words)
         assert taken.problem == "there is a service or an incoming webhook orders already; choose another name"
