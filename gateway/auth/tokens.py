@@ -12,6 +12,7 @@ from gateway.auth.keys.key_files import SECRET_KID
 from gateway.auth.keys.key_ring import KeyRing
 from gateway.auth.keys.signatures import BadToken, Key, UnverifiedToken
 from gateway.auth.room_rights import CLAIM, RoomRights
+from gateway.config.settings import MAX_TOKEN_MINUTES
 from gateway.core.clock import Clock
 from handlers.errors import AuthenticationFailed, TokenExpired
 from schemas.messages.auth import MAX_TOKEN_LENGTH
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
 LEEWAY_SECONDS = 10
-MAX_LIFETIME_SECONDS = 24 * 3600
+MAX_LIFETIME_SECONDS = MAX_TOKEN_MINUTES * 60
+"""The longest life of a token that is accepted, so that one signed with a stolen key cannot last for years."""
 
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 NumericDate = Annotated[int, Field(ge=0, le=2**53)]

@@ -34,6 +34,8 @@ OF_COMMANDS = {"GATEWAY_CHAT_PASSWORD", "GATEWAY_PUBLISH_URL", "GATEWAY_SERVICE_
 
 MIN_KEY_BYTES = 32
 
+MAX_TOKEN_MINUTES = 24 * 60
+
 SAMPLE_TOKEN = "change-me-change-me"  # noqa: S105 - `.env.example` prints it, so it is no secret
 
 Count = Annotated[int, Field(ge=0)]
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
     default_scopes: Annotated[frozenset[ScopeName], NoDecode] = DEFAULT_SCOPES
     token_issuer: str = "json-gateway"  # noqa: S105 - a name
     token_audience: str = "json-gateway"  # noqa: S105 - a name
-    token_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 15
+    token_minutes: Annotated[float, Field(gt=0, le=MAX_TOKEN_MINUTES)] = 15
     password_rounds: Annotated[int, Field(ge=4, le=16)] = 12
     handshake_rejection: Literal["close", "http"] = "close"
     session_cookie: str = "session"

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from gateway.auth.tokens import Tokens
+from gateway.config.settings import MAX_TOKEN_MINUTES
 from gateway.store.tables import users as users_table
 from gateway.testing import Gateway, MovableClock
 from handlers.errors import AuthenticationFailed
@@ -52,6 +54,14 @@ def test_every_forged_token_is_refused_with_the_same_words(tokens: Tokens, algor
             tokens.verify(token)
         assert type(refused.value) is AuthenticationFailed, attack
         assert str(refused.value) == "the token is not valid; log in for a new one", attack
+
+
+def test_no_token_lasts_longer_than_the_settings_allow(tokens: Tokens) -> None:
+    longest = replace(tokens, lifetime_seconds=MAX_TOKEN_MINUTES * 60)
+    assert tokens.verify(longest.issue("user-1", frozenset(), session_id="session-1")).sub == "user-1"
+    longer = replace(tokens, lifetime_seconds=MAX_TOKEN_MINUTES * 60 + 1)
+    with pytest.raises(AuthenticationFailed, match="the token is not valid"):
+        tokens.verify(longer.issue("user-1", frozenset(), session_id="session-1"))
 
 
 def test_an_expired_token_is_told_apart_since_its_owner_should_know(tokens: Tokens) -> None:
