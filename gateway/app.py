@@ -321,7 +321,14 @@ async def running_state(
             passwords=passwords,
             tokens=tokens,
             password_login=PasswordLogin(
-                database, passwords, cluster.throttle, bus, audit, clock, settings.default_scopes
+                database,
+                passwords,
+                cluster.throttle,
+                bus,
+                audit,
+                clock,
+                settings.default_scopes,
+                settings.default_group,
             ),
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
             services=services,

@@ -53,6 +53,18 @@ def join(connection: Connection, user_id: str, names: Sequence[str]) -> list[str
     return _sum_up(connection, [user_id])
 
 
+def put_new(connection: Connection, user_ids: Sequence[str], name: str) -> None:
+    """Put users that have just been added into their first group, or raise `NotFound`.
+
+    Unlike `join`, this locks out no other addition. No node needs to notice it, since none knows these users.
+    """
+    rights = groups.rights_of_kept(connection, name)
+    if rights is None:
+        raise NotFound(f"there is no group {name}, which GATEWAY_DEFAULT_GROUP names; add it with: gateway groups set")
+    groups.add_members(connection, name, user_ids)
+    groups.set_user_rights(connection, user_ids, rights)
+
+
 def leave(connection: Connection, user_id: str, names: Sequence[str]) -> list[str]:
     """Take a user out of groups, and return the names of those that it is still in, or raise `NotFound`."""
     known = groups.lock_all(connection)

@@ -1,11 +1,13 @@
 """Log-in, registration and change of password: everything that checks or hashes a password."""
 
+import logging
 import re
 from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection
 
+from gateway.auth import groups
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords, may_be_password
 from gateway.auth.throttle import LoginThrottle
@@ -13,14 +15,17 @@ from gateway.bus.base import Bus, Revoked
 from gateway.core.audit import Audit
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock, milliseconds
+from gateway.core.folding import FoldedLog
 from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, ValidationFailed
+from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, NotFound, ValidationFailed
 from schemas.base import FieldError
 from schemas.names import USER_NAME, normalized_user_name
 from schemas.users import NewUser
+
+logger = logging.getLogger(__name__)
 
 WRONG = "wrong user name or password"
 
@@ -37,6 +42,7 @@ class PasswordLogin:
         audit: Audit,
         clock: Clock,
         default_scopes: frozenset[str],
+        default_group: str,
     ) -> None:
         self._database = database
         self._passwords = passwords
@@ -44,7 +50,9 @@ class PasswordLogin:
         self._bus = bus
         self._audit = audit
         self._default_scopes = default_scopes
+        self._default_group = default_group
         self._clock = clock
+        self._log = FoldedLog(logger, logging.ERROR, same=1, now=clock.steady)
 
     async def authenticate(self, name: str, password: str, client: ClientInfo, *, event: str = "log_in") -> UserRow:
         """Return the user of this name and password, or raise `AuthenticationFailed`.
@@ -74,21 +82,25 @@ class PasswordLogin:
     async def register(self, new: NewUser, client: ClientInfo) -> UserRow:
         """Add a user, or raise `Conflict`, or `ValidationFailed` for a password that is easy to guess.
 
-        A registration costs a hash, so it has a rate like a log-in.
+        Raises `Forbidden` while the group of new users does not exist: without it, they would have no limit. A
+        registration costs a hash, so it has a rate like a log-in.
         """
         _check_guessable("password", new.password, new.username)
         await self._throttle.check_registration(client)
         password_hash = await self._passwords.hash(new.password)
         try:
-            user = await self._add(new, password_hash)
+            user = await self._database.transact(partial(self._add, new, password_hash))
+        except NotFound as error:
+            self._log.log("registration is closed: %s", error)
+            raise Forbidden("registration is closed for now; ask the operator to add you") from None
         except NameTaken:
             raise Conflict(f"the user name `{new.username}` is taken; choose another") from None
         self._audit.record("registered", client, user=user.name, user_id=user.id)
         return user
 
-    async def _add(self, new: NewUser, password_hash: str) -> UserRow:
-        add = partial(
-            users.add,
+    def _add(self, new: NewUser, password_hash: str, connection: Connection) -> UserRow:
+        user = users.add(
+            connection,
             name=new.username,
             password_hash=password_hash,
             full_name=new.full_name,
@@ -96,7 +108,9 @@ class PasswordLogin:
             scopes=self._default_scopes,
             now=milliseconds(self._clock),
         )
-        return await self._database.transact(add)
+        if self._default_group:
+            groups.put_new(connection, [user.id], self._default_group)
+        return user
 
     async def change_password(self, name: str, old: str, new: str, session: str | None, client: ClientInfo) -> None:
         """Change a user's password and end all sessions but this one.

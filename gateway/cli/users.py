@@ -64,20 +64,25 @@ def add(
     scopes = check_scopes(load_settings().default_scopes | frozenset(scope or ()))
     password = ask_password(name)
 
+    def transaction(connection: Connection, password_hash: str, group: str) -> users.UserRow:
+        now = milliseconds(SystemClock())
+        user = users.add(
+            connection,
+            name=name,
+            password_hash=password_hash,
+            full_name=full_name,
+            email=email,
+            scopes=scopes,
+            now=now,
+        )
+        if group:
+            groups.put_new(connection, [user.id], group)
+        return user
+
     async def work(database: Database, settings: Settings) -> None:
         hashed = await _hashed(password, settings)
         with Audit(settings.audit_path, SystemClock()) as audit:
-            user = await database.transact(
-                partial(
-                    users.add,
-                    name=name,
-                    password_hash=hashed,
-                    full_name=full_name,
-                    email=email,
-                    scopes=scopes,
-                    now=milliseconds(SystemClock()),
-                )
-            )
+            user = await database.transact(partial(transaction, password_hash=hashed, group=settings.default_group))
             audit.record("user_added", operator(), user=name, user_id=user.id, scopes=user.scopes)
 
     try:
@@ -168,7 +173,7 @@ def import_users(
     """
     found = read_users(file, load_settings().password_rounds)
 
-    def transaction(connection: Connection, default_scopes: frozenset[str]) -> None:
+    def transaction(connection: Connection, default_scopes: frozenset[str], group: str) -> None:
         taken = users.taken_names(connection, [user.username for user in found.values()])
         raise_problems(
             {
@@ -178,10 +183,15 @@ def import_users(
             }
         )
         now = milliseconds(SystemClock())
-        users.add_all(connection, [user.row(now, default_scopes) for user in found.values()])
+        rows = [user.row(now, default_scopes) for user in found.values()]
+        users.add_all(connection, rows)
+        if group:
+            groups.put_new(connection, [row.id for row in rows], group)
 
     async def work(database: Database, settings: Settings) -> None:
-        await database.transact(partial(transaction, default_scopes=settings.default_scopes))
+        await database.transact(
+            partial(transaction, default_scopes=settings.default_scopes, group=settings.default_group)
+        )
         with Audit(settings.audit_path, SystemClock()) as audit:
             audit.record("users_imported", operator(), count=len(found))
 

@@ -23,7 +23,7 @@ from gateway.config.external_services import ByName, Introspection, Issuer, pars
 from gateway.config.proxies import TrustedProxies
 from gateway.config.unfit_secrets import is_guessable
 from gateway.core.start_error import StartError
-from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ScopeName
+from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ROOM_NAME, ScopeName
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     token_endpoint: Literal["on", "off"] = "on"  # noqa: S105 - a switch
     registration: Literal["open", "closed"] | None = None
     default_scopes: Annotated[frozenset[ScopeName], NoDecode] = DEFAULT_SCOPES
+    default_group: str = ""
     token_issuer: str = "json-gateway"  # noqa: S105 - a name
     token_audience: str = "json-gateway"  # noqa: S105 - a name
     token_minutes: Annotated[float, Field(gt=0, le=MAX_TOKEN_MINUTES)] = 15
@@ -214,6 +215,13 @@ class Settings(BaseSettings):
                 "expected names of scopes with spaces between them, such as chat:read chat:write; no admin among them,"
                 " which `gateway users grant` gives",
             )
+        return value
+
+    @field_validator("default_group")
+    @classmethod
+    def _check_group(cls, value: str) -> str:
+        if value and re.fullmatch(ROOM_NAME, value) is None:
+            raise PydanticCustomError("default_group", "expected the name of a group, such as team, or nothing")
         return value
 
     @field_validator("registry")

@@ -28,6 +28,12 @@ def lock_all(connection: Connection) -> dict[str, str]:
     return {row.name: row.room_rights for row in connection.execute(query)}
 
 
+def rights_of_kept(connection: Connection, name: str) -> str | None:
+    """Return the rights of a group, which stay until the end of the transaction, or None without the group."""
+    query = select(groups.c.room_rights).where(groups.c.name == name).with_for_update(read=True)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def list_all(connection: Connection) -> list[GroupRow]:
     """List all groups by name."""
     count = func.count(group_members.c.user_id)
@@ -109,6 +115,11 @@ def groups_of(connection: Connection, user_ids: Sequence[str]) -> dict[str, list
 def add_member(connection: Connection, name: str, user_id: str) -> None:
     """Put a user into a group that it is not in."""
     connection.execute(insert(group_members).values(group_name=name, user_id=user_id))
+
+
+def add_members(connection: Connection, name: str, user_ids: Sequence[str]) -> None:
+    """Put users into a group that none of them is in."""
+    connection.execute(insert(group_members), [{"group_name": name, "user_id": user_id} for user_id in user_ids])
 
 
 def remove_member(connection: Connection, name: str, user_id: str) -> None:

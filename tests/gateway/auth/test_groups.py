@@ -16,6 +16,7 @@ from gateway.store.engine import Database
 from gateway.store.tables import group_members
 from gateway.testing import Gateway
 from handlers.errors import Conflict, NotFound, QuotaExceeded
+from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import claims_of
 from tests.support.client import App
 from tests.support.users import add_users
@@ -158,3 +159,24 @@ async def test_tokens_say_what_the_groups_of_their_user_allow_and_a_smaller_grou
     await change(partial(groups.leave, user_id=user_id, names=[group]))
     assert await allowed(renewed) == [names[0], names[2]]  # of the token, and no more
     assert await allowed(await app.token(alice)) == names
+
+
+async def test_new_users_begin_in_the_default_group(own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture) -> None:
+    gateway = own_gateway(default_group="new")
+    async with App(gateway) as app:
+        for name in ("alice", "bob"):
+            closed = await app.register(name)
+            assert (closed.status_code, closed.json()["status"]) == (403, 40300)
+            assert "new" not in closed.json()["message"]
+        assert caplog.text.count("there is no group new, which GATEWAY_DEFAULT_GROUP names") == 1
+        assert (await app.log_in("alice")).status_code == 401  # nothing of it is stored
+        await gateway.run(gateway.state.database.transact(set_rights("new", lobby=["join", "create"])))
+        grants = [await app.grant(name) for name in ("alice", "bob")]
+        assert all(claims_of(grant["access_token"])["rooms"] == {"lobby": ["create", "join"]} for grant in grants)
+        async with app.connect_with(grants[0]["access_token"]) as client:
+            await client.ask("room.join", room="lobby")
+            assert (await client.refused("room.join", room="other"))["status"] == 40300
+        listed = await gateway.run(gateway.state.database.query(stored.list_all))
+        assert [(row.name, row.members) for row in listed] == [("new", 2)]
+        await gateway.run(gateway.state.database.transact(set_rights("new", other=["join"])))
+        assert await gateway.run(rights_in(gateway.state.database, "bob")) == {"other": ["join"]}

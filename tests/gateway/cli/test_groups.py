@@ -5,11 +5,14 @@ import json
 from collections.abc import Awaitable
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.gateway.cli.command import PASSWORD, Result, Served
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
+
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 
 
 async def test_an_operator_limits_a_user_to_the_rooms_of_a_group(
@@ -77,3 +80,18 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     listing = run_here(tmp_path, "groups", "list")
     assert listing.status == 0
     assert "team" not in listing.out
+
+
+def test_added_and_imported_users_begin_in_the_default_group(tmp_path: Path, run_here: RunHere) -> None:
+    setting = {"GATEWAY_DEFAULT_GROUP": "team"}
+    imported = f"username,password_hash\nbob,{HASH}\ncarol,{HASH}\n"
+    commands = [(["users", "add", "alice"], PASSWORD), (["users", "import", "-"], imported)]
+    problem = "there is no group team, which GATEWAY_DEFAULT_GROUP names; add it with: gateway groups set"
+    for command, typed in commands:
+        assert run_here(tmp_path, *command, typed=typed, **setting).problem == problem
+    assert run_here(tmp_path, "groups", "set", "team", "a=join").status == 0
+    for command, typed in commands:
+        assert run_here(tmp_path, *command, typed=typed, **setting).status == 0
+    assert run_here(tmp_path, "groups", "set", "team").out == "team allows no room, and has 3 members\n"
+    wrong = run_here(tmp_path, "users", "add", "dave", typed=PASSWORD, GATEWAY_DEFAULT_GROUP="Team!")
+    assert "GATEWAY_DEFAULT_GROUP" in wrong.problem
