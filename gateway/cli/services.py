@@ -1,5 +1,6 @@
 """`gateway services`: adds, changes, lists and removes services, and rotates and revokes their keys."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -29,7 +30,9 @@ def add(
 ) -> None:
     """Add a service and print its key. Without --rooms, it may use every room."""
     settings = load_settings()
-    is_new = settings.store_url.startswith("sqlite") and not settings.data_dir.exists()
+    is_new = settings.store_url.startswith("sqlite") and not os.path.exists(
+        settings.data_dir
+    )  # which raises for no folder
     key = service_changes.add(name, "service", _known(scope), rooms)
     typer.echo(SHOWN_ONCE, err=True)
     if is_new:  # in the wrong folder, the command would otherwise seem to have done its work
