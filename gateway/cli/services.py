@@ -30,9 +30,8 @@ def add(
 ) -> None:
     """Add a service and print its key. Without --rooms, it may use every room."""
     settings = load_settings()
-    is_new = settings.store_url.startswith("sqlite") and not os.path.exists(
-        settings.data_dir
-    )  # which raises for no folder
+    # Not `Path.exists`: it raises in a folder without permission to look.
+    is_new = settings.store_url.startswith("sqlite") and not os.path.exists(settings.data_dir)
     key = service_changes.add(name, "service", _known(scope), rooms)
     typer.echo(SHOWN_ONCE, err=True)
     if is_new:  # in the wrong folder, the command would otherwise seem to have done its work
