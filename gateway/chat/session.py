@@ -261,7 +261,7 @@ class ChatSession:
         self.expires_at = auth.expires_at
         self.room_rights = auth.room_rights
         self.claims = auth.claims
-        self._leave_forbidden_rooms()
+        self.leave_forbidden_rooms()
         if self._expiry is not None:
             self._expiry.cancel()
         self._watch_expiry()
@@ -269,7 +269,7 @@ class ChatSession:
     def limit_rooms(self, rights: RoomRights) -> None:
         """Allow no more in rooms than these rights, and stop hearing the rooms that they do not allow."""
         self.room_rights = both(self.room_rights, rights)
-        self._leave_forbidden_rooms()
+        self.leave_forbidden_rooms()
 
     def disconnect(self) -> None:
         """End: leave all rooms and the presence."""
@@ -299,7 +299,7 @@ class ChatSession:
             with contained("rooms"):  # a fault in one room must not stop the rest
                 self.gateway.hub.leave(room, self)
 
-    def _leave_forbidden_rooms(self) -> None:
+    def leave_forbidden_rooms(self) -> None:
         """Stop hearing the rooms that the token does not allow. The user stays a member of them."""
         if JoinRoomHandler.scope not in self.scopes:
             self._leave_rooms()

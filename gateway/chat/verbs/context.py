@@ -50,3 +50,6 @@ class ConnectionContext(SessionContext, Connection, Protocol):
 
     def renew(self, auth: AuthResult) -> None:
         """Take over another credential of the same user."""
+
+    def leave_forbidden_rooms(self) -> None:
+        """Stop hearing the rooms that the token does not allow. The user stays a member of them."""

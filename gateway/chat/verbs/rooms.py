@@ -1,7 +1,8 @@
 """The verbs of a session for rooms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -219,10 +220,20 @@ class SessionRooms(UserRooms):
         self._joins = Joins(session, self._transactions)
 
     async def _join(self, request: JoinRoom) -> JoinReply:
-        return await self._joins.join(request)
+        with self._still_allowed():
+            return await self._joins.join(request)
 
     async def _resume(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
-        return await Resuming(self._session, self._joins).run(requests)
+        with self._still_allowed():
+            return await Resuming(self._session, self._joins).run(requests)
+
+    @contextmanager
+    def _still_allowed(self) -> Iterator[None]:
+        """Leave what was joined, if the user's rights have shrunk since the check."""
+        rights = self._session.room_rights
+        yield
+        if self._session.room_rights is not rights:
+            self._session.leave_forbidden_rooms()
 
     def _check_limits(self, room: str) -> None:
         super()._check_limits(room)

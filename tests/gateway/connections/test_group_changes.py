@@ -1,5 +1,6 @@
 """A group that shrinks counts for open connections too, on every node."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,19 @@ import pytest
 from sqlalchemy import Connection
 
 from gateway.auth import groups
-from gateway.auth.room_rights import RoomRights
+from gateway.auth.room_rights import Right, RoomRights
+from gateway.chat.session import ChatSession
 from gateway.connections.group_changes import GroupWatcher
 from gateway.testing import Gateway
+from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import claims_of
+from tests.gateway.chat.verbs.test_authorize import asking
 from tests.support.client import App, ChatClient
 from tests.support.nodes import running_nodes
 from tests.support.postgres import fresh_database
+from tests.support.upstreams import Conversation
 from tests.support.valkey import Valkey
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.both_stores
 
@@ -28,6 +34,13 @@ async def change(gateway: Gateway, work: Callable[[Connection], Any]) -> None:
 
 def set_rights(name: str, **claim: list[str]) -> Callable[[Connection], Any]:
     return partial(groups.set_rights, name=name, rights=RoomRights.parse(claim))
+
+
+def _is_limited(gateway: Gateway) -> bool:
+    """Return whether the connections of Alice have no right to join the room `red` any more."""
+    sessions = [each for each in gateway.state.connections.all() if isinstance(each, ChatSession)]
+    rights = [each.room_rights for each in sessions if each.user == "alice"]
+    return all(each is not None and not each.allows(Right.JOIN, "red") for each in rights)
 
 
 async def limited(client: ChatClient, room: str) -> None:
@@ -88,3 +101,30 @@ async def test_a_connection_of_another_node_is_limited_too(valkey: Valkey, postg
             user_id = claims_of(await here.token("alice"))["sub"]
             await change(one, partial(groups.join, user_id=user_id, names=["guests"]))
             await limited(of_alice, "lobby")
+
+
+async def test_a_join_that_waits_is_limited_too(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    may_answer = asyncio.Event()
+
+    async def slow(client: Conversation) -> None:
+        while True:
+            if (await client.request()).json["user"] == "alice":
+                await may_answer.wait()
+            await client.answer({"allow": True})
+
+    async with asking(own_gateway, tmp_path, slow) as (app, upstream), app.in_room("bob", "red") as bob:
+        gateway = app.gateway
+        await change(gateway, set_rights("team", red=["join"], blue=["join"]))
+        async with app.connect("alice") as alice:
+            join = partial(groups.join, user_id=claims_of(await app.token("alice"))["sub"], names=["team"])
+            await change(gateway, join)
+            await alice.start("room.join", room="red")
+            await until(lambda: upstream.requests[-1].json["user"] == "alice")
+            await change(gateway, set_rights("team", blue=["join"]))
+            await until(lambda: _is_limited(gateway))
+            may_answer.set()
+            await alice.expect("reply", status=20000)
+            await limited(alice, "red")
+            await bob.expect("room.joined", user="alice")
+            await bob.say("red", "not for Alice")
+            await alice.expect_nothing()

@@ -232,6 +232,9 @@ class Ear:
     def renew(self, auth: AuthResult) -> None:
         raise AssertionError(auth)
 
+    def leave_forbidden_rooms(self) -> None:
+        """Do nothing: no right ends."""
+
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         return await self.gateway.database.fetch(statement, **values)
 
