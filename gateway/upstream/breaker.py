@@ -6,6 +6,9 @@
 
 Each change of state begins a new period. A call counts only in the period in which it began: an old call that fails
 late says nothing about the service of now.
+
+A service may fail because of what one user sends. So the failures of one user alone never open the breaker: others
+would be refused for them. A service that cannot be reached is no user's fault.
 """
 
 from collections import deque
@@ -45,6 +48,8 @@ class CircuitBreaker:
         self._is_probing = False
         self._in_a_row = 0
         self._seconds: deque[_Second] = deque()
+        self._failing_user: str | None = None
+        self._of_one_user = 0
 
     @property
     def state(self) -> State:
@@ -80,14 +85,19 @@ class CircuitBreaker:
         self._this_second().calls += 1
         return False
 
-    def fail(self, period: int) -> bool:
-        """Count a call that failed, and return whether it has opened the breaker."""
+    def fail(self, period: int, user_id: str | None = None) -> bool:
+        """Count a call that failed, and return whether it has opened the breaker.
+
+        `user_id` names the user that may be the reason; None if no user can be.
+        """
         if period != self._period:
             return False
         if self._open_until is not None:
             self._open_seconds = min(2 * self._open_seconds, MAX_OPEN_SECONDS)
             self._open()
             return True
+        if self._has_failed_enough(user_id):
+            return False
         self._in_a_row += 1
         second = self._this_second()
         second.calls += 1
@@ -101,6 +111,13 @@ class CircuitBreaker:
         """End a call without an outcome. If it was the probe, the next call is."""
         if period == self._period:
             self._is_probing = False
+
+    def _has_failed_enough(self, user_id: str | None) -> bool:
+        """Return whether the last failures that may count were this user's alone, so that its next one does not."""
+        if user_id is None or user_id != self._failing_user:
+            self._failing_user, self._of_one_user = user_id, 0
+        self._of_one_user += user_id is not None
+        return self._of_one_user >= MAX_IN_A_ROW
 
     def _open(self) -> None:
         self._begin_period(open_until=self._clock.steady() + self._open_seconds)

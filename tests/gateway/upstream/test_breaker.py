@@ -116,3 +116,18 @@ def test_cancelled_calls_are_neither_good_nor_bad(breaker: CircuitBreaker) -> No
     assert period is not None
     breaker.cancel(period)
     assert fail(breaker, 1) == [True]
+
+
+def test_failures_of_one_user_alone_do_not_open_it(breaker: CircuitBreaker, clock: MovableClock) -> None:
+    def fail_for(user_id: str | None) -> bool:
+        period = breaker.begin()
+        assert period is not None
+        return breaker.fail(period, user_id)
+
+    for _ in range(10):
+        assert not any(fail_for("alice") for _ in range(30))
+        clock.ahead += 1
+    assert fail_for("bob") is True
+    clock.ahead += 1
+    assert call(breaker, good=True) is True
+    assert [fail_for(None) for _ in range(5)] == [False] * 4 + [True]

@@ -16,6 +16,7 @@ from schemas.base import Empty
 from schemas.messages.upstream import UpstreamReply
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import reload, routing, table
+from tests.support.child import free_port
 from tests.support.metrics import metrics_of
 from tests.support.upstreams import SECRET, Conversation, answering, good, hanging, resetting, running_upstream
 from tests.support.waiting import until
@@ -348,14 +349,18 @@ async def test_a_service_that_dies_after_the_first_attempt_may_have_done_the_wor
 
 
 async def test_the_breaker_opens_refuses_at_once_and_closes_after_a_good_probe(
-    own_gateway: OwnGateway, tmp_path: Path, alice: str
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, bob: str
 ) -> None:
     async with running_upstream(resetting) as service, running_upstream(good) as other:
         tables = table("orders.*", service.url), table("stock.*", other.url)
-        async with routing(own_gateway, tmp_path, *tables) as app, app.connect(alice) as client:
+        async with (
+            routing(own_gateway, tmp_path, *tables) as app,
+            app.connect(alice) as client,
+            app.connect(bob) as another,
+        ):
             app.gateway.clock.stop()
-            for _ in range(5):
-                failed = await client.refused("orders.create")
+            for sender in (client, client, client, client, another):
+                failed = await sender.refused("orders.create")
                 assert "retry_after_ms" not in failed
                 assert MAY_BE_DONE in failed["message"]
             error = await client.refused("orders.create")
@@ -376,6 +381,32 @@ async def test_the_breaker_opens_refuses_at_once_and_closes_after_a_good_probe(
             for outcome, count in {"failed": 5, "open": 1, "reply": 2}.items():
                 assert metrics[f'gateway_upstream_calls_total{{outcome="{outcome}",route="orders.*"}}'] == count
             assert metrics['gateway_upstream_seconds_count{route="orders.*"}'] == 7
+
+
+async def test_one_user_whose_messages_fail_takes_no_route_from_the_others(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str, bob: str
+) -> None:
+    async with running_upstream(resetting) as service:
+        async with (
+            routing(own_gateway, tmp_path, table("orders.*", service.url)) as app,
+            app.connect(alice) as client,
+            app.connect(bob) as another,
+        ):
+            for _ in range(40):
+                assert MAY_BE_DONE in (await client.refused("orders.create"))["message"]
+            await service.become(good)
+            await another.ask("orders.create")
+
+
+async def test_a_service_that_cannot_be_reached_is_no_user_s_fault(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str
+) -> None:
+    away = table("orders.*", f"http://127.0.0.1:{free_port()}/")
+    async with routing(own_gateway, tmp_path, away) as app, app.connect(alice) as client:
+        app.gateway.clock.stop()
+        for _ in range(5):
+            assert "retry_after_ms" not in await client.refused("orders.create")
+        assert (await client.refused("orders.create"))["retry_after_ms"] == 1001
 
 
 async def test_declared_errors_and_cancelled_calls_do_not_open_the_breaker(
