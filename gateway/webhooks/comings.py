@@ -164,12 +164,14 @@ class Comings:
     async def _store_all(self) -> None:
         """Store the changes that wait, or keep them for the next turn if the store does not answer."""
         waiting, self._waiting = list(self._waiting), deque(maxlen=MAX_WAITING)
+        stored = 0
         for batch in batches(waiting, BATCH):
             try:
                 await self._database.transact(partial(self._store, batch))
             except Unavailable:
-                self._waiting.extendleft(reversed(waiting[waiting.index(batch[0]) :]))
+                self._waiting.extendleft(reversed(waiting[stored:]))
                 raise
+            stored += len(batch)
             self._writer.committed()
 
     def _store(self, batch: list[Coming], connection: Connection) -> None:
