@@ -34,7 +34,7 @@ def test_the_example_is_an_event_as_it_goes_out() -> None:
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    text = section()
+    text = " ".join(section().split())
     [listed] = re.findall(r"comes after (.+?), each up to", text)
     delays = [int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+) (s|min|h|days?)\b", listed)]
     assert tuple(delays) == DELAYS
