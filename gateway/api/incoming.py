@@ -57,7 +57,8 @@ async def post_hook(
 ) -> Published:
     """Send a text of at most 4000 characters to the room of an incoming webhook: as JSON, a form or plain text.
 
-    The URL is a secret: every program that has it can speak in the room. A wrong key gets the answer of a path without a route.
+    The URL is a secret, because it is all that a program needs to speak in the room. A wrong key gets the answer of a
+    path without a route.
     """
     try:
         auth = await state.services.authenticate_hook(key, client)
