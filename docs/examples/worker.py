@@ -7,8 +7,7 @@ import random
 import sys
 from contextlib import suppress
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets import ClientConnection, ConnectionClosed, connect
 
 URL = os.environ.get("GATEWAY_URL", "ws://127.0.0.1:8000/ws/service")
 
@@ -31,10 +30,11 @@ async def answer(ws: ClientConnection, call: str, message: dict) -> None:
 
 async def serve(ws: ClientConnection) -> dict:
     tasks = set()
-    await ws.send(json.dumps({"type": "route.serve", "id": 1, "data": {"types": ["orders.*"], "parallel": 16}}))
     async for text in ws:
         frame = json.loads(text)
-        if frame["type"] == "route.message":  # a task, so that a slow one holds up no other
+        if frame["type"] == "welcome":
+            await ws.send(json.dumps({"type": "route.serve", "id": 1, "data": {"types": ["orders.*"], "parallel": 16}}))
+        elif frame["type"] == "route.message":  # a task, so that a slow one holds up no other
             tasks.add(task := asyncio.create_task(answer(ws, frame["id"], frame["data"])))
             task.add_done_callback(tasks.discard)
         elif frame["type"] == "bye":
