@@ -72,6 +72,14 @@ async def test_no_cursor_names_a_room_that_a_service_may_not_use(
         assert sorted(named) == fitting
 
 
+async def test_a_search_for_rooms_costs_more_than_a_list_of_all(own_gateway: OwnGateway, backend: StartBackend) -> None:
+    gateway = own_gateway(service_rate=40)
+    gateway.clock.stop()
+    async with backend(gateway) as orders, backend(gateway, "api:rooms", rooms=["b*"]) as restricted:
+        for each, statuses in ((orders, [200, 200]), (restricted, [200, 429])):
+            assert [(await each.request("GET", "/api/rooms")).status_code for _ in range(2)] == statuses
+
+
 async def test_members_are_put_listed_and_removed(
     app: App, backend: StartBackend, alice: str, bob: str, room: str
 ) -> None:
