@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from gateway.auth import service_keys
 from gateway.auth.services import USE_SECONDS
 from gateway.connections.revocations import RevocationWatcher
 from gateway.core.clock import milliseconds
 from gateway.store import services
+from gateway.store.tables import service_keys as service_keys_table
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -175,3 +176,31 @@ async def test_the_last_use_is_stored_once_a_minute(own_gateway: OwnGateway) -> 
             return now is not None and now >= used + USE_SECONDS * 1000
 
         await until(is_later)
+
+
+async def test_a_key_is_forgotten_a_day_after_its_end_and_the_service_stays(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway()
+    state, key = gateway.state, await add_service(gateway, "orders", "server")
+
+    def rotate(connection: Connection) -> str:
+        row = services.find(connection, "orders")
+        assert row is not None
+        return service_keys.rotate(connection, row, milliseconds(gateway.clock), 0).text
+
+    def stored(connection: Connection) -> int:
+        return connection.execute(select(func.count()).select_from(service_keys_table)).scalar_one()
+
+    async def is_forgotten() -> bool:
+        return await state.database.query(stored) == 1
+
+    async def remove_old() -> None:
+        async with RevocationWatcher(state.database, state.connections, gateway.clock).running():
+            await until(is_forgotten)
+
+    new = await gateway.run(state.database.transact(rotate))
+    async with App(gateway) as app:
+        assert await status_of(app, key) == 401
+        assert not await gateway.run(is_forgotten())
+        gateway.clock.ahead += 2 * 24 * 3600
+        await gateway.run(remove_old())
+        assert [await status_of(app, each) for each in (key, new)] == [401, 200]
