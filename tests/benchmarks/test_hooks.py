@@ -11,7 +11,7 @@ pytestmark = pytest.mark.server
 
 
 def test_each_stored_message_arrives_although_both_sides_are_killed(run_benchmark: RunBenchmark) -> None:
-    sizes = ("--kills", 3, "--seconds", 20, "--clients", 3, "--rooms", 3, "--events", 300, "--seed", 7)
+    sizes = ("--kills", 2, "--seconds", 10, "--clients", 3, "--rooms", 3, "--events", 50, "--seed", 7)
     counts = {
         line.split("│")[1].strip(): int(line.split("│")[2].replace(",", ""))
         for line in run_benchmark("hooks", *sizes).splitlines()
