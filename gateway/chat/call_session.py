@@ -1,36 +1,25 @@
 """A session without a connection: one message of a user, which came over HTTP."""
 
-import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from pydantic import BaseModel
-from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
-from gateway.bus.base import ToAll
-from gateway.chat.verbs.messages import SessionMessages
-from gateway.chat.verbs.presence import SessionPresence
+from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.unheard_rooms import UnheardRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.core import costs
-from gateway.core.clock import milliseconds
-from gateway.core.logs import request_id
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
-from gateway.store.prepared import Rows, Statement
 from gateway.transport import frames
 from handlers.errors import InternalError, MessageError, NotFound, RateLimited
-from schemas.base import Event, timestamp
+from schemas.base import Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
 
-logger = logging.getLogger(__name__)
-
 ONLY_ID = 1
 """The id of the one message, which no client sees."""
-
-Result = TypeVar("Result")
 
 
 class NeedsConnection(RuntimeError):
@@ -43,48 +32,23 @@ class NeedsConnection(RuntimeError):
         )
 
 
-class CallSession:
+class CallSession(UserSession):
     """The session of one message over HTTP, as handlers and their verbs see it.
 
     It has no connection, so neither the hub nor presence knows it.
     """
 
     def __init__(self, auth: AuthResult, address: str, state: GatewayState) -> None:
-        self.gateway = state
-        self.connection = request_id.get()
-        """The id of the request."""
-        self.user = auth.user
-        self.user_id = auth.user_id
-        self.scopes = auth.scopes
-        self.service = auth.service
-        self.room_rights = auth.room_rights
-        self.claims = auth.claims
-        self.joins = Allowance()
-        self.writes = Allowance()
+        super().__init__(auth, state)
         self._messages = Allowance()
         state.connections.share_message_limits(auth.user_id, address, self._messages, self.joins, self.writes)
         self._included = costs.INCLUDED
         self._answer: bytes | MessageError | None = None
 
     @property
-    def state(self) -> Any:
-        """Return the value that the application's lifespan has yielded."""
-        return self.gateway.app_state
-
-    @property
     def rooms(self) -> UnheardRooms:
         """Return the verbs for rooms."""
         return UnheardRooms(self)
-
-    @property
-    def messages(self) -> SessionMessages:
-        """Return the verbs for messages."""
-        return SessionMessages(self)
-
-    @property
-    def presence(self) -> SessionPresence:
-        """Return the verbs for presence."""
-        return SessionPresence(self)
 
     @property
     def credential(self) -> "NoCredential":
@@ -119,10 +83,6 @@ class CallSession:
             return self._answer
         raise self._answer or InternalError(self.connection)
 
-    def now(self) -> str:
-        """Return the gateway's time in the protocol's form."""
-        return timestamp(milliseconds(self.gateway.clock))
-
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer the message. No other one waits for it."""
         await answer()
@@ -139,11 +99,6 @@ class CallSession:
         self._bounded(frames.json(error.body()))  # an error that cannot be written is a fault of its handler
         self._answer = error
 
-    def fail(self, id: int | str | None) -> None:
-        """Log the current exception, and answer with a reference to it."""
-        logger.exception("a handler failed")
-        self._answer = InternalError(self.connection)
-
     def charge(self, cost: float) -> None:
         """Charge the rates of the user and the address with the extra cost of the message.
 
@@ -154,22 +109,6 @@ class CallSession:
         if self._included < 0:
             self._messages.spend(self.gateway.clock.steady(), -self._included)
             self._included = 0.0
-
-    async def fetch(self, statement: Statement, **values: Any) -> Rows:
-        """Run one short statement that reads the store, and charge it."""
-        self.charge(costs.READ)
-        return await self.gateway.database.fetch(statement, **values)
-
-    async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Run a transaction that writes to the store, and charge it."""
-        self.charge(costs.WRITE)
-        return await self.gateway.database.transact(work)
-
-    async def publish_to_all(self, event: Event) -> int:
-        """Send an event to every connection on all nodes, and return their number."""
-        frame = frames.bounded(frames.event(event), self.gateway.settings.max_frame_bytes)
-        here = await self.gateway.bus.publish(ToAll(frame))
-        return here + await self.gateway.connections.remote_count()
 
     def send_event(self, event: Event) -> NoReturn:
         """Raise `NeedsConnection`."""

@@ -3,35 +3,28 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Connection
 
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import Right, RoomRights, both
-from gateway.bus.base import ToAll
 from gateway.chat.admission import admitted
 from gateway.chat.own_rooms import own_rooms
 from gateway.chat.unordered import End, UnorderedMessage, UnorderedMessages
+from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.credential import SessionCredential
-from gateway.chat.verbs.messages import SessionMessages
-from gateway.chat.verbs.presence import SessionPresence
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core import costs
 from gateway.core.client_info import address_of
-from gateway.core.clock import milliseconds
 from gateway.core.faults import contained
-from gateway.core.logs import request_id
-from gateway.core.rate_limits import Allowance, TokenBucket
+from gateway.core.rate_limits import TokenBucket
 from gateway.core.timers import Timer
 from gateway.state import GatewayState, state_of
-from gateway.store.prepared import Rows, Statement
 from gateway.transport import frames
-from gateway.transport.frames import Frame
-from handlers.errors import InternalError, MessageError, RateLimited, Unavailable
+from handlers.errors import MessageError, RateLimited, Unavailable
 from handlers.rooms import JoinRoomHandler
 from schemas.base import Event, timestamp
 from schemas.codes import Close
@@ -46,55 +39,29 @@ EXPIRY_GRACE_SECONDS = 25
 ROOMS = "rooms"
 """The parameter of the query that asks for the user's rooms in the welcome, with the value 1."""
 
-Result = TypeVar("Result")
 
-
-class ChatSession:
+class ChatSession(UserSession):
     """A connection, as handlers, the hub and the counters see it."""
 
     def __init__(self, ws: GatewayWebSocket, auth: AuthResult, state: GatewayState) -> None:
+        super().__init__(auth, state)
         self.ws = ws
         self.deliver = ws.outbox.deliver
         """Takes an event. It never waits and never raises."""
-        self.gateway = state
-        self.connection = request_id.get()
-        self.user = auth.user
-        self.user_id = auth.user_id
-        self.scopes = auth.scopes
         self.sid = auth.sid
-        self.service = auth.service
         self.expires_at = auth.expires_at
-        self.room_rights = auth.room_rights
-        self.claims = auth.claims
         self.address = address_of(ws)
-        self.joins = Allowance()
         rate = state.settings.join_rate
         self.joins.add(TokenBucket(rate, max(1.0, rate), state.clock.steady()), "on this connection")
-        self.writes = Allowance()
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
         self._unordered: UnorderedMessages | None = None  # most connections have none
         self._end: End | None = None
 
     @property
-    def state(self) -> Any:
-        """Return the value that the application's lifespan has yielded."""
-        return self.gateway.app_state
-
-    @property
     def rooms(self) -> SessionRooms:
         """Return the verbs for rooms."""
         return SessionRooms(self)
-
-    @property
-    def messages(self) -> SessionMessages:
-        """Return the verbs for messages."""
-        return SessionMessages(self)
-
-    @property
-    def presence(self) -> SessionPresence:
-        """Return the verbs for presence."""
-        return SessionPresence(self)
 
     @property
     def credential(self) -> SessionCredential:
@@ -124,10 +91,6 @@ class ChatSession:
     @on_message.setter
     def on_message(self, call: Callable[[], None] | None) -> None:
         self.ws.on_message = call
-
-    def now(self) -> str:
-        """Return the gateway's time in the protocol's form."""
-        return timestamp(milliseconds(self.gateway.clock))
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Send the reply to a message."""
@@ -161,24 +124,9 @@ class ChatSession:
         elif unpaid := message.unpaid(cost):
             self.ws.messages_allowed.spend(self.gateway.clock.steady(), unpaid)
 
-    async def fetch(self, statement: Statement, **values: Any) -> Rows:
-        """Run one short statement that reads the store, and charge it."""
-        self.charge(costs.READ)
-        return await self.gateway.database.fetch(statement, **values)
-
-    async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Run a transaction that writes to the store, and charge it."""
-        self.charge(costs.WRITE)
-        return await self.gateway.database.transact(work)
-
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
         self.ws.refuse(id, error, at_once=self._current_unordered() is not None)
-
-    def fail(self, id: int | str | None) -> None:
-        """Log the current exception, and answer with a reference to it."""
-        logger.exception("a handler failed")
-        self.refuse(id, InternalError(self.connection))
 
     def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""
@@ -190,11 +138,6 @@ class ChatSession:
             return
         self.ws.outbox.release()
         self.ws.outbox.hold()
-
-    async def publish_to_all(self, event: Event) -> int:
-        """Send an event to every connection on all nodes, and return their number."""
-        here = await self.gateway.bus.publish(ToAll(self._encode(event)))
-        return here + await self.gateway.connections.remote_count()
 
     def close_after_reply(self, close: Close, after_ms: int | None = None) -> None:
         """Send `bye` and close, after the answers to the current message and to the unordered ones that wait."""
@@ -290,9 +233,6 @@ class ChatSession:
         self._end = message.end or self._end
         if self._end is not None:
             self.close_after_reply(*self._end)
-
-    def _encode(self, event: Event) -> Frame:
-        return frames.bounded(frames.event(event), self.ws.max_frame_bytes)
 
     def _leave_rooms(self) -> None:
         for room in tuple(self.joined):
