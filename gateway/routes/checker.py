@@ -21,7 +21,7 @@ from gateway.routes.model import NO_ROOMS, Authorize, Hook, Route, Routes
 from gateway.routes.signatures import Signer
 from gateway.routes.source import Stamp, read_json, stamp
 from gateway.routes.surroundings import Surroundings
-from gateway.routes.tables import AuthorizeTable, HookTable, RouteTable, Table
+from gateway.routes.tables import AuthorizeTable, DestinationTable, HookTable, RouteTable, Table
 from schemas.base import MAX_TYPE_LENGTH
 from schemas.names import ScopeName
 
@@ -132,24 +132,27 @@ class Checker:
         if _HOOK_NAME.fullmatch(name) is None:
             self._add(place, "expected a name of 1 to 32 of a-z 0-9 - _ with a letter or digit first")
         table = self._table(HookTable, given, place)
-        if table is None:
-            return None
-        url, signer = self._url(table.url, table.plain_http, place), self._signer(table.secret, place)
-        if url is None or signer is None:
+        destination = self._destination(table, place)
+        if table is None or destination is None:
             return None
         rooms = RoomPatterns.parse(table.rooms)
-        return Hook(name, url, signer, frozenset(table.types), table.format, table.unseen_seconds, rooms)
+        return Hook(name, *destination, frozenset(table.types), table.format, table.unseen_seconds, rooms)
 
     def _authorize(self, given: object) -> Authorize | None:
         place = ("authorize",)
         table = self._table(AuthorizeTable, given, place)
+        destination = self._destination(table, place)
+        if table is None or destination is None:
+            return None
+        rooms = RoomPatterns.parse(table.rooms)
+        return Authorize(*destination, frozenset(table.actions), rooms, table.claims, table.timeout_seconds)
+
+    def _destination(self, table: DestinationTable | None, place: Place) -> tuple[str, Signer] | None:
+        """Return the URL of a table and what signs for it, or None if one of them is wrong."""
         if table is None:
             return None
         url, signer = self._url(table.url, table.plain_http, place), self._signer(table.secret, place)
-        if url is None or signer is None:
-            return None
-        rooms = RoomPatterns.parse(table.rooms)
-        return Authorize(url, signer, frozenset(table.actions), rooms, table.claims, table.timeout_seconds)
+        return None if url is None or signer is None else (url, signer)
 
     def _check_pattern(self, pattern: str, place: Place) -> None:
         found = _PATTERN.fullmatch(pattern)

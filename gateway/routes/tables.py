@@ -91,12 +91,17 @@ class RouteTable(Table):
     rooms: Annotated[Rooms | None, ROOMS] = None
 
 
-class HookTable(Table):
-    """`[hooks.push]`."""
+class DestinationTable(Table):
+    """A table that always has a URL, and so a secret."""
 
     url: Annotated[UrlText, URL]
     secret: Annotated[Secret, SECRET]
     plain_http: Annotated[bool, SWITCH] = False
+
+
+class HookTable(DestinationTable):
+    """`[hooks.push]`."""
+
     types: Annotated[
         tuple[EventType, ...],
         AfterValidator(_once),
@@ -112,12 +117,9 @@ class HookTable(Table):
     rooms: Annotated[Rooms, ROOMS] = ("*",)
 
 
-class AuthorizeTable(Table):
+class AuthorizeTable(DestinationTable):
     """`[authorize]`."""
 
-    url: Annotated[UrlText, URL]
-    secret: Annotated[Secret, SECRET]
-    plain_http: Annotated[bool, SWITCH] = False
     actions: Annotated[
         tuple[Action, ...],
         AfterValidator(_once),
