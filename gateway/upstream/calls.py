@@ -115,18 +115,17 @@ class RouteCalls:
         period = self._begin(caller.user_id)
         began = _now()
         outcome: Outcome = "cancelled"
-        blamed: str | None = caller.user_id
+        was_asked = True
         try:
             checked = await self._checked(await self._send(body, message_id, began + self.route.timeout_seconds))
             outcome = "reply" if checked.answer.error is None else "error"
         except (UpstreamFailed, UpstreamTimeout) as error:
             outcome = "failed" if isinstance(error, UpstreamFailed) else "timeout"
-            if isinstance(error, UpstreamFailed) and not error.was_asked:
-                blamed = None
+            was_asked = isinstance(error, UpstreamTimeout) or error.was_asked
             self._failures.log(f"route {self.route.pattern}: %s failed: %s", message_id, error.reason)
             raise
         finally:
-            self._end(caller.user_id, period, outcome, blamed, _now() - began)
+            self._end(caller.user_id, period, outcome, _now() - began, was_asked=was_asked)
         return checked
 
     def _check(self, caller: Caller, data: dict[str, Any]) -> None:
@@ -168,8 +167,8 @@ class RouteCalls:
         self._figures.in_progress += 1
         return period
 
-    def _end(self, user_id: str, period: int, outcome: Outcome, blamed: str | None, seconds: float) -> None:
-        """Free the place, and count the outcome. A failure may be the fault of the user `blamed`."""
+    def _end(self, user_id: str, period: int, outcome: Outcome, seconds: float, *, was_asked: bool) -> None:
+        """Free the place, and count the outcome. What the user has sent may be why a service fails that was asked."""
         self._in_progress -= 1
         self._of_users[user_id] -= 1
         if not self._of_users[user_id]:
@@ -182,7 +181,7 @@ class RouteCalls:
             self.breaker.cancel(period)  # workers rest one by one, so that a bad one stops no other
             return
         if outcome in ("failed", "timeout"):
-            if self.breaker.fail(period, blamed):
+            if self.breaker.fail(period, user_id if was_asked else None):
                 left = self.breaker.seconds_left
                 logger.warning("route %s: the circuit breaker is open for %.0f s", self.route.pattern, left)
         elif self.breaker.succeed(period):
