@@ -18,6 +18,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.durable import TEXT
 from benchmarks.report import JsonFile, machine, write_figures
 from benchmarks.rig import (
     ANSWER_SECONDS,
@@ -33,7 +34,6 @@ from benchmarks.rig import (
 )
 
 ROOM = "lobby"
-TEXT = "The quick brown fox jumps over the lazy dog, and back again before anybody looks."
 MESSAGES: dict[str, dict[str, Any]] = {"echo": {"text": TEXT}, "chat.send": {"room": ROOM, "text": TEXT}}
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[object]]

@@ -34,6 +34,7 @@ from rich.table import Table
 from sqlalchemy import Connection, select
 
 from benchmarks.crash import LAST_WORDS_SECONDS, LONGEST_LIFE_SECONDS, MEAN_LIFE_SECONDS, Run, Story, Talker
+from benchmarks.durable import TEXT
 from benchmarks.report import JsonFile, conclude, interruptible, machine, table_of_counts, write_figures
 from benchmarks.rig import (
     Lives,
@@ -284,7 +285,7 @@ def _data(number: int, rooms: int) -> str:
         "offset": number,
         "changed": number,
         "sender": "carol",
-        "text": "The quick brown fox jumps over the lazy dog, and back again before anybody looks.",
+        "text": TEXT,
         "sent_at": "2026-11-20T23:20:08.804Z",
         "deleted": False,
     }
