@@ -102,7 +102,7 @@ class HttpClient:
     async def request(
         self, method: str, *, headers: Mapping[str, str], body: bytes = b"", seconds: float, max_bytes: int
     ) -> Answer:
-        """Return the answer, whatever its status.
+        """Return the answer of any status.
 
         Raise `RequestTimedOut` if it is not complete in time, `NotConnected` without a connection, and `RequestFailed`
         for no answer or one of over `max_bytes`.

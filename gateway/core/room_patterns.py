@@ -33,7 +33,7 @@ class RoomPattern:
         return cls(text)
 
     def matches(self, room: str) -> bool:
-        """Return whether a room has such a name. The time grows with the lengths alone, whatever they hold."""
+        """Return whether a room has such a name. The time depends on the lengths alone."""
         first, *rest = self.text.split("*")
         if not rest:
             return room == first

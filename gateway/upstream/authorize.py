@@ -35,7 +35,7 @@ MAX_REMEMBERED = 10_000
 """The most answers that are remembered."""
 
 MAX_SECONDS = 3600
-"""The longest that an answer counts, whatever the service says."""
+"""The longest that an answer counts, even if the service says more."""
 
 MAX_ANSWER_BYTES = 4096
 

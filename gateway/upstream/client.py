@@ -33,7 +33,7 @@ async def post_signed(
     max_bytes: int,
     headers: Mapping[str, str] = JSON,
 ) -> Answer:
-    """Send a signed request, and return the answer, whatever its status.
+    """Send a signed request, and return the answer of any status.
 
     Raise `UpstreamTimeout` if there is no whole answer within `seconds`, and `UpstreamFailed` if there is none at all
     or one of over `max_bytes`. No header has anything that a client chose.

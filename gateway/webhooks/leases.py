@@ -4,7 +4,7 @@ The owner changes a number, the beat, every few seconds. If the number stands st
 the hook over. It measures that on its own steady clock, so no two clocks are compared: neither those of two machines,
 which may differ by more than a lease, nor that of the database, which a failover may set back. A node stops by itself
 before the lease is over, counted from the moment before it changed the number. So the old owner has stopped before the
-next one begins, whatever the network does.
+next one begins, even on a network that delays or loses messages.
 
 The owner's name is part of each change to the hook's events. A process that was stopped for longer than a lease can
 thus change nothing any more. What it cannot take back is a request that was on its way.

@@ -1,4 +1,4 @@
-"""Whatever a service answers, the gateway reads it or calls it a failure."""
+"""The gateway reads each answer of a service, or calls it a failure."""
 
 import json
 from contextlib import suppress

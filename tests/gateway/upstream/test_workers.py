@@ -227,7 +227,7 @@ async def test_any_order_of_arrivals_answers_and_ends_loses_and_mixes_nothing(ga
 
 
 async def take(connected: Worker) -> tuple[str, Any]:
-    """Take the next message, whatever comes before it."""
+    """Take the next message, and ignore all frames before it."""
     frame = await connected.until(type="route.message")
     return frame["id"], frame["data"]
 

@@ -79,7 +79,7 @@ async def test_a_token_of_the_service_serves_until_it_ends(gateway: Gateway) -> 
     token = grant.access_token
     async with worker(gateway, "orders.*", key=token) as orders:
         gateway.clock.ahead += 1000
-        await orders.send({"type": "ping"})  # whatever comes after the end counts for nothing
+        await orders.send({"type": "ping"})  # nothing after the end counts
         await orders.expect("bye", code=4410, reason="token_expired")
 
 
@@ -93,28 +93,28 @@ REFUSED = {
 @pytest.mark.parametrize(("key", "query", "status"), REFUSED.values(), ids=REFUSED)
 async def test_only_a_key_opens_the_socket(own_gateway: OwnGateway, key: str | None, query: str, status: int) -> None:
     gateway = own_gateway(auth_timeout_seconds=0)
-    async with socket(gateway, key, query) as nobody:
-        await nobody.expect("error", status=status)
-        await nobody.expect("bye", code=1008)
+    async with socket(gateway, key, query) as client:
+        await client.expect("error", status=status)
+        await client.expect("bye", code=1008)
 
 
 async def test_a_key_in_the_query_is_refused_even_beside_a_good_one(gateway: Gateway) -> None:
     key = await add_service(gateway, "orders", "api:serve")
-    async with socket(gateway, key, f"?token={key}") as nobody:
-        error = await nobody.expect("error", status=40001)
+    async with socket(gateway, key, f"?token={key}") as client:
+        error = await client.expect("error", status=40001)
         assert "in the header Authorization" in error["message"]
 
 
 async def test_a_worker_needs_its_scope(gateway: Gateway) -> None:
     key = await add_service(gateway, "orders", "api:publish")
-    async with socket(gateway, key) as nobody:
-        error = await nobody.expect("error", status=40300)
+    async with socket(gateway, key) as client:
+        error = await client.expect("error", status=40300)
         assert "`api:serve`" in error["message"]
-        await nobody.expect("bye", code=1008)
-    async with socket(gateway) as nobody:
-        await nobody.send({"type": "auth", "data": {"token": key}})
-        await nobody.expect("error", status=40300)
-        await nobody.expect("bye", code=1008)
+        await client.expect("bye", code=1008)
+    async with socket(gateway) as client:
+        await client.send({"type": "auth", "data": {"token": key}})
+        await client.expect("error", status=40300)
+        await client.expect("bye", code=1008)
 
 
 async def test_an_incoming_webhook_is_no_worker(gateway: Gateway) -> None:
