@@ -47,7 +47,8 @@ async def test_what_one_node_is_asked_the_clients_of_both_see(
             await other.ask("PUT", f"/api/rooms/{room}/members/{name}")
             await client.expect("room.added", by=one.sender)
             await client.ask("room.join", room=room)
-        await of_alice.heard()
+        # Bob's node says so, and a request to Alice's node might be faster.
+        await of_alice.expect("room.joined", user=bob)
         await one.ask("PUT", f"/api/rooms/{room}/members/{bob}", json={"role": "moderator"})
         for client in (of_alice, of_bob):
             await client.expect("room.role", user=bob, role="moderator")
