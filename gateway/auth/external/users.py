@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from gateway.auth.authorizers import AuthResult
+from gateway.auth.external.user_names import marked_name, user_name
 from gateway.auth.room_rights import RoomRights, either, read_claim, rights_of
 from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import ClaimPath, ExternalService
@@ -22,12 +23,10 @@ from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
 from gateway.store.users import UserRights, UserRow
 from handlers.errors import AuthenticationFailed, TokenRevoked, Unavailable
-from schemas.names import DEFAULT_SCOPES, UserName
+from schemas.names import DEFAULT_SCOPES
 
 MAX_CONNECTION_SECONDS = 24 * 3600
 """Seconds that a connection may last on one external token: some tokens are good for years."""
-
-_user_name: TypeAdapter[str] = TypeAdapter(UserName)
 
 Claims = Mapping[str, Any]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -107,30 +106,17 @@ class ExternalUsers:
     def _name(self, user_id: str, claims: Claims) -> str:
         claim = self._described.user_claim
         if claim is None:
-            return f"{self._service}-{user_id[-10:]}"
-        name = claims.get(claim)
-        if not isinstance(name, str):
+            return marked_name("", user_id)
+        text = claims.get(claim)
+        if not isinstance(text, str) or not text:
             raise NoUserName(f"the token has no `{claim}`, which is to be the user name here")
         if claim == "email" and claims.get("email_verified") in (False, "false"):
             raise NoUserName("the token's `email` is not verified; confirm the address where you log in")
-        try:
-            return name_of(name)
-        except ValidationError as error:
-            raise NoUserName(f"the token's `{claim}` is no user name here: {error.errors()[0]['msg']}") from None
+        return user_name(claim, text, user_id)
 
     def _scopes_of(self, claims: Claims) -> frozenset[str]:
         mapped = scopes_of(self._described, claims)
         return self._default_scopes if mapped is None else mapped
-
-
-def name_of(theirs: str) -> str:
-    """Return the user name for what another service calls a user; raises `ValidationError` if there is none.
-
-    An e-mail address has `_` in place of its `@`. A domain has no `_`, so the last one of a name is where the `@` was,
-    and no two addresses become one name.
-    """
-    local, at, domain = theirs.lower().rpartition("@")
-    return _user_name.validate_python(f"{local}_{domain}" if at and "_" not in domain else f"{local}{at}{domain}")
 
 
 def bad_token() -> AuthenticationFailed:

@@ -1,6 +1,7 @@
 """An application's own checks of credentials: they name a user, and the gateway does the rest."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,25 @@ async def test_an_own_check_says_what_is_allowed_in_which_rooms(own_gateway: Own
             assert (await carol.refused("room.create", room="lobby"))["status"] == 40300
 
 
-@pytest.mark.parametrize(
-    "name", ["", "c", "../carol", "carol\n", "x" * 33, "çarol", "carol@my_host", "\x00abc", SURROGATE]
-)
-async def test_a_bad_name_is_refused_in_plain_words(own_gateway: OwnGateway, name: str) -> None:
-    check = MyAuthorizer(bad=Identity(name, subject="7"), same=Identity(name))
+async def test_a_text_that_is_no_name_becomes_one(own_gateway: OwnGateway) -> None:
+    texts = ("c", "../carol", "carol\n", "x" * 33, "çarol", "carol@my_host", "\x00abc", SURROGATE)
+    check = MyAuthorizer(**{f"odd-{number}": Identity(text, subject=f"{number}") for number, text in enumerate(texts)})
     gateway = own_gateway(authorizers={"mine": check})
+    names = set()
     async with App(gateway) as app:
-        error = await refused(app, "bad")
+        for number in range(len(texts)):
+            async with app.socket(f"?service=mine&token=odd-{number}") as client:
+                names.add((await client.expect("welcome"))["user"])
+    assert len(names) == len(texts)
+    assert all(re.fullmatch(r"(c|carol|x{15}|abc|mine)-[0-9a-f]{16}", name) for name in names), names
+
+
+async def test_without_a_name_a_user_is_refused_in_plain_words(own_gateway: OwnGateway) -> None:
+    check = MyAuthorizer(nameless=Identity("", subject="7"), same=Identity(SURROGATE))
+    async with App(own_gateway(authorizers={"mine": check})) as app:
+        error = await refused(app, "nameless")
         assert error["status"] == 40001
-        assert "is no user name here" in error["message"]
+        assert "has no `user`, which is to be the user name here" in error["message"]
         assert (await refused(app, "same"))["status"] == 40001
 
 
