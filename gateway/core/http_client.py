@@ -3,36 +3,30 @@
 A client follows no redirect and keeps no cookie, so one user's answer has no effect on the next user's request. It
 takes no proxy from the environment, which would see what is sent. It unpacks nothing, so no answer can grow.
 
-It parses with h11. A connection is used again only if nothing came after an answer (RFC 9112 §9.2): what a confused
-service has sent too much would otherwise answer the next user's request.
+`request` returns a whole answer. `stream` yields one as soon as its head is there, and its body can be read while it
+comes. `http_connection` has what one connection does.
 """
 
 import asyncio
-import select
 import socket
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
-from typing import Self, cast
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import h11
 
-KEEP_ALIVE_SECONDS = 2
-"""Seconds that an idle connection stays open: fewer than at servers, so that no request meets a closing connection."""
+from gateway.core.http_connection import HttpConnection
+from gateway.core.http_connection import RequestFailed as RequestFailed
 
-MAX_HEAD_BYTES = 16 * 1024
-"""The longest head of an answer."""
+T = TypeVar("T")
 
 _ALLOWED = "/?%:@!$&'()*+,;=~"
 """What RFC 3986 allows in a path or a query, besides letters, digits and `-._`."""
-
-
-class RequestFailed(Exception):
-    """A service gave no answer, or a wrong one. The text says which, for the log."""
 
 
 class NotConnected(RequestFailed):
@@ -49,6 +43,29 @@ class Answer:
 
     status: int
     body: bytes
+
+
+class AnswerStream:
+    """An answer whose head is there, and whose body may still come."""
+
+    def __init__(self, connection: HttpConnection, head: h11.Response, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self.status = head.status_code
+        self.content_type = ", ".join(
+            value.decode("latin-1") for name, value in head.headers if name == b"content-type"
+        )
+
+    async def read(self, seconds: float) -> bytes:
+        """Return the bytes of the body that have come since the last call; none at its end.
+
+        Raise `RequestTimedOut` if none come in time, and `RequestFailed` for a broken answer.
+        """
+        return await _within(asyncio.get_running_loop().time() + seconds, seconds, self._connection.read())
+
+    async def read_all(self, deadline: float, max_bytes: int) -> bytes:
+        """Return the rest of the body, or raise as `read` does, also for a body of over `max_bytes`."""
+        return await _within(deadline, self._seconds, self._connection.read_all(max_bytes))
 
 
 @dataclass(frozen=True)
@@ -86,16 +103,16 @@ class _Target:
 class HttpClient:
     """Sends requests to one URL."""
 
-    def __init__(self, url: str, *, max_connections: int) -> None:
+    def __init__(self, url: str, *, max_connections: int, accept: str = "application/json") -> None:
         """More requests than `max_connections` at once wait for each other, within their time."""
         self._target = _Target.of(url)
         self._lookup: asyncio.Task[tuple[str, ...]] | None = None
         self._places = asyncio.Semaphore(max_connections)
-        self._idle: list[_Connection] = []
+        self._idle: list[HttpConnection] = []
         self._headers = [
             (b"host", self._target.authority),
             (b"user-agent", b"json-gateway"),
-            (b"accept", b"application/json"),
+            (b"accept", accept.encode()),
             (b"accept-encoding", b"identity"),
         ]
 
@@ -107,36 +124,56 @@ class HttpClient:
         Raise `RequestTimedOut` if it is not complete in time, `NotConnected` without a connection, and `RequestFailed`
         for no answer or one of over `max_bytes`.
         """
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self.stream(method, headers=headers, body=body, seconds=seconds) as answer:
+            return Answer(answer.status, await answer.read_all(deadline, max_bytes))
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, *, headers: Mapping[str, str], body: bytes = b"", seconds: float
+    ) -> AsyncIterator["AnswerStream"]:
+        """Yield the answer of any status as soon as its head is there. At the end, cut one that was not read whole.
+
+        Raise as `request` does; `seconds` is the time for the head.
+        """
         head = h11.Request(
             method=method,
             target=self._target.path,
             headers=[*self._headers, *_encoded(headers), (b"content-length", b"%d" % len(body))],
         )
+        deadline = asyncio.get_running_loop().time() + seconds
+        connection, start = await _within(deadline, seconds, self._begin(head, body))
         try:
-            async with asyncio.timeout(seconds), self._places:
-                return await self._exchange(head, body, max_bytes)
-        except TimeoutError:
-            raise RequestTimedOut(f"no answer within {seconds:g} seconds") from None
-        except (h11.ProtocolError, OSError) as error:
-            raise RequestFailed(f"no answer: {type(error).__name__}") from None
+            yield AnswerStream(connection, start, seconds)
+        except BaseException:
+            connection.abort()
+            raise
+        else:
+            if connection.finish():
+                self._idle.append(connection)
+        finally:
+            self._places.release()
 
     async def close(self) -> None:
         """Close the idle connections."""
         for connection in tuple(self._idle):
             connection.abort()
 
-    async def _exchange(self, head: h11.Request, body: bytes, max_bytes: int) -> Answer:
-        connection = self._pop_idle() or await self._connect()
+    async def _begin(self, head: h11.Request, body: bytes) -> tuple[HttpConnection, h11.Response]:
+        """Take a place, send a request, and return the head of its answer."""
+        await self._places.acquire()
+        connection = None
         try:
-            answer = await connection.exchange(head, body, max_bytes)
+            connection = self._pop_idle() or await self._connect()
+            connection.send(head, body)
+            return connection, await connection.head()
         except BaseException:
-            connection.abort()
+            if connection is not None:
+                connection.abort()
+            self._places.release()
             raise
-        if connection.finish():
-            self._idle.append(connection)
-        return answer
 
-    def _pop_idle(self) -> "_Connection | None":
+    def _pop_idle(self) -> "HttpConnection | None":
         while self._idle:
             connection = self._idle.pop()
             if connection.is_quiet():
@@ -144,7 +181,7 @@ class HttpClient:
             connection.abort()
         return None
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> "HttpConnection":
         """Connect to the first address of the host that answers."""
         try:
             *others, last = await self._addresses()
@@ -155,10 +192,10 @@ class HttpClient:
         except OSError as error:
             raise NotConnected(f"no answer: {type(error).__name__}") from None
 
-    async def _connect_to(self, address: str) -> "_Connection":
+    async def _connect_to(self, address: str) -> "HttpConnection":
         target = self._target
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(self._idle),
+            lambda: HttpConnection(self._idle),
             address,
             target.port,
             ssl=target.tls,
@@ -191,116 +228,15 @@ class HttpClient:
             lookup.exception()  # so that asyncio does not report one that no request waits for
 
 
-class _Connection(asyncio.Protocol):
-    """One connection: one exchange at a time."""
-
-    def __init__(self, idle: "list[_Connection]") -> None:
-        self._idle = idle
-        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._transport: asyncio.Transport | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._answer: asyncio.Future[Answer] | None = None
-        self._status = 0
-        self._body = bytearray()
-        self._max_bytes = self._received = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    async def exchange(self, head: h11.Request, body: bytes, max_bytes: int) -> Answer:
-        """Send a request and return the answer. After an exception, the connection is of no use."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._answer = asyncio.get_running_loop().create_future()
-        self._body, self._max_bytes, self._received = bytearray(), max_bytes, 0
-        parts = (head, h11.Data(data=body), h11.EndOfMessage())
-        assert self._transport is not None  # noqa: S101 - it is connected
-        self._transport.write(b"".join([self._parser.send(part) or b"" for part in parts]))
-        return await self._answer
-
-    def is_quiet(self) -> bool:
-        """Return whether nothing has come since the last answer.
-
-        Some services close a connection right after it, which the event loop may not have seen yet.
-        """
-        assert self._transport is not None  # noqa: S101 - it is connected
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._transport.is_closing() and not poll.poll(0)
-
-    def finish(self) -> bool:
-        """Return whether the connection is good for another exchange, or else close it."""
-        transport, parser = self._transport, self._parser
-        self._answer = None
-        states = parser.our_state, parser.their_state
-        # Bytes that wait in either direction belong to no other exchange.
-        unread, unsent = parser.trailing_data[0], transport is not None and transport.get_write_buffer_size()
-        if transport is None or transport.is_closing() or states != (h11.DONE, h11.DONE) or unread or unsent:
-            self.abort()
-            return False
-        parser.start_next_cycle()
-        self._expiry = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self.abort)
-        return True
-
-    def abort(self) -> None:
-        """Cut the connection, and forget it if it is idle."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-        if self in self._idle:
-            self._idle.remove(self)
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Read the answer. Nothing may come without a request."""
-        if self._answer is None or self._answer.done():
-            self.abort()
-            return
-        self._received += len(data)
-        self._read(data)
-
-    def eof_received(self) -> None:
-        """End an answer whose length is the end of the connection; any other one is incomplete."""
-        self._read(b"")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Fail an exchange that has no whole answer."""
-        self._fail(error or ConnectionResetError("the service has closed the connection"))
-        self.abort()
-
-    def _read(self, data: bytes) -> None:
-        try:
-            self._parser.receive_data(data)
-            if self._received > 2 * self._max_bytes + MAX_HEAD_BYTES:
-                raise self._too_long()  # also of one with many small chunks, or without an end of its head
-            while (event := self._parser.next_event()) is not h11.NEED_DATA and self._take(event):
-                pass
-        except (RequestFailed, h11.ProtocolError) as error:
-            self._fail(error)
-
-    def _take(self, event: object) -> bool:
-        """Take a part of the answer, and return whether another one may follow."""
-        if isinstance(event, h11.Response):
-            self._status = event.status_code
-            if dict(event.headers).get(b"content-encoding", b"identity") != b"identity":
-                raise RequestFailed("expected a plain body, got a compressed one")
-        elif isinstance(event, h11.Data):
-            self._body += event.data
-            if len(self._body) > self._max_bytes:
-                raise self._too_long()
-        elif isinstance(event, h11.EndOfMessage):
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_result(Answer(self._status, bytes(self._body)))
-            return False
-        return isinstance(event, h11.Response | h11.InformationalResponse | h11.Data)
-
-    def _too_long(self) -> RequestFailed:
-        return RequestFailed(f"expected at most {self._max_bytes} bytes, got more")
-
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+async def _within(deadline: float, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what a part of an exchange returns, or raise `RequestFailed`, and after the deadline `RequestTimedOut`."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await work
+    except TimeoutError:
+        raise RequestTimedOut(f"no answer within {seconds:g} seconds") from None
+    except (h11.ProtocolError, OSError) as error:
+        raise RequestFailed(f"no answer: {type(error).__name__}") from None
 
 
 def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -244,3 +244,112 @@ async def test_a_certificate_must_be_of_an_authority_that_the_machine_trusts(
         assert (await ask(trusting)).status == 200
         await trusting.close()
     http_client._authorities.cache_clear()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def streaming(*pieces: bytes, gate: asyncio.Event | None = None) -> Behaviour:
+    """Write each piece as a chunk of its own; after the first one, wait for the gate."""
+
+    async def behave(talk: Conversation) -> None:
+        while True:
+            await talk.request()
+            await talk.write(CHUNKED)
+            for number, piece in enumerate(pieces):
+                if number and gate is not None:
+                    await gate.wait()
+                await talk.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await talk.write(b"0\r\n\r\n")
+
+    return behave
+
+
+def stream(client: HttpClient, *, seconds: float = 10) -> Any:
+    return client.stream("POST", headers={}, body=MESSAGE, seconds=seconds)
+
+
+async def test_the_parts_of_a_stream_come_as_they_are_written_and_its_connection_is_used_again() -> None:
+    gate = asyncio.Event()
+    async with asking(streaming(b"one", b"two", gate=gate)) as (upstream, client):
+        for _ in range(2):
+            async with stream(client) as answer:
+                assert (answer.status, answer.content_type) == (200, "text/event-stream")
+                assert await answer.read(10) == b"one"
+                gate.set()
+                assert await answer.read(10) == b"two"
+                assert await answer.read(10) == b""
+            gate.clear()
+        assert upstream.connections == 1
+
+
+async def test_a_stream_has_a_time_for_its_head_and_for_each_silence() -> None:
+    async with asking(hanging) as (upstream, client):
+        with pytest.raises(RequestTimedOut):
+            async with stream(client, seconds=0.05):
+                raise AssertionError("there is no head")
+        upstream.behave = streaming(b"one", b"two", gate=asyncio.Event())
+        async with stream(client) as answer:
+            await answer.read(10)
+            with pytest.raises(RequestTimedOut, match=r"no answer within 0\.05 seconds"):
+                await answer.read(0.05)
+
+
+async def test_a_stream_that_is_left_in_the_middle_cuts_its_connection_and_frees_its_place() -> None:
+    gate = asyncio.Event()
+    async with asking(streaming(b"one", b"two", gate=gate), max_connections=1) as (upstream, client):
+        async with stream(client) as answer:
+            await answer.read(10)
+        with pytest.raises(ZeroDivisionError):
+            async with stream(client):
+                raise ZeroDivisionError
+        upstream.behave = good
+        assert (await ask(client)).status == 200
+        assert upstream.connections == 3
+        assert len(upstream.requests) == 3
+
+
+async def read_to_the_end(client: HttpClient) -> None:
+    async with stream(client) as answer:
+        while await answer.read(10):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        (truncated, "no answer: RemoteProtocolError"),
+        (writing(CHUNKED + b"zz\r\n"), "no answer: RemoteProtocolError"),
+        (writing(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000), "expected at most 16384 bytes, got more"),
+    ],
+    ids=["a short body", "a bad chunk", "no head"],
+)
+async def test_a_broken_stream_fails(behave: Behaviour, reason: str) -> None:
+    async with asking(behave) as (_, client):
+        with pytest.raises(RequestFailed) as failed:
+            await read_to_the_end(client)
+        assert str(failed.value) == reason
+
+
+async def test_what_is_not_read_waits_at_the_service() -> None:
+    written = 0
+
+    async def flood(talk: Conversation) -> None:
+        nonlocal written
+        await talk.request()
+        await talk.write(CHUNKED)
+        while True:
+            await talk.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+            written += 0x10000
+
+    async with asking(flood) as (_, client):
+        async with stream(client) as answer:
+            await answer.read(10)
+            seen = -1
+            while seen != written:  # until the service's own writes wait
+                seen = written
+                await asyncio.sleep(0.1)
+            assert len(answer._connection._body) < 1_000_000
+            for _ in range(100):
+                assert await answer.read(10)
+            assert written > seen
