@@ -116,7 +116,7 @@ class Tokens:
         key = self.keys.find(kid, self.clock.wall()) if isinstance(kid, str) else None
         # Accept only our own header: no `crit`, `jwk`, `jku`, `x5u`, `zip` or `b64`, and no algorithm of the sender's.
         if key is None or {"kid": kid, **header} != {"alg": key.algorithm, "typ": TOKEN_TYPE, "kid": kid}:
-            raise BadToken
+            raise BadToken("no key of this name, or a header that the gateway does not write")
         return key
 
     def _check_claims(self, claims: Claims) -> None:

@@ -7,14 +7,16 @@ import json
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from gateway.config.unfit_secrets import MIN_KEY_BYTES
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOCAL = "gateway"
 """The service that checks the gateway's own tokens. It is the default, and no external service may have its name."""
 
-Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
+Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "HS256"]
 
 
 def _service_name(value: str) -> str:
@@ -66,13 +68,65 @@ class ExternalService(BaseModel):
 
 
 class Issuer(ExternalService):
-    """An issuer of JSON Web Tokens that publishes its keys at `jwks_url` (RFC 7517 §5)."""
+    """An issuer of JSON Web Tokens that publishes its keys at `jwks_url` (RFC 7517 §5), or shares a `secret`.
+
+    A token must name the `audience` in `aud`, and one of the `client_ids` in `azp`, `client_id` or `cid`. Without
+    either, the gateway would accept the tokens of every application of the issuer, so at least one is required.
+    """
 
     issuer: Name
-    audience: Name
-    jwks_url: SafeUrl
+    audience: Name | None = None
+    client_ids: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100, strict=False)] | None = None
+    jwks_url: SafeUrl | None = None
+    secret: SecretStr | None = None
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
     token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_of_secrets(cls, value: Any) -> Any:
+        # Nothing else goes with a secret, so it need not be said.
+        if isinstance(value, dict) and value.get("secret") is not None and "algorithms" not in value:
+            return value | {"algorithms": ["HS256"]}
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        secret = value.get_secret_value().encode()
+        if len(secret) < MIN_KEY_BYTES:
+            raise PydanticCustomError(
+                "secret", "expected at least {bytes} bytes, got {got}", {"bytes": MIN_KEY_BYTES, "got": len(secret)}
+            )
+        from gateway.config.key_material import is_key_material  # with cryptography, which few commands need
+
+        if is_key_material(secret):
+            raise PydanticCustomError(
+                "secret",
+                "expected a secret that only the issuer and this gateway know, got a key or a certificate;"
+                " for an issuer with public keys, set jwks_url instead",
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.audience is None and self.client_ids is None:
+            raise PydanticCustomError(
+                "audience", "expected audience or client_ids: without both, tokens for other applications would pass"
+            )
+        if self.secret is None:
+            if "HS256" in self.algorithms:
+                raise PydanticCustomError("algorithms", "expected a secret for HS256, whose keys are never public")
+            if self.jwks_url is None:
+                raise PydanticCustomError("jwks_url", "expected jwks_url, or a secret for HS256")
+        elif self.jwks_url is not None or self.algorithms != ("HS256",):
+            # With both, a public key could be taken for a secret, and so each reader of it could sign (RFC 8725 §3.1).
+            raise PydanticCustomError(
+                "secret", "expected no jwks_url and no algorithm but HS256 beside a secret; name two services instead"
+            )
+        return self
 
 
 class Introspection(ExternalService):

@@ -42,7 +42,11 @@ def _readings(raw: bytes, depth: int) -> Iterator[bytes]:
     found |= {decoded for line in plain.splitlines() if len(line) > 64 for decoded in _decoded(line.strip())}
     # A value after a name, as in `KEY=…`, in DKIM's `p=…` or in a `data:` URL.
     found |= {decoded for value in _VALUE.findall(plain) if value != dense for decoded in _decoded(value)}
-    found |= {_listed(plain), raw.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")} - {raw, b""}
+    found |= {
+        _listed(plain),
+        _bytes_as_text(raw),
+        raw.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b""),
+    } - {raw, b""}
     for each in found:
         yield from _readings(each, depth - 1)
 
@@ -58,6 +62,13 @@ def _decoded(text: bytes) -> Iterator[bytes]:
         yield base64.b32decode(text, casefold=True)
     if text.isdigit() and 300 < len(text) < 2000:
         yield (number := int(text)).to_bytes((number.bit_length() + 7) // 8)
+
+
+def _bytes_as_text(raw: bytes) -> bytes:
+    """Return the bytes that a text has one character each for, or none."""
+    with suppress(UnicodeError):
+        return raw.decode().encode("latin-1")
+    return b""
 
 
 _VALUE = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")

@@ -21,7 +21,7 @@ from gateway.config.bus_url import MEMORY, parse
 from gateway.config.env_file import ENCODING, ENV_FILE, names_in_file, unknown_names
 from gateway.config.external_services import ByName, Introspection, Issuer, parse_external_services
 from gateway.config.proxies import TrustedProxies
-from gateway.config.unfit_secrets import is_guessable
+from gateway.config.unfit_secrets import MIN_KEY_BYTES, is_guessable
 from gateway.core.start_error import StartError
 from schemas.names import DEFAULT_SCOPES, MAX_SCOPES_LENGTH, ROOM_NAME, ScopeName
 
@@ -31,8 +31,6 @@ PREFIX = "GATEWAY_"
 
 OF_COMMANDS = {"GATEWAY_CHAT_PASSWORD", "GATEWAY_PUBLISH_URL", "GATEWAY_SERVICE_KEY"}
 """Variables of commands that use a gateway elsewhere. They are no settings of this one."""
-
-MIN_KEY_BYTES = 32
 
 MAX_TOKEN_MINUTES = 24 * 60
 
@@ -309,6 +307,19 @@ class Settings(BaseSettings):
     def _check_services(self) -> Self:
         if twice := self.issuers.keys() & self.introspection.keys():
             raise _wrong("INTROSPECTION", f"expected other names than in GATEWAY_ISSUERS, got `{min(twice)}` in both")
+        return self
+
+    @model_validator(mode="after")
+    def _check_secrets_of_issuers(self) -> Self:
+        for name, issuer in self.issuers.items():
+            if issuer.secret is None:
+                continue
+            secret = issuer.secret.get_secret_value()
+            if issuer.secret == self.secret_key:
+                # With ours, the issuer could sign tokens of this gateway, `admin` among their scopes.
+                raise _wrong("ISSUERS", f"{name}.secret: expected another secret than GATEWAY_SECRET_KEY")
+            if not self.development and is_guessable(secret):
+                raise _wrong("ISSUERS", f"{name}.secret: expected a random string, got a sample or one easy to guess")
         return self
 
     @model_validator(mode="after")

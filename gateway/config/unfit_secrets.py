@@ -5,6 +5,9 @@ The samples of tutorials and of jwt.io are on every attacker's list.
 
 import re
 
+MIN_KEY_BYTES = 32
+"""The shortest secret for HS256 (RFC 7518 §3.2)."""
+
 
 def is_guessable(secret: str) -> bool:
     """Return whether a secret is a widespread sample, or consists of few characters, of words or of repetitions."""

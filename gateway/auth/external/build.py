@@ -6,9 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from gateway.auth.authorizers import Authorizer
 from gateway.auth.external.identity_provider_client import make_http_client
 from gateway.auth.external.introspection import IntrospectedTokens
-from gateway.auth.external.issuers import IssuerTokens
+from gateway.auth.external.issuers import IssuerKeys, IssuerTokens, SharedSecret
 from gateway.auth.external.published_keys import PublishedKeys
 from gateway.auth.external.users import ExternalUsers
+from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.store.engine import Database
@@ -24,14 +25,26 @@ async def external_authorizers(
     async with AsyncExitStack() as stack:
         # Each has its own client, so that one slow service takes no connections from the others.
         for name, issuer in settings.issuers.items():
-            client = make_http_client(issuer.jwks_url)
-            stack.push_async_callback(client.close)
-            published = await stack.enter_async_context(PublishedKeys(name, issuer, client, settings, clock).running())
+            keys = await stack.enter_async_context(_keys_of(name, issuer, settings, clock))
             users = ExternalUsers(name, issuer, database, clock, settings.default_scopes, keep_claims=keep_claims)
-            authorizers[name] = IssuerTokens(issuer, published, users, clock)
+            authorizers[name] = IssuerTokens(issuer, keys, users, clock)
         for name, described in settings.introspection.items():
             client = make_http_client(described.url)
             stack.push_async_callback(client.close)
             users = ExternalUsers(name, described, database, clock, settings.default_scopes, keep_claims=keep_claims)
             authorizers[name] = IntrospectedTokens(name, described, client, users, settings, clock)
         yield authorizers
+
+
+@asynccontextmanager
+async def _keys_of(name: str, issuer: Issuer, settings: Settings, clock: Clock) -> AsyncIterator[IssuerKeys]:
+    if issuer.secret is not None:
+        yield SharedSecret(issuer.secret.get_secret_value().encode())
+        return
+    assert issuer.jwks_url is not None  # noqa: S101 - the settings require one of the two
+    client = make_http_client(issuer.jwks_url)
+    try:
+        async with PublishedKeys(name, issuer, client, settings, clock).running() as published:
+            yield published
+    finally:
+        await client.close()

@@ -61,8 +61,10 @@ class PublishedKeys:
             if self._fetching is not None:
                 await cancel_and_wait(self._fetching)
 
-    async def find(self, kid: str) -> Key | None:
+    async def find(self, kid: str | None) -> Key | None:
         """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`."""
+        if kid is None:
+            return None
         if key := self._known(kid):
             return key
         await self._fetch_if_due()

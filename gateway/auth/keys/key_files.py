@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.auth.keys.signatures import Key, UnfitKey
 from gateway.config.key_material import is_key_material
-from gateway.config.settings import MIN_KEY_BYTES, Settings
-from gateway.config.unfit_secrets import is_guessable
+from gateway.config.settings import Settings
+from gateway.config.unfit_secrets import MIN_KEY_BYTES, is_guessable
 from gateway.core.start_error import StartError, make_data_dir
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a name

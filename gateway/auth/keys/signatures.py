@@ -46,7 +46,15 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class BadToken(ValueError):
-    """The token has another form than the accepted one, or a wrong signature. The error does not say which."""
+    """A token that one check refuses.
+
+    The text says which check, for the operator, and has nothing of the token but names of claims. No client sees it:
+    it would only help an attacker.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class UnfitKey(ValueError):
@@ -65,14 +73,16 @@ class UnverifiedToken(NamedTuple):
     @classmethod
     def parse(cls, token: str) -> Self:
         """Take a token apart, or raise `BadToken` if it has another form."""
-        if len(token) > MAX_TOKEN_LENGTH or _COMPACT.fullmatch(token) is None:
-            raise BadToken
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise BadToken(f"over {MAX_TOKEN_LENGTH} characters")
+        if _COMPACT.fullmatch(token) is None:
+            raise BadToken("not three parts of base64url")
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         try:
             return cls(_header_of(header), signed.encode(), _decode(payload), _decode(signature))
         except ValueError:
-            raise BadToken from None
+            raise BadToken("a part that is not canonical base64url, or a header that is no JSON object") from None
 
 
 @dataclass(frozen=True)
@@ -130,14 +140,16 @@ class Key:
 
     def verify(self, token: UnverifiedToken) -> dict[str, Any]:
         """Return the claims of a token, or raise `BadToken`."""
-        if token.header.get("alg") != self.algorithm or not self._has_signed(token):
-            raise BadToken
+        if token.header.get("alg") != self.algorithm:
+            raise BadToken(f"the algorithm `alg` is not {self.algorithm}, which the key is for")
+        if not self._has_signed(token):
+            raise BadToken("a wrong signature")
         try:
             claims = strict_json.loads(token.payload.decode(), max_depth=MAX_PAYLOAD_DEPTH)
         except ValueError:
-            raise BadToken from None
+            raise BadToken("claims that are no JSON") from None
         if not isinstance(claims, dict):
-            raise BadToken
+            raise BadToken("claims that are no JSON object")
         return claims
 
     def _has_signed(self, token: UnverifiedToken) -> bool:

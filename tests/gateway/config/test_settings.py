@@ -1,9 +1,12 @@
 """Settings: read from the environment, and refused with a reason."""
 
 import re
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.settings import PREFIX, Settings, load_settings
 from gateway.core.start_error import StartError
@@ -192,6 +195,7 @@ def test_the_examples_of_outside_services_work_as_they_are(tmp_path: Path) -> No
 
 
 ISSUER = '"issuer": "https://a.example/", "audience": "chat"'
+SECRET = "hunter2-VSqfKiXT7MEkMOsNzmZQkWdX4sPG"
 WRONG_SERVICES = {
     "not JSON": ("{", "expected one JSON object"),
     "a list": ("[]", "should be a valid dictionary"),
@@ -200,7 +204,7 @@ WRONG_SERVICES = {
         f'{{"gateway": {{{ISSUER}, "jwks_url": "https://a.example/keys"}}}}',
         "expected another name than",
     ),
-    "no keys": (f'{{"acme": {{{ISSUER}}}}}', "acme.jwks_url: Field required"),
+    "no keys": (f'{{"acme": {{{ISSUER}}}}}', "acme: expected jwks_url, or a secret for HS256"),
     "plain http": (
         f'{{"acme": {{{ISSUER}, "jwks_url": "http://a.example/hunter2"}}}}',
         "expected https; plain http is",
@@ -213,7 +217,27 @@ WRONG_SERVICES = {
     "no algorithm": (f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "algorithms": []}}}}', "at least 1"),
     "a secret's algorithm": (
         f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "algorithms": ["HS256"]}}}}',
-        "acme.algorithms.0: Input should be 'RS256'",
+        "acme: expected a secret for HS256",
+    ),
+    "neither an audience nor clients": (
+        '{"acme": {"issuer": "https://a.example/", "jwks_url": "https://a.example/"}}',
+        "acme: expected audience or client_ids",
+    ),
+    "no client": (
+        '{"acme": {"issuer": "https://a.example/", "jwks_url": "https://a.example/", "client_ids": []}}',
+        "acme.client_ids: Tuple should have at least 1 item",
+    ),
+    "a short secret": (
+        f'{{"acme": {{{ISSUER}, "secret": "hunter2"}}}}',
+        "acme.secret: expected at least 32 bytes, got 7",
+    ),
+    "a secret and keys": (
+        f'{{"acme": {{{ISSUER}, "secret": "{SECRET}", "jwks_url": "https://a.example/"}}}}',
+        "acme: expected no jwks_url and no algorithm but HS256 beside a secret",
+    ),
+    "a secret for public keys": (
+        f'{{"acme": {{{ISSUER}, "secret": "{SECRET}", "algorithms": ["HS256", "RS256"]}}}}',
+        "acme: expected no jwks_url and no algorithm but HS256 beside a secret",
     ),
     "a slip of the pen": (
         f'{{"acme": {{{ISSUER}, "jwks_url": "https://a.example/", "user": "x"}}}}',
@@ -234,6 +258,64 @@ def test_a_wrong_outside_service_is_told_by_the_place_and_not_the_value(
     assert line.startswith("GATEWAY_ISSUERS: ")
     assert problem in line
     assert "hunter2" not in str(refused.value)
+
+
+def forms_of(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey) -> dict[str, str]:
+    """A public key, in each form in which a person could paste it into a setting."""
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return {
+        "PEM": pem,
+        "PEM in one line": pem.replace("\n", "\\n"),
+        "PEM in base64": b64encode(pem.encode()).decode(),
+        "the middle of PEM": "".join(pem.splitlines()[1:-1]),
+        "DER in base64": b64encode(der).decode(),
+        "DER in base64url": urlsafe_b64encode(der).decode().rstrip("="),
+        "DER in hexadecimal": der.hex(),
+        "DER as text": der.decode("latin-1"),
+        "OpenSSH": public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),
+    }
+
+
+PUBLIC_FORMS = {
+    f"{type(public).__name__} {form}": text
+    for public in (
+        ec.generate_private_key(ec.SECP256R1()).public_key(),
+        rsa.generate_private_key(65537, 2048).public_key(),
+        ed25519.Ed25519PrivateKey.generate().public_key(),
+    )
+    for form, text in forms_of(public).items()
+}
+JWK = '{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
+
+
+@pytest.mark.parametrize("secret", [*PUBLIC_FORMS.values(), JWK], ids=[*PUBLIC_FORMS, "JWK"])
+def test_a_public_key_is_no_secret_of_an_issuer(secret: str) -> None:
+    described = {"issuer": "https://a.example/", "audience": "chat", "secret": secret}
+    with pytest.raises(StartError) as refused:
+        load_settings(issuers={"acme": described})
+    line = str(refused.value)
+    assert line.startswith(
+        "GATEWAY_ISSUERS: acme.secret: expected a secret that only the issuer and this gateway know, got a key"
+    )
+    assert len(line.splitlines()) == 1
+    assert secret not in line
+
+
+def test_in_production_a_sample_is_no_secret_of_an_issuer() -> None:
+    sample = "super-secret-jwt-token-with-at-least-32-characters-long"  # a local Supabase has it
+    issuers = {"acme": {"issuer": "http://127.0.0.1:54321/auth/v1", "audience": "authenticated", "secret": sample}}
+    settings = load_settings(issuers=issuers)
+    assert settings.issuers["acme"].algorithms == ("HS256",)
+    assert sample not in repr(settings)
+    with pytest.raises(StartError, match=r"^GATEWAY_ISSUERS: acme.secret: expected a random string, got a sample"):
+        load_settings(issuers=issuers, environment="production", secret_key=SECRET)
+
+
+def test_an_issuer_does_not_get_the_secret_of_the_gateway() -> None:
+    issuers = {"acme": {"issuer": "https://a.example/", "audience": "chat", "secret": SECRET}}
+    with pytest.raises(StartError, match=r"^GATEWAY_ISSUERS: acme.secret: expected another secret than GATEWAY_SECRET"):
+        load_settings(issuers=issuers, secret_key=SECRET)
 
 
 def test_a_service_has_one_way_of_checking(monkeypatch: pytest.MonkeyPatch) -> None:

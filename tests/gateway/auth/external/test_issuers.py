@@ -28,6 +28,7 @@ from tests.support.issuer import FakeService, encoded, running_service
 from tests.support.waiting import until
 
 DAY = 24 * 3600
+SHARED = "VSqfKiXT7MEkMOsNzmZQkWdX4sPG-w7_"
 ROOMS = ("team-red", "team-red", "lobby")
 
 first, second = ec_signer("first"), rsa_signer("second")
@@ -252,6 +253,41 @@ async def test_a_token_for_years_is_good_for_a_day_at_a_time(start: Start, issue
         welcome = await welcomed(app, issuer.token(first, exp=2**53))
         tomorrow = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() + DAY))
         assert welcome["token_expires_at"][:16] <= tomorrow
+
+
+# ---- for this application ----
+
+
+async def test_without_an_audience_the_client_of_the_token_counts(start: Start, issuer: FakeService) -> None:
+    async with App(start(audience=None, client_ids=["web", "phone"])) as app:
+        for named in ({"azp": "web"}, {"client_id": "phone"}, {"cid": "web"}, {"azp": "web", "client_id": "other"}):
+            await welcomed(app, issuer.token(first, aud=..., **named))
+        for wrong in ({}, {"azp": "other"}, {"azp": "other", "client_id": "web"}, {"azp": ["web"]}, {"azp": None}):
+            await refused(app, issuer.token(first, aud="web", **wrong))
+
+
+async def test_an_audience_and_clients_must_both_be_right(start: Start, issuer: FakeService) -> None:
+    async with App(start(client_ids=["web"])) as app:
+        await welcomed(app, issuer.token(first, azp="web"))
+        await refused(app, issuer.token(first, azp="web", aud="other"))
+        await refused(app, issuer.token(first, azp="web", aud=...))
+        await refused(app, issuer.token(first, azp="other"))
+
+
+# ---- a shared secret ----
+
+
+async def test_an_issuer_may_share_a_secret_and_then_has_no_keys(start: Start, issuer: FakeService) -> None:
+    shared = hmac_signer("any name", SHARED.encode())
+    async with App(start(jwks_url=None, secret=SHARED)) as app:
+        await welcomed(app, issuer.token(shared))
+        await welcomed(app, shared.sign(issuer.claims(), typ="JWT", kid=...))
+        for signer in (hmac_signer("first", SHARED[:-1].encode()), hmac_signer("first", b""), first, second):
+            await refused(app, issuer.token(signer))
+        for algorithm in ("none", "ES256", "RS256", "HS384", "HS512", None, ["HS256"]):
+            await refused(app, shared.sign(issuer.claims(), typ="JWT", alg=algorithm))
+        await refused(app, issuer.token(shared, aud="other"))
+    assert issuer.asked == []
 
 
 # ---- keys that come and go ----
