@@ -6,13 +6,16 @@ rest of the gateway through the verbs of its `Session`, and never sees a socket,
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Generic, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from inspect import isasyncgenfunction
+from typing import Any, ClassVar, Generic, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeVar
 
 from handlers.errors import MessageError, MissingScope, ValidationFailed
+from handlers.streaming import Chunk, Pace, Reply, Whole
 from schemas.base import Empty, Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
@@ -170,6 +173,10 @@ class Session(Protocol[StateCo]):
     scopes: frozenset[str]
 
     @property
+    def max_answer_bytes(self) -> int:
+        """The most bytes of one frame to the client."""
+
+    @property
     def state(self) -> StateCo:
         """What the application's lifespan has yielded; `MsgHandler[In, Out, State]` names its type."""
 
@@ -205,6 +212,12 @@ class Session(Protocol[StateCo]):
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Send the reply to a message."""
 
+    async def send_chunk(self, id: int | str, data: object) -> None:
+        """Send a chunk of the answer to a message, for `MsgHandler`: a handler yields its chunks.
+
+        It waits while the client reads too slowly. Raises `ValueError` for data that no frame can carry.
+        """
+
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
 
@@ -230,6 +243,8 @@ class Session(Protocol[StateCo]):
 class MsgHandler(ABC, Generic[In, Out, State]):
     """Handles one type of message. Subclass it, set `schema`, write `handle`.
 
+    A `handle` that is an async generator streams its answer: see `handlers.streaming`.
+
     The third parameter is the type of `self.session.state`; a handler that needs no state leaves it out.
     """
 
@@ -244,6 +259,10 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     Then answers come when they are ready, and up to 8 such messages of a connection may wait. What one causes may come
     before its reply.
     """
+    streams: ClassVar[bool] = False
+    """Whether `handle` is an async generator. The class itself sets it; such a handler is unordered by default."""
+    stream: bool = False
+    """Whether the client wants the chunks of the answer one by one."""
     needs_connection: ClassVar[bool] = False
     """Whether the message makes sense only on a WebSocket, so that `POST /call/{type}` does not offer it."""
 
@@ -251,6 +270,13 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         self.session = session
         self.id = id
         self.data = {} if data is None else data
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Find out whether the handler streams."""
+        super().__init_subclass__(**options)
+        cls.streams = isasyncgenfunction(cls.handle)
+        if cls.streams and not any("ordered" in vars(base) for base in cls.__mro__ if base is not MsgHandler):
+            cls.ordered = False
 
     @classmethod
     async def on_member_left(cls, room: str, user: str, state: State) -> None:
@@ -268,8 +294,12 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         """
 
     @abstractmethod
-    async def handle(self, data: In) -> Out:
-        """Do the work of the message and return the reply's data, or raise a `MessageError`."""
+    def handle(self, data: In) -> Awaitable[Out] | AsyncIterator[Chunk]:
+        """Do the work of the message and return the reply's data, or raise a `MessageError`.
+
+        Write it as `async def`. With a `yield` in it, it streams: it yields chunks and at the end, if the closing reply
+        has data, a `Reply`.
+        """
 
     def run(self) -> Coroutine[Any, Any, None]:
         """Answer the message, or start a task that does if it is unordered."""
@@ -283,15 +313,39 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         """
         try:
             try:
-                reply = await self.handle(self._validated())
-                if self.id is not None:
-                    self.session.reply(self.id, reply)
+                if self.streams:
+                    await self._answer_in_chunks(self._validated())
+                else:
+                    reply: Out = await self.handle(self._validated())  # type: ignore[misc] # no generator
+                    if self.id is not None:
+                        self.session.reply(self.id, reply)
             except MessageError as error:
                 self.session.refuse(self.id, error)
         except BaseException as error:
             if ends_connection(error):
                 raise
             self.session.fail(self.id)
+
+    async def _answer_in_chunks(self, data: In) -> None:
+        """Send each chunk at once, or collect them for one reply. Without an id, drop them."""
+        whole = None if self.stream or self.id is None else Whole(self.session.max_answer_bytes)
+        closing: Reply | None = None
+        pace = Pace()
+        async with aclosing(cast("AsyncGenerator[Chunk]", self.handle(data))) as chunks:
+            async for chunk in chunks:
+                if closing is not None:
+                    raise TypeError("expected nothing after the `Reply` that a handler yields, got another value")
+                if isinstance(chunk, Reply):
+                    closing = chunk
+                    continue
+                if whole is not None:
+                    whole.add(chunk)
+                elif self.id is not None:
+                    await self.session.send_chunk(self.id, chunk)
+                await pace.after_chunk()
+        if self.id is not None:
+            reply = Empty() if closing is None else closing.data
+            self.session.reply(self.id, reply if whole is None else whole.reply(reply))
 
     def _validated(self) -> In:
         if self.scope is not None and self.scope not in self.session.scopes:

@@ -16,6 +16,7 @@
         TooLarge                41300
         ValidationFailed        42200  fields are wrong
         RateLimited             42900
+        Cancelled               49900  the client has cancelled it
         InternalError           50000  the gateway's fault
         UpstreamFailed          50200  the service behind a message failed, or answered wrongly
         UpstreamTimeout         50400  the service behind a message took too long
@@ -290,6 +291,15 @@ class RateLimited(MessageError):
 
     def __str__(self) -> str:
         return f"too many {self.what}"
+
+
+class Cancelled(MessageError):
+    """A message that its client has cancelled. It may have done part of its work."""
+
+    status = Status.CANCELLED
+
+    def __str__(self) -> str:
+        return "you have cancelled this message; part of its work may be done"
 
 
 class InternalError(MessageError):

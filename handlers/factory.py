@@ -37,14 +37,23 @@ class MsgHandlerFactory:
         handler: MakeHandler | None = self.handlers.get(kind) if isinstance(kind, str) else None
         if handler is None and self._fallback is not None and isinstance(kind, str):
             handler = self._fallback(kind)
+        stream = request_data.get("stream", False)
         # This check is quick and passes nearly every message. pydantic finds what is wrong with the others.
-        if handler is not None and (given_id is None or is_correlation_id(given_id)) and request_data.keys() <= _KEYS:
+        if (
+            handler is not None
+            and (given_id is None or is_correlation_id(given_id))
+            and (stream is False or (stream is True and given_id is not None))
+            and request_data.keys() <= _KEYS
+        ):
             try:
-                return handler(session, given_id, request_data.get("data"))
+                made = handler(session, given_id, request_data.get("data"))
             except BaseException as error:
                 if ends_connection(error):
                     raise
                 return Refusal(session, given_id, error)
+            if stream:
+                made.stream = True
+            return made
         try:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:

@@ -22,7 +22,7 @@ def reply_type(handler: type[MsgHandler[Any, Any]]) -> Any:
 
 
 def _reply_in(handler: type, known: Mapping[Any, Any]) -> Any:
-    """Return the reply's type in the bases of a class, whose own parameters are known."""
+    """Return the reply's type in the bases of a class with known parameters."""
     for base in get_original_bases(handler):
         origin = get_origin(base) or base
         arguments = [_filled(argument, known) for argument in get_args(base)]

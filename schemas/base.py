@@ -1,11 +1,11 @@
-"""The frames of the protocol: message, reply, error and event."""
+"""The frames of the protocol: message, reply, error, chunk and event."""
 
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, TypeGuard
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 MAX_TYPE_LENGTH = 64
@@ -55,6 +55,15 @@ class ClientMessage(Wire):
     type: str = Field(min_length=1, max_length=MAX_TYPE_LENGTH)
     id: CorrelationId | None = None
     data: Any = None
+    stream: bool = False
+    """Whether the answer comes in chunks, if its handler streams."""
+
+    @field_validator("stream")
+    @classmethod
+    def _has_an_id(cls, stream: bool, info: ValidationInfo) -> bool:
+        if stream and "id" in info.data and info.data["id"] is None:
+            raise PydanticCustomError("stream_without_id", "expected an `id` beside `stream`: each chunk has it")
+        return stream
 
 
 class FieldError(Wire):
@@ -79,14 +88,14 @@ class Event(Wire):
         if not isinstance(kind, str) or not re.fullmatch(EVENT_TYPE, kind) or kind in ANSWERS:
             raise DefinitionError(
                 f'{place_of(cls)}.type: expected 1 to {MAX_TYPE_LENGTH} visible ASCII characters but no " and no \\,'
-                f" and neither `reply` nor `error`, got {kind!r}"
+                f" and none of `reply`, `error` and `chunk`, got {kind!r}"
             )
 
 
 EVENT_TYPE = rf"[\x21\x23-\x5B\x5D-\x7E]{{1,{MAX_TYPE_LENGTH}}}"
 """The form of an event's type."""
 
-ANSWERS = {"reply", "error"}
+ANSWERS = {"reply", "error", "chunk"}
 """The types of answers, which no event has."""
 
 

@@ -94,6 +94,10 @@ class CallSession(UserSession):
             self.charge(costs.of_answer(len(answer)))
         self._answer = answer
 
+    async def send_chunk(self, id: int | str, data: object) -> NoReturn:
+        """Raise `NeedsConnection`: the answer is one reply."""
+        raise NeedsConnection("send_chunk")
+
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Keep the error that answers the message."""
         self._bounded(frames.json(error.body()))  # an error that cannot be written is a fault of its handler

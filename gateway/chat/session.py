@@ -57,6 +57,8 @@ class ChatSession(UserSession):
         self._expiry: Timer | None = None
         self._unordered: UnorderedMessages | None = None  # most connections have none
         self._end: End | None = None
+        self.chunks = 0
+        """The chunks so far of the answer to an ordered message."""
 
     @property
     def rooms(self) -> SessionRooms:
@@ -97,15 +99,25 @@ class ChatSession(UserSession):
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
+        self.chunks = 0
         if self._unordered:
             self.ws.outbox.reply(frame, at_once=self._unordered.current() is not None)
         else:
             self.ws.outbox.reply(frame)
 
+    async def send_chunk(self, id: int | str, data: object) -> None:
+        """Send a chunk of the answer to a message. Events that the message caused still wait for its end."""
+        numbers = self._current_unordered() or self
+        frame = frames.bounded(frames.chunk(id, numbers.chunks + 1, data), self.ws.max_frame_bytes)
+        numbers.chunks += 1
+        if len(frame.wire) > costs.MESSAGE_BYTES:
+            self.charge(costs.of_answer(len(frame.wire)))
+        self.ws.outbox.reply(frame, at_once=True)
+
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""
         if self._unordered is None:
-            self._unordered = UnorderedMessages(self._after_unordered)
+            self._unordered = UnorderedMessages(self._after_unordered, self.gateway.settings.max_calls_per_connection)
         try:
             self._unordered.start(answer)
         except RateLimited as error:
@@ -126,7 +138,10 @@ class ChatSession(UserSession):
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
-        self.ws.refuse(id, error, at_once=self._current_unordered() is not None)
+        current = self._current_unordered()
+        if current is None:
+            self.chunks = 0
+        self.ws.refuse(id, error, at_once=current is not None)
 
     def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""

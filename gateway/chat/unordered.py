@@ -13,9 +13,6 @@ from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
 
-MAX_UNORDERED = 8
-"""The most unordered messages of one connection that wait for their answers."""
-
 RETRY_AFTER_MS = 1000
 
 End = tuple[Close, int | None]
@@ -28,6 +25,8 @@ class UnorderedMessage:
 
     included: float = costs.INCLUDED
     """The part of its work that it has paid for already."""
+    chunks: int = 0
+    """The chunks so far of its answer."""
     end: End | None = None
     """How to close the connection after its answer."""
 
@@ -42,10 +41,14 @@ class UnorderedMessage:
 class UnorderedMessages:
     """The unordered messages that wait for their answers."""
 
-    __slots__ = ("_on_end", "_waiting")
+    __slots__ = ("_most", "_on_end", "_waiting")
 
-    def __init__(self, on_end: Callable[[UnorderedMessage, BaseException | None], None]) -> None:
-        """Call `on_end` after each answer, with the exception of one that nothing has caught."""
+    def __init__(self, on_end: Callable[[UnorderedMessage, BaseException | None], None], most: int) -> None:
+        """Call `on_end` after each answer, with the exception of one that nothing has caught.
+
+        At most `most` may wait at a time; 0 means any number.
+        """
+        self._most = most
         self._on_end = on_end
         self._waiting: dict[asyncio.Task[None], UnorderedMessage] = {}
 
@@ -59,7 +62,7 @@ class UnorderedMessages:
 
     def start(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or raise `RateLimited` if too many wait already."""
-        if len(self._waiting) >= MAX_UNORDERED:
+        if 0 < self._most <= len(self._waiting):
             raise RateLimited("messages that wait for their answers on this connection", RETRY_AFTER_MS)
         task = asyncio.create_task(answer())
         self._waiting[task] = UnorderedMessage()

@@ -49,6 +49,11 @@ class UserSession(ABC):
         return self.gateway.app_state
 
     @property
+    def max_answer_bytes(self) -> int:
+        """Return the most bytes of one frame to the client."""
+        return self.gateway.settings.max_frame_bytes
+
+    @property
     def messages(self) -> SessionMessages:
         """Return the verbs for messages."""
         return SessionMessages(self)

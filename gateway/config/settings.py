@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     message_rate_per_address: Rate = 1000
     write_bytes_per_user: Count = 65536
     max_protocol_errors: Count = 10
+    max_calls_per_connection: Count = 8
+    max_call_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600
     outbox_frames: Annotated[int, Field(ge=16)] = 256
     outbox_bytes: Annotated[int, Field(ge=524288)] = 1048576
 

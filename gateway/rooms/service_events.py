@@ -31,7 +31,9 @@ def event_frame(type: str, data: Any, max_bytes: int) -> Frame:
 def check_event_type(type: str) -> None:
     """Raise `ValidationFailed` for a type that no event of a service may have."""
     if re.fullmatch(EVENT_TYPE, type) is None or type in ANSWERS:
-        raise _wrong('expected 1 to 64 visible ASCII characters but no " and no \\, and neither `reply` nor `error`')
+        raise _wrong(
+            'expected 1 to 64 visible ASCII characters but no " and no \\, and none of `reply`, `error` and `chunk`'
+        )
     if type in OWN_EVENTS:
         raise _wrong("expected a type of your own, such as orders.changed; this one is the gateway's")
 

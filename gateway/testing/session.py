@@ -36,6 +36,7 @@ from schemas.messages.rooms import (
 from schemas.messages.upstream import UpstreamReply
 
 EPOCH = "epoch"
+MAX_ANSWER_BYTES = 262_144
 SENT_AT = "2026-01-01T00:00:00.000Z"
 
 
@@ -221,8 +222,9 @@ class FakeUpstream(FakeVerbs):
 class FakeSession(Generic[State]):
     """A session that records what a handler does, in the order in which the handler does it.
 
-    `replies` and `refusals` are the answers with their ids, `events` is what this connection got alone, `published` is
-    what all got. `calls` has the verbs of `rooms`, `messages`, `presence`, `credential` and `upstream`.
+    `replies` and `refusals` are the answers with their ids, and `chunks` is what a handler has streamed before them.
+    `events` is what this connection got alone, and `published` is what all got. `calls` has the verbs of `rooms`,
+    `messages`, `presence`, `credential` and `upstream`.
     """
 
     @overload
@@ -231,11 +233,13 @@ class FakeSession(Generic[State]):
     def __init__(self, *, user: str = ..., scopes: Iterable[str] = ..., state: State) -> None: ...
     def __init__(self, *, user: str = "alice", scopes: Iterable[str] = (), state: Any = None) -> None:
         self.connection = "test"
+        self.max_answer_bytes = MAX_ANSWER_BYTES
         self.user = user
         self.scopes = frozenset(scopes)
         self.state: State = state
         self.clock = MovableClock()
         self.replies: list[tuple[int | str, BaseModel]] = []
+        self.chunks: list[tuple[int | str, object]] = []
         self.refusals: list[tuple[int | str | None, MessageError]] = []
         self.events: list[Event] = []
         self.published: list[Event] = []
@@ -250,9 +254,21 @@ class FakeSession(Generic[State]):
         self.credential = FakeCredential(self._recorder, user)
         self.upstream = FakeUpstream(self._recorder, user)
 
-    async def run(self, handler: type[MsgHandler[Any, Any, State]], data: object = None, id: int | str = 1) -> None:
-        """Let a handler answer a message, as the gateway does: with its check of `data` and of scopes."""
-        await handler(self, id, data).run()
+    async def run(
+        self,
+        handler: type[MsgHandler[Any, Any, State]],
+        data: object = None,
+        id: int | str = 1,
+        *,
+        stream: bool = False,
+    ) -> None:
+        """Let a handler answer a message, as the gateway does: with its check of `data` and of scopes.
+
+        With `stream`, the client has asked for chunks.
+        """
+        made = handler(self, id, data)
+        made.stream = stream
+        await made.run()
 
     def now(self) -> str:
         """Return the time of `clock` in the protocol's form."""
@@ -266,6 +282,11 @@ class FakeSession(Generic[State]):
         """Record a reply. Raise what the gateway raises for data that is no JSON."""
         frames.reply(id, data)
         self.replies.append((id, data))
+
+    async def send_chunk(self, id: int | str, data: object) -> None:
+        """Record a chunk. Raise what the gateway raises for data that is no JSON."""
+        frames.chunk(id, len(self.chunks) + 1, data)
+        self.chunks.append((id, data))
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Record an error."""

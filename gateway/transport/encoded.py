@@ -1,4 +1,4 @@
-"""Replies whose JSON is ready before they are made.
+"""Replies with JSON that is ready before they are made.
 
 A page of messages is encoded once, when its messages arrive, and not again for every client. For a handler it is an
 ordinary reply all the same: it is decoded at the first look inside, which most handlers never take.

@@ -14,6 +14,7 @@ from gateway.testing import settings_for_tests
 from handlers.base import MsgHandler
 from handlers.errors import AppError, MessageError, NotFound
 from handlers.registry import HANDLERS
+from handlers.streaming import Reply
 from schemas.base import Empty, Event, FieldError, Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
@@ -193,12 +194,13 @@ class NotAwaitable(MsgHandler[Anything, Empty]):
 
 
 class Generating(MsgHandler[Anything, Empty]):
-    """Yields in place of returning."""
+    """Yields after the closing reply."""
 
     schema = Anything
 
     async def handle(self, data: Anything) -> Any:
-        yield Empty()
+        yield Reply(Empty())
+        yield Reply(Empty())
 
 
 def refusing(make: Callable[[], BaseException]) -> type[MsgHandler[Any, Any]]:

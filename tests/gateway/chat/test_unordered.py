@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.chat.unordered import MAX_UNORDERED
 from gateway.core import costs
 from gateway.testing import Gateway
 from handlers.base import MsgHandler
@@ -21,6 +20,9 @@ from schemas.codes import Close
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
 from tests.support.waiting import until
+
+MAX_UNORDERED = 8
+"""The default of `GATEWAY_MAX_CALLS_PER_CONNECTION`."""
 
 
 class Wait(Wire):

@@ -79,7 +79,7 @@ async def test_in_one_process_a_node_asks_itself() -> None:
         assert await calls.ask_all("double", {"number": 5}, LONG) == {calls.own_id: {"twice": 10}}
         with pytest.raises(NodeUnavailable, match="no node with this id"):
             await calls.ask("0123456789abcdef", "double", {"number": 4}, LONG)
-        calls.announce("news", {})  # nobody is there to hear it
+        calls.announce("news", {})  # there is no listener
 
 
 async def test_in_one_process_a_handler_fails_as_it_would_on_another_node(caplog: pytest.LogCaptureFixture) -> None:

@@ -134,7 +134,7 @@ async def test_a_node_that_is_killed_takes_its_users_offline_and_the_rooms_are_t
                 )
                 cat.ignored.clear()
                 await until_heard(cat, user="bob", state="offline")
-                await ann.expect_nothing()  # of Carol, who is still there, and of Bob a second time
+                await ann.expect_nothing()  # of Carol, still there, and of Bob a second time
 
 
 async def test_a_node_that_sleeps_for_longer_than_its_lease_has_its_users_back_when_it_wakes(

@@ -1,4 +1,4 @@
-"""Who may do what in a room: the table, without a server."""
+"""What each role may do in a room: the table, without a server."""
 
 from dataclasses import replace
 
