@@ -92,6 +92,7 @@ from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.signals import Signals
 from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
 from gateway.routes.reloader import RoutesReloader
@@ -308,8 +309,9 @@ async def running_state(
         await enter(node_calls.running())  # the other nodes may ask as soon as they know of this one
         room_finder = RoomFinder(database)
         hooks = Hooks(factory.handlers.values())
+        signals = Signals(hub, clock)
         service_rooms = ServiceRooms(
-            database, bus, log, hub, connections, room_finder, room_remover, hooks, clock, settings
+            database, bus, log, hub, connections, room_finder, room_remover, hooks, signals, clock, settings
         )
         authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
         effects = Effects(service_rooms, database, settings)
@@ -357,6 +359,7 @@ async def running_state(
             service_rooms=service_rooms,
             upstreams=upstreams,
             typing=Typing(timers, bus, clock),
+            signals=signals,
             timers=timers,
             factory=factory.with_fallback(upstreams.handler_of),
             hooks=hooks,

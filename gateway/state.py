@@ -37,6 +37,7 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.signals import Signals
 from gateway.rooms.typing import Typing
 from gateway.routes.reloader import RoutesReloader
 from gateway.store.engine import Database
@@ -97,6 +98,8 @@ class GatewayState:
     upstreams: Upstreams
     """The services behind routes."""
     typing: Typing
+    signals: Signals
+    """Which rooms take signals."""
     timers: TimerWheel
     factory: MsgHandlerFactory
     hooks: Hooks

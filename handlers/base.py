@@ -49,7 +49,7 @@ class RoomVerbs(Protocol):
     one more would exceed a quota.
     """
 
-    async def create(self, room: str, *, title: str | None, private: bool) -> Room:
+    async def create(self, room: str, *, title: str | None, private: bool, signals: bool = True) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
@@ -96,8 +96,11 @@ class RoomVerbs(Protocol):
     async def set_role(self, room: str, user: str, role: Role) -> None:
         """Change a member's role; for owners. Raises `Conflict` if no owner would remain."""
 
-    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
-        """Change the title, the privacy, or both; for owners. None leaves a value as it is."""
+    async def update(self, room: str, *, title: str | None, private: bool | None, signals: bool | None = None) -> Room:
+        """Change the title, the privacy, and whether the room takes signals; for owners.
+
+        None leaves a value as it is.
+        """
 
     async def delete(self, room: str) -> None:
         """Delete a room with all of its messages; for owners."""
@@ -109,6 +112,13 @@ class RoomVerbs(Protocol):
         """Send an event to all listeners of the room; for members.
 
         The gateway does not store it, so a disconnected client misses it. A slow reader loses droppable events first.
+        """
+
+    async def signal(self, room: str, name: str, data: Any = None) -> None:
+        """Send a signal to the other users that hear the room; for members. `data` is JSON of at most 4 KiB.
+
+        The gateway does not store it, and a slow reader loses it first. Raises `RateLimited` over the connection's rate
+        of signals, `Forbidden` in a room without signals, and `QuotaExceeded` in a crowded one.
         """
 
 

@@ -26,6 +26,7 @@ from handlers.rooms import (
     OpenDirectHandler,
     ResumeRoomsHandler,
     SetRoleHandler,
+    SignalHandler,
     UpdateRoomHandler,
 )
 from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandler
@@ -40,6 +41,7 @@ from schemas.events.rooms import (
     RoomJoined,
     RoomLeft,
     RoomRole,
+    RoomSignal,
     RoomUpdated,
 )
 from schemas.events.system import Announcement, Bye, TokenExpiring, Welcome
@@ -106,6 +108,7 @@ HANDLERS: Handlers = {
     "room.role": SetRoleHandler,
     "room.update": UpdateRoomHandler,
     "room.delete": DeleteRoomHandler,
+    "room.signal": SignalHandler,
     "direct.open": OpenDirectHandler,
     "chat.send": SendHandler,
     "chat.edit": EditHandler,
@@ -134,6 +137,7 @@ BUILT_IN = Registry(
         RoomInvited,
         RoomAdded,
         RoomRole,
+        RoomSignal,
         RoomUpdated,
         RoomDeleted,
         Resync,

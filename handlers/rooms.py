@@ -18,6 +18,7 @@ from schemas.messages.rooms import (
     ResumeRooms,
     RoomReply,
     RoomsReply,
+    SendSignal,
     SetRole,
     UpdateRoom,
 )
@@ -31,7 +32,7 @@ class CreateRoomHandler(MsgHandler[CreateRoom, RoomReply]):
 
     async def handle(self, data: CreateRoom) -> RoomReply:
         """Return the room."""
-        room = await self.session.rooms.create(data.room, title=data.title, private=data.private)
+        room = await self.session.rooms.create(data.room, title=data.title, private=data.private, signals=data.signals)
         return RoomReply(room=room)
 
 
@@ -128,14 +129,15 @@ class SetRoleHandler(MsgHandler[SetRole, Empty]):
 
 
 class UpdateRoomHandler(MsgHandler[UpdateRoom, RoomReply]):
-    """Changes a room's title, or whether it is private."""
+    """Changes a room's title, whether it is private, or whether it takes signals."""
 
     schema = UpdateRoom
     scope = "rooms:manage"
 
     async def handle(self, data: UpdateRoom) -> RoomReply:
         """Return the room in its new state."""
-        return RoomReply(room=await self.session.rooms.update(data.room, title=data.title, private=data.private))
+        room = await self.session.rooms.update(data.room, title=data.title, private=data.private, signals=data.signals)
+        return RoomReply(room=room)
 
 
 class DeleteRoomHandler(MsgHandler[DeleteRoom, Empty]):
@@ -147,6 +149,18 @@ class DeleteRoomHandler(MsgHandler[DeleteRoom, Empty]):
     async def handle(self, data: DeleteRoom) -> Empty:
         """Return after the room is deleted."""
         await self.session.rooms.delete(data.room)
+        return Empty()
+
+
+class SignalHandler(MsgHandler[SendSignal, Empty]):
+    """Sends a signal to the other listeners of a room."""
+
+    schema = SendSignal
+    scope = "chat:write"
+
+    async def handle(self, data: SendSignal) -> Empty:
+        """Return after the signal is on its way. The gateway does not store it."""
+        await self.session.rooms.signal(data.room, data.name, data.data)
         return Empty()
 
 

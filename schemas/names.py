@@ -69,6 +69,20 @@ UserName = Annotated[
 TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
 """A user name in any typed form."""
 
+SIGNAL_NAME = r"^[a-z0-9._-]{1,64}$"
+
+
+def _signal_name(value: str) -> str:
+    if re.fullmatch(SIGNAL_NAME, value) is None or value.endswith("\n"):
+        raise PydanticCustomError("signal_name", "expected 1 to 64 of a-z 0-9 - _ .")
+    return value
+
+
+SignalName = Annotated[
+    str, AfterValidator(_signal_name), Field(examples=["cursor"], json_schema_extra={"pattern": SIGNAL_NAME})
+]
+"""The name of a signal, which the application chooses."""
+
 GroupName = Annotated[str, AfterValidator(_room_name), Field(json_schema_extra={"pattern": ROOM_NAME})]
 """The name of a group of users, in the form of a room's."""
 

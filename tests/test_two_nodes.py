@@ -18,6 +18,7 @@ from tests.support.metrics import metrics_of
 from tests.support.nodes import running_nodes
 from tests.support.postgres import fresh_database
 from tests.support.valkey import Valkey, running_valkey
+from tests.support.waiting import until
 
 Unique = Callable[[str], str]
 
@@ -71,6 +72,23 @@ async def test_what_is_said_edited_and_deleted_on_one_node_is_heard_on_the_other
         await of_bob.expect("chat.deleted", id=said["id"], deleted=True)
         await of_bob.say(room, "bye")
         await of_alice.until(type="chat.message")
+
+
+async def test_a_signal_is_heard_on_the_other_node_until_an_owner_turns_signals_off(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    async with apart(here, there, room, alice, bob) as (of_alice, of_bob):
+        await of_bob.ask("room.signal", room=room, name="cursor", data={"x": 1})
+        await of_alice.expect("room.signal", user=bob, name="cursor", data={"x": 1})
+        await of_alice.ask("room.update", room=room, signals=False)
+        await of_bob.expect("room.updated")
+
+        async def is_refused() -> bool:
+            number = await of_bob.start("room.signal", room=room, name="cursor")
+            answer: Frame = await of_bob.until(id=number)
+            return answer.get("status") == 40300
+
+        await until(is_refused)
 
 
 async def test_a_message_over_http_to_one_node_is_heard_on_the_other(

@@ -27,7 +27,9 @@ router = APIRouter(prefix="/api/rooms", tags=["server API"], route_class=Service
 async def create_room(caller: Caller, data: CreateRoom) -> ServiceRoom:
     """Make a room that stays without members and needs no owner."""
     caller.check(ROOMS, data.room)
-    made = await caller.rooms.create(caller.sender, data.room, title=data.title, private=data.private)
+    made = await caller.rooms.create(
+        caller.sender, data.room, title=data.title, private=data.private, signals=data.signals
+    )
     return service_room(made)
 
 
@@ -38,9 +40,10 @@ async def read_room(caller: Caller, data: NameRoom) -> ServiceRoom:
 
 
 async def update_room(caller: Caller, data: UpdateRoom) -> ServiceRoom:
-    """Change the title of a room, its privacy, or both."""
+    """Change the title of a room, its privacy, and whether it takes signals."""
     caller.check(ROOMS, data.room)
-    return service_room(await caller.rooms.update(data.room, title=data.title, private=data.private))
+    changed = await caller.rooms.update(data.room, title=data.title, private=data.private, signals=data.signals)
+    return service_room(changed)
 
 
 async def delete_room(caller: Caller, data: NameRoom) -> Empty:
@@ -58,6 +61,7 @@ def service_room(row: RoomRow) -> ServiceRoom:
         private=row.private,
         direct=row.direct,
         kept=row.kept,
+        signals=row.signals,
         epoch=row.epoch,
         offset=row.offset,
         members=row.members,
@@ -101,13 +105,14 @@ async def get_room(caller: CurrentCaller, room: RoomPath) -> ServiceRoom:
 
 @router.patch(
     "/{room}",
-    summary="Changes a room's title, or whether it is private.",
+    summary="Changes a room's title, whether it is private, or whether it takes signals.",
     response_model_exclude_none=True,
     responses=service_refusals(404, body=True),
 )
 async def patch_room(caller: CurrentCaller, room: RoomPath, data: RoomChange) -> ServiceRoom:
-    """Change the title of a room, its privacy, or both."""
-    return await update_room(caller, UpdateRoom(room=room, title=data.title, private=data.private))
+    """Change the title of a room, its privacy, and whether it takes signals."""
+    change = UpdateRoom(room=room, title=data.title, private=data.private, signals=data.signals)
+    return await update_room(caller, change)
 
 
 @router.delete(

@@ -114,6 +114,9 @@ class CallSession(UserSession):
             self._messages.spend(self.gateway.clock.steady(), -self._included)
             self._included = 0.0
 
+    def take_signal(self) -> None:
+        """Do nothing: a call costs more than a signal may."""
+
     def send_event(self, event: Event) -> NoReturn:
         """Raise `NeedsConnection`."""
         raise NeedsConnection("send_event")

@@ -55,6 +55,7 @@ class ChatSession(UserSession):
         self.joins.add(TokenBucket(rate, max(1.0, rate), state.clock.steady()), "on this connection")
         self.joined: dict[str, int] = {}
         self._expiry: Timer | None = None
+        self._signals: TokenBucket | None = None  # likewise
         self._unordered: UnorderedMessages | None = None  # most connections have none
         self._end: End | None = None
         self.chunks = 0
@@ -135,6 +136,14 @@ class ChatSession(UserSession):
             self.ws.charge(cost)
         elif unpaid := message.unpaid(cost):
             self.ws.messages_allowed.spend(self.gateway.clock.steady(), unpaid)
+
+    def take_signal(self) -> None:
+        """Count a signal of this connection, or raise `RateLimited`."""
+        rate, now = self.gateway.settings.signal_rate, self.gateway.clock.steady()
+        if self._signals is None:
+            self._signals = TokenBucket(rate, max(1.0, rate), now)
+        if wait := self._signals.take(now):
+            raise RateLimited("signals on this connection", int(wait * 1000) + 1)
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""

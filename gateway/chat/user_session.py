@@ -80,6 +80,10 @@ class UserSession(ABC):
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
 
+    @abstractmethod
+    def take_signal(self) -> None:
+        """Count a signal of this connection, or raise `RateLimited`."""
+
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one short statement that reads the store, and charge it."""
         self.charge(costs.READ)

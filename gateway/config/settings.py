@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     retention_messages: Count = 0
     away_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
     max_presence_listeners: Count = 200
+    signal_rate: Rate = 20
     max_waiting_writes: Annotated[int, Field(ge=1)] = 5000
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
     room_window_messages: Annotated[int, Field(ge=0, le=1000)] = 100

@@ -35,6 +35,7 @@ from gateway.rooms.repair import Repair
 from gateway.rooms.room import Joining, Order, Room, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
 from gateway.store.rooms import RoomPosition
+from handlers.errors import QuotaExceeded
 
 MAX_EARLY = 1000
 """Events that wait while a gap of one room is read. With more, all of them are read from the store."""
@@ -53,9 +54,9 @@ class Hub:
         timers: TimerWheel,
         max_presence_listeners: int = 0,
     ) -> None:
-        """Rooms with more than `max_presence_listeners` subscribers get no presence, typing and news of new members.
+        """Rooms with more than `max_presence_listeners` subscribers get no droppable events and no news of new members.
 
-        0 means no limit.
+        Such events are presence, typing and signals. 0 means no limit.
         """
         self._bus = bus
         self._subscriptions = Subscriptions(bus)
@@ -80,6 +81,12 @@ class Hub:
         """Return whether a user is a member of a room, as far as this node knows. If not, only the store knows."""
         room = self.find_certain(name)
         return room is not None and user_id in room.members
+
+    def check_not_crowded(self, name: str, what: str) -> None:
+        """Raise `QuotaExceeded` for a room with too many subscribers on this node."""
+        room, most = self._rooms.get(name), self._max_presence_listeners
+        if room is not None and 0 < most < len(room.subscribers) + len(room.joining):
+            raise QuotaExceeded(f"more than {most} connections hear this room, so it takes no {what}")
 
     def find(self, name: str) -> Room | None:
         """Return a room that this node hears, or is about to."""

@@ -92,6 +92,8 @@ class Create(Change[Made]):
     user: str
     title: str | None = None
     private: bool = False
+    signals: bool = True
+    """Whether the room takes signals."""
     by_service: bool = False
     """Whether a service makes it. Then the room is kept, and has no owner."""
 
@@ -223,11 +225,11 @@ class MembershipChanges:
     def _may_create(self, change: Enter) -> bool:
         return self._rooms_open and change.may_create
 
-    def _new_room(self, name: str, maker: Create | Enter) -> tuple[str, str | None, bool, bool, str, int]:
-        title, private, kept = None, False, False
+    def _new_room(self, name: str, maker: Create | Enter) -> tuple[str, str | None, bool, bool, bool, str, int]:
+        title, private, kept, signals = None, False, False, True
         if isinstance(maker, Create):
-            title, private, kept = maker.title, maker.private, maker.by_service
-        return (name, title, private, kept, secrets.token_urlsafe(6), self._batch.now)
+            title, private, kept, signals = maker.title, maker.private, maker.by_service, maker.signals
+        return (name, title, private, kept, signals, secrets.token_urlsafe(6), self._batch.now)
 
     def hide_made_rooms(self) -> None:
         """Let no change see the rooms that none has made yet."""

@@ -75,6 +75,7 @@ class Room:
         "needs_recheck",
         "position",
         "read_further",
+        "signals_until",
         "subscribers",
         "window",
     )
@@ -96,6 +97,7 @@ class Room:
         self.members: dict[str, int] = {}  # the ids of known members, each with the departures before that
         self.window: Window | None = None
         self.loading: Loading | None = None
+        self.signals_until = 0.0  # until when it surely takes signals, on the steady clock
         self.leaving: Timer | None = None  # runs while no connection is left
 
     @property

@@ -25,6 +25,7 @@ from gateway.rooms.membership_changes import Create, Entered, Put, Remove, RoomQ
 from gateway.rooms.message_changes import Delete, Edit, Send, Written
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.service_events import event_frame
+from gateway.rooms.signals import Signals
 from gateway.store import rooms, users
 from gateway.store.engine import Database
 from gateway.store.grouped_reads import GroupedReads
@@ -61,6 +62,7 @@ class ServiceRooms:
         finder: RoomFinder,
         remover: RoomRemover,
         hooks: Hooks,
+        signals: Signals,
         clock: Clock,
         settings: Settings,
     ) -> None:
@@ -72,6 +74,7 @@ class ServiceRooms:
         self._finder = finder
         self._remover = remover
         self._hooks = hooks
+        self._signals = signals
         self._clock = clock
         self._settings = settings
         self._user_ids = GroupedReads(self._read_user_ids)
@@ -130,15 +133,21 @@ class ServiceRooms:
             raise NotFound(f"there is no room `{room}`")
         return found
 
-    async def create(self, sender: ServiceSender, room: str, *, title: str | None, private: bool) -> RoomRow:
+    async def create(
+        self, sender: ServiceSender, room: str, *, title: str | None, private: bool, signals: bool = True
+    ) -> RoomRow:
         """Make a room that stays without members and needs no owner, or raise `Conflict`."""
         rules.check_name(room)
-        made = await self._log.append(Create(room, sender.user_id, sender.name, title, private, by_service=True))
-        return made.room
+        create = Create(room, sender.user_id, sender.name, title, private, signals, by_service=True)
+        return (await self._log.append(create)).room
 
-    async def update(self, room: str, *, title: str | None, private: bool | None) -> RoomRow:
-        """Change a room's title, its privacy, or both."""
-        found, changed = await self._database.transact(partial(_update, name=room, title=title, private=private))
+    async def update(
+        self, room: str, *, title: str | None, private: bool | None, signals: bool | None = None
+    ) -> RoomRow:
+        """Change a room's title, its privacy, and whether it takes signals."""
+        work = partial(_update, name=room, title=title, private=private, signals=signals)
+        found, changed = await self._database.transact(work)
+        self._signals.forget(room)
         if changed != found:
             await self._bus.publish(ToRoom(frames.event(RoomUpdated(room=changed.to_schema())), room))
         return changed
@@ -244,10 +253,12 @@ def _locked(connection: Connection, name: str) -> RoomRow:
     return room
 
 
-def _update(connection: Connection, name: str, title: str | None, *, private: bool | None) -> tuple[RoomRow, RoomRow]:
+def _update(
+    connection: Connection, name: str, title: str | None, *, private: bool | None, signals: bool | None
+) -> tuple[RoomRow, RoomRow]:
     """Change a room, and return it before and after that."""
     room = _locked(connection, name)
-    return room, rooms.change(connection, room, title=title, private=private)
+    return room, rooms.change(connection, room, title=title, private=private, signals=signals)
 
 
 def _delete(connection: Connection, name: str, now: int) -> RoomRow:

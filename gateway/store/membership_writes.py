@@ -28,7 +28,7 @@ from sqlalchemy import (
 from gateway.store.prepared import Sql, Statement, among_items, items
 from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, rooms, users
 
-_NEW_ROOM = ("name", "title", "private", "kept", "epoch", "created_at")
+_NEW_ROOM = ("name", "title", "private", "kept", "signals", "epoch", "created_at")
 _NEW_MEMBER = ("room_id", "user_id", "role", "joined_at", "read", "user_name", "room_name")
 
 

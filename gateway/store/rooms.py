@@ -83,6 +83,8 @@ class RoomRow:
     vacant: int = 0
     kept: bool = False
     """Whether a service has made it. Then it stays without members, and no user owns it by joining."""
+    signals: bool = True
+    """Whether it takes signals."""
     role: Role | None = None
     invited: bool = False
     unread: int | None = None
@@ -94,6 +96,7 @@ class RoomRow:
             title=self.title,
             private=self.private,
             direct=self.direct,
+            signals=None if self.signals else False,
             epoch=self.epoch,
             offset=self.offset,
             created_at=timestamp(self.created_at),
@@ -333,14 +336,17 @@ def count_owned(connection: Connection, user_id: str, limit: int) -> int:
     return min(limit, abandoned + count_of_user(connection, user_id, limit, "owner"))
 
 
-def change(connection: Connection, room: RoomRow, *, title: str | None, private: bool | None) -> RoomRow:
+def change(
+    connection: Connection, room: RoomRow, *, title: str | None, private: bool | None, signals: bool | None
+) -> RoomRow:
     """Change the given attributes of a room."""
     changed = replace(
         room,
         title=room.title if title is None else title,
         private=room.private if private is None else private,
+        signals=room.signals if signals is None else signals,
     )
-    values = {"title": changed.title, "private": changed.private}
+    values = {"title": changed.title, "private": changed.private, "signals": changed.signals}
     connection.execute(update(rooms).where(rooms.c.id == room.id).values(values))
     return changed
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     false,
     insert,
     text,
+    true,
 )
 
 metadata = MetaData()
@@ -148,6 +149,7 @@ rooms = Table(
     Column("oldest_at", BigInteger, nullable=False, server_default="0"),
     Column("vacant", BigInteger, nullable=False, server_default="0"),
     Column("kept", Boolean, nullable=False, server_default=false()),  # made by a service: it stays without members
+    Column("signals", Boolean, nullable=False, server_default=true()),  # whether it takes signals
     Index("rooms_left_by", "left_by", **where("left_by IS NOT NULL")),
     Index("public_rooms", "name", **where("NOT private")),
     Index("rooms_by_removal", "removed_at", **where("removed_at IS NOT NULL")),

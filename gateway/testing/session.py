@@ -19,6 +19,7 @@ from handlers.base import MsgHandler, State
 from handlers.errors import MessageError
 from schemas.base import Event, timestamp
 from schemas.codes import Close
+from schemas.events.rooms import RoomSignal
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
@@ -89,10 +90,10 @@ class FakeVerbs:
 class FakeRooms(FakeVerbs):
     """The verbs for rooms. By default each one succeeds, and the user owns every room."""
 
-    async def create(self, room: str, *, title: str | None, private: bool) -> Room:
+    async def create(self, room: str, *, title: str | None, private: bool, signals: bool = True) -> Room:
         """Return a room of this name."""
-        made = a_room(room, title=title, private=private)
-        return self._record("rooms.create", made, room=room, title=title, private=private)
+        made = a_room(room, title=title, private=private, signals=signals)
+        return self._record("rooms.create", made, room=room, title=title, private=private, signals=signals)
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
         """Return the position of an empty room."""
@@ -133,10 +134,10 @@ class FakeRooms(FakeVerbs):
         """Record the call."""
         self._record("rooms.set_role", None, room=room, user=user, role=role)
 
-    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
+    async def update(self, room: str, *, title: str | None, private: bool | None, signals: bool | None = None) -> Room:
         """Return the room with these values."""
-        updated = a_room(room, title=title, private=bool(private))
-        return self._record("rooms.update", updated, room=room, title=title, private=private)
+        updated = a_room(room, title=title, private=bool(private), signals=signals is not False)
+        return self._record("rooms.update", updated, room=room, title=title, private=private, signals=signals)
 
     async def delete(self, room: str) -> None:
         """Record the call."""
@@ -151,6 +152,11 @@ class FakeRooms(FakeVerbs):
         """Record the call with its event."""
         frames.event(event)
         self._record("rooms.publish", None, room=room, event=event, droppable=droppable)
+
+    async def signal(self, room: str, name: str, data: Any = None) -> None:
+        """Record the call. Raise what the gateway raises for a name or data that no signal has."""
+        frames.event(RoomSignal(room=room, user=self._user, name=name, data=data))
+        self._record("rooms.signal", None, room=room, name=name, data=data)
 
 
 class FakeMessages(FakeVerbs):
@@ -321,13 +327,14 @@ def an_empty_log(room: str) -> JoinReply:
     return JoinReply(room=room, epoch=EPOCH, offset=0, members=1, messages=())
 
 
-def a_room(name: str, *, title: str | None, private: bool, direct: bool = False) -> Room:
+def a_room(name: str, *, title: str | None, private: bool, direct: bool = False, signals: bool = True) -> Room:
     """Return a new room that the user owns."""
     return Room(
         name=name,
         title=title,
         private=private,
         direct=direct,
+        signals=None if signals else False,
         epoch=EPOCH,
         offset=0,
         created_at=SENT_AT,

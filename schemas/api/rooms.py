@@ -16,6 +16,7 @@ _ROOM: dict[str, JsonValue] = {
     "private": False,
     "direct": False,
     "kept": True,
+    "signals": True,
     "epoch": "yj4XTlDc",
     "offset": 17,
     "members": 3,
@@ -34,6 +35,7 @@ class ServiceRoom(Wire):
     private: bool
     direct: bool
     kept: bool
+    signals: bool
     epoch: str
     offset: int
     members: int
@@ -57,22 +59,23 @@ class NameRoom(Wire):
 
 
 class RoomChange(Wire):
-    """A new title, a new privacy, or both."""
+    """A new title, a new privacy, and whether the room takes signals: at least one of them."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"title": "The lobby"}],
-            "anyOf": [present("title", "string"), present("private", "boolean")],
+            "anyOf": [present("title", "string"), present("private", "boolean"), present("signals", "boolean")],
         }
     )
 
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
+    signals: bool | None = None
 
     @model_validator(mode="after")
     def _something(self) -> "RoomChange":
-        if self.title is None and self.private is None:
-            raise PydanticCustomError("nothing", "expected `title` or `private`, or both")
+        if self.title is None and self.private is None and self.signals is None:
+            raise PydanticCustomError("nothing", "expected at least one of `title`, `private` and `signals`")
         return self
 
 

@@ -3,7 +3,9 @@
 from typing import Any, ClassVar
 
 from schemas.base import Event
+from schemas.bounded_json import SignalData
 from schemas.messages.rooms import Role, Room
+from schemas.names import SignalName
 
 _ROOM = {
     "name": "lobby",
@@ -70,8 +72,22 @@ class RoomRole(Event):
     role: Role
 
 
+class RoomSignal(Event):
+    """A user has sent a signal. No log keeps it, and a slow reader loses it first."""
+
+    type: ClassVar[str] = "room.signal"
+    examples: ClassVar[tuple[Any, ...]] = (
+        {"room": "lobby", "user": "alice", "name": "cursor", "data": {"x": 120, "y": 45}},
+    )
+
+    room: str
+    user: str
+    name: SignalName
+    data: SignalData = None
+
+
 class RoomUpdated(Event):
-    """A room has another title, or its privacy has changed."""
+    """A room has another title, or its privacy or its signals have changed."""
 
     type: ClassVar[str] = "room.updated"
     examples: ClassVar[tuple[Any, ...]] = ({"room": _ROOM | {"title": "The lobby"}},)

@@ -7,10 +7,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
+from schemas.bounded_json import SignalData
 from schemas.errors import ErrorBody
 from schemas.messages.chat import MAX_OFFSET, Message
 from schemas.messages.presence import State
-from schemas.names import RoomName, UserName
+from schemas.names import RoomName, SignalName, UserName
 from schemas.rules import present, with_rule
 
 Role = Literal["owner", "moderator", "member"]
@@ -22,13 +23,15 @@ MAX_RESUMED = 128
 class Room(Wire):
     """A room. Its log has an `epoch` of its own, and has reached `offset`.
 
-    Members see `role` and `unread`; an invited user sees `invited`.
+    Members see `role` and `unread`; an invited user sees `invited`. `signals` is there, and false, if the room takes no
+    signals.
     """
 
     name: str
     title: str | None = None
     private: bool
     direct: bool = False
+    signals: bool | None = None
     epoch: str
     offset: int
     created_at: Timestamp
@@ -56,6 +59,7 @@ class CreateRoom(Wire):
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool = False
+    signals: bool = True
 
 
 class RoomReply(Wire):
@@ -204,23 +208,24 @@ class SetRole(Wire):
 
 
 class UpdateRoom(Wire):
-    """Change a room's title, its privacy, or both."""
+    """Change a room's title, its privacy, or whether it takes signals."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "title": "The lobby"}]})
 
     room: RoomName
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
+    signals: bool | None = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Add the rule about the two fields."""
-        return with_rule(schema, handler, anyOf=[present("title"), present("private")])
+        """Add the rule about the fields."""
+        return with_rule(schema, handler, anyOf=[present("title"), present("private"), present("signals")])
 
     @model_validator(mode="after")
     def _something(self) -> "UpdateRoom":
-        if self.title is None and self.private is None:
-            raise PydanticCustomError("nothing", "expected `title` or `private`, or both")
+        if self.title is None and self.private is None and self.signals is None:
+            raise PydanticCustomError("nothing", "expected at least one of `title`, `private` and `signals`")
         return self
 
 
@@ -234,3 +239,15 @@ class OpenDirect(Wire):
     """Open a private room with one other user."""
 
     user: UserName
+
+
+class SendSignal(Wire):
+    """Send the other listeners of a room something that matters only now, such as the place of a cursor."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby", "name": "cursor", "data": {"x": 120, "y": 45}}]}
+    )
+
+    room: RoomName
+    name: SignalName
+    data: SignalData = None

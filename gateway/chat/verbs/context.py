@@ -35,6 +35,9 @@ class SessionContext(Protocol):
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
 
+    def take_signal(self) -> None:
+        """Count a signal of this connection, or raise `RateLimited`."""
+
     async def transact(self, work: Callable[[StoreConnection], Result]) -> Result:
         """Run a transaction that writes to the store, and charge it."""
 

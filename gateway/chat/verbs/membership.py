@@ -37,6 +37,17 @@ async def check_sender(session: SessionContext, name: str) -> None:
         as_member(name, await session.gateway.room_finder.find(name, session.user_id))
 
 
+async def check_signal(session: SessionContext, name: str) -> None:
+    """Raise what `check_sender` raises, `Forbidden` in a room without signals, and `QuotaExceeded` in a crowded one."""
+    session.charge(costs.READ)
+    await check_right(session, Right.SEND, name)
+    gateway = session.gateway
+    if not gateway.hub.knows_member(name, session.user_id) or not gateway.signals.is_allowed(name):
+        room = as_member(name, await gateway.room_finder.find(name, session.user_id))
+        gateway.signals.check(room)
+    gateway.hub.check_not_crowded(name, "signals")
+
+
 def as_member(name: str, room: RoomRow | None) -> RoomRow:
     """Return a room as its user has found it, or raise `NotAMember` or `NotFound`."""
     found, _ = rules.as_member(name, room, None if room is None else room.role)

@@ -85,11 +85,11 @@ class RoomTransactions:
         return had
 
     def update(
-        self, connection: Connection, name: str, title: str | None, *, private: bool | None
+        self, connection: Connection, name: str, title: str | None, *, private: bool | None, signals: bool | None
     ) -> tuple[RoomRow, RoomRow]:
-        """Change a room's title, its privacy, or both. Return the room before and after that."""
+        """Change a room's title, its privacy, and whether it takes signals. Return the room before and after that."""
         room = self._managed(connection, name, Action.UPDATE)
-        return room, rooms.change(connection, room, title=title, private=private)
+        return room, rooms.change(connection, room, title=title, private=private, signals=signals)
 
     def delete(self, connection: Connection, name: str) -> RoomRow:
         """Delete a room, and return it as it was."""

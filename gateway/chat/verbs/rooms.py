@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -14,7 +14,7 @@ from gateway.bus.base import BusEvent, RoomEnded, ToRoom, ToUser
 from gateway.chat.own_rooms import charged_reply
 from gateway.chat.verbs.context import ConnectionContext, SessionContext
 from gateway.chat.verbs.joins import Joins
-from gateway.chat.verbs.membership import check_sender, fetch_as_member
+from gateway.chat.verbs.membership import check_sender, check_signal, fetch_as_member
 from gateway.chat.verbs.resuming import Resuming, too_many_rooms
 from gateway.chat.verbs.rights import check_direct, check_right
 from gateway.chat.verbs.room_transactions import RoomTransactions
@@ -28,7 +28,7 @@ from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
 from handlers.errors import RateLimited, Unavailable
 from schemas.base import Event
-from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomUpdated
+from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomSignal, RoomUpdated
 from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import (
     JoinReply,
@@ -61,12 +61,13 @@ class UserRooms(ABC):
     async def _resume(self, requests: Sequence[JoinRoom]) -> tuple[ResumeReply, int]:
         """Join the first of several rooms, after the checks of rates. Return the reply and their number."""
 
-    async def create(self, room: str, *, title: str | None, private: bool) -> Room:
+    async def create(self, room: str, *, title: str | None, private: bool, signals: bool = True) -> Room:
         """Make a room with this user as its owner, or raise `Conflict`."""
         rules.check_name(room)
         await check_right(self._session, Right.CREATE, room)
         self._session.charge(costs.WRITE)
-        made = await self._gateway.log.append(Create(room, self._session.user_id, self._session.user, title, private))
+        user_id, user = self._session.user_id, self._session.user
+        made = await self._gateway.log.append(Create(room, user_id, user, title, private, signals))
         return made.room.to_schema()
 
     async def join(self, room: str, *, since: Position | None = None, limit: int | None = None) -> JoinReply:
@@ -141,10 +142,11 @@ class UserRooms(ABC):
         if role != had:
             await self._publish_to_room(room, RoomRole(room=room, user=user, role=role))
 
-    async def update(self, room: str, *, title: str | None, private: bool | None) -> Room:
-        """Change the title, the privacy, or both; for owners."""
-        work = partial(self._transactions.update, name=room, title=title, private=private)
+    async def update(self, room: str, *, title: str | None, private: bool | None, signals: bool | None = None) -> Room:
+        """Change the title, the privacy, and whether the room takes signals; for owners."""
+        work = partial(self._transactions.update, name=room, title=title, private=private, signals=signals)
         found, changed = await self._change(room, work)
+        self._gateway.signals.forget(room)
         if changed != found:
             await self._publish_to_room(room, RoomUpdated(room=replace(changed, role=None).to_schema()))
         return changed.to_schema()
@@ -173,6 +175,13 @@ class UserRooms(ABC):
         frame = frames.bounded(frames.event(event, droppable=droppable), most)
         await check_sender(self._session, room)
         await self._publish_event(ToRoom(frame, room))
+
+    async def signal(self, room: str, name: str, data: Any = None) -> None:
+        """Send a signal to the other users that hear the room; for members."""
+        self._session.take_signal()
+        signal = RoomSignal(room=room, user=self._session.user, name=name, data=data)
+        await check_signal(self._session, room)
+        await self._publish_event(ToRoom(frames.event(signal, droppable=True), room, self._session.user_id))
 
     async def _change(self, room: str, work: Callable[[Connection], Result]) -> Result:
         """Run a transaction that changes a room, for a user that may be in it."""

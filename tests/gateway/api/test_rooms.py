@@ -26,12 +26,17 @@ async def test_a_room_is_made_read_changed_and_deleted(app: App, backend: StartB
     async with backend(app.gateway) as orders:
         made = await orders.ask("POST", "/api/rooms", json={"room": room, "title": "Orders", "private": False})
         assert (made["name"], made["title"], made["kept"], made["members"]) == (room, "Orders", True, 0)
+        assert made["signals"] is True
         assert await orders.ask("GET", f"/api/rooms/{room}") == made
         assert (await orders.refused("POST", "/api/rooms", json={"room": room}))["status"] == 40900
         async with app.in_room(alice, room) as client:
             changed = await orders.ask("PATCH", f"/api/rooms/{room}", json={"title": "Paid", "private": True})
             assert (changed["title"], changed["private"], changed["members"]) == ("Paid", True, 1)
             assert (await client.expect("room.updated"))["room"]["title"] == "Paid"
+            await client.ask("room.signal", room=room, name="c")
+            assert (await orders.ask("PATCH", f"/api/rooms/{room}", json={"signals": False}))["signals"] is False
+            await client.expect("room.updated")
+            assert (await client.refused("room.signal", room=room, name="c"))["status"] == 40300
             await orders.ask("DELETE", f"/api/rooms/{room}")
             await client.expect("room.deleted", room=room)
         for method in ("GET", "DELETE"):
