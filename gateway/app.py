@@ -19,6 +19,7 @@ from gateway.api.incoming import MAX_HOOK_BODY_BYTES
 from gateway.api.strict_route import MAX_API_BODY_BYTES
 from gateway.auth.authorizers import LocalTokens
 from gateway.auth.external.app_authorizers import AppAuthorizer, app_authorizers, check_authorizers
+from gateway.auth.external.refusals import noted
 from gateway.auth.keys import key_ring
 from gateway.auth.keys.key_ring import KeyReloader
 from gateway.auth.password_login import PasswordLogin
@@ -292,6 +293,7 @@ async def running_state(
             from gateway.auth.external.build import external_authorizers
 
             external |= await enter(external_authorizers(settings, database, clock))
+        external = stack.enter_context(noted(external, audit, clock))
         workers = await enter(Workers(node_calls, settings.node_lease_seconds).running())
         webhooks = Webhooks(
             bus.node,

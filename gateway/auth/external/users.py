@@ -33,7 +33,15 @@ Text = Annotated[str, Field(min_length=1, max_length=1024)]
 """A claim that names an issuer, a user or an audience."""
 
 
-class NoUserName(AuthenticationFailed):
+class Refused(AuthenticationFailed):
+    """A refused token, with the reason for the operator. The client sees only the text."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class NoUserName(Refused):
     """A good token without a usable user name."""
 
 
@@ -100,7 +108,8 @@ class ExternalUsers:
             if found := await self._rights.of_id(user_id):
                 return found
             raise NoUserName(
-                f"the user name `{name}` is taken here by another user; ask the operator of this gateway"
+                f"the user name `{name}` is taken here by another user; ask the operator of this gateway",
+                "its user name is taken here by another user",
             ) from None
 
     def _name(self, user_id: str, claims: Claims) -> str:
@@ -109,9 +118,14 @@ class ExternalUsers:
             return marked_name("", user_id)
         text = claims.get(claim)
         if not isinstance(text, str) or not text:
-            raise NoUserName(f"the token has no `{claim}`, which is to be the user name here")
+            raise NoUserName(
+                f"the token has no `{claim}`, which is to be the user name here", f"no user name in the claim `{claim}`"
+            )
         if claim == "email" and claims.get("email_verified") in (False, "false"):
-            raise NoUserName("the token's `email` is not verified; confirm the address where you log in")
+            raise NoUserName(
+                "the token's `email` is not verified; confirm the address where you log in",
+                "an e-mail address that is not verified",
+            )
         return user_name(claim, text, user_id)
 
     def _scopes_of(self, claims: Claims) -> frozenset[str]:
@@ -119,9 +133,9 @@ class ExternalUsers:
         return self._default_scopes if mapped is None else mapped
 
 
-def bad_token() -> AuthenticationFailed:
-    """Return the one refusal for every bad token of an external service."""
-    return AuthenticationFailed("the token is not valid for this service; log in there for a new one")
+def bad_token(reason: str) -> Refused:
+    """Return the one refusal for every bad token of an external service. Only the operator learns the reason."""
+    return Refused("the token is not valid for this service; log in there for a new one", reason)
 
 
 def external_user_id(service: str, subject: str) -> str:
