@@ -77,6 +77,7 @@ from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
+from gateway.rooms.appending import Appender
 from gateway.rooms.changes import Limits
 from gateway.rooms.connection_directory import ConnectionDirectory
 from gateway.rooms.finder import RoomFinder
@@ -93,6 +94,7 @@ from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.retention import Retention
 from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.service_senders import AppSenders
 from gateway.rooms.signals import Signals
 from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
@@ -277,6 +279,7 @@ async def running_state(
         doubt = hub.repair.check_soon
         writer = EventWriter(settings.max_events_per_hook)
         log = await enter(Log(database, bus, clock, settings.max_waiting_writes, limits, doubt, writer).running())
+        appender = await enter(Appender(log).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
         await enter(Retention(settings, database, clock).running())
@@ -313,7 +316,7 @@ async def running_state(
         hooks = Hooks(factory.handlers.values())
         signals = Signals(hub, clock)
         service_rooms = ServiceRooms(
-            database, bus, log, hub, connections, room_finder, room_remover, hooks, signals, clock, settings
+            database, bus, log, appender, hub, connections, room_finder, room_remover, hooks, signals, clock, settings
         )
         authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
         effects = Effects(service_rooms, database, settings)
@@ -356,9 +359,11 @@ async def running_state(
             room_finder=room_finder,
             reconciler=reconciler,
             log=log,
+            appender=appender,
             presence=presence,
             room_remover=room_remover,
             service_rooms=service_rooms,
+            app_senders=AppSenders(database, audit, clock),
             upstreams=upstreams,
             typing=Typing(timers, bus, clock),
             signals=signals,

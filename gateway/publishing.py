@@ -1,21 +1,25 @@
-"""Publishes events from the gateway's own process: from a route, a background task or a lifespan."""
+"""Publishes events and messages from the gateway's own process: from a route, a background task or a lifespan."""
 
 import asyncio
 import re
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount
 
 from gateway.bus.base import ToAll, ToRoom, ToUser
 from gateway.chat.fast_route import FastWebSocketApp
+from gateway.rooms.growth import NewPiece
+from gateway.rooms.service_senders import ServiceSender
 from gateway.state import GatewayState
 from gateway.store import rooms, users
 from gateway.transport import frames
 from gateway.transport.frames import Frame
 from handlers.errors import NotFound
 from schemas.base import Event
+from schemas.messages.chat import AppendReply, Message
 from schemas.names import ROOM_NAME, USER_NAME
 
 
@@ -33,7 +37,7 @@ class Publisher:
 
         If a client reads too slowly, droppable events are dropped first.
         """
-        gateway = self._running()
+        gateway = self.running()
         frame = _frame(gateway, event, droppable=droppable)
         await _check_room(gateway, room)
         await gateway.bus.publish(ToRoom(frame, room))
@@ -43,18 +47,26 @@ class Publisher:
 
         Raises `NotFound` if one of the users does not exist; then none gets the event.
         """
-        gateway = self._running()
+        gateway = self.running()
         frame = _frame(gateway, event)
         for user_id in await _ids_of(gateway, [names] if isinstance(names, str) else list(names)):
             await gateway.bus.publish(ToUser(frame, user_id))
 
     async def to_all(self, event: Event) -> int:
         """Send an event to every connection, on all nodes, and return how many there are."""
-        gateway = self._running()
+        gateway = self.running()
         here = await gateway.bus.publish(ToAll(_frame(gateway, event)))
         return here + await gateway.connections.remote_count()
 
-    def _running(self) -> GatewayState:
+    def sender(self, name: str) -> "MessageSender":
+        """Return the verbs for messages that have `service:NAME` as their sender, such as `service:assistant`.
+
+        The service of this name is added when it speaks for the first time. It needs no key.
+        """
+        return MessageSender(self, name)
+
+    def running(self) -> GatewayState:
+        """Return the running gateway, or raise `RuntimeError` if none runs in this event loop."""
         running = self._app.running
         if running is None:
             raise RuntimeError(
@@ -65,6 +77,55 @@ class Publisher:
                 "expected the event loop that the gateway runs in; from a thread, use asyncio.run_coroutine_threadsafe"
             )
         return running.state
+
+
+class MessageSender:
+    """Sends and changes messages in the name of a service, in any room. Each verb returns when its change is durable.
+
+    Each raises `NotFound` for a room or a message that does not exist, and `ValidationFailed` for a wrong content.
+    """
+
+    def __init__(self, publisher: Publisher, name: str) -> None:
+        self._publisher = publisher
+        self._name = name
+
+    async def send(
+        self,
+        room: str,
+        *,
+        text: str | None = None,
+        body: Any = None,
+        reply_to: str | None = None,
+        client_id: str | None = None,
+    ) -> Message:
+        """Store a message, send it to the room and return it. For a `client_id` used before, return the first one."""
+        gateway, sender = await self._speaking()
+        written = await gateway.service_rooms.publish_message(
+            sender, room, text=text, body=body, reply_to=reply_to, client_id=client_id
+        )
+        return written.message.to_schema(written.room, sender.user_id)
+
+    async def append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> AppendReply:
+        """Add text to the end of a message that this service has sent. It raises what `messages.append` does."""
+        gateway, sender = await self._speaking()
+        return await gateway.service_rooms.append_message(sender, room, message_id, NewPiece(text, at, done))
+
+    async def edit(self, room: str, message_id: str, *, text: str | None = None, body: Any = None) -> Message:
+        """Change the content of a message that this service has sent."""
+        gateway, sender = await self._speaking()
+        written = await gateway.service_rooms.edit_message(sender, room, message_id, text=text, body=body)
+        return written.message.to_schema(written.room, sender.user_id)
+
+    async def delete(self, room: str, message_id: str) -> None:
+        """Delete a message of any sender."""
+        gateway, sender = await self._speaking()
+        await gateway.service_rooms.delete_message(sender, room, message_id)
+
+    async def _speaking(self) -> tuple[GatewayState, ServiceSender]:
+        gateway = self._publisher.running()
+        return gateway, await gateway.app_senders.get(self._name)
 
 
 def publisher_of(app: FastAPI) -> Publisher:

@@ -28,6 +28,7 @@ from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
+from gateway.rooms.appending import Appender
 from gateway.rooms.connection_directory import ConnectionDirectory
 from gateway.rooms.finder import RoomFinder
 from gateway.rooms.hooks import Hooks
@@ -37,6 +38,7 @@ from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.service_senders import AppSenders
 from gateway.rooms.signals import Signals
 from gateway.rooms.typing import Typing
 from gateway.routes.reloader import RoutesReloader
@@ -91,10 +93,14 @@ class GatewayState:
     room_finder: RoomFinder
     reconciler: Reconciler
     log: Log
+    appender: Appender
+    """Adds pieces to messages that grow."""
     presence: Presence
     room_remover: RoomRemover
     service_rooms: ServiceRooms
     """What services do in rooms."""
+    app_senders: AppSenders
+    """The services that the application's own code speaks as."""
     upstreams: Upstreams
     """The services behind routes."""
     typing: Typing

@@ -19,7 +19,7 @@ from handlers.streaming import Chunk, Pace, Reply, Whole
 from schemas.base import Empty, Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
-from schemas.messages.chat import HistoryReply, Message, SendReply
+from schemas.messages.chat import AppendReply, HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import (
     JoinReply,
@@ -129,6 +129,17 @@ class MessageVerbs(Protocol):
         self, room: str, *, text: str | None, body: Any, reply_to: str | None, client_id: str | None
     ) -> SendReply:
         """Store a message and send it to the room. For a `client_id` used before, return the first message."""
+
+    async def append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> AppendReply:
+        """Add text to the end of a message; for its author. With `done`, the message grows no more.
+
+        The gateway stores the pieces of 40 ms as one change, so each call takes as long. `at` is the length that the
+        text should have before the piece, in characters: raises `WrongLength`, with the real length, if it is another.
+        Raises `Conflict` for a message that is deleted, done or without a text, `Forbidden` for another user's, and
+        `TextTooLong` over 32,000 characters.
+        """
 
     async def edit(self, room: str, message_id: str, *, text: str | None, body: Any) -> Message:
         """Change the content of a message; for its author."""

@@ -3,6 +3,8 @@
 from handlers.base import MsgHandler
 from schemas.base import Empty
 from schemas.messages.chat import (
+    AppendMessage,
+    AppendReply,
     DeleteMessage,
     EditMessage,
     GetHistory,
@@ -39,6 +41,17 @@ class EditHandler(MsgHandler[EditMessage, MessageReply]):
         return MessageReply(
             message=await self.session.messages.edit(data.room, data.message_id, text=data.text, body=data.body)
         )
+
+
+class AppendHandler(MsgHandler[AppendMessage, AppendReply]):
+    """Adds text to the end of a message."""
+
+    schema = AppendMessage
+    scope = "chat:write"
+
+    async def handle(self, data: AppendMessage) -> AppendReply:
+        """Return after the piece is on disk."""
+        return await self.session.messages.append(data.room, data.message_id, data.text, at=data.at, done=data.done)
 
 
 class DeleteHandler(MsgHandler[DeleteMessage, MessageReply]):

@@ -12,8 +12,10 @@
         QuotaExceeded           40302  a quota is used up; time does not help
         NotFound                40400
         Conflict                40900  it exists already, or has changed meanwhile
+            WrongLength                the text has another length than a piece for it expects
         PositionLost            41000
         TooLarge                41300
+            TextTooLong                a text has grown over the limit
         ValidationFailed        42200  fields are wrong
         RateLimited             42900
         Cancelled               49900  the client has cancelled it
@@ -237,6 +239,17 @@ class Conflict(MessageError):
     status = Status.CONFLICT
 
 
+class WrongLength(Conflict):
+    """A piece for a text that has another length than the sender believes. `details` has the length."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.details = (FieldError(field="data.at", message=f"expected {length}"),)
+
+    def __str__(self) -> str:
+        return f"expected a piece for a text of {self.length} characters; read the message, and go on from there"
+
+
 class PositionLost(MessageError):
     """A position that the room's log does not have, so that the client cannot resume from it."""
 
@@ -254,6 +267,13 @@ class TooLarge(MessageError):
 
     def __str__(self) -> str:
         return f"expected a message of at most {self.limit} bytes, got {self.size}"
+
+
+class TextTooLong(TooLarge):
+    """A text that would grow over the limit. Sizes are in characters."""
+
+    def __str__(self) -> str:
+        return f"expected a text that grows to at most {self.limit} characters, got {self.size}; send a new message"
 
 
 class ValidationFailed(MessageError):

@@ -10,7 +10,15 @@ from typing import Any
 
 from handlers.auth import AuthHandler, RefreshHandler
 from handlers.base import MsgHandler
-from handlers.chat import DeleteHandler, EditHandler, HistoryHandler, ReadHandler, SendHandler, TypingHandler
+from handlers.chat import (
+    AppendHandler,
+    DeleteHandler,
+    EditHandler,
+    HistoryHandler,
+    ReadHandler,
+    SendHandler,
+    TypingHandler,
+)
 from handlers.definitions import check_error, check_event, check_handler, merged
 from handlers.errors import AppError
 from handlers.presence import GetPresenceHandler
@@ -31,7 +39,7 @@ from handlers.rooms import (
 )
 from handlers.system import AnnounceHandler, ByeHandler, EchoHandler, PingHandler
 from schemas.base import DefinitionError, Event
-from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage, ChatRead, ChatTyping
+from schemas.events.chat import ChatAppended, ChatDeleted, ChatEdited, ChatMessage, ChatRead, ChatTyping
 from schemas.events.presence import PresenceChanged
 from schemas.events.rooms import (
     Resync,
@@ -111,6 +119,7 @@ HANDLERS: Handlers = {
     "room.signal": SignalHandler,
     "direct.open": OpenDirectHandler,
     "chat.send": SendHandler,
+    "chat.append": AppendHandler,
     "chat.edit": EditHandler,
     "chat.delete": DeleteHandler,
     "chat.history": HistoryHandler,
@@ -127,6 +136,7 @@ BUILT_IN = Registry(
         Bye,
         Announcement,
         ChatMessage,
+        ChatAppended,
         ChatEdited,
         ChatDeleted,
         ChatRead,

@@ -11,7 +11,8 @@ from starlette.requests import HTTPConnection
 from gateway.auth.services import ServiceAuth
 from gateway.core.client_info import ClientInfo
 from gateway.http.authentication import ServiceAuthentication
-from gateway.rooms.service_changes import ServiceRooms, ServiceSender
+from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.service_senders import ServiceSender
 from gateway.state import GatewayState
 from handlers.errors import Forbidden
 

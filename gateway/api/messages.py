@@ -10,13 +10,22 @@ from gateway.api.rooms import RoomPath
 from gateway.api.strict_route import ServiceRoute
 from gateway.chat.verbs.pages import READ_BYTES, fitting_texts
 from gateway.rooms.encoding import message_json
+from gateway.rooms.growth import NewPiece
 from gateway.rooms.message_changes import Written
 from gateway.store import message_pages, messages
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from handlers.errors import NotFound
 from schemas.api.rooms import MessageContent, MessagesPage, NameMessage
-from schemas.messages.chat import MAX_OFFSET, EditMessage, Message, MessageReply
+from schemas.messages.chat import (
+    MAX_OFFSET,
+    AppendMessage,
+    AppendReply,
+    EditMessage,
+    Message,
+    MessageReply,
+    Piece,
+)
 from schemas.services import PUBLISH, ROOMS
 
 MessagePath = Annotated[str, Path(min_length=1, max_length=64, description="The id of the message.")]
@@ -37,6 +46,13 @@ async def edit_message(caller: Caller, data: EditMessage) -> MessageReply:
     caller.check(PUBLISH, data.room)
     written = await caller.rooms.edit_message(caller.sender, data.room, data.message_id, text=data.text, body=data.body)
     return _reply(caller, written)
+
+
+async def append_message(caller: Caller, data: AppendMessage) -> AppendReply:
+    """Add text to the end of a message that the service itself has sent."""
+    caller.check(PUBLISH, data.room)
+    piece = NewPiece(data.text, data.at, data.done)
+    return await caller.rooms.append_message(caller.sender, data.room, data.message_id, piece)
 
 
 async def delete_message(caller: Caller, data: NameMessage) -> MessageReply:
@@ -116,6 +132,20 @@ async def patch_message(
 ) -> MessageReply:
     """Change the content of a message that the service itself has sent. This needs the scope `api:publish`."""
     return await edit_message(caller, EditMessage(room=room, message_id=message_id, text=data.text, body=data.body))
+
+
+@router.post(
+    "/{message_id}/append",
+    summary="Adds text to a message of the service itself.",
+    responses=service_refusals(404, 409, body=True),
+)
+async def post_piece(caller: CurrentCaller, room: RoomPath, message_id: MessagePath, data: Piece) -> AppendReply:
+    """Add text to the end of a message that the service itself has sent. This needs the scope `api:publish`.
+
+    The gateway stores the pieces of 40 ms as one change, and answers when they are on disk.
+    """
+    piece = AppendMessage(room=room, message_id=message_id, text=data.text, at=data.at, done=data.done)
+    return await append_message(caller, piece)
 
 
 @router.delete(

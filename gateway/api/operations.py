@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from gateway.api.caller import Caller
 from gateway.api.connections import close_connection
 from gateway.api.members import put_member, remove_member
-from gateway.api.messages import delete_message, edit_message
+from gateway.api.messages import append_message, delete_message, edit_message
 from gateway.api.publish import publish
 from gateway.api.rooms import create_room, delete_room, read_room, update_room
 from gateway.api.users import disconnect_user, end_user_sessions, read_user
@@ -17,7 +17,7 @@ from schemas.api.connections import NameConnection
 from schemas.api.publish import Publish
 from schemas.api.rooms import NameMember, NameMessage, NameRoom, PutMember
 from schemas.api.users import NameUser
-from schemas.messages.chat import EditMessage
+from schemas.messages.chat import AppendMessage, EditMessage
 from schemas.messages.rooms import CreateRoom, UpdateRoom
 
 
@@ -38,6 +38,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "member.put": Operation(PutMember, put_member),
     "member.remove": Operation(NameMember, remove_member),
     "message.edit": Operation(EditMessage, edit_message),
+    "message.append": Operation(AppendMessage, append_message),
     "message.delete": Operation(NameMessage, delete_message),
     "connection.close": Operation(NameConnection, close_connection),
     "user.read": Operation(NameUser, read_user),

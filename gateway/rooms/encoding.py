@@ -34,5 +34,23 @@ def message_json(room: RoomRow, row: MessageRow, viewer_id: str | None = None) -
     message["sent_at"] = timestamp(row.sent_at)
     if row.edited_at is not None:
         message["edited_at"] = timestamp(row.edited_at)
+    if row.done:
+        message["done"] = True
     message["deleted"] = row.deleted_at is not None
     return orjson.dumps(message)
+
+
+def piece_json(room: RoomRow, row: MessageRow, at: int, text: str) -> bytes:
+    """Return what was added to a message, as `schemas.events.chat.ChatAppended`."""
+    piece: dict[str, Any] = {
+        "id": message_id(room.epoch, row.offset),
+        "room": room.name,
+        "epoch": room.epoch,
+        "offset": row.offset,
+        "changed": row.changed,
+        "at": at,
+        "text": text,
+    }
+    if row.done:
+        piece["done"] = True
+    return orjson.dumps(piece)

@@ -1,13 +1,14 @@
 """Makes the events of a room's log and of its members, for the bus and for the wire."""
 
 from gateway.bus.base import BusEvent, Logged, MemberJoined, MemberLeft, OwnForm, ToRoom, ToUser
-from gateway.rooms.encoding import message_json
+from gateway.rooms.encoding import message_json, piece_json
+from gateway.rooms.growth import Grown
 from gateway.rooms.membership_changes import Departure, Entered
 from gateway.rooms.message_changes import Written
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
-from schemas.events.chat import ChatDeleted, ChatEdited, ChatMessage
+from schemas.events.chat import ChatAppended, ChatDeleted, ChatEdited, ChatMessage
 from schemas.events.rooms import RoomJoined, RoomLeft, RoomRole
 
 
@@ -38,6 +39,13 @@ def written_event(written: Written) -> Logged:
     if row.client_id is not None:
         own = OwnForm(row.sender_id, _frame(kind, written.own_json))
     return Logged(_frame(kind, written.json), room=room.name, epoch=room.epoch, offset=row.changed, own=own)
+
+
+def grown_event(grown: Grown) -> Logged:
+    """Return the event about a message that has grown: the piece alone, which is the same for all."""
+    room, row = grown.room, grown.message
+    frame = _frame(ChatAppended.type.encode(), piece_json(room, row, grown.at, grown.text))
+    return Logged(frame, room=room.name, epoch=room.epoch, offset=row.changed)
 
 
 def joined_event(entered: Entered) -> MemberJoined:

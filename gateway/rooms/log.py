@@ -18,7 +18,8 @@ from gateway.core.faults import contained
 from gateway.rooms import changes
 from gateway.rooms.batch import Change, Deferred
 from gateway.rooms.changes import NO_LIMITS, Limits
-from gateway.rooms.events import departure_events, joined_event, written_event
+from gateway.rooms.events import departure_events, grown_event, joined_event, written_event
+from gateway.rooms.growth import Grown
 from gateway.rooms.membership_changes import Departure, Entered
 from gateway.rooms.message_changes import Written
 from gateway.rooms.outgoing import OutgoingEvents
@@ -85,13 +86,20 @@ class Log:
 
         Raise the reason of a refusal, or `Unavailable` if the store does not answer or too many changes wait.
         """
+        return await self.submit(change)
+
+    def submit(self, change: Change[Result]) -> "asyncio.Future[Result]":
+        """Do what `append` does, and return a future in place of the result: the order of calls is that of the log.
+
+        Raise `Unavailable` if too many changes wait.
+        """
         if not self._is_open or len(self._waiting) >= self._max_waiting:
             # At once: a client that learns of it now can try another node. Waiting would only make the queue longer.
             raise StoreUnavailable("store")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
         self._more.set()
-        return await future
+        return future
 
     async def _write(self) -> None:
         while self._is_open or self._waiting:
@@ -146,6 +154,8 @@ class Log:
                     # Also an unchanged message: the writer that stored it may have failed before it published. The hub
                     # knows what it has delivered already.
                     await self._bus.publish(written_event(outcome))
+                case Grown(is_changed=True):
+                    await self._bus.publish(grown_event(outcome))
                 case Entered(is_new=True):
                     outcome.heard = await self._bus.publish(joined_event(outcome))
                 case Departure():

@@ -64,7 +64,8 @@ class RoomMemory:
         if room.loading is not None:
             room.loading.events.append(event)
         if room.window is not None:
-            room.window.append(event, self._now(), self.limits.window)
+            if not room.window.append(event, self._now(), self.limits.window):
+                room.window = None  # the next client that asks lets it be read anew
             self._count(room)
 
     def record_member(self, room: Room, user_id: str, departures: int) -> None:
@@ -128,8 +129,8 @@ class RoomMemory:
         return window
 
     def _install(self, room: Room, window: Window, events: Sequence[Logged]) -> None:
-        for event in events:
-            window.append(event, self._now(), self.limits.window)
+        if not all(window.append(event, self._now(), self.limits.window) for event in events):
+            return  # a message has grown that is not among those that were read
         if room.epoch in {None, window.epoch} and window.top >= (room.position or 0):
             room.window = window
             self.touch(room)

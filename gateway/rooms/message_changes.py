@@ -1,4 +1,4 @@
-"""The changes to messages: sent, edited and deleted, in a transaction that they share with others."""
+"""The changes to messages: sent, edited, grown and deleted, in a transaction that they share with others."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,14 @@ from typing import Any
 from gateway.rooms import rules
 from gateway.rooms.batch import Batch, Change, LockedRoom
 from gateway.rooms.encoding import message_json
+from gateway.rooms.growth import Append, Grown, Growth, NewPiece
 from gateway.store import messages as log
 from gateway.store import storage, writes
 from gateway.store.messages import MessageRow
 from gateway.store.prepared import Script
 from gateway.store.rooms import RoomRow
 from gateway.store.storage import MESSAGE_BYTES, size_of
-from handlers.errors import Conflict, NotFound, QuotaExceeded
+from handlers.errors import Conflict, MessageError, NotFound, QuotaExceeded
 from schemas.messages.rooms import Role
 
 ONCE_MILLISECONDS = 24 * 3600 * 1000
@@ -91,8 +92,8 @@ class Delete(Change[Written]):
     by_service: bool = False
 
 
-MessageChange = Send | Edit | Delete
-MESSAGE_CHANGES = (Send, Edit, Delete)
+MessageChange = Send | Edit | Append | Delete
+MESSAGE_CHANGES = (Send, Edit, Append, Delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class MessageChanges:
         for row in sorted(found, key=lambda row: row["offset"]):
             self._sent[row["room_id"], row["sender_id"], row["client_id"]] = MessageRow(**row)
 
-    def apply(self, change: MessageChange) -> Written:
+    def apply(self, change: MessageChange) -> Written | Grown:
         """Apply one change in memory, or raise the reason why not."""
         if change.by_service:
             self._services.add(change.user_id)
@@ -175,6 +176,8 @@ class MessageChanges:
             return self._send(room, change)
         if isinstance(change, Edit):
             return self._edit(room, role, change)
+        if isinstance(change, Append):
+            return self._append(room, role, change)
         return self._delete(room, role, change)
 
     def _send(self, room: LockedRoom, change: Send) -> Written:
@@ -210,6 +213,26 @@ class MessageChanges:
             raise Conflict("the message has been deleted meanwhile")
         self._store(room, row.sender_id, size_of(change.text, change.body) - row.size)
         return self._change(room, row.edited(_next_offset(room), change.text, change.body, self._batch.now))
+
+    def _append(self, room: LockedRoom, role: Role, change: Append) -> Grown:
+        row = self._message(room, change.message_id)
+        rules.check_append(role, own=row.sender_id == change.user_id)
+        growth = Growth(row)
+        outcomes = [self._add_piece(room, row, growth, piece) for piece in change.pieces]
+        grown = Grown(room.row, row, growth.at, growth.text, outcomes)
+        if grown.is_changed:
+            text = (row.text or "") + grown.text
+            grown.message = row.grown(_next_offset(room), text, self._batch.now, done=growth.done)
+            self._changed[room.id, row.offset] = grown.message
+        return grown
+
+    def _add_piece(self, room: LockedRoom, row: MessageRow, growth: Growth, piece: NewPiece) -> int | MessageError:
+        try:
+            growth.check(piece)
+            self._store(room, row.sender_id, len(piece.text.encode()))
+        except MessageError as error:
+            return error
+        return growth.add(piece)
 
     def _delete(self, room: LockedRoom, role: Role, change: Delete) -> Written:
         row = self._message(room, change.message_id)

@@ -109,6 +109,12 @@ def check_edit(role: Role | None, *, own: bool) -> None:
         raise Forbidden("only its author may edit a message")
 
 
+def check_append(role: Role | None, *, own: bool) -> None:
+    """Raise `Forbidden` unless a role allows to add text to a message, the user's own or another."""
+    if not may(role, Action.EDIT_OWN if own else Action.EDIT_OTHERS):
+        raise Forbidden("only its author may add text to a message")
+
+
 def check_delete(role: Role | None, *, own: bool) -> None:
     """Raise `Forbidden` unless a role allows to delete a message, the user's own or another."""
     if not may(role, Action.DELETE_OWN if own else Action.DELETE_OTHERS):

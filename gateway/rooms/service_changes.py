@@ -6,7 +6,7 @@ same events as if a user had done it.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,9 @@ from gateway.config.settings import Settings
 from gateway.connections.registry import Connections
 from gateway.core.clock import Clock, milliseconds
 from gateway.rooms import rules
+from gateway.rooms.appending import Appender
 from gateway.rooms.finder import RoomFinder
+from gateway.rooms.growth import NewPiece
 from gateway.rooms.hooks import Hooks
 from gateway.rooms.hub import Hub
 from gateway.rooms.log import Log
@@ -25,6 +27,7 @@ from gateway.rooms.membership_changes import Create, Entered, Put, Remove, RoomQ
 from gateway.rooms.message_changes import Delete, Edit, Send, Written
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.service_events import event_frame
+from gateway.rooms.service_senders import ServiceSender
 from gateway.rooms.signals import Signals
 from gateway.store import rooms, users
 from gateway.store.engine import Database
@@ -35,18 +38,10 @@ from gateway.transport import frames
 from handlers.errors import NotFound, TooLarge, Unavailable, ValidationFailed
 from schemas.base import FieldError
 from schemas.events.rooms import RoomAdded, RoomDeleted, RoomRole, RoomUpdated
+from schemas.messages.chat import AppendReply
 from schemas.messages.rooms import Role
 from schemas.messages.system import MAX_TEXT
 from schemas.names import USER_NAME
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSender:
-    """A service, as the sender of its messages."""
-
-    user_id: str
-    name: str
-    """Such as `service:orders`. No user can have a colon in its name."""
 
 
 class ServiceRooms:
@@ -57,6 +52,7 @@ class ServiceRooms:
         database: Database,
         bus: Bus,
         log: Log,
+        appender: Appender,
         hub: Hub,
         connections: Connections,
         finder: RoomFinder,
@@ -69,6 +65,7 @@ class ServiceRooms:
         self._database = database
         self._bus = bus
         self._log = log
+        self._appender = appender
         self._hub = hub
         self._connections = connections
         self._finder = finder
@@ -103,11 +100,20 @@ class ServiceRooms:
     ) -> Written:
         """Change the content of a message that the service itself has sent."""
         self.check_content(text, body)
-        return await self._log.append(Edit(room, sender.user_id, message_id, text, body, by_service=True))
+        return await self._appender.change(Edit(room, sender.user_id, message_id, text, body, by_service=True))
+
+    async def append_message(self, sender: ServiceSender, room: str, message_id: str, piece: NewPiece) -> AppendReply:
+        """Add text to the end of a message that the service itself has sent.
+
+        Raise `ValidationFailed` for a text that no user could send, and what `handlers.base.MessageVerbs.append` does.
+        """
+        if not (piece.done and not piece.text) and not _is_text(piece.text):
+            raise _wrong("data.text", f"expected {_TEXT}; it may be empty only with `done`")
+        return await self._appender.append(room, sender.user_id, message_id, piece, by_service=True)
 
     async def delete_message(self, sender: ServiceSender, room: str, message_id: str) -> Written:
         """Delete any message of a room."""
-        return await self._log.append(Delete(room, sender.user_id, message_id, by_service=True))
+        return await self._appender.change(Delete(room, sender.user_id, message_id, by_service=True))
 
     async def publish_event(self, room: str, type: str, data: Any) -> None:
         """Send an event to the connections that hear a room, or raise `NotFound`. No log keeps it."""
@@ -219,7 +225,7 @@ class ServiceRooms:
         if (text is None) == (body is None):
             raise _wrong("message", "expected either `text` or `body`, and not both")
         if text is not None and not _is_text(text):
-            raise _wrong("message.text", f"expected 1 to {MAX_TEXT} characters, without U+0000 and lone surrogates")
+            raise _wrong("message.text", f"expected {_TEXT}")
         most = self._settings.max_message_bytes
         if body is not None and (size := len(frames.json(body))) > most:
             raise TooLarge(size, most)
@@ -240,6 +246,8 @@ def _wrong(field: str, expected: str) -> ValidationFailed:
 def _is_text(text: str) -> bool:
     return 1 <= len(text) <= MAX_TEXT and _UNSTORABLE.search(text) is None
 
+
+_TEXT = f"1 to {MAX_TEXT} characters, without U+0000 and lone surrogates"
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """What no store holds: PostgreSQL's text has no U+0000, and a lone surrogate has no UTF-8."""

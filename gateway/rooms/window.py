@@ -2,7 +2,7 @@
 
 A window holds all changes of the log after one offset (`floor`) up to another (`top`). A message that has changed twice
 has two entries, of which the later one counts. The JSON is what the room's listeners got, so nothing is encoded again
-for a client that joins or resumes.
+for a client that joins or resumes. Only a message that grows is put together from its pieces, when it is asked for.
 """
 
 from collections import deque
@@ -10,10 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.bus.base import Logged
-from gateway.store.messages import offset_of
+from gateway.rooms.grown_events import is_piece, message_of, with_pieces
 
 ENTRY_BYTES = 500
 """The memory of an entry besides its JSON."""
+
+MAX_PIECES = 32
+"""The pieces of a message that wait until it is asked for. To put it together at each would be work for nothing."""
+
+PIECE_BYTES = 300
+"""The memory of such a piece besides its JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +49,54 @@ def page_of(texts: Iterable[bytes]) -> Page:
 class _Entry:
     """A change of a message, as it was published."""
 
-    __slots__ = ("changed_at", "event", "message", "size")
+    __slots__ = ("_event", "_pieces", "changed_at", "message", "offset", "size")
 
     def __init__(self, event: Logged, changed_at: int) -> None:
-        self.event = event
+        self._event = event
+        self._pieces: list[Logged] = []  # by which the message has grown since
+        self.offset = event.offset
         self.changed_at = changed_at  # in milliseconds since 1970
         self.message: int | None = None  # the offset of the message: lower than that of the event, if it was edited
-        own = event.own
-        self.size = ENTRY_BYTES + len(event.frame.wire) + (0 if own is None else len(own.frame.wire))
+        self.size = _size_of(event)
+
+    @property
+    def event(self) -> Logged:
+        """Return the event with the whole message."""
+        if self._pieces:
+            self._event = with_pieces(self._event, self._pieces)
+            self._pieces = []
+        return self._event
+
+    def grow(self, piece: Logged, changed_at: int) -> None:
+        """Add a piece to the message."""
+        if len(self._pieces) == MAX_PIECES:
+            _ = self.event
+        if not self._pieces:
+            self.size = _size_of(self._event)
+        self._pieces.append(piece)
+        self.offset = piece.offset
+        self.changed_at = changed_at
+        self.size += PIECE_BYTES + len(piece.frame.wire)
+
+    @property
+    def owner(self) -> str | None:
+        """Return the id of the user with a form of its own."""
+        return None if self._event.own is None else self._event.own.user_id
 
     def text(self, viewer_id: str) -> bytes:
         """Return the event, as a user gets it."""
-        own = self.event.own
-        return (own.frame if own is not None and own.user_id == viewer_id else self.event.frame).texts[0]
+        event = self.event
+        own = event.own
+        return (own.frame if own is not None and own.user_id == viewer_id else event.frame).texts[0]
 
     def message_text(self, viewer_id: str) -> bytes:
         """Return the message in the event, as a user gets it."""
         text = self.text(viewer_id)
         return text.partition(_DATA)[2][:-1]
+
+
+def _size_of(event: Logged) -> int:
+    return ENTRY_BYTES + len(event.frame.wire) + (0 if event.own is None else len(event.own.frame.wire))
 
 
 class Window:
@@ -85,18 +121,40 @@ class Window:
         """Return its bytes in memory."""
         return self._size + sum(len(page.text) for _, page in self._pages.values())
 
-    def append(self, event: Logged, changed_at: int, limits: WindowLimits) -> None:
-        """Add the next change of the log, and drop the oldest ones over the limits."""
+    def append(self, event: Logged, changed_at: int, limits: WindowLimits) -> bool:
+        """Add the next change of the log, and drop the oldest ones over the limits.
+
+        Return False for a piece of a message that the window does not hold. Then the window must be forgotten: nothing
+        here knows the whole message.
+        """
         if event.offset <= self.top:
-            return
+            return True
+        if is_piece(event):
+            entry = self._take_grown(event)
+            if entry is None:
+                return False
+            entry.grow(event, changed_at)
+        else:
+            entry = _Entry(event, changed_at)
         self.top = event.offset
-        entry = _Entry(event, changed_at)
         self._entries.append(entry)
         self._size += entry.size
         self._changed()
         while len(self._entries) > limits.entries or self._size > limits.size:
             self._drop_oldest()
             self.is_whole = False
+        return True
+
+    def _take_grown(self, piece: Logged) -> _Entry | None:
+        """Take the entry of the message that grows from its place, or return None without one."""
+        message = message_of(piece)
+        for number in range(len(self._entries) - 1, -1, -1):  # it has mostly changed a moment ago
+            entry = self._entries[number]
+            if self._message_of(entry) == message:
+                del self._entries[number]
+                self._size -= entry.size
+                return entry
+        return None
 
     def advance(self, top: int) -> None:
         """Record that nothing else has changed up to an offset."""
@@ -137,7 +195,7 @@ class Window:
         if kind == "newest":
             return page_of(entry.message_text(viewer_id) for entry in self._newest[-number:] if number)
         changes = self._changes or ()
-        return page_of(entry.text(viewer_id) for entry in changes if entry.event.offset > number)
+        return page_of(entry.text(viewer_id) for entry in changes if entry.offset > number)
 
     def _look_through(self) -> None:
         """Sort the entries, unless that was done since the last change."""
@@ -152,18 +210,16 @@ class Window:
         # A message after `floor` has all of its changes after `floor`, so none of these is missing.
         whole = [message for message in last if self.is_whole or message > self.floor]
         self._newest = [last[message] for message in sorted(whole)]
-        self._owners = {entry.event.own.user_id for entry in self._changes if entry.event.own is not None}
+        self._owners = {entry.owner for entry in self._changes if entry.owner is not None}
 
     def _message_of(self, entry: _Entry) -> int:
         if entry.message is None:
-            text = entry.event.frame.texts[0]
-            message_id = text.partition(_ID)[2].partition(b'"')[0].decode()
-            entry.message = offset_of(message_id, self.epoch) or entry.event.offset
+            entry.message = message_of(entry.event)
         return entry.message
 
     def _drop_oldest(self) -> None:
         entry = self._entries.popleft()
-        self.floor = entry.event.offset
+        self.floor = entry.offset
         self._size -= entry.size
         self._changed()
 
@@ -174,5 +230,3 @@ class Window:
 
 
 _DATA = b'"data":'
-_ID = b'"data":{"id":"'
-"""Where a message's id begins: its first key, in the order of the schema."""

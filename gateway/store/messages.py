@@ -47,6 +47,10 @@ class MessageRow:
     sent_at: int
     edited_at: int | None = None
     deleted_at: int | None = None
+    grown_at: int | None = None
+    """When a piece was added last, unless it was edited since."""
+    done: bool = False
+    """Whether it grows no more."""
 
     def to_schema(self, room: RoomRow, viewer_id: str | None = None) -> Message:
         """Return what a user may see of it. None stands for any user except the sender."""
@@ -63,13 +67,14 @@ class MessageRow:
             client_id=self.client_id if self.sender_id == viewer_id else None,
             sent_at=timestamp(self.sent_at),
             edited_at=None if self.edited_at is None else timestamp(self.edited_at),
+            done=True if self.done else None,
             deleted=self.deleted_at is not None,
         )
 
     @property
     def changed_at(self) -> int:
-        """Return when it was sent, edited or deleted last."""
-        return self.deleted_at or self.edited_at or self.sent_at
+        """Return when it was sent or edited, has grown or was deleted last."""
+        return self.deleted_at or self.grown_at or self.edited_at or self.sent_at
 
     @property
     def size(self) -> int:
@@ -78,7 +83,11 @@ class MessageRow:
 
     def edited(self, changed: int, text: str | None, body: Any, now: int) -> "MessageRow":
         """Return the message after an edit."""
-        return replace(self, changed=changed, text=text, body=body, edited_at=now)
+        return replace(self, changed=changed, text=text, body=body, edited_at=now, grown_at=None)
+
+    def grown(self, changed: int, text: str, now: int, *, done: bool) -> "MessageRow":
+        """Return the message with this longer text."""
+        return replace(self, changed=changed, text=text, grown_at=now, done=done)
 
     def deleted(self, changed: int, now: int) -> "MessageRow":
         """Return the message after its deletion."""

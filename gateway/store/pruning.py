@@ -70,7 +70,8 @@ def prune(connection: Connection, room_id: int, *, before: int | None, too_many:
     pruned = (connection.execute(locked)).scalar_one_or_none()
     if pruned is None:
         return Pruned(0, is_done=True)
-    changed_at = func.coalesce(messages.c.deleted_at, messages.c.edited_at, messages.c.sent_at).label("changed_at")
+    times = (messages.c.deleted_at, messages.c.grown_at, messages.c.edited_at, messages.c.sent_at)
+    changed_at = func.coalesce(*times).label("changed_at")
     # Not from the beginning: PostgreSQL would pass all removed rows again each time.
     oldest = select(messages.c.changed, changed_at).where(messages.c.room_id == room_id, messages.c.changed > pruned)
     # One more, which will be the oldest.

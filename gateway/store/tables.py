@@ -205,6 +205,8 @@ messages = Table(
     Column("sent_at", BigInteger, nullable=False),
     Column("edited_at", BigInteger),
     Column("deleted_at", BigInteger),
+    Column("grown_at", BigInteger),  # when a piece was added last, unless it was edited since
+    Column("done", Boolean, nullable=False, server_default=false()),  # it grows no more
     UniqueConstraint("room_id", "changed"),
     # Not unique: after 24 hours a client may use an id again. The lock on the room makes the look-up safe.
     Index(

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.start_error import StartError
 from gateway.store.tables import VERSION_TABLE, create_tables, metadata
 
-NEWEST = "gateway_0019"
+NEWEST = "gateway_0020"
 """The revision of the newest script."""
 
 FORMER_TABLE = "alembic_version"

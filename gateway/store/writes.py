@@ -100,7 +100,7 @@ def _change(database: str) -> Sql:
 _NEW = ("room_id", "offset", "changed", "sender_id", "text", "body", "reply_to", "client_id", "sent_at")
 """The columns of a new message, as `new_values` returns them, in their order."""
 
-_CHANGED = ("room_id", "offset", "changed", "text", "body", "edited_at", "deleted_at")
+_CHANGED = ("room_id", "offset", "changed", "text", "body", "edited_at", "deleted_at", "grown_at", "done")
 """The columns of a changed message, as `changed_values` returns them. The first two identify it."""
 
 _MESSAGES: Select[Any] = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)

@@ -21,7 +21,7 @@ from schemas.base import Event, timestamp
 from schemas.codes import Close
 from schemas.events.rooms import RoomSignal
 from schemas.messages.auth import AuthReply
-from schemas.messages.chat import HistoryReply, Message, SendReply
+from schemas.messages.chat import AppendReply, HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import (
     JoinReply,
@@ -174,6 +174,14 @@ class FakeMessages(FakeVerbs):
         """Return the edited message."""
         edited = self._message(room, id=message_id, text=text, body=body, edited_at=SENT_AT)
         return self._record("messages.edit", edited, room=room, message_id=message_id, text=text, body=body)
+
+    async def append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> AppendReply:
+        """Return the length after the piece, of a message that had the length `at`."""
+        reply = AppendReply(message_id=message_id, changed=2, length=(at or 0) + len(text), done=done)
+        piece = {"text": text, "at": at, "done": done}
+        return self._record("messages.append", reply, room=room, message_id=message_id, **piece)
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Return the message without its content."""

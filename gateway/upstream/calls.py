@@ -18,7 +18,7 @@ from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.folding import FoldedLog
 from gateway.core.rate_limits import TokenBuckets
-from gateway.rooms.service_changes import ServiceSender
+from gateway.rooms.service_senders import ServiceSender
 from gateway.routes.model import Route
 from gateway.upstream.answers import Answer, read_answer
 from gateway.upstream.breaker import CircuitBreaker

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.config.settings import Settings
 from gateway.core.folding import FoldedLog
-from gateway.rooms.service_changes import ServiceRooms, ServiceSender
+from gateway.rooms.service_changes import ServiceRooms
 from gateway.rooms.service_events import event_frame
+from gateway.rooms.service_senders import ServiceSender
 from gateway.routes import model
 from gateway.routes.model import Route
 from gateway.store import services

@@ -1,6 +1,6 @@
 """Events about the messages of a room."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from schemas.base import Event
 from schemas.messages.chat import Message
@@ -16,6 +16,15 @@ _SENT = {
     "sent_at": "2026-11-20T23:20:08.804Z",
 }
 _EDITED = _SENT | {"changed": 58, "text": "Hello all", "edited_at": "2026-11-20T23:21:30.112Z"}
+_APPENDED = {
+    "id": "yj4XTlDc.57",
+    "room": "lobby",
+    "epoch": "yj4XTlDc",
+    "offset": 57,
+    "changed": 58,
+    "at": 5,
+    "text": " world",
+}
 _DELETED = {key: value for key, value in _SENT.items() if key != "text"} | {"changed": 59, "deleted": True}
 
 
@@ -31,6 +40,22 @@ class ChatEdited(Event, Message):
 
     type: ClassVar[str] = "chat.edited"
     examples: ClassVar[tuple[Any, ...]] = (_EDITED,)
+
+
+class ChatAppended(Event):
+    """The text of a message has grown. `text` follows its first `at` characters. After `done`, it grows no more."""
+
+    type: ClassVar[str] = "chat.appended"
+    examples: ClassVar[tuple[Any, ...]] = (_APPENDED, _APPENDED | {"changed": 59, "at": 11, "text": "!", "done": True})
+
+    id: str
+    room: str
+    epoch: str
+    offset: int
+    changed: int
+    at: int
+    text: str
+    done: Literal[True] | None = None
 
 
 class ChatDeleted(Event, Message):

@@ -1,17 +1,20 @@
 """Messages in rooms."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, JsonValue, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
-from schemas.messages.system import Content
+from schemas.messages.system import MAX_TEXT, Content
 from schemas.names import RoomName
 from schemas.rules import present, with_rule
 
 MAX_OFFSET = 2**53  # every JSON reader represents it exactly
+
+MAX_GROWN_TEXT = 32_000
+"""The most characters of a text that grows, as `chat.append` lets it."""
 
 
 MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["epoch.1"])]
@@ -35,7 +38,8 @@ class Message(Wire):
     """A message, as all listeners of the room see it.
 
     `offset` is its place in the room's log, and `changed` is the offset of its last event. They are equal until an edit
-    or a deletion. The gateway sets everything but the content. Only the sender sees `client_id`.
+    or a deletion, or until the text grows. `done` says that it has grown to its end. The gateway sets everything but
+    the content. Only the sender sees `client_id`.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE_EXAMPLE]})
@@ -52,6 +56,7 @@ class Message(Wire):
     client_id: str | None = None
     sent_at: Timestamp
     edited_at: Timestamp | None = None
+    done: Literal[True] | None = None
     deleted: bool = False
 
 
@@ -83,6 +88,57 @@ class EditMessage(Content):
 
     room: RoomName
     message_id: MessageId
+
+
+class Piece(Wire):
+    """More text for the end of a message. With `at`, only if the text has this length; with `done`, as the last."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": " world", "at": 5, "done": True}]})
+
+    text: str = Field(max_length=MAX_TEXT)
+    at: int | None = Field(default=None, ge=0, le=MAX_OFFSET)
+    done: bool = False
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about an empty text."""
+        some, last = {"text": {"minLength": 1}}, {"done": {"const": True}}
+        return with_rule(schema, handler, anyOf=[{"properties": some}, {"properties": last, "required": ["done"]}])
+
+    @model_validator(mode="after")
+    def _some_text(self) -> "Piece":
+        if not self.text and not self.done:
+            raise PydanticCustomError("no_text", "expected a text; it may be empty only with `done`")
+        return self
+
+
+class AppendMessage(Piece):
+    """Add text to the end of a message of one's own, which so grows piece by piece."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"room": "lobby", "message_id": "epoch.1", "text": " world", "at": 5},
+                {"room": "lobby", "message_id": "epoch.1", "text": "", "done": True},
+            ]
+        }
+    )
+
+    room: RoomName
+    message_id: MessageId
+
+
+class AppendReply(Wire):
+    """The piece is on disk. `length` is the text's length after it, in characters: the `at` of the next piece."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message_id": "yj4XTlDc.17", "changed": 18, "length": 11, "done": True}]}
+    )
+
+    message_id: str
+    changed: int
+    length: int
+    done: bool
 
 
 class DeleteMessage(Wire):

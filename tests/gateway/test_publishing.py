@@ -13,10 +13,11 @@ import gateway as package
 from gateway.app import create_app
 from gateway.publishing import Publisher, publisher_of
 from gateway.testing import settings_for_tests
-from handlers.errors import NotFound
+from handlers.errors import Forbidden, NotFound, ValidationFailed
 from schemas.base import Event
 from tests.conftest import OwnGateway
 from tests.support.client import App
+from tests.support.services import add_service
 
 router = APIRouter()
 
@@ -131,3 +132,40 @@ def test_the_package_has_what_an_application_needs() -> None:
     assert package.publisher_of is publisher_of
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         getattr(package, "nothing")  # noqa: B009 - mypy knows that it is not there
+
+
+async def test_an_application_speaks_as_a_service_and_its_message_grows(own_gateway: OwnGateway) -> None:
+    publishers: list[Publisher] = []
+    gateway = own_gateway(extend=lambda app: publishers.append(publisher_of(app)))
+    assistant = publishers[0].sender("assistant")
+    async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
+        message = await gateway.run(assistant.send("lobby", text="Once", client_id="c1"))
+        heard = await alice.expect("chat.message", id=message.id, sender="service:assistant", text="Once")
+        assert (message.client_id, "client_id" in heard) == ("c1", False)
+        reply = await gateway.run(assistant.append("lobby", message.id, " upon", at=4))
+        assert (reply.length, reply.done) == (9, False)
+        await alice.expect("chat.appended", id=message.id, at=4, text=" upon")
+        await gateway.run(assistant.append("lobby", message.id, "", done=True))
+        await alice.expect("chat.appended", id=message.id, at=9, text="", done=True)
+        assert (await gateway.run(assistant.edit("lobby", message.id, text="The end"))).done
+        await alice.expect("chat.edited", id=message.id, text="The end", done=True)
+        await gateway.run(assistant.delete("lobby", message.id))
+        await alice.expect("chat.deleted", id=message.id)
+        await alice.expect_nothing()
+
+
+async def test_a_sender_has_the_name_of_a_service_and_no_other(own_gateway: OwnGateway) -> None:
+    publishers: list[Publisher] = []
+    gateway = own_gateway(extend=lambda app: publishers.append(publisher_of(app)))
+    await add_service(gateway, "alarm", hook_of="lobby")
+    async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
+        for name in ("", "Assistant", "service:a", "a\n", "a" * 33):
+            with pytest.raises(ValueError, match="expected 1 to 32 of"):
+                await gateway.run(publishers[0].sender(name).send("lobby", text="hello"))
+        with pytest.raises(Forbidden, match="an incoming webhook has this name"):
+            await gateway.run(publishers[0].sender("alarm").send("lobby", text="hello"))
+        with pytest.raises(NotFound):
+            await gateway.run(publishers[0].sender("assistant").send("nowhere", text="hello"))
+        with pytest.raises(ValidationFailed):
+            await gateway.run(publishers[0].sender("assistant").append("lobby", "e.1", "a\0"))
+        await alice.expect_nothing()

@@ -11,6 +11,7 @@ from gateway.chat.verbs.pages import ENVELOPE_BYTES, READ_BYTES, fitting_texts
 from gateway.chat.verbs.rights import check_right
 from gateway.core import costs, strict_json
 from gateway.rooms.encoding import message_json
+from gateway.rooms.growth import NewPiece
 from gateway.rooms.membership_changes import MarkRead
 from gateway.rooms.message_changes import Delete, Edit, Send, Written
 from gateway.store import message_pages
@@ -19,7 +20,7 @@ from gateway.transport import frames
 from gateway.transport.encoded import encoded
 from handlers.errors import RateLimited
 from schemas.events.chat import ChatRead
-from schemas.messages.chat import HistoryReply, Message, SendReply
+from schemas.messages.chat import AppendReply, HistoryReply, Message, SendReply
 from schemas.messages.system import MAX_TEXT
 
 ROW_BYTES = 200
@@ -53,13 +54,28 @@ class SessionMessages:
         await check_right(self._session, Right.SEND, room)
         body, size = self._checked(text, body)
         self._pay(room, size)
-        return self._seen(await self._gateway.log.append(Edit(room, self._session.user_id, message_id, text, body)))
+        edit = Edit(room, self._session.user_id, message_id, text, body)
+        return self._seen(await self._gateway.appender.change(edit))
+
+    async def append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> AppendReply:
+        """Add text to the end of a message; for its author."""
+        user_id = self._session.user_id
+        await check_right(self._session, Right.SEND, room)
+        if len(text) > MAX_TEXT or not (text or done):
+            raise ValueError(f"expected a text of 1 to {MAX_TEXT} characters, or an empty one with `done`")
+        if self._gateway.appender.is_gathering(room, user_id, message_id):
+            self._pay_piece(len(text.encode()))
+        else:
+            self._pay(room, len(text.encode()))
+        return await self._gateway.appender.append(room, user_id, message_id, NewPiece(text, at, done))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
         await check_right(self._session, Right.SEND, room)
         self._pay(room)
-        return self._seen(await self._gateway.log.append(Delete(room, self._session.user_id, message_id)))
+        return self._seen(await self._gateway.appender.change(Delete(room, self._session.user_id, message_id)))
 
     async def history(self, room: str, *, before: int | None, after: int | None, limit: int) -> HistoryReply:
         """Return a page of a room's log, oldest first."""
@@ -87,11 +103,19 @@ class SessionMessages:
 
         The charge comes before the write, so that simultaneous messages of a user's connections count at once.
         """
-        refused = self._session.writes.take(self._gateway.clock.steady(), ROW_BYTES + size)
+        self._write(ROW_BYTES + size)
+        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.subscriber_count(room), size))
+
+    def _pay_piece(self, size: int) -> None:
+        """Charge a piece that shares its row and its deliveries with the first of its group, or raise `RateLimited`."""
+        self._write(size)
+        self._session.charge(costs.of_bytes(size))
+
+    def _write(self, size: int) -> None:
+        refused = self._session.writes.take(self._gateway.clock.steady(), size)
         if refused is not None:
             wait, whose = refused
             raise RateLimited(f"bytes written {whose}", int(wait * 1000) + 1)
-        self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.subscriber_count(room), size))
 
     def _checked(self, text: str | None, body: Any) -> tuple[Any, int]:
         """Return a body in its stored form, and the bytes of the content.

@@ -146,6 +146,7 @@ async def test_a_batch_gives_no_rights_that_the_service_lacks(
         "member.put": {"room": room, "user": alice},
         "member.remove": {"room": room, "user": alice},
         "message.edit": {"room": room, "message_id": "e.1", "text": "a"},
+        "message.append": {"room": room, "message_id": "e.1", "text": "a"},
         "message.delete": {"room": room, "message_id": "e.1"},
         "connection.close": {"connection": "0" * 16},
         **{f"user.{name}": {"user": alice} for name in ("read", "disconnect", "end_sessions")},

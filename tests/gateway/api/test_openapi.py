@@ -210,7 +210,8 @@ def test_every_example_fits_its_schema(document: Document) -> None:
 
 IN_ORDER = (
     *("ping", "echo", "announce", "room.create", "room.join", "room.list", "room.update", "room.resume"),
-    *("chat.send", "chat.edit", "chat.delete", "chat.read", "chat.history", "chat.typing", "room.signal"),
+    *("chat.send", "chat.append", "chat.edit", "chat.delete", "chat.read", "chat.history", "chat.typing"),
+    "room.signal",
     *("direct.open", "presence.get", "room.invite", "room.role", "room.members", "room.kick"),
     *("room.leave", "room.delete"),
 )

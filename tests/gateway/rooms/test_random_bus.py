@@ -11,7 +11,7 @@ import pytest
 
 from gateway.rooms import repair
 from gateway.rooms.retention import Retention
-from gateway.rooms.service_changes import ServiceSender
+from gateway.rooms.service_senders import ServiceSender
 from gateway.rooms.window import Window
 from gateway.store.rooms import RoomRow
 from handlers.errors import Conflict, NotAMember, NotFound

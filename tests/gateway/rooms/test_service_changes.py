@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.core.clock import milliseconds
-from gateway.rooms.service_changes import ServiceRooms, ServiceSender
+from gateway.rooms.service_changes import ServiceRooms
+from gateway.rooms.service_senders import ServiceSender
 from gateway.store import users
 from gateway.testing import Gateway
 from handlers.errors import Conflict, Forbidden, MessageError, NotFound, QuotaExceeded, TooLarge, ValidationFailed

@@ -21,6 +21,7 @@ DATA: dict[str, dict[str, Any]] = {
     "echo": {"text": "hello"},
     "announce": {"text": "hello"},
     "chat.send": {"room": "lobby", "text": "hello"},
+    "chat.append": {"room": "lobby", "message_id": "epoch.1", "text": "more"},
     "chat.edit": {"room": "lobby", "message_id": "e.1", "text": "hello"},
     "chat.delete": {"room": "lobby", "message_id": "e.1"},
     "chat.read": {"room": "lobby", "offset": 1},
