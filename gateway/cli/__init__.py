@@ -2,9 +2,9 @@
 
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
 bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
-`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token`, `settings` and `new`
-are commands. `store` opens the store for one command, `gateway_address` reads URLs that a person types, and `hangup`
-handles SIGHUP.
+`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token` (with `token_print` and
+`token_check`), `settings` and `new` are commands. `store` opens the store for one command, `gateway_address` reads URLs
+that a person types, and `hangup` handles SIGHUP.
 """
 
 import sys
@@ -24,7 +24,7 @@ COMMANDS = {
     "serve": "gateway.cli.run:serve",
     "dev": "gateway.cli.run:dev",
     "settings": "gateway.cli.settings:settings",
-    "token": "gateway.cli.token:token",
+    "token": "gateway.cli.token:app",
     "chat": "gateway.cli.chat:chat",
     "users": "gateway.cli.users:app",
     "groups": "gateway.cli.groups:app",

@@ -25,7 +25,7 @@ async def external_authorizers(
     async with AsyncExitStack() as stack:
         # Each has its own client, so that one slow service takes no connections from the others.
         for name, issuer in settings.issuers.items():
-            keys = await stack.enter_async_context(_keys_of(name, issuer, settings, clock))
+            keys = await stack.enter_async_context(keys_of(name, issuer, settings, clock))
             users = ExternalUsers(name, issuer, database, clock, settings.default_scopes, keep_claims=keep_claims)
             authorizers[name] = IssuerTokens(issuer, keys, users, clock)
         for name, described in settings.introspection.items():
@@ -37,7 +37,8 @@ async def external_authorizers(
 
 
 @asynccontextmanager
-async def _keys_of(name: str, issuer: Issuer, settings: Settings, clock: Clock) -> AsyncIterator[IssuerKeys]:
+async def keys_of(name: str, issuer: Issuer, settings: Settings, clock: Clock) -> AsyncIterator[IssuerKeys]:
+    """Fetch the keys of one issuer while the context lasts, or take its secret."""
     if issuer.secret is not None:
         yield SharedSecret(issuer.secret.get_secret_value().encode())
         return

@@ -99,7 +99,7 @@ class ExternalUsers:
         )
 
     async def _add(self, user_id: str, claims: Claims) -> UserRow | UserRights:
-        name = self._name(user_id, claims)
+        name = new_user_name(self._described, user_id, claims)
         try:
             add = partial(users.add_external, user_id=user_id, name=name, now=milliseconds(self._clock))
             return await self._database.transact(add)
@@ -112,25 +112,27 @@ class ExternalUsers:
                 "its user name is taken here by another user",
             ) from None
 
-    def _name(self, user_id: str, claims: Claims) -> str:
-        claim = self._described.user_claim
-        if claim is None:
-            return marked_name("", user_id)
-        text = claims.get(claim)
-        if not isinstance(text, str) or not text:
-            raise NoUserName(
-                f"the token has no `{claim}`, which is to be the user name here", f"no user name in the claim `{claim}`"
-            )
-        if claim == "email" and claims.get("email_verified") in (False, "false"):
-            raise NoUserName(
-                "the token's `email` is not verified; confirm the address where you log in",
-                "an e-mail address that is not verified",
-            )
-        return user_name(claim, text, user_id)
-
     def _scopes_of(self, claims: Claims) -> frozenset[str]:
         mapped = scopes_of(self._described, claims)
         return self._default_scopes if mapped is None else mapped
+
+
+def new_user_name(described: ExternalService, user_id: str, claims: Claims) -> str:
+    """Return the name that a user gets at first sight, if it is free, or raise `NoUserName` without one."""
+    claim = described.user_claim
+    if claim is None:
+        return marked_name("", user_id)
+    text = claims.get(claim)
+    if not isinstance(text, str) or not text:
+        raise NoUserName(
+            f"the token has no `{claim}`, which is to be the user name here", f"no user name in the claim `{claim}`"
+        )
+    if claim == "email" and claims.get("email_verified") in (False, "false"):
+        raise NoUserName(
+            "the token's `email` is not verified; confirm the address where you log in",
+            "an e-mail address that is not verified",
+        )
+    return user_name(claim, text, user_id)
 
 
 def bad_token(reason: str) -> Refused:
@@ -148,7 +150,7 @@ def scopes_of(described: ExternalService, claims: Claims) -> frozenset[str] | No
     """Return what claims allow here, as the settings of their service map it; None if they map nothing."""
     if described.scopes is None:
         return None
-    value = _value_at(described.scope_claim, claims)
+    value = value_at(described.scope_claim, claims)
     theirs = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
     return frozenset(ours for each in theirs if isinstance(each, str) for ours in described.scopes.get(each, ()))
 
@@ -160,10 +162,10 @@ def rooms_of(service: str, described: ExternalService, claims: Claims) -> RoomRi
     """
     if described.rooms_claim is None:
         return None
-    return read_claim(_value_at(described.rooms_claim, claims), service)
+    return read_claim(value_at(described.rooms_claim, claims), service)
 
 
-def _value_at(path: ClaimPath, claims: Claims) -> object:
+def value_at(path: ClaimPath, claims: Claims) -> object:
     """Return the value of a claim, or None without one."""
     value: object = claims
     for name in (path,) if isinstance(path, str) else path:
