@@ -16,7 +16,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 LOCAL = "gateway"
 """The service that checks the gateway's own tokens. It is the default, and no external service may have its name."""
 
-Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "HS256"]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256"]
 
 
 def _service_name(value: str) -> str:

@@ -17,6 +17,9 @@ class IssuerKeys(Protocol):
     async def find(self, kid: str | None) -> Key | None:
         """Return the key for tokens with this name, or None, or raise `ServiceUnavailable`."""
 
+    async def newer_than(self, nameless: Key) -> Key | None:
+        """Return the key that has replaced one without a name, or None."""
+
 
 class SharedSecret:
     """The one key of an issuer that signs with a secret. It needs no name, so the name in a token does not count."""
@@ -27,6 +30,9 @@ class SharedSecret:
     async def find(self, kid: str | None) -> Key:
         """Return the key."""
         return self._key
+
+    async def newer_than(self, nameless: Key) -> None:
+        """Return None: the secret changes with the settings alone."""
 
 
 class IssuerTokens:
@@ -46,12 +52,22 @@ class IssuerTokens:
         """
         try:
             unverified = UnverifiedToken.parse(token)
-            key = await self._key_of(unverified.header)
-            raw = key.verify(unverified)
+            raw = await self._verified(unverified)
             claims = self._check_claims(raw)
         except BadToken as error:
             raise bad_token(error.reason) from None
         return await self._users.find_or_create(claims.sub, raw, claims.exp)
+
+    async def _verified(self, token: UnverifiedToken) -> dict[str, Any]:
+        """Return the claims, or raise `BadToken` or `ServiceUnavailable`."""
+        key = await self._key_of(token.header)
+        try:
+            return key.verify(token)
+        except BadToken:
+            newer = None if key.kid else await self._keys.newer_than(key)
+            if newer is None:
+                raise
+            return newer.verify(token)
 
     async def _key_of(self, header: Mapping[str, Any]) -> Key:
         self._checks.check_header(header)

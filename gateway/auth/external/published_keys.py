@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from gateway.auth.external.identity_provider_client import request_json
 from gateway.auth.external.users import ServiceUnavailable
-from gateway.auth.keys.signatures import Key, UnfitKey
+from gateway.auth.keys.public_keys import UnfitKey
+from gateway.auth.keys.signatures import Key
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
@@ -30,6 +31,26 @@ STALE_SECONDS = 24 * 3600
 MAX_KEYS = 100
 
 
+class KeySet:
+    """The usable keys of an issuer. A key without a name counts only if it is the only one.
+
+    The gateway tries no key after another: the name alone says which one has signed.
+    """
+
+    def __init__(self, keys: Sequence[Key] = ()) -> None:
+        # Of two keys with one name, take the first: the token must not choose.
+        self._named = {key.kid: key for key in reversed(keys) if key.kid}
+        self._lone = keys[0] if len(keys) == 1 and not keys[0].kid else None
+
+    def __len__(self) -> int:
+        """Return the number of keys that tokens can use."""
+        return len(self._named) + (self._lone is not None)
+
+    def find(self, kid: str | None) -> Key | None:
+        """Return the key for tokens with this name, or without one."""
+        return self._lone if kid is None else self._named.get(kid)
+
+
 class PublishedKeys:
     """Fetches the keys of one issuer, if possible before a token needs them.
 
@@ -45,7 +66,7 @@ class PublishedKeys:
         self._timeout = settings.outside_timeout_seconds
         self._refresh_seconds = settings.issuer_keys_minutes * 60
         self._clock = clock
-        self._keys: dict[str, Key] = {}
+        self._keys = KeySet()
         self._fetched_at = float("-inf")
         self._attempted_at = float("-inf")
         self._answered = False
@@ -62,9 +83,10 @@ class PublishedKeys:
                 await cancel_and_wait(self._fetching)
 
     async def find(self, kid: str | None) -> Key | None:
-        """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`."""
-        if kid is None:
-            return None
+        """Return the key of this name, or None if the issuer has none, or raise `ServiceUnavailable`.
+
+        Without a name, it is the issuer's only key, if that has no name either.
+        """
         if key := self._known(kid):
             return key
         await self._fetch_if_due()
@@ -73,9 +95,15 @@ class PublishedKeys:
             raise ServiceUnavailable(self._service)
         return key
 
-    def _known(self, kid: str) -> Key | None:
+    async def newer_than(self, nameless: Key) -> Key | None:
+        """Return the key that has replaced one without a name, or None: no name shows that there is another."""
+        await self._fetch_if_due()
+        key = self._known(None)
+        return None if key is nameless else key
+
+    def _known(self, kid: str | None) -> Key | None:
         stale = self._clock.steady() > self._fetched_at + STALE_SECONDS
-        return None if stale else self._keys.get(kid)
+        return None if stale else self._keys.find(kid)
 
     def _pause(self) -> float:
         if self._answered:
@@ -116,24 +144,21 @@ class PublishedKeys:
         )
 
 
-def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> dict[str, Key]:
+def read_keys(document: dict[str, Any], algorithms: Sequence[str]) -> KeySet:
     """Return the usable keys, or raise `RequestFailed` for a document without a list of keys.
 
-    Skip the others (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds that jose lacks. A list without
-    usable keys is an answer too: after a break-in, an issuer withdraws all of its keys.
+    Skip the others (RFC 7517 §5): weak ones, secrets, keys for encryption, and kinds for other algorithms. A list
+    without usable keys is an answer too: after a break-in, an issuer withdraws all of its keys.
     """
     published = document.get("keys")
     if not isinstance(published, list) or len(published) > MAX_KEYS:
         raise RequestFailed(f"expected a list `keys` of at most {MAX_KEYS}")
-    keys: dict[str, Key] = {}
-    for each in published:
-        if not isinstance(each, dict):
-            continue
-        try:
-            key = Key.from_jwk(each, algorithms)
-        except UnfitKey as error:
-            logger.debug("passed over a key: %s", error)
-            continue
-        # Of two keys with one name, take the first: the token must not choose.
-        keys.setdefault(key.kid, key)
-    return keys
+    return KeySet([key for each in published if (key := _usable(each, algorithms))])
+
+
+def _usable(published: object, algorithms: Sequence[str]) -> Key | None:
+    try:
+        return Key.from_jwk(published, algorithms) if isinstance(published, dict) else None
+    except UnfitKey as error:
+        logger.debug("passed over a key: %s", error)
+        return None

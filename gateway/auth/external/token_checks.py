@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.auth.external.users import Text
+from gateway.auth.keys.public_keys import one_name
 from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken
 from gateway.auth.tokens import LEEWAY_SECONDS
 from gateway.config.external_services import Issuer
@@ -46,6 +47,7 @@ class TokenChecks:
 
     def __init__(self, described: Issuer) -> None:
         self._described = described
+        self._algorithms = frozenset(map(one_name, described.algorithms))
         self._types = frozenset(name.lower() for name in described.token_types)
 
     def check_header(self, header: Header) -> None:
@@ -55,7 +57,7 @@ class TokenChecks:
 
     def check_algorithm(self, header: Header) -> None:
         """Raise `BadToken` for an algorithm that the settings do not name."""
-        if header.get("alg") not in self._described.algorithms:
+        if one_name(header.get("alg")) not in self._algorithms:
             raise BadToken(f"an algorithm `alg` other than {', '.join(self._described.algorithms)}")
 
     def check_type(self, header: Header) -> None:

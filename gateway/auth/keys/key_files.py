@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from gateway.auth.keys.signatures import Key, UnfitKey
+from gateway.auth.keys.public_keys import UnfitKey
+from gateway.auth.keys.signatures import Key
 from gateway.config.key_material import is_key_material
 from gateway.config.settings import Settings
 from gateway.config.unfit_secrets import MIN_KEY_BYTES, is_guessable

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -42,7 +43,7 @@ class Signer:
     kid: str
     algorithm: str
     raw: Callable[[bytes], bytes]
-    private: PrivateKey | None = None
+    private: PrivateKey | Ed25519PrivateKey | None = None
     header: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,15 +76,20 @@ class Signer:
     def jwk(self, **changes: Any) -> dict[str, Any]:
         """The public key in the form that an issuer publishes."""
         assert self.private is not None
-        published = Key.from_private(self.kid, self.private).public_jwk()
-        assert published is not None
-        return {name: value for name, value in {**published, **changes}.items() if value is not ...}
+        if isinstance(self.private, Ed25519PrivateKey):
+            point = encode(self.private.public_key().public_bytes_raw())
+            published: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "x": point, "kid": self.kid, "use": "sig"}
+        else:
+            published = Key.from_private(self.kid, self.private).public_jwk() or {}
+        published |= {"alg": self.algorithm, **changes}
+        return {name: value for name, value in published.items() if value is not ...}
 
     def ring(self) -> KeyRing:
         """The keys of a gateway that signs with this one, and also has a secret."""
         secret = Key.from_secret(SECRET_KID, SECRET.encode())
         if self.private is None:
             return KeyRing(secret)
+        assert not isinstance(self.private, Ed25519PrivateKey)
         return KeyRing(secret, [KeyFile(None, Key.from_private(self.kid, self.private), 0, None)])  # type: ignore[arg-type]
 
 
@@ -103,6 +109,20 @@ def rsa_signer(kid: str, bits: int = 2048) -> Signer:
     """Make a new RS256 key."""
     private = rsa.generate_private_key(65537, bits)
     return Signer(kid, "RS256", lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256()), private)
+
+
+def pss_signer(kid: str, salt_length: int = 32, of: Signer | None = None) -> Signer:
+    """Make a PS256 key, or one from the private key of another signer."""
+    private = rsa.generate_private_key(65537, 2048) if of is None else of.private
+    assert isinstance(private, rsa.RSAPrivateKey)
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt_length)
+    return Signer(kid, "PS256", lambda data: private.sign(data, pss, hashes.SHA256()), private)
+
+
+def edwards_signer(kid: str) -> Signer:
+    """Make a new Ed25519 key."""
+    private = Ed25519PrivateKey.generate()
+    return Signer(kid, "EdDSA", private.sign, private)
 
 
 def hmac_signer(kid: str, secret: bytes) -> Signer:

@@ -21,7 +21,7 @@ from gateway.core.folding import FoldedLog
 from gateway.store import users
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
-from tests.gateway.auth.forging import ec_signer, encode, hmac_signer, rsa_signer
+from tests.gateway.auth.forging import ec_signer, edwards_signer, encode, hmac_signer, pss_signer, rsa_signer
 from tests.support.certificate import certificate
 from tests.support.client import App, ChatClient
 from tests.support.issuer import FakeService, encoded, running_service
@@ -290,6 +290,75 @@ async def test_an_issuer_may_share_a_secret_and_then_has_no_keys(start: Start, i
     assert issuer.asked == []
 
 
+# ---- algorithms that python-jose lacks ----
+
+
+async def test_an_issuer_may_sign_with_ed25519_and_ps256(start: Start, issuer: FakeService) -> None:
+    edwards, pss = edwards_signer("edwards"), pss_signer("pss")
+    small = edwards_signer("small").jwk(x=encode(bytes(32)))
+    issuer.keys = [edwards.jwk(), pss.jwk(), small, first.jwk()]
+    async with App(start(algorithms=["EdDSA", "PS256"])) as app:
+        for token in (
+            issuer.token(edwards),
+            edwards.sign(issuer.claims(), typ="JWT", alg="Ed25519"),
+            issuer.token(pss),
+        ):
+            await welcomed(app, token)
+        for token in (
+            issuer.token(first),  # ES256 is not among the accepted ones
+            pss.sign(issuer.claims(), typ="JWT", alg="RS256"),
+            edwards.sign(issuer.claims(), typ="JWT", kid="pss"),
+            pss.sign(issuer.claims(), typ="JWT", kid="edwards"),
+            edwards_signer("edwards").sign(issuer.claims(), typ="JWT"),
+            hmac_signer("edwards", edwards.public()["PEM"]).sign(issuer.claims(), typ="JWT"),
+            hmac_signer("small", b"").sign(issuer.claims(), typ="JWT", alg="EdDSA"),
+        ):
+            await refused(app, token)
+
+
+# ---- a key without a name ----
+
+
+async def test_a_lone_key_needs_no_name(start: Start, issuer: FakeService) -> None:
+    issuer.keys = [first.jwk(kid=...), ec_signer("enc").jwk(kid=..., use="enc")]  # of two, one is usable
+    async with App(start()) as app:
+        nameless = first.sign(issuer.claims(), typ="JWT", kid=...)
+        await welcomed(app, nameless)
+        await refused(app, issuer.token(first))  # its name is of no key
+        await refused(app, first.sign(issuer.claims(), typ="JWT", kid=""))
+        await refused(app, ec_signer("x").sign(issuer.claims(), typ="JWT", kid=...))
+
+
+async def test_of_two_keys_one_without_a_name_counts_for_no_token(start: Start, issuer: FakeService) -> None:
+    other = ec_signer("other")
+    gateway = start()
+    async with App(gateway) as app:
+        for number, keys in enumerate(
+            ([first.jwk(kid=...), other.jwk(kid=...)], [first.jwk(kid=...), other.jwk()], [first.jwk(), other.jwk()]), 1
+        ):
+            issuer.keys = keys
+            gateway.clock.ahead = 30 * number
+            await refused(app, issuer.token(ec_signer("unknown")))  # this makes the gateway fetch the keys again
+            for signer in (first, other):
+                await refused(app, signer.sign(issuer.claims(), typ="JWT", kid=...))
+            assert issuer.times("/keys") == 1 + number
+        await welcomed(app, issuer.token(other))
+
+
+async def test_a_lone_key_is_changed_for_another_one(start: Start, issuer: FakeService) -> None:
+    issuer.keys = [first.jwk(kid=...)]
+    gateway = start()
+    async with App(gateway) as app:
+        old, new = (signer.sign(issuer.claims(), typ="JWT", kid=...) for signer in (first, second))
+        await welcomed(app, old)
+        issuer.keys = [second.jwk(kid=...)]
+        await refused(app, new)  # its first keys are seconds old
+        gateway.clock.ahead = 30
+        await welcomed(app, new)
+        await refused(app, old)
+        assert issuer.times("/keys") == 2
+
+
 # ---- keys that come and go ----
 
 
@@ -457,9 +526,9 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "crv a list": ec_signer("x").jwk(crv=[]),
     "x a number": ec_signer("x").jwk(x=7),
     "x no base64": ec_signer("x").jwk(x="!"),
-    "nameless": ec_signer("x").jwk(kid=...),
     "with a name of its own kind": ec_signer("x").jwk(kid=7),
-    "EdDSA": {"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": "AA"},
+    "Ed25519, which the settings do not name": edwards_signer("x").jwk(),
+    "Ed25519 of one byte": {"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": "AA"},
     "e zero": rsa_signer("x").jwk(e="AA"),
     "n even": rsa_signer("x").jwk(n=encode(b"\xff" * 255 + b"\xfe")),
 }
