@@ -19,7 +19,9 @@ from handlers.registry import Registry
 from schemas.base import Event
 from schemas.codes import Status
 
-_STATUSES = sorted({status.http for status in Status if status is not Status.OK} | {HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
+_ON_SOCKETS = {Status.OK, Status.CANCELLED}
+"""No error of a request: only a message on the same connection cancels another."""
+_STATUSES = sorted({status.http for status in set(Status) - _ON_SOCKETS} | {HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "The body is no JSON that the gateway takes.",
     HTTPStatus.FORBIDDEN: "Not for this user, not with this token, or one more than a quota allows.",
