@@ -1,12 +1,20 @@
-"""The type of a handler's reply, for documents: the second parameter of `MsgHandler[In, Out, State]`."""
+"""The types of a handler's reply and chunks, for documents.
+
+The reply is the second parameter of `MsgHandler[In, Out, State]`. A streaming handler annotates its chunks:
+`async def handle(self, data: In) -> AsyncIterator[str | Reply]`.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import get_original_bases
 
 from handlers.base import MsgHandler
+from handlers.streaming import Chunk, Reply
 
 
 def reply_type(handler: type[MsgHandler[Any, Any]]) -> Any:
@@ -15,10 +23,24 @@ def reply_type(handler: type[MsgHandler[Any, Any]]) -> Any:
     A base class of the handler may say it too, and a generic one may take it as a parameter.
     """
     found = _reply_in(handler, {})
-    if found is None:
+    if found is None and not handler.streams:
         with suppress(Exception):  # an annotation may name what exists only for type checkers
             found = get_type_hints(handler.handle).get("return")
     return None if isinstance(found, TypeVar) or _parameters_of(found) else found
+
+
+def chunk_type(handler: type[MsgHandler[Any, Any]]) -> Any:
+    """Return the type of the chunks of a streaming handler, or `Any` if its annotation does not say it."""
+    found: Any = None
+    with suppress(Exception):
+        found = get_type_hints(handler.handle).get("return")
+    [yielded] = get_args(found)[:1] or [Any]
+    if yielded == Chunk or isinstance(yielded, TypeVar) or _parameters_of(yielded):
+        return Any
+    if get_origin(yielded) in (Union, UnionType):
+        kinds = [kind for kind in get_args(yielded) if kind is not Reply]
+        return reduce(or_, kinds)
+    return yielded
 
 
 def _reply_in(handler: type, known: Mapping[Any, Any]) -> Any:

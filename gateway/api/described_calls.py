@@ -10,7 +10,7 @@ from gateway.http.examples import example_of, example_of_schema
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
 from handlers.base import MsgHandler
-from handlers.reply_types import reply_type
+from handlers.reply_types import chunk_type, reply_type
 from schemas.base import Event
 
 Handler = type[MsgHandler[Any, Any]]
@@ -26,18 +26,26 @@ class DescribedCall:
     scope: str | None
     data: Schema
     reply: Schema
+    """Of the whole as one reply, if the answer comes in chunks otherwise."""
     examples: Sequence[Any]
     may_be_empty: bool
     """Whether the request needs no body."""
+    chunk: Schema | None = None
+    """The schema of each chunk, if the answer comes in chunks for a client that asks for them."""
+    closing: Schema | None = None
+    """That of the reply after them."""
 
 
 def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Iterator[DescribedCall]:
     """Return the messages of handlers, and add what they use to the components."""
     inputs = {kind: Use(kind, "validation", handler.schema) for kind, handler in handlers.items()}
     replies = {kind: Use(kind, "serialization", _reply_type(handler)) for kind, handler in handlers.items()}
+    chunks = {kind: Use(kind, "serialization", chunk_type(each)) for kind, each in handlers.items() if each.streams}
     # One after another, so that what a client sends has the shortest names.
     found = add_schemas(schemas, list(inputs.values())) | add_schemas(schemas, list(replies.values()))
+    found |= add_schemas(schemas, list(chunks.values()))
     for kind, handler in handlers.items():
+        reply, chunk = found[replies[kind]], found[chunks[kind]] if handler.streams else None
         summary, about = documented(handler.__doc__ or handler.schema.__doc__)
         yield DescribedCall(
             type=kind,
@@ -45,9 +53,11 @@ def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Itera
             about=about,
             scope=handler.scope,
             data=found[inputs[kind]],
-            reply=found[replies[kind]],
+            reply=reply if chunk is None else _whole(schemas, reply, chunk),
             examples=examples_of(handler),
             may_be_empty=_takes_nothing(handler),
+            chunk=chunk,
+            closing=None if chunk is None else reply,
         )
 
 
@@ -88,6 +98,14 @@ def _reply_type(handler: Handler) -> Any:
     """Return the type of the reply, which is any JSON if the class does not say it."""
     found = reply_type(handler)
     return Any if found is None else found
+
+
+def _whole(schemas: Schema, closing: Schema, chunk: Schema) -> Schema:
+    """Return the schema of an answer in one piece: its chunks beside what the closing reply has."""
+    own = schemas.get(closing.get("$ref", "").removeprefix(REF), closing)
+    chunks = {"text": {"type": "string"}, "items": {"type": "array", "items": chunk}}
+    whole = {"type": "object", "properties": chunks | own.get("properties", {})}
+    return whole | ({"required": own["required"]} if own.get("required") else {})
 
 
 def _takes_nothing(handler: Handler) -> bool:

@@ -112,12 +112,30 @@ def _operation(call: DescribedCall, name: str, refusals: Iterable[str]) -> dict[
         },
         "responses": {
             "200": {
-                "description": "The `data` of the reply.",
-                "content": {"application/json": {"schema": call.reply}},
+                "description": "The `data` of the reply." if call.chunk is None else _STREAMED,
+                "content": {"application/json": {"schema": call.reply}} | _stream_of(call),
             },
             **{name.removeprefix("Refused"): {"$ref": f"#/components/responses/{name}"} for name in refusals},
         },
     }
+
+
+_STREAMED = (
+    "The chunks joined, with the `data` of the reply. With `Accept: text/event-stream`, each chunk is an event at once;"
+    " the last event is named `reply` or `error`."
+)
+
+
+def _stream_of(call: DescribedCall) -> dict[str, Any]:
+    """Return the answer as a stream, in the form that FastAPI uses: that of OpenAPI 3.2, section 4.14.4."""
+    if call.chunk is None or call.closing is None:
+        return {}
+    data = [call.chunk, call.closing, {"$ref": REF + "HttpErrorBody"}]
+    event = {
+        "event": {"type": "string", "enum": ["reply", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": data}},
+    }
+    return {"text/event-stream": {"itemSchema": {"type": "object", "properties": event, "required": ["data"]}}}
 
 
 def _webhook(event: type[Event], name: str, data: Schema) -> dict[str, Any]:

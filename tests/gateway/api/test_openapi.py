@@ -1,7 +1,7 @@
 """The description of messages and events in `/openapi.json`: complete, valid, and true."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,10 +14,11 @@ from sqlalchemy import Connection, text
 from gateway.app import create_app
 from gateway.config.settings import Settings
 from gateway.testing import settings_for_tests
+from handlers import Chunk, Reply
 from handlers.base import MsgHandler
 from handlers.errors import AppError
 from handlers.registry import BUILT_IN, HANDLERS, Handlers, Registry
-from schemas.base import Event, Wire
+from schemas.base import Empty, Event, Wire
 from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import reload, routing, table
@@ -410,6 +411,53 @@ class Unwritable(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     thing: range
+
+
+class Line(Wire):
+    """A line of a report."""
+
+    text: str
+
+
+class Report(Wire):
+    """What the last reply says."""
+
+    lines: int
+    note: str | None = None
+
+
+class ReportHandler(MsgHandler[Vote, Report]):
+    """Write a report."""
+
+    schema = Vote
+
+    async def handle(self, data: Vote) -> AsyncIterator[Line | str | Reply]:
+        yield "Report"
+
+
+class AnyChunksHandler(MsgHandler[Vote, Empty]):
+    """Stream anything."""
+
+    schema = Vote
+
+    async def handle(self, data: Vote) -> AsyncIterator[Chunk]:
+        yield 1
+
+
+def test_a_streaming_type_has_its_whole_and_its_chunks_there(settings: Settings) -> None:
+    document = described(settings, BUILT_IN | Registry(handlers={"report": ReportHandler, "any": AnyChunksHandler}))
+    reply = reply_of(call_of(document, "report"))
+    for whole in ({"text": "Report", "lines": 1}, {"items": ["Report", {"text": "1"}], "lines": 2, "note": "x"}):
+        assert fits(document, reply, whole)
+    assert not fits(document, reply, {"text": "Report"})
+    assert not fits(document, reply, {"items": [1], "lines": 1})
+    content = call_of(document, "report")["responses"]["200"]["content"]["text/event-stream"]
+    data = content["itemSchema"]["properties"]["data"]["contentSchema"]
+    for event in ("Report", {"text": "1"}, {"lines": 1}, {"status": 50000, "name": "x", "message": "x"}):
+        assert fits(document, data, event)
+    assert not fits(document, data, 7)
+    assert fits(document, reply_of(call_of(document, "any")), {"items": [1, "2"]})
+    assert "text/event-stream" not in call_of(document, "ping")["responses"]["200"]["content"]
 
 
 class OddHandler(MsgHandler[Unwritable, Unwritable]):
