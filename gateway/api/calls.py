@@ -1,9 +1,14 @@
 """`POST /call/{type}`: a message over HTTP, for programs that hold no connection."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.api.event_stream import EventStream, asks_for_events
 from gateway.auth.authorizers import AuthResult, authorize
 from gateway.chat.call_session import CallSession
 from gateway.config.external_services import LOCAL
@@ -15,20 +20,35 @@ from gateway.state import GatewayState, state_of
 from handlers.errors import BadFrame, RateLimited, TooLarge
 
 
-async def call(request: Request) -> Response:
-    """Handle a message, whose `data` is the body, and return the `data` of its reply."""
+async def call(request: Request) -> ASGIApp:
+    """Handle a message, whose `data` is the body, and return the `data` of its reply, or a stream of its chunks."""
     state = state_of(request)
     auth = await _authenticate(request, state)
     session = CallSession(auth, address_of(request), state)
     session.admit()
-    with state.calls.acquire(auth.user_id) as may_run:
+    kind = request.path_params["type"]
+    if asks_for_events(request.headers.get("accept", "")):
+
+        async def stream(_: Scope, receive: Receive, send: Send) -> None:
+            async with _admitted(request, session) as data:
+                await EventStream(receive, send).run(lambda send_chunk: session.answer(kind, data, send_chunk))
+
+        return stream
+    async with _admitted(request, session) as data:
+        answer = await session.answer(kind, data)
+    return Response(answer, media_type="application/json")
+
+
+@asynccontextmanager
+async def _admitted(request: Request, session: CallSession) -> AsyncIterator[object]:
+    """Take a place among the calls of the user, read the body and pay for it. Yield the data."""
+    state = session.gateway
+    with state.calls.acquire(session.user_id) as may_run:
         if not may_run:
             raise RateLimited(f"calls of this user at a time, the limit is {state.settings.max_connections_per_user}")
         text = await _text(request, state.settings.max_message_bytes)
         session.charge(max(0.0, costs.of_text(text) - 1))
-        data = _decoded(text, state.settings.max_json_depth)
-        answer = await session.answer(request.path_params["type"], data)
-    return Response(answer, media_type="application/json")
+        yield _decoded(text, state.settings.max_json_depth)
 
 
 async def _authenticate(request: Request, state: GatewayState) -> AuthResult:
@@ -42,7 +62,8 @@ async def _authenticate(request: Request, state: GatewayState) -> AuthResult:
 
 router = APIRouter()
 # Not one of FastAPI's routes: solving its parameters would take a quarter of the call. A type may have a slash.
-router.add_route("/call/{type:path}", call, methods=["POST"], include_in_schema=False)
+# An answer is any ASGI application.
+router.add_route("/call/{type:path}", call, methods=["POST"], include_in_schema=False)  # type: ignore[arg-type]
 
 
 async def _text(request: Request, limit: int) -> str:

@@ -1,6 +1,6 @@
 """A session without a connection: one message of a user, which came over HTTP."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
@@ -20,6 +20,9 @@ from schemas.messages.auth import AuthReply
 
 ONLY_ID = 1
 """The id of the one message, which no client sees."""
+
+SendChunk = Callable[[bytes], Awaitable[None]]
+"""Takes a chunk as JSON, and returns when the next one may come."""
 
 
 class NeedsConnection(RuntimeError):
@@ -44,6 +47,7 @@ class CallSession(UserSession):
         state.connections.share_message_limits(auth.user_id, address, self._messages, self.joins, self.writes)
         self._included = costs.INCLUDED
         self._answer: bytes | MessageError | None = None
+        self._send_chunk: SendChunk | None = None
 
     @property
     def rooms(self) -> UnheardRooms:
@@ -66,13 +70,15 @@ class CallSession(UserSession):
             wait, whose = refused
             raise RateLimited(f"messages {whose}", int(wait * 1000) + 1)
 
-    async def answer(self, kind: str, data: object) -> bytes:
+    async def answer(self, kind: str, data: object, send_chunk: SendChunk | None = None) -> bytes:
         """Let the handler of a type handle the data, and return the reply's data as JSON.
 
-        Raise the error that answers the message, such as `NotFound` for a type that needs a connection.
+        With `send_chunk`, the client has asked for the chunks of the answer one by one. Raise the error that answers
+        the message, such as `NotFound` for a type that needs a connection.
         """
+        self._send_chunk = send_chunk
         handler = self.gateway.factory.get_handler(
-            session=self, request_data={"type": kind, "id": ONLY_ID, "data": data}
+            session=self, request_data={"type": kind, "id": ONLY_ID, "stream": send_chunk is not None, "data": data}
         )
         handler.data = data  # also null, which stands for `{}` on a socket
         if handler.needs_connection:
@@ -94,9 +100,13 @@ class CallSession(UserSession):
             self.charge(costs.of_answer(len(answer)))
         self._answer = answer
 
-    async def send_chunk(self, id: int | str, data: object) -> NoReturn:
-        """Raise `NeedsConnection`: the answer is one reply."""
-        raise NeedsConnection("send_chunk")
+    async def send_chunk(self, id: int | str, data: object) -> None:
+        """Send a chunk of the answer. Wait while the client reads too slowly."""
+        assert self._send_chunk is not None  # noqa: S101 - otherwise the handler collects its chunks
+        chunk = self._bounded(frames.json(data))
+        if len(chunk) > costs.MESSAGE_BYTES:
+            self.charge(costs.of_answer(len(chunk)))
+        await self._send_chunk(chunk)
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Keep the error that answers the message."""

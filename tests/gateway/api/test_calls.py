@@ -20,6 +20,7 @@ from gateway.cli.serve import server_config
 from gateway.core import costs
 from gateway.testing import settings_for_tests
 from gateway.testing.server import serving
+from handlers import Reply
 from handlers.base import MsgHandler
 from handlers.errors import AppError, AuthenticationFailed, NotAMember
 from handlers.registry import BUILT_IN, Registry
@@ -647,17 +648,40 @@ async def test_curl_sends_and_reads(app: App, alice: str, room: str) -> None:
     assert (code, error["status"]) == (22, 42200)
 
 
+class Count(Wire):
+    """How far to count."""
+
+    most: int
+
+
+class CountHandler(MsgHandler[Count, Count]):
+    """Counts."""
+
+    schema = Count
+
+    async def handle(self, data: Count) -> AsyncIterator[str | Reply]:
+        for number in range(1, data.most + 1):
+            yield f"{number} "
+        yield Reply(data)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_commands_of_the_documents_work(own_gateway: OwnGateway) -> None:
-    [commands] = re.findall(r"^```sh\n(.*?/call/.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
-    async with App(own_gateway()) as app:
-        process = await asyncio.create_subprocess_shell(
-            commands.replace("http://localhost:8000", app.gateway.url),
-            env=os.environ | {"TOKEN": await app.token("alice")},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(WAIT_SECONDS):
-            output, _ = await process.communicate()
-        joined, sent = output.decode().replace("}{", "}\n{").splitlines()
+    commands, stream = re.findall(r"^```sh\n([^`]*?/call/[^`]*?)^```$", PROTOCOL, re.MULTILINE)
+    async with App(own_gateway(registry=BUILT_IN | Registry(handlers={"count": CountHandler}))) as app:
+
+        async def output_of(command: str) -> str:
+            process = await asyncio.create_subprocess_shell(
+                command.replace("http://localhost:8000", app.gateway.url),
+                env=os.environ | {"TOKEN": await app.token("alice")},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            async with asyncio.timeout(WAIT_SECONDS):
+                output, _ = await process.communicate()
+            return output.decode()
+
+        joined, sent = (await output_of(commands)).replace("}{", "}\n{").splitlines()
         assert json.loads(joined)["members"] == 1
         assert json.loads(sent)["message"]["text"] == "The backup is done"
+        answer = await output_of(stream)
+        assert f"```sh\n{stream}```\n\n```\n{answer}".rstrip() + "\n```\n" in PROTOCOL
