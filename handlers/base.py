@@ -172,7 +172,17 @@ class UpstreamVerbs(Protocol):
 
         Raise the error that the service declares. Raise `UpstreamFailed` for a service that fails or answers wrongly,
         and `UpstreamTimeout` for one that takes too long. What the route does not allow raises `MissingScope`,
-        `ValidationFailed` or `RateLimited`, and a type without a route `UnknownType`.
+        `ValidationFailed` or `RateLimited`, and a type without a route `UnknownType`. What the service streams is part
+        of the reply, as for a client that wants one reply.
+        """
+
+    def stream(
+        self, type: str, data: dict[str, Any], *, id: int | str | None = None, asks_for_stream: bool = True
+    ) -> AsyncGenerator[Chunk, None]:
+        """Send a message to the service of its route. Yield the chunks of its answer as they come, and last a `Reply`.
+
+        Raise as `call` does. With `asks_for_stream` the service sees `"stream": true`. It may stream without it, too.
+        Close the generator if you stop in the middle, with `contextlib.aclosing`: the service then stops as well.
         """
 
 

@@ -1,6 +1,10 @@
-"""The handler of the messages that a service behind a route answers."""
+"""The handlers of the messages that a service behind a route answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from handlers.base import MsgHandler, Session
+from handlers.streaming import Chunk
 from schemas.messages.upstream import UpstreamData, UpstreamReply
 
 
@@ -15,6 +19,15 @@ class UpstreamHandler(MsgHandler[UpstreamData, UpstreamReply]):
         super().__init__(session, id, data)
         self.type = type
 
-    async def handle(self, data: UpstreamData) -> UpstreamReply:
-        """Return the reply of the service, or raise the error that it declares."""
-        return await self.session.upstream.call(self.type, data.root, id=self.id)
+    async def handle(self, data: UpstreamData) -> AsyncIterator[Chunk]:
+        """Yield what the service streams and its reply, or raise the error that it declares."""
+        parts = self.session.upstream.stream(self.type, data.root, id=self.id, asks_for_stream=self.stream)
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+
+
+class OrderedUpstreamHandler(UpstreamHandler):
+    """Do the same for a route whose messages, and all that follow on a connection, wait for the answer."""
+
+    ordered = True

@@ -116,7 +116,7 @@ MAX_NODE_SECONDS = 3600.0
 """The longest time for which a node may wait for another one's answer."""
 
 
-NodeMessageKind = Literal["ask", "cancel", "answer", "failure", "news"]
+NodeMessageKind = Literal["ask", "cancel", "part", "answer", "failure", "news"]
 
 
 @dataclass(frozen=True, slots=True)

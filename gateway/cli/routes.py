@@ -67,6 +67,8 @@ def _of_route(route: Route) -> Iterator[str]:
         yield f"  go to workers of {route.service or 'any service with the scope api:serve'}"
     again = ", again after a failure" if route.idempotent else ""
     yield f"  within {route.timeout_seconds:g} s, {route.parallel} at once{again}"
+    if route.ordered:
+        yield "  in order: later messages of a connection wait for the answer"
     if route.scope is not None:
         yield f"  for users with the scope {route.scope}"
     if route.rate:

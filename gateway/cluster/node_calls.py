@@ -6,6 +6,9 @@
     node_calls.serve("connections.count", count)
     answers = await node_calls.ask_all("connections.count", {})  # by the node's id
 
+An answer may have parts, which come before it. They are numbered, and the answer has their number: if one is lost, the
+question fails.
+
 Each node tells the others that it lives, three times in a lease, and when it ends. So a question to a node that is gone
 fails at once, and one to a node that has just died fails at its deadline. Nothing waits longer, and nothing is sent
 twice. An answer belongs to a question only if the number, the name and the node fit.
@@ -18,6 +21,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Self
 
 from gateway.bus.base import MAX_NODE_SECONDS, Bus, MessageTooLong, NodeMessage, NodeMessageKind
@@ -37,10 +41,18 @@ MAX_SEEN = 4096
 """Questions of other nodes that are remembered, since the bus may double a message."""
 ALIVE = "node.alive"
 GONE = "node.gone"
+PARTS = "parts"
+"""The key of an answer with the number of its parts."""
 
 Data = dict[str, Any]
 Handler = Callable[[Data], Awaitable[Data]]
 """A function that answers a question. Its data and its answer are JSON objects."""
+Send = Callable[[Data], None]
+"""A function that sends a part of an answer, or raises `NodeFailed` or `MessageTooLong`."""
+StreamHandler = Callable[[Data, Send], Awaitable[Data]]
+"""A function that answers a question, and may send parts before."""
+OnPart = Callable[[Data], None]
+"""A function that takes a part of an answer. It never raises."""
 OnNews = Callable[[str, Data], None]
 """A function that takes what another node announces: the node's id, and the data."""
 OnNode = Callable[[str], None]
@@ -59,6 +71,13 @@ class NodeFailed(NodeUnavailable):
     """A node has answered that it could not handle the question."""
 
 
+class PartLost(NodeUnavailable):
+    """A part of an answer has not come."""
+
+    def __init__(self) -> None:
+        super().__init__("a part of the other node's answer was lost on the bus")
+
+
 @dataclass(eq=False)
 class _Question:
     """A question of this node, and the nodes whose answers it waits for."""
@@ -66,15 +85,30 @@ class _Question:
     name: str
     waits_for: set[str]
     to_all: bool
+    on_part: OnPart | None = None
+    parts: int = 0
+    """How many parts of the answer have come."""
     done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     answers: dict[str, Data] = field(default_factory=dict)
     error: NodeUnavailable | None = None
 
     def answer(self, node: str, answer: Data) -> None:
         """Store the answer of a node."""
-        if (self.to_all or node in self.waits_for) and not self.done.done():
+        if self.on_part is not None and answer.pop(PARTS, 0) != self.parts:
+            self.fail(node, PartLost())
+        elif (self.to_all or node in self.waits_for) and not self.done.done():
             self.answers[node] = answer
             self._stop_waiting(node)
+
+    def take_part(self, node: str, number: object, part: Data) -> None:
+        """Pass on the part with this number. Ignore one that has come before, and fail if one is missing."""
+        if node not in self.waits_for or self.on_part is None or not isinstance(number, int) or number <= self.parts:
+            return
+        self.parts += 1
+        if number == self.parts:
+            self.on_part(part)
+        else:
+            self.fail(node, PartLost())
 
     def fail(self, node: str, error: NodeUnavailable) -> None:
         """Record that a node does not answer."""
@@ -95,7 +129,7 @@ class NodeCalls:
         self._bus = bus
         self._lease = lease_seconds
         self._clock = clock
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[str, StreamHandler] = {}
         self._listeners: dict[str, OnNews] = {ALIVE: self._on_alive, GONE: self._on_gone}
         self._on_joined: list[OnNode] = []
         self._on_left: list[OnNode] = []
@@ -137,6 +171,28 @@ class NodeCalls:
 
     def serve(self, kind: str, handler: Handler) -> None:
         """Answer the questions of a kind. What the handler raises is logged, and fails the question."""
+
+        async def without_parts(data: Data, _: Send) -> Data:
+            return await handler(data)
+
+        self._serve(kind, without_parts)
+
+    def serve_stream(self, kind: str, handler: StreamHandler) -> None:
+        """Answer the questions of a kind as `serve` does, with parts before the answer."""
+
+        async def with_parts(data: Data, send: Send) -> Data:
+            count = 0
+
+            def send_next(part: Data) -> None:
+                nonlocal count
+                count += 1
+                send({"number": count, "part": part})
+
+            return {**await handler(data, send_next), PARTS: count}
+
+        self._serve(kind, with_parts)
+
+    def _serve(self, kind: str, handler: StreamHandler) -> None:
         if kind in self._handlers:
             raise ValueError(f"expected one handler of {kind!r} for questions between nodes, got a second one")
         self._handlers[kind] = handler
@@ -152,20 +208,22 @@ class NodeCalls:
         self._on_joined.append(joined)
         self._on_left.append(left)
 
-    async def ask(self, node: str, kind: str, data: Data, seconds: float) -> Data:
-        """Return a node's answer.
+    async def ask(self, node: str, kind: str, data: Data, seconds: float, on_part: OnPart | None = None) -> Data:
+        """Return a node's answer. Its parts, if it is to have any, go to `on_part` before.
 
         A cancelled question cancels its handler too. Raise `NodeUnavailable` if there is no answer within these
         seconds, and at once if the bus is down or the node is gone. Raise `NodeFailed` if the handler has failed, and
         `MessageTooLong` for too much data.
         """
         if node == self.own_id:
-            return await self._ask_own(kind, data, seconds)
+            question = _Question(kind, {node}, to_all=False, on_part=on_part)
+            question.answer(node, await self._ask_own(question, data, seconds))
+            return question.answers[node]
         if not self._bus.is_up:
             raise NodeUnavailable("the bus is down, so no other node can answer")
         if node not in self.others:
             raise NodeUnavailable("there is no node with this id; it may have ended")
-        question = _Question(kind, {node}, to_all=False)
+        question = _Question(kind, {node}, to_all=False, on_part=on_part)
         await self._wait(question, node, data, seconds)
         if node in question.answers:
             return question.answers[node]
@@ -189,16 +247,19 @@ class NodeCalls:
         """Send news to all other nodes. It may be lost."""
         self._send(None, "news", kind, data)
 
-    async def _ask_own(self, kind: str, data: Data, seconds: float) -> Data:
+    async def _ask_own(self, question: _Question, data: Data, seconds: float) -> Data:
+        def take(part: Data) -> None:
+            question.take_part(self.own_id, part["number"], part["part"])
+
         try:
             async with asyncio.timeout(seconds):
-                return await self._handle(kind, data)
+                return await self._handle(question.name, data, take)
         except TimeoutError:
-            raise _late(kind, seconds) from None
+            raise _late(question.name, seconds) from None
 
     async def _answer_own(self, question: _Question, data: Data, seconds: float) -> None:
         try:
-            question.answer(self.own_id, await self._ask_own(question.name, data, seconds))
+            question.answer(self.own_id, await self._ask_own(question, data, seconds))
         except NodeUnavailable as error:
             question.fail(self.own_id, error)
 
@@ -248,8 +309,19 @@ class NodeCalls:
                 listener = self._listeners.get(message.name)
                 if listener is not None:
                     listener(message.sender, message.data)
+            case "part":
+                self._take_part(message)
             case _:
                 self._take_answer(message)
+
+    def _take_part(self, message: NodeMessage) -> None:
+        question = self._questions.get(message.id or 0)
+        number, part = message.data.get("number"), message.data.get("part")
+        if question is not None and question.name == message.name and isinstance(part, dict):
+            question.take_part(message.sender, number, part)
+        if question is None or isinstance(question.error, PartLost):
+            # The cancellation was lost, or has crossed this part.
+            self._send(message.sender, "cancel", message.name, {}, message.id)
 
     def _take_answer(self, message: NodeMessage) -> None:
         question = self._questions.get(message.id or 0)
@@ -278,12 +350,16 @@ class NodeCalls:
         answer: Data = {}
         try:
             async with asyncio.timeout(message.seconds):
-                answer = await self._handle(message.name, message.data)
+                answer = await self._handle(message.name, message.data, partial(self._send_part, message))
             what = "answer"
         except (TimeoutError, NodeFailed):
             pass
         finally:  # also if this node ends, so that the other one waits no longer
             self._reply(message, what, answer)
+
+    def _send_part(self, message: NodeMessage, part: Data) -> None:
+        if not self._send(message.sender, "part", message.name, part, message.id):
+            raise NodeFailed("the bus takes no messages now")
 
     def _reply(self, message: NodeMessage, what: Literal["answer", "failure"], answer: Data) -> None:
         try:
@@ -292,12 +368,14 @@ class NodeCalls:
             faults.record("node_calls", fault)
             self._send(message.sender, "failure", message.name, {}, message.id)
 
-    async def _handle(self, kind: str, data: Data) -> Data:
+    async def _handle(self, kind: str, data: Data, send: Send) -> Data:
         handler = self._handlers.get(kind)
         if handler is None:
             raise NodeFailed(f"this node does not serve {kind!r}")
         try:
-            return await handler(data)
+            return await handler(data, send)
+        except NodeFailed:
+            raise
         except Exception as fault:
             faults.record("node_calls", fault)
             raise _failed(kind) from fault
@@ -327,6 +405,9 @@ class NodeCalls:
             return
         for question in self._questions.values():
             question.fail(node, NodeUnavailable("the node has ended"))
+        for (asking, _number), task in self._working.items():
+            if asking == node:
+                task.cancel()
         _tell(self._on_left, node)
 
 

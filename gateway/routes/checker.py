@@ -120,6 +120,7 @@ class Checker:
             scope=table.scope,
             rate=table.rate,
             idempotent=table.idempotent,
+            ordered=table.ordered,
             claims=table.claims,
             data=self._schema("data", table.data, table.data_file, place),
             reply=self._schema("reply", table.reply, table.reply_file, place),

@@ -48,6 +48,8 @@ class Route:
     """Messages of one user a second, or 0 for any number."""
     idempotent: bool = False
     """Whether a message may be sent again after a failure."""
+    ordered: bool = False
+    """Whether later messages of a connection wait for the answer."""
     claims: tuple[str, ...] = ()
     """The claims of the user's token that go out."""
     data: JsonSchema | None = None

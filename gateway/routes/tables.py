@@ -78,6 +78,7 @@ class RouteTable(Table):
     scope: Annotated[ScopeName | None, Field(description="the name of a scope, such as orders:write")] = None
     rate: Annotated[float, Field(ge=0, le=10_000, description="a number from 0 to 10000")] = 0
     idempotent: Annotated[bool, SWITCH] = False
+    ordered: Annotated[bool, SWITCH] = False
     claims: Annotated[Claims, CLAIMS] = ()
     data: Annotated[dict[str, Any] | None, SCHEMA] = None
     data_file: Annotated[Path | None, SCHEMA_FILE] = None

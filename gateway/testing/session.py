@@ -6,7 +6,7 @@ await session.run(MyHandler, {"room": "lobby"})
 assert session.replies == [(1, MyReply())]
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -17,6 +17,7 @@ from gateway.testing.clock import MovableClock
 from gateway.transport import frames
 from handlers.base import MsgHandler, State
 from handlers.errors import MessageError
+from handlers.streaming import Chunk, Reply
 from schemas.base import Event, timestamp
 from schemas.codes import Close
 from schemas.events.rooms import RoomSignal
@@ -231,6 +232,14 @@ class FakeUpstream(FakeVerbs):
     async def call(self, type: str, data: dict[str, Any], *, id: int | str | None = None) -> UpstreamReply:
         """Return the data."""
         return self._record("upstream.call", UpstreamReply(data), type=type, data=data, id=id)
+
+    async def stream(
+        self, type: str, data: dict[str, Any], *, id: int | str | None = None, asks_for_stream: bool = True
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield the data as the reply, or what the answer lists."""
+        given = self._record("upstream.stream", [Reply(UpstreamReply(data))], type=type, data=data, id=id)
+        for part in given:
+            yield part
 
 
 class FakeSession(Generic[State]):

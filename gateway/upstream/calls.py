@@ -1,14 +1,16 @@
 """The calls of one route: from a message to the service's checked answer.
 
 In this order, a message may fail for its scope, its data, its user's rate, the circuit breaker, and the places of the
-route. What comes back is checked as a whole before the sender gets anything of it.
+route. A chunk is checked before the sender gets it, and the answer as a whole.
 """
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +25,10 @@ from gateway.routes.model import Route
 from gateway.upstream.answers import Answer, read_answer
 from gateway.upstream.breaker import CircuitBreaker
 from gateway.upstream.client import new_message_id
+from gateway.upstream.deadlines import Deadlines, now
 from gateway.upstream.effects import Effects
 from gateway.upstream.figures import Figures, Outcome
+from gateway.upstream.streams import LastPart, Part
 from handlers.errors import MissingScope, RateLimited, UpstreamFailed, UpstreamTimeout, ValidationFailed
 
 logger = logging.getLogger(__name__)
@@ -41,17 +45,22 @@ LEAST_OF_USER = 8
 LINES_A_MINUTE = 10
 """How many failed messages of a route the log names. After a minute it gets the number of the others."""
 FRAME_BYTES = 512
-"""What a frame has around the data of a reply: its id, at most 64 characters of 6 bytes, and names."""
+"""What a frame has around the data of a reply or a chunk: its id, at most 64 characters of 6 bytes, and names."""
+
+
+def max_part_bytes(settings: Settings) -> int:
+    """Return the most bytes of an answer, and of a chunk."""
+    return settings.max_frame_bytes - FRAME_BYTES
 
 
 class Transport(Protocol):
     """Carries messages of one route to its service, and the answers back."""
 
-    async def send(self, body: bytes, message_id: str, seconds: float) -> bytes:
-        """Return the JSON of the service's answer, at most a frame long. `body` is the JSON of the message.
+    def stream(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the chunks of the service's answer, and at the end its JSON, each at most a frame long.
 
-        Raise `UpstreamTimeout` if there is no answer within `seconds`, and `UpstreamFailed` if there will be none. A
-        cancelled call needs no answer any more.
+        `body` is the JSON of the message. Raise `UpstreamTimeout` if a part is not there in time, and `UpstreamFailed`
+        if there will be none. A caller that stops in the middle needs no answer any more.
         """
 
     async def close(self) -> None:
@@ -105,19 +114,26 @@ class RouteCalls:
         self._failures = FoldedLog(logger, logging.WARNING, same=1, most=LINES_A_MINUTE, now=clock.steady)
         self._retries = FoldedLog(logger, logging.INFO, same=1, most=LINES_A_MINUTE, now=clock.steady)
 
-    async def call(self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any]) -> Checked:
-        """Send a message to the service, and return the checked answer.
+    async def stream(
+        self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any], *, asks_for_stream: bool
+    ) -> AsyncGenerator[Any | Checked, None]:
+        """Send a message to the service. Yield each chunk of its answer as it comes, and at the end the checked answer.
 
         Raise `MissingScope`, `ValidationFailed`, `RateLimited`, `UpstreamFailed` or `UpstreamTimeout`.
         """
         self._check(caller, data)
-        body, message_id = self._body(caller, type, id, data), new_message_id()
+        body, message_id = self._body(caller, type, id, data, asks_for_stream), new_message_id()
         period = self._begin(caller.user_id)
-        began = _now()
+        began = now()
         outcome: Outcome = "cancelled"
         was_asked = True
         try:
-            checked = await self._checked(await self._send(body, message_id, began + self.route.timeout_seconds))
+            async with aclosing(self._parts(body, message_id, self._deadlines(began))) as parts:
+                async for part in parts:
+                    if isinstance(part, LastPart):
+                        checked = await self._checked(part.body)
+                    else:
+                        yield part
             outcome = "reply" if checked.answer.error is None else "error"
         except (UpstreamFailed, UpstreamTimeout) as error:
             outcome = "failed" if isinstance(error, UpstreamFailed) else "timeout"
@@ -125,8 +141,8 @@ class RouteCalls:
             self._failures.log(f"route {self.route.pattern}: %s failed: %s", message_id, error.reason)
             raise
         finally:
-            self._end(caller.user_id, period, outcome, _now() - began, was_asked=was_asked)
-        return checked
+            self._end(caller.user_id, period, outcome, now() - began, was_asked=was_asked)
+        yield checked
 
     def _check(self, caller: Caller, data: dict[str, Any]) -> None:
         """Raise what the sender has to change."""
@@ -138,8 +154,10 @@ class RouteCalls:
         if wait := self._buckets.take(caller.user_id, self._clock.steady()):
             raise RateLimited("messages of this type by this user", int(wait * 1000) + 1)
 
-    def _body(self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any]) -> bytes:
-        message = {
+    def _body(
+        self, caller: Caller, type: str, id: int | str | None, data: dict[str, Any], asks_for_stream: bool
+    ) -> bytes:
+        message: dict[str, Any] = {
             "type": type,
             "id": id,
             "data": data,
@@ -148,6 +166,8 @@ class RouteCalls:
             "claims": {name: caller.claims[name] for name in self.route.claims if name in caller.claims},
             "connection": caller.connection,
         }
+        if asks_for_stream:
+            message["stream"] = True
         return orjson.dumps(message)
 
     def _begin(self, user_id: str) -> int:
@@ -187,26 +207,37 @@ class RouteCalls:
         elif self.breaker.succeed(period):
             logger.info("route %s: the circuit breaker is closed again", self.route.pattern)
 
-    async def _send(self, body: bytes, message_id: str, deadline: float) -> bytes:
-        """Return the service's answer. An idempotent message goes out again while there is time."""
-        retries, was_asked = 0, False
+    def _deadlines(self, began: float) -> Deadlines:
+        seconds = self.route.timeout_seconds
+        most = self._settings.max_call_seconds or math.inf
+        return Deadlines(began + min(seconds, most), seconds, began + most)
+
+    async def _parts(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the parts of the service's answer. Before the first one, an idempotent message may go out again."""
+        retries, was_asked, has_begun = 0, False, False
         while True:
             try:
-                return await self.transport.send(body, message_id, deadline - _now())
+                async with aclosing(self.transport.stream(body, message_id, deadlines)) as parts:
+                    async for part in parts:
+                        has_begun = True
+                        yield part
             except UpstreamFailed as error:
                 # An earlier attempt may have reached the service, even if this one has not.
                 error.was_asked = was_asked = was_asked or error.was_asked
                 pause = FIRST_PAUSE_SECONDS * 2**retries * (0.5 + secrets.randbelow(1000) / 2000)
-                if retries == MAX_RETRIES or not self.route.idempotent or _now() + pause >= deadline:
+                is_last = has_begun or retries == MAX_RETRIES or now() + pause >= deadlines.first
+                if is_last or not self.route.idempotent:
                     raise
                 self._retries.log(f"route {self.route.pattern}: %s goes out again: %s", message_id, error.reason)
+            else:
+                return
             retries += 1
             self._figures.retries += 1
             await asyncio.sleep(pause)
 
     async def _checked(self, body: bytes) -> Checked:
         """Return the answer if all of it is as it must be, or raise `UpstreamFailed`."""
-        most = self._settings.max_frame_bytes - FRAME_BYTES
+        most = max_part_bytes(self._settings)
         if len(body) > most:
             raise UpstreamFailed(f"expected an answer of at most {most} bytes, got {len(body)}")
         # The data of a reply is one level deeper than that of a frame.
@@ -215,7 +246,3 @@ class RouteCalls:
             wrong = ", ".join(f"`{found.field}`" for found in self.route.reply.findings(answer.data, "data"))
             raise UpstreamFailed(f"expected a reply that fits the route's schema; wrong: {wrong}")
         return Checked(answer, await self._effects.check(self.route, answer.effects) if answer.effects else None)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -34,7 +34,7 @@ class LastPart:
     body: bytes
 
 
-Part: TypeAlias = "Any | LastPart"
+Part: TypeAlias = Any | LastPart
 """The value of a chunk, or the end."""
 
 

@@ -1,8 +1,8 @@
 """All routes: finds the one of a message, follows changes of the routes file, and carries out effects."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -17,14 +17,15 @@ from gateway.routes.model import Route, Routes
 from gateway.routes.reloader import RoutesReloader
 from gateway.transport.encoded import encoded
 from gateway.upstream.breaker import State
-from gateway.upstream.calls import Caller, Checked, RouteCalls, Transport
+from gateway.upstream.calls import Caller, Checked, RouteCalls, Transport, max_part_bytes
 from gateway.upstream.client import HttpTransport
 from gateway.upstream.effects import Cause, Effects
 from gateway.upstream.figures import Figures
 from gateway.upstream.workers import Workers
 from handlers.errors import UnknownType
 from handlers.factory import MakeHandler
-from handlers.upstream import UpstreamHandler
+from handlers.streaming import Chunk, Reply
+from handlers.upstream import OrderedUpstreamHandler, UpstreamHandler
 from schemas.base import MAX_TYPE_LENGTH
 from schemas.messages.upstream import UpstreamReply
 
@@ -72,9 +73,10 @@ class Upstreams:
 
     def handler_of(self, type: str) -> MakeHandler | None:
         """Return what handles messages of this type, or None if no route takes them."""
-        if len(type) > MAX_TYPE_LENGTH or self._routes.current.find(type) is None:
+        route = None if len(type) > MAX_TYPE_LENGTH else self._routes.current.find(type)
+        if route is None:
             return None
-        return partial(UpstreamHandler, type)
+        return partial(OrderedUpstreamHandler if route.ordered else UpstreamHandler, type)
 
     @property
     def breakers(self) -> dict[str, State]:
@@ -89,23 +91,36 @@ class Upstreams:
             self._workers.serves(route) for route in routes if route.is_for_workers
         )
 
-    async def call(
-        self, caller: Caller, cause: Cause, type: str, id: int | str | None, data: dict[str, Any]
-    ) -> UpstreamReply:
-        """Send a message to the service of its route, and return the reply, or raise the error that it declares.
+    async def stream(
+        self,
+        caller: Caller,
+        cause: Cause,
+        type: str,
+        id: int | str | None,
+        data: dict[str, Any],
+        *,
+        asks_for_stream: bool = False,
+    ) -> AsyncGenerator[Chunk, None]:
+        """Send a message to the service of its route. Yield the chunks of the answer, and at the end the reply.
 
-        The effects begin only after the caller has had its turn to send the reply or the error.
+        Raise the error that the service declares. The effects begin only after the caller has had its turn to send the
+        reply or the error.
         """
         route = self._routes.current.find(type)
         if route is None:  # it was there when the message came
             raise UnknownType(type, ())
-        checked = await self._calls_of(route).call(caller, type, id, data)
-        answer = checked.answer
-        if answer.effects:
-            asyncio.get_running_loop().call_soon(self._start, self._carry_out(route, checked, cause))
-        if answer.error is not None:
-            raise answer.error
-        return encoded(UpstreamReply, orjson.dumps(answer.data))
+        parts = self._calls_of(route).stream(caller, type, id, data, asks_for_stream=asks_for_stream)
+        async with aclosing(parts):
+            async for part in parts:
+                if not isinstance(part, Checked):
+                    yield part
+                    continue
+                answer = part.answer
+                if answer.effects:
+                    asyncio.get_running_loop().call_soon(self._start, self._carry_out(route, part, cause))
+                if answer.error is not None:
+                    raise answer.error
+                yield Reply(encoded(UpstreamReply, orjson.dumps(answer.data)))
 
     async def _carry_out(self, route: Route, checked: Checked, cause: Cause) -> None:
         # In a task that no connection ends: the service relies on its effects once it has answered.
@@ -138,7 +153,8 @@ class Upstreams:
                 route.signer,
                 self._clock,
                 parallel=route.parallel,
-                max_bytes=self._settings.max_frame_bytes,
+                max_bytes=max_part_bytes(self._settings),
+                max_depth=self._settings.max_json_depth,
             )
         return self._workers.transport(route)
 

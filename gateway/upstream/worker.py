@@ -7,17 +7,23 @@ even by a mistake of a program with several connections.
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.transport.frames import Frame, text_frame
 from gateway.transport.writers import nothing
-from handlers.errors import Conflict, NotFound, UpstreamFailed
+from gateway.upstream.deadlines import Deadlines, now
+from gateway.upstream.open_message import OpenMessage
+from gateway.upstream.streams import LastPart, Part
+from handlers.errors import Conflict, NotFound, UpstreamFailed, UpstreamTimeout
 
 MAX_LATE = 4096
 """Cancelled messages of one connection whose answers may still come."""
+
+MAX_FORGIVEN = 1000
+"""The chunks of a cancelled message, with its answer, that may have been on their way already."""
 
 MOST_UNREAD = 0.5
 """The part of its outbox from which on a worker gets no more messages."""
@@ -26,7 +32,7 @@ STUCK_SECONDS = 1.0
 """How long a worker may leave its messages unread before a late answer ends its connection."""
 
 EARLY_SECONDS = 0.01
-"""How much too early the timer of a deadline may be: uvloop rounds to milliseconds."""
+"""How much too early a deadline may end: uvloop rounds to milliseconds."""
 
 FIRST_REST_SECONDS = 1.0
 LAST_REST_SECONDS = 30.0
@@ -49,17 +55,6 @@ class Peer(Protocol):
         """Close the connection, since the worker does not read."""
 
 
-class OpenMessage:
-    """A message that a worker has got, and its answer to come."""
-
-    __slots__ = ("answer", "id", "number")
-
-    def __init__(self, number: int, id: bytes) -> None:
-        self.number = number
-        self.id = id
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-
 class Worker:
     """A connection of a service that serves routes."""
 
@@ -77,8 +72,8 @@ class Worker:
         self._peer = peer
         self._prefix = secrets.token_hex(4)
         self._next = 1
-        self._open: dict[int, asyncio.Future[bytes]] = {}
-        self._late: dict[int, None] = {}
+        self._open: dict[int, OpenMessage] = {}
+        self._late: dict[int, int] = {}
         self._silences = 0
         self._rests_until = 0.0
         self._unread_since: float | None = None
@@ -102,33 +97,45 @@ class Worker:
         """
         number, self._next = self._next, self._next + 1
         message = OpenMessage(number, b"%b.%d" % (self._prefix.encode(), number))
-        self._open[number] = message.answer
+        self._open[number] = message
         self.busy += 1
         ids = message.id, orjson.dumps(message_id)
         self._deliver(b'{"type":"route.message","id":"%b","message_id":%b,"data":%b}' % (*ids, body))
         return message
 
-    async def answer_to(self, message: OpenMessage, deadline: float) -> bytes:
-        """Return the JSON of the answer, or raise `UpstreamFailed` if the worker goes away, or answers wrongly.
+    async def parts_of(self, message: OpenMessage, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the chunks and the JSON of the answer.
 
-        The caller cancels this at the deadline, on the loop's clock.
+        Raise `UpstreamFailed` if the worker goes away, answers wrongly, or sends more than is read, and
+        `UpstreamTimeout` if a part is late. A caller that stops in the middle cancels the message.
         """
+        deadline = deadlines.first
         try:
-            return await message.answer
-        except asyncio.CancelledError:
-            now = asyncio.get_running_loop().time()
-            if self.cancel(message) and now >= deadline - EARLY_SECONDS:
-                self._note_silence(now)
-            raise
+            while True:
+                part = await self._next_of(message, deadline)
+                yield part
+                if isinstance(part, LastPart):
+                    return
+                deadline = deadlines.after_a_part()
         finally:
+            self.cancel(message)
             self.close(message)
 
+    async def _next_of(self, message: OpenMessage, deadline: float) -> Part:
+        try:
+            return await message.next(deadline)
+        except (UpstreamTimeout, asyncio.CancelledError):
+            moment = now()
+            # Another node that has asked cancels at its own deadline, which may be a little earlier.
+            if self.cancel(message) and moment >= deadline - EARLY_SECONDS:
+                self._note_silence(moment)
+            raise
+
     def cancel(self, message: OpenMessage) -> bool:
-        """Let the worker know that a message needs no answer any more. Return False if the answer has just come."""
-        if message.answer.done() and not message.answer.cancelled():
-            message.answer.exception()  # so that asyncio does not report it as unread
+        """Let the worker know that a message needs no answer any more. Return False if it is done already."""
+        if message.is_done:
             return False
-        message.answer.cancel()
+        message.is_done = True
         self._note_late(message.number)
         self._deliver(b'{"type":"route.cancel","id":"%b"}' % message.id)
         return True
@@ -138,47 +145,63 @@ class Worker:
         del self._open[message.number]
         self.busy -= 1
 
+    def chunk(self, id: object, value: Any, size: int) -> OpenMessage:
+        """Take a chunk of so many bytes, and return its message, or raise what `_find` raises.
+
+        If the chunks of the message are not read, it fails.
+        """
+        message = self._find(id)
+        self._note_life()
+        if not message.take_chunk(value, size):
+            self.fail_in_the_middle(id, "the chunks of the worker came faster than they could be sent on")
+        return message
+
     def answer(self, id: object, answer: bytes) -> None:
         """Take the answer to a message, or raise what `_find` raises."""
-        self._find(id).set_result(answer)
-        self._silences = 0
-        self._rests_until = 0.0
-        if not self._peer.backlog:
-            self._unread_since = None
+        self._find(id).take_answer(answer)
+        self._note_life()
 
     def fail(self, id: object, reason: str) -> None:
         """Let a message fail, since its answer is wrong, or raise what `_find` raises."""
-        self._find(id).set_exception(UpstreamFailed(reason))
+        self._find(id).fail(UpstreamFailed(reason))
+
+    def fail_in_the_middle(self, id: object, reason: str) -> None:
+        """Let a message fail whose answer has more to come, or raise what `_find` raises."""
+        message = self._find(id)
+        self.cancel(message)
+        message.fail(UpstreamFailed(reason))
 
     def end(self) -> None:
         """Let all open messages fail: the worker has gone away."""
         self.patterns = ()
-        for answer in self._open.values():
-            if not answer.done():
-                answer.set_exception(UpstreamFailed("the worker has gone away"))
+        for message in self._open.values():
+            if not message.is_done:
+                message.fail(UpstreamFailed("the worker has gone away"))
 
     def forgives(self, id: object) -> bool:
-        """Return whether the gateway has asked for this answer, even if it is late: it costs the worker nothing."""
+        """Return whether the gateway has asked for this part of an answer, even if it is late: it costs nothing."""
         number = self._number(id)
         if number is None:
             return False
         if number in self._late:
-            del self._late[number]
+            self._late[number] -= 1
+            if not self._late[number]:
+                del self._late[number]
             return True
-        return number in self._open and not self._open[number].done()
+        return number in self._open and not self._open[number].is_done
 
-    def _find(self, id: object) -> "asyncio.Future[bytes]":
-        """Return the future of an open message.
+    def _find(self, id: object) -> OpenMessage:
+        """Return an open message.
 
         Raise `NotFound` for an id that this connection has never got, and `Conflict` for one that needs no answer.
         """
         number = self._number(id)
         if number is None:
             raise NotFound("this connection has got no `route.message` with this id")
-        answer = self._open.get(number)
-        if answer is None or answer.done():
+        message = self._open.get(number)
+        if message is None or message.is_done:
             raise Conflict("this message has its answer already, or came too late and was cancelled")
-        return answer
+        return message
 
     def _number(self, id: object) -> int | None:
         found = _ID.fullmatch(id) if isinstance(id, str) else None
@@ -195,9 +218,15 @@ class Worker:
             self._unread_since = asyncio.get_running_loop().time()
 
     def _note_late(self, number: int) -> None:
-        self._late[number] = None
+        self._late[number] = MAX_FORGIVEN
         if len(self._late) > MAX_LATE:
             del self._late[next(iter(self._late))]
+
+    def _note_life(self) -> None:
+        self._silences = 0
+        self._rests_until = 0.0
+        if not self._peer.backlog:
+            self._unread_since = None
 
     def _note_silence(self, now: float) -> None:
         """Let others come first for a while. If the worker does not even read, close its connection."""

@@ -9,26 +9,33 @@ message then waits there.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import orjson
 from pydantic import TypeAdapter
 
-from gateway.bus.base import MessageTooLong
-from gateway.cluster.node_calls import NodeCalls, NodeTimeout, NodeUnavailable
+from gateway.bus.base import MAX_NODE_MESSAGE_BYTES, MAX_NODE_SECONDS, MessageTooLong
+from gateway.cluster.node_calls import NodeCalls, NodeTimeout, NodeUnavailable, Send
 from gateway.core.periodic import Periodic
+from gateway.core.tasks import cancel_and_wait
 from gateway.routes.model import Route
-from gateway.upstream.worker import OpenMessage, Peer, Worker
+from gateway.upstream.deadlines import Deadlines, now
+from gateway.upstream.open_message import OpenMessage, Parts
+from gateway.upstream.streams import LastPart, Part
+from gateway.upstream.worker import Peer, Worker
 from handlers.errors import UpstreamFailed, UpstreamTimeout
 
 CALL = "workers.call"
 CAPACITY = "workers.capacity"
 ANNOUNCEMENTS = 3
 """How often a node says within a lease what its workers take."""
+MANY_BYTES = MAX_NODE_MESSAGE_BYTES // 2
+"""How many bytes of chunks go to another node in one message, unless a single chunk has more."""
 MAX_ANNOUNCED = 1000
 """Pairs of a route and a service in one announcement."""
 
@@ -70,6 +77,10 @@ class _Sent:
     message: OpenMessage
 
 
+class _NoneThere(Exception):
+    """Another node has no worker for a message any more."""
+
+
 class _Waiting:
     """A message that waits for a free place."""
 
@@ -87,9 +98,10 @@ class WorkerTransport:
     workers: "Workers"
     route: Route
 
-    async def send(self, body: bytes, message_id: str, seconds: float) -> bytes:
-        """Return the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
-        return await self.workers.send((self.route.pattern, self.route.service), Outgoing(body, message_id), seconds)
+    def stream(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the chunks and the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
+        key = self.route.pattern, self.route.service
+        return self.workers.stream(key, Outgoing(body, message_id), deadlines)
 
     async def close(self) -> None:
         """Do nothing: the workers stay, and serve what routes there are."""
@@ -109,7 +121,7 @@ class Workers:
         """How many messages of this node another one has."""
         self._waiting: dict[Key, deque[_Waiting]] = {}
         self._announcing = Periodic("workers", lease_seconds / ANNOUNCEMENTS, self._announce)
-        node_calls.serve(CALL, self._serve_call)
+        node_calls.serve_stream(CALL, self._serve_call)
         node_calls.listen(CAPACITY, self._on_capacity)
         node_calls.watch(self._on_node_joined, self._on_node_left)
 
@@ -163,65 +175,108 @@ class Workers:
         self.withdraw(worker)
         worker.end()
 
-    async def send(self, key: Key, message: Outgoing, seconds: float) -> bytes:
-        """Return a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        place: _Sent | str | None = None
-        try:
-            async with asyncio.timeout_at(deadline):
-                while True:
-                    place = await self._place(key, message)
-                    if place is None:
-                        raise UpstreamFailed("no worker serves this route now", was_asked=False)
-                    if isinstance(place, _Sent):
-                        return await self._answer(place, deadline)
-                    answer = await self._ask(place, key, message, deadline)
-                    if answer is not None:
-                        return answer
-        except TimeoutError:
-            late = "all workers were busy" if place is None else "the worker did not answer in time"
-            raise UpstreamTimeout(late) from None
+    async def stream(self, key: Key, message: Outgoing, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the chunks and the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
+        while True:
+            place = await self._place_in_time(key, message, deadlines)
+            if place is None:
+                raise UpstreamFailed("no worker serves this route now", was_asked=False)
+            if isinstance(place, _Sent):
+                parts = self._parts_of(place, deadlines)
+            else:
+                parts = self._ask(place, key, message, deadlines)
+            with suppress(_NoneThere):
+                async with aclosing(parts):
+                    async for part in parts:
+                        yield part
+                return
 
-    async def _answer(self, sent: _Sent, deadline: float) -> bytes:
+    async def _place_in_time(
+        self, key: Key, message: Outgoing, deadlines: Deadlines, *, is_local: bool = False
+    ) -> _Sent | str | None:
         try:
-            return await sent.worker.answer_to(sent.message, deadline)
+            async with asyncio.timeout_at(deadlines.first):
+                return await self._place(key, message, is_local=is_local)
+        except TimeoutError:
+            raise UpstreamTimeout("all workers were busy") from None
+
+    async def _parts_of(self, sent: _Sent, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        try:
+            async with aclosing(sent.worker.parts_of(sent.message, deadlines)) as parts:
+                async for part in parts:
+                    yield part
         finally:
             self._on_free(sent.worker)
 
-    async def _ask(self, node: str, key: Key, message: Outgoing, deadline: float) -> bytes | None:
-        """Return the answer of another node's worker, or None if it has none any more."""
-        left = max(0.001, deadline - asyncio.get_running_loop().time())
-        body = orjson.Fragment(message.body)
-        data = {"route": key[0], "service": key[1], "seconds": left, "id": message.id, "body": body}
+    async def _ask(self, node: str, key: Key, message: Outgoing, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+        """Yield the parts of the answer of another node's worker, or raise `_NoneThere` if it has none any more."""
+        parts = Parts()
+        asking = asyncio.create_task(self._fill(parts, node, key, message, deadlines))
+        deadline, part = deadlines.first, None
         try:
-            found = await self._node_calls.ask(node, CALL, data, left)
-        except NodeTimeout as error:
-            raise UpstreamTimeout(str(error)) from None
-        except (NodeUnavailable, MessageTooLong) as error:
-            raise UpstreamFailed(str(error)) from None
+            while not isinstance(part, LastPart):
+                part = await parts.next(deadline)
+                yield part
+                deadline = deadlines.after_a_part()
         finally:
+            await cancel_and_wait(asking)
             self._asked[node, key] -= 1
             if not self._asked[node, key]:
                 del self._asked[node, key]
             self._wake(key, 1)
-        if "answer" in found:
-            return orjson.dumps(found["answer"])
-        if "failed" in found:
-            raise UpstreamFailed(str(found["failed"]))
-        self._remote.get(node, Counter()).pop(key, None)
-        return None
 
-    async def _serve_call(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Pass a message of another node to a worker of this one."""
-        deadline = asyncio.get_running_loop().time() + data["seconds"]
+    async def _fill(self, parts: Parts, node: str, key: Key, message: Outgoing, deadlines: Deadlines) -> None:
+        """Ask another node, and put what it answers into `parts`."""
+        began = now()
+        data = {
+            "route": key[0],
+            "service": key[1],
+            "id": message.id,
+            "body": orjson.Fragment(message.body),
+            "seconds": max(0.001, deadlines.first - began),
+            "silence": min(MAX_NODE_SECONDS, deadlines.silence),
+        }
+        most = max(0.001, min(MAX_NODE_SECONDS, deadlines.end - began))
+
+        def take(part: dict[str, Any]) -> None:
+            for chunk in part["chunks"]:
+                if not parts.is_done and not parts.take_chunk(chunk, len(orjson.dumps(chunk))):
+                    parts.fail(UpstreamFailed("the chunks of the worker came faster than they could be sent on"))
+
+        try:
+            found = await self._node_calls.ask(node, CALL, data, most, take)
+        except NodeTimeout as error:
+            parts.fail(UpstreamTimeout(str(error)))
+        except (NodeUnavailable, MessageTooLong) as error:
+            parts.fail(UpstreamFailed(str(error)))
+        else:
+            if "answer" in found:
+                parts.take_answer(orjson.dumps(found["answer"]))
+            elif "failed" in found:
+                parts.fail(UpstreamFailed(str(found["failed"])))
+            else:
+                self._remote.get(node, Counter()).pop(key, None)
+                parts.fail(_NoneThere())
+
+    async def _serve_call(self, data: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Pass a message of another node to a worker of this one, and the parts of its answer back."""
+        deadlines = Deadlines(now() + data["seconds"], data.get("silence", math.inf))
         message = Outgoing(orjson.dumps(data["body"]), data["id"])
-        sent = await self._place((data["route"], data["service"]), message, is_local=True)
+        sent = await self._place_in_time((data["route"], data["service"]), message, deadlines, is_local=True)
         if not isinstance(sent, _Sent):
             return {"none": True}
         try:
-            return {"answer": orjson.Fragment(await self._answer(sent, deadline))}
-        except UpstreamFailed as error:
+            async with aclosing(self._parts_of(sent, deadlines)) as parts:
+                async for part in parts:
+                    if isinstance(part, LastPart):
+                        return {"answer": orjson.Fragment(part.body)}
+                    if "silence" not in data:
+                        return {"failed": "the asking node is older, and takes no chunks"}
+                    # Those that wait go in the same message: the bus is for all.
+                    send({"chunks": [part, *sent.message.chunks_nowait(MANY_BYTES - sent.message.last_size)]})
+        except (UpstreamFailed, UpstreamTimeout) as error:
             return {"failed": error.reason}
+        raise AssertionError("a worker's answer has an end")
 
     async def _place(self, key: Key, message: Outgoing, *, is_local: bool = False) -> _Sent | str | None:
         """Send a message to a worker, or return a node with a place for it, which is taken.

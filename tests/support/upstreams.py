@@ -302,3 +302,126 @@ WRONG: dict[str, Behaviour] = {
     "has an effect that the route may not": answering({"data": {}, "effects": [{"disconnect": {}}]}),
 }
 """Services whose answers are wrong, for a route without effects."""
+
+
+SSE, JSONL = "text/event-stream", "application/x-ndjson"
+
+
+def events(*chunks: Any, reply: Any = None) -> bytes:
+    """Return chunks as events, and the answer at the end if there is one."""
+    parts = [b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks]
+    return b"".join([*parts, b"event: reply\ndata: %b\n\n" % json.dumps(reply).encode() if reply else b""])
+
+
+def lines(*chunks: Any, reply: Any = None) -> bytes:
+    """Return chunks as lines of JSON, and the answer at the end if there is one."""
+    documents = [*({"chunk": chunk} for chunk in chunks), *([reply] if reply else [])]
+    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
+
+
+def streaming(*steps: bytes | asyncio.Event, type: str = SSE, ends: bool = True, head: bytes = b"") -> Behaviour:
+    """Return the behaviour of a service that writes each piece of a stream at once, and waits for each event.
+
+    Without `ends`, it goes on for ever and writes nothing.
+    """
+
+    async def behave(client: Conversation) -> None:
+        while True:
+            await client.request()
+            start = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n%b\r\n" % (
+                type.encode(),
+                head,
+            )
+            await client.write(start)
+            for step in steps:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    await client.write(b"%x\r\n%b\r\n" % (len(step), step))
+            if ends:
+                await client.write(b"0\r\n\r\n")
+
+    return behave
+
+
+def repeating(piece: bytes, seconds: float = 0, type: str = SSE) -> Behaviour:
+    """Return the behaviour of a service whose stream repeats a piece for ever, after each pause."""
+
+    async def behave(client: Conversation) -> None:
+        await client.request()
+        await client.write(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n" % type.encode())
+        while True:
+            await client.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await asyncio.sleep(seconds)
+
+    return behave
+
+
+DONE = {"data": {"done": True}}
+LONG_CHUNK = "x" * (256 * 1024)
+CUT = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000\r\n\r\n" + events("one")
+
+
+async def cut_off(client: Conversation) -> None:
+    """End in the middle of a stream."""
+    await client.request()
+    await client.write(CUT)
+
+
+async def reset_in_the_middle(client: Conversation) -> None:
+    """Cut the connection in the middle of a stream."""
+    await client.request()
+    await client.write(CUT)
+    await asyncio.sleep(0.05)
+    client.reset()
+
+
+WRONG_STREAMS: dict[str, Behaviour] = {
+    "has no answer": streaming(events("one")),
+    "has nothing": streaming(),
+    "has no answer in its lines": streaming(lines("one"), type=JSONL),
+    "has two answers": streaming(events("one", reply=DONE) + events(reply=DONE)),
+    "goes on after its answer": streaming(events("one", reply=DONE) + events(FORGED)),
+    "goes on in another piece": streaming(events("one", reply=DONE), events(FORGED)),
+    "has a line after its answer": streaming(lines("one", reply=DONE), b"\n" + FORGED.encode(), type=JSONL),
+    "sends null": streaming(events("one", None, reply=DONE)),
+    "sends a line with null": streaming(lines("one", None, reply=DONE), type=JSONL),
+    "sends NaN": streaming(events("one") + b"data: NaN\n\n" + events(reply=DONE)),
+    "sends no UTF-8": streaming(events("one") + b'data: "\xff"\n\n' + events(reply=DONE)),
+    "sends a text that is no JSON": streaming(events("one") + f"data: {FORGED}\n\n".encode() + events(reply=DONE)),
+    "sends a chunk that is too long": streaming(events("one", LONG_CHUNK, reply=DONE)),
+    "sends an endless chunk": repeating(b"data: " + b"x" * 65536 + b"\n"),
+    "sends an endless line": repeating(b"x" * 65536, type=JSONL),
+    "sends an endless comment": repeating(b": " + b"x" * 65536 + b"\n"),
+    "sends an event of another name": streaming(events("one") + b"event: error\n" + events(FORGED)),
+    "sends an answer that is a lie": streaming(events("one", reply={"data": FORGED})),
+    "sends an answer with a lie as effects": streaming(events("one", reply={**DONE, "effects": [{"explode": {}}]})),
+    "sends an answer with an error of ours": streaming(
+        events("one", reply={"error": {"status": 40102, "name": "token_revoked", "message": FORGED}})
+    ),
+    "is cut off": cut_off,
+    "is reset": reset_in_the_middle,
+    "has a broken chunk": writing(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    ),
+    "says events and sends lines": streaming(lines("one", reply=DONE)),
+    "says lines and sends events": streaming(events("one", reply=DONE), type=JSONL),
+    "says JSON and sends events": streaming(events("one", reply=DONE), type="application/json"),
+    "says nothing and sends lines": streaming(lines("one", reply=DONE), type=""),
+    "says two types": streaming(events("one", reply=DONE), head=b"content-type: application/json\r\n"),
+    "says another charset": streaming(events("one", reply=DONE), type="text/event-stream; charset=latin-1"),
+    "streams with status 500": writing(
+        b"HTTP/1.1 500 X\r\ncontent-type: text/event-stream\r\ncontent-length: 9\r\n\r\ndata: 1\n\n"
+    ),
+    "streams compressed": streaming(b"x", head=b"content-encoding: gzip\r\n"),
+}
+"""Services whose streams are wrong, for a route without effects. Those that send a chunk before send `one`."""
+
+LATE_STREAMS: dict[str, Behaviour] = {
+    "is silent from the start": streaming(ends=False),
+    "is silent after a chunk": streaming(events("one"), ends=False),
+    "is silent within a chunk": streaming(events("one") + b"data: ", ends=False),
+    "drips a chunk": repeating(b"x", 0.02, JSONL),
+    "never ends after its answer": streaming(events("one", reply=DONE), ends=False),
+}
+"""Services whose streams are late."""

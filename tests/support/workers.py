@@ -9,6 +9,8 @@ from websockets.asyncio.client import connect
 
 from gateway.routes.model import Route, Routes
 from gateway.testing import Gateway
+from gateway.upstream.deadlines import Deadlines, now
+from gateway.upstream.streams import LastPart
 from tests.support.client import ChatClient, Frame
 from tests.support.services import add_service
 
@@ -36,6 +38,10 @@ class Worker(ChatClient):
     async def reply(self, call: str, **parts: Any) -> None:
         """Answer a message with `data`, `error` or anything else."""
         await self.send({"type": "reply", "id": call, **parts})
+
+    async def chunk(self, call: str, data: Any) -> None:
+        """Send a chunk of the answer to a message."""
+        await self.send({"type": "chunk", "id": call, "data": data})
 
     async def answer_one(self, **data: Any) -> Any:
         """Answer the next message, and return what came."""
@@ -75,5 +81,16 @@ def use_routes(gateway: Gateway, *routes: Route) -> None:
 
 async def call(gateway: Gateway, route: Route = ORDERS, seconds: float = LONG, **data: Any) -> Any:
     """Send a message to the workers of a route, without a client, and return the answer."""
-    send = gateway.state.workers.transport(route).send
-    return json.loads(await gateway.run(send(json.dumps(data).encode(), "msg_1", seconds)))
+    *_, answer = await parts_of(gateway, route, seconds, **data)
+    return answer
+
+
+async def parts_of(gateway: Gateway, route: Route = ORDERS, seconds: float = LONG, **data: Any) -> list[Any]:
+    """Send a message to the workers of a route, without a client, and return the chunks and the answer."""
+
+    async def ask() -> list[Any]:
+        stream = gateway.state.workers.transport(route).stream
+        parts = [part async for part in stream(json.dumps(data).encode(), "msg_1", Deadlines(now() + seconds, seconds))]
+        return [json.loads(part.body) if isinstance(part, LastPart) else part for part in parts]
+
+    return await gateway.run(ask())

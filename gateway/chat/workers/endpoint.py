@@ -19,4 +19,4 @@ async def serve(ws: GatewayWebSocket, auth: Annotated[ServiceAuth, Depends(worke
     """Serve one connection of a service: take its answers, in order, one at a time."""
     async with open_session(ws, auth) as session:
         async for request_data in ws.iter_json():
-            handle(session, request_data)
+            await handle(session, request_data)

@@ -1,5 +1,6 @@
-"""What a service may send over `/ws/service`: the table of its messages, and its answers."""
+"""What a service may send over `/ws/service`: the table of its messages, and its answers with their chunks."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.chat.workers.session import ServiceSession
 from gateway.transport import frames
-from handlers.errors import Forbidden, InternalError, MessageError, UnknownType, ValidationFailed
+from handlers.errors import Forbidden, InternalError, MessageError, TooLarge, UnknownType, ValidationFailed
 from handlers.factory import readable_id
 from schemas.base import ClientMessage, Empty, FieldError
 from schemas.messages.services import ServeReply, ServeRoutes
@@ -19,9 +20,11 @@ from schemas.messages.system import PingReply
 logger = logging.getLogger(__name__)
 
 ANSWER = "reply"
-"""The type of an answer. All other messages are in the table."""
+CHUNK = "chunk"
+"""The types of an answer, and of a part of one before. All other messages are in the table."""
 
 _KEYS = frozenset({"type", "id", "data", "error", "effects"})
+_CHUNK_KEYS = frozenset({"type", "id", "data"})
 
 
 def _ping(session: ServiceSession, _: Empty) -> PingReply:
@@ -55,11 +58,14 @@ MESSAGES: Mapping[str, _Message] = {
 }
 
 
-def handle(session: ServiceSession, request_data: dict[str, Any]) -> None:
+async def handle(session: ServiceSession, request_data: dict[str, Any]) -> None:
     """Handle one message. Answer a wrong one with an error; the connection lives on."""
     try:
-        if request_data.get("type") == ANSWER:
+        kind = request_data.get("type")
+        if kind == ANSWER:
             _take_answer(session, request_data)
+        elif kind == CHUNK:
+            await _take_chunk(session, request_data)
         else:
             _handle(session, request_data)
     except MessageError as error:
@@ -73,7 +79,7 @@ def _handle(session: ServiceSession, request_data: dict[str, Any]) -> None:
     message = _validated(ClientMessage, request_data)
     known = MESSAGES.get(message.type)
     if known is None:
-        raise UnknownType(message.type, (*MESSAGES, ANSWER))
+        raise UnknownType(message.type, (*MESSAGES, ANSWER, CHUNK))
     data = _validated(known.schema, {} if message.data is None else message.data, "data")
     reply = known.handle(session, data)
     if message.id is not None:
@@ -92,6 +98,24 @@ def _take_answer(session: ServiceSession, request_data: dict[str, Any]) -> None:
     )
 
 
+async def _take_chunk(session: ServiceSession, request_data: dict[str, Any]) -> None:
+    call, data = request_data.get("id"), request_data.get("data")
+    if session.worker.forgives(call):
+        session.ws.refund()
+    if request_data.keys() != _CHUNK_KEYS or data is None:
+        session.worker.fail_in_the_middle(call, "a worker's chunk has wrong keys, or no data")
+        raise ValidationFailed((FieldError(field="data", message=_EXPECTED_OF_CHUNK),))
+    size = len(orjson.dumps(data))
+    if size > session.max_chunk_bytes:
+        session.worker.fail_in_the_middle(
+            call, f"expected a chunk of at most {session.max_chunk_bytes} bytes, got {size}"
+        )
+        raise TooLarge(size, session.max_chunk_bytes)
+    if session.worker.chunk(call, data, size).are_many:
+        await asyncio.sleep(0)  # so that they are sent on before more comes
+
+
+_EXPECTED_OF_CHUNK = "expected any JSON but null; besides `type` and `id`, only `data` may come"
 _EXPECTED = "expected `data` or `error`, and not both; besides `type` and `id`, only `effects` may come"
 
 

@@ -18,6 +18,7 @@ from gateway.routes.model import Route
 from gateway.state import GatewayState, state_of
 from gateway.transport import frames
 from gateway.transport.frames import Frame
+from gateway.upstream.calls import max_part_bytes
 from schemas.base import timestamp
 from schemas.codes import Close
 from schemas.events.services import ServiceWelcome
@@ -57,6 +58,11 @@ class ServiceSession:
 
     def deliver(self, frame: Frame) -> None:
         """Ignore an event for all connections: it is for users."""
+
+    @property
+    def max_chunk_bytes(self) -> int:
+        """Return the most bytes of a chunk."""
+        return max_part_bytes(self.gateway.settings)
 
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""

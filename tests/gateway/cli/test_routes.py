@@ -28,6 +28,7 @@ rooms = ["order-*"]
 [routes."stock.list"]
 worker = true
 service = "stock"
+ordered = true
 
 [hooks.push]
 url = "https://push.example.com/events"
@@ -56,6 +57,7 @@ types that begin with orders.
 the type stock.list
   go to workers of stock
   within 5 s, 64 at once
+  in order: later messages of a connection wait for the answer
 the hook push
   gets message.unseen, room.vacated of the rooms team-*
   at https://push.example.com/events, signed, in the form cloudevents

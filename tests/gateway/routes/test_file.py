@@ -64,6 +64,7 @@ def test_a_route_has_what_its_table_says(path: Path) -> None:
         scope = "orders:write"
         rate = 0.5
         idempotent = true
+        ordered = true
         claims = ["email", "https://example.com/plan"]
         data = {{ type = "object", properties = {{ sku = {{ type = "string" }} }} }}
         reply_file = "reply.json"
@@ -81,7 +82,13 @@ def test_a_route_has_what_its_table_says(path: Path) -> None:
         "orders:write",
         ("email", "https://example.com/plan"),
     )
-    assert (route.timeout_seconds, route.parallel, route.rate, route.idempotent) == (2, 8, 0.5, True)
+    assert (route.timeout_seconds, route.parallel, route.rate, route.idempotent, route.ordered) == (
+        2,
+        8,
+        0.5,
+        True,
+        True,
+    )
     assert route.signer is not None
     assert len(route.signer.headers("msg_1", 1, b"")["webhook-signature"].split()) == 2
     assert route.data is not None
@@ -266,6 +273,10 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "true as a number": (route_with("parallel = true"), 'routes."orders.*".parallel: expected a whole number'),
     "a negative rate": (route_with("rate = -1"), 'routes."orders.*".rate: expected a number from 0 to 10000, got -1'),
+    "a word as a switch": (
+        route_with('ordered = "yes"'),
+        'routes."orders.*".ordered: expected true or false, got "yes"',
+    ),
     "1 as a switch": (route_with("idempotent = 1"), 'routes."orders.*".idempotent: expected true or false, got 1'),
     "a date": (
         route_with("rate = 2026-01-01"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from gateway.core import http_client
+from gateway.core import http_connection
 from gateway.routes.reloader import RoutesReloader
 from gateway.testing import MovableClock, settings_for_tests
 from gateway.upstream import authorize
@@ -409,7 +409,7 @@ async def test_the_service_can_be_replaced_while_it_is_asked(path: Path) -> None
 
 
 async def test_no_connection_to_a_service_is_left_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_client, "KEEP_ALIVE_SECONDS", 600)
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_SECONDS", 600)
     ended = 0
 
     async def behave(client: Conversation) -> None:

@@ -27,7 +27,7 @@ def fixed(value: Any) -> Any:
 
 
 async def test_the_frames_of_the_page_go_as_printed(own_gateway: OwnGateway, tmp_path: Path) -> None:
-    welcome, serve, served, message, answer = printed()
+    welcome, serve, served, message, chunk, answer = printed()
     route = table("orders.*", None, scope="orders:write")
     async with routing(own_gateway, tmp_path, route, scopes=["orders:write"]) as app, worker(app.gateway) as orders:
         assert fixed({"type": "welcome", "data": orders.welcome}) == fixed(welcome)
@@ -38,8 +38,9 @@ async def test_the_frames_of_the_page_go_as_printed(own_gateway: OwnGateway, tmp
             await carol.send({"type": asked["type"], "id": asked["id"], "data": asked["data"]})
             got = await orders.next()
             assert fixed(got) == fixed(message | {"id": got["id"]})
-            await orders.send(answer | {"id": got["id"]})
-            assert await carol.expect("reply", id=asked["id"]) == answer["data"]
+            for part in (chunk, answer):
+                await orders.send(part | {"id": got["id"]})
+            assert await carol.expect("reply", id=asked["id"]) == {"text": chunk["data"], **answer["data"]}
 
 
 def test_each_frame_has_a_line_in_the_table() -> None:
