@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.config.issuer_presets import PresetName, with_preset
 from gateway.config.unfit_secrets import MIN_KEY_BYTES
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -74,6 +75,7 @@ class Issuer(ExternalService):
     either, the gateway would accept the tokens of every application of the issuer, so at least one is required.
     """
 
+    preset: PresetName | None = None
     issuer: Name
     audience: Name | None = None
     client_ids: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100, strict=False)] | None = None
@@ -81,6 +83,11 @@ class Issuer(ExternalService):
     secret: SecretStr | None = None
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
     token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, value: Any) -> Any:
+        return with_preset(value) if isinstance(value, dict) else value
 
     @model_validator(mode="before")
     @classmethod
