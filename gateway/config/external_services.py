@@ -26,13 +26,15 @@ def _service_name(value: str) -> str:
     return value
 
 
-def _safe_url(value: str) -> str:
+def check_url(value: str) -> str:
+    """Return a URL to which a request may go with what it has, or raise pydantic's error, which is a `ValueError`."""
     try:
         url = urlsplit(value)
         host, _port = url.hostname, url.port
+        _ = host and host.encode("idna")  # as the request will do it
     except ValueError:
         host = None
-    if host is None or url.username is not None or url.fragment:
+    if not host or url.username is not None or url.fragment or not value.isprintable() or " " in value:
         raise PydanticCustomError("url", "expected a URL such as https://login.example.com/keys")
     if url.scheme != "https" and not (url.scheme == "http" and host in LOOPBACK):
         raise PydanticCustomError("url", "expected https; plain http is allowed only to this machine itself")
@@ -42,7 +44,7 @@ def _safe_url(value: str) -> str:
 ServiceName = Annotated[
     str, Field(min_length=1, max_length=20, pattern=r"^[a-z0-9][a-z0-9-]*$"), AfterValidator(_service_name)
 ]
-SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(_safe_url)]
+SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(check_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 ClaimPath = Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
@@ -70,6 +72,8 @@ class ExternalService(BaseModel):
 
 class Issuer(ExternalService):
     """An issuer of JSON Web Tokens that publishes its keys at `jwks_url` (RFC 7517 §5), or shares a `secret`.
+
+    Without either, the issuer says where its keys are (`auth.external.discovery`).
 
     A token must name the `audience` in `aud`, and one of the `client_ids` in `azp`, `client_id` or `cid`. Without
     either, the gateway would accept the tokens of every application of the issuer, so at least one is required.
@@ -126,14 +130,25 @@ class Issuer(ExternalService):
         if self.secret is None:
             if "HS256" in self.algorithms:
                 raise PydanticCustomError("algorithms", "expected a secret for HS256, whose keys are never public")
-            if self.jwks_url is None:
-                raise PydanticCustomError("jwks_url", "expected jwks_url, or a secret for HS256")
+            if self.jwks_url is None and not _can_be_asked(self.issuer):
+                raise PydanticCustomError(
+                    "jwks_url",
+                    "expected jwks_url, or a secret for HS256, or as the issuer an https URL where the gateway can ask",
+                )
         elif self.jwks_url is not None or self.algorithms != ("HS256",):
             # With both, a public key could be taken for a secret, and so each reader of it could sign (RFC 8725 §3.1).
             raise PydanticCustomError(
                 "secret", "expected no jwks_url and no algorithm but HS256 beside a secret; name two services instead"
             )
         return self
+
+
+def _can_be_asked(issuer: str) -> bool:
+    """Return whether this is a URL as discovery needs it, without a query (OpenID Connect Discovery 1.0 §3)."""
+    try:
+        return "?" not in check_url(issuer)
+    except ValueError:
+        return False
 
 
 class Introspection(ExternalService):

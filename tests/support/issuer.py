@@ -26,6 +26,7 @@ class FakeService:
         self.url = f"http://127.0.0.1:{port}"
         self.keys: list[dict[str, Any]] = []
         self.tokens: dict[str, dict[str, Any]] = {}
+        self.pages: dict[str, bytes | int] = {}  # by path, in place of its usual answers: a body or a status
         self.body: bytes | None = None  # instead of its usual answer
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -48,15 +49,27 @@ class FakeService:
         self.asked.append((scope["path"], {name.decode(): value.decode() for name, value in scope["headers"]}, form))
         while self.hanging:  # noqa: ASYNC110 - set by another thread
             await asyncio.sleep(0.005)
-        answer = self.body if self.body is not None else self._answer(scope["path"], form)
+        status, answer = self._answer(scope["path"], form)
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    def _answer(self, path: str, form: dict[str, str]) -> bytes:
+    def _answer(self, path: str, form: dict[str, str]) -> tuple[int, bytes]:
+        if self.body is not None or self.status != 200:
+            return self.status, self.body or b""
+        page = self.pages.get(path)
+        if page is None and "/.well-known/" in path:
+            page = 404
+        if page is not None:
+            return (page, b"") if isinstance(page, int) else (200, page)
         if path == "/introspect":
-            return encoded(self.tokens.get(form.get("token", ""), {"active": False}))
-        return encoded({"keys": self.keys})
+            return 200, encoded(self.tokens.get(form.get("token", ""), {"active": False}))
+        return 200, encoded({"keys": self.keys})
+
+    def discovery(self, **changes: Any) -> bytes:
+        """Its document of discovery, with these changes."""
+        document = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"} | changes
+        return encoded({name: value for name, value in document.items() if value is not ...})
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """The claims of a good token of this issuer."""

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.auth.authorizers import Authorizer
+from gateway.auth.external.discovery import DiscoveredDocument
 from gateway.auth.external.identity_provider_client import make_http_client
 from gateway.auth.external.introspection import IntrospectedTokens
 from gateway.auth.external.issuers import IssuerKeys, IssuerTokens, SharedSecret
+from gateway.auth.external.keys_documents import DocumentAt
 from gateway.auth.external.published_keys import PublishedKeys
 from gateway.auth.external.users import ExternalUsers
 from gateway.config.external_services import Issuer
@@ -42,10 +44,9 @@ async def keys_of(name: str, issuer: Issuer, settings: Settings, clock: Clock) -
     if issuer.secret is not None:
         yield SharedSecret(issuer.secret.get_secret_value().encode())
         return
-    assert issuer.jwks_url is not None  # noqa: S101 - the settings require one of the two
-    client = make_http_client(issuer.jwks_url)
+    document = DiscoveredDocument(issuer.issuer, clock) if issuer.jwks_url is None else DocumentAt(issuer.jwks_url)
     try:
-        async with PublishedKeys(name, issuer, client, settings, clock).running() as published:
+        async with PublishedKeys(name, issuer, document, settings, clock).running() as published:
             yield published
     finally:
-        await client.close()
+        await document.close()

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from gateway.auth.external.identity_provider_client import request_json
+from gateway.auth.external.keys_documents import KeysDocument
 from gateway.auth.external.users import ServiceUnavailable
 from gateway.auth.keys.public_keys import UnfitKey
 from gateway.auth.keys.signatures import Key
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings
 from gateway.core.clock import Clock
-from gateway.core.http_client import HttpClient, RequestFailed
+from gateway.core.http_client import RequestFailed
 from gateway.core.periodic import Periodic
 from gateway.core.tasks import cancel_and_wait
 
@@ -59,10 +59,12 @@ class PublishedKeys:
     withdrawn.
     """
 
-    def __init__(self, service: str, described: Issuer, client: HttpClient, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, service: str, described: Issuer, document: KeysDocument, settings: Settings, clock: Clock
+    ) -> None:
         self._service = service
         self._described = described
-        self._client = client
+        self._document = document
         self._timeout = settings.outside_timeout_seconds
         self._refresh_seconds = settings.issuer_keys_minutes * 60
         self._clock = clock
@@ -126,8 +128,7 @@ class PublishedKeys:
 
     async def _fetch(self) -> None:
         try:
-            document = await request_json(self._client, "GET", self._timeout)
-            keys = read_keys(document, self._described.algorithms)
+            keys = read_keys(await self._document.fetch(self._timeout), self._described.algorithms)
         except RequestFailed as error:
             self._answered = False
             logger.warning("the keys of the service %s could not be fetched: %s", self._service, error)

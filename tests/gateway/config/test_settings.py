@@ -204,7 +204,7 @@ WRONG_SERVICES = {
         f'{{"gateway": {{{ISSUER}, "jwks_url": "https://a.example/keys"}}}}',
         "expected another name than",
     ),
-    "no keys": (f'{{"acme": {{{ISSUER}}}}}', "acme: expected jwks_url, or a secret for HS256"),
+    "no keys": ('{"acme": {"issuer": "acme", "audience": "chat"}}', "acme: expected jwks_url, or a secret for HS256"),
     "plain http": (
         f'{{"acme": {{{ISSUER}, "jwks_url": "http://a.example/hunter2"}}}}',
         "expected https; plain http is",
