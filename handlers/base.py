@@ -7,7 +7,7 @@ rest of the gateway through the verbs of its `Session`, and never sees a socket,
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from inspect import isasyncgenfunction
 from typing import Any, ClassVar, Generic, Protocol, cast
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeVar
 
 from handlers.errors import MessageError, MissingScope, ValidationFailed
-from handlers.streaming import Chunk, Pace, Reply, Whole
+from handlers.streaming import Chunk, Pace, Reply, Unwanted, Whole
 from schemas.base import Empty, Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
@@ -237,7 +237,8 @@ class Session(Protocol[StateCo]):
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let `answer` answer an unordered message, in a task of its own if later messages would wait for it.
 
-        The connection's end cancels the task. If too many messages of the connection wait, refuse this one instead.
+        The connection's end cancels the task. So do `cancel` and the end of the time, which answer the message instead.
+        If too many messages of the connection are in progress, or one with this id is, refuse this one.
         """
 
     def reply(self, id: int | str, data: BaseModel) -> None:
@@ -246,8 +247,12 @@ class Session(Protocol[StateCo]):
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Send a chunk of the answer to a message, for `MsgHandler`: a handler yields its chunks.
 
-        It waits while the client reads too slowly. Raises `ValueError` for data that no frame can carry.
+        It waits while the client reads too slowly. Raises `ValueError` for data that no frame can carry, and `Unwanted`
+        if the client is gone or has cancelled the message.
         """
+
+    def cancel(self, id: int | str) -> None:
+        """Cancel an unordered message in progress, and answer it. Raise `NotFound` if none has this id."""
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
@@ -262,7 +267,10 @@ class Session(Protocol[StateCo]):
         """Log the current exception, and answer with a reference to it."""
 
     def send_event(self, event: Event) -> None:
-        """Send an event to this connection alone."""
+        """Send an event to this connection alone. While an ordered message is handled, it waits for the reply."""
+
+    def flush(self) -> None:
+        """Send at once the events that wait for the reply to this message."""
 
     async def publish_to_all(self, event: Event) -> int:
         """Send an event to every connection on all nodes, and return their number."""
@@ -287,8 +295,8 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     ordered: ClassVar[bool] = True
     """Whether later messages of the connection wait for the answer. Set False if it takes long, as a service's may.
 
-    Then answers come when they are ready, and up to 8 such messages of a connection may wait. What one causes may come
-    before its reply.
+    Then answers come when they are ready, and `GATEWAY_MAX_CALLS_PER_CONNECTION` such messages of a connection may be
+    in progress, for `GATEWAY_MAX_CALL_SECONDS` each. What one causes may come before its reply.
     """
     streams: ClassVar[bool] = False
     """Whether `handle` is an async generator. The class itself sets it; such a handler is unordered by default."""
@@ -345,7 +353,8 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         try:
             try:
                 if self.streams:
-                    await self._answer_in_chunks(self._validated())
+                    with suppress(Unwanted):
+                        await self._answer_in_chunks(self._validated())
                 else:
                     reply: Out = await self.handle(self._validated())  # type: ignore[misc] # no generator
                     if self.id is not None:

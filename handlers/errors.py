@@ -22,6 +22,7 @@
         InternalError           50000  the gateway's fault
         UpstreamFailed          50200  the service behind a message failed, or answered wrongly
         UpstreamTimeout         50400  the service behind a message took too long
+        CallTimeout             50400  the handler of a message took too long
         Unavailable             50300  the store or the bus is down; nothing was accepted
         AppError         60000–69999  an application's own
 
@@ -363,6 +364,18 @@ class UpstreamTimeout(MessageError):
 
     def __str__(self) -> str:
         return "the service behind this message did not answer in time; it may have done the work or not"
+
+
+class CallTimeout(MessageError):
+    """A message that its handler has worked on for too long."""
+
+    status = Status.UPSTREAM_TIMEOUT
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"this message was ended after {self.seconds:g} seconds; part of its work may be done"
 
 
 class Unavailable(MessageError):

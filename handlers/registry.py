@@ -10,6 +10,7 @@ from typing import Any
 
 from handlers.auth import AuthHandler, RefreshHandler
 from handlers.base import MsgHandler
+from handlers.calls import CancelHandler
 from handlers.chat import (
     AppendHandler,
     DeleteHandler,
@@ -102,6 +103,7 @@ HANDLERS: Handlers = {
     "ping": PingHandler,
     "echo": EchoHandler,
     "bye": ByeHandler,
+    "cancel": CancelHandler,
     "auth": AuthHandler,
     "auth.refresh": RefreshHandler,
     "announce": AnnounceHandler,

@@ -36,6 +36,10 @@ Chunk: TypeAlias = str | int | float | BaseModel | Mapping[str, Any] | Sequence[
 """What a streaming handler yields: anything that JSON holds but None, or a `Reply`."""
 
 
+class Unwanted(Exception):
+    """Nothing more of an answer reaches the client."""
+
+
 class WholeReply(RootModel[dict[str, Any]]):
     """All chunks of an answer as the data of one reply."""
 

@@ -31,7 +31,7 @@ _WORDS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body has over `GATEWAY_MAX_MESSAGE_BYTES`.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The gateway failed. The message has the request's id, for the operator.",
     HTTPStatus.BAD_GATEWAY: "The service behind this message failed.",
-    HTTPStatus.GATEWAY_TIMEOUT: "The service behind this message did not answer in time.",
+    HTTPStatus.GATEWAY_TIMEOUT: "The service or the handler behind this message took too long.",
 }
 
 TAGS = {

@@ -1,19 +1,22 @@
 """A session without a connection: one message of a user, which came over HTTP."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
 from gateway.auth.authorizers import AuthResult
+from gateway.chat.unordered import CANCEL_SECONDS
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.unheard_rooms import UnheardRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.core import costs
 from gateway.core.rate_limits import Allowance
+from gateway.core.tasks import cancel_within
 from gateway.state import GatewayState
 from gateway.transport import frames
-from handlers.errors import InternalError, MessageError, NotFound, RateLimited
+from handlers.errors import CallTimeout, InternalError, MessageError, NotFound, RateLimited
 from schemas.base import Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
@@ -90,8 +93,17 @@ class CallSession(UserSession):
         raise self._answer or InternalError(self.connection)
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Answer the message. No other one waits for it."""
-        await answer()
+        """Answer the message, within the time of one. No other message waits for it."""
+        seconds = self.gateway.settings.max_call_seconds
+        task = asyncio.create_task(answer())
+        try:
+            done, _ = await asyncio.wait([task], timeout=seconds or None)
+        finally:
+            await cancel_within(CANCEL_SECONDS, task)
+        if done:
+            task.result()
+        else:
+            self.refuse(id, CallTimeout(seconds))
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Keep the reply to the message."""
@@ -130,6 +142,13 @@ class CallSession(UserSession):
     def send_event(self, event: Event) -> NoReturn:
         """Raise `NeedsConnection`."""
         raise NeedsConnection("send_event")
+
+    def flush(self) -> None:
+        """Do nothing: no event waits for the answer."""
+
+    def cancel(self, id: int | str) -> NoReturn:
+        """Raise `NeedsConnection`."""
+        raise NeedsConnection("cancel")
 
     def close_after_reply(self, close: Close) -> NoReturn:
         """Raise `NeedsConnection`."""

@@ -11,7 +11,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import Right, RoomRights, both
 from gateway.chat.admission import admitted
 from gateway.chat.own_rooms import own_rooms
-from gateway.chat.unordered import End, UnorderedMessage, UnorderedMessages
+from gateway.chat.unordered import Bounds, End, UnorderedMessage, UnorderedMessages
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.credential import SessionCredential
 from gateway.chat.verbs.rooms import SessionRooms
@@ -24,8 +24,10 @@ from gateway.core.rate_limits import TokenBucket
 from gateway.core.timers import Timer
 from gateway.state import GatewayState, state_of
 from gateway.transport import frames
-from handlers.errors import MessageError, RateLimited, Unavailable
+from gateway.transport.chunks import Chunks
+from handlers.errors import Conflict, MessageError, NotFound, RateLimited, Unavailable
 from handlers.rooms import JoinRoomHandler
+from handlers.streaming import Unwanted
 from schemas.base import Event, timestamp
 from schemas.codes import Close
 from schemas.events.rooms import Resync
@@ -58,7 +60,7 @@ class ChatSession(UserSession):
         self._signals: TokenBucket | None = None  # likewise
         self._unordered: UnorderedMessages | None = None  # most connections have none
         self._end: End | None = None
-        self.chunks = 0
+        self.chunks: Chunks | None = None
         """The chunks so far of the answer to an ordered message."""
 
     @property
@@ -97,37 +99,49 @@ class ChatSession(UserSession):
 
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Send the reply to a message."""
+        message = self._current_unordered()
+        if message is not None and message.is_answered:
+            return
         frame = frames.bounded(frames.reply(id, data), self.ws.max_frame_bytes)
         if len(frame.wire) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(frame.wire)))
-        self.chunks = 0
-        if self._unordered:
-            self.ws.outbox.reply(frame, at_once=self._unordered.current() is not None)
-        else:
-            self.ws.outbox.reply(frame)
+        self._set_answered(message)
+        self.ws.outbox.reply(frame, at_once=message is not None)
 
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Send a chunk of the answer to a message. Events that the message caused still wait for its end."""
-        numbers = self._current_unordered() or self
-        frame = frames.bounded(frames.chunk(id, numbers.chunks + 1, data), self.ws.max_frame_bytes)
-        numbers.chunks += 1
-        if len(frame.wire) > costs.MESSAGE_BYTES:
-            self.charge(costs.of_answer(len(frame.wire)))
-        self.ws.outbox.reply(frame, at_once=True)
+        message = self._current_unordered()
+        if self.ws.outbox.is_closed or (message is not None and message.is_answered):
+            raise Unwanted
+        answer = self if message is None else message
+        if answer.chunks is None:
+            answer.chunks = Chunks(id, self.ws.max_frame_bytes)
+        encoded = frames.json(data)
+        if len(encoded) > costs.MESSAGE_BYTES:
+            self.charge(costs.of_answer(len(encoded)))
+        await self.ws.outbox.send_chunk(answer.chunks, encoded, is_text=isinstance(data, str))
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""
         if self._unordered is None:
-            self._unordered = UnorderedMessages(self._after_unordered, self.gateway.settings.max_calls_per_connection)
+            settings = self.gateway.settings
+            bounds = Bounds(settings.max_calls_per_connection, settings.max_call_seconds, self.gateway.timers)
+            self._unordered = UnorderedMessages(bounds, self._refuse_at_once, self._after_unordered)
         try:
-            self._unordered.start(answer)
-        except RateLimited as error:
+            self._unordered.start(id, answer)
+        except (RateLimited, Conflict) as error:
             self.refuse(id, error)
+
+    def cancel(self, id: int | str) -> None:
+        """Cancel an unordered message in progress, and answer it. Raise `NotFound` if none has this id."""
+        if self._unordered is None:
+            raise NotFound("no message is in progress on this connection")
+        self._unordered.cancel(id)
 
     async def cancel_unordered(self) -> None:
         """End the unordered messages without an answer."""
-        if self._unordered:
-            await self._unordered.cancel()
+        if self._unordered is not None:
+            await self._unordered.cancel_all()
 
     def charge(self, cost: float) -> None:
         """Charge the user's rate with the extra cost of a message, in messages."""
@@ -147,17 +161,17 @@ class ChatSession(UserSession):
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Send an error as the answer to a message."""
-        current = self._current_unordered()
-        if current is None:
-            self.chunks = 0
-        self.ws.refuse(id, error, at_once=current is not None)
+        message = self._current_unordered()
+        if message is None or not message.is_answered:
+            self.ws.refuse(id, error, at_once=message is not None)
+            self._set_answered(message)
 
     def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""
         self.deliver(self._encode(event))
 
-    def send_held_events(self) -> None:
-        """Send the events that wait for the reply to this message before the reply."""
+    def flush(self) -> None:
+        """Send at once the events that wait for the reply to this message."""
         if self._current_unordered() is not None:  # none waits for it
             return
         self.ws.outbox.release()
@@ -169,7 +183,7 @@ class ChatSession(UserSession):
             raise TypeError(f"expected one of `schemas.codes.Close`, got {close!r}")
         if (message := self._current_unordered()) is not None:
             message.end = (close, after_ms)
-        elif self._unordered:
+        elif self._unordered is not None and self._unordered.has_unanswered:
             self._end = (close, after_ms)
             self.ws.ignore_messages()
         else:
@@ -248,13 +262,29 @@ class ChatSession(UserSession):
 
     def _current_unordered(self) -> UnorderedMessage | None:
         """Return the unordered message that the current task answers, or None."""
-        return self._unordered.current() if self._unordered else None
+        return None if self._unordered is None else self._unordered.current()
+
+    def _set_answered(self, message: UnorderedMessage | None) -> None:
+        """Count the current message as answered."""
+        if message is None:
+            self.chunks = None
+        elif self._unordered is not None:
+            self._unordered.set_answered(message)
+
+    def _refuse_at_once(self, id: int | str | None, error: MessageError) -> None:
+        """Answer an unordered message in its handler's place."""
+        self.ws.refuse(id, error, at_once=True)
+        self._close_if_due()
 
     def _after_unordered(self, message: UnorderedMessage, error: BaseException | None) -> None:
         if error is not None:
             logger.error("a connection failed", exc_info=error)
             self.close(Close.INTERNAL_ERROR)
         self._end = message.end or self._end
+        self._close_if_due()
+
+    def _close_if_due(self) -> None:
+        """Close if that has waited for the answer of an unordered message. It goes on to wait if others are left."""
         if self._end is not None:
             self.close_after_reply(*self._end)
 

@@ -1,4 +1,8 @@
-"""The unordered messages of one connection: a task answers each, and later messages do not wait for it."""
+"""The unordered messages of one connection: a task answers each, and later messages do not wait for it.
+
+Each is answered once. After an answer that the handler did not make, because the client has cancelled the message or it
+took too long, nothing of the handler's goes out. Its place is taken until its task has ended.
+"""
 
 import asyncio
 import logging
@@ -7,28 +11,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core import costs
-from gateway.core.tasks import cancel_and_wait
-from handlers.errors import RateLimited
+from gateway.core.tasks import cancel_within
+from gateway.core.timers import Timer, TimerWheel
+from gateway.transport.chunks import Chunks
+from handlers.errors import CallTimeout, Cancelled, Conflict, MessageError, NotFound, RateLimited
 from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
+CANCEL_SECONDS = 1
+"""How long the end of a connection waits for handlers that it has cancelled."""
 
 End = tuple[Close, int | None]
 """A close, and after how many milliseconds the client may come back."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UnorderedMessage:
-    """One message that waits for its answer."""
+    """One message in progress."""
 
+    id: int | str | None
+    is_answered: bool = False
+    chunks: Chunks | None = None
+    """The chunks so far of its answer."""
     included: float = costs.INCLUDED
     """The part of its work that it has paid for already."""
-    chunks: int = 0
-    """The chunks so far of its answer."""
     end: End | None = None
     """How to close the connection after its answer."""
+    timer: Timer | None = None
 
     def unpaid(self, cost: float) -> float:
         """Return how much of a cost is beyond what the message has paid for. Raise what `costs.check` raises."""
@@ -38,40 +49,100 @@ class UnorderedMessage:
         return unpaid
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection may have in progress. 0 turns a bound off."""
+
+    messages: int
+    seconds: float
+    timers: TimerWheel
+
+
 class UnorderedMessages:
-    """The unordered messages that wait for their answers."""
+    """The unordered messages in progress."""
 
-    __slots__ = ("_most", "_on_end", "_waiting")
+    __slots__ = ("_bounds", "_by_id", "_in_progress", "_on_end", "_refuse")
 
-    def __init__(self, on_end: Callable[[UnorderedMessage, BaseException | None], None], most: int) -> None:
-        """Call `on_end` after each answer, with the exception of one that nothing has caught.
+    def __init__(
+        self,
+        bounds: Bounds,
+        refuse: Callable[[int | str | None, MessageError], None],
+        on_end: Callable[[UnorderedMessage, BaseException | None], None],
+    ) -> None:
+        """Call `refuse` to answer a message in its handler's place.
 
-        At most `most` may wait at a time; 0 means any number.
+        Call `on_end` after the end of each, with the exception of one that nothing has caught.
         """
-        self._most = most
+        self._bounds = bounds
+        self._refuse = refuse
         self._on_end = on_end
-        self._waiting: dict[asyncio.Task[None], UnorderedMessage] = {}
+        self._in_progress: dict[asyncio.Task[None], UnorderedMessage] = {}
+        self._by_id: dict[int | str, asyncio.Task[None]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    @property
+    def has_unanswered(self) -> bool:
+        """Return whether one of them waits for its answer."""
+        return any(not message.is_answered for message in self._in_progress.values())
 
     def current(self) -> UnorderedMessage | None:
         """Return the message that the current task answers, or None if it answers none of them."""
+        if not self._in_progress:
+            return None
         task = asyncio.current_task()
-        return None if task is None else self._waiting.get(task)
+        return None if task is None else self._in_progress.get(task)
 
-    def start(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Answer a message in a task, or raise `RateLimited` if too many wait already."""
-        if 0 < self._most <= len(self._waiting):
-            raise RateLimited("messages that wait for their answers on this connection", RETRY_AFTER_MS)
+    def start(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer a message in a task.
+
+        Raises `RateLimited` if too many are in progress, and `Conflict` if one with this id is.
+        """
+        if 0 < self._bounds.messages <= len(self._in_progress):
+            raise RateLimited("messages in progress on this connection", RETRY_AFTER_MS)
+        if id in self._by_id:
+            raise Conflict("a message with this id is in progress; use another id")
         task = asyncio.create_task(answer())
-        self._waiting[task] = UnorderedMessage()
+        message = self._in_progress[task] = UnorderedMessage(id)
+        if id is not None:
+            self._by_id[id] = task
+        if self._bounds.seconds:
+            message.timer = self._bounds.timers.call_later(self._bounds.seconds, lambda: self._time_out(task))
         task.add_done_callback(self._ended)
 
-    async def cancel(self) -> None:
+    def set_answered(self, message: UnorderedMessage) -> None:
+        """Count a message as answered, so that its id is free."""
+        message.is_answered = True
+        if message.id is not None:
+            self._by_id.pop(message.id, None)
+
+    def cancel(self, id: int | str) -> None:
+        """Answer a message with `Cancelled`, and cancel its handler. Raise `NotFound` if none with this id waits."""
+        task = self._by_id.get(id)
+        if task is None:
+            raise NotFound("no message with this id is in progress on this connection, or only an ordered one")
+        self._end(task, Cancelled())
+
+    async def cancel_all(self) -> None:
         """End all of them without an answer."""
-        await cancel_and_wait(*self._waiting)
+        for message in self._in_progress.values():
+            self.set_answered(message)
+        if await cancel_within(CANCEL_SECONDS, *self._in_progress):
+            logger.warning("a handler has swallowed its cancellation, and was stopped by force")
+
+    def _time_out(self, task: asyncio.Task[None]) -> None:
+        if not self._in_progress[task].is_answered:
+            self._end(task, CallTimeout(self._bounds.seconds))
+
+    def _end(self, task: asyncio.Task[None], error: MessageError) -> None:
+        message = self._in_progress[task]
+        self.set_answered(message)
+        self._refuse(message.id, error)
+        task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        message = self._waiting.pop(task)
-        self._on_end(message, None if task.cancelled() else task.exception())
+        message = self._in_progress.pop(task)
+        if message.timer is not None:
+            message.timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        # One that was stopped by force may end with any exception.
+        self._on_end(message, None if message.is_answered else error)
+        self.set_answered(message)

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from gateway.core.clock import milliseconds
 from gateway.testing.clock import MovableClock
 from gateway.transport import frames
+from gateway.transport.chunks import Chunks
 from handlers.base import MsgHandler, State
 from handlers.errors import MessageError
 from handlers.streaming import Chunk, Reply
@@ -308,8 +309,12 @@ class FakeSession(Generic[State]):
 
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Record a chunk. Raise what the gateway raises for data that is no JSON."""
-        frames.chunk(id, len(self.chunks) + 1, data)
+        Chunks(id, self.max_answer_bytes).next_frame(frames.json(data))
         self.chunks.append((id, data))
+
+    def cancel(self, id: int | str) -> None:
+        """Record that an earlier message is to be cancelled."""
+        self._recorder.record("cancel", None, id=id)
 
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Record an error."""
@@ -327,6 +332,10 @@ class FakeSession(Generic[State]):
         """Record an event for this connection."""
         frames.event(event)
         self.events.append(event)
+
+    def flush(self) -> None:
+        """Record the call: `events` has each event at once."""
+        self._recorder.record("flush", None)
 
     async def publish_to_all(self, event: Event) -> int:
         """Record an event for all, and return 1 or the answer."""

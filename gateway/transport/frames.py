@@ -105,14 +105,6 @@ def reply(id: int | str, data: BaseModel) -> Frame:
     return text_frame(_REPLY % (orjson.dumps(id), json(data)))
 
 
-_CHUNK = b'{"type":"chunk","id":%b,"seq":%d,"data":%b}'
-
-
-def chunk(id: int | str, seq: int, data: object) -> Frame:
-    """Encode a chunk of an answer, the `seq`th. Raise what `json` raises."""
-    return text_frame(_CHUNK % (orjson.dumps(id), seq, json(data)))
-
-
 def error(id: int | str | None, body: ErrorBody) -> Frame:
     """Encode an error: the answer to a message, or to a frame without a readable id."""
     return text_frame(b'{"type":"error","id":%b,%b' % (orjson.dumps(id), json(body)[1:]))

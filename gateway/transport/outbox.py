@@ -3,6 +3,9 @@
 No connection waits for another: a sender puts its frame into the outbox and continues. Usually that is one write to the
 socket and nothing else. Frames wait here only while the client does not read. A half-full outbox drops typing and
 presence events. A full one closes the connection as a slow consumer. That client reconnects and resumes.
+
+Chunks of answers do not fill it: a sender of chunks can wait, and other senders cannot. In a half-full outbox, texts of
+one answer are joined while they wait, and other chunks wait for room outside.
 """
 
 import asyncio
@@ -11,8 +14,12 @@ from contextlib import suppress
 
 from starlette.websockets import WebSocketDisconnect
 
+from gateway.transport.chunks import Chunks, WaitingText
 from gateway.transport.frames import Frame, joined
 from gateway.transport.writers import Writer, nothing
+
+ROOM_SECONDS = 10
+"""How long a chunk waits for room before the client counts as a slow consumer."""
 
 
 class Outbox:
@@ -30,6 +37,8 @@ class Outbox:
         "_max_frames",
         "_overflow",
         "_reply",
+        "_room",
+        "_texts",
         "_waiting",
         "_writer",
         "dropped",
@@ -50,6 +59,8 @@ class Outbox:
         self._close: Callable[[], Awaitable[None]] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._texts: list[WaitingText] | None = None
         self._closed = False
         self.dropped = 0
 
@@ -68,6 +79,61 @@ class Outbox:
             self._writer.write(frame)
         else:
             self._reply = frame
+
+    async def send_chunk(self, chunks: Chunks, data: bytes, *, is_text: bool) -> None:
+        """Send the next chunk of an answer, which is JSON, before the events that are held. Wait for room if needed.
+
+        Raises `ValueError` for a chunk that is longer than clients accept.
+        """
+        while not self._takes_chunk(chunks, data, is_text):
+            if not await self._has_room(ROOM_SECONDS):
+                self._end_slow()
+
+    def _takes_chunk(self, chunks: Chunks, data: bytes, is_text: bool) -> bool:
+        if self._closed:
+            return True
+        if self._writer.ready and not self._waiting:
+            self._flush_reply()
+            self._writer.write(chunks.next_frame(data))
+            return True
+        if 2 * self._bytes >= self._max_bytes:
+            return False
+        if 2 * self._count >= self._max_frames:
+            if not is_text:
+                return False
+            if (growth := chunks.join(data)) is not None:
+                self._bytes += growth
+                return True
+            if self._count >= self._max_frames:
+                return False
+        if is_text:
+            text = chunks.waiting_text(data)
+            if self._texts is None:
+                self._texts = []
+            self._texts.append(text)
+            frame: Frame = text
+        else:
+            frame = chunks.next_frame(data)
+        if self._takes(frame):
+            self._waiting.append(frame)
+        return True
+
+    async def _has_room(self, seconds: float) -> bool:
+        """Wait for the next write or the end, and return whether there was one in time."""
+        if self._room is None:
+            self._room = asyncio.get_running_loop().create_future()
+        done, _ = await asyncio.wait([self._room], timeout=seconds)
+        return bool(done)
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.set_result(None)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether nothing that is sent now reaches the client."""
+        return self._closed or self._writer.closed
 
     def deliver(self, frame: Frame) -> None:
         """Send an event."""
@@ -118,6 +184,7 @@ class Outbox:
         if self._closed:
             return
         self._closed = True
+        self._make_room()
         self._close = close
         self._flush_reply()
         self._waiting += [*(self._held or ()), last]
@@ -128,7 +195,8 @@ class Outbox:
         """Drop the waiting frames: the client is gone, or does not read."""
         self._closed = True
         self._waiting.clear()
-        self._held = self._reply = None
+        self._held = self._reply = self._texts = None
+        self._make_room()
 
     def detach(self) -> None:
         """Drop also the callbacks and the close: the socket is gone."""
@@ -156,26 +224,36 @@ class Outbox:
         if self._count >= self._max_frames or self._bytes + len(frame.wire) > self._max_bytes:
             # Full. Waiting would delay all senders for this reader. Dropping would leave the reader a gap without its
             # knowledge. A closed connection is a gap that it knows of.
-            self.discard()
-            self._overflow()
+            self._end_slow()
             return False
         self._count += frame.count
         self._bytes += len(frame.wire)
         return True
+
+    def _end_slow(self) -> None:
+        self.discard()
+        self._overflow()
 
     def _pump(self) -> None:
         """Write all waiting frames at once, if the writer is ready."""
         if not self._writer.ready:
             return
         if self._waiting:
+            self._seal_texts()
             frames, self._waiting = self._waiting, []
             self._count = sum(frame.count for frame in self._held or ())
             self._bytes = sum(len(frame.wire) for frame in self._held or ())
             self._writer.write(joined(frames))
+        self._make_room()
         if self._close is not None and self._closing is None and self._writer.ready:
             self._closing = asyncio.create_task(self._run_close(self._close))
             if self._drained is not None and not self._drained.done():  # the waiting task may have been cancelled
                 self._drained.set_result(None)
+
+    def _seal_texts(self) -> None:
+        texts, self._texts = self._texts, None
+        for text in texts or ():
+            text.seal()
 
     async def _run_close(self, close: Callable[[], Awaitable[None]]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, OSError):  # a lost connection needs no close

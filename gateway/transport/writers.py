@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
 
 from starlette.websockets import WebSocketDisconnect
@@ -16,6 +15,8 @@ class Writer(Protocol):
     ready: bool
     on_ready: Callable[[], None]
     """A function to call when the writer has become ready."""
+    closed: bool
+    """Whether nothing more reaches the client."""
 
     def write(self, frame: Frame) -> None:
         """Send a frame. This never waits and never raises, even if the client is gone."""
@@ -30,6 +31,7 @@ class AsgiWriter:
     def __init__(self, send_text: Callable[[str], Awaitable[None]]) -> None:
         self.ready = True
         self.on_ready: Callable[[], None] = nothing
+        self.closed = False
         self._send_text = send_text
         self._sending: asyncio.Task[None] | None = None
 
@@ -45,9 +47,11 @@ class AsgiWriter:
 
     async def _send(self, frame: Frame) -> None:
         # If the client is gone, the endpoint notices it as well, and cleans up.
-        with suppress(WebSocketDisconnect, RuntimeError, OSError):
+        try:
             for text in frame.texts:
                 await self._send_text(text.decode())
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            self.closed = True
         self.ready = True
         self.on_ready()
 

@@ -1,5 +1,6 @@
 """The type of a handler's reply follows from its class, as deep as its bases go."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import BaseModel
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from handlers.reply_types import reply_type
+from handlers.streaming import Chunk
 from schemas.base import Empty, Wire
 from schemas.messages.chat import SendReply
 
@@ -106,3 +108,20 @@ def test_the_type_of_a_reply_is_found(handler: type[MsgHandler[Any, Any]], expec
 
 def test_each_built_in_message_has_one() -> None:
     assert [kind for kind, handler in HANDLERS.items() if reply_type(handler) is None] == []
+
+
+def test_a_stream_has_the_type_of_its_closing_reply_or_none_that_is_known() -> None:
+    class Counting(MsgHandler[Empty, Empty]):
+        schema = Empty
+
+        async def handle(self, data: Empty) -> AsyncIterator[Chunk]:
+            yield 1
+
+    class Untold(MsgHandler):  # type: ignore[type-arg]
+        schema = Empty
+
+        async def handle(self, data: Empty) -> AsyncIterator[Chunk]:
+            yield 1
+
+    assert reply_type(Counting) is Empty
+    assert reply_type(Untold) is None

@@ -48,8 +48,8 @@ class SessionContext(Protocol):
 class ConnectionContext(SessionContext, Connection, Protocol):
     """The session of a connection, as the verbs see it that need one."""
 
-    def send_held_events(self) -> None:
-        """Send the events that wait for the reply to this message before the reply."""
+    def flush(self) -> None:
+        """Send at once the events that wait for the reply to this message."""
 
     def renew(self, auth: AuthResult) -> None:
         """Take over another credential of the same user."""

@@ -57,7 +57,7 @@ class Joins(Entries):
         for each in remembered:
             self._hub.join_at_once(each.room, self._session, each.joined.position.offset, each.departures)
         self._hub.memory.hits += len(remembered)
-        self._session.send_held_events()
+        self._session.flush()
 
     async def read(self, request: JoinRoom, role: Role | None, *, has_entered: bool) -> Joined:
         """Read what a join replies, for a connection that has begun to join.
@@ -101,7 +101,7 @@ class Joins(Entries):
 
     async def _subscribe(self, request: JoinRoom, role: Role | None, *, has_entered: bool) -> JoinReply:
         await self._hub.begin_join(request.room, self._session)
-        self._session.send_held_events()
+        self._session.flush()
         try:
             joined = await self.read(request, role, has_entered=has_entered)
         except BaseException:

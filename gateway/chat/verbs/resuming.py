@@ -133,7 +133,7 @@ class Resuming:
         """Bring some rooms so far that only the end of their joins is missing, or to their errors."""
         self._check_count(rooms)
         await self._for_all(rooms, self._begin)
-        self._session.send_held_events()
+        self._session.flush()
         await self._for_all(rooms, self._read_one)
 
     def _check_count(self, rooms: Iterable[ResumedRoom]) -> None:

@@ -151,7 +151,7 @@ class RawTransport:
         self.ready = True
         self.on_ready: Callable[[], None] = nothing
         self.closed = False
-        """Whether a close frame was sent. Nothing may follow it (RFC 6455 §5.5.1)."""
+        """Whether a close frame was sent, or the client is gone. Nothing may follow it (RFC 6455 §5.5.1)."""
 
     def attach(self, transport: asyncio.Transport, inbox: Inbox, connection: ServerProtocol) -> None:
         """Write to this transport, and read from this inbox."""

@@ -119,14 +119,20 @@ async def test_later_messages_do_not_wait_and_answers_come_when_they_are_ready(
         await client.expect("reply", id=first, gate="first")
 
 
-async def test_two_messages_with_the_same_id_are_both_answered(own_gateway: OwnGateway, alice: str) -> None:
+async def test_a_message_with_the_id_of_one_in_progress_is_refused_and_the_first_goes_on(
+    own_gateway: OwnGateway, alice: str
+) -> None:
     async with waiting_gateway(own_gateway) as (app, gates), app.connect(alice) as client:
-        for name in ("a", "b"):
-            await client.send({"type": "wait", "id": "same", "data": {"gate": name}})
-        await until(lambda: {"a", "b"} <= set(gates.waiting))
-        for name in ("b", "a"):
-            await open_gate(app.gateway, gates, name)
-            await client.expect("reply", id="same", gate=name)
+        for id in (7, "7"):
+            await client.send({"type": "wait", "id": id, "data": {"gate": f"first {id!r}"}})
+            await client.send({"type": "wait", "id": id, "data": {"gate": "second"}})
+            await client.expect("error", id=id, status=40900, retryable=False)
+        for id in (7, "7"):
+            await open_gate(app.gateway, gates, f"first {id!r}")
+            await client.expect("reply", id=id, gate=f"first {id!r}")
+            await open_gate(app.gateway, gates, "second")
+            await client.send({"type": "wait", "id": id, "data": {"gate": "second"}})
+            await client.expect("reply", id=id, gate="second")
 
 
 async def test_errors_and_faults_answer_their_own_message(own_gateway: OwnGateway, alice: str) -> None:

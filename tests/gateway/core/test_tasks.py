@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.core.tasks import AGAIN_SECONDS, cancel_and_wait
+from gateway.core.tasks import AGAIN_SECONDS, cancel_and_wait, cancel_within
 
 
 async def stubborn(cancellations: int) -> None:
@@ -45,3 +45,24 @@ async def test_how_tasks_ended_is_nobodys_business_any_more() -> None:
     await asyncio.sleep(0)
     await cancel_and_wait(task)
     await cancel_and_wait()
+
+
+async def test_a_task_that_swallows_every_cancellation_is_stopped_by_force() -> None:
+    steps: list[str] = []
+
+    async def swallow() -> None:
+        try:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+        finally:
+            steps.append("cleaned up")
+
+    tasks = [asyncio.create_task(swallow()), asyncio.create_task(stubborn(1)), asyncio.create_task(asyncio.sleep(60))]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        assert await cancel_within(0.5, *tasks) == 1
+        await asyncio.wait(tasks)
+    assert steps == ["cleaned up"]
+    assert await cancel_within(0.5, *tasks) == 0
+    assert await cancel_within(0.5) == 0

@@ -317,7 +317,7 @@ class Ear:
     def limit_rooms(self, rights: RoomRights) -> None:
         raise AssertionError(rights)
 
-    def send_held_events(self) -> None:
+    def flush(self) -> None:
         self._release()
         self._held = []
 

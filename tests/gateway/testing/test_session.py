@@ -19,6 +19,7 @@ SCOPES = {handler.scope for handler in HANDLERS.values() if handler.scope is not
 DATA: dict[str, dict[str, Any]] = {
     "auth.refresh": {"token": "t"},
     "echo": {"text": "hello"},
+    "cancel": {"id": 7},
     "announce": {"text": "hello"},
     "chat.send": {"room": "lobby", "text": "hello"},
     "chat.append": {"room": "lobby", "message_id": "epoch.1", "text": "more"},
@@ -28,6 +29,7 @@ DATA: dict[str, dict[str, Any]] = {
     "presence.get": {"users": ["bob"]},
     "room.list": {},
     "room.resume": {"rooms": [{"room": "lobby"}]},
+    "room.signal": {"room": "lobby", "name": "wave"},
     "room.invite": {"room": "lobby", "user": "bob"},
     "room.kick": {"room": "lobby", "user": "bob"},
     "room.role": {"room": "lobby", "user": "bob", "role": "member"},

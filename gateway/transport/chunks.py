@@ -1,0 +1,73 @@
+"""The chunks of one answer: their numbers, and texts that wait for a slow reader and are joined into one frame."""
+
+import orjson
+
+from gateway.transport.frames import Frame, bounded, text_frame
+
+
+class WaitingText(Frame):
+    """A chunk with a text that still waits, so that more text may follow in the same frame."""
+
+    __slots__ = ("_head", "_pieces", "is_sealed", "size")
+
+    def __init__(self, wire: bytes, head: bytes, text: bytes) -> None:
+        """Take the frame's bytes, and of its JSON what is before the data, and the data."""
+        super().__init__(wire)
+        self._head = head
+        self._pieces = [text[1:-1]]  # without the quotes
+        self.size = len(wire)
+        """Its bytes with all that was added."""
+        self.is_sealed = False
+        """Whether it has gone to the socket."""
+
+    def add(self, text: bytes) -> int:
+        """Append a JSON text, and return by how many bytes the frame grows."""
+        self._pieces.append(text[1:-1])
+        self.size += len(text) - 2
+        return len(text) - 2
+
+    def seal(self) -> None:
+        """Write all of the text into the frame."""
+        self.is_sealed = True
+        if len(self._pieces) > 1:
+            self.wire = text_frame(b'%b"%b"}' % (self._head, b"".join(self._pieces))).wire
+
+
+class Chunks:
+    """The chunks of one answer, as the outbox sends them."""
+
+    __slots__ = ("_last", "_max_bytes", "_prefix", "_seq")
+
+    def __init__(self, id: int | str, max_bytes: int) -> None:
+        """Prepare those of the answer to the message `id`, in frames of at most `max_bytes`."""
+        self._prefix = b'{"type":"chunk","id":%b,"seq":' % orjson.dumps(id)
+        self._max_bytes = max_bytes
+        self._seq = 0
+        self._last: WaitingText | None = None
+
+    def next_frame(self, data: bytes) -> Frame:
+        """Return the frame of the next chunk. Raise `ValueError` if it is longer than clients accept."""
+        frame = bounded(text_frame(b"%b%b}" % (self._head(), data)), self._max_bytes)
+        self._seq += 1
+        self._last = None
+        return frame
+
+    def waiting_text(self, text: bytes) -> WaitingText:
+        """Return the same for a JSON text that has to wait: `join` may add to it."""
+        head = self._head()
+        self._last = WaitingText(self.next_frame(text).wire, head, text)
+        return self._last
+
+    def join(self, text: bytes) -> int | None:
+        """Add a JSON text to the last chunk if that is a text and waits, and return by how many bytes it grows."""
+        last = self._last
+        if last is None or last.is_sealed or last.size + len(text) + MAX_HEADER > self._max_bytes:
+            return None
+        return last.add(text)
+
+    def _head(self) -> bytes:
+        return b'%b%d,"data":' % (self._prefix, self._seq + 1)
+
+
+MAX_HEADER = 10
+"""The bytes of the longest header of a frame (RFC 6455 §5.2), which may grow with its text."""
