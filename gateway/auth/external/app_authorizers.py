@@ -1,7 +1,7 @@
 """An application's own checks of credentials, by the name that `?service=` gives.
 
 Such a check says what its service calls the user. The gateway does the rest as for every other external service: it
-adds the user's row, bounds the time of the check, and refuses names that are none here.
+adds the user's row, makes a user name of what the check has said, and bounds the time of the check.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Identity:
     """The user of a credential that an own check has found good."""
 
     user: str
-    """The name that the user is to have here, or an e-mail address; it counts when the user first comes."""
+    """What the user's name here is made of, such as an e-mail address; it counts when the user first comes."""
     subject: str | None = None
     """What never changes of the user and is no other user's; without it, the name is that."""
     scopes: frozenset[str] | None = None
@@ -50,7 +50,7 @@ class Identity:
     """What upstream services may learn of the user, in values of JSON."""
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` or `ValueError` for a mistake of the check, as opposed to a user without a fit name."""
+        """Raise `TypeError` or `ValueError` for a mistake of the check, as opposed to a user without a name."""
         said = vars(self)  # untyped: an application may not be type-checked
         if not isinstance(said["user"], str) or not isinstance(said["subject"], str | None):
             raise TypeError(f"expected text as the user and the subject, got {self.user!r} and {self.subject!r}")

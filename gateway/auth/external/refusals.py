@@ -33,7 +33,7 @@ class Refusals:
         self._written_at = float("-inf")
         self._left_out = 0
 
-    def note(self, reason: str) -> None:
+    def note(self, reason: str, level: int = logging.WARNING) -> None:
         """Write a reason, or count it within a second of the last one."""
         now = self._clock.steady()
         if now < self._written_at + SECONDS:
@@ -41,7 +41,7 @@ class Refusals:
             return
         left_out, self._left_out, self._written_at = self._left_out, 0, now
         more = f" (and left out {left_out} more lines before this one)" if left_out else ""
-        logger.warning("refused a token of %s: %s%s", self._service, reason, more)
+        logger.log(level, "refused a token of %s: %s%s", self._service, reason, more)
         client = ClientInfo(client_address.get() or "unknown")
         self._audit.record("token_refused", client, service=self._service, reason=reason, left_out=left_out or None)
 
@@ -64,7 +64,9 @@ class NotedRefusals:
         try:
             return await self._authorizer.authorize(token)
         except AuthenticationFailed as error:
-            self._refusals.note(_reason_of(error))
+            # Every client comes with an expired token now and then.
+            level = logging.INFO if isinstance(error, TokenExpired) else logging.WARNING
+            self._refusals.note(_reason_of(error), level)
             raise
 
 

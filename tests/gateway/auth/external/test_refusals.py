@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.external.refusals import Refusals
+from gateway.auth.authorizers import AuthResult
+from gateway.auth.external.refusals import NotedRefusals, Refusals, noted
 from gateway.auth.external.token_checks import TokenChecks
+from gateway.auth.external.users import ServiceUnavailable, bad_token
 from gateway.auth.keys.signatures import BadToken
 from gateway.config.external_services import Issuer
 from gateway.core.audit import Audit
-from handlers.errors import TokenExpired
+from handlers.errors import AuthenticationFailed, TokenExpired, TokenRevoked
 from tests.conftest import OwnGateway
 from tests.gateway.auth.forging import ec_signer, hmac_signer
 from tests.support.client import App
@@ -147,6 +149,46 @@ def test_a_flood_of_refusals_is_one_line_a_second_for_each_service(
         ("token_refused", "acme", "a wrong signature", None),
         ("token_refused", "clerk", "a wrong signature", 999),
     ]
+
+
+class Refusing:
+    """Raises what a test has prepared."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def authorize(self, token: str) -> AuthResult:
+        """Refuse every token."""
+        raise self.error
+
+
+REFUSALS = [
+    (bad_token("another audience `aud` than chat"), logging.WARNING, "another audience `aud` than chat"),
+    (TokenExpired(HINT), logging.INFO, "it has expired"),
+    (TokenRevoked(HINT), logging.WARNING, "its user is disabled here, or it was revoked"),
+    (AuthenticationFailed(HINT), logging.WARNING, "the application's own check refused it"),
+]
+
+
+@pytest.mark.parametrize(("error", "level", "reason"), REFUSALS)
+async def test_each_kind_of_refusal_has_a_line_without_words_of_the_client(
+    caplog: pytest.LogCaptureFixture, error: Exception, level: int, reason: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Audit(None, Stopped()) as audit, noted({"mine": Refusing(error)}, audit, Stopped()) as authorizers:
+        with pytest.raises(type(error)):
+            await authorizers["mine"].authorize("token")
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (level, f"refused a token of mine: {reason}")
+    ]
+
+
+async def test_a_service_that_cannot_be_asked_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with Audit(None, Stopped()) as audit:
+        refusing = NotedRefusals(Refusing(ServiceUnavailable("mine")), Refusals("mine", audit, Stopped()))
+        with pytest.raises(ServiceUnavailable):
+            await refusing.authorize("token")
+    assert caplog.messages == []
 
 
 def _refused_tokens(service: FakeService) -> dict[str, str]:
