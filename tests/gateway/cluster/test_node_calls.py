@@ -16,7 +16,7 @@ from gateway.bus.memory import MemoryBus
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_client import connect
 from gateway.cluster import node_calls
-from gateway.cluster.node_calls import NodeCalls, NodeFailed, NodeUnavailable
+from gateway.cluster.node_calls import NodeCalls, NodeFailed, NodeUnavailable, PartLost, Send
 from gateway.core import faults
 from gateway.core.clock import SystemClock
 from gateway.testing import settings_for_tests
@@ -464,3 +464,109 @@ async def test_a_nodes_own_channel_takes_only_messages_for_one_node(run_calls: R
             await here._bus._client.execute_command("PUBLISH", f"{prefix}:node:{there.own_id}", data)
         assert await here.ask(there.own_id, "double", {"number": 1}, LONG) == {"twice": 2}
         await until(lambda: there._bus.counters.rejected == {"channel": 3})
+
+
+async def count_up(data: Data, send: Send) -> Data:
+    """Send numbers, then answer."""
+    for number in range(data["most"]):
+        send({"number": number})
+    return {"most": data["most"]}
+
+
+async def ask_for_parts(asking: NodeCalls, node: str, kind: str = "count", **data: Any) -> tuple[list[Data], Data]:
+    parts: list[Data] = []
+    answer = await asking.ask(node, kind, data, LONG, parts.append)
+    return parts, answer
+
+
+@pytest.mark.unit
+async def test_in_one_process_an_answer_may_have_parts() -> None:
+    async with calls_over(MemoryBus()) as calls:
+        calls.serve_stream("count", count_up)
+        numbers = [{"number": number} for number in range(3)]
+        assert await ask_for_parts(calls, calls.own_id, most=3) == (numbers, {"most": 3})
+
+
+@pytest.mark.server
+async def test_the_parts_of_an_answer_come_before_it_and_in_order(run_calls: RunCalls) -> None:
+    async with run_calls() as here, run_calls() as there:
+        there.serve_stream("count", count_up)
+        there.serve("double", double)
+        await know_each_other(here, there)
+        for most in (0, 1, 200):
+            numbers = [{"number": number} for number in range(most)]
+            assert await ask_for_parts(here, there.own_id, most=most) == (numbers, {"most": most})
+        assert await ask_for_parts(here, there.own_id, "double", number=1) == ([], {"twice": 2})
+        assert await here.ask(there.own_id, "count", {"most": 3}, LONG) == {"most": 3, "parts": 3}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_a_lost_part_fails_its_question_and_a_doubled_one_does_nothing(
+    run_calls: RunCalls, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_calls() as here, run_calls() as there:
+        there.serve_stream("count", count_up)
+        await know_each_other(here, there)
+        send, times = there._bus.send, 1
+
+        def send_badly(node: str | None, message: NodeMessage) -> bool:
+            is_chosen = message.what == "part" and message.data["number"] == lost
+            for _ in range(times if is_chosen else 1):
+                send(node, message)
+            return True
+
+        monkeypatch.setattr(there._bus, "send", send_badly)
+        times = 2
+        assert len((await ask_for_parts(here, there.own_id, most=3))[0]) == 3
+        times = 0
+        parts: list[Data] = []
+        with pytest.raises(PartLost):
+            await here.ask(there.own_id, "count", {"most": 3}, LONG, parts.append)
+        assert parts == [{"number": number} for number in range(lost - 1)]
+        assert here._questions == {}
+
+
+@pytest.mark.server
+async def test_parts_that_no_question_waits_for_end_their_handler(
+    run_calls: RunCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_calls() as here, run_calls() as there:
+
+        async def count_for_ever(_: Data, send: Send) -> Data:
+            while True:
+                send({})
+                await asyncio.sleep(0.01)
+
+        there.serve_stream("count", count_for_ever)
+        await know_each_other(here, there)
+        send = here._bus.send
+        lose = True
+
+        def lose_cancellations(node: str | None, message: NodeMessage) -> bool:
+            return (lose and message.what == "cancel") or send(node, message)
+
+        monkeypatch.setattr(here._bus, "send", lose_cancellations)
+        came = asyncio.Event()
+        asked = asyncio.create_task(here.ask(there.own_id, "count", {}, LONG, lambda _: came.set()))
+        await asyncio.wait_for(came.wait(), LONG)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert there._working
+        lose = False
+        await until(lambda: not there._working)
+
+
+@pytest.mark.server
+async def test_a_node_works_on_nothing_for_a_node_that_is_gone(run_calls: RunCalls) -> None:
+    async with run_calls() as there:
+        there.serve("never", never)
+        async with run_calls() as here:
+            await know_each_other(here, there)
+            asked = asyncio.create_task(here.ask(there.own_id, "never", {}, LONG))
+            await until(lambda: there._working)
+            assert isinstance(here._bus, RedisBus)
+            here._bus._up = False  # as a node that was killed, it says nothing more
+            await until(lambda: not there._working)
+            asked.cancel()
+            await asyncio.wait([asked])
