@@ -77,6 +77,8 @@ class Issuer(ExternalService):
 
     A token must name the `audience` in `aud`, and one of the `client_ids` in `azp`, `client_id` or `cid`. Without
     either, the gateway would accept the tokens of every application of the issuer, so at least one is required.
+
+    `subject_claim` names the claim that never changes of a user and is no other user's. The user's id is made of it.
     """
 
     preset: PresetName | None = None
@@ -85,6 +87,7 @@ class Issuer(ExternalService):
     client_ids: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100, strict=False)] | None = None
     jwks_url: SafeUrl | None = None
     secret: SecretStr | None = None
+    subject_claim: Name = "sub"
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
     token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
 

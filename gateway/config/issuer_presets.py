@@ -81,6 +81,7 @@ PRESETS: dict[PresetName, Preset] = {
     # https://developer.okta.com/docs/api/resources/oidc.html#access-token
     "okta": {
         "algorithms": ["RS256"],  # the only one for access tokens; their header has no `typ`
+        "subject_claim": "uid",  # `sub` is the log-in, which may pass to another person
         "user_claim": "sub",  # the log-in, mostly an e-mail address
         "scope_claim": "scp",  # a list; the policies of the authorization server decide on it. The client is `cid`
     },

@@ -75,12 +75,16 @@ class TokenChecks:
         return kid
 
     def read_claims(self, claims: Claims) -> ExternalClaims:
-        """Return the claims that every token needs, or raise `BadToken`."""
+        """Return the claims that every token needs, with the subject as `sub`, or raise `BadToken`."""
+        subject = self._described.subject_claim
+        read = {name: value for name, value in claims.items() if name != "sub"}
+        if subject in claims:
+            read["sub"] = claims[subject]
         try:
-            return ExternalClaims.model_validate(claims)
+            return ExternalClaims.model_validate(read)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)[0]
-            name = found["loc"][0]
+            name = subject if found["loc"][0] == "sub" else found["loc"][0]
             missing = found["type"] == "missing"
             raise BadToken(f"no claim `{name}`" if missing else f"a claim `{name}` of another form") from None
 

@@ -1,6 +1,7 @@
 """Presets of providers: few keys are enough, and the operator's own keys win."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from gateway.config.external_services import Issuer
 from gateway.config.issuer_presets import PRESET_NAMES, PRESETS
 from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
+
+TOKENS = (Path(__file__).parents[3] / "docs/tokens.md").read_text()
 
 ANYWHERE = {"issuer": "https://login.example.com/tenant/", "jwks_url": "https://login.example.com/keys"}
 
@@ -39,6 +42,32 @@ def test_what_the_operator_has_set_wins(name: str) -> None:
     }
     issuer = Issuer.model_validate(ANYWHERE | own | {"preset": name})
     assert {key: getattr(issuer, key) for key in own} == own
+
+
+ENOUGH = [
+    ("auth0", {"issuer": "https://acme.auth0.com/", "audience": "https://chat.example.com"}),
+    ("better-auth", {"issuer": "https://app.example.com"}),
+    ("clerk", {"issuer": "https://clerk.example.com", "client_ids": ["https://chat.example.com"]}),
+    (
+        "cognito",
+        {"issuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_A", "client_ids": ["1example"]},
+    ),
+    ("entra", {"issuer": "https://login.microsoftonline.com/72f988bf/v2.0", "audience": "6e74172b"}),
+    ("firebase", {"issuer": "https://securetoken.google.com/chat-1234"}),
+    ("keycloak", {"issuer": "https://id.example.com/realms/acme", "client_ids": ["web"]}),
+    ("okta", {"issuer": "https://acme.okta.com/oauth2/default", "audience": "api://default"}),
+    ("supabase", {"issuer": "https://abcdefghijkl.supabase.co/auth/v1"}),
+    ("workos", {"issuer": "https://api.workos.com/user_management/client_01", "client_ids": ["client_01"]}),
+]
+"""What docs/tokens.md calls enough, besides the preset."""
+
+
+@pytest.mark.parametrize(("name", "described"), ENOUGH)
+def test_what_the_documents_call_enough_is(name: str, described: dict[str, Any]) -> None:
+    issuer = Issuer.model_validate(described | {"preset": name})
+    assert issuer.preset == name
+    assert issuer.audience or issuer.client_ids
+    assert f"\n| `{name}` | " in TOKENS
 
 
 def test_values_are_made_of_the_issuer_and_the_client() -> None:

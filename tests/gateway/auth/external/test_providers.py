@@ -174,7 +174,7 @@ SHAPES = {
             "sub": "carol@okta.example.com",
         },
         r"carol_okta\.example\.com",
-        ({"cid": "another"}, {"iss": "https://acme.okta.com"}),
+        ({"cid": "another"}, {"iss": "https://acme.okta.com"}, {"uid": ...}),
         header={"typ": ...},
     ),
     "supabase": Shape(
@@ -269,3 +269,31 @@ async def test_the_preset_of_each_provider_takes_a_token_of_its_shape_and_none_f
                     async with app.socket(f"?service={name}&token={shape.sign(**changes)}") as client:
                         error = await client.expect("error", status=40001)
                     assert error["message"].startswith("the token is not valid for this service"), (name, changes)
+
+
+async def test_a_log_in_of_okta_that_passes_to_another_person_is_another_user(own_gateway: OwnGateway) -> None:
+    okta = SHAPES["okta"]
+    with running_service() as service:
+        service.keys = [okta.key.jwk()]
+        gateway = own_gateway(issuers={"okta": okta.settings | {"jwks_url": f"{service.url}/keys"}})
+        async with App(gateway) as app:
+            async with app.socket(f"?service=okta&token={okta.sign()}") as client:
+                await client.expect("welcome", user="carol_okta.example.com")
+            async with app.socket(f"?service=okta&token={okta.sign(sub='carol@new.example.com')}") as client:
+                await client.expect("welcome", user="carol_okta.example.com")
+            async with app.socket(f"?service=okta&token={okta.sign(uid='00uAnother')}") as client:
+                error = await client.expect("error", status=40001)
+                assert error["message"].startswith("the user name `carol_okta.example.com` is taken")
+
+
+async def test_a_preset_finds_the_keys_by_discovery(own_gateway: OwnGateway) -> None:
+    with running_service() as service:
+        service.keys = [rsa_key.jwk()]
+        realm = f"{service.url}/realms/acme"
+        keys = f"{realm}/protocol/openid-connect/certs"
+        service.pages["/realms/acme/.well-known/openid-configuration"] = service.discovery(issuer=realm, jwks_uri=keys)
+        issuers = {"keycloak": {"preset": "keycloak", "issuer": realm, "client_ids": ["chat-web"]}}
+        async with App(own_gateway(issuers=issuers)) as app:
+            token = SHAPES["keycloak"].sign(iss=realm)
+            async with app.socket(f"?service=keycloak&token={token}") as client:
+                await client.expect("welcome", user="carol.keycloak")

@@ -66,6 +66,8 @@ CLIENTS = {"audience": ..., "client_ids": ["web", "phone"]}
 
 WRONG_CLAIMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"sub": ...}, "no claim `sub`"),
+    ({"subject_claim": "uid"}, {}, "no claim `uid`"),
+    ({"subject_claim": "uid"}, {"uid": 7}, "a claim `uid` of another form"),
     ({}, {"exp": HINT}, "a claim `exp` of another form"),
     ({}, {"exp": 10**18}, "a claim `exp` of another form"),
     ({}, {"aud": [[HINT]]}, "a claim `aud` of another form"),

@@ -1,6 +1,8 @@
 """The names of users of other services: each claim becomes a valid name, and no two users share one."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from gateway.auth.external.user_names import marked_name, user_name
 from gateway.auth.external.users import external_user_id
 from schemas.names import UserName
 
+ROOT = Path(__file__).parents[4]
 CAROL = external_user_id("acme", "user|7")
 DIGITS = CAROL[-16:]
 
@@ -90,3 +93,12 @@ _subjects = st.text(st.sampled_from("aA@._-+|1é"), min_size=1, max_size=12) | s
 def test_no_two_subjects_share_a_name(subjects: set[str]) -> None:
     names = [valid(user_name("sub", subject, external_user_id("acme", ascii(subject)))) for subject in subjects]
     assert len(set(names)) == len(subjects)
+
+
+def test_the_document_shows_real_names() -> None:
+    text = (ROOT / "docs/credentials.md").read_text().replace("\\|", "|")
+    examples = re.findall(r"^\|.*\| `(\S+)` is `(\S+)` \|$", text, re.MULTILINE)
+    assert len(examples) == 3
+    for theirs, ours in examples:
+        claim = "sub" if "|" in theirs else "preferred_username"
+        assert user_name(claim, theirs, external_user_id("acme", theirs)) == ours
