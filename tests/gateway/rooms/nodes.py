@@ -180,6 +180,17 @@ class View:
         self.messages[message["offset"]] = (message["changed"], message.get("text"))
         self.offset = message["changed"]
 
+    def grow(self, piece: dict[str, Any]) -> list[str]:
+        """Take over a piece of a message, and return what is wrong with it."""
+        self.offset = piece["changed"]
+        _, text = self.messages.get(piece["offset"], (0, None))
+        if text is None and piece["offset"] < self.begin:
+            return []  # the client does not show the message
+        if text is None or len(text) != piece["at"]:
+            return [f"a piece at {piece['at']} for {text!r}"]
+        self.messages[piece["offset"]] = (piece["changed"], text + piece["text"])
+        return []
+
     def skip_to(self, offset: int) -> None:
         """Continue after a hole that ends at an offset, and show only what comes then."""
         self.begin, self.offset = offset + 1, offset
@@ -286,6 +297,10 @@ class Ear:
         """Edit a message."""
         await SessionMessages(self).edit(room, message_id, text=f"edited {message_id}", body=None)
 
+    async def append(self, room: str, message_id: str, text: str = " and more", *, done: bool = False) -> None:
+        """Add text to a message."""
+        await SessionMessages(self).append(room, message_id, text, done=done)
+
     async def delete(self, room: str, message_id: str) -> None:
         """Delete a message."""
         await SessionMessages(self).delete(room, message_id)
@@ -370,6 +385,15 @@ class Ear:
             else:
                 self.at[room] = (epoch, data["changed"])
                 self.views[room].take(data)
+        elif type == "chat.appended":
+            epoch, offset = self.at.get(room, ("", 0))
+            if not data["id"].startswith(epoch or "nothing of this room"):
+                self.mistakes.append(f"{self.user} hears a piece of {data['id']} of {room} and should not")
+            elif data["changed"] != offset + 1:
+                self.mistakes.append(f"{self.user} hears a piece {data['changed']} of {room} after {offset}")
+            else:
+                self.at[room] = (epoch, data["changed"])
+                self.mistakes.extend(self.views[room].grow(data))
         elif type == "resync" and self.at.get(room, ("", 0))[0] == data["epoch"]:
             self.at[room] = (data["epoch"], data["offset"])
             self.views[room].skip_to(data["offset"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rooms import repair
+from gateway.rooms import appending, repair
 from gateway.rooms.retention import Retention
 from gateway.rooms.service_senders import ServiceSender
 from gateway.rooms.window import Window
@@ -23,7 +23,7 @@ ROOMS = ("red", "blue")
 SERVICE = "service:orders"
 PEOPLE = ("ann", "ben", "cat", "dan")
 STEPS = 40
-LIVES = {"join": 4, "resume": 4, "say": 8, "change": 3, "leave": 2, "return": 2, "go": 2, "vanish": 2}
+LIVES = {"join": 4, "resume": 4, "say": 8, "change": 3, "grow": 6, "leave": 2, "return": 2, "go": 2, "vanish": 2}
 LEADS = {"say": 6, "kick": 6, "remake": 1, "missed": 2, "prune": 2, "forget": 1}
 LEADS |= {"expire": 2, "role": 1, "hide": 2, "outage": 1}
 LEADS |= {"publish": 4, "put": 4, "remove": 4}
@@ -71,6 +71,9 @@ class Story:
                 case "change" if ear.said:
                     change = self._random.choice((ear.edit, ear.edit, ear.delete))
                     await change(*self._random.choice(ear.said))
+                case "grow" if ear.said:
+                    recent = self._random.choice(ear.said[-3:])
+                    await asyncio.gather(*(ear.append(*recent, f" {number} ☃") for number in range(3)))
                 case "leave":
                     await ear.rooms.leave(room)
                 case "return":
@@ -257,6 +260,7 @@ async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
     kept: int,
 ) -> None:
     monkeypatch.setattr(repair, "CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(appending, "GROUP_SECONDS", 0.001)
     async with running_nodes(
         3, tmp_path, store_url, monkeypatch, "root", SERVICE, *PEOPLE, window=window, retention_messages=kept
     ) as nodes:
@@ -266,4 +270,5 @@ async def test_whatever_the_bus_does_all_hear_all_that_is_due_in_order_once(
         await nodes.sweep()
         await check(story)
         check_nobody_was_sent_away_for_what_was_before(nodes)
+        assert any(event["type"] == "chat.appended" for ear in nodes.ears for event in ear.heard)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

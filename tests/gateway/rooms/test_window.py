@@ -1,14 +1,16 @@
 """A window answers as the store would, or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.bus.base import Logged
 from gateway.rooms.encoding import message_json
-from gateway.rooms.events import bus_event, event_json
+from gateway.rooms.events import bus_event, event_json, grown_event
+from gateway.rooms.growth import Grown
 from gateway.rooms.window import Page, Window, WindowLimits
 from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
@@ -20,6 +22,19 @@ VIEWERS = (*USERS, "cat")
 
 def message(offset: int, sender: str = "ann", text: str = "hi") -> MessageRow:
     return MessageRow(1, offset, offset, sender, sender, text, None, None, f"client-{offset}", 1000 * offset)
+
+
+def grown(row: MessageRow, changed: int, text: str, *, done: bool = False) -> MessageRow:
+    """Return a message after a piece was added."""
+    return row.grown(changed, (row.text or "") + text, 1000 * changed, done=done)
+
+
+def event_of(row: MessageRow, before: MessageRow | None) -> Logged:
+    """Return what the bus brings of a change: of a message that has grown only the piece."""
+    if before is None or row.offset != before.offset or row.grown_at is None or row.grown_at == before.grown_at:
+        return bus_event(ROOM, row)
+    at = len(before.text or "")
+    return grown_event(Grown(ROOM, row, at, (row.text or "")[at:], ()))
 
 
 @dataclass
@@ -48,7 +63,11 @@ def page_of(texts: Sequence[bytes]) -> Page:
 
 
 CHANGES = st.lists(
-    st.tuples(st.sampled_from(["send", "send", "edit", "delete"]), st.integers(0, 30), st.sampled_from(USERS)),
+    st.tuples(
+        st.sampled_from(["send", "send", "edit", "delete", "grow", "grow", "grow"]),
+        st.integers(0, 30),
+        st.sampled_from(USERS),
+    ),
     max_size=30,
 )
 
@@ -64,14 +83,17 @@ def test_whatever_it_answers_is_what_the_log_says(
         if kind == "send" or old is None:
             row = message(number, user)
         elif kind == "edit":
-            row = replace(old, changed=number, text=f"edit {number}", edited_at=1000 * number)
+            row = old.edited(number, f"edit {number}", None, 1000 * number)
+        elif kind == "grow" and old.text is not None and not old.done:
+            row = grown(old, number, f" + {number} ☃", done=which > 28)
         else:
             row = old.deleted(number, 1000 * number)
+        event = event_of(row, old)
         log.change(row)
         if number == opened_at:
             window = Window("k3f9", number, is_whole=False)
-        if window is not None:
-            window.append(bus_event(ROOM, row), 0, limits)
+        if window is not None and not window.append(event, 0, limits):
+            window = None  # as memory does
     if window is None:
         return
     for viewer in VIEWERS:
@@ -138,3 +160,25 @@ def test_an_event_of_another_form_breaks_nothing(text: bytes) -> None:
     event.frame.wire = bytes((0x81, len(text))) + text
     window.append(event, 0, WindowLimits(10, 100_000))
     assert window.newest(5, "cat") is not None
+
+
+@pytest.mark.parametrize("pieces", [1, 31, 32, 33, 100])
+def test_a_message_that_grows_has_one_entry_and_its_size(pieces: int) -> None:
+    limits, row = WindowLimits(3, 100_000), message(1)
+    window = filled(1, limits)
+    for number in range(2, pieces + 2):
+        longer = grown(row, number, "☃" * 10, done=number == pieces + 1)
+        assert window.append(event_of(longer, row), 0, limits)
+        row = longer
+    window.append(bus_event(ROOM, message(pieces + 2)), 0, limits)
+    assert window.since(0, "ann") == page_of(
+        [event_json(ROOM, row, "ann"), event_json(ROOM, message(pieces + 2), "ann")]
+    )
+    assert (window.floor, window.top) == (0, pieces + 2)
+    assert window.size < 3000 + 32 * 600 + 30 * pieces
+
+
+def test_a_piece_of_a_message_that_it_does_not_hold_ends_a_window() -> None:
+    limits, window = WindowLimits(2, 100_000), filled(3, WindowLimits(2, 100_000))
+    assert not window.append(event_of(grown(message(1), 4, "more"), message(1)), 0, limits)
+    assert window.append(event_of(grown(message(1), 3, "more"), message(1)), 0, limits), "it is an old one"
