@@ -130,6 +130,14 @@ class MessageVerbs(Protocol):
     ) -> SendReply:
         """Store a message and send it to the room. For a `client_id` used before, return the first message."""
 
+    async def begin_append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> Awaitable[AppendReply]:
+        """Do what `append` does, and return before the change is durable: pieces keep the order of these calls.
+
+        Await the result for the outcome. Raises at once what the user's rights and rates do not allow.
+        """
+
     async def append(
         self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
     ) -> AppendReply:
@@ -239,6 +247,12 @@ class Session(Protocol[StateCo]):
 
         The connection's end cancels the task. So do `cancel` and the end of the time, which answer the message instead.
         If too many messages of the connection are in progress, or one with this id is, refuse this one.
+        """
+
+    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let `answer` answer a message that was taken in its order, while later messages do not wait for it.
+
+        If many such messages of the connection wait, later ones wait all the same.
         """
 
     def reply(self, id: int | str, data: BaseModel) -> None:

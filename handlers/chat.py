@@ -1,6 +1,9 @@
 """Handlers that send, change and read messages."""
 
-from handlers.base import MsgHandler
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+from handlers.base import MsgHandler, ends_connection
 from schemas.base import Empty
 from schemas.messages.chat import (
     AppendMessage,
@@ -44,14 +47,42 @@ class EditHandler(MsgHandler[EditMessage, MessageReply]):
 
 
 class AppendHandler(MsgHandler[AppendMessage, AppendReply]):
-    """Adds text to the end of a message."""
+    """Adds text to the end of a message: pieces are taken in their order, and answered when they are on disk.
+
+    So a client may send the next piece, and anything else, while a piece waits for others to share its change.
+    """
 
     schema = AppendMessage
     scope = "chat:write"
+    _data: AppendMessage | None = None
+    _taken: Awaitable[AppendReply] | BaseException
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Take the piece, and answer it later."""
+        return self._take()
+
+    async def _take(self) -> None:
+        try:
+            self._data = data = self._validated()
+            self._taken = await self.session.messages.begin_append(
+                data.room, data.message_id, data.text, at=data.at, done=data.done
+            )
+        except BaseException as error:
+            if ends_connection(error):
+                raise
+            self._taken = error
+            await self._answer()
+        else:
+            await self.session.answer_later(self._answer)
 
     async def handle(self, data: AppendMessage) -> AppendReply:
         """Return after the piece is on disk."""
-        return await self.session.messages.append(data.room, data.message_id, data.text, at=data.at, done=data.done)
+        if isinstance(self._taken, BaseException):
+            raise self._taken
+        return await self._taken
+
+    def _validated(self) -> AppendMessage:
+        return super()._validated() if self._data is None else self._data
 
 
 class DeleteHandler(MsgHandler[DeleteMessage, MessageReply]):

@@ -105,6 +105,10 @@ class CallSession(UserSession):
         else:
             self.refuse(id, CallTimeout(seconds))
 
+    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer the message. No other one waits for it."""
+        await answer()
+
     def reply(self, id: int | str, data: BaseModel) -> None:
         """Keep the reply to the message."""
         answer = self._bounded(frames.json(data))

@@ -123,14 +123,22 @@ class ChatSession(UserSession):
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""
+        try:
+            self._messages_in_tasks().start(id, answer)
+        except (RateLimited, Conflict) as error:
+            self.refuse(id, error)
+
+    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer a message that was taken in its order, in a task. If many wait, let later messages wait for it."""
+        if not self._messages_in_tasks().start_taken(answer):
+            await answer()
+
+    def _messages_in_tasks(self) -> UnorderedMessages:
         if self._unordered is None:
             settings = self.gateway.settings
             bounds = Bounds(settings.max_calls_per_connection, settings.max_call_seconds, self.gateway.timers)
             self._unordered = UnorderedMessages(bounds, self._refuse_at_once, self._after_unordered)
-        try:
-            self._unordered.start(id, answer)
-        except (RateLimited, Conflict) as error:
-            self.refuse(id, error)
+        return self._unordered
 
     def cancel(self, id: int | str) -> None:
         """Cancel an unordered message in progress, and answer it. Raise `NotFound` if none has this id."""

@@ -23,6 +23,9 @@ RETRY_AFTER_MS = 1000
 CANCEL_SECONDS = 1
 """How long the end of a connection waits for handlers that it has cancelled."""
 
+MAX_TAKEN = 256
+"""The most messages of a connection that were taken in their order and wait for their answers."""
+
 End = tuple[Close, int | None]
 """A close, and after how many milliseconds the client may come back."""
 
@@ -40,6 +43,8 @@ class UnorderedMessage:
     end: End | None = None
     """How to close the connection after its answer."""
     timer: Timer | None = None
+    is_taken: bool = False
+    """Whether it was taken in its order, and only its answer is late."""
 
     def unpaid(self, cost: float) -> float:
         """Return how much of a cost is beyond what the message has paid for. Raise what `costs.check` raises."""
@@ -61,7 +66,7 @@ class Bounds:
 class UnorderedMessages:
     """The unordered messages in progress."""
 
-    __slots__ = ("_bounds", "_by_id", "_in_progress", "_on_end", "_refuse")
+    __slots__ = ("_bounds", "_by_id", "_in_progress", "_on_end", "_refuse", "_taken")
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class UnorderedMessages:
         self._on_end = on_end
         self._in_progress: dict[asyncio.Task[None], UnorderedMessage] = {}
         self._by_id: dict[int | str, asyncio.Task[None]] = {}
+        self._taken = 0
 
     @property
     def has_unanswered(self) -> bool:
@@ -96,7 +102,7 @@ class UnorderedMessages:
 
         Raises `RateLimited` if too many are in progress, and `Conflict` if one with this id is.
         """
-        if 0 < self._bounds.messages <= len(self._in_progress):
+        if 0 < self._bounds.messages <= len(self._in_progress) - self._taken:
             raise RateLimited("messages in progress on this connection", RETRY_AFTER_MS)
         if id in self._by_id:
             raise Conflict("a message with this id is in progress; use another id")
@@ -107,6 +113,19 @@ class UnorderedMessages:
         if self._bounds.seconds:
             message.timer = self._bounds.timers.call_later(self._bounds.seconds, lambda: self._time_out(task))
         task.add_done_callback(self._ended)
+
+    def start_taken(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Answer a message that was taken in its order, in a task. No bound counts it, and no `cancel` ends it.
+
+        Return False, and do nothing, if `MAX_TAKEN` of them wait.
+        """
+        if self._taken >= MAX_TAKEN:
+            return False
+        task = asyncio.create_task(answer())
+        self._in_progress[task] = UnorderedMessage(None, is_taken=True)
+        self._taken += 1
+        task.add_done_callback(self._ended)
+        return True
 
     def set_answered(self, message: UnorderedMessage) -> None:
         """Count a message as answered, so that its id is free."""
@@ -140,6 +159,7 @@ class UnorderedMessages:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         message = self._in_progress.pop(task)
+        self._taken -= message.is_taken
         if message.timer is not None:
             message.timer.cancel()
         error = None if task.cancelled() else task.exception()

@@ -6,7 +6,8 @@ await session.run(MyHandler, {"room": "lobby"})
 assert session.replies == [(1, MyReply())]
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -177,6 +178,14 @@ class FakeMessages(FakeVerbs):
         edited = self._message(room, id=message_id, text=text, body=body, edited_at=SENT_AT)
         return self._record("messages.edit", edited, room=room, message_id=message_id, text=text, body=body)
 
+    async def begin_append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> Awaitable[AppendReply]:
+        """Record the call as `messages.append`, and return its answer as a future."""
+        future: asyncio.Future[AppendReply] = asyncio.get_running_loop().create_future()
+        future.set_result(await self.append(room, message_id, text, at=at, done=done))
+        return future
+
     async def append(
         self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
     ) -> AppendReply:
@@ -299,6 +308,10 @@ class FakeSession(Generic[State]):
         return timestamp(milliseconds(self.clock))
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer the message at once."""
+        await answer()
+
+    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer the message at once."""
         await answer()
 

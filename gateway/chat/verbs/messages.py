@@ -1,6 +1,6 @@
 """The verbs of a session for messages."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from gateway.auth.room_rights import Right
@@ -61,6 +61,12 @@ class SessionMessages:
         self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
     ) -> AppendReply:
         """Add text to the end of a message; for its author."""
+        return await (await self.begin_append(room, message_id, text, at=at, done=done))
+
+    async def begin_append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> Awaitable[AppendReply]:
+        """Take a piece for the end of a message, and return its outcome as a future."""
         user_id = self._session.user_id
         await check_right(self._session, Right.SEND, room)
         if len(text) > MAX_TEXT or not (text or done):
@@ -69,7 +75,8 @@ class SessionMessages:
             self._pay_piece(len(text.encode()))
         else:
             self._pay(room, len(text.encode()))
-        return await self._gateway.appender.append(room, user_id, message_id, NewPiece(text, at, done))
+            self._gateway.typing.stop(room, self._session.user)
+        return self._gateway.appender.append(room, user_id, message_id, NewPiece(text, at, done))
 
     async def delete(self, room: str, message_id: str) -> Message:
         """Delete a message; for its author, moderators and owners."""
