@@ -69,12 +69,12 @@ from gateway.http import (
     well_known,
 )
 from gateway.http.cors import PageAccess
-from gateway.http.documented_errors import refusals
 from gateway.http.errors import add_error_handlers
 from gateway.http.framing import Framing
 from gateway.http.middleware import RequestContext
 from gateway.http.oauth import InvalidRequest, invalid_request
 from gateway.http.request_rate import RequestRate
+from gateway.http.shared_routes import shared_routes
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
 from gateway.rooms.appending import Appender
@@ -213,10 +213,10 @@ def create_app(
     # first: a request tries one route after the other, and programs send the most.
     app.include_router(calls.router)  # it checks the size itself
     for router in _SERVICE_ROUTERS:
-        app.include_router(router, max_body_size=MAX_API_BODY_BYTES, responses=refusals(429))
-    app.include_router(incoming.router, max_body_size=MAX_HOOK_BODY_BYTES, responses=refusals(429))
+        app.router.routes.extend(shared_routes(router, MAX_API_BODY_BYTES))
+    app.router.routes.extend(shared_routes(incoming.router, MAX_HOOK_BODY_BYTES))
     for router in _routers(settings):
-        app.include_router(router, max_body_size=MAX_BODY_BYTES, responses=refusals(429))
+        app.router.routes.extend(shared_routes(router, MAX_BODY_BYTES))
     app.add_middleware(RequestRate)  # inside the middleware that lets pages read its answers
     app.add_middleware(PageAccess, origins=AllowedOrigins(settings.allowed_origins), log=client_log())
     app.add_middleware(Framing)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.client_info import address_in
 from gateway.core.logs import client_address, client_request_id, request_id
+from gateway.http.shared_routes import serving
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -56,6 +57,7 @@ class RequestContext:
         request_id.set(own)
         client_request_id.set(given if own != given else None)
         client_address.set(address_in(scope))
+        serving.set(scope["app"])
         return self.app(scope, receive, send_with_headers)
 
 

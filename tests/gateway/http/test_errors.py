@@ -90,7 +90,7 @@ RAISED: dict[str, Callable[[], Exception]] = {
     "false": lambda: HTTPException(400, False),
     "busy": lambda: HTTPException(503, "come back", headers={"Retry-After": "3"}),
     "teapot": lambda: HTTPException(418),
-    "unregistered": lambda: HTTPException(499, "the client went away"),
+    "unregistered": lambda: HTTPException(498, "the token is stale"),
     "unregistered-and-silent": lambda: HTTPException(599),
     "unchanged": lambda: HTTPException(304),
     "starlette": lambda: StarletteHTTPException(403, "not yours"),
@@ -140,8 +140,8 @@ async def test_what_an_own_route_says_of_its_error_reaches_the_client(own_gatewa
         )
         assert await told("teapot") == (418, body(41800, "i'm_a_teapot", "I'm a Teapot"))
         assert await told("unregistered") == (
-            499,
-            body(49900, "http_499", "the client went away", detail="the client went away"),
+            498,
+            body(49800, "http_498", "the token is stale", detail="the token is stale"),
         )
         assert await told("unregistered-and-silent") == (599, body(59900, "http_599", "HTTP 599"))
         assert await told("unchanged") == (304, None)
