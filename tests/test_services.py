@@ -24,6 +24,7 @@ from tests.support.client import App
 from tests.support.lacking import program
 from tests.support.node import node
 from tests.support.services import add_service
+from tests.support.streams import answer_of, start
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -126,6 +127,10 @@ async def test_a_service_with_a_url_answers_publishes_and_gets_events(
             assert (await next_line(service)).startswith("hook.test ")
             assert await alice.ask("orders.create", sku="milk") == {"order": 2}
             assert (await app.http.post(f"http://127.0.0.1:{port}/orders", json={})).status_code == 401
+            if command is in_python:
+                await alice.expect("chat.message", text="Order 2: milk, for alice")
+                chunks, reply = await answer_of(alice, await start(alice, 50, "orders.watch"))
+                assert (chunks, reply["data"]) == (["picked", "packed", "sent"], {"done": True})
 
 
 async def next_line(service: subprocess.Popen[str]) -> str:

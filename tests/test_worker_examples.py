@@ -16,12 +16,13 @@ from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import routing, table
 from tests.support.node import node
 from tests.support.services import add_service
+from tests.support.streams import answer_of, start
 from tests.support.waiting import until
 from tests.support.workers import ORDERS, call, use_routes
 
 EXAMPLES = Path(__file__).parents[1] / "docs/examples"
-MAX_LINES = 44
-"""About forty, without empty ones: the examples are to be read in one go."""
+MAX_LINES = 56
+"""About fifty, without empty ones: the examples are to be read in one go."""
 
 RunExample = Callable[..., subprocess.Popen[str]]
 
@@ -69,6 +70,8 @@ async def test_an_example_serves_and_comes_back(
         assert await client.ask("orders.create", sku="tea") == {"sku": "tea", "ordered_by": alice}
         assert (await client.refused("orders.create"))["name"] == "no_sku"
         assert (await client.refused("orders.unknown"))["status"] == 50200
+        chunks, reply = await answer_of(client, await start(client, 50, "orders.watch", sku="tea"))
+        assert (chunks, reply["data"]) == (["picked", "packed", "sent"], {"sku": "tea"})
         many = [call(gateway, type="orders.create", user=alice, data={"sku": f"{number}"}) for number in range(50)]
         answers = await asyncio.gather(*many)
         assert [answer["data"]["sku"] for answer in answers] == [f"{number}" for number in range(50)]

@@ -1,10 +1,13 @@
 """A service in Python: `pip install fastapi uvicorn standardwebhooks`, then `uvicorn service:app --port 9000`."""
 
 import itertools
+import json
 import os
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import StreamingResponse
 from standardwebhooks import Webhook, WebhookVerificationError
 
 app = FastAPI()
@@ -23,13 +26,21 @@ Message = Annotated[Any, Depends(verified)]
 
 
 @app.post("/orders")
-async def order(message: Message) -> dict:
+async def order(message: Message) -> Any:
+    if message["type"] == "orders.watch":
+        return StreamingResponse(watch(), media_type="text/event-stream")
     sku = message["data"].get("sku")
     if message["type"] != "orders.create" or not sku:
         return {"error": {"status": 60001, "name": "no_order", "message": "expected `orders.create` with a `sku`"}}
     number = next(numbers)
     news = {"room": "kitchen", "text": f"Order {number}: {sku}, for {message['user']}"}
     return {"data": {"order": number}, "effects": [{"publish": news}]}
+
+
+async def watch() -> AsyncIterator[str]:
+    for step in ("picked", "packed", "sent"):  # a stream: its chunks, and then the reply
+        yield f"data: {json.dumps(step)}\n\n"
+    yield 'event: reply\ndata: {"data": {"done": true}}\n\n'
 
 
 @app.post("/events")

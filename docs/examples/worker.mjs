@@ -6,11 +6,15 @@ const handlers = {
     data.sku
       ? { data: { sku: data.sku, ordered_by: user } }
       : { error: { status: 60001, name: "no_sku", message: "an order needs a sku" } },
+  "orders.watch": async ({ data }, chunk) => { // a stream: its chunks, and then the reply
+    for (const step of ["picked", "packed", "sent"]) await chunk(step);
+    return { data: { sku: data.sku ?? null } };
+  },
 };
 
-async function answer(message) {
+async function answer(message, chunk) {
   try {
-    return await handlers[message.type](message);
+    return await handlers[message.type](message, chunk);
   } catch (fault) { // the gateway answers its client with 50200
     console.error(`${message.type} failed:`, fault);
     return { error: { status: 50000, name: "internal_error", message: "the worker failed" } };
@@ -31,7 +35,8 @@ function connect() {
       delay = 500;
       send({ type: "route.serve", id: 1, data: { types: ["orders.*"], parallel: 16 } });
     } else if (frame.type === "route.message") {
-      send({ type: "reply", id: frame.id, ...(await answer(frame.data)) });
+      const chunk = (data) => send({ type: "chunk", id: frame.id, data });
+      send({ type: "reply", id: frame.id, ...(await answer(frame.data, chunk)) });
     } else if (frame.type === "bye") bye = frame.data;
     else if (frame.type !== "route.cancel") console.log(text);
   };

@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import routing, table
-from tests.support.client import ChatClient, Frame
 from tests.support.metrics import metrics_of
+from tests.support.streams import answer_of, start
 from tests.support.upstreams import (
     DONE,
     FORGED,
@@ -27,24 +27,6 @@ from tests.support.upstreams import (
     streaming,
 )
 from tests.support.waiting import until
-
-
-async def start(client: ChatClient, id: int, type: str = "orders.create", **data: Any) -> int:
-    """Ask for a stream."""
-    await client.send({"type": type, "id": id, "stream": True, "data": data})
-    return id
-
-
-async def answer_of(client: ChatClient, id: int) -> tuple[list[Any], Frame]:
-    """Take the chunks of an answer, whose numbers must have no gap, and its end."""
-    chunks: list[Any] = []
-    while True:
-        frame = await client.next()
-        assert frame["id"] == id, frame
-        if frame["type"] != "chunk":
-            return chunks, frame
-        chunks.append(frame["data"])
-        assert frame["seq"] == len(chunks)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +226,19 @@ async def test_a_client_that_goes_away_ends_its_stream_at_the_service(
             assert (await metrics_of(app))['gateway_upstream_calls_total{outcome="cancelled",route="orders.*"}'] == 1
 
 
+async def test_a_cancelled_stream_ends_at_the_service_too(own_gateway: OwnGateway, tmp_path: Path, alice: str) -> None:
+    async with running_upstream(repeating(events("on and on"), 0.02)) as service:
+        async with routing(own_gateway, tmp_path, table("orders.*", service.url)) as app, app.connect(alice) as client:
+            await start(client, 1)
+            await client.expect("chunk", id=1)
+            await client.send({"type": "cancel", "id": 2, "data": {"id": 1}})
+            assert (await client.until(type="error", id=1))["status"] == 49900
+            await client.expect("reply", id=2)
+            await until(lambda: not service.open)
+            await client.expect_nothing()
+            assert (await metrics_of(app))['gateway_upstream_calls_total{outcome="cancelled",route="orders.*"}'] == 1
+
+
 async def test_messages_of_an_ordered_route_and_all_that_follow_wait_for_its_answer(
     own_gateway: OwnGateway, tmp_path: Path, alice: str
 ) -> None:
@@ -298,6 +293,7 @@ async def test_a_client_that_does_not_read_stops_the_service_and_no_other_client
                     await other.ask("ping")
                 assert written < 50_000_000
                 client.ws.transport.resume_reading()
-                while written < seen + 1_000_000 and (await client.next())["type"] == "chunk":
-                    pass  # it reads again, so the service goes on; or the pause was too long, and it gets `bye`
+                while written < seen + 1_000_000:  # it reads again, so the service goes on
+                    await client.expect("chunk", id=1)
+                client.ws.transport.abort()
             await until(lambda: not service.open)

@@ -12,9 +12,9 @@ from gateway.testing import Gateway
 from gateway.upstream import open_message
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import routing, table
-from tests.gateway.upstream.test_stream_routes import answer_of, start
 from tests.support.client import App
 from tests.support.nodes import running_nodes
+from tests.support.streams import answer_of, start
 from tests.support.valkey import running_valkey
 from tests.support.waiting import until
 from tests.support.workers import worker
@@ -70,6 +70,30 @@ async def test_a_client_gets_the_chunks_of_a_worker_or_the_whole(
         assert (chunks, error["status"]) == (["one"], 50200)
 
 
+async def test_a_cancellation_and_the_end_of_a_connection_reach_the_worker(
+    own_gateway: OwnGateway, tmp_path: Path, alice: str
+) -> None:
+    async with (
+        routing(own_gateway, tmp_path, table("orders.*", None)) as app,
+        worker(app.gateway, "orders.*") as orders,
+    ):
+        async with app.connect(alice) as client:
+            await start(client, 1)
+            id_, _ = await orders.message()
+            await orders.chunk(id_, "one")
+            await client.expect("chunk", id=1)
+            await client.send({"type": "cancel", "id": 2, "data": {"id": 1}})
+            await client.expect("error", id=1, status=49900)
+            await client.expect("reply", id=2)
+            await orders.expect("route.cancel", id=id_)
+            await orders.chunk(id_, "too late")
+            await orders.expect("error", id=id_, status=40900)
+            await client.expect_nothing()
+            await start(client, 3)
+            id_, _ = await orders.message()
+        await orders.expect("route.cancel", id=id_)
+
+
 async def heard(app: App) -> None:
     """Wait until a node knows that another one has a worker of each route."""
     await until(lambda: app.gateway.state.upstreams.are_up)
@@ -106,6 +130,25 @@ async def test_the_chunks_of_another_node_come_in_order_and_its_effects_after_th
         chunks, error = await answer_of(client, 2)
         assert (chunks, error["status"]) == (["one"], 60001)
         await orders.expect_nothing()
+
+
+@pytest.mark.server
+async def test_a_cancellation_goes_to_another_node(nodes: list[Gateway], unique: Callable[[str], str]) -> None:
+    here, there = nodes
+    async with (
+        App(here) as app,
+        worker(there, "orders.*", "slow.*", service=unique("orders")) as orders,
+        app.connect(unique("alice")) as client,
+    ):
+        await heard(app)
+        await start(client, 1)
+        id_, _ = await orders.message()
+        await orders.chunk(id_, "one")
+        await client.expect("chunk", id=1)
+        await client.send({"type": "cancel", "id": 2, "data": {"id": 1}})
+        await orders.expect("route.cancel", id=id_)
+        await client.expect("error", id=1, status=49900)
+        await client.expect("reply", id=2)
 
 
 @pytest.mark.server
