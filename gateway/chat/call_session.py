@@ -17,6 +17,7 @@ from gateway.core.tasks import cancel_within
 from gateway.state import GatewayState
 from gateway.transport import frames
 from handlers.errors import CallTimeout, InternalError, MessageError, NotFound, RateLimited
+from handlers.streaming import Unwanted
 from schemas.base import Event
 from schemas.codes import Close
 from schemas.messages.auth import AuthReply
@@ -51,6 +52,7 @@ class CallSession(UserSession):
         self._included = costs.INCLUDED
         self._answer: bytes | MessageError | None = None
         self._send_chunk: SendChunk | None = None
+        self._is_over = False
 
     @property
     def rooms(self) -> UnheardRooms:
@@ -99,6 +101,7 @@ class CallSession(UserSession):
         try:
             done, _ = await asyncio.wait([task], timeout=seconds or None)
         finally:
+            self._is_over = True
             await cancel_within(CANCEL_SECONDS, task)
         if done:
             task.result()
@@ -118,6 +121,8 @@ class CallSession(UserSession):
 
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Send a chunk of the answer. Wait while the client reads too slowly."""
+        if self._is_over:
+            raise Unwanted
         assert self._send_chunk is not None  # noqa: S101 - otherwise the handler collects its chunks
         chunk = self._bounded(frames.json(data))
         if len(chunk) > costs.MESSAGE_BYTES:

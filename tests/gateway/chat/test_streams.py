@@ -1,20 +1,24 @@
 """Streaming handlers over a real socket: chunks at once, one reply for a client that wants one, and each fault."""
 
 import asyncio
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from gateway.testing import Gateway, running_gateway, settings_for_tests
+from gateway.testing import Call, FakeSession, Gateway, running_gateway, settings_for_tests
 from handlers.base import MsgHandler
 from handlers.errors import NotFound
 from handlers.registry import HANDLERS
 from handlers.streaming import Chunk, Reply
-from schemas.base import Wire
+from schemas.base import Empty, Event, Wire
+from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
 
@@ -63,8 +67,15 @@ def refusing() -> Any:
 
 
 async def endless() -> AsyncIterator[Chunk]:
+    """Never end, and never wait."""
     while True:
         yield "x" * 1000
+
+
+async def endless_lists() -> AsyncIterator[Chunk]:
+    """The same with chunks that cannot be joined."""
+    while True:
+        yield ["x" * 1000]
 
 
 STREAMS: dict[str, Callable[[], AsyncIterator[Chunk]]] = {
@@ -83,14 +94,17 @@ STREAMS: dict[str, Callable[[], AsyncIterator[Chunk]]] = {
     "no json": of("a", object),
     "long together": of(*["x" * 100_000] * 3),
     "endless": endless,
+    "endless lists": endless_lists,
 }
 
 
 @dataclass
 class Gates:
-    """The gates that a handler waits at."""
+    """The gates that a handler waits at, and the streams that have ended, by the connection."""
 
     gates: defaultdict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    ended: list[str] = field(default_factory=list)
+    yielded: Counter[str] = field(default_factory=Counter)
 
 
 class StreamHandler(MsgHandler[Which, Counted, Gates]):
@@ -99,8 +113,47 @@ class StreamHandler(MsgHandler[Which, Counted, Gates]):
     schema = Which
 
     async def handle(self, data: Which) -> AsyncIterator[Chunk]:
-        async for chunk in STREAMS[data.stream]():
-            yield chunk
+        gates, connection = self.session.state, self.session.connection
+        try:
+            async for chunk in STREAMS[data.stream]():
+                gates.yielded[connection] += 1
+                yield chunk
+        finally:
+            gates.ended.append(connection)
+
+
+class OrderedStreamHandler(StreamHandler):
+    """The same, in order."""
+
+    ordered = True
+
+
+class Progress(Event):
+    """An event of a message that goes on."""
+
+    type: ClassVar[str] = "progress"
+
+    part: int
+
+
+class ProgressHandler(MsgHandler[Which, Empty, Gates]):
+    """Sends two events before a gate, the second of them at once."""
+
+    schema = Which
+
+    async def handle(self, data: Which) -> Empty:
+        for part in (1, 2):
+            self.session.send_event(Progress(part=part))
+        self.session.flush()
+        self.session.send_event(Progress(part=3))
+        await self.session.state.gates[data.stream].wait()
+        return Empty()
+
+
+class UnorderedProgressHandler(ProgressHandler):
+    """The same, beside other messages."""
+
+    ordered = False
 
 
 class SlowHandler(MsgHandler[Which, Counted, Gates]):
@@ -114,7 +167,7 @@ class SlowHandler(MsgHandler[Which, Counted, Gates]):
         yield "behind"
 
 
-class OrderedHandler(SlowHandler):
+class SlowOrderedHandler(SlowHandler):
     """The same, in order."""
 
     ordered = True
@@ -125,16 +178,21 @@ class OrderedHandler(SlowHandler):
             yield chunk
 
 
+OWN: dict[str, type[MsgHandler[Any, Any, Any]]] = {
+    "stream": StreamHandler,
+    "stream.in_order": OrderedStreamHandler,
+    "slow": SlowHandler,
+    "slow.in_order": SlowOrderedHandler,
+    "progress": ProgressHandler,
+    "progress.unordered": UnorderedProgressHandler,
+}
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with streaming handlers, for all tests of this file."""
-    own: dict[str, type[MsgHandler[Any, Any, Any]]] = {
-        "stream": StreamHandler,
-        "slow": SlowHandler,
-        "slow.in_order": OrderedHandler,
-    }
-    settings = settings_for_tests(tmp_path_factory.mktemp("streams"))
-    with running_gateway(settings, registry={**HANDLERS, **own}, state=Gates()) as running:
+    settings = settings_for_tests(tmp_path_factory.mktemp("streams"), outbox_frames=16, outbox_bytes=524288)
+    with running_gateway(settings, registry={**HANDLERS, **OWN}, state=Gates()) as running:
         yield running
 
 
@@ -154,26 +212,26 @@ async def answer_to(client: ChatClient, which: str) -> tuple[list[Any], Frame]:
     return chunks, frame
 
 
-def gates_of(gateway: Gateway) -> defaultdict[str, asyncio.Event]:
+def gates_of(gateway: Gateway) -> Gates:
     gates: Gates = gateway.state.app_state  # type: ignore[assignment]
-    return gates.gates
+    return gates
 
 
 def open_gate(gateway: Gateway, name: str) -> None:
-    gateway.loop.call_soon_threadsafe(gates_of(gateway)[name].set)
+    gateway.loop.call_soon_threadsafe(gates_of(gateway).gates[name].set)
 
 
 def test_a_generator_streams_and_is_unordered_unless_it_says_otherwise() -> None:
-    class InOrder(OrderedHandler):
+    class InOrder(SlowOrderedHandler):
         pass
 
-    assert [kind.streams for kind in (StreamHandler, OrderedHandler, InOrder, HANDLERS["echo"])] == [
+    assert [kind.streams for kind in (StreamHandler, SlowOrderedHandler, InOrder, HANDLERS["echo"])] == [
         True,
         True,
         True,
         False,
     ]
-    assert [kind.ordered for kind in (StreamHandler, OrderedHandler, InOrder, HANDLERS["echo"])] == [
+    assert [kind.ordered for kind in (StreamHandler, SlowOrderedHandler, InOrder, HANDLERS["echo"])] == [
         False,
         True,
         True,
@@ -296,3 +354,157 @@ async def test_an_ordered_handler_streams_before_what_it_causes_and_later_messag
             await client.expect("reply", id=number)
             await client.expect("chat.message", text="from it")
             await client.expect("reply", id=ping)
+
+
+@pytest.mark.parametrize("type", ["stream", "stream.in_order"])
+async def test_a_generator_ends_when_its_client_is_gone(gateway: Gateway, app: App, alice: str, type: str) -> None:
+    async with app.connect(alice) as client:
+        connection = client.welcome["connection"]
+        await begin(client, type, "endless")
+        await client.expect("chunk")
+        client.ws.transport.abort()
+        await until(lambda: connection in gates_of(gateway).ended)
+        await until(lambda: gateway.state.connections.count == 0)
+
+
+@pytest.mark.parametrize("which", ["endless", "endless lists"])
+async def test_a_reader_that_stops_makes_the_stream_wait_and_goes_on_without_a_gap(
+    gateway: Gateway, app: App, alice: str, which: str
+) -> None:
+    async with app.connect(alice) as client:
+        yielded, connection = gates_of(gateway).yielded, client.welcome["connection"]
+        client.ws.transport.pause_reading()
+        await begin(client, "stream", which)
+        outbox = next(iter(gateway.state.connections.all())).ws.outbox  # type: ignore[attr-defined]
+        await until(lambda: outbox._room is not None)  # it waits
+        before = yielded[connection]
+        assert 0.5 <= outbox.backlog < 1
+        client.ws.transport.resume_reading()
+        length = seq = number = 0
+        while (frame := await client.next())["type"] == "chunk":
+            seq += 1
+            assert (frame["id"], frame["seq"]) == ("s", seq)
+            length += len("".join(frame["data"]))
+            if not number and length // 1000 > before:
+                number = await client.start("cancel", id="s")
+        assert frame["status"] == 49900
+        await client.expect("reply", id=number)
+        assert length % 1000 == 0
+        assert before <= length // 1000 <= yielded[connection]
+        assert (length // 1000 > seq) is (which == "endless")  # joined, or each alone
+
+
+@pytest.mark.parametrize("which", ["endless", "endless lists"])
+async def test_a_client_that_does_not_read_a_stream_is_closed_as_slow(
+    gateway: Gateway,
+    app: App,
+    alice: str,
+    which: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("gateway.transport.outbox.ROOM_SECONDS", 0.3)
+    async with app.connect(alice) as client:
+        client.ws.transport.pause_reading()
+        await begin(client, "stream", which)
+        await until(lambda: client.welcome["connection"] in gates_of(gateway).ended)
+        await until(lambda: gateway.state.connections.count == 0)
+        client.ws.transport.abort()
+    assert "closing a slow consumer" in caplog.messages
+    assert "a handler failed" not in caplog.messages
+
+
+async def test_a_stream_that_never_waits_holds_up_no_other_client(app: App, alice: str, bob: str) -> None:
+    async with app.connect(alice) as client, app.connect(bob) as other:
+        reading = asyncio.create_task(read_for_ever(client))
+        for type in ("stream", "stream.in_order"):
+            await begin(client, type, "endless lists", id=type)
+        for _ in range(3):
+            await other.ask("echo", text="beside it")
+        assert not reading.done()
+        reading.cancel()
+
+
+async def read_for_ever(client: ChatClient) -> None:
+    """Read chunks without looking at them."""
+    while True:
+        await client.ws.recv()
+
+
+async def test_events_that_are_flushed_come_while_the_message_goes_on(
+    gateway: Gateway, app: App, alice: str, room: str
+) -> None:
+    async with app.connect(alice) as client:
+        number = await client.start("progress", stream=room)
+        await client.expect("progress", part=1)
+        await client.expect("progress", part=2)
+        open_gate(gateway, room)
+        await client.expect("reply", id=number)
+        await client.expect("progress", part=3)
+        number = await client.start("progress.unordered", stream=room)
+        for part in (1, 2, 3):
+            await client.expect("progress", part=part)
+        await client.expect("reply", id=number)
+
+
+async def test_an_error_may_follow_flushed_events(gateway: Gateway, app: App, alice: str, room: str) -> None:
+    token = await app.token(alice)
+    answer = await app.ask("POST", "/call/progress", token, json={"stream": room})
+    assert answer.json()["status"] == 50000  # no connection could get its events
+
+
+async def test_a_drain_waits_for_streams_within_its_seconds(own_gateway: OwnGateway, alice: str, bob: str) -> None:
+    gates = Gates()
+    own = own_gateway(registry={**HANDLERS, **OWN}, state=gates)
+    async with App(own) as app, app.connect(alice) as client, app.connect(bob) as endless:
+        reading = asyncio.create_task(read_for_ever(endless))
+        await begin(endless, "stream", "endless")
+        await begin(client, "slow", alice)
+        await client.expect("chunk", data="before")
+        drained = asyncio.create_task(own.run(own.state.connections.drain(1)))
+        await until(lambda: own.state.connections._draining)
+        own.loop.call_soon_threadsafe(gates.gates[alice].set)
+        await client.expect("chunk", data="behind")
+        await client.expect("reply", id="s")
+        await client.expect("bye", code=1012)
+        await drained
+        async with asyncio.timeout(20):
+            await asyncio.wait([reading])
+        await until(lambda: gates.ended == [endless.welcome["connection"]])
+        assert isinstance(reading.exception(), ConnectionClosed)
+
+
+async def test_streams_over_another_servers_protocol(own_gateway: OwnGateway, alice: str) -> None:
+    own = own_gateway(registry={**HANDLERS, **OWN}, state=Gates(), options={"ws": "wsproto"})
+    async with App(own) as app, app.connect(alice) as client:
+        chunks, end = await answer_to(client, "texts")
+        assert ("".join(chunks), end["data"]) == ("ab ü", {"most": 3})
+        await begin(client, "stream.in_order", "endless")
+        await client.expect("chunk", seq=1)
+        client.ws.transport.abort()
+        await until(lambda: len(gates_of(own).ended) == 2)
+        await until(lambda: own.state.connections.count == 0)
+
+
+async def test_a_fake_session_records_chunks() -> None:
+    for type in (StreamHandler, OrderedStreamHandler):
+        session = FakeSession(state=Gates())
+        await session.run(type, {"stream": "texts"}, stream=True)
+        assert session.chunks == [(1, "a"), (1, "b "), (1, "ü")]
+        assert session.replies == [(1, Counted(most=3))]
+        await session.run(type, {"stream": "texts"}, id=2)
+        assert session.replies[1][1].model_dump() == {"text": "ab ü", "most": 3}
+        await session.run(type, {"stream": "refuses"}, id=3, stream=True)
+        assert session.refusals[0][1].status == 40400
+        with pytest.raises(ValueError, match="finite numbers"):
+            await session.run(type, {"stream": "nan"}, stream=True)
+
+
+async def test_a_fake_session_records_a_flush_and_a_cancel() -> None:
+    session = FakeSession(state=Gates())
+    session.state.gates["open"].set()
+    await session.run(ProgressHandler, {"stream": "open"})
+    await session.run(HANDLERS["cancel"], {"id": 7})
+    assert session.calls == [Call("flush", {}), Call("cancel", {"id": 7})]
+    assert len(session.events) == 3

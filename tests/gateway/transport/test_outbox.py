@@ -1,11 +1,13 @@
 """The outbox: bounded, in order, and what it does when it overflows."""
 
 import asyncio
+import json
 import weakref
 from collections.abc import Callable
 
 import pytest
 
+from gateway.transport.chunks import Chunks
 from gateway.transport.frames import Frame, joined, text_frame
 from gateway.transport.outbox import Outbox
 from gateway.transport.writers import AsgiWriter, nothing
@@ -332,3 +334,150 @@ def test_a_lost_client_that_was_let_go_is_sent_nothing_more(outbox: Outbox, sock
     outbox.deliver(text("too late"))
     outbox.reply(text("too late"))
     assert (outbox.holding, socket.sent) == (False, [])
+
+
+def chunk(content: object) -> tuple[bytes, bool]:
+    return json.dumps(content).encode(), isinstance(content, str)
+
+
+async def stream(outbox: Outbox, chunks: Chunks, *contents: object) -> None:
+    """Send chunks, each as soon as the outbox takes it."""
+    for content in contents:
+        data, is_text = chunk(content)
+        await outbox.send_chunk(chunks, data, is_text=is_text)
+
+
+async def waiting(outbox: Outbox, chunks: Chunks, content: object) -> asyncio.Task[None]:
+    """Send a chunk that the outbox does not take yet."""
+    task = asyncio.create_task(stream(outbox, chunks, content))
+    await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+def received(socket: Socket) -> list[tuple[int, object]]:
+    """Return the number and the data of each chunk."""
+    frames = [json.loads(sent) for sent in socket.sent]
+    return [(frame["seq"], frame["data"]) for frame in frames if frame["type"] == "chunk"]
+
+
+async def test_a_chunk_goes_out_at_once_before_the_events_that_are_held(outbox: Outbox, socket: Socket) -> None:
+    outbox.hold()
+    outbox.deliver(text("caused"))
+    await stream(outbox, Chunks(7, MAX_BYTES), "a", {"b": 1})
+    assert socket.writes == [
+        ['{"type":"chunk","id":7,"seq":1,"data":"a"}'],
+        ['{"type":"chunk","id":7,"seq":2,"data":{"b": 1}}'],
+    ]
+
+
+async def test_chunks_wait_one_by_one_until_the_outbox_is_half_full_and_then_texts_are_joined(
+    outbox: Outbox, socket: Socket
+) -> None:
+    chunks = Chunks("s", MAX_BYTES)
+    socket.stop_reading()
+    await stream(outbox, chunks, *"abcd", "e", "ü", '"\\', "\n", "")
+    assert socket.sent == []
+    socket.read_on()
+    assert received(socket) == [(1, "a"), (2, "b"), (3, "c"), (4, 'deü"\\\n')]
+    assert len(socket.writes) == 1
+    await stream(outbox, chunks, "next")
+    assert received(socket)[-1] == (5, "next")
+    assert socket.overflows == 0
+
+
+async def test_only_texts_of_one_answer_are_joined(outbox: Outbox, socket: Socket) -> None:
+    first, second = Chunks(1, MAX_BYTES), Chunks(2, MAX_BYTES)
+    socket.stop_reading()
+    await stream(outbox, first, "a", "b")
+    await stream(outbox, second, "c")
+    outbox.deliver(text('{"type":"event"}'))
+    await stream(outbox, second, "d")
+    await stream(outbox, first, "e")
+    outbox.reply(text('{"type":"reply"}'))
+    socket.read_on()
+    assert [json.loads(sent) for sent in socket.sent] == [
+        {"type": "chunk", "id": 1, "seq": 1, "data": "a"},
+        {"type": "chunk", "id": 1, "seq": 2, "data": "be"},
+        {"type": "chunk", "id": 2, "seq": 1, "data": "cd"},
+        {"type": "event"},
+        {"type": "reply"},
+    ]
+
+
+async def test_a_text_is_not_joined_with_another_chunk_nor_beyond_the_size_of_a_frame(
+    outbox: Outbox, socket: Socket
+) -> None:
+    chunks = Chunks(1, 100)
+    socket.stop_reading()
+    await stream(outbox, chunks, "a", "b", "c", 4, "e", "x" * 30, "y" * 30)
+    socket.read_on()
+    assert received(socket) == [(1, "a"), (2, "b"), (3, "c"), (4, 4), (5, "e" + "x" * 30), (6, "y" * 30)]
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        await stream(outbox, chunks, "z" * 100)
+    await stream(outbox, chunks, "z")
+    assert received(socket)[-1] == (7, "z")
+
+
+@pytest.mark.parametrize(("before", "content"), [(4, {"no": "text"}), (4, 1), (0, "x" * 500)])
+async def test_a_half_full_outbox_makes_other_chunks_wait_until_it_is_written(
+    outbox: Outbox, socket: Socket, before: int, content: object
+) -> None:
+    chunks = Chunks(1, MAX_BYTES)
+    socket.stop_reading()
+    await stream(outbox, chunks, *["a"] * before or ["x" * 500])
+    task = await waiting(outbox, chunks, content)
+    outbox.deliver(text("events go on"))
+    socket.read_on()
+    async with asyncio.timeout(20):
+        await task
+    assert socket.sent[-1] == json.dumps(
+        {"type": "chunk", "id": 1, "seq": max(before, 1) + 1, "data": content}, separators=(",", ":")
+    ).replace('{"no":"text"}', '{"no": "text"}')
+    assert "events go on" in socket.sent
+    assert socket.overflows == 0
+
+
+async def test_a_chunk_waits_for_a_slow_reader_for_some_seconds_and_then_the_connection_ends(
+    outbox: Outbox, socket: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.transport.outbox.ROOM_SECONDS", 0.1)
+    chunks = Chunks(1, MAX_BYTES)
+    socket.stop_reading()
+    async with asyncio.timeout(20):
+        await stream(outbox, chunks, 1, 2, 3, 4, 5)
+    assert socket.overflows == 1
+    assert outbox.is_closed
+    await stream(outbox, chunks, 6)
+    socket.read_on()
+    assert socket.sent == []
+
+
+@pytest.mark.parametrize("end", ["discard", "detach", "close"])
+async def test_the_end_of_the_outbox_ends_the_wait_for_room(outbox: Outbox, socket: Socket, end: str) -> None:
+    chunks = Chunks(1, MAX_BYTES)
+    socket.stop_reading()
+    await stream(outbox, chunks, 1, 2, 3, 4)
+    tasks = [await waiting(outbox, chunks, 5), await waiting(outbox, Chunks(2, MAX_BYTES), 5)]
+    tasks[0].cancel()  # which leaves the other waiting
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [True, False]
+    if end == "close":
+        outbox.close(text("last"), socket.close)
+    else:
+        getattr(outbox, end)()
+    async with asyncio.timeout(20):
+        await asyncio.wait(tasks)
+    assert socket.overflows == 0
+
+
+async def test_a_long_wait_joins_many_texts_without_copying_them_each_time(outbox: Outbox, socket: Socket) -> None:
+    large = Outbox(socket, socket.overflow, max_frames=16, max_bytes=10_000_000)
+    chunks = Chunks(1, 2_000_000)
+    socket.stop_reading()
+    await stream(large, chunks, *["ten chars "] * 100_000)  # seconds, if each were copied
+    assert large.backlog == 0.5
+    socket.read_on()
+    found = received(socket)
+    assert [seq for seq, _ in found] == list(range(1, 9))
+    assert "".join(str(data) for _, data in found) == "ten chars " * 100_000
