@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.auth.external.build import keys_of
-from gateway.auth.external.examination import Examination, Finding, Result
+from gateway.auth.external.examination import Examination, Finding, Result, issuer_named_by, shown
 from gateway.config.external_services import Issuer
 from gateway.config.settings import Settings, load_settings
 from gateway.core.clock import SystemClock
@@ -34,7 +34,10 @@ def check(
     """
     settings = load_settings()
     issuers = _chosen(settings, service)
-    accepted = asyncio.run(_check_all(_read(file), issuers, settings))
+    token = _read(file)
+    accepted = asyncio.run(_check_all(token, issuers, settings))
+    if (note := _note(issuer_named_by(token), settings)) is not None:
+        typer.echo(f"note: {note}", err=True)
     raise typer.Exit(0 if accepted else 1)
 
 
@@ -46,6 +49,15 @@ def _chosen(settings: Settings, service: str | None) -> Mapping[str, Issuer]:
     if service not in settings.issuers:
         raise StartError(f"--service: expected one of GATEWAY_ISSUERS: {', '.join(settings.issuers)}")
     return {service: settings.issuers[service]}
+
+
+def _note(named: str | None, settings: Settings) -> str | None:
+    """Return what to do with a token that no service of the settings has made."""
+    if named is None or named in {issuer.issuer for issuer in settings.issuers.values()}:
+        return None
+    if named == settings.token_issuer:
+        return "this is a token of this gateway itself, which counts without ?service="
+    return f"no service of GATEWAY_ISSUERS has the issuer {shown(named)} of this token"
 
 
 def _read(file: str) -> str:

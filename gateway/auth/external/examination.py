@@ -78,10 +78,10 @@ class Examination:
         return found
 
     def _of_header(self, header: Mapping[str, Any]) -> Iterator[Finding]:
-        names = f"has {', '.join(map(_shown, sorted(header)))}"
+        names = f"has {', '.join(map(shown, sorted(header)))}"
         yield _checked("header", lambda: self._checks.check_header(header), names)
-        yield _checked("algorithm", lambda: self._checks.check_algorithm(header), _shown(header.get("alg")))
-        named = _shown(header["typ"]) if "typ" in header else "none, which counts as JWT"
+        yield _checked("algorithm", lambda: self._checks.check_algorithm(header), shown(header.get("alg")))
+        named = shown(header["typ"]) if "typ" in header else "none, which counts as JWT"
         yield _checked("type", lambda: self._checks.check_type(header), named)
 
     async def _find_key(self, header: Mapping[str, Any]) -> tuple[Key | None, Finding]:
@@ -89,11 +89,11 @@ class Examination:
         try:
             key = await find_key(self._keys, self._checks.key_name(header))
         except BadToken as error:
-            return None, Finding("key", Result.FAILED, f"{error.reason}; the token has {_shown(kid)}")
+            return None, Finding("key", Result.FAILED, f"{error.reason}; the token has {shown(kid)}")
         except ServiceUnavailable:
             text = "the keys could not be fetched; the warning on standard error says why"
             return None, Finding("key", Result.FAILED, text)
-        return key, Finding("key", Result.OK, "has no name" if kid is None else _shown(kid))
+        return key, Finding("key", Result.OK, "has no name" if kid is None else shown(kid))
 
     def _of_claims(self, claims: Mapping[str, Any]) -> Iterator[Finding]:
         read: ExternalClaims | None = None
@@ -103,7 +103,7 @@ class Examination:
             yield Finding("claims", Result.FAILED, error.reason)
         else:
             yield Finding("claims", Result.OK, "has all that a token needs")
-        yield _checked("issuer", lambda: self._checks.check_issuer(claims), _shown(claims.get("iss")))
+        yield _checked("issuer", lambda: self._checks.check_issuer(claims), shown(claims.get("iss")))
         yield self._of_audience(claims)
         yield self._of_client(claims)
         if read is not None:
@@ -114,12 +114,12 @@ class Examination:
 
     def _of_audience(self, claims: Mapping[str, Any]) -> Finding:
         if self._described.audience is None:
-            return Finding("audience", Result.SKIPPED, f"no audience is set; the token has {_shown(claims.get('aud'))}")
-        return _checked("audience", lambda: self._checks.check_audience(claims), _shown(claims.get("aud")))
+            return Finding("audience", Result.SKIPPED, f"no audience is set; the token has {shown(claims.get('aud'))}")
+        return _checked("audience", lambda: self._checks.check_audience(claims), shown(claims.get("aud")))
 
     def _of_client(self, claims: Mapping[str, Any]) -> Finding:
         name = client_claim(claims)
-        given = "none" if name is None else f"{name} {_shown(claims[name])}"
+        given = "none" if name is None else f"{name} {shown(claims[name])}"
         if self._described.client_ids is None:
             return Finding("client", Result.SKIPPED, f"no client_ids are set; the token has {given}")
         return _checked("client", lambda: self._checks.check_client(claims), given)
@@ -142,7 +142,7 @@ class Examination:
         except AuthenticationFailed as error:
             return Finding("user name", Result.FAILED, str(error))
         claim = self._described.user_claim
-        source = "made up" if claim is None else f"from {claim} {_shown(claims[claim])}"
+        source = "made up" if claim is None else f"from {claim} {shown(claims[claim])}"
         return Finding("user name", Result.OK, f"{name}, {source}; for a new user, if no other user has it")
 
     def _of_scopes(self, claims: Mapping[str, Any]) -> Finding:
@@ -151,7 +151,7 @@ class Examination:
             return Finding("scopes", Result.OK, f"{_listed(self._default_scopes)}, since no scopes are set")
         path = self._described.scope_claim
         place = path if isinstance(path, str) else ".".join(path)
-        theirs = f"of {place} {_shown(value_at(path, claims))}"
+        theirs = f"of {place} {shown(value_at(path, claims))}"
         if not mapped:
             return Finding("scopes", Result.WARNING, f"none, since `scopes` has nothing {theirs}")
         return Finding("scopes", Result.OK, f"{_listed(mapped)}, {theirs}")
@@ -161,9 +161,19 @@ class Examination:
             return Finding("rooms", Result.SKIPPED, "no rooms_claim is set, so the token limits no room")
         value = value_at(self._described.rooms_claim, claims)
         try:
-            return Finding("rooms", Result.OK, _shown(RoomRights.parse(value).claim))
+            return Finding("rooms", Result.OK, shown(RoomRights.parse(value).claim))
         except ValueError as error:
             return Finding("rooms", Result.WARNING, f"none, since the claim cannot be read ({error})")
+
+
+def issuer_named_by(token: str) -> str | None:
+    """Return the issuer that a token names, unproven, or None if it names none."""
+    try:
+        claims = _unproven(UnverifiedToken.parse(token))
+    except BadToken:
+        return None
+    issuer = None if claims is None else claims.get("iss")
+    return issuer if isinstance(issuer, str) else None
 
 
 def _verify(key: Key | None, parts: UnverifiedToken) -> tuple[Mapping[str, Any] | None, Finding]:
@@ -193,7 +203,7 @@ def _checked(name: str, check: Callable[[], object], given: str) -> Finding:
     return Finding(name, Result.OK, given)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value of the token on one line, without control characters and cut to a bearable length."""
     if value is None:
         return "none"

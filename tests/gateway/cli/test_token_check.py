@@ -151,6 +151,14 @@ def test_a_key_that_is_not_there_leaves_the_claims_unproven(checker: Checker, is
     assert "could not be fetched" in line(silent.out, "key")
 
 
+def test_a_note_says_that_the_token_is_of_no_service_here(checker: Checker, issuer: FakeService) -> None:
+    assert checker.run(issuer.token(first)).err == ""
+    own = checker.run(issuer.token(first, iss="json-gateway"))
+    assert own.err == "note: this is a token of this gateway itself, which counts without ?service=\n"
+    other = checker.run(issuer.token(first, iss="https://a.example/\x1b"))
+    assert other.err == 'note: no service of GATEWAY_ISSUERS has the issuer "https://a.example/\\u001b" of this token\n'
+
+
 @pytest.mark.parametrize("token", ["a.b", "x" * 5000, "eyJhbGciOiJFUzI1NiJ9.WzFd.AA", "gwk_1_2", "ä.ö.ü", "\x1b[31m"])
 def test_what_is_no_token_fails_its_form_or_its_claims(checker: Checker, token: str) -> None:
     checked = checker.run(token)
