@@ -1,12 +1,17 @@
 """`gateway chat`: a client for the terminal and for pipes.
 
-account       the user: registers and logs in
-client        one connection: requests, replies, events, and how it ended
-conversation  one room, over any number of connections
-wording       frames as lines to read
-screen        what a conversation needs for its input and output
-terminal      a screen with a line to type on
-pipe          lines of standard input, and lines of standard output
+account           the user: registers and logs in
+client            one connection: requests, calls with chunks, events, and how it ended
+conversation      one room, over any number of connections
+calls             messages of any type: their chunks, and how Ctrl-C cancels them
+growing_messages  messages that grow
+passing           signals and custom states
+wording           frames as lines to read
+commands          what a line that begins with a slash means
+screen            what a conversation needs for its input and output
+growing           a text that comes in pieces, as lines
+terminal          a screen with a line to type on
+pipe              lines of standard input, and lines of standard output
 """
 
 import asyncio
@@ -46,15 +51,20 @@ def chat(
         int | None,
         typer.Option(min=0, max=50, help="How many old messages to show; by default 20, and none if input is piped."),
     ] = None,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Let a piped line that begins with a slash be a command, as typed ones.")
+    ] = False,
 ) -> None:
     """Chat in a room, live on a terminal or line by line through a pipe.
 
-    The command asks for the password, or reads it from a file or a variable. Ctrl-D or /quit leaves.
+    The command asks for the password, or reads it from a file or a variable. Ctrl-D or /quit leaves. A line such as
+    /call echo {"say": "hello"} sends a message of any type, and shows each chunk of its answer as it comes. Ctrl-C
+    cancels it.
     """
     place = gateway_at(url)
     account = Account(place, user, find_password(password_file))
     try:
-        failed = asyncio.run(converse(account, room, register=register, last=last))
+        failed = asyncio.run(converse(account, room, register=register, last=last, commands=commands))
     except ConnectionLost as lost:
         raise StartError(str(lost)) from None
     except KeyboardInterrupt:
@@ -70,7 +80,7 @@ def chat(
     raise typer.Exit(1 if failed else 0)
 
 
-async def converse(account: Account, room: str, *, register: bool, last: int | None) -> bool:
+async def converse(account: Account, room: str, *, register: bool, last: int | None, commands: bool) -> bool:
     """Talk until the input ends or the user leaves. Return whether a script must learn that a line failed."""
     with suppress(NotImplementedError):  # Windows
         task = asyncio.current_task()
@@ -80,7 +90,7 @@ async def converse(account: Account, room: str, *, register: bool, last: int | N
         if register:
             await account.register()
         await account.log_in()
-        with open_screen() as screen:
+        with open_screen(commands=commands) as screen:
             default = LAST_ON_A_TERMINAL if screen.live else 0
             conversation = Conversation(account, room, screen, last=default if last is None else last)
             try:
@@ -96,13 +106,13 @@ async def converse(account: Account, room: str, *, register: bool, last: int | N
             return conversation.failed and not screen.live
 
 
-def open_screen() -> AbstractContextManager[Screen]:
+def open_screen(*, commands: bool) -> AbstractContextManager[Screen]:
     """Return a live screen if standard input and output are a terminal, and otherwise a pipe."""
     if os.name == "posix" and sys.stdin.isatty() and sys.stdout.isatty():
         from gateway.cli.chat.terminal import Terminal  # here, as termios is not everywhere
 
         return Terminal()
-    return Pipe()
+    return Pipe(commands=commands)
 
 
 def find_password(file: Path | None) -> str:

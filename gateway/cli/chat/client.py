@@ -1,10 +1,10 @@
-"""One connection to a gateway: requests and their replies, events, and how the connection ended."""
+"""One connection to a gateway: requests, calls with chunks, events, and how the connection ended."""
 
 import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -50,6 +50,33 @@ class RequestRefused(Exception):
         self.after_ms = int(error.get("retry_after_ms") or 0)
 
 
+class Call:
+    """A message that waits for its answer. Iterate over its chunks, and then read `reply`."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.reply: Any = None
+        self._frames: asyncio.Queue[Frame | ConnectionLost] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Yield each chunk. Raise `RequestRefused`, or `ConnectionLost` if no answer comes."""
+        while True:
+            frame = await self._frames.get()
+            if isinstance(frame, ConnectionLost):
+                raise frame
+            if frame["type"] == "error":
+                raise RequestRefused(frame)
+            if frame["type"] != "chunk":
+                self.reply = frame.get("data", {})
+                return
+            yield frame["data"]
+
+    def take(self, frame: Frame | ConnectionLost) -> bool:
+        """Keep a chunk, the answer or the end of the connection. Return whether there was space."""
+        self._frames.put_nowait(frame)
+        return self._frames.qsize() <= MAX_EVENTS
+
+
 class ChatClient:
     """An open connection, which its own task reads."""
 
@@ -58,7 +85,7 @@ class ChatClient:
         self._ws = ws
         self._max_bytes = 0
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._calls: dict[int, Call] = {}
         self._events: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._error = ""
         self._bye: Frame = {}
@@ -67,19 +94,36 @@ class ChatClient:
 
     async def request(self, type: str, **data: object) -> Frame:
         """Send a message and return its reply's data. Raise `RequestRefused`, or `ConnectionLost` if none comes."""
+        async with self._asked({"type": type, "data": data}) as call:
+            async for _ in call:
+                pass
+            if not isinstance(call.reply, dict):
+                raise _another_version()
+            return call.reply
+
+    def call(self, type: str, data: object) -> AbstractAsyncContextManager[Call]:
+        """Send any message, and ask for the chunks of its answer."""
+        return self._asked({"type": type, "stream": True, "data": data})
+
+    async def cancel(self, call: Call) -> None:
+        """Cancel a call. Do nothing if it has ended."""
+        with suppress(RequestRefused):
+            await self.request("cancel", id=call.id)
+
+    @asynccontextmanager
+    async def _asked(self, message: Frame) -> AsyncIterator[Call]:
         if self._lost is not None:
             raise self._lost
-        number = next(self._numbers)
-        text = json.dumps({"type": type, "id": number, "data": data}, ensure_ascii=False)
+        call = Call(next(self._numbers))
+        text = json.dumps(message | {"id": call.id}, ensure_ascii=False)
         self._check_size(text)
-        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
+        self._calls[call.id] = call
         try:
             with suppress(ConnectionClosed):  # the reader knows the reason
                 await self._ws.send(text)
-            return await answer
+            yield call
         finally:
-            del self._waiting[number]
+            del self._calls[call.id]
 
     async def welcome(self) -> None:
         """Wait until the gateway has accepted the connection."""
@@ -119,24 +163,28 @@ class ChatClient:
         except (ConnectionClosed, asyncio.CancelledError):
             pass
         except (LookupError, TypeError, ValueError):
-            self._finish(ConnectionLost("this is not a gateway, or one of another version", Reconnect.NEVER))
+            self._finish(_another_version())
         self._finish(self._ending())
 
     def _on_frame(self, frame: Any) -> None:
-        if not isinstance(frame, dict) or not isinstance(frame.get("data", {}), dict):
+        if not isinstance(frame, dict):
             raise TypeError("expected an object")
-        waiting = self._waiting.get(frame.get("id", 0))
-        if waiting is not None and not waiting.done():
-            if frame["type"] == "error":
-                waiting.set_exception(RequestRefused(frame))
-            else:
-                waiting.set_result(frame.get("data", {}))
-        elif frame["type"] == "error":
+        kind, call = frame["type"], self._calls.get(frame.get("id", 0))
+        if call is not None:
+            if not call.take(frame):
+                self._finish(ConnectionLost("too many chunks came to show them all", Reconnect.WITH_BACKOFF))
+        elif kind == "error":
             self._error = explain(frame)
-        elif frame["type"] == "bye":
-            self._bye = frame["data"]
-        elif frame["type"] != "reply":
-            self._keep(frame)
+        elif kind not in ("reply", "chunk"):
+            self._on_event(frame)
+
+    def _on_event(self, event: Frame) -> None:
+        if not isinstance(event.get("data", {}), dict):
+            raise TypeError("expected an object")
+        if event["type"] == "bye":
+            self._bye = event["data"]
+        else:
+            self._keep(event)
 
     def _keep(self, event: Frame) -> None:
         if self._events.qsize() >= MAX_EVENTS:
@@ -159,9 +207,12 @@ class ChatClient:
             return
         self._lost = lost
         self._events.put_nowait(None)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(lost)
+        for call in self._calls.values():
+            call.take(lost)
+
+
+def _another_version() -> ConnectionLost:
+    return ConnectionLost("this is not a gateway, or one of another version", Reconnect.NEVER)
 
 
 @asynccontextmanager

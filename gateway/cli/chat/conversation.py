@@ -14,8 +14,11 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.cli.chat.account import Account
+from gateway.cli.chat.calls import Calls
 from gateway.cli.chat.client import ChatClient, ConnectionLost, Frame, RequestRefused, open_client
-from gateway.cli.chat.screen import Line, Screen
+from gateway.cli.chat.growing_messages import GrowingMessages
+from gateway.cli.chat.passing import Passing
+from gateway.cli.chat.screen import AnyMessage, Line, Screen
 from gateway.cli.chat.wording import clean, line_of
 from gateway.core.start_error import StartError
 from schemas.codes import Reconnect, Status
@@ -53,6 +56,10 @@ class Conversation:
         self._room = room
         self._screen = screen
         self._last = last
+        self._calls = Calls(screen)
+        self._calling: asyncio.Task[bool] | None = None
+        self._growing = GrowingMessages(screen)
+        self._passing = Passing()
         self._epoch: str | None = None
         self._position = 0
         """The offset up to which all messages have been shown."""
@@ -150,7 +157,7 @@ class Conversation:
             await speaking
             await self._wait_for_echo()
         finally:
-            tasks = [listening, speaking, *self._renewing]
+            tasks = [listening, speaking, *self._renewing, *([self._calling] if self._calling else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -190,14 +197,30 @@ class Conversation:
             raise StartError("you are not in the room any more")
 
     def _show(self, type: str, data: Mapping[str, Any]) -> None:
-        if (line := line_of(type, data)) is not None:
+        self._growing.on_event(type, data)
+        line = line_of(type, data)
+        if line is None and self._screen.live:
+            line = self._passing.line_of(type, data)
+        if line is not None:
             self._screen.show(line)
 
     async def _speak(self, client: ChatClient) -> None:
         while (line := self._unanswered or await self._screen.next_line()) is not None:
+            if line.message is not None:
+                await self._call(client, line, line.message)
+                continue
             self._unanswered = line
             await self._send(client, line)
             self._unanswered = None
+
+    async def _call(self, client: ChatClient, line: Line, message: AnyMessage) -> None:
+        """Send any message. In a pipe, the next line waits for its end. A person may talk meanwhile."""
+        if self._calling is not None and not self._calling.done():
+            self._screen.report(line, "the call before it still runs; Ctrl-C cancels that")
+            return
+        self._calling = asyncio.create_task(self._calls.run(client, message))
+        if not self._screen.live and not await self._calling:
+            self.failed = True
 
     async def _send(self, client: ChatClient, line: Line) -> None:
         problem = line.problem

@@ -3,21 +3,30 @@
 import secrets
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line to send. If it cannot be sent, for example because it is not text, it has a `problem`.
+class AnyMessage:
+    """A message of any type, which a user has written by hand."""
 
-    The gateway recognises it by its `client_id`, however often it is sent.
+    type: str
+    data: Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to send: a text for the room, or another message. If it cannot be sent, it has a `problem`.
+
+    The gateway recognises a text by its `client_id`, however often it is sent.
     """
 
     number: int
     text: str
     problem: str = ""
+    message: AnyMessage | None = None
     client_id: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
 
 
@@ -32,6 +41,12 @@ class Screen(Protocol):
 
     def show(self, line: Text) -> None:
         """Show a line of the room."""
+
+    def grow(self, key: str, label: Text, piece: str) -> None:
+        """Show the next piece of a text. Texts with different keys may grow at the same time."""
+
+    def settle(self, key: str) -> None:
+        """Show the rest of a text that has grown. Do nothing for one that is unknown."""
 
     def notify(self, notice: str) -> None:
         """Show a notice about the connection."""

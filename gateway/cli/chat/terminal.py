@@ -16,11 +16,18 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from gateway.cli.chat.commands import line_of_input
+from gateway.cli.chat.growing import GrowingText
 from gateway.cli.chat.screen import Line
 from gateway.cli.chat.wording import clean
 
 PROMPT = "> "
 CLEAR_LINE = "\r\x1b[K"
+CLEAR_LINE_ABOVE = "\x1b[A\x1b[K"
+MAX_GROWING = 3
+"""Texts that are shown while they grow. When one more begins, the oldest is printed as far as it has come."""
+MAX_ROWS = 6
+"""The newest rows of each of them."""
 MAX_WAITING = 1000
 """Lines that wait to be sent. Beyond it, the terminal is not read until some have been sent."""
 
@@ -33,6 +40,9 @@ class Terminal:
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._editor = Editor()
+        self._growing: dict[str, GrowingText] = {}
+        self._rows = 0
+        """Rows between the printed lines and the one to type on: the ends of the texts that grow."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
         self._count = 0
@@ -52,6 +62,8 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._loop.remove_signal_handler(signal.SIGCONT)
         self._loop.remove_reader(self._input)
+        for key in tuple(self._growing):
+            self.settle(key)
         self._write(CLEAR_LINE)
         termios.tcsetattr(self._input, termios.TCSADRAIN, self._modes)
 
@@ -65,10 +77,20 @@ class Terminal:
         return line
 
     def show(self, line: Text) -> None:
-        """Print a line above the line that is being typed."""
-        self._write(CLEAR_LINE)
-        self._console.print(line)
-        self._draw()
+        """Show a line above the line that is being typed, and above the texts that grow."""
+        self._print(line)
+
+    def grow(self, key: str, label: Text, piece: str) -> None:
+        """Print the lines that are complete, and show the end of the text below them."""
+        while key not in self._growing and len(self._growing) >= MAX_GROWING:
+            self.settle(next(iter(self._growing)))
+        growing = self._growing.setdefault(key, GrowingText(label))
+        self._print(*growing.add(piece))
+
+    def settle(self, key: str) -> None:
+        """Print the end of a text."""
+        if (growing := self._growing.pop(key, None)) is not None:
+            self._print(*growing.end())
 
     def notify(self, notice: str) -> None:
         """Print a notice."""
@@ -100,17 +122,33 @@ class Terminal:
     def _enter(self, line: str) -> None:
         if line.strip() == "/quit":
             self._leave()
-        elif line.startswith("/") and not line.startswith("//"):
-            self.notify("/quit leaves, and // begins a line with a slash; there are no other commands")
         elif line.strip() and not self._ended:
             self._count += 1
-            self._lines.put_nowait(Line(self._count, line.removeprefix("/") if line.startswith("//") else line))
+            read = line_of_input(self._count, line)
+            if read.problem:
+                self.report(read, read.problem)
+            else:
+                self._lines.put_nowait(read)
 
     def _leave(self) -> None:
         if not self._ended:
             self._ended = True
             self._loop.remove_reader(self._input)
             self._lines.put_nowait(None)
+
+    def _print(self, *lines: Text) -> None:
+        """Print lines, and draw again what is below them."""
+        self._write(CLEAR_LINE + CLEAR_LINE_ABOVE * self._rows)
+        for line in lines:
+            self._console.print(line)
+        width = max(shutil.get_terminal_size().columns - 1, 4)
+        rows = [
+            row for text in self._growing.values() for row in text.unfinished.wrap(self._console, width)[-MAX_ROWS:]
+        ]
+        for row in rows:
+            self._console.print(row)
+        self._rows = len(rows)
+        self._draw()
 
     def _draw(self) -> None:
         width = shutil.get_terminal_size().columns - cell_len(PROMPT) - 1

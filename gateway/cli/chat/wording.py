@@ -57,11 +57,16 @@ def line_of(type: str, data: Mapping[str, Any]) -> Text | None:
     return None
 
 
-def _message(data: Mapping[str, Any], remark: str = "") -> Text:
-    sender = _field(data, "sender")
+def head_of(message: Mapping[str, Any], remark: str = "") -> Text:
+    """Return the beginning of a message's line: when it was sent, and its sender."""
+    sender = _field(message, "sender")
     colour = _NAME_COLOURS[sum(sender.encode()) % len(_NAME_COLOURS)]
+    return Text.assemble((_time(_field(message, "sent_at")), "dim"), " ", (sender, f"bold {colour}"), remark, ": ")
+
+
+def _message(data: Mapping[str, Any], remark: str = "") -> Text:
     what = ("(deleted)", "dim") if data.get("deleted") else (_content(data), "")
-    return Text.assemble((_time(_field(data, "sent_at")), "dim"), " ", (sender, f"bold {colour}"), remark, ": ", what)
+    return Text.assemble(head_of(data, remark), what)
 
 
 def _content(data: Mapping[str, Any]) -> str:

@@ -16,13 +16,19 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.cli.chat import chat, conversation
 from gateway.cli.chat.account import Account
+from gateway.cli.chat.commands import line_of_input
 from gateway.cli.chat.conversation import Conversation
+from gateway.cli.chat.growing import GrowingText
+from gateway.cli.chat.passing import Passing
+from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Line
 from gateway.cli.chat.terminal import Editor
 from gateway.cli.chat.wording import clean, explain, line_of
 from gateway.cli.gateway_address import gateway_at
 from gateway.core.start_error import StartError
 from gateway.testing import Gateway
+from handlers import BUILT_IN, Chunk, MsgHandler, Registry, Reply
+from schemas.base import Wire
 from tests.conftest import OwnGateway
 from tests.gateway.cli.command import PASSWORD, Piped, Served, Terminal, command, environment, run, run_all, words
 from tests.support.client import App
@@ -181,6 +187,59 @@ async def test_ctrl_c_leaves_and_gives_the_terminal_back(served: Served, app: Ap
         assert PASSWORD not in ann.raw
 
 
+class Count(Wire):
+    """How far to count, and whether to end then."""
+
+    most: int
+    ends: bool = True
+
+
+class CountHandler(MsgHandler[Count, Count]):
+    """Counts, a number at a time."""
+
+    schema = Count
+
+    async def handle(self, data: Count) -> AsyncIterator[Chunk]:
+        for number in range(1, data.most + 1):
+            await asyncio.sleep(0)
+            yield f"{number}\n" if number % 10 == 0 else f"{number} "
+        if not data.ends:
+            await asyncio.Event().wait()
+        yield Reply(data)
+
+
+async def test_a_person_sees_chunks_above_the_line_to_type_on_and_cancels_with_ctrl_c(
+    own_gateway: OwnGateway, tmp_path: Path
+) -> None:
+    gateway = own_gateway(registry=BUILT_IN | Registry(handlers={"count": CountHandler}))
+    options = (gateway.ws_url, "--user", "alice", "--room", "lobby", "--register")
+    async with App(gateway) as app, app.in_room("bobby", "lobby") as ben:
+        with Terminal(tmp_path, "chat", *options, GATEWAY_CHAT_PASSWORD=PASSWORD) as ann:
+            await _soon(ann.expect, "you are alice")
+            await ben.expect("room.joined", user="alice")
+            ann.type('/call count {"most": 25}\n')
+            await _soon(ann.expect, 'count → {"most": 25, "ends": true}')
+            lines = ["count: 1 2 3 4 5 6 7 8 9 10", "│ 11 12 13 14 15 16 17 18 19 20", "│ 21 22 23 24 25 "]
+            assert [line for line in lines if f"{line}\r\n" in ann.text] == lines
+
+            ann.type('/call count {"most": 1, "ends": false}\nHel')
+            await _soon(ann.expect, "count: 1 \r\n\r> Hel")
+            message = await ben.say("lobby", "It ")
+            # What others say goes above what grows.
+            await _soon(ann.expect, "bobby: It \r\ncount: 1 \r\n\r> Hel")
+            ann.type("lo\n")
+            await ben.expect("chat.message", text="Hello")
+            ann.type("\x03")
+            await _soon(ann.expect, "— count: you have cancelled this message")
+            await ben.send(
+                {"type": "chat.append", "data": {"room": "lobby", "message_id": message["id"], "text": "grows"}}
+            )
+            await _soon(ann.expect, "bobby (more): grows")
+            ann.type("\x03")
+            assert await _soon(ann.end) == 0
+            assert ann.echoes()
+
+
 # ---- a test's own gateway, which does what the real one does rarely ----
 
 
@@ -196,6 +255,10 @@ class Actor:
         self.room_error: Frame | None = None
         """The error of the room, for a client that resumes it."""
         self.gone = False
+        self.calls: list[Frame] = []
+        self.cancelled: list[int] = []
+        self.events: list[Frame] = []
+        """Events for the client after its next line."""
 
     async def talk(self, ws: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -222,6 +285,28 @@ class Actor:
                 await ws.close(1000, "bye")
             case "chat.send":
                 await self._act(self.acts.pop(0) if self.acts else "keep", ws, message)
+            case "cancel":
+                self.cancelled.append(data["id"])
+                await self._refuse(ws, data["id"], 49900, "cancelled")
+                await self._reply(ws, message)
+            case _:
+                self.calls.append({key: value for key, value in message.items() if key != "id"})
+                await self._stream(ws, message, data)
+
+    async def _stream(self, ws: ServerConnection, message: Frame, data: Frame) -> None:
+        for number, chunk in enumerate(data.get("chunks", ()), start=1):
+            await ws.send(json.dumps({"type": "chunk", "id": message["id"], "seq": number, "data": chunk}))
+        match message["type"]:
+            case "count":
+                await self._reply(ws, message, **data.get("reply", {}))
+            case "fail":
+                await self._refuse(ws, message["id"], 50000, "it broke")
+            case "vanish":
+                ws.transport.abort()
+
+    async def _refuse(self, ws: ServerConnection, id: int, status: int, words: str) -> None:
+        error = {"status": status, "name": "x", "message": words, "retryable": False}
+        await ws.send(json.dumps({"type": "error", "id": id} | error))
 
     def _joined(self, data: Frame) -> Frame:
         if self.room_error is not None and "since" in data:
@@ -252,6 +337,8 @@ class Actor:
             (kept,) = self._messages(len(self.kept) - 1)
             await self._reply(ws, message, message=kept)
             await self._send(ws, "chat.message", **kept)
+            for event in self.events:
+                await ws.send(json.dumps(event))
         elif act == "be busy":
             error = {"message": "down", "retryable": True, "retry_after_ms": 1}
             await ws.send(json.dumps({"type": "error", "id": message["id"]} | error))
@@ -266,7 +353,15 @@ class Actor:
     def _messages(self, after: int) -> list[Frame]:
         when = "2026-01-02T03:04:05.678Z"
         return [
-            {"offset": n, "changed": n, "room": "lobby", "sender": "alice", "text": text, "sent_at": when}
+            {
+                "id": f"m{n}",
+                "offset": n,
+                "changed": n,
+                "room": "lobby",
+                "sender": "alice",
+                "text": text,
+                "sent_at": when,
+            }
             for n, text in enumerate(self.kept[after:], start=after + 1)
         ]
 
@@ -283,15 +378,23 @@ class Script:
     live = False
 
     def __init__(self, *lines: str) -> None:
-        self._lines = [Line(number, text) for number, text in enumerate(lines, start=1)]
+        self._lines = [line_of_input(number, text) for number, text in enumerate(lines, start=1)]
         self.shown: list[str] = []
         self.told: list[str] = []
+        self.grown: list[str] = []
+        """Each piece with the label of its text, and the settled texts."""
 
     async def next_line(self) -> Line | None:
         return self._lines.pop(0) if self._lines else None
 
     def show(self, line: Text) -> None:
-        self.shown.append(line.plain.partition("alice: ")[2])
+        self.shown.append(line.plain.partition("alice: ")[2] or line.plain)
+
+    def grow(self, key: str, label: Text, piece: str) -> None:
+        self.grown.append(label.plain + piece)
+
+    def settle(self, key: str) -> None:
+        self.grown.append(f"end of {key}")
 
     def notify(self, notice: str) -> None:
         self.told.append(notice)
@@ -454,6 +557,152 @@ async def test_a_pipe_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     lost, unsent = script.told
     assert lost.startswith("the connection is lost (overloaded)")
     assert unsent.startswith("line 2: ")
+
+
+# ---- calls, messages that grow, signals ----
+
+
+async def test_a_script_calls_any_type_and_sees_its_chunks_as_they_come() -> None:
+    actor = Actor()
+    script = Script(
+        "Hello!",
+        '/call count {"chunks": ["1 ", "2 ", {"three": 3}, "4"], "reply": {"most": 4}}',
+        "/call count",
+        "/call",
+        "/call count {not JSON",
+        "//call me",
+    )
+    async with conversing(actor, script) as talk:
+        await talk.run()
+    assert actor.kept == ["Hello!", "/call me"]
+    chunks = {"chunks": ["1 ", "2 ", {"three": 3}, "4"], "reply": {"most": 4}}
+    assert actor.calls == [
+        {"type": "count", "stream": True, "data": chunks},
+        {"type": "count", "stream": True, "data": {}},
+    ]
+    assert script.grown == [
+        "end of m1",
+        *("count: 1 ", "count: 2 ", "end of call 3", "count: 4", "end of call 3"),
+        "end of call 4",
+        "end of m2",
+    ]
+    assert script.shown == ["Hello!", 'count: {"three": 3}', 'count → {"most": 4}', "count → {}", "/call me"]
+    without_type, not_json = script.told
+    assert without_type.startswith("line 4: expected /call TYPE [DATA]")
+    assert not_json.endswith("the data is not JSON")
+
+
+async def test_a_call_that_fails_is_told_and_not_made_again() -> None:
+    actor = Actor()
+    script = Script('/call fail {"chunks": ["half"]}', "/call vanish", "Here again")
+    async with conversing(actor, script) as talk:
+        await talk.run()
+    assert [call["type"] for call in actor.calls] == ["fail", "vanish"]
+    assert script.grown[:2] == ["fail: half", "end of call 2"]
+    assert script.told[:2] == ["fail: it broke", "vanish: the connection was lost before the answer came"]
+    assert actor.kept == ["Here again"]
+    assert talk.failed
+
+
+class Person(Script):
+    """A person whose next line comes when the test wants it."""
+
+    live = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.typed: asyncio.Queue[Line | None] = asyncio.Queue()
+
+    async def next_line(self) -> Line | None:
+        return await self.typed.get()
+
+    def type(self, text: str) -> None:
+        self.typed.put_nowait(line_of_input(1, text))
+
+
+async def test_ctrl_c_cancels_the_call_while_its_person_talks_on() -> None:
+    actor, person = Actor(), Person()
+    leaves = signal.getsignal(signal.SIGINT)
+    async with conversing(actor, person) as talk:
+        talking = asyncio.create_task(talk.run())
+        person.type('/call endless {"chunks": ["one"]}')
+        await until(lambda: person.grown == ["endless: one"])
+        person.type("/call endless")
+        await until(lambda: bool(person.told[1:]))
+        assert person.told[1] == "line 1: the call before it still runs; Ctrl-C cancels that"
+        person.type("I talk meanwhile")
+        await until(lambda: actor.kept == ["I talk meanwhile"])
+        signal.raise_signal(signal.SIGINT)
+        await until(lambda: "endless: cancelled" in person.told)
+        assert actor.cancelled == [2]
+        assert signal.getsignal(signal.SIGINT) is leaves
+        person.typed.put_nowait(None)
+        await talking
+    assert len(actor.calls) == 1
+
+
+async def test_a_message_grows_behind_the_name_of_its_sender() -> None:
+    actor, person = Actor(), Person()
+    appended = {"id": "m1", "room": "lobby", "epoch": "first", "offset": 1, "at": 3}
+    actor.events = [
+        {"type": "chat.appended", "data": appended | {"changed": 2, "text": "lo"}},
+        {"type": "chat.appended", "data": appended | {"changed": 3, "at": 5, "text": "!", "done": True}},
+        {"type": "chat.appended", "data": appended | {"id": "unknown", "changed": 4, "text": "more"}},
+    ]
+    async with conversing(actor, person) as talk:
+        talking = asyncio.create_task(talk.run())
+        person.type("Hel")
+        await until(lambda: len(person.grown) == 5)
+        person.typed.put_nowait(None)
+        await talking
+    before, *pieces = person.grown
+    assert before == "end of m1"
+    assert [piece.partition("alice")[2] or piece for piece in pieces] == [
+        " (more): lo",
+        " (more): !",
+        "end of m1",
+        "#1 (more): more",
+    ]
+
+
+def test_a_pipe_prints_pieces_behind_each_other_until_another_line_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    pipe, label = Pipe(), Text("count: ")
+    for piece in ("1 ", "2 ", "\x1b[2J3\nbob: no"):
+        pipe.grow("a", label, piece)
+    pipe.show(Text("bob: Hello"))
+    pipe.grow("a", label, "4")
+    pipe.settle("b")
+    pipe.grow("a", label, "5")
+    pipe.settle("a")
+    pipe.settle("a")
+    assert capsys.readouterr().out == "count: 1 2 [2J3\n│ bob: no\nbob: Hello\ncount: 45\n"
+
+
+def test_a_growing_text_has_lines_that_imitate_no_other() -> None:
+    text = GrowingText(Text("count: "))
+    assert [line.plain for line in text.add("1\n2\x07\n")] == ["count: 1", "│ 2"]
+    assert text.end() == []
+    assert [line.plain for line in text.add("x" * 4001)] == ["│ " + "x" * 2000] * 2
+    assert text.unfinished.plain == "│ x"
+    assert [line.plain for line in text.end()] == ["│ x"]
+
+
+def test_a_flood_of_signals_is_shown_once_and_a_state_when_it_changes() -> None:
+    passing = Passing()
+
+    def shown(type: str, **data: Any) -> str | None:
+        line = passing.line_of(type, data)
+        return None if line is None else line.plain
+
+    assert shown("room.signal", user="bob", name="cursor", data={"x": 1}) == '~ bob signals cursor {"x": 1}'
+    assert shown("room.signal", user="bob", name="cursor", data={"x": 2}) is None
+    assert shown("room.signal", user="bob", name="wave\x1b") == "~ bob signals wave"
+    state = {"in": "call"}
+    assert shown("presence.changed", user="bob", state="online", custom_state=state) == '· bob is {"in": "call"}'
+    assert shown("presence.changed", user="bob", state="away", custom_state=state) is None
+    assert shown("presence.changed", user="bob", state="away") == "· bob has no state any more"
+    assert shown("presence.changed", user="bob", state="online") is None
+    assert shown("chat.message", user="bob") is None
 
 
 # ---- parts ----
