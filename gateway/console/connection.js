@@ -156,6 +156,7 @@ export class Connection {
 
   /** @param {Frame} frame */
   #receive(frame) {
+    if (frame.type === "chunk") return; // `told.frame` has it
     const asked = this.#pending.get(frame.id);
     clearTimeout(asked?.late);
     this.#pending.delete(frame.id);

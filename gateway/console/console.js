@@ -1,5 +1,6 @@
 // The page: the user, one room and its messages. It also shows every frame.
 
+import { Calls } from "./calls.js";
 import { asRefusal, Connection, Lost, Refusal, sentence } from "./connection.js";
 import { Credential, post } from "./credential.js";
 import { Members } from "./members.js";
@@ -15,6 +16,7 @@ const MAX_FRAMES = 500;
 const BRIEF_CHARACTERS = 400;
 const TYPING_EVERY_MS = 3000; // the gateway ends it after 6 s
 const TYPING_ENDS_MS = 8000; // in case the gateway's event about its end is lost
+const SIGNAL_SHOWN_MS = 5000;
 const BREATH_MS = 1500; // the gateway closes connections that are refused again and again within a second
 const MOST_MEMBERS = 1000;
 const POSITION_LOST = 41000;
@@ -40,6 +42,7 @@ let isSending = false;
 let toldTyping = 0;
 /** The users that are typing, each with the timer that ends it. @type {Map<string, number>} */
 const typing = new Map();
+let signalTimer = 0;
 /** The texts that the filter searches, since a row shows only the beginning. @type {WeakMap<Element, string>} */
 const frameTexts = new WeakMap();
 
@@ -53,6 +56,7 @@ const messages = new Messages(page.messageRows, ({ sender }) => sender === sessi
 const connection = new Connection({
   state(state, words) {
     forgetTyping();
+    calls.lose();
     if (state === "refused") comeBack(words);
     else show(state, words);
   },
@@ -60,9 +64,15 @@ const connection = new Connection({
     if (type === "error") page.rawProblem.textContent = new Refusal(rest).words;
     else if (Object.hasOwn(EVENTS, type)) EVENTS[type](data);
   },
-  frame: logFrame,
+  frame(arrow, text, frame) {
+    logFrame(arrow, text, frame);
+    if (arrow === "→") calls.sent(frame);
+    else calls.received(frame);
+  },
   note,
 });
+
+const calls = new Calls(page.calls, (id) => connection.ask("cancel", { id }).catch(asRefusal));
 
 const EVENTS = {
   async welcome({ user, rooms }) {
@@ -77,13 +87,15 @@ const EVENTS = {
   "chat.message": takeMessage,
   "chat.edited": takeMessage,
   "chat.deleted": takeMessage,
+  "chat.appended": takePiece,
   "chat.typing": inThisRoom(({ user, typing: isTyping }) => {
     endTyping(user);
     if (isTyping) typing.set(user, setTimeout(endTyping, TYPING_ENDS_MS, user));
     showTyping();
   }),
-  "presence.changed": inThisRoom(({ user, state }) => {
-    members.tell(user, state);
+  "room.signal": inThisRoom(({ user, name, data }) => showSignal(user, name, data)),
+  "presence.changed": inThisRoom(({ user, state, custom_state: custom }) => {
+    members.tell(user, state, custom);
     showMembers();
   }),
   "room.joined": inThisRoom(({ user }) => {
@@ -169,6 +181,7 @@ function logOut() {
   credential.logOut(session.token).catch(asRefusal); // if that fails, the session ends by itself
   keep(null);
   for (const rows of [page.frameRows, page.rooms]) rows.replaceChildren();
+  calls.clear();
   for (const field of [page.username, page.text]) field.value = "";
   showLogin();
 }
@@ -302,6 +315,7 @@ function leaveRoom(why = "") {
   members.clear();
   page.roomProblem.textContent = why;
   messages.replace([]);
+  page.signal.textContent = "";
   forgetTyping();
   showRoom();
 }
@@ -328,6 +342,16 @@ function showMessage(message) {
   endTyping(message.sender);
   messages.place(message);
   showRoom();
+}
+
+/** Let a message grow. If the page has not all of it, fetch it. @param {import("./messages.js").Piece} piece */
+async function takePiece(piece) {
+  if (!isHere(piece)) return;
+  if (isCurrent) seen.offset = Math.max(seen.offset, piece.changed);
+  if (messages.grow(piece)) return;
+  const { room, offset } = piece;
+  const reply = await connection.ask("chat.history", { room, before: offset + 1, limit: 1 }).catch(asRefusal);
+  reply.messages?.forEach(showMessage);
 }
 
 function isHere({ room, epoch }) {
@@ -405,6 +429,14 @@ function tellTyping() {
   connection.transmit(JSON.stringify({ type: "chat.typing", data: { room: session.room } }));
 }
 
+/** Show the newest signal for a while: there may be twenty a second. */
+function showSignal(user, name, data) {
+  clearTimeout(signalTimer);
+  const about = data === undefined ? "" : ` ${JSON.stringify(data)}`;
+  page.signal.textContent = `${user} signals ${name}${about}`.slice(0, BRIEF_CHARACTERS);
+  signalTimer = setTimeout(() => (page.signal.textContent = ""), SIGNAL_SHOWN_MS);
+}
+
 function endTyping(user) {
   clearTimeout(typing.get(user));
   typing.delete(user);
@@ -428,8 +460,9 @@ async function listExamples() {
 }
 
 function fillExample() {
-  const { type, about, scope, data } = examples.get(page.examples.value);
-  page.raw.value = JSON.stringify({ type, id: "1", data: data && fitted(data) });
+  const { type, about, scope, data, streams } = examples.get(page.examples.value);
+  page.raw.value = JSON.stringify({ type, id: "1", stream: streams || undefined, data: data && fitted(data) });
+  showWhetherStreams();
   page.exampleHint.textContent = scope ? `${about} Needs ${scope}.` : about;
 }
 
@@ -440,6 +473,30 @@ function fitted(data) {
   const known = { room: room ?? "lobby", users: [user] };
   const pairs = Object.entries(data).map(([name, value]) => [name, known[name] ?? value]);
   return pairs.length ? Object.fromEntries(pairs) : undefined;
+}
+
+/** Ask for chunks in the frame to send, or not. */
+function setStream() {
+  const frame = rawFrame();
+  if (!frame) return;
+  const { type, id, data, ...rest } = frame;
+  page.raw.value = JSON.stringify({ type, id, ...rest, stream: page.stream.checked || undefined, data });
+}
+
+function showWhetherStreams() {
+  const frame = rawFrame();
+  page.stream.disabled = !frame;
+  page.stream.checked = frame?.stream === true;
+}
+
+/** @returns {Frame | null} the frame to send, or null if the text is no JSON object */
+function rawFrame() {
+  try {
+    const frame = JSON.parse(page.raw.value);
+    return typeof frame === "object" && !Array.isArray(frame) ? frame : null;
+  } catch {
+    return null;
+  }
 }
 
 function sendRaw(event) {
@@ -554,6 +611,8 @@ page.text.addEventListener("keydown", submitOnEnter);
 page.text.addEventListener("input", tellTyping);
 page.rawForm.addEventListener("submit", sendRaw);
 page.raw.addEventListener("keydown", submitOnEnter);
+page.raw.addEventListener("input", showWhetherStreams);
+page.stream.addEventListener("change", setStream);
 page.examples.addEventListener("change", fillExample);
 page.filter.addEventListener("input", () => [...page.frameRows.children].forEach(filterFrame));
 page.clear.addEventListener("click", () => page.frameRows.replaceChildren());

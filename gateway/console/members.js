@@ -2,7 +2,7 @@
 
 import { make } from "./messages.js";
 
-/** @typedef {"online" | "away" | "offline"} State @typedef {{user: string, state: State, role: string}} Member */
+/** @typedef {"online" | "away" | "offline"} State @typedef {{user: string, state: State, role: string, custom_state?: any}} Member */
 
 export class Members {
   /** The number of members. The list may lack some of them. */
@@ -36,17 +36,20 @@ export class Members {
   replace(members, isWhole) {
     this.clear(isWhole ? members.length : Math.max(this.count, members.length));
     this.#isWhole = isWhole;
-    for (const { user, state, role } of members) this.#list.append(this.#add(user, state, role));
+    for (const { user, state, role, custom_state: custom } of members) {
+      this.#list.append(this.#add(user, state, role, custom));
+    }
     this.#tellRest();
   }
 
-  /** @param {string} user @param {State} state */
-  tell(user, state) {
+  /** @param {string} user @param {State} state @param {any} [custom] the state that the user has set */
+  tell(user, state, custom) {
     const row = this.#rows.get(user);
     if (!row) return;
     this.#here += Number(state === "online") - Number(row.dataset.state === "online");
     row.dataset.state = state;
     row.querySelector(".state").textContent = state;
+    showCustom(row, custom);
   }
 
   join(user) {
@@ -73,10 +76,12 @@ export class Members {
     if (row) row.querySelector(".role").textContent = role === "member" ? "" : role;
   }
 
-  #add(user, state, role) {
+  #add(user, state, role, custom) {
     const row = make("li");
     row.dataset.state = state;
     row.append(make("b", "", user), make("span", "role", role === "member" ? "" : role), make("span", "state", state));
+    row.append(make("span", "custom"));
+    showCustom(row, custom);
     this.#rows.set(user, row);
     if (state === "online") this.#here += 1;
     return row;
@@ -87,4 +92,11 @@ export class Members {
     const rest = this.count - this.#rows.size;
     if (!this.#isWhole && rest > 0) this.#list.append(make("li", "rest", `and ${rest} more`));
   }
+}
+
+/** Show the state that a user has set: any JSON object. */
+function showCustom(row, custom) {
+  const shown = row.querySelector(".custom");
+  shown.textContent = custom === undefined ? "" : JSON.stringify(custom);
+  shown.title = shown.textContent;
 }

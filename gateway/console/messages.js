@@ -4,6 +4,8 @@
  * @typedef {{id: string, room: string, epoch: string, offset: number, changed: number, sender: string, text?: string,
  *            body?: any, reply_to?: string, client_id?: string, sent_at: string, edited_at?: string,
  *            deleted: boolean}} Message
+ * @typedef {{id: string, room: string, epoch: string, offset: number, changed: number, at: number, text: string,
+ *            done?: boolean}} Piece
  * @typedef {(type: "chat.edit" | "chat.delete", message: Message, text?: string) => Promise<string>} Change
  */
 
@@ -55,9 +57,29 @@ export class Messages {
     this.#trim();
   }
 
+  /** Add a piece to its message. @param {Piece} piece @returns {boolean} whether the message is as long as it says */
+  grow({ offset, changed, at, text, done }) {
+    if (offset < this.#from) return true;
+    const row = this.#rowOf(offset);
+    const message = row && this.#shown.get(row);
+    if (!message) return false;
+    if (message.changed >= changed) return true;
+    if (message.text === undefined || [...message.text].length !== at) return false; // `at` counts code points
+    const grown = { ...message, changed, text: message.text + text };
+    this.#shown.set(row, grown);
+    // Not the whole row: its buttons must stay under the pointer.
+    if (!row.querySelector("form")) row.querySelector(":scope > p").textContent = grown.text;
+    row.classList.toggle("growing", !done);
+    return true;
+  }
+
   remark(text) {
     this.#rows.append(make("p", "remark", text));
     this.#trim();
+  }
+
+  #rowOf(offset) {
+    return [...this.#rows.querySelectorAll(".message")].find((row) => this.#shown.get(row).offset === offset);
   }
 
   /** @param {Message} message */

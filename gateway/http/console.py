@@ -56,6 +56,12 @@ async def members() -> FileResponse:
     return _module("members.js")
 
 
+@router.get("/calls.js")
+async def calls() -> FileResponse:
+    """Return the module of calls whose answers stream."""
+    return _module("calls.js")
+
+
 @router.get("/examples.json")
 async def message_examples(state: GatewayStateDep) -> JSONResponse:
     """Return an example of each message type of this gateway, an application's own types too."""

@@ -17,6 +17,8 @@ class Example(Wire):
     type: str
     about: str
     scope: str | None = None
+    streams: bool | None = None
+    """True if its answer comes in chunks, for a client that asks for them."""
     data: Any = None
 
 
@@ -27,6 +29,7 @@ def examples(registry: Registry) -> list[Example]:
             type=kind,
             about=(handler.__doc__ or handler.schema.__doc__ or "").strip().partition("\n")[0],
             scope=handler.scope,
+            streams=handler.streams or None,
             data=handler.examples[0] if handler.examples else example_of(handler.schema),
         )
         for kind, handler in registry.handlers.items()
