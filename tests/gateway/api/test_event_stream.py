@@ -195,6 +195,7 @@ async def test_an_error_before_the_first_chunk_keeps_its_http_status(caller: Cal
     assert await caller.refused("make", {"then": "yield NaN"}) == (500, 50000)
     assert await caller.refused("make", {"chunks": 7}) == (422, 42200)
     assert await caller.refused("mkae", {}) == (400, 40002)
+    assert await caller.refused("cancel", {"id": 1}) == (404, 40400)
 
 
 async def test_an_error_in_the_middle_is_the_last_event(caller: Caller) -> None:
@@ -233,6 +234,12 @@ async def test_a_client_that_does_not_read_holds_up_its_handler_and_nothing_else
         async with caller.call("echo", 1) as other:
             assert await other.rest() == [("reply", 1)]
     await until(lambda: MakeHandler.ended == ["cancelled"])
+
+
+async def test_a_handler_that_does_not_end_is_cancelled_and_answered(caller: Caller) -> None:
+    one, (name, error) = await caller.events(chunks=["one"], then="wait")
+    assert (one, name, error["status"], error["retryable"]) == (("", "one"), "error", 50400, True)
+    assert MakeHandler.ended == ["cancelled"]
 
 
 @pytest.mark.parametrize(
