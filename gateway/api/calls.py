@@ -21,7 +21,7 @@ from handlers.errors import BadFrame, RateLimited, TooLarge
 
 
 async def call(request: Request) -> ASGIApp:
-    """Handle a message, whose `data` is the body, and return the `data` of its reply, or a stream of its chunks."""
+    """Handle a message with the body as its `data`. Return the `data` of its reply, or a stream of its chunks."""
     state = state_of(request)
     auth = await _authenticate(request, state)
     session = CallSession(auth, address_of(request), state)

@@ -9,7 +9,7 @@ from gateway.cli.chat.screen import Screen
 from gateway.cli.chat.wording import head_of
 
 MAX_KNOWN = 500
-"""Messages whose senders are remembered: `chat.appended` names none."""
+"""The most senders to remember, by their messages: `chat.appended` names none."""
 
 
 class GrowingMessages:

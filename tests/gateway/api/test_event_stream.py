@@ -264,7 +264,7 @@ def test_a_client_gets_events_only_if_it_asks_for_them(accept: str, asks: bool) 
 
 
 class Connection:
-    """A server's side of a request, whose client reads and leaves as the test wants."""
+    """A server's side of a request. The client reads and leaves as the test wants."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

@@ -605,7 +605,7 @@ async def test_a_call_that_fails_is_told_and_not_made_again() -> None:
 
 
 class Person(Script):
-    """A person whose next line comes when the test wants it."""
+    """A person that types when the test wants it."""
 
     live = True
 
