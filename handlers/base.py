@@ -171,6 +171,13 @@ class PresenceVerbs(Protocol):
     async def typing(self, room: str) -> None:
         """Show the room that the user is typing. The display ends by itself after 6 seconds."""
 
+    async def set(self, room: str, state: dict[str, Any] | None) -> None:
+        """Show a state of the user's own in a room that this connection hears: a JSON object of at most 1 KiB.
+
+        It ends with None, and when the connection hears the room no more. Raises `Conflict` if the connection does not
+        hear the room, and `QuotaExceeded` in a crowded one.
+        """
+
 
 class UpstreamVerbs(Protocol):
     """The verbs of a session for the services behind the routes of `GATEWAY_ROUTES`."""

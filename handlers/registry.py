@@ -22,7 +22,7 @@ from handlers.chat import (
 )
 from handlers.definitions import check_error, check_event, check_handler, merged
 from handlers.errors import AppError
-from handlers.presence import GetPresenceHandler
+from handlers.presence import GetPresenceHandler, SetPresenceHandler
 from handlers.rooms import (
     CreateRoomHandler,
     DeleteRoomHandler,
@@ -128,6 +128,7 @@ HANDLERS: Handlers = {
     "chat.read": ReadHandler,
     "chat.typing": TypingHandler,
     "presence.get": GetPresenceHandler,
+    "presence.set": SetPresenceHandler,
 }
 
 BUILT_IN = Registry(

@@ -8,6 +8,9 @@ from pydantic_core import PydanticCustomError, to_json
 MAX_SIGNAL_BYTES = 4096
 """The longest `data` of a signal."""
 
+MAX_STATE_BYTES = 1024
+"""The longest custom state of a user in a room."""
+
 
 def _at_most(most: int) -> AfterValidator:
     """Return the check that a value takes at most so many bytes as JSON, encoded as the gateway sends it."""
@@ -22,3 +25,6 @@ def _at_most(most: int) -> AfterValidator:
 
 
 SignalData = Annotated[Any, _at_most(MAX_SIGNAL_BYTES)]
+
+CustomState = Annotated[dict[str, Any], _at_most(MAX_STATE_BYTES)]
+"""What a user shows of itself in a room, such as `{"in_call": true}`."""

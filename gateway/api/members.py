@@ -9,10 +9,9 @@ from gateway.api.descriptions import service_refusals
 from gateway.api.pages import Limit, NameCursor
 from gateway.api.rooms import RoomPath
 from gateway.api.strict_route import ServiceRoute
-from gateway.rooms.room_pages import read_members
+from gateway.rooms.member_pages import members_page
 from schemas.api.rooms import MemberReply, MemberRole, MembersPage, NameMember, PutMember
 from schemas.base import Empty
-from schemas.messages.rooms import Member
 from schemas.names import UserName
 from schemas.services import ROOMS
 
@@ -46,13 +45,8 @@ async def list_members(
     """List the members of a room by name, with their presence."""
     caller.check(ROOMS, room)
     found = await caller.rooms.find(room)
-    page = await read_members(caller.state.database, found.id, cursor, limit)
-    presences = await caller.state.presence.get({row.name: row.last_seen_at for row in page.members})
-    members = (
-        Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)
-        for row, presence in zip(page.members, presences, strict=True)
-    )
-    return MembersPage(members=tuple(members), next_cursor=page.next_cursor)
+    page = await members_page(caller.state.database, caller.state.presence, found, cursor, limit)
+    return MembersPage(members=page.members, next_cursor=page.next_cursor)
 
 
 @router.put(

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from gateway.auth.authorizers import AuthResult
 from gateway.chat.unordered import CANCEL_SECONDS
 from gateway.chat.user_session import UserSession
+from gateway.chat.verbs.presence import UserPresenceVerbs
 from gateway.chat.verbs.unheard_rooms import UnheardRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.core import costs
@@ -58,6 +59,11 @@ class CallSession(UserSession):
     def rooms(self) -> UnheardRooms:
         """Return the verbs for rooms."""
         return UnheardRooms(self)
+
+    @property
+    def presence(self) -> "NoCustomState":
+        """Return the verbs for presence, of which `set` raises `NeedsConnection`."""
+        return NoCustomState(self)
 
     @property
     def credential(self) -> "NoCredential":
@@ -168,6 +174,14 @@ class CallSession(UserSession):
         if len(answer) > most:
             raise ValueError(f"expected an answer of at most {most} bytes, got {len(answer)}")
         return answer
+
+
+class NoCustomState(UserPresenceVerbs):
+    """The verbs of `handlers.base.PresenceVerbs`, where no connection has a state."""
+
+    async def set(self, room: str, state: dict[str, Any] | None) -> NoReturn:
+        """Raise `NeedsConnection`."""
+        raise NeedsConnection("presence.set")
 
 
 class NoCredential:

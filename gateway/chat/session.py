@@ -14,6 +14,7 @@ from gateway.chat.own_rooms import own_rooms
 from gateway.chat.unordered import Bounds, End, UnorderedMessage, UnorderedMessages
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.credential import SessionCredential
+from gateway.chat.verbs.presence import SessionPresence
 from gateway.chat.verbs.rooms import SessionRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.chat.websocket import GatewayWebSocket
@@ -67,6 +68,11 @@ class ChatSession(UserSession):
     def rooms(self) -> SessionRooms:
         """Return the verbs for rooms."""
         return SessionRooms(self)
+
+    @property
+    def presence(self) -> SessionPresence:
+        """Return the verbs for presence."""
+        return SessionPresence(self)
 
     @property
     def credential(self) -> SessionCredential:

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from gateway.auth.authorizers import AuthResult
 from gateway.bus.base import ToAll
 from gateway.chat.verbs.messages import SessionMessages
-from gateway.chat.verbs.presence import SessionPresence
 from gateway.core import costs
 from gateway.core.clock import milliseconds
 from gateway.core.logs import request_id
@@ -57,11 +56,6 @@ class UserSession(ABC):
     def messages(self) -> SessionMessages:
         """Return the verbs for messages."""
         return SessionMessages(self)
-
-    @property
-    def presence(self) -> SessionPresence:
-        """Return the verbs for presence."""
-        return SessionPresence(self)
 
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""

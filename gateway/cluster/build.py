@@ -70,7 +70,7 @@ async def _shared(settings: Settings, database: Database, clock: Clock) -> Async
     nodes = Nodes(redis, prefix, settings.node_lease_seconds, clock)
     shared_state = SharedState(redis, nodes, prefix)
     roster = SharedRoster(shared_state, settings.max_connections_per_user, settings.max_connections_per_address)
-    reaper = DeadNodeReaper(redis, nodes, shared_state, prefix, database, roster.notify, clock, roster.report_gone)
+    reaper = DeadNodeReaper(redis, nodes, shared_state, prefix, database, roster, clock)
     rates = SharedRates(redis, prefix)
     throttle = SharedThrottle(redis, prefix, settings, LocalThrottle(settings, clock))
     async with AsyncExitStack() as stack:

@@ -5,13 +5,15 @@ well, another one continues where it stopped.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.bus.redis_commands import Command, RedisCommands
+from gateway.cluster.custom_states import CUSTOM_STATE, Place, newest, place_of, states_of
 from gateway.cluster.nodes import Nodes
-from gateway.cluster.roster import ROOM, USER, OnPresenceChange, connections_of, is_here, presence_of
+from gateway.cluster.presence_fields import ROOM, USER, connections_of, is_here, presence_of
+from gateway.cluster.roster import SharedRoster
 from gateway.cluster.shared_state import Entry, SharedState, Subject, entries, hash_key, index_key, subject_of
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
@@ -30,6 +32,8 @@ class _Gone:
     """Users that were connected only to the dead node."""
     rooms: list[tuple[str, str]] = field(default_factory=list)
     """Rooms, each with a user that was a subscriber there only on the dead node."""
+    custom: list[Place] = field(default_factory=list)
+    """Rooms, each with a user whose custom state there was that of the dead node."""
     watched: list[Subject] = field(default_factory=list)
     """Users and rooms that were present only on the dead node, and are watched."""
 
@@ -44,19 +48,16 @@ class DeadNodeReaper:
         shared_state: SharedState,
         prefix: str,
         database: Database,
-        notify: OnPresenceChange,
+        roster: SharedRoster,
         clock: Clock,
-        report_gone: Callable[[str, str], None] = lambda _kind, _name: None,
     ) -> None:
-        """Call `report_gone` with the kind and the name of each watched user and room that was on that node alone."""
         self._redis = redis
         self._nodes = nodes
         self._shared_state = shared_state
         self._prefix = prefix
         self._database = database
         self._clock = clock
-        self._notify = notify
-        self._report_gone = report_gone
+        self._roster = roster
         self.users_reaped = 0
         """How many users it has taken offline."""
 
@@ -78,9 +79,11 @@ class DeadNodeReaper:
                 self._find_gone(node, subject, found, gone)
         await self._save(gone.unseen, silent_seconds)
         for room, user in gone.rooms:
-            self._notify(room, user, "offline")
+            self._roster.report_offline(room, user)
+        for room, user in gone.custom:
+            self._roster.report_custom_state(room, user)
         for kind, name in gone.watched:
-            self._report_gone(kind, name)
+            self._roster.report_gone(kind, name)
         removals: list[Command] = [
             ("HDEL", hash_key(self._prefix, subject), *names)
             for subject, found in about.items()
@@ -91,12 +94,17 @@ class DeadNodeReaper:
 
     def _find_gone(self, node: str, subject: Subject, found: Collection[Entry], gone: _Gone) -> None:
         kind, name = subject
-        if re.fullmatch(ROOM_NAME if kind == ROOM else USER_NAME, name) is None:
-            return  # an address, or not written by a gateway
         dead = [entry for entry in found if entry.node == node]
         living = [entry for entry in found if self._nodes.is_alive(entry.node)]
         # For this node, its own memory counts, not Redis: after a failure, its writes take a while.
         living += [Entry(self._nodes.id, field, value) for field, value in self._shared_state.local(subject).items()]
+        if kind == CUSTOM_STATE:
+            room, user = place_of(name)
+            if re.fullmatch(ROOM_NAME, room) and re.fullmatch(USER_NAME, user) and _counted(dead, living):
+                gone.custom.append((room, user))
+            return
+        if re.fullmatch(ROOM_NAME if kind == ROOM else USER_NAME, name) is None:
+            return  # an address, or not written by a gateway
         if kind in {ROOM, USER} and is_here(dead) and not is_here(living):
             gone.watched.append(subject)
         if kind == USER and presence_of(living) is None and any(connections_of(entry.value) for entry in dead):
@@ -112,3 +120,9 @@ class DeadNodeReaper:
         last_seen = milliseconds(self._clock) - int(silent_seconds * 1000)
         await self._database.transact(partial(users.record_last_seen_by_name, names=names, until=last_seen))
         self.users_reaped += len(names)
+
+
+def _counted(dead: Collection[Entry], living: Collection[Entry]) -> bool:
+    """Return whether another custom state counts without the dead node."""
+    left = newest(states_of(living))
+    return newest(states_of([*dead, *living])) != left

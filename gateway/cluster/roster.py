@@ -5,32 +5,38 @@ read the others' parts (`SharedRoster`). While Redis is down, a node uses only i
 """
 
 import asyncio
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeVar
 
 from gateway.bus.redis_commands import RedisUnavailable
+from gateway.cluster.custom_states import CUSTOM_STATE, CustomStates, place_of, text_of
+from gateway.cluster.presence_fields import (
+    HERE,
+    ROOM,
+    USER,
+    OnPresenceChange,
+    PresenceState,
+    connections_of,
+    is_here,
+    places_of,
+    presence_of,
+    room_changes,
+    room_subject,
+    user_subject,
+)
+from gateway.cluster.presence_reports import PresenceReports, Report
 from gateway.cluster.shared_state import Change, Entry, SharedState, Subject
 from gateway.core.batches import batches
 
 READ_BATCH = 200
 """Users to read in one round trip: some milliseconds of work."""
 
-PresenceState = Literal["online", "away"]
-"""The presence of a connected user."""
+NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
-OnPresenceChange = Callable[[str, str, PresenceState | Literal["offline"]], None]
-"""A function that a user's change of presence in a room is passed to. It never raises, as other rooms wait."""
-
-HERE = "here"
-"""The field of a user that is present, while that is watched. Like a room's, it has no other value."""
-
-USER = "user"
-ROOM = "heard"
-"""The kinds of the subjects of a user, and of a room that users hear."""
-
-_USER = re.compile(r"([0-9]{1,9}) (online|away)")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Watcher(Protocol):
@@ -76,6 +82,20 @@ class Roster(Protocol):
     def drop_from_room(self, room: str, user: str) -> None:
         """Do what `leave_room` does, but without a change for the room: another event announces it."""
 
+    def set_custom_state(self, room: str, user: str, state: str | None, *, quietly: bool = False) -> None:
+        """Set a user's custom state in a room on this node, as JSON, or remove it with None.
+
+        The room learns of a change, unless it happens `quietly`: then another event announces it.
+        """
+
+    async def custom_states(
+        self, room: str, users: Sequence[str], unwritten: Mapping[str, str | None] = NOTHING
+    ) -> dict[str, str]:
+        """Return the custom states of users in a room that count, over all nodes. Users without one are left out.
+
+        `unwritten` has states of this node that will be set in a moment, so they count more than any other.
+        """
+
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Return the presence of users on other nodes. Users that are on none are left out."""
 
@@ -100,6 +120,8 @@ class LocalRoster:
 
     def __init__(self, max_per_user: int, max_per_address: int) -> None:
         self._count = LocalCount(max_per_user, max_per_address)
+        self._states: dict[str, PresenceState] = {}
+        self._custom: dict[tuple[str, str], str] = {}
         self._notify: OnPresenceChange = _no_news
         self._here = PresentHere()
         self._watched = Watched()
@@ -120,27 +142,42 @@ class LocalRoster:
         self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
     ) -> None:
         """Report a change between online and away to the rooms. `enter_room` and `leave_room` report the others."""
+        _keep(self._states, user, now)
         if self._here.set_user(user, present=now is not None):
             self._watched.user_changed(user, connected=now is not None)
         if was is not None and now is not None and was != now:
             for room in rooms():
-                self._notify(room, user, now)
+                self._notify(room, user, now, self._custom.get((room, user)))
 
     def enter_room(self, room: str, user: str) -> None:
         """Report a user as online in a room."""
         if self._here.enter(room, user):
             self._watched.room_changed(room, occupied=True)
-        self._notify(room, user, "online")
+        self._notify(room, user, "online", None)
 
     def leave_room(self, room: str, user: str) -> None:
         """Report a user as offline in a room."""
         self.drop_from_room(room, user)
-        self._notify(room, user, "offline")
+        self._notify(room, user, "offline", None)
 
     def drop_from_room(self, room: str, user: str) -> None:
         """Report nothing to the room: it learns of it otherwise."""
         if self._here.leave(room, user):
             self._watched.room_changed(room, occupied=False)
+
+    def set_custom_state(self, room: str, user: str, state: str | None, *, quietly: bool = False) -> None:
+        """Set a user's custom state in a room, and report it to the room."""
+        was = self._custom.get((room, user))
+        _keep(self._custom, (room, user), state)
+        if was != state and not quietly:
+            self._notify(room, user, self._states.get(user, "online"), state)
+
+    async def custom_states(
+        self, room: str, users: Sequence[str], unwritten: Mapping[str, str | None] = NOTHING
+    ) -> dict[str, str]:
+        """Return the custom states of users in a room."""
+        found = {user: self._custom.get((room, user)) for user in users} | {**unwritten}
+        return {user: state for user, state in found.items() if state is not None}
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Return nothing: there are no other nodes."""
@@ -183,7 +220,8 @@ class SharedRoster:
         self._notify: OnPresenceChange = _no_news
         self._here = PresentHere()
         self._watched = Watched()
-        self._notifying: set[asyncio.Task[None]] = set()
+        self._custom = CustomStates(shared_state)
+        self._reports = PresenceReports(shared_state, self._custom, self._read_remote, self._report)
         self.guesses = 0
         """How often a request was answered from this node's own numbers, because Redis was down."""
 
@@ -214,36 +252,47 @@ class SharedRoster:
         self, user: str, was: PresenceState | None, now: PresenceState | None, rooms: Callable[[], Collection[str]]
     ) -> None:
         """Set a user's presence on this node."""
-        if now is None:
-            self._states.pop(user, None)
-        else:
-            self._states[user] = now
+        _keep(self._states, user, now)
         self._set_user(user)
         if self._here.set_user(user, present=now is not None) and self._watched.users:
             self._show_user(user, present=now is not None)
 
     def enter_room(self, room: str, user: str) -> None:
         """Record that a user subscribes to a room here."""
-        self._shared_state.set(_places(user), room, "1")
+        self._shared_state.set(places_of(user), room, "1")
         if self._here.enter(room, user) and self._watched.rooms:
             self._show_room(room, present=True)
 
     def leave_room(self, room: str, user: str) -> None:
         """Record that a user no longer subscribes to a room here."""
-        self._shared_state.set(_places(user), room, None)
+        self._shared_state.set(places_of(user), room, None)
         self._leave(room, user)
 
     def drop_from_room(self, room: str, user: str) -> None:
         """Record the same, without a change for the room."""
-        self._shared_state.set(_places(user), room, None, quietly=True)
+        self._shared_state.set(places_of(user), room, None, quietly=True)
         self._leave(room, user)
+
+    def set_custom_state(self, room: str, user: str, state: str | None, *, quietly: bool = False) -> None:
+        """Set a user's custom state in a room on this node."""
+        self._custom.set(room, user, state, quietly=quietly)
+
+    async def custom_states(
+        self, room: str, users: Sequence[str], unwritten: Mapping[str, str | None] = NOTHING
+    ) -> dict[str, str]:
+        """Read the custom states of users in a room. While Redis is down, only those of this node count."""
+        read = [(room, user) for user in users if unwritten.get(user) is None]
+        outdated = {(room, user) for user in unwritten}
+        found = await self._custom.read(read, self._read_remote, outdated)
+        states = {user: state for (_, user), state in found.items()}
+        return states | {user: state for user, state in unwritten.items() if state is not None}
 
     async def remote_states(self, users: Sequence[str]) -> dict[str, PresenceState]:
         """Read the presence of users on other nodes."""
         found: dict[str, PresenceState] = {}
         try:
             for some in batches(users, READ_BATCH):
-                answers = await self._shared_state.read_remote([_user(name) for name in some])
+                answers = await self._shared_state.read_remote([user_subject(name) for name in some])
                 for name, others in zip(some, answers, strict=True):
                     if (state := presence_of(others)) is not None:
                         found[name] = state
@@ -260,7 +309,7 @@ class SharedRoster:
         found = {user for user in users if user in self._count.of_user}
         try:
             for some in batches(users, READ_BATCH):
-                answers = await self._shared_state.read_remote([_user(name) for name in some])
+                answers = await self._shared_state.read_remote([user_subject(name) for name in some])
                 found.update(name for name, others in zip(some, answers, strict=True) if any(map(_counts, others)))
         except RedisUnavailable:
             self.guesses += 1
@@ -283,7 +332,7 @@ class SharedRoster:
     async def present_anywhere(self, users: Sequence[str], rooms: Sequence[str]) -> tuple[set[str], set[str]] | None:
         """Read which of some users and rooms are present on any node. While Redis is down, return None."""
         found = self._here.users.intersection(users), self._here.rooms.keys() & set(rooms)
-        subjects = [*map(_user, users), *map(room_subject, rooms)]
+        subjects = [*map(user_subject, users), *map(room_subject, rooms)]
         try:
             for some in batches(subjects, READ_BATCH):
                 answers = await self._shared_state.read_remote(some)
@@ -295,9 +344,13 @@ class SharedRoster:
             return None
         return found
 
-    def notify(self, room: str, user: str, state: PresenceState | Literal["offline"]) -> None:
-        """Report a user's presence to a room."""
-        self._notify(room, user, state)
+    def report_offline(self, room: str, user: str) -> None:
+        """Report to a room that a user has gone with a dead node."""
+        self._notify(room, user, "offline", None)
+
+    def report_custom_state(self, room: str, user: str) -> None:
+        """Report to a room that a user's custom state has gone with a dead node, if the user is on another one."""
+        self._reports.add(Report(user, frozenset({room})))
 
     def report_gone(self, kind: str, name: str) -> None:
         """Report a user or a room that was present on a dead node alone."""
@@ -311,15 +364,15 @@ class SharedRoster:
         kind, user = change.subject
         if kind == "places":
             for room, state in room_changes(change.before, change.after, change.remote):
-                self._notify(room, user, state)
+                self._notify(room, user, state, text_of(self._custom.get(room, user)) if state == "online" else None)
+        if kind == CUSTOM_STATE:
+            self._report_custom_state(change)
         self._report_presence(change)
         if kind == USER and change.before:
             was = presence_of(change.remote, change.before.get(""))
             now = presence_of(change.remote, change.after.get(""))
             if was is not None and now is not None and was != now:
-                telling = asyncio.create_task(self._notify_rooms(user, now))
-                self._notifying.add(telling)
-                telling.add_done_callback(self._notifying.discard)
+                self._reports.add(Report(user, state=now))
 
     def _report_presence(self, change: Change) -> None:
         """Report a user or a room that is now present in the cluster, or no longer, because of this node."""
@@ -337,25 +390,39 @@ class SharedRoster:
             self._show_room(room, present=False)
 
     def _show_user(self, user: str, *, present: bool) -> None:
-        self._shared_state.set(_user(user), HERE, HERE if present else None)
+        self._shared_state.set(user_subject(user), HERE, HERE if present else None)
 
     def _show_room(self, room: str, *, present: bool) -> None:
         self._shared_state.set(room_subject(room), HERE, HERE if present else None)
 
-    async def _notify_rooms(self, user: str, state: PresenceState) -> None:
-        """Report a user's presence to all of its rooms, on any node."""
-        rooms = set(self._shared_state.local(_places(user)))
-        rooms.update(entry.name for entry in await self._remote(_places(user)))
-        for room in rooms:
-            self._notify(room, user, state)
+    def _report_custom_state(self, change: Change) -> None:
+        """Report a change of the custom state that counts over all nodes."""
+        was, now = self._custom.on_written(change)
+        if was == now:
+            return
+        room, user = place_of(change.subject[1])
+        if self._states.get(user) == "online" and self._reports.is_idle:
+            self._notify(room, user, "online", now)  # no other node can know better
+        else:
+            self._reports.add(Report(user, frozenset({room})))
+
+    def _report(self, room: str, user: str, state: PresenceState | Literal["offline"], custom: str | None) -> None:
+        self._notify(room, user, state, custom)
+
+    async def _read_remote(self, subjects: Sequence[Subject]) -> Sequence[Collection[Entry]]:
+        """Read the other nodes' state of subjects. While Redis is down, return nothing about each."""
+        found: list[Collection[Entry]] = []
+        try:
+            for some in batches(subjects, READ_BATCH):
+                found += await self._shared_state.read_remote(some)
+        except RedisUnavailable:
+            self.guesses += 1
+            return [()] * len(subjects)
+        return found
 
     async def _remote(self, subject: Subject) -> Collection[Entry]:
         """Read the other nodes' state of a subject. While Redis is down, return nothing."""
-        try:
-            [others] = await self._shared_state.read_remote([subject])
-        except RedisUnavailable:
-            self.guesses += 1
-            return ()
+        [others] = await self._read_remote([subject])
         return others
 
     async def _fits(self, user: str, address: str, most: int) -> bool:
@@ -365,7 +432,7 @@ class SharedRoster:
         mine = self._count.of_user[user], self._count.of_address[address]
         try:
             # Both requests start before the first wait, so that they share one round trip.
-            answers = self._shared_state.remote(_user(user)), self._shared_state.remote(_address(address))
+            answers = self._shared_state.remote(user_subject(user)), self._shared_state.remote(_address(address))
             of_user, of_address = await asyncio.gather(*answers)
         except RedisUnavailable:
             self.guesses += 1
@@ -381,7 +448,7 @@ class SharedRoster:
     def _set_user(self, user: str) -> None:
         count = self._count.of_user[user]
         state = self._states.get(user, "online" if count else None)
-        self._shared_state.set(_user(user), "", None if state is None else f"{count} {state}")
+        self._shared_state.set(user_subject(user), "", None if state is None else f"{count} {state}")
 
 
 class Watched:
@@ -470,44 +537,8 @@ class LocalCount:
                 del counter[key]
 
 
-def presence_of(others: Iterable[Entry], mine: str | None = None) -> PresenceState | None:
-    """Return a user's presence over all nodes: online if one node says so, else away if one says so."""
-    found = {_state(entry.value) for entry in others} | {_state(mine)}
-    return "online" if "online" in found else "away" if "away" in found else None
-
-
-def is_here(others: Iterable[Entry]) -> bool:
-    """Return whether a node shows that a watched user or room is present there."""
-    return any(entry.name == HERE for entry in others)
-
-
-def connections_of(value: str | None) -> int:
-    """Return the number of connections in a node's value, or 0 for a value that no gateway has written."""
-    digits = (value or "").partition(" ")[0]
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
-
-
-def room_changes(
-    before: dict[str, str | None], after: dict[str, str | None], others: Collection[Entry]
-) -> list[tuple[str, Literal["online", "offline"]]]:
-    """Return the rooms in which a user has appeared or disappeared, without those where another node has the user."""
-    elsewhere = {entry.name for entry in others}
-    return [
-        (room, "online" if after[room] else "offline")
-        for room, was in before.items()
-        if bool(was) != bool(after[room]) and room not in elsewhere
-    ]
-
-
 def _within(most: int, mine: int, others: Iterable[Entry]) -> bool:
     return not most or mine + sum(connections_of(entry.value) for entry in others) <= most
-
-
-def _state(value: str | None) -> PresenceState | None:
-    found = _USER.fullmatch(value or "")
-    if found is None:
-        return None
-    return "online" if found[2] == "online" else "away"
 
 
 def _said(count: int) -> str | None:
@@ -517,26 +548,21 @@ def _said(count: int) -> str | None:
 _EVERYBODY: Subject = ("connections", "all")
 
 
-def _user(name: str) -> Subject:
-    return USER, name
-
-
-def room_subject(room: str) -> Subject:
-    """Return the subject of a room that users hear."""
-    return ROOM, room
-
-
 def _counts(entry: Entry) -> bool:
     return connections_of(entry.value) > 0
-
-
-def _places(user: str) -> Subject:
-    return "places", user
 
 
 def _address(address: str) -> Subject:
     return "address", address
 
 
-def _no_news(_room: str, _user: str, _state: str) -> None:
+def _keep(values: dict[Key, Value], key: Key, value: Value | None) -> None:
+    """Store a value, or remove it with None."""
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value
+
+
+def _no_news(_room: str, _user: str, _state: str, _custom: str | None) -> None:
     """Ignore the change."""

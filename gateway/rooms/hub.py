@@ -170,6 +170,7 @@ class Hub:
     def leave(self, name: str, listener: Connection) -> None:
         """Unsubscribe the connection from a room."""
         listener.joined.pop(name, None)
+        self._presence.custom.drop(name, listener)
         room = self._rooms.get(name)
         if room is None:
             return
@@ -279,10 +280,10 @@ class Hub:
 
     def _remove(self, room: Room, listener: Connection, last: RoomEvent | None = None) -> None:
         """Unsubscribe a connection, with the last event as the reason. It has received all earlier events."""
+        self._presence.drop_from_room(room.name, listener.user)
         self.leave(room.name, listener)
         if last is not None:
             deliver_event(last, listener)
-        self._presence.drop_from_room(room.name, listener.user)
 
     def _is_crowded(self, room: Room, event: RoomEvent) -> bool:
         # If every member were announced to every member, the cost of a crowd that comes at once would be its square.

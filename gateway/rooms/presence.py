@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import orjson
+
 from gateway.bus.base import Bus, ToRoom
-from gateway.cluster.roster import PresenceState, Roster
+from gateway.cluster.presence_fields import PresenceState
+from gateway.cluster.roster import Roster
 from gateway.connections.registry import Connection
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.timers import Timer, TimerWheel
+from gateway.rooms.custom_states import CustomStates
 from gateway.rooms.last_seen import LastSeen
 from gateway.transport import frames
 from schemas.base import timestamp
@@ -68,6 +72,8 @@ class Presence:
         self._announcing: set[asyncio.Task[None]] = set()
         self._roster = roster
         self._last_seen = last_seen
+        self.custom = CustomStates(roster)
+        """The custom states of users in rooms."""
         roster.on_change(self._announce)
 
     async def get(self, last_seen: Mapping[str, int | None]) -> tuple[UserPresence, ...]:
@@ -131,6 +137,7 @@ class Presence:
 
     def drop_from_room(self, room: str, name: str) -> None:
         """Record that a user is no longer a member of a room, which another event announces."""
+        self.custom.forget(room, name)
         place = self._places.pop((room, name), None)
         if place is not None:
             _cancel(place.leaving)
@@ -165,15 +172,17 @@ class Presence:
         user.idling = self._timers.call_later(self._away_seconds, partial(self._check_idle, user))
         self._roster.set_state(user.name, "away", "online", user.rooms)
 
-    def _announce(self, room: str, name: str, state: State) -> None:
+    def _announce(self, room: str, name: str, state: State, custom: str | None) -> None:
         with contained("presence"):  # one of many rooms, or of many users of a dead node
-            task = asyncio.create_task(self._publish(self._change(room, name, state)))
+            task = asyncio.create_task(self._publish(self._change(room, name, state, custom)))
             self._announcing.add(task)
             task.add_done_callback(self._announcing.discard)
 
-    def _change(self, room: str, name: str, state: State) -> ToRoom:
+    def _change(self, room: str, name: str, state: State, custom: str | None) -> ToRoom:
         user = self._users.get(name)
-        event = frames.event(PresenceChanged(room=room, user=name, state=state), droppable=True)
+        custom_state = None if custom is None else orjson.loads(custom)
+        changed = PresenceChanged(room=room, user=name, state=state, custom_state=custom_state)
+        event = frames.event(changed, droppable=True)
         # A user that is announced as offline has no connection that could receive this.
         skip = None if user is None else user.id
         return ToRoom(event, room, skip_user=skip)

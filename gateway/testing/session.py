@@ -25,7 +25,7 @@ from schemas.codes import Close
 from schemas.events.rooms import RoomSignal
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import AppendReply, HistoryReply, Message, SendReply
-from schemas.messages.presence import UserPresence
+from schemas.messages.presence import SetPresence, UserPresence
 from schemas.messages.rooms import (
     JoinReply,
     JoinRoom,
@@ -225,6 +225,11 @@ class FakePresence(FakeVerbs):
     async def typing(self, room: str) -> None:
         """Record the call."""
         self._record("presence.typing", None, room=room)
+
+    async def set(self, room: str, state: dict[str, Any] | None) -> None:
+        """Record the call. Raise what the gateway raises for a state that is too long, or no JSON."""
+        frames.json(SetPresence(room=room, state=state))
+        self._record("presence.set", None, room=room, state=state)
 
 
 class FakeCredential(FakeVerbs):

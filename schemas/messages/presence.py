@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from schemas.base import Timestamp, Wire
-from schemas.names import UserName
+from schemas.bounded_json import CustomState
+from schemas.names import RoomName, UserName
 
 State = Literal["online", "away", "offline"]
 
@@ -14,6 +15,19 @@ class GetPresence(Wire):
     """Ask for the presence of users."""
 
     users: list[UserName] = Field(min_length=1, max_length=100)
+
+
+class SetPresence(Wire):
+    """Show the others in a room a state of your own, on this connection. A null `state` takes it back."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"room": "lobby", "state": {"in_call": True}}, {"room": "lobby", "state": None}]
+        }
+    )
+
+    room: RoomName
+    state: CustomState | None
 
 
 class UserPresence(Wire):

@@ -1,6 +1,6 @@
 """Rooms and their members."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -41,12 +41,16 @@ class Room(Wire):
 
 
 class Member(Wire):
-    """A member of a room with its presence, and `last_seen` if it was connected before."""
+    """A member of a room with its presence.
+
+    It has `last_seen` if it was connected before, and `custom_state` if it has set one in this room.
+    """
 
     user: str
     role: Role
     state: State
     last_seen: Timestamp | None = None
+    custom_state: dict[str, Any] | None = None
 
 
 class CreateRoom(Wire):

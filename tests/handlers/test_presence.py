@@ -163,10 +163,10 @@ async def test_a_crowded_room_is_told_of_no_presence_typing_and_newcomers_until_
 async def test_a_room_that_cannot_be_reached_keeps_no_presence_from_other_rooms(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_or_fault(presence: Presence, room: str, name: str, state: Any) -> ToRoom:
+    def change_or_fault(presence: Presence, room: str, name: str, state: Any, custom: str | None) -> ToRoom:
         if room == "red" and name == "bob":
             raise RuntimeError("a room fails")
-        return real(presence, room, name, state)
+        return real(presence, room, name, state, custom)
 
     real = Presence._change
     monkeypatch.setattr(Presence, "_change", change_or_fault)

@@ -21,19 +21,17 @@ from gateway.chat.verbs.room_transactions import RoomTransactions
 from gateway.core import costs
 from gateway.rooms import rules
 from gateway.rooms.events import departure_events, joined_event
+from gateway.rooms.member_pages import members_page
 from gateway.rooms.membership_changes import Create, Entered, Leave
-from gateway.rooms.room_pages import read_members, read_rooms
+from gateway.rooms.room_pages import read_rooms
 from gateway.store import rooms
-from gateway.store.room_pages import MemberRow
 from gateway.transport import frames
 from handlers.errors import RateLimited, Unavailable
 from schemas.base import Event
 from schemas.events.rooms import RoomDeleted, RoomInvited, RoomRole, RoomSignal, RoomUpdated
-from schemas.messages.presence import UserPresence
 from schemas.messages.rooms import (
     JoinReply,
     JoinRoom,
-    Member,
     MembersReply,
     Position,
     ResumeReply,
@@ -114,11 +112,9 @@ class UserRooms(ABC):
     async def members(self, room: str, *, cursor: str | None, limit: int) -> MembersReply:
         """Return a page of a room's members, or raise `NotAMember`."""
         found = await fetch_as_member(self._session, room)
-        page = await read_members(self._gateway.database, found.id, cursor, limit)
+        page = await members_page(self._gateway.database, self._gateway.presence, found, cursor, limit)
         self._session.charge(costs.of_rows(len(page.members)))
-        presences = await self._gateway.presence.get({row.name: row.last_seen_at for row in page.members})
-        members = tuple(_member(row, presence) for row, presence in zip(page.members, presences, strict=True))
-        return MembersReply(members=members, next_cursor=page.next_cursor)
+        return page
 
     async def invite(self, room: str, user: str) -> None:
         """Invite another user; for owners and moderators."""
@@ -249,7 +245,3 @@ class SessionRooms(UserRooms):
         limit = self._gateway.settings.max_rooms_per_connection
         if 0 < limit <= len(self._session.joined) and room not in self._session.joined:
             raise too_many_rooms(limit)
-
-
-def _member(row: MemberRow, presence: UserPresence) -> Member:
-    return Member(user=row.name, role=row.role, state=presence.state, last_seen=presence.last_seen)

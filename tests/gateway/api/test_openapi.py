@@ -29,7 +29,7 @@ Document = dict[str, Any]
 LONGEST_SUMMARY = 120
 """So that it is a line at `/docs`, and no paragraph."""
 
-NOT_OFFERED = {"bye", "cancel", "auth", "auth.refresh"}
+NOT_OFFERED = {"bye", "cancel", "auth", "auth.refresh", "presence.set"}
 
 
 @pytest.fixture(scope="module")

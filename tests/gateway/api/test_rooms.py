@@ -34,6 +34,9 @@ async def test_a_room_is_made_read_changed_and_deleted(app: App, backend: StartB
             assert (changed["title"], changed["private"], changed["members"]) == ("Paid", True, 1)
             assert (await client.expect("room.updated"))["room"]["title"] == "Paid"
             await client.ask("room.signal", room=room, name="c")
+            await client.ask("presence.set", room=room, state={"in_call": True})
+            [member] = (await orders.ask("GET", f"/api/rooms/{room}/members"))["members"]
+            assert (member["user"], member["custom_state"]) == (alice, {"in_call": True})
             assert (await orders.ask("PATCH", f"/api/rooms/{room}", json={"signals": False}))["signals"] is False
             await client.expect("room.updated")
             assert (await client.refused("room.signal", room=room, name="c"))["status"] == 40300

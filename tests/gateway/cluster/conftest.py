@@ -25,15 +25,18 @@ _numbers = itertools.count(1)
 
 
 class Node:
-    """The presence that one node knows, without the rest of a gateway. Its changes are (room, user, state)."""
+    """The presence that one node knows, without the rest of a gateway.
+
+    Its changes are (room, user, state), and those with a custom state (room, user, state, custom state).
+    """
 
     def __init__(self, link: RedisCommands, prefix: str, max_per_user: int) -> None:
         self.link = link
         self.nodes = Nodes(link, prefix, LEASE_SECONDS, SystemClock())
         self.shared_state = SharedState(link, self.nodes, prefix)
         self.roster = SharedRoster(self.shared_state, max_per_user, 0)
-        self.roster.on_change(lambda *news: self.news.append(news))
-        self.news: list[tuple[str, str, str]] = []
+        self.roster.on_change(lambda *news: self.news.append(news if news[3] else news[:3]))
+        self.news: list[tuple[str | None, ...]] = []
         self.buried: list[str] = []
 
     @asynccontextmanager
@@ -50,7 +53,7 @@ class Node:
 
     async def settled(self) -> None:
         """Wait until all changes are written and announced."""
-        await until(lambda: not self.shared_state.unwritten and not self.roster._notifying)
+        await until(lambda: not self.shared_state.unwritten and self.roster._reports.is_idle)
 
     async def _reap(self, node: str, _: float) -> bool:
         self.buried.append(node)
