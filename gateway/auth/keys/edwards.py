@@ -17,10 +17,10 @@ def problem_of(encoded: bytes) -> str | None:
     """Return what is wrong with 32 bytes as an Ed25519 public key, or None."""
     whole = int.from_bytes(encoded, "little")
     y = whole & (_SIGN - 1)
-    if y % _P in _SMALL:
-        return "its point is of small order, so that one signature would be good for many messages"
     if y >= _P:
         return "its point is not in the canonical form"
+    if y in _SMALL:
+        return "its point is of small order, so that one signature would be good for many messages"
     if not _has_x(y):
         return "it is no point of the curve"
     return None

@@ -204,6 +204,27 @@ async def test_an_issuer_elsewhere_does_not_send_the_gateway_to_its_own_machine(
         await DiscoveredDocument(name, clock).fetch(5)
 
 
+async def test_an_issuer_on_this_machine_may_keep_its_keys_here_by_another_name(
+    issuer: FakeService, clock: MovableClock
+) -> None:
+    name = issuer.url.replace("127.0.0.1", "localhost")
+    issuer.pages[OPENID] = issuer.discovery(issuer=name)
+    document = DiscoveredDocument(name, clock)
+    assert await document.fetch(5) == {"keys": issuer.keys}
+    await document.close()
+
+
+async def test_an_issuer_with_https_has_its_keys_there_too(
+    monkeypatch: pytest.MonkeyPatch, clock: MovableClock
+) -> None:
+    async def answered(_: object, __: float) -> dict[str, Any]:
+        return {"issuer": "https://localhost", "jwks_uri": "http://localhost/keys"}
+
+    monkeypatch.setattr(DocumentAt, "fetch", answered)
+    with pytest.raises(RequestFailed, match="expected an https URL of the issuer's own"):
+        await DiscoveredDocument("https://localhost", clock).fetch(5)
+
+
 @pytest.mark.parametrize("host", ["login.example", "1.1.1.1", "2606:4700::1111", "localhost.example", "0x7f.example"])
 def test_a_public_host_is_not_internal(host: str) -> None:
     assert not is_internal(host)
@@ -326,12 +347,15 @@ async def test_a_failed_discovery_is_one_line_and_the_client_comes_back(
     assert not any(token in line for line in caplog.messages)
 
 
-async def test_a_gateway_starts_while_the_issuer_is_down(own_gateway: OwnGateway) -> None:
+async def test_a_gateway_starts_while_the_issuer_is_down(
+    own_gateway: OwnGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     with running_service() as issuer:
         port = int(issuer.url.rpartition(":")[2])
     gateway = own_gateway(issuers={"acme": {"issuer": issuer.url, "audience": "chat"}})
     async with App(gateway) as app:
         assert await answer_to(app, issuer.token(first)) == ("status", 50300)
+        assert "the keys of the service acme could not be fetched: no answer: ConnectionRefusedError" in caplog.messages
         with running_service(port) as issuer:
             issuer.keys = [first.jwk()]
             issuer.pages[OPENID] = issuer.discovery()

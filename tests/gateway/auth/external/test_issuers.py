@@ -390,6 +390,9 @@ async def test_unknown_keys_are_looked_for_at_most_every_30_seconds(start: Start
         for number in range(5):
             await refused(app, issuer.token(ec_signer(f"unknown-{number}")))
         assert issuer.times("/keys") == 2
+        gateway.clock.ahead = 60
+        await refused(app, issuer.token(ec_signer("first")))  # a known name with a wrong signature asks for nothing
+        assert issuer.times("/keys") == 2
 
 
 async def test_an_issuer_that_hangs_is_asked_once_and_slows_no_other(start: Start, issuer: FakeService) -> None:
