@@ -85,6 +85,13 @@ class CircuitBreaker:
         self._this_second().calls += 1
         return False
 
+    def hear(self, period: int) -> bool:
+        """Count the first chunk of a stream, and return whether it has closed the breaker.
+
+        A probe may stream for minutes, and the other calls would wait for its end.
+        """
+        return self._open_until is not None and self.succeed(period)
+
     def fail(self, period: int, user_id: str | None = None) -> bool:
         """Count a call that failed, and return whether it has opened the breaker.
 

@@ -132,8 +132,10 @@ class RouteCalls:
                 async for part in parts:
                     if isinstance(part, LastPart):
                         checked = await self._checked(part.body)
-                    else:
-                        yield part
+                        continue
+                    if self.breaker.hear(period):
+                        self._log_closed()
+                    yield part
             outcome = "reply" if checked.answer.error is None else "error"
         except (UpstreamFailed, UpstreamTimeout) as error:
             outcome = "failed" if isinstance(error, UpstreamFailed) else "timeout"
@@ -205,7 +207,10 @@ class RouteCalls:
                 left = self.breaker.seconds_left
                 logger.warning("route %s: the circuit breaker is open for %.0f s", self.route.pattern, left)
         elif self.breaker.succeed(period):
-            logger.info("route %s: the circuit breaker is closed again", self.route.pattern)
+            self._log_closed()
+
+    def _log_closed(self) -> None:
+        logger.info("route %s: the circuit breaker is closed again", self.route.pattern)
 
     def _deadlines(self, began: float) -> Deadlines:
         seconds = self.route.timeout_seconds

@@ -1,5 +1,6 @@
 """`FakeSession`: the built-in handlers run on it, and it shows what they did."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -10,9 +11,12 @@ from handlers.base import MsgHandler, Session
 from handlers.errors import MissingScope, NotAMember, NotFound, UnknownType
 from handlers.factory import MsgHandlerFactory
 from handlers.registry import HANDLERS
+from handlers.streaming import Reply
 from handlers.system import AnnounceHandler, ByeHandler, PingHandler
+from handlers.upstream import UpstreamHandler
 from schemas.base import Empty, Event
 from schemas.codes import Close
+from schemas.messages.upstream import UpstreamReply
 
 SCOPES = {handler.scope for handler in HANDLERS.values() if handler.scope is not None}
 
@@ -104,6 +108,18 @@ async def test_a_test_presets_answers_and_errors(session: FakeSession[None]) -> 
     session.answers["rooms.leave"] = NotAMember("lobby")
     with pytest.raises(NotAMember):
         await session.rooms.leave("lobby")
+
+
+async def test_a_service_streams_what_a_test_lists(session: FakeSession[None]) -> None:
+    make = partial(UpstreamHandler, "orders.watch")
+    await make(session, 1, {"sku": "tea"}).run()
+    session.answers["upstream.stream"] = ["one ", "two", Reply(UpstreamReply({"done": True}))]
+    await make(session, 2, {}).run()
+    assert [reply.model_dump() for _, reply in session.replies] == [{"sku": "tea"}, {"text": "one two", "done": True}]
+    assert session.calls[0] == Call("upstream.stream", {"type": "orders.watch", "data": {"sku": "tea"}, "id": 1})
+    session.answers["upstream.stream"] = UnknownType("orders.watch", ())
+    await make(session, 3, {}).run()
+    assert [id for id, _ in session.refusals] == [3]
 
 
 @pytest.mark.parametrize("verb", ["rooms.jion", "join", "room.join", "calls", ""])

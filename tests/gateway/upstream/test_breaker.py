@@ -131,3 +131,17 @@ def test_failures_of_one_user_alone_do_not_open_it(breaker: CircuitBreaker, cloc
     clock.ahead += 1
     assert call(breaker, good=True) is True
     assert [fail_for(None) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_a_probe_that_streams_closes_it_with_its_first_chunk(breaker: CircuitBreaker, clock: MovableClock) -> None:
+    fail(breaker, 5)
+    clock.ahead += 1
+    probe = breaker.begin()
+    assert probe is not None
+    assert breaker.begin() is None
+    assert breaker.hear(probe)
+    assert not breaker.hear(probe)
+    assert breaker.state == "closed"
+    assert call(breaker, good=True) is False
+    assert breaker.fail(probe) is False  # its end is old news
+    assert breaker.state == "closed"

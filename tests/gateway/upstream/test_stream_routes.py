@@ -80,6 +80,11 @@ async def test_a_client_that_does_not_ask_gets_the_whole(own_gateway: OwnGateway
             assert "stream" not in texts.requests[0].json
             called = await app.ask("POST", "/call/texts.go", await app.token(alice), json={})
             assert called.json() == {"text": "Hello", "done": True}
+            token, accept = await app.token(alice), {"Accept": "text/event-stream"}
+            headers = {"Authorization": f"Bearer {token}", **accept}
+            streamed = (await app.http.post("/call/texts.go", headers=headers, json={})).text
+            assert streamed.startswith('data: "Hel"\n\ndata: "lo"\n\nevent: reply\n'), streamed
+            assert texts.requests[-1].json["stream"] is True
             await client.expect_nothing()
 
 
