@@ -10,8 +10,8 @@ comes. `http_connection` has what one connection does.
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
@@ -65,6 +65,8 @@ class AnswerStream:
 
     async def read_all(self, deadline: float, max_bytes: int) -> bytes:
         """Return the rest of the body, or raise as `read` does, also for a body of over `max_bytes`."""
+        if self._connection.has_ended:  # as most answers, which come in one piece
+            return await self._connection.read_all(max_bytes)
         return await _within(deadline, self._seconds, self._connection.read_all(max_bytes))
 
 
@@ -125,8 +127,7 @@ class HttpClient:
         for no answer or one of over `max_bytes`.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        async with self.stream(method, headers=headers, body=body, seconds=seconds) as answer:
-            return Answer(answer.status, await answer.read_all(deadline, max_bytes))
+        return await _within(deadline, seconds, self._exchange(self._head(method, headers, body), body, max_bytes))
 
     @asynccontextmanager
     async def stream(
@@ -136,15 +137,34 @@ class HttpClient:
 
         Raise as `request` does; `seconds` is the time for the head.
         """
-        head = h11.Request(
+        deadline = asyncio.get_running_loop().time() + seconds
+        head = self._head(method, headers, body)
+        connection, start = await _within(deadline, seconds, self._begin(head, body))
+        with self._ending(connection):
+            yield AnswerStream(connection, start, seconds)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        for connection in tuple(self._idle):
+            connection.abort()
+
+    def _head(self, method: str, headers: Mapping[str, str], body: bytes) -> h11.Request:
+        return h11.Request(
             method=method,
             target=self._target.path,
             headers=[*self._headers, *_encoded(headers), (b"content-length", b"%d" % len(body))],
         )
-        deadline = asyncio.get_running_loop().time() + seconds
-        connection, start = await _within(deadline, seconds, self._begin(head, body))
+
+    async def _exchange(self, head: h11.Request, body: bytes, max_bytes: int) -> Answer:
+        connection, start = await self._begin(head, body)
+        with self._ending(connection):
+            return Answer(start.status_code, await connection.read_all(max_bytes))
+
+    @contextmanager
+    def _ending(self, connection: HttpConnection) -> Iterator[None]:
+        """Keep the connection for another exchange if this one ends well, and free its place."""
         try:
-            yield AnswerStream(connection, start, seconds)
+            yield
         except BaseException:
             connection.abort()
             raise
@@ -153,11 +173,6 @@ class HttpClient:
                 self._idle.append(connection)
         finally:
             self._places.release()
-
-    async def close(self) -> None:
-        """Close the idle connections."""
-        for connection in tuple(self._idle):
-            connection.abort()
 
     async def _begin(self, head: h11.Request, body: bytes) -> tuple[HttpConnection, h11.Response]:
         """Take a place, send a request, and return the head of its answer."""

@@ -39,7 +39,8 @@ class HttpConnection(asyncio.Protocol):
         self._is_busy = False
         self._head: h11.Response | None = None
         self._body = bytearray()
-        self._has_ended = False
+        self.has_ended = False
+        """Whether all of the answer has come."""
         self._is_paused = False
         self._error: Exception | None = None
         self._news: asyncio.Future[None] | None = None
@@ -56,7 +57,7 @@ class HttpConnection(asyncio.Protocol):
         if self._expiry is not None:
             self._expiry.cancel()
         self._is_busy = True
-        self._head, self._body, self._has_ended = None, bytearray(), False
+        self._head, self._body, self.has_ended = None, bytearray(), False
         self._max_bytes, self._received = None, 0
         parts = (head, h11.Data(data=body), h11.EndOfMessage())
         assert self._transport is not None  # noqa: S101 - it is connected
@@ -70,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """Return the bytes of the body that have come, at least one; none at its end. Raise as `head` does."""
-        while not self._body and not self._has_ended:
+        while not self._body and not self.has_ended:
             await self._more()
         data, self._body = bytes(self._body), bytearray()
         if self._is_paused and self._transport is not None and not self._transport.is_closing():
@@ -124,7 +125,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the answer. Nothing may come without a request."""
-        if not self._is_busy or self._has_ended or self._error is not None:
+        if not self._is_busy or self.has_ended or self._error is not None:
             self.abort()
             return
         self._received += len(data)
@@ -147,7 +148,7 @@ class HttpConnection(asyncio.Protocol):
             self._check_size()
         except (RequestFailed, h11.ProtocolError) as error:
             self._fail(error)
-        if len(self._body) > MAX_UNREAD_BYTES and not self._has_ended and not self._is_paused:
+        if len(self._body) > MAX_UNREAD_BYTES and not self.has_ended and not self._is_paused:
             assert self._transport is not None  # noqa: S101 - it is connected
             self._is_paused = True
             self._transport.pause_reading()
@@ -162,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
         elif isinstance(event, h11.Data):
             self._body += event.data
         elif isinstance(event, h11.EndOfMessage):
-            self._has_ended = True
+            self.has_ended = True
             return False
         return isinstance(event, h11.Response | h11.InformationalResponse | h11.Data)
 
@@ -185,7 +186,7 @@ class HttpConnection(asyncio.Protocol):
             self._news.set_result(None)
 
     def _fail(self, error: Exception) -> None:
-        if not self._has_ended and self._error is None:
+        if not self.has_ended and self._error is None:
             self._error = error
             self._wake()
 
