@@ -31,6 +31,7 @@ DATA: dict[str, dict[str, Any]] = {
     "chat.delete": {"room": "lobby", "message_id": "e.1"},
     "chat.read": {"room": "lobby", "offset": 1},
     "presence.get": {"users": ["bob"]},
+    "presence.set": {"room": "lobby", "state": {"typing": "no"}},
     "room.list": {},
     "room.resume": {"rooms": [{"room": "lobby"}]},
     "room.signal": {"room": "lobby", "name": "wave"},
