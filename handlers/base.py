@@ -403,7 +403,8 @@ class MsgHandler(ABC, Generic[In, Out, State]):
                     whole.add(chunk)
                 elif self.id is not None:
                     await self.session.send_chunk(self.id, chunk)
-                await pace.after_chunk()
+                if pace.needs_turn():
+                    await asyncio.sleep(0)
         if self.id is not None:
             reply = Empty() if closing is None else closing.data
             self.session.reply(self.id, reply if whole is None else whole.reply(reply))

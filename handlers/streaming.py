@@ -81,15 +81,14 @@ class Pace:
         self._unbroken = 0
         self._began = 0.0
 
-    async def after_chunk(self) -> None:
-        """Let the event loop have a turn if there was none for some chunks or for a millisecond."""
+    def needs_turn(self) -> bool:
+        """Count a chunk, and return whether the event loop has had no turn for some chunks or for a millisecond."""
         now = time.perf_counter()
         if not self._unbroken:
             self._began = now
             self._loop.call_soon(self._had_turn)
         self._unbroken += 1
-        if self._unbroken == MOST_UNBROKEN or now - self._began > UNBROKEN_SECONDS:
-            await asyncio.sleep(0)
+        return self._unbroken >= MOST_UNBROKEN or now - self._began > UNBROKEN_SECONDS
 
     def _had_turn(self) -> None:
         self._unbroken = 0

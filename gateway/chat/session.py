@@ -125,7 +125,8 @@ class ChatSession(UserSession):
         encoded = frames.json(data)
         if len(encoded) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(encoded)))
-        await self.ws.outbox.send_chunk(answer.chunks, encoded, is_text=isinstance(data, str))
+        while not self.ws.outbox.takes_chunk(answer.chunks, encoded, is_text=isinstance(data, str)):
+            await self.ws.outbox.wait_for_room()
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""

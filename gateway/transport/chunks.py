@@ -47,14 +47,17 @@ class Chunks:
 
     def next_frame(self, data: bytes) -> Frame:
         """Return the frame of the next chunk. Raise `ValueError` if it is longer than clients accept."""
-        frame = bounded(text_frame(b"%b%b}" % (self._head(), data)), self._max_bytes)
-        self._seq += 1
+        seq = self._seq + 1
+        frame = text_frame(b'%b%d,"data":%b}' % (self._prefix, seq, data))
+        if len(frame.wire) > self._max_bytes:
+            bounded(frame, self._max_bytes)  # which raises: this runs for every chunk
+        self._seq = seq
         self._last = None
         return frame
 
     def waiting_text(self, text: bytes) -> WaitingText:
         """Return the same for a JSON text that has to wait: `join` may add to it."""
-        head = self._head()
+        head = b'%b%d,"data":' % (self._prefix, self._seq + 1)
         self._last = WaitingText(self.next_frame(text).wire, head, text)
         return self._last
 
@@ -64,9 +67,6 @@ class Chunks:
         if last is None or last.is_sealed or last.size + len(text) + MAX_HEADER > self._max_bytes:
             return None
         return last.add(text)
-
-    def _head(self) -> bytes:
-        return b'%b%d,"data":' % (self._prefix, self._seq + 1)
 
 
 MAX_HEADER = 10

@@ -80,22 +80,21 @@ class Outbox:
         else:
             self._reply = frame
 
-    async def send_chunk(self, chunks: Chunks, data: bytes, *, is_text: bool) -> None:
-        """Send the next chunk of an answer, which is JSON, before the events that are held. Wait for room if needed.
+    def takes_chunk(self, chunks: Chunks, data: bytes, *, is_text: bool) -> bool:
+        """Send the next chunk of an answer, which is JSON, before the events that are held.
 
-        Raises `ValueError` for a chunk that is longer than clients accept.
+        Return False if it must wait: then call `wait_for_room` and try again. Raises `ValueError` for a chunk that is
+        longer than clients accept.
         """
-        while not self._takes_chunk(chunks, data, is_text):
-            if not await self._has_room(ROOM_SECONDS):
-                self._end_slow()
-
-    def _takes_chunk(self, chunks: Chunks, data: bytes, is_text: bool) -> bool:
-        if self._closed:
-            return True
-        if self._writer.ready and not self._waiting:
-            self._flush_reply()
+        if self._writer.ready and not self._waiting and not self._closed:
+            if self._reply is not None:
+                self._flush_reply()
             self._writer.write(chunks.next_frame(data))
             return True
+        return self._closed or self._lets_wait(chunks, data, is_text)
+
+    def _lets_wait(self, chunks: Chunks, data: bytes, is_text: bool) -> bool:
+        """Append a chunk to what waits, or to the text that waits, and return whether there is room."""
         if 2 * self._bytes >= self._max_bytes:
             return False
         if 2 * self._count >= self._max_frames:
@@ -118,12 +117,13 @@ class Outbox:
             self._waiting.append(frame)
         return True
 
-    async def _has_room(self, seconds: float) -> bool:
-        """Wait for the next write or the end, and return whether there was one in time."""
+    async def wait_for_room(self) -> None:
+        """Wait for the next write. Without one for `ROOM_SECONDS`, the connection ends as that of a slow consumer."""
         if self._room is None:
             self._room = asyncio.get_running_loop().create_future()
-        done, _ = await asyncio.wait([self._room], timeout=seconds)
-        return bool(done)
+        done, _ = await asyncio.wait([self._room], timeout=ROOM_SECONDS)
+        if not done:
+            self._end_slow()
 
     def _make_room(self) -> None:
         room, self._room = self._room, None

@@ -344,7 +344,8 @@ async def stream(outbox: Outbox, chunks: Chunks, *contents: object) -> None:
     """Send chunks, each as soon as the outbox takes it."""
     for content in contents:
         data, is_text = chunk(content)
-        await outbox.send_chunk(chunks, data, is_text=is_text)
+        while not outbox.takes_chunk(chunks, data, is_text=is_text):
+            await outbox.wait_for_room()
 
 
 async def waiting(outbox: Outbox, chunks: Chunks, content: object) -> asyncio.Task[None]:
