@@ -110,6 +110,7 @@ _NAMED = re.compile(
     rb"-----BEGIN|-----END|---- BEGIN|\b(?:BEGIN|END) [A-Z0-9 ]*(?:KEY|CERTIFICATE)"
     rb"|^(?:\x00\x00\x00.)?(?:sk-)?(?:ssh-|ecdsa-sha2-)|^openssh-key-v1"
     rb"|[\"'](?:kty|keys|x5c|n|x)[\"']\s*:"
+    rb"|ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp|-cert-v01@openssh"  # anywhere: jose refuses these as a secret
     rb"|PuTTY-User-Key-File|<RSAKeyValue|<Modulus>|public[- ]key|modulus ?[=(]|^age1[a-z0-9]{58}",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )

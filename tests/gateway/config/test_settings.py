@@ -289,7 +289,12 @@ PUBLIC_FORMS = {
 JWK = '{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
 
 
-@pytest.mark.parametrize("secret", [*PUBLIC_FORMS.values(), JWK], ids=[*PUBLIC_FORMS, "JWK"])
+AMONG_WORDS = "the key of alice is ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7"
+
+
+@pytest.mark.parametrize(
+    "secret", [*PUBLIC_FORMS.values(), JWK, AMONG_WORDS], ids=[*PUBLIC_FORMS, "JWK", "OpenSSH among words"]
+)
 def test_a_public_key_is_no_secret_of_an_issuer(secret: str) -> None:
     described = {"issuer": "https://a.example/", "audience": "chat", "secret": secret}
     with pytest.raises(StartError) as refused:
