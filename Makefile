@@ -51,6 +51,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python -m benchmarks.start --json data/benchmarks/start.json
 	$(BIN)/python -m benchmarks.calls --json data/benchmarks/calls.json
+	$(BIN)/python -m benchmarks.streams --json data/benchmarks/streams.json
 
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .

@@ -27,6 +27,7 @@ from websockets.frames import Opcode
 from benchmarks.dialects import OPENING, ROOM_NAME
 from benchmarks.report import JsonFile, machine, table_of_costs, write_figures
 from benchmarks.rig import Person, StoreKind, populate, settings_for, store_url, temporary_folder
+from benchmarks.streaming import REGISTRY
 from benchmarks.talk import echo_message
 from gateway.app import create_app
 from gateway.cli.serve import server_config
@@ -34,6 +35,7 @@ from gateway.config.settings import PREFIX, Settings
 from gateway.core.garbage import tune_garbage_collector
 from gateway.state import GatewayState
 from gateway.transport.frames import text_frame
+from handlers.registry import BUILT_IN
 
 MESSAGES = 40
 CACHES = 64 * 1024 * 1024
@@ -56,6 +58,10 @@ class Inside:
     """An `echo`, from bytes to bytes."""
     delivery: float
     """An event for one listener of many, with nothing of it in the processor's caches."""
+    chunk: float
+    """A chunk of an answer, from the `yield` on."""
+    event: float
+    """An event of the same size, from `send_event` on."""
     collector: float
     """The garbage collector's share of one new connection, with Python's thresholds."""
     calm_collector: float
@@ -150,11 +156,12 @@ async def measure(listening: int, echoing: int, rounds: int) -> Inside:
             await _wait(lambda: state.connections.count == len(lines))
             messages = [await _echoes(lines[:echoing]) for _ in range(rounds)]
             deliveries = [await _events(lines, state) for _ in range(rounds)]
+            chunks, events = [await _streams(lines[:echoing], kind, rounds) for kind in (b"chunks", b"events")]
             for line in lines:
                 line.hang_up()
             await _wait(lambda: not server.tasks)
             of_collector = [1e6 * sum(each) / listening for each in (collector, calm_collector)]
-            return Inside(min(connections), min(messages), min(deliveries), *of_collector)
+            return Inside(min(connections), min(messages), min(deliveries), chunks, events, *of_collector)
 
 
 @asynccontextmanager
@@ -162,7 +169,8 @@ async def _gateway(
     folder: Path, url: str, people: Sequence[Person]
 ) -> AsyncIterator[tuple[GatewayState, ServerState, Callable[[Person], Line]]]:
     values = {name.removeprefix(PREFIX).lower(): value for name, value in settings_for(folder, url).items()}
-    app = create_app(settings := Settings(_env_file=None, **values))  # type: ignore[arg-type,call-arg]
+    settings = Settings(_env_file=None, **values)  # type: ignore[arg-type,call-arg]
+    app = create_app(settings, registry=BUILT_IN | REGISTRY)
     config = server_config(settings, app, lifespan="off")
     config.load()
     async with app.router.lifespan_context(app) as state:
@@ -222,6 +230,19 @@ async def _events(lines: Sequence[Line], state: GatewayState) -> float:
     return await began.until(len(lines))
 
 
+async def _streams(lines: Sequence[Line], kind: bytes, rounds: int) -> float:
+    """Let a handler send in turns of the loop, and return the microseconds of the quickest round."""
+    message = b'{"type":"%b","id":1,"stream":true,"data":{"count":%d}}' % (kind, MESSAGES)
+    frame = WireFrame(Opcode.TEXT, message).serialize(mask=True)
+    taken = []
+    for _ in range(rounds):
+        began = _Taken()
+        for line in lines:
+            line.hear(frame)
+        taken.append(await began.until((MESSAGES + 1) * len(lines)))  # and a reply
+    return min(taken)
+
+
 class _Taken:
     """CPU time and writes from now on."""
 
@@ -250,6 +271,8 @@ def table_of(inside: Inside) -> Table:
             ("a connection, up to the welcome", f"{inside.connection:.0f}"),
             ("an echo", f"{inside.message:.2f}"),
             ("a delivery", f"{inside.delivery:.2f}"),
+            ("a chunk", f"{inside.chunk:.2f}"),
+            ("an event that a handler sends in the same way", f"{inside.event:.2f}"),
             ("of a connection, the garbage collector", f"{inside.collector:.0f}"),
             ("of a connection, the garbage collector as it is calmed", f"{inside.calm_collector:.0f}"),
         ],
@@ -262,7 +285,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Of how many rounds to take the quickest.")] = 50,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the cost of a connection, a message and a delivery in the gateway's own code."""
+    """Measure the cost of a connection, a message, a delivery and a chunk in the gateway's own code."""
     inside = uvloop.run(measure(listening, echoing, rounds))
     Console(highlight=False).print(table_of(inside))
     if json_file is not None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 60
 
 
-def test_it_measures_a_connection_a_message_and_a_delivery(tmp_path: Path) -> None:
+def test_it_measures_a_connection_a_message_a_delivery_and_a_chunk(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     sizes = ["--listening", "70", "--echoing", "2", "--rounds", "2"]
     done = subprocess.run(
@@ -26,4 +26,4 @@ def test_it_measures_a_connection_a_message_and_a_delivery(tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert "an echo" in done.stdout
     figures = json.loads(file.read_text())
-    assert all(figures[name] > 0 for name in ("connection", "message", "delivery"))
+    assert all(figures[name] > 0 for name in ("connection", "message", "delivery", "chunk", "event"))
