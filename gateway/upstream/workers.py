@@ -253,7 +253,7 @@ class Workers:
             if "answer" in found:
                 parts.take_answer(orjson.dumps(found["answer"]))
             elif "failed" in found:
-                parts.fail(UpstreamFailed(str(found["failed"])))
+                parts.fail((UpstreamTimeout if found.get("late") else UpstreamFailed)(str(found["failed"])))
             else:
                 self._remote.get(node, Counter()).pop(key, None)
                 parts.fail(_NoneThere())
@@ -262,10 +262,10 @@ class Workers:
         """Pass a message of another node to a worker of this one, and the parts of its answer back."""
         deadlines = Deadlines(now() + data["seconds"], data.get("silence", math.inf))
         message = Outgoing(orjson.dumps(data["body"]), data["id"])
-        sent = await self._place_in_time((data["route"], data["service"]), message, deadlines, is_local=True)
-        if not isinstance(sent, _Sent):
-            return {"none": True}
         try:
+            sent = await self._place_in_time((data["route"], data["service"]), message, deadlines, is_local=True)
+            if not isinstance(sent, _Sent):
+                return {"none": True}
             async with aclosing(self._parts_of(sent, deadlines)) as parts:
                 async for part in parts:
                     if isinstance(part, LastPart):
@@ -274,8 +274,10 @@ class Workers:
                         return {"failed": "the asking node is older, and takes no chunks"}
                     # Those that wait go in the same message: the bus is for all.
                     send({"chunks": [part, *sent.message.chunks_nowait(MANY_BYTES - sent.message.last_size)]})
-        except (UpstreamFailed, UpstreamTimeout) as error:
+        except UpstreamFailed as error:
             return {"failed": error.reason}
+        except UpstreamTimeout as error:
+            return {"failed": error.reason, "late": True}
         raise AssertionError("a worker's answer has an end")
 
     async def _place(self, key: Key, message: Outgoing, *, is_local: bool = False) -> _Sent | str | None:

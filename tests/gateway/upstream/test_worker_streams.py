@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.bus.base import NodeMessage
+from gateway.core import faults
 from gateway.testing import Gateway
 from gateway.upstream import open_message
 from tests.conftest import OwnGateway
@@ -179,6 +180,32 @@ async def test_a_chunk_that_is_lost_between_nodes_fails_its_message(
         await orders.reply(id_, data={})
         await client.expect("error", id=1, status=50200)
         await client.expect_nothing()
+
+
+@pytest.mark.server
+async def test_a_silence_and_a_queue_on_another_node_cost_a_message_its_time(
+    nodes: list[Gateway], unique: Callable[[str], str], fresh_faults: None
+) -> None:
+    here, there = nodes
+    async with (
+        App(here) as app,
+        worker(there, "orders.*", "slow.*", service=unique("orders"), parallel=1) as orders,
+        app.connect(unique("alice")) as client,
+    ):
+        await heard(app)
+        await start(client, 1)
+        id_, _ = await orders.message()
+        await orders.chunk(id_, "one")
+        await client.expect("chunk", id=1)
+        # The node of the worker is asked, and all of its workers are busy.
+        data: dict[str, Any] = {"route": "orders.*", "service": None, "id": "msg_1", "body": {}}
+        data |= {"seconds": 0.1, "silence": 1.0}
+        found = await here.run(here.state.node_calls.ask(there.state.node_calls.own_id, "workers.call", data, 5))
+        assert (found["failed"], found["late"]) == ("all workers were busy", True)
+        await client.expect("error", id=1, status=50400)
+        await orders.expect("route.cancel", id=id_)
+        assert there.state.workers.figures.busy == 0
+        assert faults.counters.total() == 0
 
 
 @pytest.mark.server
