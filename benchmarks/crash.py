@@ -1,10 +1,11 @@
 """Kills the gateway at random moments under load, and counts what is left: `python -m benchmarks.crash`.
 
-Users send, edit and delete messages, each in every room and with a few requests on their way. SIGKILL ends each life
-of the gateway, sometimes before it listens. In the next life, each user comes back and repeats its unanswered
-requests, a send with the same `client_id`. At the end, every request has an answer. The benchmark then reads the logs
-through the protocol and from the database. It checks that every acknowledged change is there. Exactly one change must
-have taken each offset from 1 to the top. No `client_id` may be stored twice.
+Users send, edit and delete messages and let them grow, each in every room and with a few requests on their way. SIGKILL
+ends each life of the gateway, sometimes before it listens. In the next life, each user comes back and repeats its
+unanswered requests, a send with the same `client_id`, and of a message that grows the pieces it lacks. At the end,
+every request has an answer. The benchmark then reads the logs through the protocol and from the database. It checks
+that every acknowledged change is there. Exactly one change must have taken each offset from 1 to the top. No
+`client_id` may be stored twice.
 
 A killed process loses what it had not yet passed to the system. A power cut also loses what the system had not yet
 written to the disk; a test of that needs another machine.
@@ -67,9 +68,29 @@ class Wish:
     client_id: str | None = None
     message_id: str | None = None
 
+    @property
+    def offset(self) -> int:
+        """Return the offset of the message that it is about."""
+        return int(str(self.message_id).rpartition(".")[2])
+
     def data(self) -> Frame:
         """Return it as the data of a message."""
         return {name: value for name, value in vars(self).items() if name != "kind" and value is not None}
+
+
+@dataclass
+class Growth(Wish):
+    """Several requests of a user: pieces for the end of one message, where its text is `text` before them."""
+
+    pieces: Sequence[str] = ()
+    acknowledged: int = 0
+    """How many of the pieces are known to be stored."""
+    changes: set[int] = field(default_factory=set)
+    """The offsets that they have taken."""
+
+    def text_after(self, count: int) -> str:
+        """Return the text after so many pieces."""
+        return (self.text or "") + "".join(self.pieces[:count])
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,8 @@ class Story:
     """The offsets that acknowledged changes have taken, by room."""
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    unsure: Counter[str] = field(default_factory=Counter)
+    """How many offsets pieces without an answer may have taken, by room: those of all but the last are unknown."""
 
     def note(self, who: str, wish: Wish, message: Frame) -> None:
         """Record that a request was acknowledged, with this message as its outcome."""
@@ -109,10 +132,20 @@ class Story:
         if (message["sender"], message.get("text")) != (who, wish.text):
             self.wrong.append(f"{who}'s {wish} was answered with {message}")
 
+    def note_pieces(self, wish: Growth, count: int, changes: set[int]) -> None:
+        """Record that so many pieces are known to be stored, with changes that have these offsets."""
+        self.counts[wish.kind] += count - wish.acknowledged
+        self.taken[wish.room].update(changes - wish.changes)
+        wish.changes |= changes
+        wish.acknowledged = count
+        log = self.logs[wish.room]
+        log[wish.offset] = replace(log[wish.offset], text=wish.text_after(count), changed=max(wish.changes))
+
     def count_offsets(self, room: str, top: int) -> None:
         """Count the offsets of a log that no change, or more than one, has taken."""
         taken = self.taken[room]
-        self.counts["holes"] += sum(1 for offset in range(1, top + 1) if offset not in taken)
+        holes = sum(1 for offset in range(1, top + 1) if offset not in taken)
+        self.counts["holes"] += max(0, holes - self.unsure[room])
         self.counts["doubles"] += sum(times - 1 for times in taken.values())
         if max(taken, default=0) != top:
             self.wrong.append(f"{room}: the log ends at {top}, and the last change took {max(taken, default=0)}")
@@ -144,28 +177,67 @@ class Talker:
 
     async def _repeat(self, asker: Asker, wish: Wish) -> None:
         self._story.counts["resent"] += 1
-        if wish.kind == "chat.edit" and (message := await self._edited(asker, wish)) is not None:
-            self._fulfilled(wish, message)
+        if isinstance(wish, Growth):
+            self._note_grown(wish, await self._stored(asker, wish))
+            await self._grow(asker, wish)
+        elif wish.kind == "chat.edit" and (message := await self._stored(asker, wish)).get("text") == wish.text:
+            self._fulfilled(wish, message)  # a second edit would take another offset
         else:
             await self._ask(asker, wish)
 
-    async def _edited(self, asker: Asker, wish: Wish) -> Frame | None:
-        """Check whether an edit was stored, since a second one would take another offset."""
-        offset = int(str(wish.message_id).rpartition(".")[2])
-        answer = await self._answer(asker, wish, "chat.history", room=wish.room, after=offset - 1, limit=1)
+    async def _stored(self, asker: Asker, wish: Wish) -> Frame:
+        """Return the message that a request is about, as it is now."""
+        answer = await self._answer(asker, wish, "chat.history", room=wish.room, after=wish.offset - 1, limit=1)
         found: Frame = answer["data"]["messages"][0]
-        return found if found.get("text") == wish.text else None
+        return found
+
+    def _note_grown(self, wish: Growth, message: Frame) -> None:
+        """Record the pieces that were stored without an answer."""
+        text = message.get("text")
+        stored = next((count for count in range(len(wish.pieces) + 1) if text == wish.text_after(count)), None)
+        if stored is None or stored < wish.acknowledged:
+            self._story.counts["lost"] += 1
+            self._story.wrong.append(f"{wish} had {wish.acknowledged} pieces acknowledged, found is {message}")
+        elif stored > wish.acknowledged:
+            self._story.unsure[wish.room] += stored - wish.acknowledged - 1
+            self._story.note_pieces(wish, stored, {message["changed"]})
+
+    async def _grow(self, asker: Asker, wish: Growth) -> None:
+        """Send the pieces that are missing, all at once."""
+        left = range(wish.acknowledged, len(wish.pieces))
+        answers = await asyncio.gather(*(self._add(asker, wish, number) for number in left), return_exceptions=True)
+        for number, answer in zip(left, answers, strict=True):
+            if isinstance(answer, BaseException):
+                self.unanswered.append(wish)
+                raise answer
+            if answer["type"] == "error":
+                self._story.wrong.append(f"{self.person.name}'s {wish} was refused: {answer}")
+                return
+            self._story.note_pieces(wish, number + 1, {answer["data"]["changed"]})
+        self._settled.append((wish.room, str(wish.message_id)))
+
+    async def _add(self, asker: Asker, wish: Growth, number: int) -> Frame:
+        at, place = len(wish.text_after(number)), {"room": wish.room, "message_id": wish.message_id}
+        return await asker.ask("chat.append", **place, text=wish.pieces[number], at=at)
 
     async def _talk(self, asker: Asker, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await self._ask(asker, self._next())
+            wish = self._next()
+            await (self._grow(asker, wish) if isinstance(wish, Growth) else self._ask(asker, wish))
 
     def _next(self) -> Wish:
         number = next(self._numbers)
         text = f"{self.person.name} says {number}"
-        if self._settled and self._chance.random() < 0.2:
+        if self._settled and self._chance.random() < 0.3:
             room, message_id = self._settled.pop(self._chance.randrange(len(self._settled)))
-            if self._chance.random() < 0.7:
+            choice = self._chance.random()
+            if choice < 0.4:
+                growth = Growth(
+                    "chat.append", room, message_id=message_id, pieces=[f" {text} {each}" for each in "abc"]
+                )
+                growth.text = self._story.logs[room][growth.offset].text
+                return growth
+            if choice < 0.8:
                 return Wish("chat.edit", room, text, message_id=message_id)
             return Wish("chat.delete", room, message_id=message_id)
         return Wish("chat.send", self._chance.choice(self._names), text, client_id=f"c{number}")
@@ -308,6 +380,7 @@ def table_of(story: Story, seconds: float) -> Table:
         ("kills", "kills"),
         ("sends acknowledged", "chat.send"),
         ("edits acknowledged", "chat.edit"),
+        ("pieces acknowledged", "chat.append"),
         ("deletions acknowledged", "chat.delete"),
         ("asked again after a kill", "resent"),
         ("of these, answered as duplicates", "duplicates"),

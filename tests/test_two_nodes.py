@@ -74,6 +74,59 @@ async def test_what_is_said_edited_and_deleted_on_one_node_is_heard_on_the_other
         await of_alice.until(type="chat.message")
 
 
+async def test_a_client_comes_back_to_the_other_node_while_a_message_grows_and_misses_no_piece(
+    here: App, there: App, room: str, alice: str, bob: str
+) -> None:
+    words = [f" {number}" for number in range(1, 301)]
+
+    async def write(author: ChatClient, piece: Frame) -> None:
+        for word in words:
+            await author.start("chat.append", text=word, **piece)
+            await asyncio.sleep(1 / 300)
+        last = await author.start("chat.append", text="", done=True, **piece)
+        assert (await author.until(id=last))["status"] == 20000
+
+    async def read(app: App, since: Frame | None, pieces: int) -> tuple[str, Frame]:
+        """Join or resume, and return the text after so many pieces, or at its end, with the position."""
+        async with app.connect(bob) as reader:
+            joined = await reader.ask("room.join", room=room, **({} if since is None else {"since": since}))
+            [whole] = joined.get("messages") or [event["data"] for event in joined["events"]]
+            text, changed = whole["text"], joined["offset"]
+            assert whole["changed"] == changed
+            piece: Frame = {}
+            while pieces and "done" not in piece:
+                piece = await reader.expect("chat.appended", at=len(text), changed=changed + 1)
+                text, changed, pieces = text + piece["text"], changed + 1, pieces - 1
+            return text, {"epoch": joined["epoch"], "offset": changed}
+
+    async with here.in_room(alice, room) as author, asyncio.TaskGroup() as tasks:
+        message = await author.say(room, "0")
+        tasks.create_task(write(author, {"room": room, "message_id": message["id"]}))
+        text, position = await read(here, None, 3)
+        further, position = await read(there, position, 3)
+        assert further.startswith(text)
+        whole, position = await read(there, position, 1000)
+    assert whole == "0" + "".join(words)
+
+
+async def test_pieces_from_both_nodes_make_one_text(here: App, there: App, room: str, alice: str) -> None:
+    async with here.in_room(alice, room) as phone, there.in_room(alice, room) as laptop:
+        message = await phone.say(room, ":")
+        await laptop.expect("chat.message")
+        text = ":"
+        for client, letter in ((phone, "a"), (laptop, "b")):
+            for _ in range(10):
+                await client.start("chat.append", room=room, message_id=message["id"], text=letter)
+        while len(text) < 21:
+            piece = (await laptop.until(type="chat.appended"))["data"]
+            assert piece["at"] == len(text)
+            text += piece["text"]
+        assert sorted(text[1:]) == sorted("a" * 10 + "b" * 10)
+        await laptop.heard()
+        [stored] = (await laptop.ask("chat.history", room=room))["messages"]
+        assert stored["text"] == text
+
+
 async def test_a_signal_is_heard_on_the_other_node_until_an_owner_turns_signals_off(
     here: App, there: App, room: str, alice: str, bob: str
 ) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.crash import Said, Story, Wish, compare
+from benchmarks.crash import Growth, Said, Story, Wish, compare
 from tests.benchmarks.conftest import RunBenchmark
 
 pytestmark = pytest.mark.server
@@ -22,6 +22,7 @@ def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load(
     }
     assert counts["kills"] >= 1
     assert counts["sends acknowledged"] > 0
+    assert counts["pieces acknowledged"] > 0
     assert counts["asked again after a kill"] > 0
     for name in ("lost: acknowledged, and gone or different", "holes: offsets that no change has taken"):
         assert counts[name] == 0
@@ -57,3 +58,12 @@ def test_it_notices_an_answer_to_something_else() -> None:
 
 def message(offset: int) -> dict[str, object]:
     return {"sender": "bob", "text": "hello", "offset": offset, "changed": offset}
+
+
+def test_it_counts_the_pieces_of_one_change_once_and_knows_the_text() -> None:
+    story, pieces = story_of(o1=Said("bob", "c1", "a", 1)), ["b", "c", "d"]
+    growth = Growth("chat.append", "room", "a", message_id="e.1", pieces=pieces)
+    for count, changed in enumerate((2, 2, 3), 1):
+        story.note_pieces(growth, count, {changed})
+    assert story.logs["room"][1] == Said("bob", "c1", "abcd", 3)
+    assert (story.taken["room"], story.counts["chat.append"]) == (Counter({2: 1, 3: 1}), 3)
