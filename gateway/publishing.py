@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any
 
@@ -109,8 +109,14 @@ class MessageSender:
         self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
     ) -> AppendReply:
         """Add text to the end of a message that this service has sent. It raises what `messages.append` does."""
+        return await (await self.begin_append(room, message_id, text, at=at, done=done))
+
+    async def begin_append(
+        self, room: str, message_id: str, text: str, *, at: int | None = None, done: bool = False
+    ) -> Awaitable[AppendReply]:
+        """Do what `append` does, and return before the piece is durable. Await the result for the outcome."""
         gateway, sender = await self._speaking()
-        return await gateway.service_rooms.append_message(sender, room, message_id, NewPiece(text, at, done))
+        return gateway.service_rooms.begin_append(sender, room, message_id, NewPiece(text, at, done))
 
     async def edit(self, room: str, message_id: str, *, text: str | None = None, body: Any = None) -> Message:
         """Change the content of a message that this service has sent."""

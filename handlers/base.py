@@ -135,7 +135,8 @@ class MessageVerbs(Protocol):
     ) -> Awaitable[AppendReply]:
         """Do what `append` does, and return before the change is durable: pieces keep the order of these calls.
 
-        Await the result for the outcome. Raises at once what the user's rights and rates do not allow.
+        Await the result for the outcome. Raises at once what the user's rights and rates do not allow. A stream of
+        tokens begins each one, and awaits the outcome of the last.
         """
 
     async def append(

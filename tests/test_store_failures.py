@@ -394,13 +394,19 @@ async def test_while_the_disk_is_full_messages_are_refused_and_then_accepted_aga
     folder.mkdir()
     with kind(folder) as disk, running_gateway(settings_for_tests(folder)) as gateway:
         async with App(gateway) as app, app.in_room("alice", "lobby") as client:
-            said = {1: (await client.say("lobby", "before"))["text"]}
+            message = await client.say("lobby", "before")
+            said = {1: message["text"]}
+            piece = {"room": "lobby", "message_id": message["id"], "text": "x" * 4000}
             for offset in (2, 3):
                 disk.fill()
                 # Small ones may still fit into what the database has in hand; large ones cannot.
                 for _ in range(2):
                     error = await client.refused("chat.send", room="lobby", body="x" * 60_000)
                     assert (error["status"], error["name"]) == (50300, "unavailable")
+                numbers = [await client.start("chat.append", **piece) for _ in range(8)]
+                for number in numbers:
+                    error = await client.until(id=number)
+                    assert (error["status"], error["retryable"]) == (50300, True)
                 assert await readiness(app) == (503, "down")
                 assert await whole_log(client) == said
                 disk.make_room()

@@ -124,7 +124,7 @@ def _settle(group: _Group, change: "asyncio.Future[Grown]") -> None:
             continue  # the caller is gone, and what is written stays written
         with contained("writes"):
             if isinstance(outcome, MessageError):
-                future.set_exception(outcome)
+                _fail(future, outcome)
             else:
                 future.set_result(_reply(grown, piece, outcome))
 
@@ -132,7 +132,12 @@ def _settle(group: _Group, change: "asyncio.Future[Grown]") -> None:
 def _refuse(group: _Group, error: BaseException) -> None:
     for future in group.waiting:
         if not future.done():
-            future.set_exception(error)
+            _fail(future, error)
+
+
+def _fail(future: "asyncio.Future[AppendReply]", error: BaseException) -> None:
+    future.set_exception(error)
+    future.exception()  # a caller may wait for its last piece alone, and asyncio would log the others
 
 
 def _reply(grown: Grown, piece: NewPiece, length: int) -> AppendReply:

@@ -5,6 +5,7 @@ of it goes through the log, or through a transaction that locks the room, and th
 same events as if a user had done it.
 """
 
+import asyncio
 import re
 from dataclasses import replace
 from functools import partial
@@ -103,13 +104,19 @@ class ServiceRooms:
         return await self._appender.change(Edit(room, sender.user_id, message_id, text, body, by_service=True))
 
     async def append_message(self, sender: ServiceSender, room: str, message_id: str, piece: NewPiece) -> AppendReply:
-        """Add text to the end of a message that the service itself has sent.
+        """Do what `begin_append` does, and return the outcome."""
+        return await self.begin_append(sender, room, message_id, piece)
+
+    def begin_append(
+        self, sender: ServiceSender, room: str, message_id: str, piece: NewPiece
+    ) -> "asyncio.Future[AppendReply]":
+        """Add text to the end of a message that the service itself has sent, and return a future of the outcome.
 
         Raise `ValidationFailed` for a text that no user could send, and what `handlers.base.MessageVerbs.append` does.
         """
         if not (piece.done and not piece.text) and not _is_text(piece.text):
             raise _wrong("data.text", f"expected {_TEXT}; it may be empty only with `done`")
-        return await self._appender.append(room, sender.user_id, message_id, piece, by_service=True)
+        return self._appender.append(room, sender.user_id, message_id, piece, by_service=True)
 
     async def delete_message(self, sender: ServiceSender, room: str, message_id: str) -> Written:
         """Delete any message of a room."""

@@ -5,8 +5,22 @@ from typing import Any
 
 import pytest
 
+from gateway.config.settings import Settings
+from handlers.base import MsgHandler
+from handlers.registry import HANDLERS
+from schemas.base import Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
+
+LIMITS = ("message_rate", "message_burst", "message_rate_per_user", "message_rate_per_address", "write_bytes_per_user")
+"""The settings that bound what a handler writes."""
+
+
+class Told(Wire):
+    """How a story has ended."""
+
+    length: int
+    changed: int
 
 
 async def append(client: ChatClient, message: Frame, text: str, **more: Any) -> Frame:
@@ -408,3 +422,50 @@ async def test_600_tokens_of_a_second_are_one_message_and_25_changes(own_gateway
         whole = await newest(author, "lobby")
         assert (whole["text"], whole["changed"]) == ("-" + "token " * 600, 1 + len(changes))
         assert (await author.ask("room.join", room="lobby"))["offset"] == 1 + len(changes)
+
+
+class Tell(Wire):
+    """Stream a story into a room."""
+
+    room: str
+
+
+class TellHandler(MsgHandler[Tell, Told]):
+    """Streams a story of 600 words, as the tokens of a model come."""
+
+    schema = Tell
+
+    async def handle(self, data: Tell) -> Told:
+        """Return how the story has ended."""
+        messages = self.session.messages
+        sent = await messages.send(data.room, text="0", body=None, reply_to=None, client_id=None)
+        for number in range(1, 601):
+            await messages.begin_append(data.room, sent.message.id, f" {number}")
+            await asyncio.sleep(1 / 600)
+        last = await messages.append(data.room, sent.message.id, "", done=True)
+        return Told(length=last.length, changed=last.changed)
+
+
+async def test_a_handler_streams_600_tokens_within_the_default_limits(own_gateway: OwnGateway) -> None:
+    limits = {name: Settings.model_fields[name].default for name in LIMITS}
+    gateway = own_gateway(registry={**HANDLERS, "story.tell": TellHandler}, **limits)
+    async with App(gateway) as app, app.in_room("alice", "lobby") as author:
+        number = await author.start("story.tell", room="lobby")
+        answer = await author.until(id=number)
+        assert answer["status"] == 20000, answer
+        whole = await newest(author, "lobby")
+        assert whole["text"] == " ".join(map(str, range(601)))
+        assert (whole["done"], whole["changed"]) == (True, answer["data"]["changed"])
+        assert len(whole["text"]) == answer["data"]["length"]
+        assert (await append(author, whole, "!"))["status"] == 40900
+
+
+async def test_over_http_a_piece_is_answered_once_it_is_stored(app: App, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as author:
+        message = await author.say(room, "a")
+        token, piece = await app.token(alice), {"room": room, "message_id": message["id"], "text": "b", "at": 1}
+        answer = await app.ask("POST", "/call/chat.append", token, json=piece)
+        assert (answer.status_code, answer.json()["length"]) == (200, 2)
+        await author.expect("chat.appended", at=1, text="b")
+        answer = await app.ask("POST", "/call/chat.append", token, json=piece)
+        assert (answer.status_code, answer.json()["details"][0]["message"]) == (409, "expected 2")

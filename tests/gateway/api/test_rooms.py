@@ -153,6 +153,33 @@ async def test_messages_are_read_in_both_directions_edited_and_deleted(
         assert (await orders.refused("GET", "/api/rooms/nowhere/messages"))["status"] == 40400
 
 
+async def test_a_message_of_a_service_grows(app: App, backend: StartBackend, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as client, backend(app.gateway, "api:publish") as orders:
+        [sent] = await orders.publish(rooms=[room], message={"text": "Paid."})
+        await client.expect("chat.message")
+        path = f"/api/rooms/{room}/messages/{sent['id']}/append"
+        reply = await orders.ask("POST", path, json={"text": " Packed.", "at": 5})
+        assert reply == {"message_id": sent["id"], "changed": sent["offset"] + 1, "length": 13, "done": False}
+        await client.expect("chat.appended", id=sent["id"], at=5, text=" Packed.")
+        error = await orders.refused("POST", path, json={"text": " Packed.", "at": 5})
+        assert (error["status"], error["details"]) == (40900, [{"field": "data.at", "message": "expected 13"}])
+        for wrong in ({}, {"text": ""}, {"text": "x" * 4001}, {"text": "x", "at": 1.5}, {"text": "x", "room": room}):
+            assert (await orders.refused("POST", path, json=wrong))["status"] == 42200
+        last = {
+            "operation": "message.append",
+            "data": {"room": room, "message_id": sent["id"], "text": "", "done": True},
+        }
+        results = (await orders.ask("POST", "/api/batch", json={"items": [last, last]}))["results"]
+        assert [result["status"] for result in results] == [20000, 40900]
+        await client.expect("chat.appended", at=13, text="", done=True)
+        said = await client.say(room, "mine")
+        theirs = f"/api/rooms/{room}/messages/{said['id']}/append"
+        assert (await orders.refused("POST", theirs, json={"text": "forged"}))["status"] == 40300
+        nowhere = f"/api/rooms/{room}-b/messages/{said['id']}/append"
+        assert (await orders.refused("POST", nowhere, json={"text": "x"}))["status"] == 40400
+        await client.expect_nothing()
+
+
 async def test_long_messages_come_in_shorter_pages(app: App, backend: StartBackend, room: str) -> None:
     async with backend(app.gateway) as orders:
         await orders.ask("POST", "/api/rooms", json={"room": room})
@@ -199,6 +226,7 @@ async def test_each_operation_needs_its_scope_and_its_room(
         ("GET", f"/api/rooms/{room}/messages", None),
         ("GET", f"/api/rooms/{room}/messages/e.1", None),
         ("PATCH", f"/api/rooms/{room}/messages/e.1", {"text": "a"}),
+        ("POST", f"/api/rooms/{room}/messages/e.1/append", {"text": "a"}),
         ("DELETE", f"/api/rooms/{room}/messages/e.1", None),
         ("POST", "/api/rooms", {"room": f"{room}-b"}),
     ]

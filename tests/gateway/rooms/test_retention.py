@@ -66,6 +66,31 @@ async def test_messages_are_kept_for_so_many_days_after_their_last_change(own_ga
             assert await offsets(client) == [1, 6]
 
 
+async def test_a_message_that_grows_is_young_and_an_edit_counts_after_its_pieces(own_gateway: OwnGateway) -> None:
+    gateway = own_gateway(retention_days=7, token_minutes=24 * 60)
+    async with App(gateway) as app:
+        async with app.in_room("alice", "lobby") as client:
+            await say(client, 3)
+            first, second, _ = (await client.ask("chat.history", room="lobby"))["messages"]
+            gateway.clock.ahead += 5 * DAY
+        async with app.in_room("alice", "lobby") as client:
+            for message in (first, second):
+                number = await client.start("chat.append", room="lobby", message_id=message["id"], text="!")
+                await client.until(id=number)
+                await client.heard()
+            gateway.clock.ahead += DAY
+        async with app.in_room("alice", "lobby") as client:
+            await client.ask("chat.edit", room="lobby", message_id=second["id"], text="made young again")
+            gateway.clock.ahead += 2 * DAY
+        async with app.in_room("alice", "lobby") as client:
+            assert await prune(gateway) == 1
+            assert await offsets(client) == [1, 2]
+            gateway.clock.ahead += 4.5 * DAY
+        async with app.in_room("alice", "lobby") as client:
+            assert await prune(gateway) == 1
+            assert await offsets(client) == [2]
+
+
 async def test_a_resume_from_before_what_was_removed_is_too_old(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(retention_messages=5)
     async with App(gateway) as app, app.in_room("alice", "lobby") as client:

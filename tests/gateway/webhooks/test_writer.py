@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.core.room_patterns import RoomPatterns
+from gateway.rooms.growth import Grown
 from gateway.rooms.message_changes import Written
 from gateway.routes.model import EventType, Hook
 from gateway.routes.signatures import Signer
@@ -59,10 +60,12 @@ def test_a_new_message_is_stored_for_each_hook_that_wants_it() -> None:
     assert "client_id" not in message  # which is for its sender alone
 
 
-def test_edits_repeats_and_refusals_are_no_new_messages() -> None:
+def test_edits_pieces_repeats_and_refusals_are_no_new_messages() -> None:
     writer = EventWriter(10)
     writer.use([hook("message.stored", "message.unseen")])
-    assert stored(writer, written(changed=9), written(unchanged=True), NotFound("there is no such room"), None) == []
+    grown = Grown(LOBBY, written(changed=9).message, 2, " all", (6,))
+    outcomes = (written(changed=9), written(unchanged=True), grown, NotFound("there is no such room"), None)
+    assert stored(writer, *outcomes) == []
 
 
 def test_an_unseen_message_is_due_later_and_only_named() -> None:
