@@ -148,7 +148,7 @@ class UnorderedMessages:
             logger.warning("a handler has swallowed its cancellation, and was stopped by force")
 
     def _time_out(self, task: asyncio.Task[None]) -> None:
-        if not self._in_progress[task].is_answered:
+        if not task.done() and not self._in_progress[task].is_answered:
             self._end(task, CallTimeout(self._bounds.seconds))
 
     def _end(self, task: asyncio.Task[None], error: MessageError) -> None:

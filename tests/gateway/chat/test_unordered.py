@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from gateway.chat.unordered import Bounds, UnorderedMessages
 from gateway.core import costs
+from gateway.core.timers import TimerWheel
 from gateway.testing import Gateway
 from handlers.base import MsgHandler
 from handlers.errors import NotFound
@@ -310,3 +312,21 @@ async def test_a_burst_of_unordered_messages_is_bounded_before_the_first_task_ru
         await open_gate(app.gateway, gates, "door")
         answered = {(await client.next())["id"] for _ in range(MAX_UNORDERED)}
         assert answered | {each["id"] for each in refused} == set(range(30))
+
+
+async def test_without_bounds_any_number_of_messages_may_be_in_progress() -> None:
+    door = asyncio.Event()
+    ended: list[int | str | None] = []
+
+    async def answer() -> None:
+        await door.wait()
+
+    timers = TimerWheel()
+    messages = UnorderedMessages(Bounds(0, 0, timers), lambda *_: None, lambda message, _: ended.append(message.id))
+    for number in range(100):
+        messages.start(number, answer)
+    assert messages.has_unanswered
+    door.set()
+    await until(lambda: len(ended) == 100)
+    assert not messages.has_unanswered
+    assert timers._handle is None
