@@ -102,6 +102,8 @@ async def test_a_user_without_a_right_is_refused_and_nothing_happens(
         await ann.expect("room.joined", user=bob)
         assert "`send`" in await refused(ben, 40300, "chat.send", room=room, text="hello")
         await refused(ben, 40300, "chat.typing", room=room)
+        await refused(ben, 40300, "room.signal", room=room, name="wave")
+        await refused(ben, 40300, "presence.set", room=room, state={"in_call": True})
         await ann.expect_nothing()
 
 
