@@ -265,7 +265,7 @@ async def running_state(
         node_calls = NodeCalls(bus, settings.node_lease_seconds, clock)
         connections = Connections(settings, clock, cluster.roster, newcomers, cluster.buckets)
         last_seen = await enter(LastSeen(database, clock).running())
-        presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen)
+        presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen, database)
         reader = HistoryReader(database)
         memory = RoomMemory(reader, clock, memory_limits(settings))
         hub = Hub(bus, connections, presence, reader, memory, timers, settings.max_presence_listeners)

@@ -8,7 +8,8 @@ This module counts what is on this node. The roster knows the other nodes, and s
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import orjson
@@ -22,7 +23,11 @@ from gateway.core.faults import contained
 from gateway.core.timers import Timer, TimerWheel
 from gateway.rooms.custom_states import CustomStates
 from gateway.rooms.last_seen import LastSeen
+from gateway.store import users
+from gateway.store.engine import Database
+from gateway.store.prepared import Rows, items_of
 from gateway.transport import frames
+from handlers.errors import Unavailable
 from schemas.base import timestamp
 from schemas.events.presence import PresenceChanged
 from schemas.messages.presence import State, UserPresence
@@ -61,7 +66,14 @@ class Presence:
     """Counts the connections of users, in all and in rooms, and announces changes to the rooms."""
 
     def __init__(
-        self, timers: TimerWheel, bus: Bus, clock: Clock, away_seconds: float, roster: Roster, last_seen: LastSeen
+        self,
+        timers: TimerWheel,
+        bus: Bus,
+        clock: Clock,
+        away_seconds: float,
+        roster: Roster,
+        last_seen: LastSeen,
+        database: Database,
     ) -> None:
         self._timers = timers
         self._bus = bus
@@ -72,6 +84,7 @@ class Presence:
         self._announcing: set[asyncio.Task[None]] = set()
         self._roster = roster
         self._last_seen = last_seen
+        self._database = database
         self.custom = CustomStates(roster)
         """The custom states of users in rooms."""
         roster.on_change(self._announce)
@@ -174,7 +187,11 @@ class Presence:
 
     def _announce(self, room: str, name: str, state: State, custom: str | None) -> None:
         with contained("presence"):  # one of many rooms, or of many users of a dead node
-            task = asyncio.create_task(self._publish(self._change(room, name, state, custom)))
+            change = self._change(room, name, state, custom)
+            # A user that is announced as offline has no connection that could receive this.
+            is_elsewhere = change.skip_user is None and state != "offline"
+            publishing = self._publish_about(name, change) if is_elsewhere else self._publish(change)
+            task = asyncio.create_task(publishing)
             self._announcing.add(task)
             task.add_done_callback(self._announcing.discard)
 
@@ -183,9 +200,15 @@ class Presence:
         custom_state = None if custom is None else orjson.loads(custom)
         changed = PresenceChanged(room=room, user=name, state=state, custom_state=custom_state)
         event = frames.event(changed, droppable=True)
-        # A user that is announced as offline has no connection that could receive this.
         skip = None if user is None else user.id
         return ToRoom(event, room, skip_user=skip)
+
+    async def _publish_about(self, name: str, event: ToRoom) -> None:
+        """Publish an event about a user that only other nodes know: one of them has died, or the user has left here."""
+        found: Rows = []
+        with contained("presence"), suppress(Unavailable):  # then the user's own connections get it too
+            found = await self._database.fetch(users.IDS_BY_NAME, items=items_of([name]))
+        await self._publish(replace(event, skip_user=found[0]["id"]) if found else event)
 
     async def _publish(self, event: ToRoom) -> None:
         with contained("presence"):

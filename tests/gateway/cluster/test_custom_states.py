@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.cluster.dead_nodes import DeadNodeReaper
+from gateway.cluster.roster import SharedRoster
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from gateway.testing import Gateway
@@ -247,11 +248,14 @@ async def test_room_members_is_right_on_all_nodes_also_on_one_that_comes_later_a
                 await changed(ann, "dave", "online", {"dan": 1})
                 everywhere["dave"] = {"dan": 1}
                 assert [await members(client) for client in (ann, cat, ben, dan)] == [everywhere] * 4
-                await asyncio.to_thread(victim.stop, signal.SIGKILL)
-                for client in (ann, cat, dan):  # Bob's phone has left its node only a moment ago
-                    await changed(client, "bob", "online")
-                del everywhere["bob"]
-                assert [await members(client) for client in (ann, cat, dan)] == [everywhere] * 3
+                async with hearing(beside, "bob") as tablet:
+                    await asyncio.to_thread(victim.stop, signal.SIGKILL)
+                    for client in (ann, cat, dan):
+                        await changed(client, "bob", "online")
+                    del everywhere["bob"]
+                    assert [await members(client) for client in (ann, cat, dan, tablet)] == [everywhere] * 4
+                    # The member's own connections do not get it.
+                    await tablet.expect_nothing()
 
 
 async def test_a_user_that_is_kicked_on_another_node_has_no_state_left(run_nodes: RunNodes) -> None:
@@ -269,3 +273,23 @@ async def test_a_user_that_is_kicked_on_another_node_has_no_state_left(run_nodes
             assert (await members(ann), await members(ben)) == ({}, {})
             later = [event["data"] for event in await ann.heard() if event["type"] == "presence.changed"]
             assert all("custom_state" not in event for event in later)
+
+
+async def test_a_node_that_reports_a_user_of_another_node_leaves_out_the_users_own_connections(
+    run_nodes: RunNodes,
+) -> None:
+    nodes = run_nodes()
+    roster = cast(SharedRoster, nodes[0].state.cluster.roster)
+
+    async def report() -> None:
+        roster.report_custom_state("lobby", "bob")
+
+    async with App(nodes[0]) as here, App(nodes[1]) as there, hearing(here, "alice") as ann:
+        async with hearing(there, "bob") as ben:
+            await ben.ask("presence.set", room="lobby", state={"a": 1})
+            await changed(ann, "bob", "online", {"a": 1})
+            await nodes[0].run(report())
+            await changed(ann, "bob", "online", {"a": 1})
+            await ann.say("lobby", "hello")
+            await ben.expect("chat.message", text="hello")
+            await ben.expect_nothing()

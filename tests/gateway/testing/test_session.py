@@ -35,7 +35,6 @@ DATA: dict[str, dict[str, Any]] = {
     "room.list": {},
     "room.resume": {"rooms": [{"room": "lobby"}]},
     "room.signal": {"room": "lobby", "name": "wave"},
-    "presence.set": {"room": "lobby", "state": {"in_call": True}},
     "room.invite": {"room": "lobby", "user": "bob"},
     "room.kick": {"room": "lobby", "user": "bob"},
     "room.role": {"room": "lobby", "user": "bob", "role": "member"},
