@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from schemas.encoding import encode
 
-MOST_UNBROKEN = 16
+MOST_UNBROKEN = 32
 """The most chunks in a row without a turn of the event loop."""
 UNBROKEN_SECONDS = 0.001
 """How long they may take."""

@@ -116,17 +116,18 @@ class ChatSession(UserSession):
 
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Send a chunk of the answer to a message. Events that the message caused still wait for its end."""
+        outbox = self.ws.outbox
         message = self._current_unordered()
-        if self.ws.outbox.is_closed or (message is not None and message.is_answered):
+        if outbox.is_closed or (message is not None and message.is_answered):
             raise Unwanted
         answer = self if message is None else message
-        if answer.chunks is None:
-            answer.chunks = Chunks(id, self.ws.max_frame_bytes)
+        if (chunks := answer.chunks) is None:
+            chunks = answer.chunks = Chunks(id, self.ws.max_frame_bytes)
         encoded = frames.json(data)
         if len(encoded) > costs.MESSAGE_BYTES:
             self.charge(costs.of_answer(len(encoded)))
-        while not self.ws.outbox.takes_chunk(answer.chunks, encoded, is_text=isinstance(data, str)):
-            await self.ws.outbox.wait_for_room()
+        while not outbox.takes_chunk(chunks, encoded, is_text=isinstance(data, str)):
+            await outbox.wait_for_room()
 
     async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Answer a message in a task, or refuse it if too many wait."""

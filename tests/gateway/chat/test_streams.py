@@ -462,7 +462,7 @@ async def test_a_drain_waits_for_streams_within_its_seconds(own_gateway: OwnGate
         await begin(endless, "stream", "endless")
         await begin(client, "slow", alice)
         await client.expect("chunk", data="before")
-        drained = asyncio.create_task(own.run(own.state.connections.drain(1)))
+        drained = asyncio.create_task(own.run(own.state.connections.drain(2)))
         await until(lambda: own.state.connections._draining)
         own.loop.call_soon_threadsafe(gates.gates[alice].set)
         await client.expect("chunk", data="behind")
