@@ -53,10 +53,13 @@ async def test_the_commands_of_the_page_run_as_printed(own_gateway: OwnGateway) 
         [printed] = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
         assert fixed(answer) == fixed(json.loads(printed)["results"][0])
         await bob.expect("chat.message", sender="service:orders", text="Order 7 is paid")
+        variables["ID"] = answer["id"]
         for script in others:
             await run(script, **variables)
-        texts = [event["data"]["text"] for event in await bob.heard() if event["type"] == "chat.message"]
+        heard = await bob.heard()
+        texts = [event["data"]["text"] for event in heard if event["type"] == "chat.message"]
         assert sorted(texts) == ["Build 7 failed"] * 3 + ["Welcome, Alice"]
+        assert [event["data"]["at"] for event in heard if event["type"] == "chat.appended"] == [len("Order 7 is paid")]
 
 
 def test_the_page_has_each_operation_of_a_batch() -> None:
