@@ -35,7 +35,7 @@ class CustomState:
     """The state as JSON."""
 
 
-class CustomStates:
+class SharedCustomStates:
     """The custom states of users, in the state that all nodes share."""
 
     def __init__(self, shared_state: SharedState) -> None:

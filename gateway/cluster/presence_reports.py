@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gateway.cluster.custom_states import CustomStates, ReadRemote
+from gateway.cluster.custom_states import ReadRemote, SharedCustomStates
 from gateway.cluster.presence_fields import OnPresenceChange, PresenceState, places_of, presence_of, user_subject
 from gateway.cluster.shared_state import Entry, SharedState
 from gateway.core.faults import contained
@@ -34,7 +34,7 @@ class PresenceReports:
     def __init__(
         self,
         shared_state: SharedState,
-        custom: CustomStates,
+        custom: SharedCustomStates,
         read_remote: ReadRemote,
         notify: OnPresenceChange,
     ) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol, TypeVar
 
 from gateway.bus.redis_commands import RedisUnavailable
-from gateway.cluster.custom_states import CUSTOM_STATE, CustomStates, place_of, text_of
+from gateway.cluster.custom_states import CUSTOM_STATE, SharedCustomStates, place_of, text_of
 from gateway.cluster.presence_fields import (
     HERE,
     ROOM,
@@ -220,7 +220,7 @@ class SharedRoster:
         self._notify: OnPresenceChange = _no_news
         self._here = PresentHere()
         self._watched = Watched()
-        self._custom = CustomStates(shared_state)
+        self._custom = SharedCustomStates(shared_state)
         self._reports = PresenceReports(shared_state, self._custom, self._read_remote, self._report)
         self.guesses = 0
         """How often a request was answered from this node's own numbers, because Redis was down."""

@@ -10,15 +10,13 @@ from typing import Any
 
 import orjson
 
+from gateway.cluster.custom_states import Place
 from gateway.cluster.roster import Roster
 from gateway.connections.registry import Connection
 from gateway.core.faults import contained
 
 MERGE_SECONDS = 0.05
 """How long changes of one user in one room wait for the next ones."""
-
-Place = tuple[str, str]
-"""The names of a room and of a user in it."""
 
 
 class CustomStates:

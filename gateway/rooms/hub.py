@@ -84,8 +84,9 @@ class Hub:
 
     def check_not_crowded(self, name: str, what: str) -> None:
         """Raise `QuotaExceeded` for a room with too many subscribers on this node."""
-        room, most = self._rooms.get(name), self._max_presence_listeners
-        if room is not None and 0 < most < len(room.subscribers) + len(room.joining):
+        room = self._rooms.get(name)
+        if room is not None and self._are_crowd(_listeners_of(room)):
+            most = self._max_presence_listeners
             raise QuotaExceeded(f"more than {most} connections hear this room, so it takes no {what}")
 
     def find(self, name: str) -> Room | None:
@@ -287,9 +288,12 @@ class Hub:
 
     def _is_crowded(self, room: Room, event: RoomEvent) -> bool:
         # If every member were announced to every member, the cost of a crowd that comes at once would be its square.
-        listeners = len(room.subscribers) + len(room.joining)
+        listeners = _listeners_of(room)
         if isinstance(event, MemberJoined):
             listeners -= sum(each in room.joining for each in self._connections.for_user(event.user_id))
+        return self._are_crowd(listeners)
+
+    def _are_crowd(self, listeners: int) -> bool:
         return 0 < self._max_presence_listeners < listeners
 
     def _receive_logged(self, room: Room, event: Logged) -> int:
@@ -340,3 +344,7 @@ class Hub:
         self._keep(room)
         if room.closing is not None:
             room.closing.cancel()
+
+
+def _listeners_of(room: Room) -> int:
+    return len(room.subscribers) + len(room.joining)
