@@ -219,11 +219,13 @@ class Workers:
                 yield part
                 deadline = deadlines.after_a_part()
         finally:
-            await cancel_and_wait(asking)
-            self._asked[node, key] -= 1
-            if not self._asked[node, key]:
-                del self._asked[node, key]
-            self._wake(key, 1)
+            try:
+                await cancel_and_wait(asking)
+            finally:  # also if this is cancelled twice
+                self._asked[node, key] -= 1
+                if not self._asked[node, key]:
+                    del self._asked[node, key]
+                self._wake(key, 1)
 
     async def _fill(self, parts: Parts, node: str, key: Key, message: Outgoing, deadlines: Deadlines) -> None:
         """Ask another node, and put what it answers into `parts`."""

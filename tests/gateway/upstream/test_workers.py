@@ -14,6 +14,7 @@ import pytest
 from gateway.cluster.node_calls import NodeCalls
 from gateway.routes.model import Route
 from gateway.testing import Gateway
+from gateway.upstream.deadlines import Deadlines, now
 from handlers.errors import UpstreamFailed, UpstreamTimeout
 from tests.conftest import OwnGateway
 from tests.gateway.cli.command import serving
@@ -271,6 +272,31 @@ async def test_a_message_that_nobody_waits_for_is_cancelled_on_another_node_too(
         answer = asyncio.create_task(call(here))
         await orders.answer_one(next=True)
         assert await answer == {"data": {"next": True}}
+
+
+@pytest.mark.server
+async def test_a_message_that_is_cancelled_again_and_again_frees_its_place_at_the_other_node(
+    nodes: list[Gateway],
+) -> None:
+    here, there = nodes
+    async with worker(there, "orders.*", parallel=1) as orders:
+        await heard_of(here, parallel=1)
+
+        async def cancel_again_and_again() -> None:
+            asked = here.state.workers._asked
+            message = here.state.workers.transport(ORDERS).stream(b"{}", "msg_1", Deadlines(now() + LONG, LONG))
+            sending = asyncio.ensure_future(anext(message))
+            await until(lambda: asked)
+            while not sending.done():
+                sending.cancel()
+                await asyncio.sleep(0)
+            assert not asked
+
+        await here.run(cancel_again_and_again())
+        echoing = asyncio.create_task(echo(orders))
+        assert await call(here, number=1) == {"data": {"number": 1}}
+        echoing.cancel()
+        await asyncio.wait([echoing])
 
 
 @pytest.mark.server
