@@ -20,8 +20,8 @@ from schemas.codes import Close
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
-CANCEL_SECONDS = 1
-"""How long the end of a connection waits for handlers that it has cancelled."""
+CANCEL_SECONDS = 3
+"""How long handlers may clean up in that the end of a connection has cancelled. One commit may take a second."""
 
 MAX_TAKEN = 256
 """The most messages of a connection that were taken in their order and wait for their answers."""

@@ -28,25 +28,29 @@ async def cancel_and_wait(*tasks: "asyncio.Task[None]") -> None:
 
 
 async def cancel_within(seconds: float, *tasks: "asyncio.Task[None]") -> int:
-    """Cancel tasks, and return when they have ended, or after so many seconds.
+    """Cancel tasks once, and return when they have ended, or after so many seconds, which they may clean up in.
 
-    Stop by force what still runs then: code of an application may swallow each cancellation, and would hold up the end
-    of the process. Return the number of these tasks.
+    Cancel again what still runs then, and stop the rest by force: code of an application may swallow each cancellation,
+    and would hold up the end of the process. Return the number of tasks that were stopped. A cancellation of the caller
+    ends the wait.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
     running = {task for task in tasks if not task.done()}
-    while running and loop.time() < deadline:
+    try:
+        for left in (seconds, AGAIN_SECONDS):
+            if running:
+                for task in running:
+                    task.cancel()
+                _, running = await asyncio.wait(running, timeout=left)
+    finally:
         for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=AGAIN_SECONDS)
-    for task in running:
-        _stop(task)
+            _stop(task)
     return len(running)
 
 
 def _stop(task: "asyncio.Task[None]") -> None:
     """Close the coroutine of a task. Its next step fails, which the cancellation brings about."""
+    if task.done():
+        return
     coroutine = task.get_coro()
     if coroutine is not None:
         # What the code raises at this, and what the task ends with, concerns no caller.

@@ -66,3 +66,33 @@ async def test_a_task_that_swallows_every_cancellation_is_stopped_by_force() -> 
     assert steps == ["cleaned up"]
     assert await cancel_within(0.5, *tasks) == 0
     assert await cancel_within(0.5) == 0
+
+
+async def test_a_task_may_clean_up_after_its_one_cancellation() -> None:
+    steps: list[str] = []
+
+    async def tidy() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(3 * AGAIN_SECONDS)
+            steps.append("tidied")
+
+    task = asyncio.create_task(tidy())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        assert await cancel_within(20, task) == 0
+    assert steps == ["tidied"]
+
+
+async def test_a_caller_that_is_cancelled_stops_the_tasks_at_once() -> None:
+    task = asyncio.create_task(stubborn(1_000_000))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(cancel_within(60, task))
+    await asyncio.sleep(AGAIN_SECONDS / 2)
+    assert not task.done()
+    stopping.cancel()
+    async with asyncio.timeout(20):
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        await asyncio.wait([task])
