@@ -63,11 +63,6 @@ class Appender:
             for key in list(self._groups):
                 self._submit(key)
 
-    @property
-    def waiting(self) -> int:
-        """Return how many groups wait."""
-        return len(self._groups)
-
     def is_gathering(self, room: str, user_id: str, message_id: str) -> bool:
         """Return whether a piece of a user for a message would join others that wait already."""
         return (room, message_id, user_id) in self._groups

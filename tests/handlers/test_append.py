@@ -469,3 +469,39 @@ async def test_over_http_a_piece_is_answered_once_it_is_stored(app: App, alice: 
         await author.expect("chat.appended", at=1, text="b")
         answer = await app.ask("POST", "/call/chat.append", token, json=piece)
         assert (answer.status_code, answer.json()["details"][0]["message"]) == (409, "expected 2")
+
+
+async def test_no_cancel_takes_a_piece_back(app: App, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as author:
+        message = await author.say(room, "a")
+        piece = await author.start("chat.append", room=room, message_id=message["id"], text="b")
+        cancel = await author.start("cancel", id=piece)
+        answers: dict[int, int] = {}
+        while len(answers) < 2:
+            frame = await author.next()
+            if "id" in frame:
+                answers[frame["id"]] = frame["status"]
+        assert answers == {cancel: 40400, piece: 20000}
+        assert (await newest(author, room))["text"] == "ab"
+
+
+async def test_what_grows_is_read_or_unread_as_before(app: App, alice: str, bob: str, room: str) -> None:
+    async with app.in_room(alice, room) as author, app.in_room(bob, room) as reader:
+        await author.heard()
+        message = await author.say(room, "a")
+        await reader.heard()
+
+        async def unread() -> int:
+            listed = (await reader.ask("room.list", limit=100, cursor=room[:-1]))["rooms"]
+            number: int = next(each["unread"] for each in listed if each["name"] == room)
+            return number
+
+        assert await unread() == 1
+        await append(author, message, "b")
+        await reader.heard()
+        assert await unread() == 1
+        await reader.ask("chat.read", room=room, offset=message["offset"])
+        await reader.heard()
+        await append(author, message, "c", done=True)
+        await reader.heard()
+        assert await unread() == 0
