@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import Result, run, serving
+from tests.gateway.cli.command import Result, serving
+from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
 from tests.support.receivers import Receiver, running_receiver
 from tests.support.waiting import until
@@ -32,7 +33,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 class Shell:
     """A folder with a routes file, and the commands there."""
 
-    def __init__(self, folder: Path, receiver: Receiver) -> None:
+    def __init__(self, folder: Path, receiver: Receiver, run: RunHere) -> None:
+        self._run = run
         (folder / "routes.toml").write_text(FILE.format(url=receiver.url))
         self.folder = folder
         self.variables: dict[str, Any] = {
@@ -42,7 +44,7 @@ class Shell:
         }
 
     async def run(self, *arguments: str, typed: str = "") -> Result:
-        return await asyncio.to_thread(run, self.folder, "hooks", *arguments, typed=typed, **self.variables)
+        return await asyncio.to_thread(self._run, self.folder, "hooks", *arguments, typed=typed, **self.variables)
 
     async def row(self, name: str) -> list[str]:
         """Return what `list` shows of a hook."""
@@ -54,8 +56,8 @@ class Shell:
         return next(row for row in rows if row[0] == name)
 
 
-async def test_a_disabled_hook_is_shown_and_begins_anew(tmp_path: Path, receiver: Receiver) -> None:
-    shell = Shell(tmp_path, receiver)
+async def test_a_disabled_hook_is_shown_and_begins_anew(tmp_path: Path, receiver: Receiver, run_here: RunHere) -> None:
+    shell = Shell(tmp_path, receiver, run_here)
     receiver.answer = lambda _: 410
     with serving(tmp_path, **shell.variables) as served:
         async with App(cast(Gateway, served)) as app, app.in_room("alice", "lobby") as alice:
@@ -88,8 +90,10 @@ async def _is_disabled(app: App) -> bool:
     return bool((await app.http.get("/readyz")).json()["hooks"] == "degraded")
 
 
-async def test_a_hook_is_tried_without_a_gateway_that_runs(tmp_path: Path, receiver: Receiver) -> None:
-    shell = Shell(tmp_path, receiver)
+async def test_a_hook_is_tried_without_a_gateway_that_runs(
+    tmp_path: Path, receiver: Receiver, run_here: RunHere
+) -> None:
+    shell = Shell(tmp_path, receiver, run_here)
     tried = await shell.run("test", "push")
     assert (tried.status, tried.out) == (0, "push: answered 204; the event was delivered\n")
     [event] = receiver.got
@@ -101,8 +105,10 @@ async def test_a_hook_is_tried_without_a_gateway_that_runs(tmp_path: Path, recei
     assert (await shell.run("retry", "pull")).problem == "there is no hook pull; see: gateway hooks list"
 
 
-async def test_events_of_a_hook_that_is_gone_are_shown_and_can_be_removed(tmp_path: Path, receiver: Receiver) -> None:
-    shell = Shell(tmp_path, receiver)
+async def test_events_of_a_hook_that_is_gone_are_shown_and_can_be_removed(
+    tmp_path: Path, receiver: Receiver, run_here: RunHere
+) -> None:
+    shell = Shell(tmp_path, receiver, run_here)
     receiver.answer = lambda _: 500
     with serving(tmp_path, **shell.variables) as served:
         async with App(cast(Gateway, served)) as app, app.in_room("alice", "lobby") as alice:

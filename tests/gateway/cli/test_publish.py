@@ -2,18 +2,29 @@
 
 import asyncio
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import Result, run
+from tests.gateway.cli.command import Result
+from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App
 from tests.support.services import add_service
 
 
-async def said(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
+class Say(Protocol):
     """Run `gateway publish …`, while the test's own connections live."""
-    return await asyncio.to_thread(run, folder, "publish", *arguments, typed=typed, **variables)
+
+    async def __call__(self, folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result: ...
+
+
+@pytest.fixture
+def said(run_here: RunHere) -> Say:
+    async def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
+        return await asyncio.to_thread(run_here, folder, "publish", *arguments, typed=typed, **variables)
+
+    return run
 
 
 @pytest.fixture
@@ -22,7 +33,7 @@ async def gateway_app(gateway: Gateway) -> App:
 
 
 async def test_a_text_or_standard_input_is_said_in_a_room(
-    gateway: Gateway, gateway_app: App, tmp_path: Path, alice: str, room: str
+    gateway: Gateway, gateway_app: App, said: Say, tmp_path: Path, alice: str, room: str
 ) -> None:
     key = await add_service(gateway, f"cron-{room}", "api:publish")
     (tmp_path / "key").write_text(key + "\n")
@@ -39,7 +50,7 @@ async def test_a_text_or_standard_input_is_said_in_a_room(
 
 
 async def test_what_the_gateway_refuses_is_one_line(
-    gateway: Gateway, gateway_app: App, tmp_path: Path, alice: str, room: str
+    gateway: Gateway, gateway_app: App, said: Say, tmp_path: Path, alice: str, room: str
 ) -> None:
     key = await add_service(gateway, f"cron-{room}", "api:publish", rooms=[room])
     async with gateway_app as app:
@@ -74,13 +85,13 @@ async def test_what_the_gateway_refuses_is_one_line(
     ],
 )
 async def test_a_mistake_is_named_and_no_key_is_shown(
-    arguments: tuple[str, ...], variables: dict[str, str], problem: str, tmp_path: Path
+    arguments: tuple[str, ...], variables: dict[str, str], problem: str, said: Say, tmp_path: Path
 ) -> None:
     result = await said(tmp_path, "lobby", "hello", *arguments, **variables)
     assert result.problem.startswith(problem)
     assert "gwk_a" not in result.err
 
 
-async def test_another_server_is_no_gateway(gateway: Gateway, tmp_path: Path) -> None:
+async def test_another_server_is_no_gateway(gateway: Gateway, said: Say, tmp_path: Path) -> None:
     result = await said(tmp_path, "lobby", "hi", "--url", f"{gateway.url}/elsewhere", GATEWAY_SERVICE_KEY="gwk_a")
     assert result.problem == "cannot publish: there is nothing at this path"
