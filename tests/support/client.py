@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 import httpx2
@@ -13,7 +14,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from gateway.core.client_info import ClientInfo
+from gateway.state import GatewayState
+from gateway.store import users
 from gateway.testing import Gateway
+from handlers.errors import Conflict
+from schemas.names import normalized_user_name
+from schemas.users import NewUser
 
 WAIT_SECONDS = 20
 PASSWORD = "correct horse battery staple"
@@ -108,6 +115,18 @@ class ChatClient:
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (code, reason)
 
 
+async def _log_in(gateway: GatewayState, name: str) -> str:
+    """Do what registration and log-in do, without HTTP and without a second hash."""
+    client = ClientInfo("127.0.0.1", f"python-httpx2/{httpx2.__version__}")
+    try:
+        user = await gateway.password_login.register(NewUser(username=name, password=PASSWORD), client)
+    except Conflict:
+        found = await gateway.database.query(partial(users.by_name, name=normalized_user_name(name)))
+        assert found is not None
+        user = found
+    return (await gateway.login_sessions.create(user, frozenset(), client)).access_token
+
+
 class App:
     """An app on a phone: it knows the gateway, and speaks HTTP with it."""
 
@@ -141,7 +160,9 @@ class App:
         return grant
 
     async def token(self, name: str) -> str:
-        """Log in like `grant`, and return the access token."""
+        """Log in like `grant`, and return the access token: with a gateway of this process, at a fifth of the cost."""
+        if isinstance(self.gateway, Gateway):
+            return await self.gateway.run(_log_in(self.gateway.state, name))
         token: str = (await self.grant(name))["access_token"]
         return token
 
