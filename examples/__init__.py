@@ -1,0 +1,1 @@
+"""Applications that build on the gateway, each in its own folder."""
