@@ -8,7 +8,7 @@ from handlers.registry import HANDLERS
 from tests.support.client import App, ChatClient
 
 WITHOUT_A_ROOM = {
-    *("ping", "echo", "bye", "announce", "auth", "auth.refresh"),
+    *("ping", "echo", "bye", "cancel", "announce", "auth", "auth.refresh"),
     *("room.list", "room.resume", "direct.open", "presence.get"),
 }
 
@@ -27,10 +27,13 @@ def messages(room: str, message_id: str, user: str) -> dict[str, dict[str, Any]]
         "room.delete": {"room": room},
         "chat.send": {"room": room, "text": "Let me in!"},
         "chat.edit": {"room": room, "message_id": message_id, "text": "Something else"},
+        "chat.append": {"room": room, "message_id": message_id, "text": " and more"},
         "chat.delete": {"room": room, "message_id": message_id},
         "chat.history": {"room": room},
         "chat.read": {"room": room, "offset": 1},
         "chat.typing": {"room": room},
+        "room.signal": {"room": room, "name": "cursor"},
+        "presence.set": {"room": room, "state": {"cursor": 1}},
     }
 
 
@@ -115,6 +118,7 @@ async def test_a_message_of_a_foreign_room_cannot_be_reached_through_ones_own(
         await ben.ask("room.join", room=mine)
         for type, data in {
             "chat.edit": {"message_id": secret["id"], "text": "Something else"},
+            "chat.append": {"message_id": secret["id"], "text": " and more"},
             "chat.delete": {"message_id": secret["id"]},
             "chat.send": {"text": "As you said:", "reply_to": secret["id"]},
         }.items():
