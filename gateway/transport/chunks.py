@@ -8,13 +8,14 @@ from gateway.transport.frames import Frame, bounded, text_frame
 class WaitingText(Frame):
     """A chunk with a text that still waits, so that more text may follow in the same frame."""
 
-    __slots__ = ("_head", "_pieces", "is_sealed", "size")
+    __slots__ = ("_head", "_joined", "_text", "is_sealed", "size")
 
     def __init__(self, wire: bytes, head: bytes, text: bytes) -> None:
         """Take the frame's bytes, and of its JSON what is before the data, and the data."""
         super().__init__(wire)
         self._head = head
-        self._pieces = [text[1:-1]]  # without the quotes
+        self._text = text
+        self._joined: bytearray | None = None  # one buffer, since each small piece would take several times its bytes
         self.size = len(wire)
         """Its bytes with all that was added."""
         self.is_sealed = False
@@ -22,15 +23,17 @@ class WaitingText(Frame):
 
     def add(self, text: bytes) -> int:
         """Append a JSON text, and return by how many bytes the frame grows."""
-        self._pieces.append(text[1:-1])
+        if self._joined is None:
+            self._joined = bytearray(self._text[:-1])  # without the quote at its end
+        self._joined += text[1:-1]
         self.size += len(text) - 2
         return len(text) - 2
 
     def seal(self) -> None:
         """Write all of the text into the frame."""
         self.is_sealed = True
-        if len(self._pieces) > 1:
-            self.wire = text_frame(b'%b"%b"}' % (self._head, b"".join(self._pieces))).wire
+        if self._joined is not None:
+            self.wire = text_frame(b"".join((self._head, self._joined, b'"}'))).wire
 
 
 class Chunks:
