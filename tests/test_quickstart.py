@@ -1,12 +1,19 @@
-"""The program of the quickstart runs as printed."""
+"""The programs of the quickstart run as printed."""
 
 import asyncio
 import json
 import re
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.cli.chat.commands import line_of_input
+from gateway.cli.chat.screen import AnyMessage
+from handlers import BUILT_IN
+from tests.conftest import OwnGateway
 from tests.support.client import App
 
 PAGE = (Path(__file__).parents[1] / "docs/quickstart.md").read_text()
@@ -23,6 +30,22 @@ async def test_a_newcomer_s_client_logs_in_joins_and_hears_its_own_message(app: 
 
     again = await run(program)
     assert [message["text"] for message in again[1]["data"]["messages"]] == ["Hello!"]
+
+
+async def test_the_printed_handler_streams_the_printed_frames(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [handler] = re.findall(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    [stream] = re.findall(r"^```jsonl\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    program = types.ModuleType("count")
+    monkeypatch.setitem(sys.modules, "count", program)
+    exec(handler.replace("0.3", "0"), vars(program))
+    asked, *answer = map(json.loads, stream.splitlines())
+    async with App(own_gateway(registry=BUILT_IN | program.registry)) as app, app.connect("dora") as dora:
+        await dora.send(asked)
+        assert [await dora.next() for _ in answer] == answer
+    [typed] = re.findall(r"`(/call .*?)`", PAGE)
+    assert line_of_input(1, typed).message == AnyMessage("count", {"most": 20})
 
 
 async def run(program: Path) -> list[dict[str, Any]]:
