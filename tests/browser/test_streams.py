@@ -115,9 +115,11 @@ async def test_signals_and_states_are_shown_and_pass(
     async with app.in_room(bob, room) as ben:
         row = tab.page.get_by_role("listitem").filter(has_text=bob)
         await expect(row).to_contain_text("online")
-        tab.wire.tell("presence.changed", room=room, user=bob, state="online", custom_state={"in": "<i>call</i>"})
+        await ben.ask("presence.set", room=room, state={"in": "<i>call</i>"})
         await expect(row).to_contain_text('{"in":"<i>call</i>"}')
-        tab.wire.tell("presence.changed", room=room, user=bob, state="online")
+        await tab.page.reload()
+        await expect(row).to_contain_text('{"in":"<i>call</i>"}')
+        await ben.ask("presence.set", room=room, state=None)
         await expect(row).not_to_contain_text("call")
         signal = tab.page.get_by_role("log", name="Signal")
         for x in (1, 2):
