@@ -66,15 +66,18 @@ def calls_of_routes(routes: Iterable[Route], schemas: Schema) -> Iterator[Descri
     for route in routes:
         if route.prefix is None:
             kind = route.pattern
+            reply = _schema_of(schemas, kind, "Reply", route.reply)
             yield DescribedCall(
                 type=kind,
                 summary=f"Answered by the service behind `{kind}`.",
                 about="",
                 scope=route.scope,
                 data=_schema_of(schemas, kind, "Data", route.data),
-                reply=_schema_of(schemas, kind, "Reply", route.reply),
+                reply=reply,
                 examples=[_example_for(route.data)],
                 may_be_empty=route.data is None or route.data.fits({}),
+                chunk={},  # a service may stream, and its chunks have no schema
+                closing=reply,
             )
 
 

@@ -512,6 +512,7 @@ async def test_the_messages_of_routes_are_there_as_the_file_says_them_now(
             assert fits(document, data_of(create), {"sku": 7, "inner": {"sku": 8}})
             assert not fits(document, data_of(create), {"sku": 7, "inner": {"sku": 0}})
             assert data_of(call_of(document, "orders.list")) == {"type": "object"}
+            assert set(create["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
             assert not any("bills" in path for path in document["paths"])
             # The example works, and the document follows the file.
             token = await app.gateway.token("alice", "orders:write")
