@@ -401,7 +401,8 @@ class SharedRoster:
         if was == now:
             return
         room, user = place_of(change.subject[1])
-        if self._states.get(user) == "online" and self._reports.is_idle:
+        hears = room in self._shared_state.local(places_of(user))  # or the membership has ended since the write
+        if hears and self._states.get(user) == "online" and self._reports.is_idle:
             self._notify(room, user, "online", now)  # no other node can know better
         else:
             self._reports.add(Report(user, frozenset({room})))

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.cluster.dead_nodes import DeadNodeReaper
 from gateway.cluster.roster import SharedRoster
+from gateway.cluster.shared_state import Change
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from gateway.testing import Gateway
@@ -103,6 +104,25 @@ async def test_a_state_that_ends_quietly_is_no_news(run_node: RunNode) -> None:
         one.roster.set_custom_state("lobby", "bob", None, quietly=True)
         await one.settled()
         assert (one.news, await seen(one, other)) == ([], [{}, {}])
+
+
+async def test_a_membership_that_ends_while_a_state_is_being_written_lets_no_news_of_it_follow(
+    run_node: RunNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_node() as one, run_node() as other:
+        await bring(one, "bob")
+        write = one.shared_state._write
+
+        async def write_and_leave(some: list[Change]) -> None:
+            await write(some)
+            monkeypatch.undo()
+            one.roster.drop_from_room("lobby", "bob")
+            one.roster.set_custom_state("lobby", "bob", None, quietly=True)
+
+        monkeypatch.setattr(one.shared_state, "_write", write_and_leave)
+        one.roster.set_custom_state("lobby", "bob", "{}")
+        await one.settled()
+        assert (one.news, other.news, await seen(one, other)) == ([], [], [{}, {}])
 
 
 async def test_a_change_to_away_and_back_keeps_the_state_of_another_node(run_node: RunNode) -> None:
