@@ -4,6 +4,7 @@ The bus brings pieces alone. What a node remembers of a room holds whole message
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -21,6 +22,15 @@ _ID = b'"data":{"id":"'
 _WHOLE = b'{"type":"%b","data":%%b}' % ChatEdited.type.encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What an event adds to a message."""
+
+    offset: int
+    text: str
+    is_last: bool
+
+
 def is_piece(event: Logged) -> bool:
     """Return whether an event brings a piece of a message, and not the whole."""
     return event.frame.texts[0].startswith(_PIECE)
@@ -32,24 +42,32 @@ def message_of(event: Logged) -> int:
     return offset_of(message_id, event.epoch) or event.offset
 
 
-def with_pieces(whole: Logged, pieces: Sequence[Logged]) -> Logged:
+def piece_of(event: Logged) -> Piece | None:
+    """Return the piece that an event brings, or None for one that no gateway has made."""
+    try:
+        data = _data_of(event.frame)
+        return Piece(event.offset, str(data["text"]), is_last="done" in data)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def with_pieces(whole: Logged, pieces: Sequence[Piece]) -> Logged:
     """Return the event of the whole message, as a client that resumes gets it."""
-    added = [_data_of(piece.frame) for piece in pieces]
     own = whole.own
     return Logged(
-        _grown(whole.frame, added),
+        _grown(whole.frame, pieces),
         whole.room,
         whole.epoch,
         pieces[-1].offset,
-        None if own is None else OwnForm(own.user_id, _grown(own.frame, added)),
+        None if own is None else OwnForm(own.user_id, _grown(own.frame, pieces)),
     )
 
 
-def _grown(frame: Frame, added: Sequence[dict[str, Any]]) -> Frame:
+def _grown(frame: Frame, pieces: Sequence[Piece]) -> Frame:
     message = _data_of(frame)
-    message["text"] = "".join([message["text"], *(piece["text"] for piece in added)])
-    message["changed"] = added[-1]["changed"]
-    if added[-1].get("done"):
+    message["text"] = "".join([message["text"], *(piece.text for piece in pieces)])
+    message["changed"] = pieces[-1].offset
+    if pieces[-1].is_last:
         deleted = message.pop("deleted")  # the last key, in the order of the schema
         message |= {"done": True, "deleted": deleted}
     return text_frame(_WHOLE % orjson.dumps(message))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.bus.base import Logged
-from gateway.rooms.grown_events import is_piece, message_of, with_pieces
+from gateway.rooms.grown_events import Piece, is_piece, message_of, piece_of, with_pieces
 
 ENTRY_BYTES = 500
 """The memory of an entry besides its JSON."""
@@ -19,7 +19,7 @@ MAX_PIECES = 32
 """The pieces of a message that wait until it is asked for. To put it together at each would be work for nothing."""
 
 PIECE_BYTES = 300
-"""The memory of such a piece besides its JSON."""
+"""The memory of such a piece besides its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class _Entry:
 
     def __init__(self, event: Logged, changed_at: int) -> None:
         self._event = event
-        self._pieces: list[Logged] = []  # by which the message has grown since
+        self._pieces: list[Piece] = []  # by which the message has grown since
         self.offset = event.offset
         self.changed_at = changed_at  # in milliseconds since 1970
         self.message: int | None = None  # the offset of the message: lower than that of the event, if it was edited
@@ -67,7 +67,7 @@ class _Entry:
             self._pieces = []
         return self._event
 
-    def grow(self, piece: Logged, changed_at: int) -> None:
+    def grow(self, piece: Piece, changed_at: int) -> None:
         """Add a piece to the message."""
         if len(self._pieces) == MAX_PIECES:
             _ = self.event
@@ -76,7 +76,7 @@ class _Entry:
         self._pieces.append(piece)
         self.offset = piece.offset
         self.changed_at = changed_at
-        self.size += PIECE_BYTES + len(piece.frame.wire)
+        self.size += PIECE_BYTES + 4 * len(piece.text)
 
     @property
     def owner(self) -> str | None:
@@ -130,10 +130,11 @@ class Window:
         if event.offset <= self.top:
             return True
         if is_piece(event):
-            entry = self._take_grown(event)
-            if entry is None:
+            piece = piece_of(event)
+            entry = None if piece is None else self._take_grown(event)
+            if piece is None or entry is None:
                 return False
-            entry.grow(event, changed_at)
+            entry.grow(piece, changed_at)
         else:
             entry = _Entry(event, changed_at)
         self.top = event.offset

@@ -178,6 +178,15 @@ def test_a_message_that_grows_has_one_entry_and_its_size(pieces: int) -> None:
     assert window.size < 3000 + 32 * 600 + 30 * pieces
 
 
+@pytest.mark.parametrize("data", [b"{}", b'{"id":"k3f9.1"}', b'{"id":"k3f9.1","text":', b"[]", b"null", b""])
+def test_a_piece_of_another_form_ends_a_window(data: bytes) -> None:
+    window, event = filled(1, WindowLimits(3, 100_000)), bus_event(ROOM, message(2))
+    text = b'{"type":"chat.appended","data":%b}' % data
+    event.frame.wire = bytes((0x81, len(text))) + text
+    assert not window.append(event, 0, WindowLimits(3, 100_000))
+    assert window.since(0, "cat") is not None
+
+
 def test_a_piece_of_a_message_that_it_does_not_hold_ends_a_window() -> None:
     limits, window = WindowLimits(2, 100_000), filled(3, WindowLimits(2, 100_000))
     assert not window.append(event_of(grown(message(1), 4, "more"), message(1)), 0, limits)
