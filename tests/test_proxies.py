@@ -7,12 +7,14 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import httpx2
 import pytest
@@ -23,6 +25,8 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
 from gateway.testing import Gateway, running_gateway, settings_for_tests
+from handlers import BUILT_IN, Chunk, MsgHandler, Registry
+from schemas.base import Empty
 from tests.support.child import free_port
 from tests.support.client import PASSWORD, WAIT_SECONDS, ChatClient
 from tests.support.lacking import program
@@ -83,13 +87,31 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class WaitHandler(MsgHandler[Empty, Empty]):
+    """Streams a chunk, and then waits."""
+
+    schema = Empty
+    door: ClassVar[threading.Event] = threading.Event()
+    ended: ClassVar[list[str]] = []
+
+    async def handle(self, data: Empty) -> AsyncIterator[Chunk]:
+        self.door.clear()
+        try:
+            yield "one"
+            await until(self.door.is_set)
+            self.ended.append("at its end")
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that trusts the proxies of this machine."""
     settings = settings_for_tests(
         tmp_path_factory.mktemp("proxied"), trusted_proxies="127.0.0.1", max_connections_per_user=3
     )
-    with running_gateway(settings) as gateway:
+    with running_gateway(settings, registry=BUILT_IN | Registry(handlers={"wait": WaitHandler})) as gateway:
         yield gateway
 
 
@@ -184,6 +206,21 @@ async def test_an_app_logs_in_and_talks_through_the_proxy_though_one_node_is_dow
             await client.ask("room.join", room="lobby")
             await client.ask("chat.send", room="lobby", text="through the proxy")
             await client.expect("chat.message", text="through the proxy")
+
+
+async def test_each_chunk_of_a_call_passes_the_proxy_at_once_and_a_client_that_goes_cancels_it(proxy: Proxy) -> None:
+    async with proxy.client() as http:
+        token = await log_in(http, "streamer")
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        for rest in (["event: reply", "data: {}"], None):
+            async with http.stream("POST", "/call/wait", headers=headers) as answer, asyncio.timeout(WAIT_SECONDS):
+                lines = answer.aiter_lines()
+                assert await anext(lines) == 'data: "one"'
+                if rest is not None:
+                    WaitHandler.door.set()
+                    assert [line async for line in lines if line] == rest
+        await until(lambda: WaitHandler.ended == ["at its end", "cancelled"])
+        WaitHandler.ended.clear()
 
 
 async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy, gateway: Gateway) -> None:
