@@ -188,7 +188,7 @@ async def test_a_postgresql_that_hangs_is_given_up_within_seconds_and_used_again
 async def test_while_another_process_holds_the_database_messages_are_refused_and_then_accepted_again(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)
     gateway = own_gateway()
     async with App(gateway) as app, app.in_room("alice", "lobby") as client:
         other = sqlite3.connect(gateway.settings.data_dir / "gateway.db", isolation_level=None)
@@ -291,7 +291,7 @@ async def test_a_disk_with_next_to_no_room_is_not_ready(
 async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_once_it_is_back(
     own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.5)
     monkeypatch.setattr("gateway.rooms.last_seen.GATHER_SECONDS", 0.05)
     monkeypatch.setattr("gateway.rooms.last_seen.AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("gateway.rooms.presence.GRACE_SECONDS", 1)
