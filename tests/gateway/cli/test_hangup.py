@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +35,24 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Routed:
+    """A running gateway with a routes file. Each test writes the file anew."""
+
+    served: Served
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routed]:
+    folder = tmp_path_factory.mktemp("routed")
+    path = folder / "routes.toml"
+    path.write_text(ORDERS)
+    with serving(folder, GATEWAY_ROUTES=str(path)) as served:
+        yield Routed(served, path)
+        assert served.stop() == 0
+
+
 def write(path: Path, text: str) -> None:
     path.write_text(text)
 
@@ -50,33 +70,31 @@ def public_keys(served: Served) -> list[str]:
     return [key["kid"] for key in httpx2.get(f"{served.url}/.well-known/jwks.json").json()["keys"]]
 
 
-def test_the_files_are_read_again_at_once(tmp_path: Path, path: Path, run_here: RunHere) -> None:
-    with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
-        assert metric(served, "gateway_routes") == 1
-        path.write_text(ORDERS + STOCK)
-        hang_up(served)
-        served.output.expect("SIGHUP: reading the routes and the keys again")
-        served.output.expect("read the routes again: 2 routes")
-        assert metric(served, "gateway_routes") == 2
+def test_the_files_are_read_again_at_once(routed: Routed, run_here: RunHere) -> None:
+    served, refused = routed.served, 'gateway_routes_reloads_total{result="refused"}'
+    before = metric(served, refused)
+    routed.path.write_text(ORDERS + STOCK)
+    hang_up(served)
+    served.output.expect("SIGHUP: reading the routes and the keys again")
+    served.output.expect("read the routes again: 2 routes")
+    assert metric(served, "gateway_routes") == 2
 
-        assert run_here(tmp_path, "keys", "new").status == 0
-        hang_up(served)
-        served.output.expect("read the keys again: ")
-        assert len(public_keys(served)) == 1
+    assert run_here(served.folder, "keys", "new").status == 0
+    hang_up(served)
+    served.output.expect("read the keys again: ")
+    assert len(public_keys(served)) == 1
 
-        path.write_text(WRONG)
-        hang_up(served)
-        served.output.expect("the routes stay as they were: ")
-        assert metric(served, "gateway_routes") == 2
-        assert metric(served, 'gateway_routes_reloads_total{result="refused"}') == 1
-        assert served.stop() == 0
+    routed.path.write_text(WRONG)
+    hang_up(served)
+    served.output.expect("the routes stay as they were: ")
+    assert metric(served, "gateway_routes") == 2
+    assert metric(served, refused) == before + 1
 
 
-def test_without_routes_nothing_happens(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
-        hang_up(served)
-        assert metric(served, "gateway_routes") == 0
-        assert served.stop() == 0
+def test_without_routes_nothing_happens(served: Served) -> None:
+    hang_up(served)
+    served.output.expect("SIGHUP: reading the routes and the keys again")
+    assert metric(served, "gateway_routes") == 0
 
 
 async def test_messages_go_to_the_new_place_at_once(tmp_path: Path, path: Path) -> None:
@@ -103,14 +121,14 @@ async def test_messages_go_to_the_new_place_at_once(tmp_path: Path, path: Path) 
         assert (len(first.requests), len(second.requests)) == (1, 2)
 
 
-def test_many_signals_cost_few_readings_and_miss_no_change(tmp_path: Path, path: Path) -> None:
-    with serving(tmp_path, GATEWAY_ROUTES=str(path)) as served:
-        for number in range(50):
-            path.write_text(f'[routes."orders{number}.*"]\nworker = true\n' + STOCK * (number == 49))
-            hang_up(served)
-        served.output.expect("read the routes again: 2 routes")
-        assert metric(served, "gateway_routes") == 2
-        assert served.stop() == 0
+def test_many_signals_cost_few_readings_and_miss_no_change(routed: Routed) -> None:
+    served = routed.served
+    last = '[routes."last.*"]\nworker = true\n'
+    for number in range(50):
+        routed.path.write_text(f'[routes."orders{number}.*"]\nworker = true\n' + (STOCK + last) * (number == 49))
+        hang_up(served)
+    served.output.expect("read the routes again: 3 routes")
+    assert metric(served, "gateway_routes") == 3
 
 
 def test_nohup_lets_it_outlive_its_terminal(tmp_path: Path, path: Path) -> None:
