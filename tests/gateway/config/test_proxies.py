@@ -160,7 +160,7 @@ async def told_addresses(app: App) -> set[str]:
     """Return a user's address according to the sessions and the audit log."""
     headers = {"X-Forwarded-For": f"{CLAIM}, {CLIENT}"}
     app.http.headers.update(headers)
-    token = await app.token("alice")
+    token = (await app.grant("alice"))["access_token"]  # over HTTP, with the header
     sessions = (await app.ask("GET", "/users/me/sessions", token)).json()["sessions"]
     lines = (app.gateway.settings.data_dir / "audit.log").read_text().splitlines()
     return {sessions[0]["address"]} | {json.loads(line)["address"] for line in lines}
