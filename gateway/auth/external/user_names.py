@@ -30,9 +30,10 @@ _looks_like_address = re.compile(r"_[^_]*\.[^_]*\Z").search
 def user_name(claim: str, text: str, user_id: str) -> str:
     """Return the name of a user, made of the text of a claim and of the id that the user has here.
 
-    Capitals do not count, but in `sub`: there, `a` and `A` are two users.
+    Capitals do not count, but in `sub`: there, `a` and `A` are two users. Letters of other scripts stay as they are,
+    since the small letter of some is one of a-z: that of the Kelvin sign is `k`.
     """
-    folded = text if claim == "sub" else text.lower()
+    folded = text.lower() if claim != "sub" and text.isascii() else text
     name = _of_address(folded) if "@" in folded else _plain(folded)
     return name or marked_name(text, user_id)
 
