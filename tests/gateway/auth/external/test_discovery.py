@@ -155,6 +155,15 @@ WRONG_KEYS: list[Any] = [
     "https://127.1/",
     "https://2130706433/",
     "https://0x7f.1/",
+    "https://127\u30020\u30020\u30021/",  # full stops of Chinese, which IDNA makes dots
+    "https://\uff11\uff16\uff19.\uff12\uff15\uff14.\uff11\uff16\uff19.\uff12\uff15\uff14/",  # wide digits
+    "https://\u24dbocalhost/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://vault/",
+    "https://metadata.google.internal/",
+    "https://printer.local./",
     "https://user:secret@login.example/",
     "https://login.example:99999/",
     "https://a..example/",
@@ -225,7 +234,13 @@ async def test_an_issuer_with_https_has_its_keys_there_too(
         await DiscoveredDocument("https://localhost", clock).fetch(5)
 
 
-@pytest.mark.parametrize("host", ["login.example", "1.1.1.1", "2606:4700::1111", "localhost.example", "0x7f.example"])
+PUBLIC = (
+    *("login.example", "1.1.1.1", "2606:4700::1111", "localhost.example", "0x7f.example", "bücher.example"),
+    *("local.example", "64:ff9b::101:101", "::ffff:1.1.1.1", "keys.svc.example"),
+)
+
+
+@pytest.mark.parametrize("host", PUBLIC)
 def test_a_public_host_is_not_internal(host: str) -> None:
     assert not is_internal(host)
 
