@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.auth.external.users import Text
+from gateway.auth.external.users import Text, email_is_verified
 from gateway.auth.keys.public_keys import one_name
 from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken
 from gateway.auth.tokens import LEEWAY_SECONDS
@@ -81,12 +81,16 @@ class TokenChecks:
         if subject in claims:
             read["sub"] = claims[subject]
         try:
-            return ExternalClaims.model_validate(read)
+            found = ExternalClaims.model_validate(read)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)[0]
-            name = subject if found["loc"][0] == "sub" else found["loc"][0]
-            missing = found["type"] == "missing"
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = subject if first["loc"][0] == "sub" else first["loc"][0]
+            missing = first["type"] == "missing"
             raise BadToken(f"no claim `{name}`" if missing else f"a claim `{name}` of another form") from None
+        if subject == "email" and not email_is_verified(claims):
+            # Any user may type in the address of another one.
+            raise BadToken("an `email` as the subject without `email_verified: true`")
+        return found
 
     def check_issuer(self, claims: Claims) -> None:
         """Raise `BadToken` for another issuer."""

@@ -28,6 +28,9 @@ from schemas.names import DEFAULT_SCOPES
 MAX_CONNECTION_SECONDS = 24 * 3600
 """Seconds that a connection may last on one external token: some tokens are good for years."""
 
+VERIFIED_CLAIMS = ("email_verified", "emailVerified")
+"""The claims that say that an address is verified: OpenID Connect §5.1, with some issuers as text, and Better Auth."""
+
 Claims = Mapping[str, Any]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 """A claim that names an issuer, a user or an audience."""
@@ -127,12 +130,18 @@ def new_user_name(described: ExternalService, user_id: str, claims: Claims) -> s
         raise NoUserName(
             f"the token has no `{claim}`, which is to be the user name here", f"no user name in the claim `{claim}`"
         )
-    if claim == "email" and claims.get("email_verified") in (False, "false"):
+    if claim == "email" and email_is_verified(claims) is False:
         raise NoUserName(
             "the token's `email` is not verified; confirm the address where you log in",
             "an e-mail address that is not verified",
         )
     return user_name(claim, text, user_id)
+
+
+def email_is_verified(claims: Claims) -> bool | None:
+    """Return whether the claims call their e-mail address verified, or None if they say nothing of that."""
+    said = [claims[name] for name in VERIFIED_CLAIMS if name in claims]
+    return all(each in (True, "true") for each in said) if said else None
 
 
 def bad_token(reason: str) -> Refused:

@@ -217,8 +217,22 @@ async def test_an_email_address_is_a_name_with_an_underscore_for_its_sign(start:
         assert (await welcomed(app, carol))["user"] == "carol_example.com"
         message = await refused(app, issuer.token(first, sub="user|8", email="carol@example.com"))
         assert message.startswith("the user name `carol_example.com` is taken")
-        unverified = issuer.token(first, sub="user|9", email="dave@example.com", email_verified=False)
-        assert (await refused(app, unverified)).startswith("the token's `email` is not verified")
+        for unverified in (
+            *({"email_verified": value} for value in (False, "false", "False", 0, None, "no")),
+            {"emailVerified": False},
+            {"email_verified": True, "emailVerified": False},
+        ):
+            token = issuer.token(first, sub="user|9", email="dave@example.com", **unverified)
+            assert (await refused(app, token)).startswith("the token's `email` is not verified")
+
+
+async def test_an_unverified_address_makes_no_user_of_another(start: Start, issuer: FakeService) -> None:
+    async with App(start(subject_claim="email", user_claim="email")) as app:
+        carol = issuer.token(first, email="carol@example.com", email_verified=True)
+        assert (await welcomed(app, carol))["user"] == "carol_example.com"
+        for unverified in ({}, {"email_verified": False}, {"email_verified": "yes"}):
+            message = await refused(app, issuer.token(first, sub="user|8", email="carol@example.com", **unverified))
+            assert message.startswith("the token is not valid for this service")
 
 
 async def test_names_can_be_made_up_and_capitals_do_not_matter(start: Start, issuer: FakeService) -> None:

@@ -64,10 +64,16 @@ def test_a_header_is_refused_for_a_reason(header: dict[str, Any], reason: str) -
 
 CLIENTS = {"audience": ..., "client_ids": ["web", "phone"]}
 
+UNVERIFIED = "an `email` as the subject without `email_verified: true`"
+
 WRONG_CLAIMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"sub": ...}, "no claim `sub`"),
     ({"subject_claim": "uid"}, {}, "no claim `uid`"),
     ({"subject_claim": "uid"}, {"uid": 7}, "a claim `uid` of another form"),
+    ({"subject_claim": "email"}, {"email": "carol@example.com"}, UNVERIFIED),
+    ({"subject_claim": "email"}, {"email": "carol@example.com", "email_verified": False}, UNVERIFIED),
+    ({"subject_claim": "email"}, {"email": "carol@example.com", "email_verified": [True]}, UNVERIFIED),
+    ({"subject_claim": "email"}, {"email": "c@a.example", "email_verified": True, "emailVerified": False}, UNVERIFIED),
     ({}, {"exp": HINT}, "a claim `exp` of another form"),
     ({}, {"exp": 10**18}, "a claim `exp` of another form"),
     ({}, {"aud": [[HINT]]}, "a claim `aud` of another form"),
@@ -108,6 +114,8 @@ def test_a_good_token_passes_every_check() -> None:
     for claim in ("azp", "client_id", "cid"):
         check_all(issuer(**CLIENTS), {claim: "phone", "aud": HINT})
     check_all(issuer(client_ids=["web"]), {"azp": "web"})
+    for verified in ({"email_verified": True}, {"email_verified": "true"}, {"emailVerified": True}):
+        check_all(issuer(subject_claim="email"), {"email": "carol@example.com"} | verified)
     with pytest.raises(TokenExpired):
         check_all(issuer(), {"exp": NOW})
 
