@@ -47,6 +47,9 @@ ServiceName = Annotated[
 SafeUrl = Annotated[str, Field(max_length=2048), AfterValidator(check_url)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
+ClaimValue = str | bool | None
+"""A value that a claim may have; None stands for a claim that is not there."""
+
 ClaimPath = Name | Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
 Described = TypeVar("Described", bound="ExternalService")
@@ -79,6 +82,8 @@ class Issuer(ExternalService):
     either, the gateway would accept the tokens of every application of the issuer, so at least one is required.
 
     `subject_claim` names the claim that never changes of a user and is no other user's. The user's id is made of it.
+
+    `required_claims` lists claims with the values that they may have. So a token for another purpose does not pass.
     """
 
     preset: PresetName | None = None
@@ -88,6 +93,9 @@ class Issuer(ExternalService):
     jwks_url: SafeUrl | None = None
     secret: SecretStr | None = None
     subject_claim: Name = "sub"
+    required_claims: dict[Name, ClaimValue | Annotated[tuple[ClaimValue, ...], Field(min_length=1, strict=False)]] = (
+        Field(default_factory=dict, max_length=20)
+    )
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, strict=False)] = ("RS256", "ES256")
     token_types: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("at+jwt", "JWT")
 

@@ -6,6 +6,8 @@ provider's documentation that describes its tokens, and behind each key the reas
 - `user_claim` names a claim that every token of the provider has, so that no user is refused for a missing name.
 - `scope_claim` names what the provider's operator has assigned to a user, and not what an application has asked for.
 
+The operator's own keys win. Those of `required_claims` are added to the preset's.
+
 In the values, `{issuer}` stands for the issuer without a slash at its end, `{name}` for the last part of its path, and
 `{client}` for the first of `client_ids`.
 """
@@ -47,12 +49,14 @@ PRESETS: dict[PresetName, Preset] = {
         "jwks_url": "{issuer}/.well-known/jwks.json",  # on the Frontend API, whose URL is the issuer
         "algorithms": ["RS256"],  # the only one
         "token_types": ["JWT"],  # of session tokens; those for machines have others
+        "required_claims": {"sts": ["active", None]},  # `pending` until the user has done its tasks, as a second factor
         "user_claim": "sub",  # `user_…`; a session token has no other claim of the user
         "scope_claim": ["o", "rol"],  # the role in the active organization; `azp` is the origin of the application
     },
     # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
     "cognito": {
         "algorithms": ["RS256"],  # the only one
+        "required_claims": {"token_use": "access"},  # ID tokens have `id`
         "user_claim": "username",  # access tokens have it, and `client_id` in place of `aud`
         "scope_claim": "cognito:groups",  # the groups of the user; an application chooses what is in `scope`
     },
@@ -75,6 +79,7 @@ PRESETS: dict[PresetName, Preset] = {
     "keycloak": {
         "algorithms": ["RS256", "ES256", "PS256", "EdDSA"],  # RS256, unless the realm says another
         "token_types": ["JWT", "at+jwt"],  # the second since it can follow RFC 9068
+        "required_claims": {"typ": "Bearer"},  # ID tokens have the same `azp`, and travel in URLs at a log-out
         "user_claim": "preferred_username",  # the scope `profile` has it, which each client has by default
         "scope_claim": ["realm_access", "roles"],  # the roles of the realm; `aud` is `account`, and `azp` the client
     },
@@ -113,6 +118,8 @@ def with_preset(issuer: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of an issuer with those of its preset. What the operator has set stays as it is."""
     preset = next((PRESETS[name] for name in PRESET_NAMES if name == issuer.get("preset")), {})
     left_out = {key: value for key, value in preset.items() if key not in issuer}
+    if isinstance(own := issuer.get("required_claims"), dict) and "required_claims" in preset:
+        left_out["required_claims"] = preset["required_claims"] | own
     if issuer.get("secret") is not None:
         left_out = {key: value for key, value in left_out.items() if key not in OF_PUBLIC_KEYS}
     url, clients = issuer.get("issuer"), issuer.get("client_ids")

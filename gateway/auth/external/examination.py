@@ -106,6 +106,7 @@ class Examination:
         yield _checked("issuer", lambda: self._checks.check_issuer(claims), shown(claims.get("iss")))
         yield self._of_audience(claims)
         yield self._of_client(claims)
+        yield self._of_required(claims)
         if read is not None:
             yield self._of_times(read)
             yield self._of_user(read, claims)
@@ -123,6 +124,13 @@ class Examination:
         if self._described.client_ids is None:
             return Finding("client", Result.SKIPPED, f"no client_ids are set; the token has {given}")
         return _checked("client", lambda: self._checks.check_client(claims), given)
+
+    def _of_required(self, claims: Mapping[str, Any]) -> Finding:
+        names = self._described.required_claims
+        if not names:
+            return Finding("required", Result.SKIPPED, "no required_claims are set")
+        given = ", ".join(f"{name} {shown(claims.get(name))}" for name in names)
+        return _checked("required", lambda: self._checks.check_required(claims), given)
 
     def _of_times(self, claims: ExternalClaims) -> Finding:
         end = f"{_time(claims.exp)}, {_span(abs(claims.exp - self._now))}"

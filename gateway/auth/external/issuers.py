@@ -80,6 +80,7 @@ class IssuerTokens:
         self._checks.check_issuer(raw)
         self._checks.check_audience(raw)
         self._checks.check_client(raw)
+        self._checks.check_required(raw)
         self._checks.check_times(claims, self._clock.wall())
         return claims
 

@@ -13,7 +13,7 @@ from gateway.auth.external.users import Text, email_is_verified
 from gateway.auth.keys.public_keys import one_name
 from gateway.auth.keys.signatures import MAX_KID_LENGTH, BadToken
 from gateway.auth.tokens import LEEWAY_SECONDS
-from gateway.config.external_services import Issuer
+from gateway.config.external_services import ClaimValue, Issuer
 from handlers.errors import TokenExpired
 
 # RFC 7515 §4.1.11 and RFC 7797: each changes the signed bytes or their meaning. All other parameters, such as `x5t`
@@ -118,12 +118,25 @@ class TokenChecks:
         if claims[name] not in self._described.client_ids:
             raise BadToken(f"another client `{name}` than those of client_ids")
 
+    def check_required(self, claims: Claims) -> None:
+        """Raise `BadToken` for a claim with another value than the settings allow."""
+        for name, allowed in self._described.required_claims.items():
+            values = allowed if isinstance(allowed, tuple) else (allowed,)
+            given = claims.get(name)
+            # JSON's `true` and `1` are two values, and Python's are one.
+            if not any(given == value and type(given) is type(value) for value in values):
+                raise BadToken(f"a claim `{name}` other than {' or '.join(map(_written, values))}")
+
     def check_times(self, claims: ExternalClaims, now: float) -> None:
         """Raise `BadToken` for a token that is not good yet, and `TokenExpired` for one that is good no more."""
         if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
             raise BadToken("not good yet, by `nbf` or `iat`; compare the clocks")
         if claims.exp <= now:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
+
+
+def _written(value: ClaimValue) -> str:
+    return "none" if value is None else value if isinstance(value, str) else str(value).lower()
 
 
 def client_claim(claims: Claims) -> str | None:

@@ -15,8 +15,8 @@ from tests.gateway.cli.conftest import RunHere
 from tests.support.issuer import FakeService, running_service
 
 ALL = (
-    *("form", "header", "algorithm", "type", "key", "signature", "claims", "issuer", "audience", "client", "times"),
-    *("user name", "scopes", "rooms"),
+    *("form", "header", "algorithm", "type", "key", "signature", "claims", "issuer", "audience", "client"),
+    *("required", "times", "user name", "scopes", "rooms"),
 )
 
 pytestmark = pytest.mark.server
@@ -65,7 +65,7 @@ def line(out: str, check: str) -> str:
 
 
 def test_a_good_token_passes_every_check(checker: Checker, issuer: FakeService) -> None:
-    token = issuer.token(first, azp="web", sub="auth0|7", groups=["talk"], rooms={"team-*": ["join"]})
+    token = issuer.token(first, azp="web", sub="auth0|7", typ="Bearer", groups=["talk"], rooms={"team-*": ["join"]})
     checked = checker.run(
         f"Bearer {token}\n",
         client_ids=["web"],
@@ -73,6 +73,7 @@ def test_a_good_token_passes_every_check(checker: Checker, issuer: FakeService) 
         scope_claim="groups",
         scopes={"talk": ["chat:read"]},
         rooms_claim="rooms",
+        required_claims={"typ": "Bearer"},
     )
     assert (checked.status, checked.err) == (0, "")
     assert results(checked.out) == dict.fromkeys(ALL, "ok")
@@ -106,9 +107,12 @@ def test_a_token_from_a_file_is_checked_for_each_service_or_for_one(
 def test_every_failed_check_is_named_and_the_others_go_on(checker: Checker, issuer: FakeService) -> None:
     claims = issuer.claims(iss="https://evil.example/\x1b[31m", aud=["a", "b"], azp="x", nbf=int(time.time()) + 3600)
     token = ec_signer("first").sign(claims, typ="logout+jwt", zip="DEF")
-    checked = checker.run(token, client_ids=["web"], scopes={"talk": ["chat:read"]}, rooms_claim="rooms")
+    required = {"typ": "Bearer", "sts": ["active", None]}
+    checked = checker.run(
+        token, required_claims=required, client_ids=["web"], scopes={"talk": ["chat:read"]}, rooms_claim="rooms"
+    )
     assert checked.status == 1
-    failed = ("header", "type", "signature", "issuer", "audience", "client", "times")
+    failed = ("header", "type", "signature", "issuer", "audience", "client", "required", "times")
     expected = {name: "failed" if name in failed else "ok" for name in ALL} | {"scopes": "warning", "rooms": "warning"}
     assert results(checked.out) == expected
     assert checked.out.endswith(f"  refused: {', '.join(failed)}\n")
@@ -116,6 +120,7 @@ def test_every_failed_check_is_named_and_the_others_go_on(checker: Checker, issu
     assert f'than {issuer.url}; the token has "https://evil.example/\\u001b[31m"' in line(checked.out, "issuer")
     assert 'than chat; the token has ["a", "b"]' in line(checked.out, "audience")
     assert 'the token has azp "x"' in line(checked.out, "client")
+    assert "a claim `typ` other than Bearer; the token has typ none, sts none" in line(checked.out, "required")
     assert "\x1b" not in checked.out
 
 

@@ -44,6 +44,17 @@ def test_what_the_operator_has_set_wins(name: str) -> None:
     assert {key: getattr(issuer, key) for key in own} == own
 
 
+def test_required_claims_of_the_operator_are_added_to_those_of_the_preset() -> None:
+    realm = ANYWHERE | {"preset": "keycloak", "client_ids": ["web"]}
+    assert Issuer.model_validate(realm).required_claims == {"typ": "Bearer"}
+    for own, all_of_them in (
+        ({}, {"typ": "Bearer"}),
+        ({"acr": "2"}, {"typ": "Bearer", "acr": "2"}),
+        ({"typ": ["Bearer", "ID"]}, {"typ": ("Bearer", "ID")}),
+    ):
+        assert Issuer.model_validate(realm | {"required_claims": own}).required_claims == all_of_them
+
+
 ENOUGH = [
     ("auth0", {"issuer": "https://acme.auth0.com/", "audience": "https://chat.example.com"}),
     ("better-auth", {"issuer": "https://app.example.com"}),
@@ -100,6 +111,12 @@ WRONG = [
     ({"preset": "clerk"}, "expected audience or client_ids"),
     ({"preset": "clerk", "client_ids": []}, "acme.client_ids: Tuple should have at least 1 item"),
     ({"preset": "workos", "client_ids": [7]}, "acme.client_ids.0: Input should be a valid string"),
+    (
+        {"preset": "keycloak", "client_ids": ["web"], "required_claims": ["typ"]},
+        "acme.required_claims: Input should be",
+    ),
+    ({"audience": "chat", "required_claims": {"typ": []}}, "acme.required_claims.typ"),
+    ({"audience": "chat", "required_claims": {"level": 2}}, "acme.required_claims.level"),
     ({"preset": "supabase", "issuer": 7}, "acme.issuer: Input should be a valid string"),
 ]
 

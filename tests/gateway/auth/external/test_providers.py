@@ -88,7 +88,12 @@ SHAPES = {
             "v": 2,
         },
         r"user_2nneql2nri-[0-9a-f]{16}",
-        ({"azp": "https://evil.example.com"}, {"azp": ...}, {"aud": "https://chat.example.com", "azp": ...}),
+        (
+            {"sts": "pending"},
+            {"azp": "https://evil.example.com"},
+            {"azp": ...},
+            {"aud": "https://chat.example.com", "azp": ...},
+        ),
         header={"typ": "JWT", "cat": "cl_B7d4PD111AAA"},
     ),
     "cognito": Shape(
@@ -104,7 +109,11 @@ SHAPES = {
             "username": "carol.cognito",
         },
         r"carol\.cognito",
-        ({"client_id": "another"}, {"client_id": ..., "aud": "1example23456789", "token_use": "id"}),
+        (
+            {"client_id": "another"},
+            {"token_use": "id"},
+            {"client_id": ..., "aud": "1example23456789", "token_use": "id"},
+        ),
         header={"typ": ...},
     ),
     "entra": Shape(
@@ -159,7 +168,13 @@ SHAPES = {
             "email": "carol@example.com",
         },
         r"carol\.keycloak",
-        ({"azp": "shop-web"}, {"iss": "https://id.example.com/realms/other"}),
+        (
+            {"azp": "shop-web"},
+            {"typ": "ID", "aud": "chat-web"},
+            {"typ": "Refresh"},
+            {"typ": ...},
+            {"iss": "https://id.example.com/realms/other"},
+        ),
     ),
     "okta": Shape(
         {"preset": "okta", "issuer": "https://acme.okta.com/oauth2/default", "client_ids": ["nmdP1fcyvdVO11AL7ECm"]},

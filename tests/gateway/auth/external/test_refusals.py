@@ -64,6 +64,7 @@ def test_a_header_is_refused_for_a_reason(header: dict[str, Any], reason: str) -
 
 CLIENTS = {"audience": ..., "client_ids": ["web", "phone"]}
 
+REQUIRED = {"required_claims": {"use": "access", "sts": ["active", None], "guest": [False, None]}}
 UNVERIFIED = "an `email` as the subject without `email_verified: true`"
 
 WRONG_CLAIMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
@@ -87,6 +88,10 @@ WRONG_CLAIMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (CLIENTS, {"client_id": HINT}, "another client `client_id` than those of client_ids"),
     (CLIENTS, {"cid": ["web"]}, "another client `cid` than those of client_ids"),
     (CLIENTS, {"azp": None, "cid": "web"}, "another client `azp` than those of client_ids"),
+    (REQUIRED, {}, "a claim `use` other than access"),
+    (REQUIRED, {"use": [HINT]}, "a claim `use` other than access"),
+    (REQUIRED, {"use": "access", "sts": HINT}, "a claim `sts` other than active or none"),
+    (REQUIRED, {"use": "access", "guest": 0}, "a claim `guest` other than false or none"),
     ({}, {"nbf": NOW + 60}, "not good yet, by `nbf` or `iat`; compare the clocks"),
     ({}, {"iat": NOW + 60}, "not good yet, by `nbf` or `iat`; compare the clocks"),
 ]
@@ -97,7 +102,7 @@ def check_all(described: Issuer, claims: dict[str, Any]) -> None:
     good = {"iss": "https://a.example", "sub": "7", "aud": "chat", "exp": NOW + 60}
     claims = {name: value for name, value in (good | claims).items() if value is not ...}
     read = checks.read_claims(claims)
-    for check in (checks.check_issuer, checks.check_audience, checks.check_client):
+    for check in (checks.check_issuer, checks.check_audience, checks.check_client, checks.check_required):
         check(claims)
     checks.check_times(read, NOW)
 
@@ -114,6 +119,8 @@ def test_a_good_token_passes_every_check() -> None:
     for claim in ("azp", "client_id", "cid"):
         check_all(issuer(**CLIENTS), {claim: "phone", "aud": HINT})
     check_all(issuer(client_ids=["web"]), {"azp": "web"})
+    check_all(issuer(**REQUIRED), {"use": "access", "sts": "active"})
+    check_all(issuer(**REQUIRED), {"use": "access", "sts": None, "guest": False})
     for verified in ({"email_verified": True}, {"email_verified": "true"}, {"emailVerified": True}):
         check_all(issuer(subject_claim="email"), {"email": "carol@example.com"} | verified)
     with pytest.raises(TokenExpired):
