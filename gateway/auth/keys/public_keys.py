@@ -19,6 +19,9 @@ CURVES: dict[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.
 RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256")
 ED25519 = "Ed25519"
 
+MAX_EXPONENT_BITS = 64
+"""The longest public exponent, as in OpenSSL for long keys. With one as long as the key, each check takes 20 ms."""
+
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 
@@ -76,6 +79,8 @@ def check_fitness(public: PublicKey, algorithm: str) -> None:
 def _check_rsa(public: rsa.RSAPublicKey) -> None:
     if not MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
         raise UnfitKey(f"expected an RSA key of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, got {public.key_size}")
+    if public.public_numbers().e.bit_length() > MAX_EXPONENT_BITS:
+        raise UnfitKey(f"expected a public exponent of at most {MAX_EXPONENT_BITS} bits, such as 65537")
     if public.public_numbers().n % 2 == 0:
         raise UnfitKey("its modulus is even, which no product of two large primes is")
 

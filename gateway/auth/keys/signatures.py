@@ -63,7 +63,10 @@ class UnverifiedToken(NamedTuple):
         if len(token) > MAX_TOKEN_LENGTH:
             raise BadToken(f"over {MAX_TOKEN_LENGTH} characters")
         if _COMPACT.fullmatch(token) is None:
-            raise BadToken("not three parts of base64url")
+            encrypted = (
+                ": an encrypted token has five, and its maker alone can read it" if token.count(".") == 4 else ""
+            )
+            raise BadToken(f"not three parts of base64url{encrypted}")
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         try:

@@ -199,6 +199,13 @@ def test_a_weak_rsa_key_is_refused_with_the_reason(algorithm: str) -> None:
         Key.from_jwk(rsa_signer("key", 1024).jwk(alg=algorithm), ALL)
 
 
+@pytest.mark.parametrize("bits", [65, 2040])
+def test_an_rsa_key_that_is_slow_to_verify_with_is_refused(bits: int) -> None:
+    exponent = encode(((1 << (bits - 1)) | 1).to_bytes((bits + 7) // 8))
+    with pytest.raises(UnfitKey, match=r"expected a public exponent of at most 64 bits"):
+        key_of(pkcs1, e=exponent)
+
+
 # ---- confusion of algorithms, in each direction ----
 
 SIGNERS = {"HS256": shared, "ES256": elliptic, "RS256": pkcs1, "PS256": pss, "EdDSA": edwards}
