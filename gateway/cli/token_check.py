@@ -63,12 +63,7 @@ def _note(named: str | None, settings: Settings) -> str | None:
 def _read(file: str) -> str:
     """Return the token. No error repeats FILE, which may be a token that was pasted into the wrong place."""
     try:
-        if file == "-":
-            raw = sys.stdin.buffer.read(MAX_BYTES)
-        else:
-            with open(file, "rb") as opened:
-                raw = opened.read(MAX_BYTES)
-        token = raw.decode().strip()
+        token = (_ask() if file == "-" else _content(file)).strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise StartError(
@@ -80,6 +75,18 @@ def _read(file: str) -> str:
     if not token:
         raise StartError("FILE: expected a token, got nothing")
     return token
+
+
+def _ask() -> str:
+    """Return standard input. A terminal does not show what is typed, as with a password."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Token", hide_input=True))
+    return sys.stdin.buffer.read(MAX_BYTES).decode()
+
+
+def _content(file: str) -> str:
+    with open(file, "rb") as opened:
+        return opened.read(MAX_BYTES).decode()
 
 
 async def _check_all(token: str, issuers: Mapping[str, Issuer], settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.auth.forging import ec_signer
-from tests.gateway.cli.command import Result
+from tests.gateway.cli.command import Result, Terminal
 from tests.gateway.cli.conftest import RunHere
 from tests.support.issuer import FakeService, running_service
 
@@ -162,6 +162,22 @@ def test_a_note_says_that_the_token_is_of_no_service_here(checker: Checker, issu
     assert own.err == "note: this is a token of this gateway itself, which counts without ?service=\n"
     other = checker.run(issuer.token(first, iss="https://a.example/\x1b"))
     assert other.err == 'note: no service of GATEWAY_ISSUERS has the issuer "https://a.example/\\u001b" of this token\n'
+
+
+def test_a_terminal_asks_for_the_token_and_does_not_show_it(issuer: FakeService, tmp_path: Path) -> None:
+    trusted = {"issuer": issuer.url, "audience": "chat", "jwks_url": f"{issuer.url}/keys"}
+    token = issuer.token(first)
+    with Terminal(tmp_path, "token", "check", "-", GATEWAY_ISSUERS=json.dumps({"acme": trusted})) as terminal:
+        terminal.expect("Token: ")
+        assert not terminal.echoes()
+        terminal.type(token + "\n")
+        terminal.expect("  accepted")
+        assert terminal.end() == 0
+    assert token[:60] not in terminal.raw
+
+
+def test_an_encrypted_token_is_named(checker: Checker) -> None:
+    assert "an encrypted token has five" in line(checker.run("a.b.c.d.e").out, "form")
 
 
 @pytest.mark.parametrize("token", ["a.b", "x" * 5000, "eyJhbGciOiJFUzI1NiJ9.WzFd.AA", "gwk_1_2", "ä.ö.ü", "\x1b[31m"])
