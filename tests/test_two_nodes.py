@@ -78,6 +78,7 @@ async def test_a_client_comes_back_to_the_other_node_while_a_message_grows_and_m
     here: App, there: App, room: str, alice: str, bob: str
 ) -> None:
     words = [f" {number}" for number in range(1, 301)]
+    story = "0" + "".join(words)
 
     async def write(author: ChatClient, piece: Frame) -> None:
         for word in words:
@@ -86,15 +87,16 @@ async def test_a_client_comes_back_to_the_other_node_while_a_message_grows_and_m
         last = await author.start("chat.append", text="", done=True, **piece)
         assert (await author.until(id=last))["status"] == 20000
 
-    async def read(app: App, since: Frame | None, pieces: int) -> tuple[str, Frame]:
+    async def read(app: App, text: str, since: Frame | None, pieces: int) -> tuple[str, Frame]:
         """Join or resume, and return the text after so many pieces, or at its end, with the position."""
         async with app.connect(bob) as reader:
             joined = await reader.ask("room.join", room=room, **({} if since is None else {"since": since}))
-            [whole] = joined.get("messages") or [event["data"] for event in joined["events"]]
-            text, changed = whole["text"], joined["offset"]
-            assert whole["changed"] == changed
-            piece: Frame = {}
-            while pieces and "done" not in piece:
+            changed = joined["offset"]
+            for whole in joined.get("messages") or [event["data"] for event in joined["events"]]:
+                assert whole["text"].startswith(text)
+                assert whole["changed"] == changed
+                text = whole["text"]
+            while pieces and text != story:
                 piece = await reader.expect("chat.appended", at=len(text), changed=changed + 1)
                 text, changed, pieces = text + piece["text"], changed + 1, pieces - 1
             return text, {"epoch": joined["epoch"], "offset": changed}
@@ -102,11 +104,10 @@ async def test_a_client_comes_back_to_the_other_node_while_a_message_grows_and_m
     async with here.in_room(alice, room) as author, asyncio.TaskGroup() as tasks:
         message = await author.say(room, "0")
         tasks.create_task(write(author, {"room": room, "message_id": message["id"]}))
-        text, position = await read(here, None, 3)
-        further, position = await read(there, position, 3)
-        assert further.startswith(text)
-        whole, position = await read(there, position, 1000)
-    assert whole == "0" + "".join(words)
+        text, position = await read(here, "", None, 3)
+        text, position = await read(there, text, position, 3)
+        text, position = await read(there, text, position, 1000)
+    assert text == story
 
 
 async def test_pieces_from_both_nodes_make_one_text(here: App, there: App, room: str, alice: str) -> None:
