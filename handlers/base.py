@@ -250,10 +250,13 @@ class Session(Protocol[StateCo]):
     def now(self) -> str:
         """Return the gateway's time in the protocol's form."""
 
-    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run_unordered(
+        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> None:
         """Let `answer` answer an unordered message, in a task of its own if later messages would wait for it.
 
         The connection's end cancels the task. So do `cancel` and the end of the time, which answer the message instead.
+        The log names the handler by `name`.
         If too many messages of the connection are in progress, or one with this id is, refuse this one.
         """
 
@@ -364,7 +367,9 @@ class MsgHandler(ABC, Generic[In, Out, State]):
 
     def run(self) -> Coroutine[Any, Any, None]:
         """Answer the message, or start a task that does if it is unordered."""
-        return self._answer() if self.ordered else self.session.run_unordered(self.id, self._answer)
+        if self.ordered:
+            return self._answer()
+        return self.session.run_unordered(self.id, self._answer, type(self).__name__)
 
     async def _answer(self) -> None:
         """Answer the message: one reply or one error if it has an id, and only errors if not.
@@ -436,6 +441,10 @@ class Refusal(MsgHandler[BaseModel, BaseModel]):
         return Empty()
 
 
+class Stopped(BaseException):
+    """Stops a handler by force that has swallowed its cancellation."""
+
+
 def ends_connection(error: BaseException) -> bool:
     """Return whether the connection or the process is stopping, so that the error is not the handler's own.
 
@@ -445,7 +454,7 @@ def ends_connection(error: BaseException) -> bool:
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         return True
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+    if isinstance(error, KeyboardInterrupt | GeneratorExit | Stopped):
         return True
     # A failed `TaskGroup` of Python 3.11 leaves a cancellation request behind, which must not reach the next message.
     while task is not None and task.cancelling():

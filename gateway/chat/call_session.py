@@ -7,14 +7,13 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from gateway.auth.authorizers import AuthResult
-from gateway.chat.unordered import CANCEL_SECONDS
+from gateway.chat.unordered import stop_handlers
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.presence import UserPresenceVerbs
 from gateway.chat.verbs.unheard_rooms import UnheardRooms
 from gateway.chat.verbs.upstream import SessionUpstream
 from gateway.core import costs
 from gateway.core.rate_limits import Allowance
-from gateway.core.tasks import cancel_within
 from gateway.state import GatewayState
 from gateway.transport import frames
 from handlers.errors import CallTimeout, InternalError, MessageError, NotFound, RateLimited
@@ -100,15 +99,17 @@ class CallSession(UserSession):
             return self._answer
         raise self._answer or InternalError(self.connection)
 
-    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run_unordered(
+        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> None:
         """Answer the message, within the time of one. No other message waits for it."""
         seconds = self.gateway.settings.max_call_seconds
-        task = asyncio.create_task(answer())
+        task = asyncio.create_task(answer(), name=name)
         try:
             done, _ = await asyncio.wait([task], timeout=seconds or None)
         finally:
             self._is_over = True
-            await cancel_within(CANCEL_SECONDS, task)
+            await stop_handlers(task)
         if done:
             task.result()
         else:

@@ -129,10 +129,12 @@ class ChatSession(UserSession):
         while not outbox.takes_chunk(chunks, encoded, is_text=isinstance(data, str)):
             await outbox.wait_for_room()
 
-    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run_unordered(
+        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> None:
         """Answer a message in a task, or refuse it if too many wait."""
         try:
-            self._messages_in_tasks().start(id, answer)
+            self._messages_in_tasks().start(id, answer, name)
         except (RateLimited, Conflict) as error:
             self.refuse(id, error)
 

@@ -1,7 +1,8 @@
 """The unordered messages of one connection: a task answers each, and later messages do not wait for it.
 
 Each is answered once. After an answer that the handler did not make, because the client has cancelled the message or it
-took too long, nothing of the handler's goes out. Its place is taken until its task has ended.
+took too long, nothing of the handler's goes out. Its place is taken until its task has ended, which is soon: it may
+clean up for some seconds, and is stopped by force then.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
 CANCEL_SECONDS = 3
-"""How long handlers may clean up in that the end of a connection has cancelled. One commit may take a second."""
+"""How long cancelled handlers may clean up. One commit may take a second."""
 
 MAX_TAKEN = 256
 """The most messages of a connection that were taken in their order and wait for their answers."""
@@ -66,7 +67,7 @@ class Bounds:
 class UnorderedMessages:
     """The unordered messages in progress."""
 
-    __slots__ = ("_bounds", "_by_id", "_in_progress", "_on_end", "_refuse", "_taken")
+    __slots__ = ("_bounds", "_by_id", "_in_progress", "_on_end", "_refuse", "_stopping", "_taken")
 
     def __init__(
         self,
@@ -83,6 +84,8 @@ class UnorderedMessages:
         self._on_end = on_end
         self._in_progress: dict[asyncio.Task[None], UnorderedMessage] = {}
         self._by_id: dict[int | str, asyncio.Task[None]] = {}
+        self._stopping: dict[asyncio.Task[None], UnorderedMessage] = {}
+        """The messages whose handlers clean up, by the task that waits for it."""
         self._taken = 0
 
     @property
@@ -95,10 +98,11 @@ class UnorderedMessages:
         if not self._in_progress:
             return None
         task = asyncio.current_task()
-        return None if task is None else self._in_progress.get(task)
+        # A handler that is stopped by force runs in the task that stops it.
+        return None if task is None else self._in_progress.get(task) or self._stopping.get(task)
 
-    def start(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Answer a message in a task.
+    def start(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Answer a message in a task with this name.
 
         Raises `RateLimited` if too many are in progress, and `Conflict` if one with this id is.
         """
@@ -106,7 +110,7 @@ class UnorderedMessages:
             raise RateLimited("messages in progress on this connection", RETRY_AFTER_MS)
         if id in self._by_id:
             raise Conflict("a message with this id is in progress; use another id")
-        task = asyncio.create_task(answer())
+        task = asyncio.create_task(answer(), name=name)
         message = self._in_progress[task] = UnorderedMessage(id)
         if id is not None:
             self._by_id[id] = task
@@ -144,8 +148,7 @@ class UnorderedMessages:
         """End all of them without an answer."""
         for message in self._in_progress.values():
             self.set_answered(message)
-        if await cancel_within(CANCEL_SECONDS, *self._in_progress):
-            logger.warning("a handler has swallowed its cancellation, and was stopped by force")
+        await stop_handlers(*self._in_progress)
 
     def _time_out(self, task: asyncio.Task[None]) -> None:
         if not task.done() and not self._in_progress[task].is_answered:
@@ -156,6 +159,9 @@ class UnorderedMessages:
         self.set_answered(message)
         self._refuse(message.id, error)
         task.cancel()
+        stopping = asyncio.create_task(stop_handlers(task))
+        self._stopping[stopping] = message
+        stopping.add_done_callback(self._stopping.pop)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         message = self._in_progress.pop(task)
@@ -166,3 +172,12 @@ class UnorderedMessages:
         # One that was stopped by force may end with any exception.
         self._on_end(message, None if message.is_answered else error)
         self.set_answered(message)
+
+
+async def stop_handlers(*tasks: asyncio.Task[None]) -> None:
+    """Cancel handlers, let them clean up for some seconds, and stop them by force then.
+
+    The log names each of these by its task's name, which is that of its class.
+    """
+    for task in await cancel_within(CANCEL_SECONDS, *tasks):
+        logger.warning("%s has swallowed its cancellation, and was stopped by force", task.get_name())

@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from handlers.base import Stopped
+
 AGAIN_SECONDS = 0.1
 
 
@@ -27,34 +29,39 @@ async def cancel_and_wait(*tasks: "asyncio.Task[None]") -> None:
         raise cancelled
 
 
-async def cancel_within(seconds: float, *tasks: "asyncio.Task[None]") -> int:
+async def cancel_within(seconds: float, *tasks: "asyncio.Task[None]") -> "set[asyncio.Task[None]]":
     """Cancel tasks once, and return when they have ended, or after so many seconds, which they may clean up in.
 
-    Cancel again what still runs then, and stop the rest by force: code of an application may swallow each cancellation,
-    and would hold up the end of the process. Return the number of tasks that were stopped. A cancellation of the caller
-    ends the wait.
+    A task that is being cancelled already is not cancelled anew. Cancel again what still runs at the end, and stop the
+    rest by force: code of an application may swallow each cancellation, and would hold up the end of the process.
+    Return the tasks that were stopped. A cancellation of the caller ends the wait.
     """
     running = {task for task in tasks if not task.done()}
+    for task in running:
+        if not task.cancelling():
+            task.cancel()
     try:
-        for left in (seconds, AGAIN_SECONDS):
-            if running:
-                for task in running:
-                    task.cancel()
-                _, running = await asyncio.wait(running, timeout=left)
+        if running:
+            _, running = await asyncio.wait(running, timeout=seconds)
+        if running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=AGAIN_SECONDS)
     finally:
         for task in running:
             _stop(task)
-    return len(running)
+    return running
 
 
 def _stop(task: "asyncio.Task[None]") -> None:
-    """Close the coroutine of a task. Its next step fails, which the cancellation brings about."""
+    """Raise `Stopped` in the coroutine of a task. Its next step fails, which the cancellation brings about."""
     if task.done():
         return
     coroutine = task.get_coro()
     if coroutine is not None:
         # What the code raises at this, and what the task ends with, concerns no caller.
         with suppress(BaseException):
+            coroutine.throw(Stopped())  # before Python 3.12, `close` alone does not reach into async generators
             coroutine.close()
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     task.cancel()

@@ -312,7 +312,9 @@ class FakeSession(Generic[State]):
         """Return the time of `clock` in the protocol's form."""
         return timestamp(milliseconds(self.clock))
 
-    async def run_unordered(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run_unordered(
+        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> None:
         """Answer the message at once."""
         await answer()
 

@@ -1,7 +1,7 @@
 """`cancel`, and the other ends of a message in progress: its client's, its time's, and a handler that does not heed."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.chat import call_session, unordered
+from gateway.chat import unordered
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
@@ -153,6 +153,18 @@ class Lingering(MsgHandler[At, Empty, Gates]):
             await asyncio.Event().wait()
 
 
+class Stubborn(Waiting):
+    """Ends only by force, and answers even then."""
+
+    async def wait(self, gate: str) -> None:
+        try:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await super().wait(gate)
+        except BaseException:
+            self.note(gate, "stopped")
+
+
 class Endless(MsgHandler[At, Empty, Gates]):
     """Never ends, and streams all the time."""
 
@@ -176,6 +188,7 @@ OWN: dict[str, type[MsgHandler[Any, Any, Any]]] = {
     "fail": Failing,
     "tidy": Tidying,
     "linger": Lingering,
+    "stubborn": Stubborn,
     "endless": Endless,
 }
 
@@ -191,8 +204,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let handlers clean up for less time than in production."""
-    for module in (unordered, call_session):
-        monkeypatch.setattr(module, "CANCEL_SECONDS", 0.3)
+    monkeypatch.setattr(unordered, "CANCEL_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -223,6 +235,12 @@ async def cancel(client: ChatClient, id: int | str = "call") -> None:
     error = await client.expect("error", id=id, status=49900, name="cancelled", retryable=False)
     assert error["message"] == "you have cancelled this message; part of its work may be done"
     assert await client.expect("reply", id=number) == {}
+
+
+def in_progress(gateway: Gateway) -> list[Any]:
+    """Return the messages in progress of the one connection."""
+    (session,) = gateway.state.connections.all()
+    return list(session._unordered._in_progress.values())  # type: ignore[attr-defined]
 
 
 async def open_gate(gateway: Gateway, gates: Gates, name: str) -> None:
@@ -317,16 +335,34 @@ async def test_a_handler_that_fails_at_its_cancellation_is_logged_and_answers_no
 
 
 async def test_a_handler_that_heeds_no_cancellation_keeps_its_place(
-    gateway: Gateway, gates: Gates, client: ChatClient, room: str
+    gateway: Gateway, gates: Gates, client: ChatClient, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unordered, "CANCEL_SECONDS", 20)
     for _ in range(MOST):
         gates.steps.clear()
         await begin(client, gates, "deaf", room)
         await cancel(client)
     assert (await client.refused("wait", gate=room))["status"] == 42900
     await open_gate(gateway, gates, room)
-    await until(lambda: not next(iter(gateway.state.connections.all()))._unordered._in_progress)  # type: ignore[attr-defined]
+    await until(lambda: not in_progress(gateway))
     await client.ask("wait", gate=room)
+
+
+@pytest.mark.parametrize("type", ["deaf", "linger", "stubborn"])
+async def test_a_handler_that_heeds_no_cancellation_is_stopped_by_force_and_frees_its_place(
+    gateway: Gateway, gates: Gates, client: ChatClient, room: str, type: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for id in range(MOST):
+        gates.steps.clear()
+        await begin(client, gates, type, room, id)
+        await cancel(client, id)
+    await until(lambda: not in_progress(gateway))
+    assert Counter(caplog.messages) == {
+        f"{OWN[type].__name__} has swallowed its cancellation, and was stopped by force": MOST
+    }
+    await open_gate(gateway, gates, room)
+    await client.ask("wait", gate=room)
+    await client.expect_nothing()
 
 
 @pytest.mark.parametrize("type", ["deaf", "linger"])
@@ -336,7 +372,9 @@ async def test_a_handler_that_heeds_no_cancellation_holds_up_no_end(
     async with app.connect(alice) as client:
         await begin(client, gates, type, room)
     await until(lambda: gateway.state.connections.count == 0)
-    await until(lambda: "a handler has swallowed its cancellation, and was stopped by force" in caplog.messages)
+    line = f"{OWN[type].__name__} has swallowed its cancellation, and was stopped by force"
+    await until(lambda: line in caplog.messages)
+    assert caplog.messages == [line]
 
 
 async def test_after_a_bye_a_cancelled_message_is_not_waited_for(gates: Gates, app: App, alice: str, room: str) -> None:

@@ -324,7 +324,7 @@ async def test_without_bounds_any_number_of_messages_may_be_in_progress() -> Non
     timers = TimerWheel()
     messages = UnorderedMessages(Bounds(0, 0, timers), lambda *_: None, lambda message, _: ended.append(message.id))
     for number in range(100):
-        messages.start(number, answer)
+        messages.start(number, answer, "wait")
     assert messages.has_unanswered
     door.set()
     await until(lambda: len(ended) == 100)
