@@ -133,9 +133,9 @@ class UnorderedMessages:
 
     def set_answered(self, message: UnorderedMessage) -> None:
         """Count a message as answered, so that its id is free."""
+        if not message.is_answered and message.id is not None:
+            del self._by_id[message.id]  # only now: later, another message may have it
         message.is_answered = True
-        if message.id is not None:
-            self._by_id.pop(message.id, None)
 
     def cancel(self, id: int | str) -> None:
         """Answer a message with `Cancelled`, and cancel its handler. Raise `NotFound` if none with this id waits."""

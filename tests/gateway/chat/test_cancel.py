@@ -365,6 +365,21 @@ async def test_a_handler_that_heeds_no_cancellation_is_stopped_by_force_and_free
     await client.expect_nothing()
 
 
+async def test_the_id_of_a_cancelled_message_belongs_to_the_next_one_at_once(
+    gateway: Gateway, gates: Gates, client: ChatClient, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unordered, "CANCEL_SECONDS", 20)
+    await begin(client, gates, "tidy", room)
+    await cancel(client)
+    await begin(client, gates, "stream", room)
+    await until(lambda: "tidied" in gates.of(room))
+    await until(lambda: len(in_progress(gateway)) == 1)
+    await client.send({"type": "wait", "id": "call", "data": {"gate": room}})
+    await client.expect("error", id="call", status=40900)
+    await cancel(client)
+    await client.expect_nothing()
+
+
 @pytest.mark.parametrize("type", ["deaf", "linger"])
 async def test_a_handler_that_heeds_no_cancellation_holds_up_no_end(
     gateway: Gateway, gates: Gates, app: App, alice: str, room: str, type: str, caplog: pytest.LogCaptureFixture
