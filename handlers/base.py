@@ -398,6 +398,15 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         whole = None if self.stream or self.id is None else Whole(self.session.max_answer_bytes)
         closing: Reply | None = None
         pace = Pace()
+
+        async def take(chunk: Chunk) -> None:
+            if whole is not None:
+                whole.add(chunk)
+            elif self.id is not None:
+                await self.session.send_chunk(self.id, chunk)
+            if pace.needs_turn():
+                await asyncio.sleep(0)
+
         async with aclosing(cast("AsyncGenerator[Chunk]", self.handle(data))) as chunks:
             async for chunk in chunks:
                 if closing is not None:
@@ -405,12 +414,12 @@ class MsgHandler(ABC, Generic[In, Out, State]):
                 if isinstance(chunk, Reply):
                     closing = chunk
                     continue
-                if whole is not None:
-                    whole.add(chunk)
-                elif self.id is not None:
-                    await self.session.send_chunk(self.id, chunk)
-                if pace.needs_turn():
-                    await asyncio.sleep(0)
+                try:
+                    await take(chunk)
+                except asyncio.CancelledError as error:
+                    with suppress(StopAsyncIteration):
+                        await chunks.athrow(error)  # the handler sees it at its `yield` too
+                    raise
         if self.id is not None:
             reply = Empty() if closing is None else closing.data
             self.session.reply(self.id, reply if whole is None else whole.reply(reply))

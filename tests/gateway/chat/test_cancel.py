@@ -89,6 +89,23 @@ class Streaming(MsgHandler[At, Empty, Gates]):
             steps.append((data.gate, "cleaned up"))
 
 
+class Rushing(Streaming):
+    """Streams without a wait, and notes its cancellation, which finds it at a `yield`."""
+
+    async def handle(self, data: At) -> AsyncIterator[Chunk]:
+        try:
+            while True:
+                yield ["x" * 1000]
+        except asyncio.CancelledError:
+            self.session.state.steps.append((data.gate, "cancelled"))
+            if data.gate.endswith("on"):
+                yield "goes on"
+            if data.gate.endswith("raise"):
+                raise
+        finally:
+            self.session.state.steps.append((data.gate, "cleaned up"))
+
+
 class Swallowing(Streaming):
     """Goes on to stream after its cancellation."""
 
@@ -183,6 +200,7 @@ OWN: dict[str, type[MsgHandler[Any, Any, Any]]] = {
     "wait": Waiting,
     "wait.in_order": InOrder,
     "stream": Streaming,
+    "rush": Rushing,
     "swallow": Swallowing,
     "deaf": Deaf,
     "fail": Failing,
@@ -259,6 +277,24 @@ async def test_a_client_cancels_a_message_and_its_handler_sees_it(
         if type == "stream":
             await until(lambda: gates.of(room) == ["cancelled", "cleaned up"])
         await client.expect_nothing()
+
+
+@pytest.mark.parametrize("then", ["raise", "return", "go on"])
+async def test_a_handler_sees_its_cancellation_at_a_yield_too(
+    gateway: Gateway, client: ChatClient, gates: Gates, room: str, then: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = f"{room} {then}"
+    client.ws.transport.pause_reading()
+    await client.send({"type": "rush", "id": "call", "data": {"gate": gate}, "stream": True})
+    (session,) = gateway.state.connections.all()
+    await until(lambda: session.ws.outbox._room is not None)  # type: ignore[attr-defined] # it waits for room
+    number = await client.start("cancel", id="call")
+    await until(lambda: gates.of(gate) == ["cancelled", "cleaned up"])
+    client.ws.transport.resume_reading()
+    await client.until(type="error", id="call", status=49900)
+    await client.expect("reply", id=number)
+    await client.expect_nothing()
+    assert not caplog.messages
 
 
 async def test_a_message_is_cancelled_before_its_handler_has_begun(client: ChatClient, room: str) -> None:
