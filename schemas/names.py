@@ -35,6 +35,10 @@ def _narrow(found: re.Match[str]) -> str:
     return chr(ord(found[0]) - 0xFEE0)
 
 
+has_digits_of_an_id = re.compile(r"-[0-9a-f]{16}\Z").search
+"""Return whether a name ends as the gateway ends the names that it makes up for users of other services."""
+
+
 def _folded(value: object) -> object:
     return normalized_user_name(value) if isinstance(value, str) else value
 
@@ -68,6 +72,18 @@ UserName = Annotated[
 ]
 TypedUserName = Annotated[UserName, BeforeValidator(_folded)]
 """A user name in any typed form."""
+
+
+def _own_choice(value: str) -> str:
+    if has_digits_of_an_id(value):
+        raise PydanticCustomError(
+            "user_name", "expected a name that does not end with - and 16 of 0-9 a-f, as names from other services do"
+        )
+    return value
+
+
+ChosenUserName = Annotated[TypedUserName, AfterValidator(_own_choice)]
+"""A user name that a registering user may choose."""
 
 SIGNAL_NAME = r"^[a-z0-9._-]{1,64}$"
 

@@ -8,7 +8,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Timestamp, Wire
-from schemas.names import TypedUserName
+from schemas.names import ChosenUserName
 
 MIN_PASSWORD_BYTES = 8
 MAX_PASSWORD_BYTES = 1024
@@ -68,7 +68,7 @@ Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$
 class NewUser(Wire):
     """A registration."""
 
-    username: TypedUserName
+    username: ChosenUserName
     password: Password = Field(repr=False)
     full_name: Line | None = None
     email: Email | None = None

@@ -16,14 +16,13 @@ import unicodedata
 
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.names import UserName
+from schemas.names import UserName, has_digits_of_an_id
 
 MAX_READABLE = 15
 DIGITS = 16
 
 _user_name: TypeAdapter[str] = TypeAdapter(UserName)
 
-_looks_marked = re.compile(rf"-[0-9a-f]{{{DIGITS}}}\Z").search
 _looks_like_address = re.compile(r"_[^_]*\.[^_]*\Z").search
 
 
@@ -56,7 +55,7 @@ def _of_address(text: str) -> str | None:
 
 def _valid(text: str) -> str | None:
     try:
-        return None if _looks_marked(text) else _user_name.validate_python(text)
+        return None if has_digits_of_an_id(text) else _user_name.validate_python(text)
     except ValidationError:
         return None
 

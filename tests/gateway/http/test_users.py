@@ -76,6 +76,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "a name with a newline": {"username": "alice\n"},
     "a name that is an emoji": {"username": "😀😀😀"},
     "a name that looks like another": {"username": "аlice"},
+    "a name as another service's user has": {"username": "Auth0-6553da60a-BDEB7FB81F6E6185"},
     "a name that is a number": {"username": 12345},
     "no name": {"username": None},
     "an unknown field": {"admin": True},
