@@ -204,6 +204,8 @@ class HttpClient:
                 with suppress(OSError):
                     return await self._connect_to(address)
             return await self._connect_to(last)
+        except socket.gaierror:
+            raise NotConnected(f"no address for the host {self._target.host}") from None
         except OSError as error:
             raise NotConnected(f"no answer: {type(error).__name__}") from None
 

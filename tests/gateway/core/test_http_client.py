@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
-from socket import AF_INET, SOCK_STREAM
+from socket import AF_INET, EAI_NONAME, SOCK_STREAM, gaierror
 from typing import Any
 
 import pytest
@@ -212,6 +212,15 @@ def test_a_name_server_that_hangs_has_one_question_for_each_host() -> None:
 
     with asyncio.Runner(loop_factory=lambda: names) as runner:
         runner.run(ask_two_hosts())
+
+
+async def test_a_host_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        raise gaierror(EAI_NONAME, "not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+    with pytest.raises(NotConnected, match=r"^no address for the host one\.example$"):
+        await ask(HttpClient("https://one.example/", max_connections=1))
 
 
 class NamesThatHang(asyncio.SelectorEventLoop):
