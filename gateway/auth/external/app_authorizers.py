@@ -13,6 +13,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.auth.authorizers import Authorizer, AuthResult
+from gateway.auth.external.user_names import small_letters
 from gateway.auth.external.users import ExternalUsers, ServiceUnavailable, bad_token
 from gateway.auth.room_rights import RoomRights
 from gateway.config.external_services import ExternalService, ServiceName
@@ -115,7 +116,7 @@ class AppTokens:
 
 
 def _subject_of(identity: Identity) -> str:
-    subject = identity.user.lower() if identity.subject is None else identity.subject
+    subject = small_letters(identity.user) if identity.subject is None else identity.subject
     if not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not _is_unicode(subject):
         raise bad_token(f"expected a subject of 1 to {MAX_SUBJECT_LENGTH} characters from the application's own check")
     return subject

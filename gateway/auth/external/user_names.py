@@ -29,12 +29,19 @@ _looks_like_address = re.compile(r"_[^_]*\.[^_]*\Z").search
 def user_name(claim: str, text: str, user_id: str) -> str:
     """Return the name of a user, made of the text of a claim and of the id that the user has here.
 
-    Capitals do not count, but in `sub`: there, `a` and `A` are two users. Letters of other scripts stay as they are,
-    since the small letter of some is one of a-z: that of the Kelvin sign is `k`.
+    Capitals do not count, but in `sub`: there, `a` and `A` are two users.
     """
-    folded = text.lower() if claim != "sub" and text.isascii() else text
+    folded = text if claim == "sub" else small_letters(text)
     name = _of_address(folded) if "@" in folded else _plain(folded)
     return name or marked_name(text, user_id)
+
+
+def small_letters(text: str) -> str:
+    """Return a text with small letters in place of capitals, so that no two other texts become one.
+
+    The signs of Kelvin, ohm and ångström, and one for theta, are not the capitals of the small letters that they have.
+    """
+    return re.sub("[^\u212a\u2126\u212b\u03f4]+", lambda found: found[0].lower(), text)
 
 
 def marked_name(text: str, user_id: str) -> str:

@@ -55,6 +55,15 @@ async def test_a_user_of_an_own_check_may_do_what_every_user_may(own_gateway: Ow
         await carol.expect("welcome", user="carol")
 
 
+async def test_a_user_with_a_sign_that_looks_like_a_capital_is_another_user(own_gateway: OwnGateway) -> None:
+    kelvin = Identity("\u212aarol@example.com")
+    async with App(own_gateway(authorizers={"mine": MyAuthorizer(kelvin=kelvin)})) as app:
+        async with app.socket("?service=mine&token=good-Karol@example.com") as karol:
+            await karol.expect("welcome", user="karol_example.com")
+        async with app.socket("?service=mine&token=kelvin") as other:
+            assert (await other.expect("welcome"))["user"].startswith("karol-")
+
+
 async def test_a_ticket_and_a_refresh_work_as_for_every_service(own_gateway: OwnGateway) -> None:
     gateway = own_gateway(authorizers={"mine": MyAuthorizer()})
     async with App(gateway) as app:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.auth.external.user_names import marked_name, user_name
+from gateway.auth.external.user_names import marked_name, small_letters, user_name
 from gateway.auth.external.users import external_user_id
 from schemas.names import UserName
 
@@ -88,6 +88,16 @@ def test_one_user_cannot_take_the_name_of_another(claim: str, one: str, another:
 def test_the_same_text_of_two_services_becomes_two_names() -> None:
     names = {user_name("sub", "auth0|7", external_user_id(service, "auth0|7")) for service in ("acme", "other")}
     assert len(names) == 2
+
+
+def test_only_a_letter_and_its_own_capital_are_one() -> None:
+    capitals: dict[str, list[str]] = {}
+    for letter in map(chr, range(0x110000)):
+        if letter != letter.lower() and (small := small_letters(letter)) != letter:
+            capitals.setdefault(small, []).append(letter)
+    # Titles of letters such as Ǆ have two capitals: Ǆ and ǅ.
+    assert {small for small, of_it in capitals.items() if len(of_it) > 1} == set("ǆǉǌǳ")
+    assert small_letters("ΟΔΟΣ Éva \u212aarol") == "οδος éva \u212aarol"
 
 
 _subjects = st.text(st.sampled_from("aA@._-+|1é"), min_size=1, max_size=12) | st.text(min_size=1, max_size=40)
