@@ -14,9 +14,11 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    Subquery,
     Text,
     and_,
     bindparam,
+    case,
     exists,
     func,
     not_,
@@ -31,7 +33,7 @@ from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, messag
 from schemas.messages.rooms import Role
 
 MAX_UNREAD = 1000
-"""How many of a log's newest offsets are searched for unread messages. A higher number is of no use to a person."""
+"""How many of a room's newest messages are searched for unread ones. A higher number is of no use to a person."""
 
 _CURSOR, _MOST, _ROOM = (
     bindparam("cursor", type_=Text()),
@@ -59,8 +61,8 @@ class Unread:
 
     @property
     def count(self) -> int:
-        """Return how many messages are to be searched."""
-        return self.until - self.after
+        """Return how many messages are to be searched at most."""
+        return min(self.until - self.after, MAX_UNREAD)
 
 
 def _first(*kinds: Select[Any]) -> Select[Any]:
@@ -102,13 +104,25 @@ def _unread(database: str) -> Select[Any]:
     each = select(room_id.label("id"), after.label("after"), until.label("until")).subquery()
     theirs = and_(
         messages.c.room_id == each.c.id,
-        messages.c.offset > each.c.after,
+        messages.c.offset > _searched_after(each),
         messages.c.offset <= each.c.until,
         messages.c.sender_id != ME,
         not_(_is_deleted(database)),
     )
     count = select(func.count()).select_from(messages).where(theirs).correlate(each).scalar_subquery()
     return select(each.c.id, count.label("unread"))
+
+
+def _searched_after(each: Subquery) -> ColumnElement[int]:
+    """Return the offset after which there are no more than `MAX_UNREAD` messages of a room.
+
+    A message that grows leaves offsets without a message behind it, so only the messages themselves can be counted.
+    """
+    other = messages.alias()
+    between = and_(other.c.room_id == each.c.id, other.c.offset > each.c.after, other.c.offset <= each.c.until)
+    one_too_many = select(other.c.offset).where(between).order_by(other.c.offset.desc()).offset(MAX_UNREAD).limit(1)
+    surplus = one_too_many.correlate(each).scalar_subquery()
+    return case((each.c.until - each.c.after <= MAX_UNREAD, each.c.after), else_=func.coalesce(surplus, each.c.after))
 
 
 def _is_deleted(database: str) -> ColumnElement[bool]:
@@ -119,7 +133,7 @@ def _is_deleted(database: str) -> ColumnElement[bool]:
 
 
 UNREAD = Statement(_unread)
-"""Counts the messages of users other than `me` between two offsets, in each room of `items_of_unread`."""
+"""Counts the messages of users other than `me` after one offset up to another, in each room of `items_of_unread`."""
 
 
 def _members(_: str) -> Select[Any]:
@@ -156,11 +170,7 @@ MEMBERS = Statement(_members)
 
 def uncounted_in(rows: Rows) -> list[Unread]:
     """Return what is to be counted for the rooms that `ROOMS` or `OWN` has found."""
-    return [
-        Unread(row["id"], max(row["read"], row["offset"] - MAX_UNREAD), row["offset"])
-        for row in rows
-        if row["role"] is not None
-    ]
+    return [Unread(row["id"], row["read"], row["offset"]) for row in rows if row["role"] is not None]
 
 
 def items_of_unread(uncounted: Iterable[Unread]) -> str:

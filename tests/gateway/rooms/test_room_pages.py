@@ -7,10 +7,13 @@ import pytest
 from sqlalchemy import Connection
 
 from gateway.rooms import changes
+from gateway.rooms.growth import Append, NewPiece
 from gateway.rooms.membership_changes import MarkRead
+from gateway.rooms.message_changes import Send
 from gateway.rooms.room_pages import ROWS_AT_ONCE, read_members, read_rooms
 from gateway.store import invitations, rooms
 from gateway.store.engine import Database
+from gateway.store.room_pages import MAX_UNREAD
 from gateway.store.rooms import RoomRow
 from gateway.store.users import UserRow
 from tests.gateway.store.test_pages import say
@@ -94,6 +97,17 @@ async def test_unread_messages_of_others_are_counted_in_the_newest_thousand(
     await database.run_script(changes.apply([MarkRead(room.name, ann.id, read)], 0))
     page = await read_rooms(database, ann.id, None, 10)
     assert ([room.unread for room in page.rooms], page.searched) == ([unread], searched)
+
+
+async def test_the_offsets_of_a_message_that_has_grown_long_hide_no_unread_message(database: Database) -> None:
+    [ann, ben] = await people(database, "alice", "bob")
+    room = await make_room(database, "here", ann, ben)
+    first, last = (Send(room.name, ben.id, "bob", text, None) for text in ("first", "and"))
+    pieces = [Append(room.name, ben.id, f"{room.epoch}.2", [NewPiece(".")])] * (MAX_UNREAD + 1)
+    await database.run_script(changes.apply([first, last], 0))
+    await database.run_script(changes.apply(pieces, 0))
+    page = await read_rooms(database, ann.id, None, 10)
+    assert ([room.unread for room in page.rooms], page.searched) == ([2], MAX_UNREAD)
 
 
 async def test_own_messages_are_not_unread_and_strangers_have_no_number(database: Database) -> None:
