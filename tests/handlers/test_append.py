@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from gateway.chat.session import ChatSession
 from gateway.config.settings import Settings
+from gateway.core import costs
+from gateway.rooms import appending
 from handlers.base import MsgHandler
 from handlers.registry import HANDLERS
 from schemas.base import Wire
@@ -313,6 +316,41 @@ async def test_pieces_are_written_bytes_but_not_a_row_each(own_gateway: OwnGatew
         error = await append(author, message, "z")
         assert (error["status"], error["name"]) == (42900, "rate_limited")
         assert (await newest(author, "lobby"))["text"].endswith(text)
+
+
+async def test_a_piece_that_joins_others_pays_for_the_bytes_that_it_adds_to_their_event(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = own_gateway(message_burst=1000)
+    async with App(gateway) as app, app.in_room("alice", "lobby") as author:
+        message = await author.say("lobby", "x")
+        charged: list[float] = []
+        monkeypatch.setattr(ChatSession, "charge", lambda _, cost: charged.append(cost))
+        monkeypatch.setattr(gateway.state.hub, "subscriber_count", lambda _: 250)
+        monkeypatch.setattr(appending, "GROUP_SECONDS", 5)
+        numbers = [
+            await author.start("chat.append", room="lobby", message_id=message["id"], text=text, done=text != "y")
+            for text in ("y", "😀" * 2048)
+        ]
+        for number in numbers:
+            await author.until(id=number)
+        assert charged == [pytest.approx(1, abs=0.01), 8192 / costs.MESSAGE_BYTES + 8192 / costs.DELIVERED_BYTES]
+
+
+@pytest.mark.both_stores
+async def test_characters_are_code_points_and_half_an_emoji_is_refused(app: App, alice: str, room: str) -> None:
+    async with app.in_room(alice, room) as author:
+        message = await author.say(room, "e")
+        family = "👨‍👩‍👧"  # three emoji, and two joiners between them
+        assert (await append(author, message, "\u0301", at=1))["length"] == 2  # an accent for the letter before it
+        assert (await append(author, message, family, at=2))["length"] == 7
+        await author.heard()
+        place = f'"room":"{room}","message_id":"{message["id"]}"'
+        for half in ("\\ud83d", "\\ude00"):
+            await author.send(f'{{"type":"chat.append","id":"half","data":{{{place},"text":"{half}"}}}}')
+            await author.expect("error", id=None, status=40000)
+        assert (await append(author, message, "\u00e9", at=7, done=True))["length"] == 8
+        assert (await newest(author, room))["text"] == "e\u0301" + family + "\u00e9"
 
 
 async def test_a_piece_holds_up_nothing_and_bye_waits_for_its_answer(app: App, alice: str, room: str) -> None:
