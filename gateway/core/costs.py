@@ -88,3 +88,8 @@ def joins_of(rooms: int) -> float:
 def of_deliveries(deliveries: int, size: int) -> float:
     """Return the cost of writing one event to many connections."""
     return deliveries / DELIVERIES * (1 + size / DELIVERED_BYTES)
+
+
+def of_longer_event(deliveries: int, more: int) -> float:
+    """Return the cost of more bytes in an event that is paid for as it was."""
+    return of_deliveries(deliveries, more) - of_deliveries(deliveries, 0)

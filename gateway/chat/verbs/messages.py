@@ -72,7 +72,7 @@ class SessionMessages:
         if len(text) > MAX_TEXT or not (text or done):
             raise ValueError(f"expected a text of 1 to {MAX_TEXT} characters, or an empty one with `done`")
         if self._gateway.appender.is_gathering(room, user_id, message_id):
-            self._pay_piece(len(text.encode()))
+            self._pay_piece(room, len(text.encode()))
         else:
             self._pay(room, len(text.encode()))
             self._gateway.typing.stop(room, self._session.user)
@@ -113,10 +113,11 @@ class SessionMessages:
         self._write(ROW_BYTES + size)
         self._session.charge(costs.of_bytes(size) + costs.of_deliveries(self._gateway.hub.subscriber_count(room), size))
 
-    def _pay_piece(self, size: int) -> None:
-        """Charge a piece that shares its row and its deliveries with the first of its group, or raise `RateLimited`."""
+    def _pay_piece(self, room: str, size: int) -> None:
+        """Charge a piece that makes the row and the event of its group longer, or raise `RateLimited`."""
         self._write(size)
-        self._session.charge(costs.of_bytes(size))
+        heard = self._gateway.hub.subscriber_count(room)
+        self._session.charge(costs.of_bytes(size) + costs.of_longer_event(heard, size))
 
     def _write(self, size: int) -> None:
         refused = self._session.writes.take(self._gateway.clock.steady(), size)
