@@ -79,7 +79,7 @@ class SharedCustomStates:
         was = newest([*others, *_some(_parse("", change.before.get("")))])
         own = _parse("", change.after.get(""))
         is_last = self._shared_state.local(change.subject).get("") == change.after.get("")
-        if change.subject in self._unsettled and is_last:
+        if change.subject in self._unsettled and is_last and change.is_written:
             highest = max((other.version for other in others), default=0)
             if own is not None and own.version <= highest:
                 # The write that follows at once reports the change.

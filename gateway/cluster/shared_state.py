@@ -59,6 +59,8 @@ class Change:
     before: dict[str, str | None] = field(default_factory=dict)
     after: dict[str, str | None] = field(default_factory=dict)
     remote: tuple[Entry, ...] = ()
+    is_written: bool = False
+    """Whether Redis has it, and has said what the other nodes have."""
 
 
 class SharedState:
@@ -201,7 +203,7 @@ class SharedState:
             commands.append(("SREM", index, *map(_member, gone)))
         answers = await self._redis.execute(commands)
         for change, answer in zip(some, answers[1 if new else 0 :], strict=False):
-            change.remote = self.alive_entries(answer)
+            change.remote, change.is_written = self.alive_entries(answer), True
         if node == self._node:
             self._listed.update(new)
             self._listed.difference_update(gone)

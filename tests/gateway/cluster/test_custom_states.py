@@ -177,6 +177,21 @@ async def test_while_redis_is_away_a_node_knows_its_own_states_and_writes_them_w
         assert await seen(one, other) == [{"bob": '{"a":2}'}] * 2
 
 
+async def test_a_state_that_is_set_while_redis_is_away_counts_more_than_earlier_ones_once_redis_is_back(
+    run_node: RunNode,
+) -> None:
+    async with run_node() as one, run_node() as other:
+        await bring(one, "bob")
+        await bring(other, "bob")
+        for number in range(3):
+            await set_on(other, f'{{"other":{number}}}')
+        one.link.mark_down("cut off")
+        await set_on(one, '{"one":1}')
+        await one.up()
+        await one.settled()
+        assert await seen(one, other) == [{"bob": '{"one":1}'}] * 2
+
+
 async def test_a_dead_nodes_states_go_and_those_of_the_living_count_again(
     run_node: RunNode, prefix: str, tmp_path: Path
 ) -> None:
