@@ -314,6 +314,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_secrets_of_issuers(self) -> Self:
+        issuer_of: dict[str, str] = {}
         for name, issuer in self.issuers.items():
             if issuer.secret is None:
                 continue
@@ -321,6 +322,9 @@ class Settings(BaseSettings):
             if issuer.secret == self.secret_key:
                 # With ours, the issuer could sign tokens of this gateway, `admin` among their scopes.
                 raise _wrong("ISSUERS", f"{name}.secret: expected another secret than GATEWAY_SECRET_KEY")
+            if issuer_of.setdefault(secret, issuer.issuer) != issuer.issuer:
+                # Each of the two could sign tokens of the other.
+                raise _wrong("ISSUERS", f"{name}.secret: expected another secret than that of another issuer")
             if not self.development and is_guessable(secret):
                 raise _wrong("ISSUERS", f"{name}.secret: expected a random string, got a sample or one easy to guess")
         return self

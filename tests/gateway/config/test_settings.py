@@ -323,6 +323,13 @@ def test_an_issuer_does_not_get_the_secret_of_the_gateway() -> None:
         load_settings(issuers=issuers, secret_key=SECRET)
 
 
+def test_two_issuers_do_not_share_a_secret() -> None:
+    acme = {"issuer": "https://a.example/", "audience": "chat", "secret": SECRET}
+    assert len(load_settings(issuers={"acme": acme, "again": acme | {"audience": "shop"}}).issuers) == 2
+    with pytest.raises(StartError, match=r"^GATEWAY_ISSUERS: other.secret: expected another secret than that of anoth"):
+        load_settings(issuers={"acme": acme, "other": acme | {"issuer": "https://b.example/"}})
+
+
 def test_a_service_has_one_way_of_checking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ISSUERS", f'{{"acme": {{{ISSUER}, "jwks_url": "http://127.0.0.1:1/keys"}}}}')
     legacy = '{"acme": {"url": "http://[::1]:1/", "client_id": "chat", "client_secret": "x"}}'
