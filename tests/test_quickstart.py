@@ -41,6 +41,7 @@ async def test_the_printed_handler_streams_the_printed_frames(
     monkeypatch.setitem(sys.modules, "count", program)
     exec(handler.replace("0.3", "0"), vars(program))
     asked, *answer = map(json.loads, stream.splitlines())
+    assert program.CountHandler.examples == ({"most": 20},)  # the page sends it, and there is time to cancel
     async with App(own_gateway(registry=BUILT_IN | program.registry)) as app, app.connect("dora") as dora:
         await dora.send(asked)
         assert [await dora.next() for _ in answer] == answer
