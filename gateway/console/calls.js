@@ -5,11 +5,15 @@ import { make } from "./messages.js";
 /** @typedef {import("./connection.js").Frame & {stream?: boolean, seq?: number}} Frame */
 
 const MAX_CARDS = 5;
+const TAKEN = 40900; // the id of another message in progress
+const CANCELLED = 49900;
 const MAX_CHARACTERS = 100000; // of one answer: a longer one loses its beginning
 
 export class Calls {
   /** The cards of the calls without an answer so far, by id. @type {Map<string | number, HTMLElement>} */
   #running = new Map();
+  /** How many more frames with the id of a running call went out: the gateway refuses them. @type {Map<string | number, number>} */
+  #repeats = new Map();
   #cards;
   #cancel;
 
@@ -21,7 +25,12 @@ export class Calls {
 
   /** Take a frame that the page has sent. @param {Frame} frame */
   sent({ type, id, stream }) {
-    if (stream !== true || id == null || this.#running.has(id)) return;
+    if (this.#running.has(id)) {
+      this.#repeats.set(id, (this.#repeats.get(id) ?? 0) + 1);
+      return;
+    }
+    if (stream !== true || id == null) return;
+    this.#repeats.delete(id);
     const card = make("article", "call");
     const head = make("header");
     const cancel = Object.assign(make("button", "", "Cancel"), { type: "button" });
@@ -37,13 +46,28 @@ export class Calls {
     while (this.#cards.childElementCount > MAX_CARDS) this.#forget(this.#cards.lastElementChild);
   }
 
-  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether it belongs to one of the calls */
+  /** An id for the next frame that no running call has. @returns {string} */
+  freeId() {
+    const taken = new Set([...this.#running.keys()].map(String));
+    let number = 1;
+    while (taken.has(`${number}`)) number += 1;
+    return `${number}`;
+  }
+
+  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether the card of a call shows it */
   received(frame) {
     const card = this.#running.get(frame.id);
     if (!card) return false;
+    const repeats = this.#repeats.get(frame.id) ?? 0;
+    if (frame.status === TAKEN && repeats > 0) {
+      this.#repeats.set(frame.id, repeats - 1);
+      return false;
+    }
     if (frame.type === "chunk") this.#add(card, frame);
     else if (frame.type === "reply") this.#end(frame.id, `reply ${JSON.stringify(frame.data)}`);
-    else if (frame.type === "error") this.#end(frame.id, `${frame.status} ${frame.message}`, "failed");
+    else if (frame.type === "error") {
+      this.#end(frame.id, `${frame.status} ${frame.message}`, frame.status === CANCELLED ? "done" : "failed");
+    }
     return true;
   }
 

@@ -6,7 +6,7 @@
  *            after_ms?: number}} Bye
  * @typedef {"connecting" | "waiting" | "offline" | "refused"} State
  * @typedef {{state(state: State, words: string): void, event(frame: Frame): void,
- *            frame(arrow: "→" | "←", text: string, frame: Frame): void, note(text: string): void}} Told
+ *            frame(arrow: "→" | "←", text: string, frame: Frame): boolean, note(text: string): void}} Told
  */
 
 const FIRST_WAIT_MS = 1000;
@@ -132,9 +132,9 @@ export class Connection {
     opened.onmessage = ({ data }) => {
       if (opened !== this.#socket) return;
       const frame = read(data);
-      this.#told.frame("←", data, frame);
+      const isShown = this.#told.frame("←", data, frame);
       if (frame.type === "bye") bye = frame.data;
-      this.#receive(frame);
+      this.#receive(frame, isShown);
     };
     opened.onclose = ({ code, reason }) => {
       if (opened !== this.#socket) return;
@@ -154,15 +154,15 @@ export class Connection {
     else this.#told.state("offline", reason === "bye" ? "Disconnected." : `Disconnected: ${why}`);
   }
 
-  /** @param {Frame} frame */
-  #receive(frame) {
+  /** @param {Frame} frame @param {boolean} isShown whether `told.frame` has shown all of it */
+  #receive(frame, isShown) {
     if (frame.type === "chunk") return; // `told.frame` has it
     const asked = this.#pending.get(frame.id);
     clearTimeout(asked?.late);
     this.#pending.delete(frame.id);
     if (frame.type === "reply") asked?.resolve(frame.data);
     else if (frame.type === "error" && asked) asked.reject(new Refusal(frame));
-    else this.#told.event(frame);
+    else if (!isShown) this.#told.event(frame);
   }
 }
 

@@ -66,8 +66,9 @@ const connection = new Connection({
   },
   frame(arrow, text, frame) {
     logFrame(arrow, text, frame);
-    if (arrow === "→") calls.sent(frame);
-    else calls.received(frame);
+    if (arrow === "←") return calls.received(frame);
+    calls.sent(frame);
+    return false;
   },
   note,
 });
@@ -461,7 +462,7 @@ async function listExamples() {
 
 function fillExample() {
   const { type, about, scope, data, streams } = examples.get(page.examples.value);
-  page.raw.value = JSON.stringify({ type, id: "1", stream: streams || undefined, data: data && fitted(data) });
+  page.raw.value = JSON.stringify({ type, id: calls.freeId(), stream: streams || undefined, data: data && fitted(data) });
   showWhetherStreams();
   page.exampleHint.textContent = scope ? `${about} Needs ${scope}.` : about;
 }

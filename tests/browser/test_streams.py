@@ -1,6 +1,7 @@
 """The page at `/` while answers stream, messages grow, and signals come."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,9 +62,24 @@ async def test_chunks_are_shown_as_they_come_and_a_call_is_cancelled(
     await frame.fill('{"type":"count","id":2,"stream":true,"data":{"most":4}}')
     await frame.press("Enter")
     await expect(calls.first).to_contain_text("running, 3 chunks")
+    problem = tab.page.locator("#rawProblem")
+    await frame.press("Enter")  # the gateway refuses the second one, and the first goes on
+    await expect(problem).to_contain_text("use another id")
+    await expect(calls.first).to_contain_text("running, 3 chunks")
+    await tab.page.get_by_label("Example").select_option("ping")
+    await expect(frame).to_have_value('{"type":"ping","id":"1"}')
+    await frame.fill('{"type":"count","id":"1","stream":true,"data":{"most":4}}')
+    await frame.press("Enter")
+    await tab.page.get_by_label("Example").select_option("echo")
+    await expect(frame).to_have_value(re.compile('"id":"3"'))
+    await expect(calls.first).to_contain_text("running, 3 chunks")
     await calls.first.get_by_role("button", name="Cancel").click()
     await expect(calls.first).to_contain_text("49900")
+    await frame.fill('{"type":"count","id":2,"stream":true,"data":{"most":4}}')
+    await calls.nth(1).get_by_role("button", name="Cancel").click()
+    await expect(calls.nth(1)).to_contain_text("49900")
     await tab.see_frame("→", "cancel", '{"id":2}')
+    await expect(problem).to_be_empty()
 
     await stream.uncheck()
     await expect(frame).to_have_value('{"type":"count","id":2,"data":{"most":4}}')
@@ -74,7 +90,7 @@ async def test_chunks_are_shown_as_they_come_and_a_call_is_cancelled(
     await expect(calls.first).to_contain_text("running, 3 chunks")
     await tab.wire.cut()
     await expect(calls.first).to_contain_text("the connection was lost")
-    await expect(calls).to_have_count(3)
+    await expect(calls).to_have_count(4)
     tab.wire.mend()
     assert tab.problems == []
 
