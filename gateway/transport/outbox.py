@@ -5,7 +5,8 @@ socket and nothing else. Frames wait here only while the client does not read. A
 presence events. A full one closes the connection as a slow consumer. That client reconnects and resumes.
 
 Chunks of answers do not fill it: a sender of chunks can wait, and other senders cannot. In a half-full outbox, texts of
-one answer are joined while they wait, and other chunks wait for room outside.
+one answer are joined while they wait, and other chunks wait for room outside. So do those that would fill more than
+three quarters of its bytes.
 """
 
 import asyncio
@@ -95,8 +96,8 @@ class Outbox:
 
     def _lets_wait(self, chunks: Chunks, data: bytes, is_text: bool) -> bool:
         """Append a chunk to what waits, or to the text that waits, and return whether there is room."""
-        if 2 * self._bytes >= self._max_bytes:
-            return False
+        if 2 * self._bytes >= self._max_bytes or 4 * (self._bytes + len(data)) > 3 * self._max_bytes:
+            return False  # a quarter is left for events, and for what a frame has around its data
         if 2 * self._count >= self._max_frames:
             if not is_text:
                 return False

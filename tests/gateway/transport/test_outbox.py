@@ -420,20 +420,29 @@ async def test_a_text_is_not_joined_with_another_chunk_nor_beyond_the_size_of_a_
     assert received(socket)[-1] == (7, "z")
 
 
-@pytest.mark.parametrize(("before", "content"), [(4, {"no": "text"}), (4, 1), (0, "x" * 500)])
+@pytest.mark.parametrize(
+    ("before", "content"),
+    [
+        (["a"] * 4, {"no": "text"}),
+        (["a"] * 4, 1),
+        (["x" * 500], "x" * 500),
+        (["x" * 400], "x" * 550),  # which is not half full, but the second one has no room
+        (["x"], "x" * 900),
+    ],
+)
 async def test_a_half_full_outbox_makes_other_chunks_wait_until_it_is_written(
-    outbox: Outbox, socket: Socket, before: int, content: object
+    outbox: Outbox, socket: Socket, before: list[str], content: object
 ) -> None:
     chunks = Chunks(1, MAX_BYTES)
     socket.stop_reading()
-    await stream(outbox, chunks, *["a"] * before or ["x" * 500])
+    await stream(outbox, chunks, *before)
     task = await waiting(outbox, chunks, content)
     outbox.deliver(text("events go on"))
     socket.read_on()
     async with asyncio.timeout(20):
         await task
     assert socket.sent[-1] == json.dumps(
-        {"type": "chunk", "id": 1, "seq": max(before, 1) + 1, "data": content}, separators=(",", ":")
+        {"type": "chunk", "id": 1, "seq": len(before) + 1, "data": content}, separators=(",", ":")
     ).replace('{"no":"text"}', '{"no": "text"}')
     assert "events go on" in socket.sent
     assert socket.overflows == 0
