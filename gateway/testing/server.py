@@ -85,13 +85,14 @@ class _TestSettings(Settings):
 
 
 def settings_for_tests(data_dir: Path, **changes: Any) -> Settings:
-    """Return settings for a test: the cheapest hashes, and no limits but those in `changes`.
+    """Return settings for a test: the cheapest hashes and commits, and no limits but those in `changes`.
 
     The environment changes none of them.
     """
     values: dict[str, Any] = {
         "data_dir": data_dir,
         "password_rounds": 4,
+        "sqlite_synchronous": "NORMAL",  # which differs at a power failure only, and no test has one
         "login_rate_per_user": 0,
         "login_rate_per_address": 0,
         "registration_rate_per_address": 0,
