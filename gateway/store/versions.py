@@ -57,8 +57,9 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # If two processes start at once, one makes the tables and the other finds them.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
-    revision = check(connection)
-    if revision is not None and _version(connection, VERSION_TABLE) is None:
+    found = _columns(connection)
+    revision = _check(connection, found)
+    if revision is not None and _version(connection, found, VERSION_TABLE) is None:
         _take_over(connection, revision)
     if revision is None:
         create_tables(connection, NEWEST)
@@ -77,16 +78,19 @@ def _is_refusal(error: DBAPIError) -> bool:
 
 def check(connection: Connection) -> str | None:
     """Return the revision of the gateway's tables, or None without tables. Raise `StartError` for foreign tables."""
+    return _check(connection, _columns(connection))
+
+
+def _check(connection: Connection, found: Columns) -> str | None:
     _check_encoding(connection)
-    found = _columns(connection)
-    revision = _version(connection, VERSION_TABLE)
+    revision = _version(connection, found, VERSION_TABLE)
     if revision is not None:
         _check_shape(found, revision)
         return revision
     in_the_way = sorted(found.keys() & _TABLES)
     if not in_the_way:
         return None
-    former = FORMER_REVISIONS.get(_version(connection, FORMER_TABLE) or "")
+    former = FORMER_REVISIONS.get(_version(connection, found, FORMER_TABLE) or "")
     if former is None or _lacking(found, former):
         raise StartError(
             f"the database belongs to another application, whose tables are in the way: {', '.join(in_the_way)};"
@@ -167,9 +171,9 @@ _COLUMNS = {
 }
 
 
-def _version(connection: Connection, table: str) -> str | None:
+def _version(connection: Connection, found: Columns, table: str) -> str | None:
     """Return the version in a version table, or None without the table or without exactly one version."""
-    if "version_num" not in _columns(connection).get(table, set()):
+    if "version_num" not in found.get(table, set()):
         return None
     versions = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - constant
     return versions[0] if len(versions) == 1 else None
