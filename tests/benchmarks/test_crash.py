@@ -10,7 +10,7 @@ from tests.benchmarks.conftest import RunBenchmark
 pytestmark = pytest.mark.server
 
 
-@pytest.mark.parametrize(("window", "seed"), [(0, 5), (1, 6), (3, 10)])  # seeds with a life of about a second
+@pytest.mark.parametrize(("window", "seed"), [(0, 5), (3, 10)])  # seeds with a life of about a second
 def test_no_acknowledged_message_is_lost_when_the_gateway_is_killed_under_load(
     run_benchmark: RunBenchmark, window: int, seed: int
 ) -> None:
