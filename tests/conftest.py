@@ -69,8 +69,9 @@ async def make_tables(url: str) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on both stores, if it is in such a place and uses a store."""
     test = metafunc.definition
-    needs_both = test.get_closest_marker("both_stores") is not None or any(map(test.path.is_relative_to, ON_BOTH))
-    if needs_both and "store" in metafunc.fixturenames:
+    if "store" not in metafunc.fixturenames:
+        return
+    if test.get_closest_marker("both_stores") is not None or any(map(test.path.is_relative_to, ON_BOTH)):
         metafunc.parametrize("store", ["sqlite", "postgresql"], indirect=True)
 
 

@@ -32,6 +32,7 @@ SHARED = "VSqfKiXT7MEkMOsNzmZQkWdX4sPG-w7_"
 ROOMS = ("team-red", "team-red", "lobby")
 
 first, second = ec_signer("first"), rsa_signer("second")
+other_rsa = rsa_signer("x")
 
 
 @pytest.fixture
@@ -534,7 +535,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "not for verifying": ec_signer("x").jwk(use=..., key_ops=["sign"]),
     "key_ops a number": ec_signer("x").jwk(key_ops=7),
     "use a list": ec_signer("x").jwk(use=[]),
-    "for an algorithm that we do not take": rsa_signer("x").jwk(alg="RS512"),
+    "for an algorithm that we do not take": other_rsa.jwk(alg="RS512"),
     "of an algorithm that it does not fit": ec_signer("x").jwk(alg="RS256"),
     "not on its curve": ec_signer("x").jwk(x="AA", y="AA"),
     "on a curve of its own": ec_signer("x").jwk(crv="P-999"),
@@ -544,8 +545,8 @@ UNUSABLE: dict[str, dict[str, Any]] = {
     "with a name of its own kind": ec_signer("x").jwk(kid=7),
     "Ed25519, which the settings do not name": edwards_signer("x").jwk(),
     "Ed25519 of one byte": {"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": "AA"},
-    "e zero": rsa_signer("x").jwk(e="AA"),
-    "n even": rsa_signer("x").jwk(n=encode(b"\xff" * 255 + b"\xfe")),
+    "e zero": other_rsa.jwk(e="AA"),
+    "n even": other_rsa.jwk(n=encode(b"\xff" * 255 + b"\xfe")),
 }
 
 
