@@ -124,6 +124,10 @@ async def test_what_goes_to_many_costs_more(own_gateway: OwnGateway, monkeypatch
             gateway.clock.ahead += 10
             # Two connections receive it, so it takes four tokens, one of them for the message itself.
             assert (await let_through(ann, "chat.send", room="lobby", text="hi"))[0] == most(4)
+            gateway.clock.ahead += 10
+            # A state that is set a thousand times a second is stopped by the same rate.
+            refused_after, _ = await let_through(ann, "presence.set", room="lobby", state={"in_call": True})
+            assert refused_after == most(costs.READ + 4)
 
 
 async def test_a_user_writes_so_many_bytes_on_all_connections_and_all_that_was_accepted_is_there(
