@@ -81,7 +81,7 @@ class Presence:
         self._away_seconds = away_seconds
         self._users: dict[str, _User] = {}
         self._places: dict[tuple[str, str], _RoomPresence] = {}
-        self._announcing: set[asyncio.Task[None]] = set()
+        self._announcing: dict[asyncio.Task[None], tuple[str, str]] = {}
         self._roster = roster
         self._last_seen = last_seen
         self._database = database
@@ -151,6 +151,9 @@ class Presence:
     def drop_from_room(self, room: str, name: str) -> None:
         """Record that a user is no longer a member of a room, which another event announces."""
         self.custom.forget(room, name)
+        for task, about in self._announcing.items():  # mostly none
+            if about == (room, name):
+                task.cancel()
         place = self._places.pop((room, name), None)
         if place is not None:
             _cancel(place.leaving)
@@ -192,8 +195,8 @@ class Presence:
             is_elsewhere = change.skip_user is None and state != "offline"
             publishing = self._publish_about(name, change) if is_elsewhere else self._publish(change)
             task = asyncio.create_task(publishing)
-            self._announcing.add(task)
-            task.add_done_callback(self._announcing.discard)
+            self._announcing[task] = room, name
+            task.add_done_callback(self._announcing.pop)
 
     def _change(self, room: str, name: str, state: State, custom: str | None) -> ToRoom:
         user = self._users.get(name)

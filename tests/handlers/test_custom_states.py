@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.base import MemberLeft
+from gateway.rooms import custom_states
 from gateway.testing import FakeSession
+from gateway.transport import frames
 from handlers.presence import SetPresenceHandler
+from schemas.events.rooms import RoomLeft
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
 from tests.support.waiting import until
@@ -201,6 +205,30 @@ async def test_who_leaves_or_is_kicked_while_a_state_is_being_set_is_told_of_as_
             await ann.expect("room.joined")
             assert "custom_state" not in await ann.expect("presence.changed", user=bob, state="online")
             assert await shown(ben, room) == {}
+
+
+async def test_no_change_of_presence_follows_a_kick_in_the_same_moment(
+    own_gateway: OwnGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custom_states, "MERGE_SECONDS", 60)
+    gateway = own_gateway()
+    hub, presence = gateway.state.hub, gateway.state.presence
+
+    async def kick() -> None:
+        presence.custom._pass_on(("lobby", "bob"))  # as its timer does
+        room = hub.find("lobby")
+        assert room is not None
+        assert room.epoch is not None
+        [user_id] = {connection.user_id for connection in room.connections if connection.user == "bob"}
+        left = frames.event(RoomLeft(room="lobby", user="bob"))
+        hub.receive(MemberLeft(left, "lobby", room.epoch, user_id, room.departures + 1))
+
+    async with App(gateway) as app, together(app, "alice", "bob", "lobby") as (ann, ben):
+        await ben.ask("presence.set", room="lobby", state=BUSY)
+        await gateway.run(kick())
+        for client in (ann, ben):
+            await client.expect("room.left", user="bob")
+            await client.expect_nothing()
 
 
 async def test_a_connection_that_joins_again_keeps_its_state(app: App, alice: str, bob: str, room: str) -> None:
