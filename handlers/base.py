@@ -416,9 +416,10 @@ class MsgHandler(ABC, Generic[In, Out, State]):
                     continue
                 try:
                     await take(chunk)
-                except asyncio.CancelledError as error:
-                    with suppress(StopAsyncIteration):
-                        await chunks.athrow(error)  # the handler sees it at its `yield` too
+                except (asyncio.CancelledError, Unwanted):
+                    # The handler sees its end at a `yield` as it does anywhere else.
+                    with suppress(StopAsyncIteration, asyncio.CancelledError):
+                        await chunks.athrow(asyncio.CancelledError())
                     raise
         if self.id is not None:
             reply = Empty() if closing is None else closing.data

@@ -297,6 +297,25 @@ async def test_a_handler_sees_its_cancellation_at_a_yield_too(
     assert not caplog.messages
 
 
+async def test_a_handler_sees_at_its_yield_that_its_client_does_not_read(
+    gateway: Gateway,
+    gates: Gates,
+    app: App,
+    alice: str,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("gateway.transport.outbox.ROOM_SECONDS", 0.3)
+    async with app.connect(alice) as client:
+        client.ws.transport.pause_reading()
+        await client.send({"type": "rush", "id": "call", "data": {"gate": f"{room} raise"}, "stream": True})
+        await until(lambda: gateway.state.connections.count == 0)
+        client.ws.transport.abort()
+    assert gates.of(f"{room} raise") == ["cancelled", "cleaned up"]
+    assert not caplog.messages
+
+
 async def test_a_message_is_cancelled_before_its_handler_has_begun(client: ChatClient, room: str) -> None:
     for number in range(MOST):
         await client.send({"type": "wait", "id": number, "data": {"gate": room}})
