@@ -36,6 +36,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from schemas.base import DefinitionError, FieldError, place_of
 from schemas.codes import OWN_STATUSES, Status
@@ -295,7 +296,7 @@ class ValidationFailed(MessageError):
         found = error.errors(include_url=False, include_context=False, include_input=False)
         return cls(
             tuple(
-                FieldError(field=field_path((*prefix, *item["loc"])), message=item["msg"][:MAX_FINDING])
+                FieldError(field=field_path((*prefix, *item["loc"])), message=finding(item)[:MAX_FINDING])
                 for item in found[:MAX_DETAILS]
             )
         )
@@ -389,6 +390,22 @@ class Unavailable(MessageError):
 
     def __str__(self) -> str:
         return f"the {self.part} is not available for now; nothing was accepted, try again"
+
+
+_KINDS_OF_JSON = {
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "list_type": "an array",
+    "tuple_type": "an array",
+    "set_type": "an array",
+}
+
+
+def finding(error: ErrorDetails) -> str:
+    """Return what pydantic has found, in the words of JSON: a client knows objects and arrays, and no classes."""
+    kind = _KINDS_OF_JSON.get(error["type"])
+    return error["msg"] if kind is None else f"Input should be {kind}"
 
 
 def field_path(location: tuple[str | int, ...]) -> str:

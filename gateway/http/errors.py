@@ -22,6 +22,7 @@ from handlers.errors import (
     NotFound,
     ValidationFailed,
     field_path,
+    finding,
 )
 from schemas.base import FieldError
 from schemas.codes import Status
@@ -58,7 +59,7 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     for item in error.errors()[:20]:
         # The first part is the place, such as `body`; the fields of a form and of a JSON body follow it.
         location = item["loc"][1:] if len(item["loc"]) > 1 else item["loc"]
-        details.append(FieldError(field=field_path(tuple(location)), message=item["msg"]))
+        details.append(FieldError(field=field_path(tuple(location)), message=finding(item)))
     return error_response(ValidationFailed(tuple(details)))
 
 

@@ -53,6 +53,20 @@ async def test_what_the_table_of_the_protocol_has_is_named_as_there(app: App) ->
     ]
 
 
+async def test_a_value_of_another_kind_is_named_in_the_words_of_json(app: App, alice: str) -> None:
+    bearer = {"Authorization": f"Bearer {await app.token(alice)}"}
+    for type, data, field, words in (
+        ("chat.send", [1], "data", "Input should be an object"),
+        ("room.resume", {"rooms": ["lobby"]}, "data.rooms.0", "Input should be an object"),
+        ("presence.get", {"users": "alice"}, "data.users", "Input should be an array"),
+    ):
+        answer = await app.http.post(f"/call/{type}", json=data, headers=bearer)
+        assert answer.status_code == 422
+        assert answer.json()["details"] == [{"field": field, "message": words}]
+    answer = await app.http.post("/users", json=[1])
+    assert [detail["message"] for detail in answer.json()["details"]] == ["Input should be an object"]
+
+
 async def test_a_path_with_a_slash_too_many_leads_nowhere_else(app: App) -> None:
     assert (await app.http.post("/token/", data={"username": "alice", "password": "a secret"})).status_code == 404
 
