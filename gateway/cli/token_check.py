@@ -43,7 +43,10 @@ def check(
 
 def _chosen(settings: Settings, service: str | None) -> Mapping[str, Issuer]:
     if not settings.issuers:
-        raise StartError("GATEWAY_ISSUERS: expected a service whose tokens can be checked, got none")
+        raise StartError(
+            "GATEWAY_ISSUERS: expected an issuer of tokens, got none; "
+            "run this in the folder of the gateway, or with its variables"
+        )
     if service is None:
         return settings.issuers
     if service not in settings.issuers:

@@ -203,7 +203,10 @@ def test_a_wrong_file_is_one_line_without_what_was_typed(
         == "FILE: expected a token, got nothing"
     )
     none = run_here(tmp_path, "token", "check", "-", typed="a.b.c").problem
-    assert none == "GATEWAY_ISSUERS: expected a service whose tokens can be checked, got none"
+    assert none == (
+        "GATEWAY_ISSUERS: expected an issuer of tokens, got none; "
+        "run this in the folder of the gateway, or with its variables"
+    )
 
 
 def test_a_user_with_the_name_of_a_command_has_the_long_form(run_here: RunHere, tmp_path: Path) -> None:
