@@ -45,6 +45,7 @@ class AskHandler(MsgHandler[Ask, Answered, Assistant]):
 
     schema = Ask
     scope = "chat:write"
+    examples = ({"room": "lobby", "prompt": "Tea or coffee?"},)
 
     async def handle(self, data: Ask) -> AsyncIterator[Chunk]:
         """Send the prompt to the room, and yield the answer piece by piece.
