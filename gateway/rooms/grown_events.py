@@ -36,6 +36,11 @@ def is_piece(event: Logged) -> bool:
     return event.frame.texts[0].startswith(_PIECE)
 
 
+def data_in(text: bytes) -> bytes:
+    """Return the data in the text of an event."""
+    return text.partition(_DATA)[2][:-1]
+
+
 def message_of(event: Logged) -> int:
     """Return the offset of the message that an event is about."""
     message_id = event.frame.texts[0].partition(_ID)[2].partition(b'"')[0].decode()
@@ -74,5 +79,5 @@ def _grown(frame: Frame, pieces: Sequence[Piece]) -> Frame:
 
 
 def _data_of(frame: Frame) -> dict[str, Any]:
-    data: dict[str, Any] = orjson.loads(frame.texts[0].partition(_DATA)[2][:-1])
+    data: dict[str, Any] = orjson.loads(data_in(frame.texts[0]))
     return data

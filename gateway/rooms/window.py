@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.bus.base import Logged
-from gateway.rooms.grown_events import Piece, is_piece, message_of, piece_of, with_pieces
+from gateway.rooms.grown_events import Piece, data_in, is_piece, message_of, piece_of, with_pieces
 
 ENTRY_BYTES = 500
 """The memory of an entry besides its JSON."""
@@ -91,8 +91,7 @@ class _Entry:
 
     def message_text(self, viewer_id: str) -> bytes:
         """Return the message in the event, as a user gets it."""
-        text = self.text(viewer_id)
-        return text.partition(_DATA)[2][:-1]
+        return data_in(self.text(viewer_id))
 
 
 def _size_of(event: Logged) -> int:
@@ -228,6 +227,3 @@ class Window:
         self._changes = None
         if self._pages:
             self._pages.clear()
-
-
-_DATA = b'"data":'
