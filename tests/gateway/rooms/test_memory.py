@@ -357,7 +357,7 @@ async def test_of_two_first_joins_the_one_that_read_earlier_and_ends_later_misse
 
 
 def test_the_bound_holds_for_thousands_of_rooms_with_full_windows() -> None:
-    limit, rooms = 4_000_000, []
+    limit, rooms = 2_000_000, []
     memory = RoomMemory(
         HistoryReader(Database("sqlite:///unused.db")),
         SystemClock(),
@@ -365,7 +365,7 @@ def test_the_bound_holds_for_thousands_of_rooms_with_full_windows() -> None:
     )
     tracemalloc.start()
     try:
-        for number in range(10_000):
+        for number in range(5000):
             room = Room(f"room-{number}", lambda _: ())
             rooms.append(room)
         empty, _ = tracemalloc.get_traced_memory()
