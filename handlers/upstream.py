@@ -28,6 +28,6 @@ class UpstreamHandler(MsgHandler[UpstreamData, UpstreamReply]):
 
 
 class OrderedUpstreamHandler(UpstreamHandler):
-    """Do the same for a route whose messages, and all that follow on a connection, wait for the answer."""
+    """Do the same for an ordered route: all messages that follow on a connection wait for the answer."""
 
     ordered = True

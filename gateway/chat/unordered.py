@@ -85,7 +85,7 @@ class UnorderedMessages:
         self._in_progress: dict[asyncio.Task[None], UnorderedMessage] = {}
         self._by_id: dict[int | str, asyncio.Task[None]] = {}
         self._stopping: dict[asyncio.Task[None], UnorderedMessage] = {}
-        """The messages whose handlers clean up, by the task that waits for it."""
+        """The messages with handlers that clean up, by the task that waits for it."""
         self._taken = 0
 
     @property

@@ -33,7 +33,7 @@ class _Gone:
     rooms: list[tuple[str, str]] = field(default_factory=list)
     """Rooms, each with a user that was a subscriber there only on the dead node."""
     custom: list[Place] = field(default_factory=list)
-    """Rooms, each with a user whose custom state there was that of the dead node."""
+    """Rooms, each with a user that had the custom state of the dead node there."""
     watched: list[Subject] = field(default_factory=list)
     """Users and rooms that were present only on the dead node, and are watched."""
 

@@ -140,7 +140,7 @@ class Issuer(ExternalService):
             )
         if self.secret is None:
             if "HS256" in self.algorithms:
-                raise PydanticCustomError("algorithms", "expected a secret for HS256, whose keys are never public")
+                raise PydanticCustomError("algorithms", "expected a secret for HS256: its keys are never public")
             if self.jwks_url is None and not _can_be_asked(self.issuer):
                 raise PydanticCustomError(
                     "jwks_url",

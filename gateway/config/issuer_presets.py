@@ -46,7 +46,7 @@ PRESETS: dict[PresetName, Preset] = {
     },
     # https://clerk.com/docs/guides/sessions/session-tokens
     "clerk": {
-        "jwks_url": "{issuer}/.well-known/jwks.json",  # on the Frontend API, whose URL is the issuer
+        "jwks_url": "{issuer}/.well-known/jwks.json",  # on the Frontend API; its URL is the issuer
         "algorithms": ["RS256"],  # the only one
         "token_types": ["JWT"],  # of session tokens; those for machines have others
         "required_claims": {"sts": ["active", None]},  # `pending` until the user has done its tasks, as a second factor

@@ -46,7 +46,7 @@ class Answer:
 
 
 class AnswerStream:
-    """An answer whose head is there, and whose body may still come."""
+    """An answer with a head that is there, and a body that may still come."""
 
     def __init__(self, connection: HttpConnection, head: h11.Response, seconds: float) -> None:
         self._connection = connection

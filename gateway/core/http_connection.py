@@ -132,7 +132,7 @@ class HttpConnection(asyncio.Protocol):
         self._read(data)
 
     def eof_received(self) -> None:
-        """End an answer whose length is the end of the connection; any other one is incomplete."""
+        """End an answer that has the connection's end as its length; any other one is incomplete."""
         self._read(b"")
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -58,7 +58,7 @@ async def members() -> FileResponse:
 
 @router.get("/calls.js")
 async def calls() -> FileResponse:
-    """Return the module of calls whose answers stream."""
+    """Return the module of calls with answers that stream."""
     return _module("calls.js")
 
 

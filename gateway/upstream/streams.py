@@ -5,7 +5,7 @@ A stream is of one of two types:
     text/event-stream       the data of each unnamed event is a chunk, and that of the last one, `reply`, is the answer
     application/x-ndjson    a line is `{"chunk": …}`, and the last one is the answer; also as `application/jsonl`
 
-A chunk is any JSON but null. Comments and empty lines keep a stream alive. Whatever else comes is a lie, as in
+A chunk is any JSON but null. Comments and empty lines keep a stream alive. All else is a lie, as in
 `answers`: also a stream without an answer, and anything after the answer.
 """
 

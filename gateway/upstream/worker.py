@@ -166,7 +166,7 @@ class Worker:
         self._find(id).fail(UpstreamFailed(reason))
 
     def fail_in_the_middle(self, id: object, reason: str) -> None:
-        """Let a message fail whose answer has more to come, or raise what `_find` raises."""
+        """Let a message with more of its answer to come fail, or raise what `_find` raises."""
         message = self._find(id)
         self.cancel(message)
         message.fail(UpstreamFailed(reason))

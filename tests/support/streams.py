@@ -12,7 +12,7 @@ async def start(client: ChatClient, id: int, type: str = "orders.create", **data
 
 
 async def answer_of(client: ChatClient, id: int) -> tuple[list[Any], Frame]:
-    """Take the chunks of an answer, whose numbers must have no gap, and its end."""
+    """Take the chunks of an answer and its end. The numbers must have no gap."""
     chunks: list[Any] = []
     while True:
         frame = await client.next()

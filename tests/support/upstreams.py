@@ -345,7 +345,7 @@ def streaming(*steps: bytes | asyncio.Event, type: str = SSE, ends: bool = True,
 
 
 def repeating(piece: bytes, seconds: float = 0, type: str = SSE) -> Behaviour:
-    """Return the behaviour of a service whose stream repeats a piece for ever, after each pause."""
+    """Return the behaviour of a service that repeats a piece for ever, after each pause."""
 
     async def behave(client: Conversation) -> None:
         await client.request()
@@ -415,7 +415,7 @@ WRONG_STREAMS: dict[str, Behaviour] = {
     ),
     "streams compressed": streaming(b"x", head=b"content-encoding: gzip\r\n"),
 }
-"""Services whose streams are wrong, for a route without effects. Those that send a chunk before send `one`."""
+"""Services with wrong streams, for a route without effects. A service that sends a chunk before sends `one`."""
 
 LATE_STREAMS: dict[str, Behaviour] = {
     "is silent from the start": streaming(ends=False),
@@ -424,4 +424,4 @@ LATE_STREAMS: dict[str, Behaviour] = {
     "drips a chunk": repeating(b"x", 0.02, JSONL),
     "never ends after its answer": streaming(events("one", reply=DONE), ends=False),
 }
-"""Services whose streams are late."""
+"""Services with late streams."""

@@ -137,7 +137,7 @@ def is_done(frame: Frame) -> bool:
 
 
 def chunks(frames: list[Frame]) -> str:
-    """Join the chunks, whose numbers must have no gap."""
+    """Join the chunks. Their numbers must have no gap."""
     found = [frame for frame in frames if frame["type"] == "chunk"]
     assert [frame["seq"] for frame in found] == list(range(1, len(found) + 1))
     return "".join(frame["data"] for frame in found)

@@ -25,7 +25,7 @@ def parser(content_type: str) -> StreamParser:
 
 
 def parts(content_type: str, text: bytes, cuts: list[int] | None = None) -> list[Any]:
-    """Return all parts of a stream whose bytes come in several pieces."""
+    """Return all parts of a stream that comes in several pieces."""
     reading, found, begin = parser(content_type), [], 0
     for end in [*(cuts or ()), len(text)]:
         found += reading.feed(text[begin:end])

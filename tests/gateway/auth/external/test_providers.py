@@ -1,6 +1,6 @@
 """Tokens in the shapes of the providers that teams have: the preset of each lets them in, and few keys are enough.
 
-Each shape follows the provider's documentation, whose page `gateway/config/issuer_presets.py` names.
+Each shape follows the provider's documentation; `gateway/config/issuer_presets.py` names its page.
 """
 
 import re
