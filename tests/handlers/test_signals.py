@@ -161,7 +161,7 @@ async def test_an_owner_turns_the_signals_of_a_room_off_and_on(
 ) -> None:
     async with app.in_room(alice, room) as ann, app.in_room(bob, room) as ben:
         await ann.heard()
-        assert "signals" not in (await ann.ask("room.list"))["rooms"][0]
+        assert "signals" not in await listed(ann, room)
         await ann.ask("room.signal", room=room, name="c")
         await ben.expect("room.signal")
         assert (await ben.refused("room.update", room=room, signals=False))["status"] == 40300
