@@ -52,6 +52,7 @@ from gateway.core.counters import Counters
 from gateway.core.data_dir_lock import lock_data_dir
 from gateway.core.folding import client_log
 from gateway.core.logs import guard_logs
+from gateway.core.portions import Portions
 from gateway.core.start_error import StartError, make_data_dir
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
@@ -347,6 +348,7 @@ async def running_state(
             unauthenticated=ConcurrencyLimit(settings.max_unauthenticated_per_address),
             calls=ConcurrencyLimit(settings.max_connections_per_user),
             turns=turns,
+            chunk_portions=Portions(),
             newcomers=newcomers,
             connections=connections,
             cluster=cluster,

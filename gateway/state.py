@@ -26,6 +26,7 @@ from gateway.core.clock import Clock
 from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
+from gateway.core.portions import Portions
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
 from gateway.rooms.appending import Appender
@@ -77,6 +78,8 @@ class GatewayState:
     calls: ConcurrencyLimit
     """Counts the messages over HTTP that are being handled, by user."""
     turns: Turns
+    chunk_portions: Portions
+    """Bounds how many chunks of all streams go out in one turn of the event loop."""
     newcomers: Newcomers
     connections: Connections
     cluster: ClusterState

@@ -400,10 +400,11 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         pace = Pace()
 
         async def take(chunk: Chunk) -> None:
+            if whole is None and self.id is not None:
+                await self.session.send_chunk(self.id, chunk)  # which lets other work come in between
+                return
             if whole is not None:
                 whole.add(chunk)
-            elif self.id is not None:
-                await self.session.send_chunk(self.id, chunk)
             if pace.needs_turn():
                 await asyncio.sleep(0)
 

@@ -128,6 +128,8 @@ class CallSession(UserSession):
 
     async def send_chunk(self, id: int | str, data: object) -> None:
         """Send a chunk of the answer. Wait while the client reads too slowly."""
+        if not self.gateway.chunk_portions.begin():
+            await self.gateway.chunk_portions.wait()
         if self._is_over:
             raise Unwanted
         assert self._send_chunk is not None  # noqa: S101 - otherwise the handler collects its chunks
