@@ -52,7 +52,9 @@ async def test_where_a_user_has_logged_in_before_the_guesses_of_others_do_not_ma
         await app.register("alice")
         assert (await guess(app, "alice", "10.0.0.1", PASSWORD)).status_code == 200
         for number in range(100):
-            await guess(app, "alice", f"10.0.1.{number}")
+            refused = await guess(app, "alice", f"10.0.1.{number}")
+            if 0 < (wait := int(refused.headers.get("Retry-After", 0))) < 256:
+                guarded.clock.ahead += wait  # until the next wait is longer than what is left of this test
         assert (await guess(app, "alice", "10.0.1.200", PASSWORD)).status_code == 429
         assert (await guess(app, "alice", "10.0.0.1", PASSWORD)).status_code == 200
         # Nor does it help a guesser, and that address has no further guesses left.
