@@ -15,7 +15,8 @@ from gateway.cluster.roster import SharedRoster
 from gateway.cluster.shared_state import SharedState
 from gateway.core.clock import SystemClock
 from gateway.testing import Gateway, settings_for_tests
-from tests.support.nodes import running_nodes
+from tests.gateway.cli.command import Served, serving
+from tests.support.nodes import SECRET, running_nodes
 from tests.support.valkey import Valkey, running_valkey
 from tests.support.waiting import until
 
@@ -107,3 +108,17 @@ def run_nodes(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey
             return stack.enter_context(running_nodes(tmp_path, store_url, valkey, count=count, **settings))
 
         yield run
+
+
+@pytest.fixture
+def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
+    """A gateway in its own process, beside those of `run_nodes`."""
+    variables: dict[str, Any] = {
+        "GATEWAY_DATABASE_URL": store_url,
+        "GATEWAY_BUS_URL": shared_valkey.url,
+        "GATEWAY_BUS_PREFIX": prefix,
+        "GATEWAY_SECRET_KEY": SECRET,
+        "GATEWAY_NODE_LEASE_SECONDS": str(LEASE_SECONDS),
+    }
+    with serving(tmp_path, **variables) as served:
+        yield served

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +15,9 @@ from gateway.cluster.shared_state import Change
 from gateway.core.clock import SystemClock
 from gateway.store.engine import Database
 from gateway.testing import Gateway
-from tests.gateway.cli.command import Served, serving
+from tests.gateway.cli.command import Served
 from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes
 from tests.support.client import App, ChatClient
-from tests.support.nodes import SECRET
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
 
@@ -216,20 +215,6 @@ async def test_a_dead_nodes_states_go_and_those_of_the_living_count_again(
             assert sorted(one.news) == [("lobby", "bob", "online", '{"old":1}'), ("lobby", "carol", "offline")]
     finally:
         await database.close()
-
-
-@pytest.fixture
-def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
-    """A gateway in its own process, beside those of `run_nodes`."""
-    variables: dict[str, Any] = {
-        "GATEWAY_DATABASE_URL": store_url,
-        "GATEWAY_BUS_URL": shared_valkey.url,
-        "GATEWAY_BUS_PREFIX": prefix,
-        "GATEWAY_SECRET_KEY": SECRET,
-        "GATEWAY_NODE_LEASE_SECONDS": str(LEASE_SECONDS),
-    }
-    with serving(tmp_path, **variables) as served:
-        yield served
 
 
 @asynccontextmanager

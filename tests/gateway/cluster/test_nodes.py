@@ -2,19 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from gateway.bus.redis_commands import Command
 from gateway.testing import Gateway
-from tests.gateway.cli.command import Served, serving
+from tests.gateway.cli.command import Served
 from tests.gateway.cluster.conftest import LEASE_SECONDS, Node, RunNode, RunNodes
 from tests.support.client import App, ChatClient, Frame
-from tests.support.nodes import SECRET
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
 
@@ -97,20 +95,6 @@ async def test_where_nothing_can_be_shared_each_node_lives_by_itself_until_it_ca
         await node.settled()
         async with run_node(max_per_user=1) as other:
             assert not await other.roster.admit("bob", "::1")
-
-
-@pytest.fixture
-def victim(tmp_path: Path, store_url: str, prefix: str, shared_valkey: Valkey) -> Iterator[Served]:
-    """A gateway in its own process, beside those of `run_nodes`."""
-    variables: dict[str, Any] = {
-        "GATEWAY_DATABASE_URL": store_url,
-        "GATEWAY_BUS_URL": shared_valkey.url,
-        "GATEWAY_BUS_PREFIX": prefix,
-        "GATEWAY_SECRET_KEY": SECRET,
-        "GATEWAY_NODE_LEASE_SECONDS": str(LEASE_SECONDS),
-    }
-    with serving(tmp_path, **variables) as served:
-        yield served
 
 
 async def test_a_node_that_is_killed_takes_its_users_offline_and_the_rooms_are_told(
