@@ -256,8 +256,8 @@ class Session(Protocol[StateCo]):
         """Let `answer` answer an unordered message, in a task of its own if later messages would wait for it.
 
         The connection's end cancels the task. So do `cancel` and the end of the time, which answer the message instead.
-        The log names the handler by `name`.
-        If too many messages of the connection are in progress, or one with this id is, refuse this one.
+        If too many messages of the connection are in progress, or one with this id is, refuse this one. The log names
+        the handler by `name`.
         """
 
     async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
