@@ -99,6 +99,7 @@ from gateway.rooms.service_senders import AppSenders
 from gateway.rooms.signals import Signals
 from gateway.rooms.typing import Typing
 from gateway.rooms.window import WindowLimits
+from gateway.routes.model import Route
 from gateway.routes.reloader import RoutesReloader
 from gateway.state import GatewayState
 from gateway.store.engine import Database
@@ -170,7 +171,9 @@ def create_app(
     own = own_lifespan(lifespan, state)
     checks = dict(authorizers or {})
     check_authorizers(checks, settings)
-    RoutesReloader(settings, factory.registry)  # raises for a wrong file, in one line for each mistake
+    first_routes = RoutesReloader(
+        settings, factory.registry
+    ).current  # raises for a wrong file, a line for each mistake
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -187,14 +190,18 @@ def create_app(
     def described(document: dict[str, Any]) -> dict[str, Any]:
         from gateway.api.openapi import describe  # which most processes never need
 
-        routes = () if app.running is None else app.running.state.routes.current.routes
-        return describe(document, factory.registry, routes)
+        return describe(document, factory.registry, current_routes())
+
+    def current_routes() -> tuple[Route, ...]:
+        return (first_routes if app.running is None else app.running.state.routes.current).routes
 
     app = FastWebSocketApp(
         (endpoint.router, workers_endpoint.router),
         proxies=TrustedProxies(settings.trusted_proxies),
         proxy_path=settings.root_path,
         describe=described,
+        registry=factory.registry,
+        current_routes=current_routes,
         title="json-gateway",
         summary="A JWT-secured JSON gateway.",
         description="**Authorize** at `/docs` logs in, and each request can be tried there. A client then opens the"

@@ -28,8 +28,10 @@ from gateway.config.proxies import TrustedProxies
 from gateway.core.logs import request_id
 from gateway.http.framing import refuse
 from gateway.http.handshake_refusals import refuse_handshake
+from gateway.routes.model import Route
 from gateway.state import GatewayState
 from handlers.errors import InternalError, MessageError, Unavailable
+from handlers.registry import Registry
 from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
@@ -71,14 +73,19 @@ class FastWebSocketApp(FastAPI):
         proxies: TrustedProxies,
         proxy_path: str,
         describe: Describe,
+        registry: Registry,
+        current_routes: Callable[[], Sequence[Route]],
         **options: Any,
     ) -> None:
         """Take as `proxy_path` the prefix that a proxy may leave before the paths of the routes.
 
-        `describe` adds to FastAPI's description of the routes.
+        `describe` adds to FastAPI's description of the routes. `registry` and `current_routes` are what the gateway
+        understands, for other descriptions of it.
         """
         super().__init__(**options)
         self._describe = describe
+        self.registry = registry
+        self.current_routes = current_routes
         self._proxies = proxies
         routes = [route for router in websockets for route in router.routes if isinstance(route, APIWebSocketRoute)]
         self._routes = {prefix + route.path: _FastRoute(route, self) for route in routes for prefix in ("", proxy_path)}

@@ -3,8 +3,8 @@
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
 bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
 `incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token` (with `token_print` and
-`token_check`), `settings` and `new` are commands. `store` opens the store for one command, `gateway_address` reads URLs
-that a person types, and `hangup` handles SIGHUP.
+`token_check`), `settings`, `new` and `export` (with `export_folder`) are commands. `store` opens the store for one
+command, `gateway_address` reads URLs that a person types, and `hangup` handles SIGHUP.
 """
 
 import sys
@@ -35,6 +35,7 @@ COMMANDS = {
     "hooks": "gateway.cli.hooks:app",
     "db": "gateway.cli.db:app",
     "new": "gateway.cli.new:app",
+    "export": "gateway.cli.export:app",
 }
 """The commands in the order of the help, each with the place of its function or its group of commands."""
 

@@ -1,0 +1,5 @@
+"""Documents about the messages of a gateway, for people, tools and generators of code.
+
+Read `catalog` first: all that a registry and the routes say, as plain data. Each format is a module of its own with one
+function, which makes files out of the catalog and a `place`. `exports` is the table of all formats.
+"""

@@ -1,0 +1,47 @@
+"""The formats of `gateway export` and of the downloads at `/docs/export/{format}`, as one table.
+
+A format is a module of this folder with one pure function. To add one, write that function and one line of the table.
+Such a module takes `Place` and `Files` from `gateway.documents.place`, since this module imports it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.documents.place import Files, Place
+
+Catalog = Any
+
+Make = Callable[[Catalog, Place], Files]
+"""A function that makes the files of a format, from the catalog of messages."""
+
+OpenApi = Callable[[], dict[str, Any]]
+"""A function that returns the description of the HTTP API. Only the application has it."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of export: what it is for, and the function that makes its files."""
+
+    name: str
+    about: str
+    """One line that says what opens it."""
+    make: Make | None
+    """None for the description of the HTTP API."""
+    experimental: bool = False
+    """Whether no program of its maker has read it in the tests."""
+
+
+_ALL = (Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),)
+
+FORMATS: Mapping[str, Format] = {each.name: each for each in _ALL}
+"""All formats by name, in the order in which a page lists them."""
+
+
+def files_of(wanted: Format, catalog: Catalog, place: Place, openapi: OpenApi) -> Files:
+    """Return the files of a format."""
+    if wanted.make is not None:
+        return wanted.make(catalog, place)
+    document = openapi() | {"servers": [{"url": place.http_url}]}
+    return {"openapi.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n"}

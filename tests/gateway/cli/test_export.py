@@ -1,0 +1,145 @@
+"""`gateway export`: documents for other tools, from the settings or an application. No file of the user is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.documents.exports import FORMATS
+from tests.gateway.cli.conftest import RunHere
+
+REGISTRY = """
+from typing import Any
+from handlers.base import MsgHandler
+from handlers.registry import Registry
+from schemas.base import Wire
+
+class Order(Wire):
+    \"\"\"An order.\"\"\"
+    item: str
+
+class OrderHandler(MsgHandler[Order, Any]):
+    \"\"\"Takes an order.\"\"\"
+    schema = Order
+
+    async def handle(self, data: Order) -> Any:
+        return None
+
+registry = Registry(handlers={"shop.order": OrderHandler})
+"""
+
+APP = """
+from fastapi import FastAPI
+from gateway.app import create_app
+from gateway.embedding import attach
+from handlers.registry import BUILT_IN
+from own_registry import registry
+
+gateway = create_app(registry=BUILT_IN | registry)
+host = FastAPI()
+attach(host, registry=BUILT_IN | registry)
+other = 42
+"""
+
+ROUTES = """
+[routes."stock.list"]
+worker = true
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an application in it."""
+    (tmp_path / "own_registry.py").write_text(REGISTRY)
+    (tmp_path / "own_app.py").write_text(APP)
+    (tmp_path / "routes.toml").write_text(ROUTES)
+    return tmp_path
+
+
+def paths(text: str) -> set[str]:
+    """The paths of an OpenAPI document."""
+    return set(json.loads(text)["paths"])
+
+
+def test_it_prints_the_files_that_it_has_written(tmp_path: Path, run_here: RunHere) -> None:
+    made = run_here(tmp_path, "export", "openapi", "-o", "out/api", "--url", "wss://example.com/rt/ws/chat")
+    assert (made.status, made.out, made.err) == (0, "wrote out/api/openapi.json\n", "")
+    document = json.loads((tmp_path / "out/api/openapi.json").read_text())
+    assert document["servers"] == [{"url": "https://example.com/rt"}]
+    assert "/call/chat.send" in document["paths"]
+    assert not (tmp_path / "data").exists()  # no gateway has run
+
+
+def test_a_dash_prints_a_single_file(tmp_path: Path, run_here: RunHere) -> None:
+    printed = run_here(tmp_path, "export", "openapi", "-o", "-")
+    assert json.loads(printed.out)["servers"] == [{"url": "http://127.0.0.1:8000"}]
+    assert not (tmp_path / "openapi.json").exists()
+
+
+def test_own_messages_are_in_it(folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    settings = {"GATEWAY_REGISTRY": "own_registry:registry", "GATEWAY_ROUTES": str(folder / "routes.toml")}
+    assert paths(run_here(folder, "export", "openapi", "-o", "-", **settings).out) >= {
+        "/call/shop.order",
+        "/call/stock.list",
+    }
+    for name in ("own_app:gateway", "own_app:host"):
+        assert "/call/shop.order" in paths(run_here(folder, "export", "openapi", "-o", "-", "--app", name).out)
+    assert "/call/shop.order" not in paths(run_here(folder, "export", "openapi", "-o", "-").out)
+
+
+def test_a_wrong_application_is_named(folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "broken.py").write_text("1 / 0")
+    for name, part in {
+        "own_app:other": "got int",
+        "own_app:nothing": "Attribute",
+        "missing_app:app": "Could not import module",
+        "broken:app": "division by zero",
+        "own_app": "must be in format",
+    }.items():
+        refused = run_here(folder, "export", "openapi", "--app", name)
+        assert refused.problem.startswith("--app: ")
+        assert part in refused.problem
+
+
+def test_a_file_of_the_user_is_kept(tmp_path: Path, run_here: RunHere) -> None:
+    file = tmp_path / "openapi.json"
+    file.write_text("my own")
+    assert run_here(tmp_path, "export", "openapi").problem.startswith("openapi.json is no file of an export; ")
+    assert file.read_text() == "my own"
+    assert not (tmp_path / ".gateway-export.json").exists()
+    assert run_here(tmp_path, "export", "openapi", "--force").status == 0
+    assert paths(file.read_text())
+
+
+def test_a_second_export_replaces_the_first_unless_that_was_changed(tmp_path: Path, run_here: RunHere) -> None:
+    file = tmp_path / "openapi.json"
+    assert run_here(tmp_path, "export", "openapi").status == 0
+    assert run_here(tmp_path, "export", "openapi", "--url", "https://example.com").status == 0
+    file.write_text(changed := file.read_text().replace("example.com", "example.org"))
+    assert run_here(tmp_path, "export", "openapi").problem.startswith("openapi.json was changed since; ")
+    assert file.read_text() == changed
+
+
+def test_a_wrong_folder_is_named(tmp_path: Path, run_here: RunHere) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot write file/" in run_here(tmp_path, "export", "openapi", "-o", "file").problem
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/openapi.json").symlink_to(tmp_path / "elsewhere.json")
+    assert "leads out of out" in run_here(tmp_path, "export", "openapi", "-o", "out").problem
+    assert not (tmp_path / "elsewhere.json").exists()
+
+
+def test_an_address_has_no_secret(tmp_path: Path, run_here: RunHere) -> None:
+    for url in ("http://me:secret@example.com", "http://example.com/?token=secret", "example.com"):
+        refused = run_here(tmp_path, "export", "openapi", "--url", url)
+        assert refused.problem.startswith("URL: ")
+        assert "secret" not in refused.problem
+
+
+def test_the_help_lists_the_formats_and_a_misspelt_one_is_suggested(tmp_path: Path, run_here: RunHere) -> None:
+    listed = run_here(tmp_path, "export", "--help").out
+    for name in FORMATS:
+        assert f"│ {name} " in listed
+    assert "Did you mean 'openapi'" in run_here(tmp_path, "export", "openap").err
