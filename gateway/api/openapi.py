@@ -9,14 +9,13 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from gateway.api.components import REF, Schema, Use, add_schemas
-from gateway.api.described_calls import DescribedCall, calls_of_handlers, calls_of_routes, documented, examples_of
 from gateway.config.external_services import LOCAL
+from gateway.documents.catalog import ErrorDescription, EventDescription, MessageDescription, catalog_of
+from gateway.documents.components import REF, Schema
 from gateway.http.authentication import password_flow
 from gateway.http.documented_errors import words_of
 from gateway.routes.model import Route
 from handlers.registry import Registry
-from schemas.base import Event
 from schemas.codes import Status
 
 _ON_SOCKETS = {Status.OK, Status.CANCELLED}
@@ -50,12 +49,10 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
     """Add the messages and events of a registry, and the messages of routes, to a description. Return it."""
     document.setdefault("tags", [{"name": name, "description": about} for name, about in TAGS.items()])
     components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    handlers = {kind: each for kind, each in registry.handlers.items() if not each.needs_connection}
-    calls = [*calls_of_handlers(handlers, schemas), *calls_of_routes(routes, schemas)]
-    events = {event.type: Use(event.type, "serialization", event) for event in registry.events}
-    data_of_events = add_schemas(schemas, list(events.values()))
-    refusals = _refusals(registry)
+    catalog = catalog_of(registry, routes, beside=components.get("schemas", {}))
+    components["schemas"] = dict(catalog.schemas)
+    calls = [message for message in catalog.messages if not message.needs_connection]
+    refusals = _refusals(catalog.errors)
     components.setdefault("responses", {}).update(refusals)
     components.setdefault("parameters", {})["Service"] = _SERVICE
     _add_scopes(components, calls)
@@ -64,9 +61,8 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
         path = document["paths"].setdefault(f"/call/{quote(call.type, safe='')}", {})
         path["post"] = _operation(call, names.take("call", call.type), refusals)
     webhooks = document.setdefault("webhooks", {})
-    for event in registry.events:
-        data = data_of_events[events[event.type]]
-        webhooks.setdefault(event.type, {})["post"] = _webhook(event, names.take("event", event.type), data)
+    for event in catalog.events:
+        webhooks.setdefault(event.type, {})["post"] = _webhook(event, names.take("event", event.type))
     return document
 
 
@@ -97,7 +93,7 @@ class _Names:
         return name
 
 
-def _operation(call: DescribedCall, name: str, refusals: Iterable[str]) -> dict[str, Any]:
+def _operation(call: MessageDescription, name: str, refusals: Iterable[str]) -> dict[str, Any]:
     scope = f"The token needs the scope `{call.scope}`." if call.scope else ""
     return {
         "tags": ["messages"],
@@ -113,7 +109,7 @@ def _operation(call: DescribedCall, name: str, refusals: Iterable[str]) -> dict[
         "responses": {
             "200": {
                 "description": "The `data` of the reply." if call.chunk is None else _STREAMED,
-                "content": {"application/json": {"schema": call.reply}} | _stream_of(call),
+                "content": {"application/json": {"schema": call.whole}} | _stream_of(call),
             },
             **{name.removeprefix("Refused"): {"$ref": f"#/components/responses/{name}"} for name in refusals},
         },
@@ -126,11 +122,11 @@ _STREAMED = (
 )
 
 
-def _stream_of(call: DescribedCall) -> dict[str, Any]:
+def _stream_of(call: MessageDescription) -> dict[str, Any]:
     """Return the answer as a stream, in the form that FastAPI uses: that of OpenAPI 3.2, section 4.14.4."""
-    if call.chunk is None or call.closing is None:
+    if call.chunk is None:
         return {}
-    data = [call.chunk, call.closing, {"$ref": REF + "HttpErrorBody"}]
+    data = [call.chunk, call.reply, {"$ref": REF + "HttpErrorBody"}]
     event = {
         "event": {"type": "string", "enum": ["reply", "error"]},
         "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": data}},
@@ -138,18 +134,18 @@ def _stream_of(call: DescribedCall) -> dict[str, Any]:
     return {"text/event-stream": {"itemSchema": {"type": "object", "properties": event, "required": ["data"]}}}
 
 
-def _webhook(event: type[Event], name: str, data: Schema) -> dict[str, Any]:
-    summary, about = documented(event.__doc__)
+def _webhook(event: EventDescription, name: str) -> dict[str, Any]:
     frame = {
         "type": "object",
-        "properties": {"type": {"const": event.type}, "data": data},
+        "properties": {"type": {"const": event.type}, "data": event.data},
         "required": ["type", "data"],
     }
-    examples = [{"type": event.type, "data": each} for each in examples_of(event)]
+    examples = [{"type": event.type, "data": each} for each in event.examples]
+    how = "It comes over the WebSocket `/ws/chat`, as this frame."
     return {
         "tags": ["events"],
-        "summary": summary or event.type,
-        "description": "\n\n".join(filter(None, (about, "It comes over the WebSocket `/ws/chat`, as this frame."))),
+        "summary": event.summary,
+        "description": "\n\n".join(filter(None, (event.about, how))),
         "operationId": name,
         "requestBody": {
             "content": {"application/json": {"schema": frame, "examples": _named(examples)}},
@@ -165,7 +161,7 @@ def _named(examples: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _add_scopes(components: Schema, calls: Sequence[DescribedCall]) -> None:
+def _add_scopes(components: Schema, calls: Sequence[MessageDescription]) -> None:
     """Name the scopes in the description of the log-in."""
     flows = components.get("securitySchemes", {}).get(password_flow.scheme_name, {}).get("flows", {})
     for flow in flows.values():
@@ -174,11 +170,11 @@ def _add_scopes(components: Schema, calls: Sequence[DescribedCall]) -> None:
             flow.setdefault("scopes", {})[scope] = "for " + ", ".join(f"`{kind}`" for kind in needing)
 
 
-def _refusals(registry: Registry) -> dict[str, Any]:
+def _refusals(errors: Iterable[ErrorDescription]) -> dict[str, Any]:
     """Return the answers with an error, by their names as components."""
     words = {status: [_WORDS.get(HTTPStatus(status)) or words_of(status)] for status in _STATUSES}
-    for error in registry.errors:
-        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {documented(error.__doc__)[0]}")
+    for error in errors:
+        words.setdefault(error.http_status, []).append(f"{error.status} {error.name}: {error.summary}")
     return {f"Refused{status}": _refusal(status, lines) for status, lines in sorted(words.items())}
 
 

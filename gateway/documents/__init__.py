@@ -2,4 +2,6 @@
 
 Read `catalog` first: all that a registry and the routes say, as plain data. Each format is a module of its own with one
 function, which makes files out of the catalog and a `place`. `exports` is the table of all formats.
+`described_calls` and `described_errors` read what the catalog says, `examples` makes an example where none is written,
+and `components` makes the JSON Schemas.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import FileResponse, JSONResponse
 
-from gateway.http.examples import examples
+from gateway.documents.examples import examples
 from gateway.state import GatewayStateDep
 
 router = APIRouter(include_in_schema=False)

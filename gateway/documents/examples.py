@@ -1,8 +1,8 @@
 """An example of each message type, for the page at `/`: the handler's own, or one made from its schema."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from handlers.registry import Registry
 from schemas.base import Wire
@@ -38,8 +38,13 @@ def examples(registry: Registry) -> list[Example]:
 
 def example_of(schema: type[BaseModel]) -> Any:
     """Return data for a schema: its own first example, or else its required fields with values."""
+    return example_of_model(schema, "validation")
+
+
+def example_of_model(model: Any, mode: Literal["validation", "serialization"]) -> Any:
+    """Return what goes to the gateway, or comes from it, for any type that pydantic knows."""
     try:
-        return example_of_schema(schema.model_json_schema())
+        return example_of_schema(TypeAdapter(model).json_schema(mode=mode))
     except Exception:  # a JSON schema cannot express every schema of an application
         return {}
 

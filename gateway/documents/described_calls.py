@@ -1,12 +1,12 @@
-"""What the description of the API says about each message over HTTP: those of handlers, and those of routes."""
+"""What documents say about each message: those of handlers, and those of routes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
 
-from gateway.api.components import REF, Schema, Use, add_document, add_schemas
-from gateway.http.examples import example_of, example_of_schema
+from gateway.documents.components import REF, Schema, Use, add_document, add_schemas
+from gateway.documents.descriptions import MessageDescription
+from gateway.documents.examples import example_of, example_of_model, example_of_schema
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
 from handlers.base import MsgHandler
@@ -16,27 +16,7 @@ from schemas.base import Event
 Handler = type[MsgHandler[Any, Any]]
 
 
-@dataclass(frozen=True)
-class DescribedCall:
-    """A message type: its purpose, its scope, and the schemas of its data and its reply."""
-
-    type: str
-    summary: str
-    about: str
-    scope: str | None
-    data: Schema
-    reply: Schema
-    """Of the whole as one reply, if the answer comes in chunks otherwise."""
-    examples: Sequence[Any]
-    may_be_empty: bool
-    """Whether the request needs no body."""
-    chunk: Schema | None = None
-    """The schema of each chunk, if the answer comes in chunks for a client that asks for them."""
-    closing: Schema | None = None
-    """That of the reply after them."""
-
-
-def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Iterator[DescribedCall]:
+def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Iterator[MessageDescription]:
     """Return the messages of handlers, and add what they use to the components."""
     inputs = {kind: Use(kind, "validation", handler.schema) for kind, handler in handlers.items()}
     replies = {kind: Use(kind, "serialization", _reply_type(handler)) for kind, handler in handlers.items()}
@@ -47,37 +27,42 @@ def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Itera
     for kind, handler in handlers.items():
         reply, chunk = found[replies[kind]], found[chunks[kind]] if handler.streams else None
         summary, about = documented(handler.__doc__ or handler.schema.__doc__)
-        yield DescribedCall(
+        yield MessageDescription(
             type=kind,
             summary=summary or kind,
             about=about,
             scope=handler.scope,
             data=found[inputs[kind]],
-            reply=reply if chunk is None else _whole(schemas, reply, chunk),
-            examples=examples_of(handler),
-            may_be_empty=_takes_nothing(handler),
+            reply=reply,
+            whole=reply if chunk is None else _whole(schemas, reply, chunk),
             chunk=chunk,
-            closing=None if chunk is None else reply,
+            examples=tuple(examples_of(handler)),
+            reply_examples=tuple(_examples_of_reply(replies[kind].model)),
+            ordered=handler.ordered,
+            needs_connection=handler.needs_connection,
+            may_be_empty=_takes_nothing(handler),
         )
 
 
-def calls_of_routes(routes: Iterable[Route], schemas: Schema) -> Iterator[DescribedCall]:
+def calls_of_routes(routes: Iterable[Route], schemas: Schema) -> Iterator[MessageDescription]:
     """Return the messages that services answer, and add their schemas. A prefix has no path: its types are unknown."""
     for route in routes:
         if route.prefix is None:
             kind = route.pattern
             reply = _schema_of(schemas, kind, "Reply", route.reply)
-            yield DescribedCall(
+            yield MessageDescription(
                 type=kind,
                 summary=f"Answered by the service behind `{kind}`.",
                 about="",
                 scope=route.scope,
                 data=_schema_of(schemas, kind, "Data", route.data),
                 reply=reply,
-                examples=[_example_for(route.data)],
-                may_be_empty=route.data is None or route.data.fits({}),
+                whole=reply,
                 chunk={},  # a service may stream, and its chunks have no schema
-                closing=reply,
+                examples=(_example_for(route.data),),
+                reply_examples=(_example_for(route.reply),),
+                ordered=route.ordered,
+                may_be_empty=route.data is None or route.data.fits({}),
             )
 
 
@@ -86,9 +71,18 @@ def examples_of(owner: Handler | type[Event]) -> Sequence[Any]:
     if owner.examples:
         return owner.examples
     schema = owner if issubclass(owner, Event) else owner.schema
-    extra = schema.model_config.get("json_schema_extra")
+    return _given_examples(schema) or [example_of(schema)]
+
+
+def _examples_of_reply(model: Any) -> Sequence[Any]:
+    """Return the examples of a reply's model, or else one made from its schema."""
+    return _given_examples(model) or [example_of_model(model, "serialization")]
+
+
+def _given_examples(model: Any) -> Sequence[Any]:
+    extra = getattr(model, "model_config", {}).get("json_schema_extra")
     given = extra.get("examples") if isinstance(extra, dict) else None
-    return given if isinstance(given, list) and given else [example_of(schema)]
+    return given if isinstance(given, list) else ()
 
 
 def documented(docstring: str | None) -> tuple[str, str]:

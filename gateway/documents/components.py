@@ -1,4 +1,4 @@
-"""JSON Schemas of messages, replies and events, as the components of an OpenAPI document.
+"""JSON Schemas of messages, replies and events, by name, as the components of an OpenAPI document are.
 
 FastAPI describes the models of routes in the same form, so a model that both use is there once. Of two models with the
 same name, each stays: the second one's name begins with the type that uses it.
@@ -50,17 +50,29 @@ def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str
     """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
     name = _free(_camel_case(type) + what, set(schemas))
     # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
-    schemas[name] = document if "$id" in document else _moved(document, REF + name)
+    schemas[name] = document if "$id" in document else _rooted(document, REF + name)
     return name
 
 
-def _moved(schema: Any, root: str) -> Any:
+def moved(schema: Any, prefix: str) -> Any:
+    """Return a schema whose references to components begin with another prefix."""
+    match schema:
+        case dict():
+            return {key: moved(value, prefix) for key, value in schema.items()}
+        case list():
+            return [moved(item, prefix) for item in schema]
+        case str() if schema.startswith(REF):
+            return prefix + schema.removeprefix(REF)
+    return schema
+
+
+def _rooted(schema: Any, root: str) -> Any:
     if isinstance(schema, dict):
-        moved = {key: _moved(value, root) for key, value in schema.items()}
+        found = {key: _rooted(value, root) for key, value in schema.items()}
         if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
-            moved["$ref"] = root + reference.removeprefix("#")
-        return moved
-    return [_moved(item, root) for item in schema] if isinstance(schema, list) else schema
+            found["$ref"] = root + reference.removeprefix("#")
+        return found
+    return [_rooted(item, root) for item in schema] if isinstance(schema, list) else schema
 
 
 def _camel_case(type: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.http.examples import example_of, examples
+from gateway.documents.examples import example_of, examples
 from handlers.base import MsgHandler
 from handlers.registry import BUILT_IN, HANDLERS
 from schemas.base import Wire
