@@ -59,6 +59,7 @@ from gateway.core.turns import Turns
 from gateway.http import (
     api_documentation,
     console,
+    exports,
     health,
     introspection,
     metrics,
@@ -238,6 +239,7 @@ def _routers(settings: Settings) -> Iterator[APIRouter]:
     if settings.development:
         yield console.router
         yield api_documentation.router
+        yield exports.router
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import typer
 from gateway.cli.export_folder import ExportFolder
 from gateway.cli.gateway_address import gateway_at
 from gateway.core.start_error import StartError
+from gateway.documents.catalog import catalog_of
 from gateway.documents.exports import FORMATS, Format, files_of
 from gateway.documents.place import Files, Place
 
@@ -62,7 +63,7 @@ for _format in FORMATS.values():
 
 def _files(format: Format, place: Place, reference: str | None) -> Files:
     app = _application(reference)
-    return files_of(format, None, place, app.openapi)
+    return files_of(format, catalog_of(app.registry, app.current_routes()), place, app.openapi)
 
 
 def _print(format: Format, files: Files) -> None:

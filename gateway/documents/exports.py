@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.documents.catalog import Catalog
 from gateway.documents.place import Files, Place
-
-Catalog = Any
 
 Make = Callable[[Catalog, Place], Files]
 """A function that makes the files of a format, from the catalog of messages."""
