@@ -5,6 +5,8 @@ bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `grou
 `incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token` (with `token_print` and
 `token_check`), `settings`, `new` and `export` (with `export_folder`) are commands. `store` opens the store for one
 command, `gateway_address` reads URLs that a person types, and `hangup` handles SIGHUP.
+
+`gateway conformance` is in `gateway/conformance`, above this folder.
 """
 
 import sys
@@ -36,6 +38,7 @@ COMMANDS = {
     "db": "gateway.cli.db:app",
     "new": "gateway.cli.new:app",
     "export": "gateway.cli.export:app",
+    "conformance": "gateway.conformance.command:conformance",
 }
 """The commands in the order of the help, each with the place of its function or its group of commands."""
 
