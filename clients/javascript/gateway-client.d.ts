@@ -54,14 +54,14 @@ export interface WithSignal {
 
 export interface CallOptions extends WithSignal {
   /**
-   * In milliseconds. The promise then rejects with `Lost`. The default is `times.answer`, but a `chat.send` waits until the
-   * gateway is closed, and a stream for ever.
+   * In milliseconds. The promise then rejects with `Lost`. The default is `times.patience` for a connection and `times.answer` for
+   * the answer. A stream may take any time. So may a `chat.send` after the first `welcome`: it waits until the gateway is closed.
    */
   timeout?: number;
 }
 
 export interface EventsOptions extends WithSignal {
-  /** How many events may wait for the loop. Beyond it, the loop ends with `Overflow`. The default is 1,000. */
+  /** How many events may wait for the loop; one more, and it ends with `Overflow`. The default is 1,000. */
   limit?: number;
 }
 
@@ -198,7 +198,7 @@ export interface Gateway {
 
   /** Connect now and not at the first use. It also revives a closed gateway. */
   open(options?: CallOptions): Promise<Welcome>;
-  /** Say `bye` and stay closed until `open()`. All that waits rejects with `Lost`. */
+  /** Close, and stay closed until `open()`. What waits rejects with `Lost`, and loops over events end. */
   close(): Promise<void>;
   /** Find out whether the connection still lives. Call it when an app returns to the foreground without a DOM. */
   check(): void;
@@ -240,13 +240,15 @@ export interface Position {
   offset: number;
 }
 
-/** What the client has of the room has a hole. Drop it; the newest messages follow. */
+/** What the client has of the room has a hole. Show `messages` in place of it. */
 export interface Gap {
   /** As in the reply of `room.join`, and `position_lost` if the gateway answers 41000. */
   reason: "epoch_changed" | "too_old" | "too_many" | "position_lost";
   /** The position that was lost, and the one from which it goes on. */
   from: Position;
   to: Position;
+  /** The newest messages, oldest first. */
+  messages: Message[];
 }
 
 /** What `content` of `room.send` may be. */
@@ -256,17 +258,20 @@ export type RoomState = "idle" | "joining" | "joined" | "refused" | "left";
 
 /** What a room itself tells. */
 export interface RoomEvents {
-  /** A message, whole and in its newest state: new, edited, grown or deleted. Put it in place of the one with its `id`. */
+  /**
+   * A message, whole and in its newest state: new, edited, grown or deleted. Put it in place of the one with its `id`. Each change
+   * after the join comes once, also those of a time without a connection. The messages of before are in the reply of the join.
+   */
   message: Message;
   gap: Gap;
-  /** The room is joined, or resumed. */
+  /** The room is joined or resumed, with the gateway's reply. */
   joined: JoinReply;
   state: RoomState;
 }
 
 /** The events of the gateway that are about one room. */
 export type RoomEventType = {
-  [Type in EventType]: KnownEvents[Type] extends { room: string } ? Type : never;
+  [Type in EventType]: KnownEvents[Type] extends { room: string | RoomInfo } ? Type : never;
 }[EventType];
 
 type RoomEvent<Type extends keyof RoomEvents | RoomEventType> =
@@ -281,7 +286,10 @@ export interface Room {
   /** The highest change that has been told. Null before the first join. */
   readonly position: Position | null;
 
-  /** Hear the room, and become a member. A second call waits for the first. */
+  /**
+   * Hear the room, and become a member. Listen first and join then, so that nothing is missed between the two. Joins of the same
+   * moment share one message. `limit` bounds the messages of the reply; with `since`, the client goes on from a position of before.
+   */
   join(options?: CallOptions & { limit?: number; since?: Position }): Promise<JoinReply>;
   /** End the membership. */
   leave(options?: CallOptions): Promise<void>;
@@ -319,7 +327,7 @@ export declare class Lost extends Error {
   readonly why: Why | null;
 }
 
-/** A loop over events was too slow. The events that it has not taken are gone. */
+/** A loop over events was too slow: it gets those that wait, and then this error. */
 export declare class Overflow extends Error {
   readonly name: "Overflow";
 }
