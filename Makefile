@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # a newer one is installed first.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
+# In the same command as the gateway, which depends on it: pip would look for it in an index otherwise.
+CLIENT := --editable clients/python
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast coverage check bench format lock clean
@@ -62,7 +64,7 @@ lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; nee
 	  || { echo "constraints.txt is for all versions from 3.11 on; name that one: make lock PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/lock/bin/python -m pip install --quiet --editable '.[postgres,redis,bench]' --group dev
+	$(VENV)/lock/bin/python -m pip install --quiet $(CLIENT) --editable '.[postgres,redis,bench]' --group dev
 	{ sed -n '/^#/p' constraints.txt; $(VENV)/lock/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } \
 	  > $(VENV)/lock/constraints.txt
 	mv $(VENV)/lock/constraints.txt constraints.txt
@@ -77,13 +79,13 @@ $(BIN)/pip:
 	  || { echo "json-gateway needs Python 3.11 or newer; name one with: make PYTHON=python3.11 …" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) --editable .
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) $(CLIENT) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.installed-dev: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) 'pip>=25.1'
-	$(INSTALL) --editable '.[postgres,redis]' --group dev
+	$(INSTALL) $(CLIENT) --editable '.[postgres,redis]' --group dev
 	@touch $@ $(VENV)/.installed
 
 # The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
@@ -93,5 +95,5 @@ $(VENV)/.installed-node: tests/node/package-lock.json $(VENV)/.installed-dev
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
-	$(INSTALL) --editable '.[postgres,redis,bench]'
+	$(INSTALL) $(CLIENT) --editable '.[postgres,redis,bench]'
 	@touch $@

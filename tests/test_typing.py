@@ -42,11 +42,12 @@ def run(*command: str | Path, cwd: Path, check: bool = True) -> str:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel of this project, and with its dependencies."""
     folder = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
-    [wheel] = folder.glob("*.whl")
+    for project in (ROOT, ROOT / "clients/python"):
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=project)
+    client, wheel = sorted(folder.glob("*.whl"), key=lambda path: "client" not in path.name)
     venv.create(folder / "venv", symlinks=True)
     python = folder / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", *OFFLINE, wheel, cwd=folder)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", *OFFLINE, client, wheel, cwd=folder)
     # The dependencies come from this environment. Python reads no `.pth` file there, so our source is not among them.
     [packages] = folder.glob("venv/lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
@@ -65,7 +66,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_says_that_it_is_typed(python: Path, tmp_path: Path) -> None:
-    program = "import gateway, handlers, schemas; print(gateway.__file__, handlers.__file__, schemas.__file__)"
+    names = ("gateway", "gateway_client", "handlers", "schemas")
+    program = f"import {', '.join(names)}; print({', '.join(f'{name}.__file__' for name in names)})"
     for file in map(Path, run(python, "-c", program, cwd=tmp_path).split()):
         assert file.is_relative_to(python.parents[1])
         assert file.with_name("py.typed").exists()

@@ -103,7 +103,7 @@ def measure(places: Iterable[Place]) -> Measured:
 def documents() -> list[str]:
     """Return the paths of the documents."""
     found = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    found += sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+    found += sorted(path for top in ("clients", "docs", "examples") for path in ROOT.glob(f"{top}/**/*.md"))
     return [str(path.relative_to(ROOT)) for path in found if path.exists()]
 
 
@@ -111,7 +111,7 @@ def sources() -> list[str]:
     """Return the paths of the code and of its tests."""
     return [
         str(path.relative_to(ROOT))
-        for top in ("examples", "gateway", "handlers", "schemas", "tests")
+        for top in ("clients", "examples", "gateway", "handlers", "schemas", "tests")
         for path in ROOT.glob(f"{top}/**/*.py")
     ]
 

@@ -1,0 +1,82 @@
+"""The bases of messages, replies and events.
+
+A model is strict where a program makes it: an unknown field or a wrong type is an error. `read` is tolerant: a newer
+gateway may send more than this client knows.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+Reply = TypeVar("Reply")
+Whole = TypeVar("Whole")
+Chunk = TypeVar("Chunk")
+
+
+class Wire(BaseModel):
+    """The base of all data: immutable, without implicit conversions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        protected_namespaces=(),
+    )
+
+    @classmethod
+    def read(cls, data: Any) -> Self:
+        """Return the model of data from the wire. Ignore unknown keys, and raise `ValueError` for what does not fit."""
+        return cls.model_validate(data, extra="ignore")
+
+
+class ClientMessage(Wire, Generic[Reply]):
+    """A message to the gateway. `type` names its handler, and `Reply` is the model of its reply's data."""
+
+    type: ClassVar[str]
+
+
+class StreamingMessage(ClientMessage[Whole], Generic[Whole, Reply, Chunk]):
+    """A message of a type that streams: chunks and then a `Reply`. Without a stream, the answer is a `Whole`."""
+
+
+class Event(Wire):
+    """What the gateway sends by itself. `type` names it."""
+
+    type: ClassVar[str]
+
+
+class AnyEvent(Wire):
+    """An event as it came, of a type without a model or one that is asked for by name."""
+
+    type: str
+    data: Any = None
+
+
+def to_wire(message: ClientMessage[Any]) -> Any:
+    """Return the data of a message as JSON: what was set, also if it was set to None."""
+    data = message.model_dump(mode="json", exclude_unset=True)
+    return data["root"] if "root" in type(message).model_fields else data
+
+
+def read_as(kind: Any, data: Any) -> Any:
+    """Return data of the wire as a type. Raise `ValueError` for what does not fit."""
+    return data if kind is Any else _adapter(kind).validate_python(data, extra="ignore")
+
+
+@lru_cache(maxsize=1024)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def type_arguments(message: type, origin: type) -> tuple[Any, ...]:
+    """Return what stands in brackets behind a generic base of a class, or nothing."""
+    for base in message.__mro__:
+        metadata: Mapping[str, Any] = getattr(base, "__pydantic_generic_metadata__", {})
+        if metadata.get("origin") is origin:
+            return tuple(metadata["args"])
+    return ()

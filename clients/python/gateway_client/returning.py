@@ -1,0 +1,68 @@
+"""Whether and when to come back: `bye` decides, or else the code of the close, or else full jitter."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from gateway_client.errors import Lost, Reconnect, whole_number
+
+FIRST_DELAY_SECONDS = 1.0
+LONGEST_DELAY_SECONDS = 30.0
+LONGEST_WAIT_MS = 3_600_000
+"""The longest wait that a gateway can ask for."""
+
+_BY_REASON = {
+    (1000, "bye"): Reconnect.NEVER,
+    (1008, "forbidden_origin"): Reconnect.NEVER,
+    (1008, "not_found"): Reconnect.NEVER,
+}
+_BY_CODE = {
+    1008: Reconnect.NEW_CREDENTIAL,
+    1012: Reconnect.AFTER_DELAY,
+    4400: Reconnect.NEVER,
+    4403: Reconnect.NEVER,
+    4410: Reconnect.NEW_CREDENTIAL,
+    4411: Reconnect.NEW_CREDENTIAL,
+    4429: Reconnect.AFTER_DELAY,
+}
+
+
+def lost_by(code: int | None, close_reason: str, bye: Mapping[str, Any], error: str) -> Lost:
+    """Return how a connection has ended, from its close frame, its `bye` and an error before that."""
+    reason = str(bye.get("reason") or close_reason or "cut off")
+    return Lost(
+        f"{reason}: {error}" if error else reason,
+        _step(bye.get("reconnect"), code, reason),
+        code=whole_number(bye.get("code")) or code,
+        reason=reason,
+        after_ms=min(whole_number(bye.get("after_ms")), LONGEST_WAIT_MS),
+    )
+
+
+def _step(word: object, code: int | None, reason: str) -> Reconnect:
+    if isinstance(word, str) and word in list(Reconnect):
+        return Reconnect(word)
+    known = _BY_REASON.get((code or 0, reason)) or _BY_CODE.get(code or 0)
+    return known or Reconnect.WITH_BACKOFF
+
+
+class Backoff:
+    """The delays between attempts. They grow with each failure."""
+
+    def __init__(self, first: float = FIRST_DELAY_SECONDS, longest: float = LONGEST_DELAY_SECONDS) -> None:
+        self._first = first
+        self._longest = longest
+        self.failures = 0
+
+    def reset(self) -> None:
+        """Begin anew, after a connection that has held."""
+        self.failures = 0
+
+    def after(self, lost: Lost) -> float:
+        """Return the seconds to wait after an end, and count it as a failure."""
+        asked = lost.after_ms / 1000
+        if lost.reconnect is Reconnect.AFTER_DELAY and asked:
+            return asked  # the gateway has spread its clients
+        longest = min(self._longest, self._first * 2 ** min(self.failures, 30))
+        self.failures += 1
+        return asked + random.uniform(0, longest)  # noqa: S311 - no secret
