@@ -58,6 +58,7 @@ from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
 from gateway.http import (
     api_documentation,
+    client_modules,
     console,
     exports,
     health,
@@ -129,6 +130,7 @@ _ROUTERS = (
     sessions.router,
     health.router,
     metrics.router,
+    client_modules.router,
 )
 _LOG_IN_ROUTERS = (token.router, revocation.router, introspection.router, sessions.router, well_known.metadata_router)
 _TAKE_TURNS = (JoinRoomHandler, ResumeRoomsHandler)

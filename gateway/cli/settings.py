@@ -1,11 +1,11 @@
 """`gateway settings`: prints the settings and proxy configurations, even without the source code."""
 
 from enum import StrEnum
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gateway.core.bundled_files import bundled_file
 
 
 class Sample(StrEnum):
@@ -30,8 +30,4 @@ def settings(
 
 def read_sample(sample: Sample) -> str:
     """Return a file that comes with the gateway, from the wheel or from the sources of an editable installation."""
-    package = Path(str(files("gateway")))
-    for folder in (package / "samples", package.parent):
-        if (path := folder / _PATHS[sample]).is_file():
-            return path.read_text(encoding="utf-8")
-    raise AssertionError(f"{_PATHS[sample]} is missing from this installation")
+    return bundled_file(_PATHS[sample]).read_text(encoding="utf-8")

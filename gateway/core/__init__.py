@@ -3,5 +3,5 @@
 Read `clock`, `start_error` and `faults` first. `timers`, `turns`, `periodic` and `tasks` are about time. `rate_limits`,
 `concurrency`, `costs` and `descriptors` are about limits. `logs`, `folding`, `faults`, `audit` and `counters` record
 what happens. `start_error`, `import_names`, `file_lock` and `data_dir_lock` guard the start. `batches`, `strict_json`,
-`room_patterns`, `client_info` and `garbage` are small tools.
+`room_patterns`, `client_info`, `bundled_files` and `garbage` are small tools.
 """

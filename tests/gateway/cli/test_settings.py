@@ -9,6 +9,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli.settings import Sample, read_sample
+from gateway.http.client_modules import MODULES, TYPES
 from tests.gateway.cli.command import WAIT_SECONDS, run
 from tests.gateway.cli.conftest import RunHere
 
@@ -41,6 +42,10 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
     assert (samples / ".env.example").read_text() == read_sample(Sample.ENV)
     assert (samples / "deploy/nginx.conf").read_text() == read_sample(Sample.NGINX)
     assert (samples / "deploy/Caddyfile").read_text() == read_sample(Sample.CADDY)
+    modules = samples / "clients/javascript"
+    assert {path.name for path in modules.iterdir()} == {*MODULES, *TYPES}
+    for path in modules.iterdir():
+        assert path.read_bytes() == (ROOT / "clients/javascript" / path.name).read_bytes()
 
 
 def test_the_version_is_the_one_that_is_installed(run_here: RunHere, tmp_path: Path) -> None:
