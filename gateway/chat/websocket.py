@@ -165,7 +165,10 @@ class GatewayWebSocket(WebSocket):
             except MessageError as error:
                 self.refuse(None, error)
                 continue
-            if self._admits(now):
+            if self._admits():
+                # A ping is a client's heartbeat: it says nothing of its user.
+                if message.get("type") != "ping":
+                    self._note_activity(now)
                 self._included = costs.INCLUDED
                 self._cost = cost
                 self.outbox.hold()
@@ -293,15 +296,17 @@ class GatewayWebSocket(WebSocket):
             raise BadFrame(f"expected a JSON object, got {_JSON_NAMES[type(value)]}")
         return value
 
-    def _admits(self, now: float) -> bool:
+    def _admits(self) -> bool:
         if self.clock.wall() >= self.valid_until:
             if not self._ignores_messages:
                 self.close_with(Close.TOKEN_EXPIRED)
             return False
+        return True
+
+    def _note_activity(self, now: float) -> None:
         self.last_message_at = now
         if self.on_message is not None:
             self.on_message()
-        return True
 
     def _within_rate(self, text: str, now: float, cost: float = 1) -> bool:
         """Count a message, and refuse it over the rate."""

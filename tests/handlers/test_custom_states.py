@@ -298,7 +298,7 @@ async def test_a_user_that_goes_away_keeps_its_state(own_gateway: OwnGateway) ->
                 type="presence.changed",
                 data={"room": "lobby", "user": "bob", "state": "away", "custom_state": BUSY},
             )
-            await ben.ask("ping")
+            await ben.ask("echo")
             await ann.expect("presence.changed", user="bob", state="online", custom_state=BUSY)
 
 

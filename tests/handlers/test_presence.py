@@ -93,7 +93,9 @@ async def test_a_silent_user_is_away_and_is_back_with_the_next_message(
         await ann.expect("presence.changed", user="bob", state="online")
         await ann.expect("presence.changed", user="bob", state="away")
         assert (await ann.ask("presence.get", users=["bob"]))["users"] == [{"user": "bob", "state": "away"}]
-        await ben.ask("ping")
+        await ben.ask("ping")  # a heartbeat
+        await ann.expect_nothing()
+        await ben.ask("echo")
         await ann.expect("presence.changed", user="bob", state="online")
         await ann.expect("presence.changed", user="bob", state="away")
         async with app.connect("bob"):
