@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.documents.catalog import Catalog
+from gateway.documents.http_file import http_file
 from gateway.documents.place import Files, Place
 
 Make = Callable[[Catalog, Place], Files]
@@ -32,7 +33,10 @@ class Format:
     """Whether no program of its maker has read it in the tests."""
 
 
-_ALL = (Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),)
+_ALL = (
+    Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),
+    Format("http", "A .http file, which JetBrains' HTTP Client and httpYac run", http_file),
+)
 
 FORMATS: Mapping[str, Format] = {each.name: each for each in _ALL}
 """All formats by name, in the order in which a page lists them."""
