@@ -20,6 +20,7 @@ from gateway.documents.topics import topic_of, topics_of
 VERSION = "3.0.0"
 
 _SCHEMAS = "#/components/schemas/"
+_TAGS = "#/components/tags/"
 _CHANNEL = "chat"
 _IN_CHANNEL = {"$ref": f"#/channels/{_CHANNEL}"}
 _ABOUT = (
@@ -46,7 +47,6 @@ def asyncapi(catalog: Catalog, place: Place) -> Files:
 def document(catalog: Catalog, place: Place) -> dict[str, Any]:
     """Return the document."""
     parts = _Parts(catalog)
-    topics = [{"name": topic.name, "description": topic.about} for topic in topics_of(catalog)]
     return {
         "asyncapi": VERSION,
         "info": {
@@ -54,7 +54,7 @@ def document(catalog: Catalog, place: Place) -> dict[str, Any]:
             "version": place.version,
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
-            "tags": [*topics, *({"name": name, "description": about} for name, about in _KINDS.items())],
+            "tags": [{"$ref": _TAGS + name} for name in parts.tags],
         },
         "defaultContentType": "application/json",
         "servers": {"gateway": handshake.server(place)},
@@ -64,6 +64,7 @@ def document(catalog: Catalog, place: Place) -> dict[str, Any]:
             "messages": parts.messages,
             "schemas": parts.schemas,
             "securitySchemes": handshake.security_schemes(place, parts.scopes),
+            "tags": parts.tags,
             "correlationIds": {
                 "id": {"description": "The `id` of a message and of its answer.", "location": "$message.payload#/id"}
             },
@@ -88,6 +89,12 @@ class _Parts:
         self._schema_names = Names(self.schemas)
         self._message_names = Names()
         self._operation_names = Names()
+        self.tags: dict[str, dict[str, str]] = {}
+        self._tag_names = Names()
+        self._tag_of = {name: self._add_tag(name, about) for name, about in _KINDS.items()}
+        for topic in topics_of(catalog):
+            if topic.name not in _KINDS:
+                self._tag_of[topic.name] = self._add_tag(topic.name, topic.about)
         self._id = self._add_schema("CorrelationId", frames.CORRELATION_ID)
         self._error = self._add_error(catalog)
         for message in catalog.messages:
@@ -116,7 +123,7 @@ class _Parts:
             "channel": _IN_CHANNEL,
             "title": message.type,
             **_texts(message.summary, _details(message)),
-            "tags": _tags("message", message.type),
+            "tags": self._tags_of("message", message.type),
             **security,
             "messages": _references([call]),
             "reply": {"channel": _IN_CHANNEL, "messages": _references(answers)},
@@ -173,7 +180,7 @@ class _Parts:
             "channel": _IN_CHANNEL,
             "title": event.type,
             **_texts(event.summary, event.about),
-            "tags": _tags("event", event.type),
+            "tags": self._tags_of("event", event.type),
             "messages": _references([name]),
         }
 
@@ -187,12 +194,21 @@ class _Parts:
             "title": name,
             "contentType": "application/json",
             **more,
-            "tags": _tags(kind, name if kind in {"message", "event"} else None),
+            "tags": self._tags_of(kind, name if kind in {"message", "event"} else None),
             **({} if kind == "event" else {"correlationId": {"$ref": "#/components/correlationIds/id"}}),
             "payload": self._add_schema(f"{key}Frame", payload),
             "examples": examples,
         }
         return key
+
+    def _add_tag(self, name: str, about: str) -> dict[str, str]:
+        key = self._tag_names.take(pascal_case(name))
+        self.tags[key] = {"name": name, "description": about}
+        return {"$ref": _TAGS + key}
+
+    def _tags_of(self, kind: str, type: str | None) -> list[dict[str, str]]:
+        names = [kind] if type is None else [kind, topic_of(type)]
+        return [self._tag_of[name] for name in dict.fromkeys(names)]
 
     def _add_schema(self, wanted: str, schema: Schema) -> Schema:
         name = self._schema_names.take(wanted)
@@ -233,11 +249,6 @@ def _facts(message: MessageDescription) -> dict[str, Any]:
 
 def _texts(summary: str, description: str) -> dict[str, str]:
     return {"summary": summary} | ({"description": description} if description else {})
-
-
-def _tags(kind: str, type: str | None) -> list[dict[str, str]]:
-    topic = [] if type is None else [topic_of(type)]
-    return [{"name": name} for name in dict.fromkeys((kind, *topic))]
 
 
 def _examples(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
