@@ -60,6 +60,7 @@ from gateway.http import (
     api_documentation,
     client_modules,
     console,
+    documents,
     exports,
     health,
     introspection,
@@ -240,6 +241,7 @@ def _routers(settings: Settings) -> Iterator[APIRouter]:
     yield from (router for router in _ROUTERS if logs_in or router not in _LOG_IN_ROUTERS)
     if settings.development:
         yield console.router
+        yield documents.router
         yield api_documentation.router
         yield exports.router
 

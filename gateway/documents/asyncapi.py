@@ -4,17 +4,18 @@
 from the gateway's side: it receives what clients send, and it sends events.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from gateway.documents import frames, handshake
 from gateway.documents.catalog import Catalog, ErrorDescription, EventDescription, MessageDescription, Schema
-from gateway.documents.draft07 import draft07, draft07_of
+from gateway.documents.draft07 import draft07, draft07_of, has_reference
 from gateway.documents.examples import example_of_schema
+from gateway.documents.markdown import safe_markdown
 from gateway.documents.names import Names, pascal_case
 from gateway.documents.place import Files, Place
+from gateway.documents.plain import plain_json
 from gateway.documents.topics import topic_of, topics_of
 
 VERSION = "3.0.0"
@@ -41,7 +42,7 @@ _KINDS = {
 
 def asyncapi(catalog: Catalog, place: Place) -> Files:
     """Return the document as a file."""
-    return {"asyncapi.json": json.dumps(document(catalog, place), indent=2, ensure_ascii=False) + "\n"}
+    return {"asyncapi.json": plain_json(document(catalog, place)) + "\n"}
 
 
 def document(catalog: Catalog, place: Place) -> dict[str, Any]:
@@ -203,7 +204,7 @@ class _Parts:
 
     def _add_tag(self, name: str, about: str) -> dict[str, str]:
         key = self._tag_names.take(pascal_case(name))
-        self.tags[key] = {"name": name, "description": about}
+        self.tags[key] = {"name": name, "description": safe_markdown(about)}
         return {"$ref": _TAGS + key}
 
     def _tags_of(self, kind: str, type: str | None) -> list[dict[str, str]]:
@@ -248,12 +249,14 @@ def _facts(message: MessageDescription) -> dict[str, Any]:
 
 
 def _texts(summary: str, description: str) -> dict[str, str]:
-    return {"summary": summary} | ({"description": description} if description else {})
+    texts = {"summary": summary, "description": description}
+    return {key: safe_markdown(text) for key, text in texts.items() if text}
 
 
 def _examples(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [_example(f"example {number}", frame) for number, frame in enumerate(found, 1)]
+    usable = (frame for frame in found if not has_reference(frame))
+    return [_example(f"example {number}", frame) for number, frame in enumerate(usable, 1)]
 
 
 def _example(name: str, frame: dict[str, Any], summary: str = "") -> dict[str, Any]:
-    return {"name": name} | ({"summary": summary} if summary else {}) | {"payload": frame}
+    return {"name": name} | _texts(summary, "") | {"payload": frame}

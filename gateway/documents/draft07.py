@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from gateway.documents.markdown import safe_markdown
+
 Schema = dict[str, Any]
 
 ANY_JSON: Schema = {"description": "Any JSON: draft-07 of JSON Schema cannot express more."}
@@ -21,14 +23,9 @@ _MAPS = {
 _LISTS = {"allOf", "anyOf", "oneOf"}
 _SINGLE = {"additionalProperties", "contains", "else", "if", "not", "propertyNames", "then"}
 _PLAIN = {
-    "const",
     "contentEncoding",
     "contentMediaType",
-    "default",
     "deprecated",
-    "description",
-    "enum",
-    "examples",
     "exclusiveMaximum",
     "exclusiveMinimum",
     "format",
@@ -49,8 +46,11 @@ _PLAIN = {
     "uniqueItems",
     "writeOnly",
 }
+_FLAGS = {"additionalItems", "additionalProperties"}
+"""The only words that may have true or false: not every reader takes them elsewhere."""
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _DATA = {"const", "default", "enum", "examples"}
+_FIELDS = ("properties", "patternProperties")
 _NAMED = {*_MAPS.values(), "dependencies"}
 _ELSEWHERE = {"$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef"}
 """Words for places that no pointer of the document leads to."""
@@ -74,9 +74,17 @@ def draft07_of(schema: Schema, known: Mapping[str, Schema], prefix: str) -> Sche
 def _written_or_any(schema: Any, place: str) -> Schema:
     identity = schema.get("$id", "") if isinstance(schema, dict) else ""
     try:
-        return _as_object(_Writer(place, str(identity)).write(schema))
+        found: Schema = _Writer(place, str(identity)).write(schema)
     except (_NotInDraft07, RecursionError):
         return ANY_JSON
+    return found
+
+
+def _stays(key: str, value: Any) -> bool:
+    """Return whether a word of a schema is the same in draft-07, with the same value."""
+    if key in _DATA:
+        return not has_reference(value)
+    return key in _PLAIN and not (key in _BOUNDS and isinstance(value, bool))
 
 
 def _as_object(schema: Any) -> Schema:
@@ -94,25 +102,37 @@ class _Writer:
 
     def write(self, schema: Any) -> Any:
         if not isinstance(schema, dict):
-            return schema
+            return _as_object(schema)
         if _ELSEWHERE & schema.keys() or schema.get("$id", self._identity).partition("#")[0] != self._identity:
             raise _NotInDraft07
         return self._with_reference(schema.get("$ref"), dict(self._keywords(schema)))
 
     def _keywords(self, schema: Schema) -> Iterator[tuple[str, Any]]:
         for key, value in schema.items():
-            if key in _PLAIN and not (key in _BOUNDS and isinstance(value, bool)):
+            if key == "description":
+                yield key, safe_markdown(str(value))
+            elif _stays(key, value):
                 yield key, value
             elif key in _SINGLE:
-                yield key, self.write(value)
+                yield key, value if key in _FLAGS and isinstance(value, bool) else self.write(value)
             elif key in _LISTS and isinstance(value, list):
                 yield key, [self.write(each) for each in value]
-            elif key in _MAPS and isinstance(value, dict):
+            elif key in _MAPS and isinstance(value, dict) and key not in _FIELDS:
                 yield _MAPS[key], {name: self.write(each) for name, each in value.items()}
+        yield from self._fields(schema)
         yield from self._array(schema)
         yield from self._bounds(schema)
         if found := dict(self._dependencies(schema)):
             yield "dependencies", found
+
+    def _fields(self, schema: Schema) -> Iterator[tuple[str, Any]]:
+        """Return the properties. Readers would take one with the name `$ref` for a reference, so a pattern has it."""
+        named, patterns = (dict(schema[key]) if isinstance(schema.get(key), dict) else {} for key in _FIELDS)
+        if "$ref" in named:
+            patterns["^[$]ref$"] = named.pop("$ref")
+        for key, found in zip(_FIELDS, (named, patterns), strict=True):
+            if found or key in schema:
+                yield key, {name: self.write(each) for name, each in found.items()}
 
     def _array(self, schema: Schema) -> Iterator[tuple[str, Any]]:
         """Return the items: those of the first places had a word of their own only later."""
@@ -122,7 +142,7 @@ class _Writer:
         if isinstance(first, list) and first:
             yield "items", [self.write(each) for each in first]
             if rest is not None:
-                yield "additionalItems", self.write(rest)
+                yield "additionalItems", rest if isinstance(rest, bool) else self.write(rest)
         elif items is not None and not isinstance(items, list):
             yield "items", self.write(items)
 
@@ -136,7 +156,7 @@ class _Writer:
         for key in ("dependencies", "dependentSchemas", "dependentRequired"):
             found = schema.get(key)
             for name, each in found.items() if isinstance(found, dict) else ():
-                yield name, self.write(each)
+                yield name, each if isinstance(each, list) else self.write(each)
 
     def _with_reference(self, reference: Any, written: Schema) -> Schema:
         if reference is None:
@@ -166,6 +186,13 @@ def _checked(schema: Schema, known: Mapping[str, Schema], prefix: str) -> Schema
         return schema if fits and all(_leads(each, known, prefix) for each in _references(schema)) else ANY_JSON
     except (RecursionError, ValueError):  # too deep, or a number that JSON does not have
         return ANY_JSON
+
+
+def has_reference(data: Any) -> bool:
+    """Return whether data of an example would be taken for a reference: readers look for `$ref` everywhere."""
+    if isinstance(data, Mapping):
+        return "$ref" in data or any(map(has_reference, data.values()))
+    return isinstance(data, list | tuple) and any(map(has_reference, data))
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.documents.asyncapi import asyncapi
 from gateway.documents.catalog import Catalog
 from gateway.documents.http_file import http_file
 from gateway.documents.place import Files, Place
@@ -34,6 +35,7 @@ class Format:
 
 
 _ALL = (
+    Format("asyncapi", "AsyncAPI 3.0: the WebSocket, with each message, reply, event, error and close code", asyncapi),
     Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),
     Format("http", "A .http file, which JetBrains' HTTP Client and httpYac run", http_file),
 )

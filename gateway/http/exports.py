@@ -10,9 +10,9 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.documents.catalog import catalog_of
 from gateway.documents.exports import FORMATS, Format, files_of
-from gateway.documents.place import Files, Place
+from gateway.documents.place import Files
+from gateway.http.documents import catalog_for, place_of
 from gateway.state import GatewayStateDep
 from handlers.errors import NotFound
 
@@ -28,14 +28,7 @@ def export(name: str, request: Request, state: GatewayStateDep) -> Response:
     wanted = FORMATS.get(name)
     if wanted is None:
         raise NotFound(f"there is no export of this name; there are {', '.join(FORMATS)}")
-    catalog = catalog_of(state.factory.registry, state.routes.current.routes)
-    return _download(wanted, files_of(wanted, catalog, _place(request), request.app.openapi))
-
-
-def _place(request: Request) -> Place:
-    """Return this gateway's address as the client knows it."""
-    url = str(request.base_url).rstrip("/")
-    return Place(url, "ws" + url.removeprefix("http"))
+    return _download(wanted, files_of(wanted, catalog_for(state), place_of(request), request.app.openapi))
 
 
 def _download(format: Format, files: Files) -> Response:
