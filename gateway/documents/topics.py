@@ -39,7 +39,7 @@ def topic_of(type: str) -> str:
 
 def topics_of(catalog: Catalog) -> tuple[Topic, ...]:
     """Return the topics in the order of the catalog."""
-    types = [each.type for each in (*catalog.messages, *catalog.events)]
+    types = [*(each.type for each in catalog.messages), *(each.type for each in catalog.events)]
     return tuple(
         Topic(
             name=name,
