@@ -5,8 +5,21 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, TypeGuard
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from schemas.json_schema import as_sent, left_out_by_condition, without_titles
+from schemas.rules import present, with_rules
 
 MAX_TYPE_LENGTH = 64
 """The most characters in the `type` of a message or event."""
@@ -27,6 +40,16 @@ class Wire(BaseModel):
     # A NaN must not become a null unnoticed: the encoder of frames refuses it.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema of the data as it goes over the wire. Subclasses with rules add them."""
+        found = handler(schema)
+        own = handler.resolve_ref_schema(found)
+        without_titles(own, cls.__name__)
+        if handler.mode == "serialization":
+            as_sent(own, handler.resolve_ref_schema, sometimes=left_out_by_condition(cls))
+        return found
+
 
 class Empty(Wire):
     """No data, for a message that needs none or a reply that has none."""
@@ -46,7 +69,11 @@ def _check_id(value: object) -> object:
     raise PydanticCustomError("correlation_id", "expected a string of 1 to 64 characters or an integer")
 
 
-CorrelationId = Annotated[int | str, BeforeValidator(_check_id)]
+CorrelationId = Annotated[
+    int | str,
+    BeforeValidator(_check_id),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": 64}]}),
+]
 
 
 class ClientMessage(Wire):
@@ -57,6 +84,12 @@ class ClientMessage(Wire):
     data: Any = None
     stream: bool = False
     """Whether the answer comes in chunks, if its handler streams."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule that `stream` needs an `id`."""
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, {"anyOf": [{"properties": {"stream": {"const": False}}}, present("id")]})
 
     @field_validator("stream")
     @classmethod

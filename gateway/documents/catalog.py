@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.documents.components import Schema, Use, add_schemas, moved
-from gateway.documents.described_calls import calls_of_handlers, calls_of_routes, documented, examples_of
+from gateway.documents.described_calls import CallUses, call_of_handler, calls_of_routes, documented, examples_of
 from gateway.documents.described_errors import errors_of, statuses
 from gateway.documents.descriptions import (
     CloseDescription,
@@ -62,28 +62,27 @@ def catalog_of(
     `beside` has the schemas that a document has already. The catalog's get other names than those, and have them too.
     """
     schemas: dict[str, Any] = dict(beside or {})
+    calls = {kind: CallUses.of(kind, handler) for kind, handler in registry.handlers.items()}
+    events = {event: Use(event.type, "serialization", event) for event in registry.events}
     error = Use("error", "serialization", ErrorBody)
-    messages = (*calls_of_handlers(registry.handlers, schemas), *calls_of_routes(routes, schemas))
+    replies = [use for call in calls.values() for use in call.outputs]
+    # One after the other, so that what a client sends has the shortest names.
+    found = add_schemas(schemas, [call.data for call in calls.values()])
+    found |= add_schemas(schemas, [*replies, *events.values(), error])
+    own = [call_of_handler(uses, registry.handlers[kind], found, schemas) for kind, uses in calls.items()]
     return Catalog(
-        messages=messages,
-        events=tuple(_events_of(registry.events, schemas)),
+        messages=(*own, *calls_of_routes(routes, schemas)),
+        events=tuple(_described(event, found[use]) for event, use in events.items()),
         errors=tuple(errors_of(registry.errors)),
         statuses=tuple(statuses()),
         closes=tuple(CloseDescription(each.code, each.reason, each.reconnect.value, each.meaning) for each in Close),
-        error=add_schemas(schemas, [error])[error],
+        error=found[error],
         schemas=schemas,
     )
 
 
-def _events_of(events: Iterable[type[Event]], schemas: Schema) -> Iterable[EventDescription]:
-    uses = {event: Use(event.type, "serialization", event) for event in events}
-    data = add_schemas(schemas, list(uses.values()))
-    for event, use in uses.items():
-        summary, about = documented(event.__doc__)
-        yield EventDescription(
-            type=event.type,
-            summary=summary or event.type,
-            about=about,
-            data=data[use],
-            examples=tuple(examples_of(event)),
-        )
+def _described(event: type[Event], data: Schema) -> EventDescription:
+    summary, about = documented(event.__doc__)
+    return EventDescription(
+        type=event.type, summary=summary or event.type, about=about, data=data, examples=tuple(examples_of(event))
+    )

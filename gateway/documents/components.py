@@ -5,12 +5,17 @@ same name, each stays: the second one's name begins with the type that uses it.
 """
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
+
+from schemas.base import Wire
+from schemas.json_schema import as_sent, left_out_by_condition, without_titles
 
 Schema = dict[str, Any]
 
@@ -38,7 +43,9 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
     except Exception:  # a JSON Schema cannot express every model of an application
         adapters = {use: adapter for use, adapter in adapters.items() if _can_generate(use, adapter)}
         references, found = _generated(adapters)
-    definitions: dict[str, Schema] = _without_nulls(found.get("$defs", {}))
+    definitions: dict[str, Schema] = found.get("$defs", {})
+    for name, schema in definitions.items():
+        without_titles(schema, name.rpartition("__")[2])  # of an enumeration
     roots = {use: references[use, use.mode] for use in adapters}
     names = _names(schemas, definitions, roots)
     for name, schema in definitions.items():
@@ -48,7 +55,7 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
 
 def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str:
     """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
-    name = _free(_camel_case(type) + what, set(schemas))
+    name = _free(type_name(type) + what, schemas)
     # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
     schemas[name] = document if "$id" in document else _rooted(document, REF + name)
     return name
@@ -75,18 +82,68 @@ def _rooted(schema: Any, root: str) -> Any:
     return [_rooted(item, root) for item in schema] if isinstance(schema, list) else schema
 
 
-def _camel_case(type: str) -> str:
-    """Return a type as the beginning of a name, such as `ChatSend`."""
-    return "".join(word[0].upper() + word[1:] for word in _WORD.findall(type))
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
+"""Letters that Unicode does not take apart into ASCII and accents."""
 
 
-class _SchemaOfFrames(GenerateJsonSchema):
-    """Schemas of what goes over the wire, where a key with the value null is left out."""
+def type_name(text: str) -> str:
+    """Return a text as the name of a type, such as `ChatSend` for `chat.send`, in ASCII and with a letter first."""
+    name = "".join(word[0].upper() + word[1:] for word in _WORD.findall(in_ascii(text)))
+    return name if name[:1].isalpha() else f"Type{name}"
 
-    def field_is_required(self, field: Any, total: bool) -> bool:
-        """Return whether the key is always there."""
-        may_be_none = field["schema"]["type"] == "nullable"
-        return super().field_is_required(field, total) and not (may_be_none and self.mode == "serialization")
+
+def in_ascii(text: str) -> str:
+    """Return a text without accents, and with the number of each letter that is far from ASCII."""
+    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(_letter(character) for character in apart if not unicodedata.combining(character))
+
+
+def _letter(character: str) -> str:
+    return f" U{ord(character):04X} " if character.isalnum() and not character.isascii() else character
+
+
+class WireSchema(GenerateJsonSchema):
+    """Schemas of what goes over the wire, also for models that are no `Wire`. What JSON cannot express is any JSON."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Return False: a title is a name that a developer has chosen."""
+        return False
+
+    def model_schema(self, schema: Any) -> Schema:
+        """Return the schema of a model."""
+        return self._tidy(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: Any) -> Schema:
+        """Return the schema of a dataclass."""
+        return self._tidy(super().dataclass_schema(schema), schema["cls"])
+
+    def typed_dict_schema(self, schema: Any) -> Schema:
+        """Return the schema of a dictionary with known keys, some of which may be missing."""
+        return self._tidy(super().typed_dict_schema(schema), schema.get("cls"), has_all=False)
+
+    def default_schema(self, schema: Any) -> Schema:
+        """Return the schema of a value with a default, unless that is null: a generator would take it for required."""
+        found = super().default_schema(schema)
+        return {key: value for key, value in found.items() if key != "default" or value is not None}
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
+        """Return the schema of any JSON."""
+        return {}
+
+    def normalize_name(self, name: str) -> str:
+        """Return the name of a class as that of a definition."""
+        return super().normalize_name(in_ascii(name).replace(" ", ""))
+
+    def emit_warning(self, kind: Any, detail: str) -> None:
+        """Do nothing: a default without a JSON form is left out."""
+
+    def _tidy(self, found: Schema, owner: Any, has_all: bool = True) -> Schema:
+        if isinstance(owner, type) and issubclass(owner, Wire):
+            return found  # it does this itself, so that FastAPI's documents have it too
+        without_titles(found, getattr(owner, "__name__", ""))
+        if self.mode == "serialization":
+            as_sent(found, self.resolve_ref_schema, has_all=has_all, sometimes=left_out_by_condition(owner))
+        return found
 
 
 def _adapter_of(use: Use) -> TypeAdapter[Any] | None:
@@ -108,39 +165,58 @@ def _generated(adapters: Mapping[Use, TypeAdapter[Any]]) -> tuple[dict[Any, Sche
     return TypeAdapter.json_schemas(
         [(use, use.mode, adapter) for use, adapter in adapters.items()],
         ref_template=REF + "{model}",
-        schema_generator=_SchemaOfFrames,
+        schema_generator=WireSchema,
     )
 
 
 def _without_nulls(schema: Any) -> Any:
-    """Return a schema as FastAPI writes it, without the default null: a generator would take the field for required."""
+    """Return a schema as FastAPI writes it, to compare two of them."""
     if isinstance(schema, dict):
         return {key: _without_nulls(value) for key, value in schema.items() if value is not None}
     return [_without_nulls(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def _same(known: Schema, schema: Schema, names: Mapping[str, str]) -> bool:
+    return any(_without_nulls(known) == _without_nulls(each) for each in (schema, _renamed(schema, names)))
+
+
 def _names(schemas: Schema, definitions: Mapping[str, Schema], roots: Mapping[Use, Schema]) -> dict[str, str]:
     """Return the name of each definition in the components: its own, unless another schema has that."""
-    # pydantic writes out the modules of two classes with the same name.
-    clashing = {name for name, schema in definitions.items() if "__" in name or schemas.get(name, schema) != schema}
-    while more := {
-        name
-        for name in definitions.keys() & schemas.keys() - clashing
-        if clashing.intersection(_references(definitions[name]))
-    }:
-        clashing |= more
-    names = {name: name for name in definitions if name not in clashing}
+    good = {name: type_name(name.rpartition("__")[2]) for name in definitions}
+    clashing = _clashing(schemas, definitions, good)
+    names = {name: good[name] for name in definitions if name not in clashing}
     for use, root in roots.items():
         for name in _reached(root, definitions):
             if name not in names:
-                wanted = _camel_case(use.type) + name.rpartition("__")[2]
-                names[name] = _free(wanted, {*schemas, *definitions, *names.values()})
+                taken = [*schemas, *names.values()]
+                is_first = _free(good[name], taken) == good[name]
+                names[name] = good[name] if is_first else _free(type_name(use.type) + good[name], taken)
     return names
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def _clashing(schemas: Schema, definitions: Mapping[str, Schema], good: Mapping[str, str]) -> set[str]:
+    """Return the definitions that cannot have their own names."""
+    taken = {name.lower(): schema for name, schema in schemas.items()}
+    uses = Counter(name.lower() for name in good.values())
+    found = {
+        name
+        for name, schema in definitions.items()
+        if uses[good[name].lower()] > 1 or not _same(taken.get(good[name].lower(), schema), schema, good)
+    }
+    while more := {
+        name
+        for name in definitions
+        if name not in found and good[name] in schemas and found.intersection(_references(definitions[name]))
+    }:
+        found |= more
+    return found
+
+
+def _free(wanted: str, names: Iterable[str]) -> str:
+    """Return a name that no other has, also where capitals count for nothing, as in names of files."""
+    taken = {name.lower() for name in names}
     name, number = wanted, 1
-    while name in taken:
+    while name.lower() in taken:
         number += 1
         name = f"{wanted}{number}"
     return name

@@ -1,10 +1,11 @@
 """What documents say about each message: those of handlers, and those of routes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
 
-from gateway.documents.components import REF, Schema, Use, add_document, add_schemas
+from gateway.documents.components import REF, Schema, Use, add_document
 from gateway.documents.descriptions import MessageDescription
 from gateway.documents.examples import example_of, example_of_model, example_of_schema
 from gateway.routes.json_schema import JsonSchema
@@ -16,32 +17,51 @@ from schemas.base import Event
 Handler = type[MsgHandler[Any, Any]]
 
 
-def calls_of_handlers(handlers: Mapping[str, Handler], schemas: Schema) -> Iterator[MessageDescription]:
-    """Return the messages of handlers, and add what they use to the components."""
-    inputs = {kind: Use(kind, "validation", handler.schema) for kind, handler in handlers.items()}
-    replies = {kind: Use(kind, "serialization", _reply_type(handler)) for kind, handler in handlers.items()}
-    chunks = {kind: Use(kind, "serialization", chunk_type(each)) for kind, each in handlers.items() if each.streams}
-    # One after another, so that what a client sends has the shortest names.
-    found = add_schemas(schemas, list(inputs.values())) | add_schemas(schemas, list(replies.values()))
-    found |= add_schemas(schemas, list(chunks.values()))
-    for kind, handler in handlers.items():
-        reply, chunk = found[replies[kind]], found[chunks[kind]] if handler.streams else None
-        summary, about = documented(handler.__doc__ or handler.schema.__doc__)
-        yield MessageDescription(
-            type=kind,
-            summary=summary or kind,
-            about=about,
-            scope=handler.scope,
-            data=found[inputs[kind]],
-            reply=reply,
-            whole=reply if chunk is None else _whole(schemas, reply, chunk),
-            chunk=chunk,
-            examples=tuple(examples_of(handler)),
-            reply_examples=tuple(_examples_of_reply(replies[kind].model)),
-            ordered=handler.ordered,
-            needs_connection=handler.needs_connection,
-            may_be_empty=_takes_nothing(handler),
+@dataclass(frozen=True)
+class CallUses:
+    """The models of a message type: of its data, of its reply, and of its chunks if it streams."""
+
+    data: Use
+    reply: Use
+    chunk: Use | None
+
+    @classmethod
+    def of(cls, kind: str, handler: Handler) -> "CallUses":
+        """Return those of a handler."""
+        return cls(
+            data=Use(kind, "validation", handler.schema),
+            reply=Use(kind, "serialization", _reply_type(handler)),
+            chunk=Use(kind, "serialization", chunk_type(handler)) if handler.streams else None,
         )
+
+    @property
+    def outputs(self) -> list[Use]:
+        """Return the models of what the gateway sends."""
+        return [self.reply] if self.chunk is None else [self.reply, self.chunk]
+
+
+def call_of_handler(
+    uses: CallUses, handler: Handler, found: Mapping[Use, Schema], schemas: Schema
+) -> MessageDescription:
+    """Return the description of a handler. `found` has the schema of each of its models."""
+    kind, reply = uses.data.type, found[uses.reply]
+    chunk = None if uses.chunk is None else found[uses.chunk]
+    summary, about = documented(handler.__doc__ or handler.schema.__doc__)
+    return MessageDescription(
+        type=kind,
+        summary=summary or kind,
+        about=about,
+        scope=handler.scope,
+        data=found[uses.data],
+        reply=reply,
+        whole=reply if chunk is None else _whole(schemas, reply, chunk),
+        chunk=chunk,
+        examples=tuple(examples_of(handler)),
+        reply_examples=tuple(_examples_of_reply(uses.reply.model)),
+        ordered=handler.ordered,
+        needs_connection=handler.needs_connection,
+        may_be_empty=_takes_nothing(handler),
+    )
 
 
 def calls_of_routes(routes: Iterable[Route], schemas: Schema) -> Iterator[MessageDescription]:
@@ -76,6 +96,8 @@ def examples_of(owner: Handler | type[Event]) -> Sequence[Any]:
 
 def _examples_of_reply(model: Any) -> Sequence[Any]:
     """Return the examples of a reply's model, or else one made from its schema."""
+    if model is Any:
+        return [{}]
     return _given_examples(model) or [example_of_model(model, "serialization")]
 
 

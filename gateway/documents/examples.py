@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
+from gateway.documents.components import WireSchema
 from handlers.registry import Registry
 from schemas.base import Wire
 
@@ -44,7 +45,7 @@ def example_of(schema: type[BaseModel]) -> Any:
 def example_of_model(model: Any, mode: Literal["validation", "serialization"]) -> Any:
     """Return what goes to the gateway, or comes from it, for any type that pydantic knows."""
     try:
-        return example_of_schema(TypeAdapter(model).json_schema(mode=mode))
+        return example_of_schema(TypeAdapter(model).json_schema(mode=mode, schema_generator=WireSchema))
     except Exception:  # a JSON schema cannot express every schema of an application
         return {}
 

@@ -58,7 +58,12 @@ class BatchReply(Wire):
                         },
                         {
                             "status": 40400,
-                            "error": {"status": 40400, "name": "not_found", "message": "there is no room `plans`"},
+                            "error": {
+                                "status": 40400,
+                                "name": "not_found",
+                                "message": "there is no room `plans`",
+                                "retryable": False,
+                            },
                         },
                     ]
                 }

@@ -1,24 +1,26 @@
 """Publishing: a message or an event, to rooms, to users or to all."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, JsonValue, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from schemas.api.alternatives import ONE_CONTENT, absent, present
 from schemas.base import MAX_TYPE_LENGTH, Wire
 from schemas.errors import ErrorBody
 from schemas.messages.chat import ClientId
 from schemas.messages.system import Content
 from schemas.names import RoomName, UserName
+from schemas.rules import exactly_one, only_with, with_rules
 
 MAX_TARGETS = 100
 
 
+_NAMES = Field(min_length=1, max_length=MAX_TARGETS, json_schema_extra={"uniqueItems": True})
+
+
 class NewMessage(Content):
     """A message of a service. The log of each room keeps it. The same `client_id` again stores nothing new."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": ONE_CONTENT})
 
     client_id: ClientId | None = None
 
@@ -40,19 +42,21 @@ class Publish(Wire):
                 {"users": ["alice"], "event": {"type": "orders.changed", "data": {"id": 7}}},
                 {"all": True, "event": {"type": "prices.changed"}},
             ],
-            "allOf": [
-                {"oneOf": [present("rooms", "array"), present("users", "array"), present("all", "boolean")]},
-                {"oneOf": [present("message", "object"), present("event", "object")]},
-                {"anyOf": [present("rooms", "array"), absent("message")]},
-            ],
         }
     )
 
-    rooms: list[RoomName] | None = Field(default=None, min_length=1, max_length=MAX_TARGETS)
-    users: list[UserName] | None = Field(default=None, min_length=1, max_length=MAX_TARGETS)
+    rooms: Annotated[list[RoomName], _NAMES] | None = None
+    users: Annotated[list[UserName], _NAMES] | None = None
     all: Literal[True] | None = None
     message: NewMessage | None = None
     event: NamedEvent | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rules about the targets and about what they get."""
+        targets, content = exactly_one("rooms", "users", "all"), exactly_one("message", "event")
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, targets, content, only_with("message", "rooms"))
 
     @field_validator("rooms", "users")
     @classmethod

@@ -1,14 +1,15 @@
 """Rooms, their members and their messages, as services see and change them."""
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, JsonValue, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from schemas.api.alternatives import ONE_CONTENT, present
 from schemas.base import Timestamp, Wire
 from schemas.messages.chat import MESSAGE_EXAMPLE, Message, MessageId
 from schemas.messages.rooms import Member, Role
 from schemas.messages.system import Content
 from schemas.names import RoomName, UserName
+from schemas.rules import at_least_one, with_rules
 
 _ROOM: dict[str, JsonValue] = {
     "name": "lobby",
@@ -61,16 +62,17 @@ class NameRoom(Wire):
 class RoomChange(Wire):
     """A new title, a new privacy, and whether the room takes signals: at least one of them."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"title": "The lobby"}],
-            "anyOf": [present("title", "string"), present("private", "boolean"), present("signals", "boolean")],
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "The lobby"}]})
 
     title: str | None = Field(default=None, min_length=1, max_length=200)
     private: bool | None = None
     signals: bool | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about the fields."""
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, at_least_one("title", "private", "signals"))
 
     @model_validator(mode="after")
     def _something(self) -> "RoomChange":
@@ -135,7 +137,7 @@ class NameMessage(Wire):
 class MessageContent(Content):
     """The new content of a message."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Something else"}], "oneOf": ONE_CONTENT})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Something else"}]})
 
 
 class MessagesPage(Wire):

@@ -14,6 +14,7 @@ _SENT = {
     "sender": "alice",
     "text": "Hello",
     "sent_at": "2026-11-20T23:20:08.804Z",
+    "deleted": False,
 }
 _EDITED = _SENT | {"changed": 58, "text": "Hello all", "edited_at": "2026-11-20T23:21:30.112Z"}
 _APPENDED = {

@@ -2,9 +2,14 @@
 
 from typing import Any, ClassVar
 
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
 from schemas.base import Event, Timestamp
 from schemas.codes import Reconnect
 from schemas.messages.rooms import Room
+from schemas.rules import exactly_one, with_rules
 
 PROTOCOL_VERSION = 1
 
@@ -77,3 +82,9 @@ class Announcement(Event):
     text: str | None = None
     body: Any = None
     sent_at: Timestamp
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rule about the content."""
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, exactly_one("text", "body"))

@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from schemas.base import Timestamp, Wire
 from schemas.messages.system import MAX_TEXT, Content
 from schemas.names import RoomName
-from schemas.rules import present, with_rule
+from schemas.rules import not_both, with_rules
 
 MAX_OFFSET = 2**53  # every JSON reader represents it exactly
 
@@ -17,7 +17,7 @@ MAX_GROWN_TEXT = 32_000
 """The most characters of a text that grows, as `chat.append` lets it."""
 
 
-MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["epoch.1"])]
+MessageId = Annotated[str, Field(min_length=1, max_length=64, examples=["yj4XTlDc.17"])]
 ClientId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -31,6 +31,12 @@ MESSAGE_EXAMPLE: dict[str, JsonValue] = {
     "text": "Hello",
     "sent_at": "2026-11-20T23:20:08.785Z",
     "deleted": False,
+}
+
+
+_DELETED: dict[str, JsonValue] = {key: value for key, value in MESSAGE_EXAMPLE.items() if key != "text"} | {
+    "changed": 19,
+    "deleted": True,
 }
 
 
@@ -64,7 +70,12 @@ class SendMessage(Content):
     """Send a message to a room. The same `client_id` again, within 24 hours, stores nothing new."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"room": "lobby", "text": "Hello"}, {"room": "lobby", "body": {"any": "JSON"}}]}
+        json_schema_extra={
+            "examples": [
+                {"room": "lobby", "text": "Hello"},
+                {"room": "lobby", "body": {"any": "JSON"}, "client_id": "a1"},
+            ]
+        }
     )
 
     room: RoomName
@@ -75,6 +86,10 @@ class SendMessage(Content):
 class SendReply(Wire):
     """The message, which is now on disk. `duplicate` says that an earlier send has stored it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message": MESSAGE_EXAMPLE | {"client_id": "a1"}, "duplicate": False}]}
+    )
+
     message: Message
     duplicate: bool = False
 
@@ -83,7 +98,7 @@ class EditMessage(Content):
     """Change the content of a message."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"room": "lobby", "message_id": "epoch.1", "text": "Something else"}]}
+        json_schema_extra={"examples": [{"room": "lobby", "message_id": "yj4XTlDc.17", "text": "Something else"}]}
     )
 
     room: RoomName
@@ -103,7 +118,9 @@ class Piece(Wire):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Add the rule about an empty text."""
         some, last = {"text": {"minLength": 1}}, {"done": {"const": True}}
-        return with_rule(schema, handler, anyOf=[{"properties": some}, {"properties": last, "required": ["done"]}])
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        rule = {"anyOf": [{"properties": some}, {"properties": last, "required": ["done"]}]}
+        return with_rules(found, handler, rule)
 
     @model_validator(mode="after")
     def _some_text(self) -> "Piece":
@@ -118,8 +135,8 @@ class AppendMessage(Piece):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"room": "lobby", "message_id": "epoch.1", "text": " world", "at": 5},
-                {"room": "lobby", "message_id": "epoch.1", "text": "", "done": True},
+                {"room": "lobby", "message_id": "yj4XTlDc.17", "text": " world", "at": 5},
+                {"room": "lobby", "message_id": "yj4XTlDc.17", "text": "", "done": True},
             ]
         }
     )
@@ -154,7 +171,8 @@ class MessageReply(Wire):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"message": MESSAGE_EXAMPLE | {"changed": 18, "text": "Hi", "edited_at": "2026-11-20T23:21:30.112Z"}}
+                {"message": MESSAGE_EXAMPLE | {"changed": 18, "text": "Hi", "edited_at": "2026-11-20T23:21:30.112Z"}},
+                {"message": _DELETED},
             ]
         }
     )
@@ -165,12 +183,18 @@ class MessageReply(Wire):
 class MarkRead(Wire):
     """Mark the messages of a room as read, up to an offset."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"room": "lobby", "offset": 17}]})
+
     room: RoomName
     offset: int = Field(ge=0, le=MAX_OFFSET)
 
 
 class GetHistory(Wire):
     """Read a page of a room's log: the messages `before` or `after` an offset, or the newest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"room": "lobby"}, {"room": "lobby", "before": 17, "limit": 20}]}
+    )
 
     room: RoomName
     before: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
@@ -180,7 +204,8 @@ class GetHistory(Wire):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Add the rule about the two directions."""
-        return with_rule(schema, handler, **{"not": {"allOf": [present("before"), present("after")]}})
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, not_both("before", "after"))
 
     @model_validator(mode="after")
     def _one_direction(self) -> "GetHistory":
@@ -191,6 +216,8 @@ class GetHistory(Wire):
 
 class HistoryReply(Wire):
     """Messages, oldest first, and whether there are more in the requested direction."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"messages": [MESSAGE_EXAMPLE], "has_more": False}]})
 
     messages: tuple[Message, ...]
     has_more: bool

@@ -14,6 +14,8 @@ State = Literal["online", "away", "offline"]
 class GetPresence(Wire):
     """Ask for the presence of users."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"users": ["alice", "bobby"]}]})
+
     users: list[UserName] = Field(min_length=1, max_length=100)
 
 
@@ -47,7 +49,7 @@ class PresenceReply(Wire):
                 {
                     "users": [
                         {"user": "alice", "state": "online"},
-                        {"user": "bob", "state": "offline", "last_seen": "2026-11-20T23:21:30.112Z"},
+                        {"user": "bobby", "state": "offline", "last_seen": "2026-11-20T23:21:30.112Z"},
                     ]
                 }
             ]

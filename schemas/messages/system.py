@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.base import Timestamp, Wire
-from schemas.rules import present, with_rule
+from schemas.rules import exactly_one, with_rules
 
 MAX_TEXT = 4000
 
@@ -21,6 +21,8 @@ class Echo(RootModel[Any]):
 class PingReply(Wire):
     """The gateway's time, so that a client can correct its own clock."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"server_time": "2026-11-20T23:20:08.785Z"}]})
+
     server_time: Timestamp
 
 
@@ -33,7 +35,8 @@ class Content(Wire):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Add the rule about the two fields."""
-        return with_rule(schema, handler, oneOf=[present("text"), present("body")])
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, exactly_one("text", "body"))
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Content":
@@ -45,10 +48,14 @@ class Content(Wire):
 class Announce(Content):
     """Send an announcement to every connection."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Coffee!"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "Coffee!"}, {"body": {"maintenance_at": "18:00"}}]}
+    )
 
 
 class AnnounceReply(Wire):
     """The number of connections that get the announcement."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reached": 2}]})
 
     reached: int

@@ -1,60 +1,15 @@
 """The catalog has everything that documents say, also of an application's own types."""
 
-from typing import Any, ClassVar
+import re
+from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from gateway.documents.catalog import Catalog, catalog_of
-from handlers.base import MsgHandler
-from handlers.errors import AppError
-from handlers.registry import BUILT_IN, HANDLERS, Registry
-from schemas.base import Event, Wire
+from handlers.registry import BUILT_IN, HANDLERS
 from schemas.codes import Close, Status
-
-
-class Roll(Wire):
-    """Roll dice."""
-
-    sides: int
-
-
-class Rolled(Wire):
-    """What came up."""
-
-    value: int
-
-
-class RollHandler(MsgHandler[Roll, Rolled]):
-    """Rolls dice.
-
-    Each side comes as often as another.
-    """
-
-    schema = Roll
-    scope = "dice:roll"
-    examples = ({"sides": 6},)
-
-    async def handle(self, data: Roll) -> Rolled:
-        return Rolled(value=1)
-
-
-class DiceRolled(Event):
-    """A user has rolled dice."""
-
-    type: ClassVar[str] = "dice.rolled"
-    examples: ClassVar[tuple[Any, ...]] = ({"value": 4},)
-
-    value: int
-
-
-class NoDice(AppError):
-    """There are no dice."""
-
-    status = 60001
-    examples = ("all dice are in use",)
-
-
-OWN = Registry(handlers={"dice.roll": RollHandler}, events=(DiceRolled,), errors=(NoDice,))
+from tests.gateway.documents.own_types import OWN
 
 
 @pytest.fixture(scope="module")
@@ -62,32 +17,122 @@ def catalog() -> Catalog:
     return catalog_of(BUILT_IN | OWN)
 
 
+def resolved(catalog: Catalog, schema: dict[str, Any]) -> dict[str, Any]:
+    return catalog.schemas[schema["$ref"].rpartition("/")[2]]
+
+
 def test_each_message_event_status_and_close_code_is_there_once(catalog: Catalog) -> None:
-    assert [each.type for each in catalog.messages] == [*HANDLERS, "dice.roll"]
-    assert [each.type for each in catalog.events] == [*(event.type for event in BUILT_IN.events), "dice.rolled"]
+    assert [each.type for each in catalog.messages] == [*HANDLERS, *OWN.handlers]
+    assert [each.type for each in catalog.events] == [event.type for event in (*BUILT_IN.events, *OWN.events)]
     assert [each.status for each in catalog.statuses] == list(Status)
     assert [(each.code, each.reason) for each in catalog.closes] == [(each.code, each.reason) for each in Close]
+    assert [(each.status, each.name, each.summary) for each in catalog.errors] == [
+        (60001, "sold_out", "Nothing is left."),
+        (60002, "no_cat", "There is no cat."),
+    ]
 
 
 def test_an_application_s_own_types_are_described_as_the_built_in_ones(catalog: Catalog) -> None:
-    roll = catalog.messages[-1]
-    assert (roll.summary, roll.about, roll.scope) == (
-        "Rolls dice.",
-        "Each side comes as often as another.",
-        "dice:roll",
-    )
-    assert (roll.data, roll.reply) == (
-        {"$ref": "#/components/schemas/Roll"},
-        {"$ref": "#/components/schemas/Rolled"},
-    )
-    assert (roll.examples, roll.reply_examples) == (({"sides": 6},), ({"value": 0},))
-    assert catalog.events[-1].examples == ({"value": 4},)
-    [error] = catalog.errors
-    assert (error.status, error.name, error.summary) == (60001, "no_dice", "There are no dice.")
-    assert [each["message"] for each in error.examples] == ["all dice are in use"]
+    plant = next(each for each in catalog.messages if each.type == "tree.plant")
+    assert (plant.summary, plant.about, plant.scope) == ("Plants a tree.", "", None)
+    assert plant.examples == ({"name": "oak", "children": [{"name": "twig"}]},)
+    assert plant.reply_examples == ({"name": "text", "children": []},)
+    story = next(each for each in catalog.messages if each.type == "story.tell")
+    assert (story.ordered, story.may_be_empty) == (False, True)
+    assert story.chunk is not None
+
+
+def test_each_schema_has_a_name_that_every_language_takes(catalog: Catalog) -> None:
+    assert [name for name in catalog.schemas if not re.fullmatch("[A-Z][A-Za-z0-9]*", name)] == []
+    assert len({name.lower() for name in catalog.schemas}) == len(catalog.schemas)
+    # A class that is generic, or has other letters, has a name to recognise.
+    assert {"PageTree", "MarchenErzahlt"} <= catalog.schemas.keys()
+
+
+def test_an_own_class_with_the_name_of_a_built_in_one_takes_nothing_from_it(catalog: Catalog) -> None:
+    built_in = catalog_of(BUILT_IN)
+    assert {name: catalog.schemas[name] for name in built_in.schemas} == built_in.schemas
+    room = next(each for each in catalog.events if each.type == "hotel.room")
+    assert room.data == {"$ref": "#/components/schemas/HotelRoomRoom"}
+
+
+def test_no_schema_has_a_title_that_no_developer_wrote(catalog: Catalog) -> None:
+    assert "title" not in {key for schema in catalog.schemas.values() for key in keywords(schema)}
+
+
+def keywords(schema: Any, names: bool = False) -> list[str]:
+    """The keys of a schema but for the names of fields, and for examples."""
+    if isinstance(schema, list):
+        return [key for item in schema for key in keywords(item)]
+    if not isinstance(schema, dict):
+        return []
+    found = [] if names else list(schema)
+    for key, value in schema.items():
+        if key not in {"examples", "default", "enum", "const", "mapping"}:
+            found += keywords(value, names=not names and key == "properties")
+    return found
+
+
+def test_what_the_gateway_leaves_out_is_optional_and_never_null(catalog: Catalog) -> None:
+    room, bye, tree = (catalog.schemas[name] for name in ("Room", "Bye", "TreePlantTree"))
+    assert room["properties"]["title"] == {"type": "string"}
+    assert "title" not in room["required"]
+    assert bye["properties"]["after_ms"] == {"type": "integer"}
+    # A default is sent as any other value.
+    assert {"private", "direct"} <= set(room["required"])
+    assert tree["required"] == ["name", "children"]
+    size = catalog.schemas["OddOneSize"]  # a dataclass
+    assert (size["required"], size["properties"]["depth"]) == (["width"], {"type": "number"})
+    point = catalog.schemas["OddOnePoint"]  # a dictionary with known keys
+    assert (point["required"], point["properties"]["note"]) == (["x", "y"], {"type": "string"})
+    # A client may send null where it leaves a value out.
+    assert {"type": "null"} in catalog.schemas["CreateRoom"]["properties"]["title"]["anyOf"]
+
+
+def test_a_client_may_get_more_keys_than_it_knows_and_may_not_send_more(catalog: Catalog) -> None:
+    send = next(each for each in catalog.messages if each.type == "chat.send")
+    assert resolved(catalog, send.data)["additionalProperties"] is False
+    assert "additionalProperties" not in resolved(catalog, send.reply)
+
+
+def test_what_json_schema_cannot_say_is_any_json(catalog: Catalog) -> None:
+    assert catalog.schemas["OddOneOdd"]["properties"]["thing"] == {}
+    unknown = next(each for each in catalog.messages if each.type == "class")
+    assert (unknown.reply, unknown.reply_examples) == ({}, ({},))
 
 
 def test_each_schema_has_a_reference_with_any_prefix(catalog: Catalog) -> None:
     schemas = catalog.schemas_at("#/$defs/")
     assert schemas["SendReply"]["properties"]["message"] == {"$ref": "#/$defs/Message"}
-    assert schemas.keys() == catalog.schemas.keys()
+    assert schemas["Zoo"]["properties"]["first"]["discriminator"]["mapping"]["cat"] == "#/$defs/Cat"
+    for schema in schemas.values():
+        jsonschema_rs.meta.validate(schema)
+
+
+def test_every_example_fits_its_schema(catalog: Catalog) -> None:
+    for message in catalog.messages:
+        assert message.examples, message.type
+        assert message.reply_examples, message.type
+        for schema, examples in ((message.data, message.examples), (message.reply, message.reply_examples)):
+            for example in examples:
+                assert fits(catalog, schema, example), (message.type, example)
+    for event in catalog.events:
+        assert event.examples, event.type
+        for example in event.examples:
+            assert fits(catalog, event.data, example), (event.type, example)
+    for error in (*catalog.statuses[1:], *catalog.errors):
+        assert error.examples, error.status
+        for example in error.examples:
+            assert fits(catalog, catalog.error, example), example
+            assert (example["status"], example["name"]) == (error.status, error.name)
+
+
+def fits(catalog: Catalog, schema: dict[str, Any], value: Any) -> bool:
+    """Whether a value fits a schema, without any key that the schema does not name."""
+    closed = {name: closed_off(each) for name, each in catalog.schemas.items()}
+    whole = schema | {"components": {"schemas": closed}}
+    return bool(jsonschema_rs.Draft202012Validator(whole, validate_formats=True).is_valid(value))
+
+
+def closed_off(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"additionalProperties": False} | schema if "properties" in schema else schema

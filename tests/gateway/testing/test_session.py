@@ -26,7 +26,7 @@ DATA: dict[str, dict[str, Any]] = {
     "cancel": {"id": 7},
     "announce": {"text": "hello"},
     "chat.send": {"room": "lobby", "text": "hello"},
-    "chat.append": {"room": "lobby", "message_id": "epoch.1", "text": "more"},
+    "chat.append": {"room": "lobby", "message_id": "yj4XTlDc.17", "text": "more"},
     "chat.edit": {"room": "lobby", "message_id": "e.1", "text": "hello"},
     "chat.delete": {"room": "lobby", "message_id": "e.1"},
     "chat.read": {"room": "lobby", "offset": 1},
