@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.documents.apifox import apifox
 from gateway.documents.asyncapi import asyncapi
+from gateway.documents.bruno import bruno
 from gateway.documents.catalog import Catalog
 from gateway.documents.http_file import http_file
+from gateway.documents.k6 import k6
 from gateway.documents.place import Files, Place
+from gateway.documents.postman import postman
 
 Make = Callable[[Catalog, Place], Files]
 """A function that makes the files of a format, from the catalog of messages."""
@@ -38,6 +42,12 @@ _ALL = (
     Format("asyncapi", "AsyncAPI 3.0: the WebSocket, with each message, reply, event, error and close code", asyncapi),
     Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),
     Format("http", "A .http file, which JetBrains' HTTP Client and httpYac run", http_file),
+    Format("postman", "A Postman collection in version 3: a log-in, and a WebSocket with all messages", postman),
+    Format("bruno", "A Bruno collection (OpenCollection): a log-in, and a WebSocket with all messages", bruno),
+    Format(
+        "apifox", "An Apifox project: a log-in, and a WebSocket request for each message", apifox, experimental=True
+    ),
+    Format("k6", "A k6 script for load tests, which measures the answers to a message", k6),
 )
 
 FORMATS: Mapping[str, Format] = {each.name: each for each in _ALL}

@@ -40,13 +40,18 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 def frame_of(message: MessageDescription, example: Any, id: int = 1) -> dict[str, Any]:
     """Return the frame of a message. A credential in it is a mark, which `frame_text` replaces."""
-    data = {"token": _TOKEN} if message.type in _CREDENTIALS else example
+    data = {"token": _TOKEN} if carries_token(message) else example
     return {"type": message.type, "id": id, "data": data}
 
 
 def frame_text(message: MessageDescription, example: Any, id: int = 1, *, indent: int | None = 2) -> str:
     """Return the frame of a message as JSON, with the variable `token` for a credential."""
     return json_text(frame_of(message, example, id), indent).replace(_TOKEN, "{{token}}")
+
+
+def carries_token(message: MessageDescription) -> bool:
+    """Return whether the data of a message is the token of the log-in."""
+    return message.type in _CREDENTIALS
 
 
 def titles(message: MessageDescription) -> list[str]:
@@ -70,7 +75,7 @@ class Names:
     def take(self, text: str) -> str:
         """Return a name for a text."""
         plain = _UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip(".-")[:MAX_NAME] or "unnamed"
-        wanted = name = f"{plain}-" if _DEVICES.match(plain) else plain
+        wanted = name = f"_{plain}" if _DEVICES.match(plain) else plain
         number = 1
         while _key(name) in self._taken:
             number += 1
