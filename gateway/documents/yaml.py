@@ -1,8 +1,13 @@
 """Writes YAML that every reader takes the same way: no bare text, and blocks for texts of several lines."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+_BARE = re.compile(r"[$A-Za-z_][A-Za-z0-9_]*")
+_WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+"""Bare words that a reader takes for a boolean or a null."""
 
 
 def yaml_text(value: Mapping[str, Any]) -> str:
@@ -52,10 +57,18 @@ def _shows(text: str) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("$", "").isidentifier() else _scalar(key)
+    return key if _BARE.fullmatch(key) and key.lower() not in _WORDS else _scalar(key)
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, str) and value.isprintable():
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if value.isprintable():
         return "'" + value.replace("'", "''") + "'"
-    return json.dumps(value)
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(letter: str) -> str:
+    if letter in '"\\':
+        return f"\\{letter}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
