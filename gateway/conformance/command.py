@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.conformance.play import Pace, Verdict, verdicts
+from gateway.conformance.play import Pace, Verdict, Worlds, verdicts
 from gateway.conformance.story import Story, load_stories, stories_folder
 from gateway.core.start_error import StartError
 
@@ -58,9 +58,10 @@ def _is_meant(name: str, pattern: str) -> bool:
 async def _run(stories: list[Story], command: list[str], jobs: int, pace: Pace, *, as_json: bool) -> bool:
     """Print each verdict, and return whether no story has failed."""
     results: list[str] = []
-    async for verdict in verdicts(stories, command, jobs, pace):
-        results.append(verdict.result)
-        typer.echo(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else _line(verdict))
+    async with Worlds() as worlds:
+        async for verdict in verdicts(stories, command, jobs, pace, worlds):
+            results.append(verdict.result)
+            typer.echo(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else _line(verdict))
     if not as_json:
         counted = [f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")]
         typer.echo(f"{len(results)} stories: {', '.join(counted)}")

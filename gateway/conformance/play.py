@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from gateway.conformance.driver import BrokenDriver, Driver, Introduction
 from gateway.conformance.journal import Journal
@@ -39,10 +39,16 @@ class Verdict:
 class Worlds:
     """The gateways of a run: one for each difference of clocks."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
-        self._stack = stack
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
         self._worlds: dict[float, World] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
     async def world_of(self, story: Story) -> World:
         """Return the gateway for a story, and start it first if necessary."""
@@ -62,16 +68,16 @@ class Pace:
     patience: float
 
 
-async def verdicts(stories: Sequence[Story], command: Sequence[str], jobs: int, pace: Pace) -> AsyncIterator[Verdict]:
+async def verdicts(
+    stories: Sequence[Story], command: Sequence[str], jobs: int, pace: Pace, worlds: Worlds
+) -> AsyncIterator[Verdict]:
     """Yield the verdict of each story as soon as it is there."""
     waiting, done = list(reversed(stories)), asyncio.Queue[Verdict]()
-    async with AsyncExitStack() as stack:
-        worlds = Worlds(stack)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(jobs, len(waiting))):
-                group.create_task(_play_all(waiting, command, worlds, pace, done))
-            for _ in stories:
-                yield await done.get()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(jobs, len(waiting))):
+            group.create_task(_play_all(waiting, command, worlds, pace, done))
+        for _ in stories:
+            yield await done.get()
 
 
 async def _play_all(

@@ -72,6 +72,10 @@ class Link(ServerConnection):
         for _ in self.protocol.data_to_send():
             pass
 
+    def garble(self) -> None:
+        """Send a text frame of bytes that are no UTF-8."""
+        self.transport.write(_head(2) + b"\xff\xfe")
+
     def cut(self, text: str | None = None) -> None:
         """End the connection without a close frame. With a text, half of it comes before."""
         self.closed_by = "server"

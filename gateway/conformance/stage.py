@@ -13,6 +13,9 @@ from gateway.conformance.matching import Names, filled, fits
 from gateway.conformance.server import UnreliableServer
 from gateway.conformance.world import World, unique
 
+NONSENSE = {"nonsense": "no.token.at-all", "garbage": "no token at all\n,"}
+"""Tokens that are none. The second one fits into no header and no subprotocol."""
+
 
 class Failed(Exception):
     """The client did something else than the story expects."""
@@ -72,8 +75,8 @@ class Stage:
             return {"error": "the log-in service is down"}
         if how == "old":
             return {"token": self.newest_token}
-        if how == "nonsense":
-            return {"token": "no.token.at all"}
+        if isinstance(how, str) and how in NONSENSE:
+            return {"token": NONSENSE[how]}
         seconds = how.get("seconds", self.token_seconds) if isinstance(how, dict) else self.token_seconds
         self.newest_token = await self.world.token(self.names["user"], seconds)
         self.names["token"] = self.newest_token

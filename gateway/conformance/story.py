@@ -30,7 +30,7 @@ KINDS: dict[str, type[Step]] = {
     "says": gateway.SaysStep,
     "fills": gateway.FillsStep,
     "asks": gateway.AsksStep,
-    "gateway": gateway.RestartStep,
+    "gateway": gateway.GatewayStep,
     "expect": expectations.ExpectStep,
     "none": expectations.NoneStep,
     "count": expectations.CountStep,

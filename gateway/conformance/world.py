@@ -16,6 +16,7 @@ import httpx2
 
 from gateway.core.client_info import operator
 from gateway.store import users
+from gateway.store.users import UserRow
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from handlers.base import MsgHandler
 from handlers.registry import BUILT_IN, Registry
@@ -83,6 +84,7 @@ class World:
         self._folder = Path(self._stack.enter_context(TemporaryDirectory()))
         self._http = httpx2.AsyncClient(trust_env=False, timeout=20)
         self._sessions: dict[str, tuple[str, str]] = {}
+        self._users: dict[str, UserRow] = {}
         self.gateway: Gateway
 
     async def __aenter__(self) -> Self:
@@ -129,16 +131,28 @@ class World:
         state = self.gateway.state
         return state.tokens.issue(user_id, SCOPES, session_id=session_id, lifetime_seconds=round(seconds))
 
+    async def end_session(self, user: str) -> None:
+        """End the session of a user's tokens, and begin another one for the next tokens."""
+        await self.gateway.run(self._end_session(user))
+
+    async def _end_session(self, name: str) -> None:
+        user_id, session_id = self._sessions[name]
+        await self.gateway.state.login_sessions.end(user_id, operator(), "session_ended", only=session_id)
+        await self._begin_session(name)
+
     async def _register(self, name: str) -> tuple[str, str]:
-        state, client = self.gateway.state, operator()
-        registered = await state.password_login.register(
-            NewUser(username=name, password=secrets.token_urlsafe(16)), client
-        )
+        state = self.gateway.state
+        new = NewUser(username=name, password=secrets.token_urlsafe(16))
+        self._users[name] = await state.password_login.register(new, operator())
         scopes = " ".join(sorted(SCOPES))
         await state.database.transact(partial(users.set_scopes, name=name, scopes=scopes))
-        await state.login_sessions.create(replace(registered, scopes=scopes), SCOPES, client)
-        sessions = await state.login_sessions.list_for_user(registered.id)
-        self._sessions[name] = registered.id, sessions[0].id
+        return await self._begin_session(name)
+
+    async def _begin_session(self, name: str) -> tuple[str, str]:
+        user = replace(self._users[name], scopes=" ".join(sorted(SCOPES)))
+        await self.gateway.state.login_sessions.create(user, SCOPES, operator())
+        sessions = await self.gateway.state.login_sessions.list_for_user(user.id)
+        self._sessions[name] = user.id, sessions[0].id
         return self._sessions[name]
 
 

@@ -62,7 +62,7 @@ class PendingStep(Step):
 class TokensStep(Step):
     """Say how the client's next requests for a token are answered."""
 
-    tokens: list[Literal["new", "old", "throws", "hangs", "nonsense"] | dict[str, float]]
+    tokens: list[Literal["new", "old", "throws", "hangs", "nonsense", "garbage"] | dict[str, float]]
 
     async def play(self, stage: Stage) -> None:
         """Set it."""

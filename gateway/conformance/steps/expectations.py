@@ -98,5 +98,5 @@ class LookedStep(Step):
 
 def _texts(stage: Stage, room: str) -> list[str]:
     """Return the texts of new messages that the client has reported for a room."""
-    messages = stage.fitting("message", {"type": "chat.message", "room": room})
-    return [str((message.get("data") or {}).get("text", "")).rstrip(".") for message in messages]
+    messages = [found.get("data") or {} for found in stage.fitting("message", {"room": room})]
+    return [str(each.get("text")).rstrip(".") for each in messages if each.get("changed") == each.get("offset")]

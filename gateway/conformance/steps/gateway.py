@@ -19,7 +19,7 @@ class SaysStep(Step):
         room, user = str(filled(self.room, stage.names)), stage.person(self.user)
         await stage.world.call(user, "room.join", {"room": room, "limit": 0})
         for text in self.says:
-            await stage.world.call(user, "chat.send", {"room": room, "text": filled(text, stage.names)})
+            await stage.world.call(user, "chat.send", {"room": room, "text": str(filled(text, stage.names))})
 
 
 class FillsStep(Step):
@@ -52,11 +52,18 @@ class AsksStep(Step):
             raise Failed(f"the gateway's reply {shown(filled(self.replies, stage.names))}", shown(got))
 
 
-class RestartStep(Step):
-    """Stop the gateway in order, and start it again. The story needs a gateway of its own."""
+class GatewayStep(Step):
+    """Do something to the gateway.
 
-    gateway: Literal["restart"]
+    `restart` stops it in order and starts it again: the story needs a gateway of its own. `end session` ends the
+    session of the client's tokens.
+    """
+
+    gateway: Literal["restart", "end session"]
 
     async def play(self, stage: Stage) -> None:
-        """Restart it."""
-        await stage.world.restart()
+        """Do it."""
+        if self.gateway == "restart":
+            await stage.world.restart()
+        else:
+            await stage.world.end_session(stage.names["user"])

@@ -15,18 +15,21 @@ FRAME = "a frame that never ends"
 
 
 class NowStep(Step):
-    """Do something to the newest connection: cut it, stop to hear and speak, or send what is no frame.
+    """Do something to the newest connection.
 
-    `drop` ends the connection, `cut` ends it in the middle of a frame, and `silence` keeps it open without a word.
+    `drop` ends it, `cut` ends it in the middle of a frame, `garble` sends a text that is no UTF-8, and `silence` keeps
+    it open without a word.
     """
 
-    server: Literal["drop", "cut", "silence"]
+    server: Literal["drop", "cut", "garble", "silence"]
 
     async def play(self, stage: Stage) -> None:
         """Do it."""
         link = stage.server.link
         if self.server == "silence":
             link.mute = True
+        elif self.server == "garble":
+            link.garble()
         else:
             link.cut(FRAME * 10 if self.server == "cut" else None)
 

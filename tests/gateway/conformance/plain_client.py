@@ -183,8 +183,9 @@ class PlainClient:
                 await self._ensure_token(reason)
                 await self._converse()
                 reconnect, why = self._outcome()
-            except (OSError, TimeoutError, InvalidHandshake) as error:
+            except (OSError, TimeoutError, ValueError, InvalidHandshake) as error:
                 reconnect, why = "with_backoff", self._refusal(error)
+                self._token = None if isinstance(error, ValueError) else self._token
             except _NoToken as error:
                 reconnect, why = "with_backoff", {"reason": "no_token", "message": str(error)}
             self._socket = None
@@ -362,7 +363,10 @@ class PlainClient:
                 call.answer.set_exception(Refused(frame))
 
     def _before_reply(self, call: Call, data: Any) -> None:
-        """Keep the position of a join before the events that follow it."""
+        """Keep the positions of an answer before the events that follow it."""
+        if call.frame["type"] == "room.resume" and isinstance(data, dict):
+            for entry in data["rooms"]:
+                self._resumed(entry)
         if call.frame["type"] == "room.join" and isinstance(data, dict) and call.frame["data"]["room"] in self.rooms:
             self._place(self.rooms[call.frame["data"]["room"]], data)
 
@@ -396,19 +400,17 @@ class PlainClient:
             return
         while missing:
             reply = await self._ask("room.resume", {"rooms": missing[:MAX_ROOMS]})
-            for entry in reply["rooms"]:
-                await self._resumed(entry)
             missing = missing[len(reply["rooms"]) :]
             if "pages" in self._breaks:
                 return
 
-    async def _resumed(self, entry: Frame) -> None:
+    def _resumed(self, entry: Frame) -> None:
         room = self.rooms.get(entry["room"])
         if room is None:
             return
         if "error" in entry:
             if entry["error"]["status"] == 41000 and "lost" not in self._breaks:
-                await self._rejoin(room.name, "position_lost")
+                self._start(self._rejoin(room.name, "position_lost"))
             else:
                 self._gap(room, entry["error"]["name"])
                 self.rooms.pop(room.name)
@@ -446,7 +448,7 @@ class PlainClient:
             return
         if "position" not in self._breaks:
             room.epoch, room.offset = data["epoch"], max(room.offset, data["changed"])
-        self._notify("message", type=kind, room=room.name, data=data)
+        self._notify("message", room=room.name, data=data)
 
     async def _renew(self) -> None:
         try:

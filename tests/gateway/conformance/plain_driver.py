@@ -1,8 +1,9 @@
-"""The driver of the plain client, with the rules that it breaks as its arguments. See docs/conformance.md."""
+"""The driver of the plain client, which breaks the rules that `connect` names. See docs/conformance.md."""
 
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -14,8 +15,7 @@ CAPABILITIES = ["tokens", "rooms", "sends", "streams", "cancel", "events", "fore
 class Driver:
     """Reads commands and writes answers."""
 
-    def __init__(self, breaks: frozenset[str]) -> None:
-        self._breaks = breaks
+    def __init__(self) -> None:
         self._client: PlainClient | None = None
         self._requests = count(1)
         self._tokens: dict[int, asyncio.Future[str]] = {}
@@ -51,8 +51,8 @@ class Driver:
     async def hello(self, _: int, version: int) -> Any:
         return {"client": f"plain {version}", "capabilities": CAPABILITIES}
 
-    async def connect(self, _: int, url: str, scale: float) -> None:
-        self._client = PlainClient(url, scale, self._get_token, self._notify, self._breaks)
+    async def connect(self, _: int, url: str, scale: float, breaks: Sequence[str] = ()) -> None:
+        self._client = PlainClient(url, scale, self._get_token, self._notify, frozenset(breaks))
 
     async def call(self, _: int, type: str, data: Any) -> Any:
         return await self._there.call(type, data)
@@ -111,4 +111,4 @@ def _write(type_: str, **line: Any) -> None:
     sys.stdout.flush()
 
 
-asyncio.run(Driver(frozenset(sys.argv[1:])).run())
+asyncio.run(Driver().run())
