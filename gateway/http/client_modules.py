@@ -9,9 +9,9 @@ from handlers.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
 
-MODULES = {"gateway-client.js": "gateway-client.d.ts"}
+MODULES = {"gateway-client.js": "gateway-client.d.ts", "react.js": "react.d.ts", "room-view.js": "room-view.d.ts"}
 """The modules, each with its types, as Deno reads them."""
-TYPES = ("gateway-client.d.ts", "messages.d.ts")
+TYPES = (*MODULES.values(), "messages.d.ts")
 
 _HEADERS = {"Cache-Control": "no-cache"}
 _REVALIDATED = StaticFiles(check_dir=False)

@@ -103,7 +103,8 @@ def measure(places: Iterable[Place]) -> Measured:
 def documents() -> list[str]:
     """Return the paths of the documents."""
     found = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    found += sorted(path for top in ("clients", "docs", "examples") for path in ROOT.glob(f"{top}/**/*.md"))
+    tops = ("clients", "docs", "examples")
+    found += sorted(path for top in tops for path in ROOT.glob(f"{top}/**/*.md") if "node_modules" not in path.parts)
     return [str(path.relative_to(ROOT)) for path in found if path.exists()]
 
 
