@@ -19,27 +19,18 @@ from websockets.exceptions import ConnectionClosed
 from gateway_client.clock import Clock
 from gateway_client.errors import Lost, Refused
 from gateway_client.returning import lost_by
+from gateway_client.times import HEARTBEAT_SECONDS, Times
 
 log = logging.getLogger("gateway_client")
 
-WELCOME_SECONDS = 15.0
-PING_SECONDS = 5.0
-"""How long a ping may take. After that, the socket is given up."""
-
-BYE_SECONDS = 5.0
-"""How long a gateway may take to close after its `bye`."""
-
-HEARTBEAT_SECONDS = 25.0
-"""The heartbeat of a gateway that names none."""
-
-WATCH_SECONDS = 5.0
-"""How often to look for silence. A machine that wakes up is found out as soon."""
-
 STATUS_TOO_LARGE = 41300
-STATUS_CANCELLED = 49900
+
+LONGEST_HEARTBEAT_SECONDS = 300.0
 
 Direction = Literal["in", "out"]
 OnFrame = Callable[[Direction, str], None]
+OnReply = Callable[[Any], None]
+OnChunk = Callable[[int, Any], None]
 
 
 class Listener(Protocol):
@@ -58,9 +49,9 @@ class Pending:
 
     type: str
     answer: asyncio.Future[Any]
-    on_reply: Callable[[Any], None] | None = None
+    on_reply: OnReply | None = None
     """Handles the reply before any later frame."""
-    on_chunk: Callable[[int, Any], None] | None = None
+    on_chunk: OnChunk | None = None
 
 
 @dataclass
@@ -80,16 +71,19 @@ class Connection:
         ws: ClientConnection,
         listener: Listener,
         clock: Clock,
+        *,
+        times: Times,
         ids: "itertools.count[int]",
         on_frame: OnFrame | None,
     ) -> None:
         self.welcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.lost: Lost | None = None
-        self.heartbeat = HEARTBEAT_SECONDS
+        self.heartbeat = times.heartbeat or HEARTBEAT_SECONDS
         self.max_bytes = 0
         self._ws = ws
         self._listener = listener
         self._clock = clock
+        self._times = times
         self._ids = ids
         self._on_frame = on_frame
         self._pending: dict[int, Pending] = {}
@@ -116,8 +110,8 @@ class Connection:
         type: str,
         data: Any,
         *,
-        on_reply: Callable[[Any], None] | None = None,
-        on_chunk: Callable[[int, Any], None] | None = None,
+        on_reply: OnReply | None = None,
+        on_chunk: OnChunk | None = None,
         cancels: bool = False,
     ) -> Any:
         """Send a message, and return the data of its reply. Raise `Refused`, or `Lost` if no answer comes.
@@ -137,7 +131,7 @@ class Connection:
         except asyncio.CancelledError:
             if cancels:
                 self._cancel(number)
-            if self._clock.now() - max(self._heard_at, began_at) > PING_SECONDS:
+            if self._clock.now() - max(self._heard_at, began_at) > self._times.ping:
                 self._begin_check()  # an answer is missing
             raise
         finally:
@@ -152,7 +146,7 @@ class Connection:
     async def watch(self) -> None:
         """Check the connection after a silence of more than two heartbeats, for as long as it lives."""
         while True:
-            await asyncio.sleep(min(WATCH_SECONDS, self.heartbeat))
+            await asyncio.sleep(min(self._times.watch, self.heartbeat))
             if self._clock.now() - self._heard_at > 2 * self.heartbeat:
                 await self.check()
 
@@ -181,10 +175,10 @@ class Connection:
         self._heard.clear()
         ping = asyncio.create_task(self.call("ping", {}), name="gateway_client ping")
         try:
-            async with asyncio.timeout(PING_SECONDS):
+            async with asyncio.timeout(self._times.ping):
                 await self._heard.wait()
         except TimeoutError:
-            self.abort(f"no answer to a ping within {PING_SECONDS:.0f} s")
+            self.abort(f"no answer to a ping within {self._times.ping:g} s")
         finally:
             ping.cancel()
             await asyncio.gather(ping, return_exceptions=True)
@@ -284,8 +278,8 @@ class Connection:
             self.abort("this is no gateway, or one of another version")
             return
         beat, most = data.get("heartbeat_seconds"), data.get("max_message_bytes")
-        if isinstance(beat, int | float) and math.isfinite(beat) and beat > 0:
-            self.heartbeat = min(max(float(beat), 1.0), 300.0)
+        if self._times.heartbeat is None and isinstance(beat, int | float) and math.isfinite(beat) and beat > 0:
+            self.heartbeat = min(max(float(beat), 1.0), LONGEST_HEARTBEAT_SECONDS)
         if isinstance(most, int) and most > 0:
             self.max_bytes = most
         self.welcome.set_result(data)
@@ -293,7 +287,7 @@ class Connection:
     def _bye(self, data: Any) -> None:
         self._ending.bye = data if isinstance(data, dict) else {}
         # A gateway that stays open after its `bye` is cut off.
-        self._cut_off = asyncio.get_running_loop().call_later(BYE_SECONDS, self._ws.transport.abort)
+        self._cut_off = asyncio.get_running_loop().call_later(self._times.bye, self._ws.transport.abort)
 
     def _ignore(self, what: str, text: str) -> None:
         log.warning("ignored %s: %.200s", what, text)

@@ -8,12 +8,7 @@ from typing import Literal
 
 from gateway_client.clock import Clock
 from gateway_client.errors import GatewayError, NoToken
-
-ENDS_SOON_SECONDS = 60.0
-"""A token that ends within this time is not used for a new connection."""
-
-TOKEN_SECONDS = 30.0
-"""How long `get_token` may take."""
+from gateway_client.times import Times
 
 MOST_REFUSALS = 2
 """How often in a row to ask for another token after a refusal."""
@@ -39,13 +34,14 @@ class TokenProblem(GatewayError):
 class Credential:
     """The token of a gateway object, and the moment at which it ends, on the client's clock."""
 
-    def __init__(self, token: str | None, get_token: GetToken | None, clock: Clock) -> None:
+    def __init__(self, token: str | None, get_token: GetToken | None, clock: Clock, times: Times) -> None:
         if token is None and get_token is None:
             raise TypeError("expected token= or get_token=")
         self.renews = get_token is not None
         self._token = token if token is None else checked(token)
         self._get_token = get_token
         self._clock = clock
+        self._times = times
         self._ends_at: float | None = None
         self._refused: str | None = None
         self._refusals = 0
@@ -81,7 +77,7 @@ class Credential:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     def _ends_soon(self) -> bool:
-        return self._ends_at is not None and self._ends_at - self._clock.now() < ENDS_SOON_SECONDS
+        return self._ends_at is not None and self._ends_at - self._clock.now() < self._times.margin
 
     def _answered(self, task: asyncio.Task[str]) -> None:
         self._asking = None
@@ -110,13 +106,13 @@ class Credential:
         if self._get_token is None:
             raise NoToken("the token ends, and there is no get_token= for another one")
         try:
-            async with asyncio.timeout(TOKEN_SECONDS):
+            async with asyncio.timeout(self._times.token):
                 answer = self._get_token(request)
                 return checked(await answer if inspect.isawaitable(answer) else answer)
         except NoToken:
             raise
         except TimeoutError as error:
-            raise TokenProblem(f"get_token has not answered within {TOKEN_SECONDS:.0f} s") from error
+            raise TokenProblem(f"get_token has not answered within {self._times.token:g} s") from error
         except Exception as error:
             raise TokenProblem(f"get_token has failed ({type(error).__name__}: {error})") from error
 

@@ -24,7 +24,7 @@ class Events(Generic[Item]):
 
     def __init__(self, wants: Wants, *, most: int = MOST_EVENTS, room: str | None = None) -> None:
         self.room = room
-        self._wants = wants
+        self.wants = wants
         self._most = most
         self._waiting: deque[Item | GatewayError] = deque()
         self._more = asyncio.Event()
@@ -54,7 +54,7 @@ class Events(Generic[Item]):
 
     def offer(self, type: str, data: Any) -> None:
         """Keep an event if the loop wants it."""
-        if self._closed or (item := self._wants(type, data)) is None:
+        if self._closed or (item := self.wants(type, data)) is None:
             return
         if len(self._waiting) < self._most:
             self._waiting.append(item)

@@ -8,7 +8,16 @@ from typing import Any
 from gateway_client import messages
 from gateway_client.errors import UnexpectedReply
 from gateway_client.events import Wants
-from gateway_client.model import AnyEvent, ClientMessage, Event, StreamingMessage, read_as, to_wire, type_arguments
+from gateway_client.model import (
+    AnyEvent,
+    ClientMessage,
+    Event,
+    LocalEvent,
+    StreamingMessage,
+    read_as,
+    to_wire,
+    type_arguments,
+)
 
 log = logging.getLogger("gateway_client")
 
@@ -24,8 +33,8 @@ def parts_of(message: ClientMessage[Any] | str, data: Any) -> tuple[str, Any, ty
 
 def reply_as(kind: type | None, type: str, data: Any) -> Any:
     """Return the data of a whole reply to a message with this model."""
-    whole = (type_arguments(kind, ClientMessage) or (Any,))[0] if kind else Any
-    return _read(whole, f"the reply to `{type}`", data)
+    found = (type_arguments(kind, StreamingMessage) or type_arguments(kind, ClientMessage)) if kind else ()
+    return _read(found[0] if found else Any, f"the reply to `{type}`", data)
 
 
 def closing_reply_as(kind: type | None, type: str, data: Any) -> Any:
@@ -71,7 +80,7 @@ def _any(type: str, data: Any) -> Event | AnyEvent:
 
 
 def _event_as(model: type[Event] | None, data: Any) -> Event | None:
-    if model is None or isinstance(data, Event):
+    if model is None or isinstance(data, Event) or issubclass(model, LocalEvent):
         return data if model is not None and isinstance(data, model) else None
     try:
         return model.read(data)

@@ -50,6 +50,10 @@ class Event(Wire):
     type: ClassVar[str]
 
 
+class LocalEvent(Event):
+    """What the client itself reports, in the order of the other events. No gateway can send it."""
+
+
 class AnyEvent(Wire):
     """An event as it came, of a type without a model or one that is asked for by name."""
 
@@ -57,10 +61,21 @@ class AnyEvent(Wire):
     data: Any = None
 
 
+class Root(Wire):
+    """Data that is no object with known fields. Its model has the one field `root`, which is not on the wire."""
+
+    root: Any
+
+    @classmethod
+    def read(cls, data: Any) -> Self:
+        """Return the model of data from the wire."""
+        return cls.model_validate({"root": data}, extra="ignore")
+
+
 def to_wire(message: ClientMessage[Any]) -> Any:
     """Return the data of a message as JSON: what was set, also if it was set to None."""
     data = message.model_dump(mode="json", exclude_unset=True)
-    return data["root"] if "root" in type(message).model_fields else data
+    return data["root"] if isinstance(message, Root) else data
 
 
 def read_as(kind: Any, data: Any) -> Any:

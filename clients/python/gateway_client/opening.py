@@ -11,14 +11,15 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidProxy
 
 from gateway_client.address import Address
 from gateway_client.errors import Lost, Reconnect
+from gateway_client.times import Times
 
-OPEN_SECONDS = 15.0
-CLOSE_SECONDS = 2.0
 MOST_BYTES = 16 * 1024 * 1024
 """The longest frame that is read. The gateway's own frames are far shorter."""
 
 
-async def open_socket(address: Address, token: str, *, proxy: bool, ssl: tls.SSLContext | None) -> ClientConnection:
+async def open_socket(
+    address: Address, token: str, *, times: Times, proxy: bool, ssl: tls.SSLContext | None
+) -> ClientConnection:
     """Return an open WebSocket, or raise `Lost`."""
     options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
     try:
@@ -28,8 +29,8 @@ async def open_socket(address: Address, token: str, *, proxy: bool, ssl: tls.SSL
             additional_headers={"Authorization": f"Bearer {token}"},
             compression=None,
             proxy=True if proxy and not address.local else None,
-            open_timeout=OPEN_SECONDS,
-            close_timeout=CLOSE_SECONDS,
+            open_timeout=times.open,
+            close_timeout=times.close,
             ping_interval=None,  # `Connection.watch` does this
             max_size=MOST_BYTES,
             **options,

@@ -6,8 +6,6 @@ from typing import Any
 
 from gateway_client.errors import Lost, Reconnect, whole_number
 
-FIRST_DELAY_SECONDS = 1.0
-LONGEST_DELAY_SECONDS = 30.0
 LONGEST_WAIT_MS = 3_600_000
 """The longest wait that a gateway can ask for."""
 
@@ -49,7 +47,7 @@ def _step(word: object, code: int | None, reason: str) -> Reconnect:
 class Backoff:
     """The delays between attempts. They grow with each failure."""
 
-    def __init__(self, first: float = FIRST_DELAY_SECONDS, longest: float = LONGEST_DELAY_SECONDS) -> None:
+    def __init__(self, first: float, longest: float) -> None:
         self._first = first
         self._longest = longest
         self.failures = 0
