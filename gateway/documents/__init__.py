@@ -4,6 +4,7 @@ Read `catalog` first: all that a registry and the routes say, as plain data. Eac
 function, which makes files out of the catalog and a `place`. `exports` is the table of all formats.
 `described_calls` and `described_errors` read what the catalog says, `examples` makes an example where none is written,
 and `components` makes the JSON Schemas.
+`python_models` has `python_types` and `python_names`.
 `asyncapi` has `frames` and the `handshake`; `draft07` writes schemas for it. `topics`, `names`, `markdown` and `plain`
 are for all formats.
 """

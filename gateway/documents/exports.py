@@ -17,6 +17,7 @@ from gateway.documents.http_file import http_file
 from gateway.documents.k6 import k6
 from gateway.documents.place import Files, Place
 from gateway.documents.postman import postman
+from gateway.documents.python_models import python
 
 Make = Callable[[Catalog, Place], Files]
 """A function that makes the files of a format, from the catalog of messages."""
@@ -41,6 +42,7 @@ class Format:
 _ALL = (
     Format("asyncapi", "AsyncAPI 3.0: the WebSocket, with each message, reply, event, error and close code", asyncapi),
     Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),
+    Format("python", "Models of pydantic for json-gateway-client, the Python client", python),
     Format("http", "A .http file, which JetBrains' HTTP Client and httpYac run", http_file),
     Format("postman", "A Postman collection in version 3: a log-in, and a WebSocket with all messages", postman),
     Format("bruno", "A Bruno collection (OpenCollection): a log-in, and a WebSocket with all messages", bruno),

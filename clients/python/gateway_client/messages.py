@@ -46,7 +46,7 @@ class ErrorBody(Wire):
     status: int
     name: str
     message: str
-    retryable: bool = False
+    retryable: bool
     retry_after_ms: int | None = None
     details: list[FieldError] | None = None
 
@@ -130,7 +130,7 @@ class Message(Wire):
     sent_at: str
     edited_at: str | None = None
     done: Literal[True] | None = None
-    deleted: bool = False
+    deleted: bool
 
 
 class MessageReply(Wire):
@@ -165,7 +165,7 @@ class ResumeReply(Wire):
     """
 
     rooms: list[JoinReply | RefusedRoom]
-    has_more: bool = False
+    has_more: bool
 
 
 class Room(Wire):
@@ -178,7 +178,7 @@ class Room(Wire):
     name: str
     title: str | None = None
     private: bool
-    direct: bool = False
+    direct: bool
     signals: bool | None = None
     epoch: str
     offset: int
@@ -205,7 +205,7 @@ class SendReply(Wire):
     """The message, which is now on disk. `duplicate` says that an earlier send has stored it."""
 
     message: Message
-    duplicate: bool = False
+    duplicate: bool
 
 
 class UserPresence(Wire):
@@ -504,7 +504,7 @@ class Welcome(Event):
     token_expires_at: str
     heartbeat_seconds: float
     max_message_bytes: int
-    protocol: int = 1
+    protocol: int
     rooms: list[Room] | None = None
     next_cursor: str | None = None
 
@@ -557,7 +557,7 @@ class ChatMessage(Event):
     sent_at: str
     edited_at: str | None = None
     done: Literal[True] | None = None
-    deleted: bool = False
+    deleted: bool
 
 
 class ChatAppended(Event):
@@ -593,7 +593,7 @@ class ChatEdited(Event):
     sent_at: str
     edited_at: str | None = None
     done: Literal[True] | None = None
-    deleted: bool = False
+    deleted: bool
 
 
 class ChatDeleted(Event):
@@ -614,7 +614,7 @@ class ChatDeleted(Event):
     sent_at: str
     edited_at: str | None = None
     done: Literal[True] | None = None
-    deleted: bool = False
+    deleted: bool
 
 
 class ChatRead(Event):

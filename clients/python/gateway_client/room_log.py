@@ -4,14 +4,17 @@ Only the reader's task changes it, and it never waits in between. So no event ca
 that the reply names.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from gateway_client.errors import Refused
 from gateway_client.hub import Hub
-from gateway_client.messages import JoinReply, Message, Position
+from gateway_client.messages import Message, Position
 from gateway_client.model import LocalEvent
+
+log = logging.getLogger("gateway_client")
 
 State = Literal["idle", "joined", "left", "refused"]
 Reason = Literal["epoch_changed", "too_old", "too_many", "position_lost"]
@@ -65,26 +68,24 @@ class RoomLog:
 
     # ---- replies ----
 
-    def adopt(self, data: Any) -> None:
-        """Take the position of a reply that the program reads itself. Raise `ValueError` if it is none."""
-        self._begin(JoinReply.read(data))
-        for message in data.get("messages") or ():
+    def adopt(self, reply: Any) -> None:
+        """Take the position of a reply that the program reads itself. Raise `ValueError` if it has none."""
+        self._begin(reply)
+        for message in _objects(reply, "messages"):
             self._know(message)
 
-    def joined(self, data: Any) -> None:
-        """Take a reply, and deliver what was missed. Raise `ValueError` if it is none."""
-        reply = JoinReply.read(data)
+    def joined(self, reply: Any) -> None:
+        """Take a reply, and deliver what was missed. Raise `ValueError` if it has no position."""
         before = self.position or self._lost
-        if reply.recovered and self.position is not None:
+        recovered = isinstance(reply, Mapping) and reply.get("recovered") is True and self.position is not None
+        if recovered:
             self.state = "joined"
-            for event in data.get("events") or ():
-                self.take(event["type"], event["data"])
-            self._begin(reply)
-            return
+            for event in _objects(reply, "events"):
+                self.take(str(event.get("type")), event.get("data"))
         self._begin(reply)
-        if before is not None:
+        if before is not None and not recovered:
             self._hole(before, reply)
-        for message in data.get("messages") or ():
+        for message in _objects(reply, "messages"):
             self._know(message, tell=before is not None)
 
     def forget_position(self) -> None:
@@ -103,20 +104,21 @@ class RoomLog:
             self.state = "left"
         self._hub.close_room(self.name, None)
 
-    def _begin(self, reply: JoinReply) -> None:
-        offset = reply.offset
-        if self.position is not None and self.position.epoch == reply.epoch:
+    def _begin(self, reply: Any) -> None:
+        epoch, offset = (reply.get("epoch"), reply.get("offset")) if isinstance(reply, Mapping) else (None, None)
+        if not isinstance(epoch, str) or not isinstance(offset, int):
+            raise ValueError(f"expected the position of the room {self.name}, got {reply!s:.200}")  # noqa: TRY004
+        if self.position is not None and self.position.epoch == epoch:
             offset = max(offset, self.position.offset)
         self.state, self.why, self._lost = "joined", None, None
-        self.position = Position(epoch=reply.epoch, offset=offset)
+        self.position = Position(epoch=epoch, offset=offset)
 
-    def _hole(self, before: Position, reply: JoinReply) -> None:
+    def _hole(self, before: Position, reply: Mapping[str, Any]) -> None:
         assert self.position is not None  # noqa: S101 - `_begin` has set it
         self._known.clear()
-        reason = reply.reason or "position_lost"
-        gap = Gap(
-            room=self.name, reason=reason, lost=before, position=self.position, messages=list(reply.messages or ())
-        )
+        reason = str(reply.get("reason") or "position_lost")
+        messages = [message for message in map(_message, _objects(reply, "messages")) if message is not None]
+        gap = Gap(room=self.name, reason=reason, lost=before, position=self.position, messages=messages)
         self._hub.report(gap, self.name)
 
     # ---- events ----
@@ -124,12 +126,12 @@ class RoomLog:
     def take(self, type: str, data: Any) -> bool:
         """Deliver an event of the room. Return false if the room has to be joined again."""
         if type in LOGGED and self.position is not None:
-            epoch, changed = data.get("epoch"), data.get("changed")
-            if not isinstance(changed, int) or not isinstance(epoch, str) or epoch != self.position.epoch:
+            epoch, changed = (data.get("epoch"), data.get("changed")) if isinstance(data, Mapping) else (None, None)
+            if not isinstance(changed, int) or epoch != self.position.epoch:
                 return False
             if changed <= self.position.offset:
                 return True  # it came before
-            self.position = Position(epoch=epoch, offset=changed)
+            self.position = Position(epoch=self.position.epoch, offset=changed)
             self._hub.offer(type, data, self.name)
             self._grow(data) if type == "chat.appended" else self._know(data, tell=True)
         else:
@@ -161,8 +163,18 @@ class RoomLog:
             self.unknown.add(piece["offset"])
 
     def _tell(self, data: Mapping[str, Any]) -> None:
-        try:
-            message = Message.read(data)
-        except ValueError:
-            return  # the hub has reported it
-        self._hub.report(Changed(message=message), self.name)
+        if (message := _message(data)) is not None:
+            self._hub.report(Changed(message=message), self.name)
+
+
+def _objects(reply: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = reply.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _message(data: Mapping[str, Any]) -> Message | None:
+    try:
+        return Message.read(data)
+    except ValueError as error:
+        log.warning("ignored a message that does not fit its model: %s", error)
+        return None
