@@ -55,7 +55,7 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
 
 def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str:
     """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
-    name = _free(type_name(type) + what, schemas)
+    name = free_name(type_name(type) + what, schemas)
     # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
     schemas[name] = document if "$id" in document else _rooted(document, REF + name)
     return name
@@ -76,7 +76,8 @@ def moved(schema: Any, prefix: str) -> Any:
 def _rooted(schema: Any, root: str) -> Any:
     if isinstance(schema, dict):
         found = {key: _rooted(value, root) for key, value in schema.items()}
-        if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
             found["$ref"] = root + reference.removeprefix("#")
         return found
     return [_rooted(item, root) for item in schema] if isinstance(schema, list) else schema
@@ -186,11 +187,11 @@ def _names(schemas: Schema, definitions: Mapping[str, Schema], roots: Mapping[Us
     clashing = _clashing(schemas, definitions, good)
     names = {name: good[name] for name in definitions if name not in clashing}
     for use, root in roots.items():
-        for name in _reached(root, definitions):
+        for name in reached(root, definitions):
             if name not in names:
                 taken = [*schemas, *names.values()]
-                is_first = _free(good[name], taken) == good[name]
-                names[name] = good[name] if is_first else _free(type_name(use.type) + good[name], taken)
+                is_first = free_name(good[name], taken) == good[name]
+                names[name] = good[name] if is_first else free_name(type_name(use.type) + good[name], taken)
     return names
 
 
@@ -212,7 +213,7 @@ def _clashing(schemas: Schema, definitions: Mapping[str, Schema], good: Mapping[
     return found
 
 
-def _free(wanted: str, names: Iterable[str]) -> str:
+def free_name(wanted: str, names: Iterable[str]) -> str:
     """Return a name that no other has, also where capitals count for nothing, as in names of files."""
     taken = {name.lower() for name in names}
     name, number = wanted, 1
@@ -222,15 +223,15 @@ def _free(wanted: str, names: Iterable[str]) -> str:
     return name
 
 
-def _reached(schema: Schema, definitions: Mapping[str, Schema]) -> Iterable[str]:
+def reached(schema: Any, definitions: Mapping[str, Schema]) -> Iterable[str]:
     """Return the definitions that a schema needs, the nearest first."""
     found: dict[str, None] = {}
     waiting = list(_references(schema))
     while waiting:
-        name = waiting.pop(0)
-        if name not in found:
+        name = waiting.pop(0).partition("/")[0]
+        if name in definitions and name not in found:
             found[name] = None
-            waiting += _references(definitions.get(name))
+            waiting += _references(definitions[name])
     return found
 
 

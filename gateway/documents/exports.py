@@ -14,10 +14,12 @@ from gateway.documents.asyncapi import asyncapi
 from gateway.documents.bruno import bruno
 from gateway.documents.catalog import Catalog
 from gateway.documents.http_file import http_file
+from gateway.documents.json_schema import json_schema
 from gateway.documents.k6 import k6
 from gateway.documents.place import Files, Place
 from gateway.documents.postman import postman
 from gateway.documents.python_models import python
+from gateway.documents.typescript import typescript
 
 Make = Callable[[Catalog, Place], Files]
 """A function that makes the files of a format, from the catalog of messages."""
@@ -42,6 +44,8 @@ class Format:
 _ALL = (
     Format("asyncapi", "AsyncAPI 3.0: the WebSocket, with each message, reply, event, error and close code", asyncapi),
     Format("openapi", "OpenAPI 3.1: the HTTP API, with each message as a call and each event as a webhook", None),
+    Format("jsonschema", "JSON Schema 2020-12: all frames, and a file for each message and event", json_schema),
+    Format("typescript", "The types of all messages and events, for the JavaScript client", typescript),
     Format("python", "Models of pydantic for json-gateway-client, the Python client", python),
     Format("http", "A .http file, which JetBrains' HTTP Client and httpYac run", http_file),
     Format("postman", "A Postman collection in version 3: a log-in, and a WebSocket with all messages", postman),
