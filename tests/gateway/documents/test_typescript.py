@@ -213,7 +213,7 @@ def test_right_calls_compile_in_strict_mode_and_wrong_ones_do_not(catalog: Catal
 
 def test_the_javascript_client_ships_the_types_of_the_gateway() -> None:
     assert (CLIENT / NAME).read_text() == typescript(catalog_of(BUILT_IN), Place())[NAME], (
-        "write it again: gateway export typescript -o clients/javascript"
+        "write it again: gateway export typescript --force -o clients/javascript"
     )
 
 
