@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.documents.components import REF, Schema, Use, add_document
 from gateway.documents.descriptions import MessageDescription
-from gateway.documents.examples import example_of, example_of_model, example_of_schema
+from gateway.documents.examples import example_of, example_of_model, example_of_schema, json_of
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
 from handlers.base import MsgHandler
@@ -104,7 +104,7 @@ def _examples_of_reply(model: Any) -> Sequence[Any]:
 def _given_examples(model: Any) -> Sequence[Any]:
     extra = getattr(model, "model_config", {}).get("json_schema_extra")
     given = extra.get("examples") if isinstance(extra, dict) else None
-    return given if isinstance(given, list) else ()
+    return json_of(given)
 
 
 def documented(docstring: str | None) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """An example of each message type, for the page at `/`: the handler's own, or one made from its schema."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
@@ -55,14 +56,27 @@ def example_of_schema(schema: dict[str, Any]) -> Any:
     return _value(schema, schema.get("definitions", {}) | schema.get("$defs", {}), MAX_LEVELS)
 
 
+def json_of(values: Any) -> list[Any]:
+    """Return the values that JSON holds. An application may have a date among the examples of a model."""
+    return [each for each in values if _is_json(each)] if isinstance(values, list) else []
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _value(schema: Any, definitions: dict[str, Any], levels: int) -> Any:
     if not isinstance(schema, dict) or not levels:
         return None
     if "$ref" in schema:
         return _value(definitions.get(schema["$ref"].rpartition("/")[2]), definitions, levels - 1)
     for known in ("examples", "enum"):
-        if schema.get(known):
-            return schema[known][0]
+        if given := json_of(schema.get(known)):
+            return given[0]
     for known in ("const", "default"):
         if schema.get(known) is not None:
             return schema[known]

@@ -122,6 +122,43 @@ def test_a_second_export_replaces_the_first_unless_that_was_changed(tmp_path: Pa
     assert file.read_text() == changed
 
 
+def test_what_an_earlier_export_has_left_over_is_removed_and_nothing_else(
+    folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    own = {"GATEWAY_REGISTRY": "own_registry:registry"}
+    assert run_here(folder, "export", "postman", **own).status == 0
+    (left,) = folder.rglob("shop.order.message.yaml")
+    mine = left.with_name("mine.message.yaml")
+    mine.write_text("my own")
+    assert run_here(folder, "export", "openapi").status == 0  # another format knows nothing of it
+    assert left.exists()
+    assert run_here(folder, "export", "postman").status == 0
+    assert not left.exists()
+    assert mine.read_text() == "my own"
+
+
+def test_several_files_are_not_printed(tmp_path: Path, run_here: RunHere) -> None:
+    refused = run_here(tmp_path, "export", "postman", "-o", "-")
+    assert refused.problem.startswith("--output: postman has ")
+    assert refused.problem.endswith(" files; name a folder for them")
+
+
+def test_every_format_has_the_messages_of_an_application(
+    folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    own = {"GATEWAY_REGISTRY": "own_registry:registry"}
+    for name in FORMATS:
+        made = run_here(folder, "export", name, "-o", name, "--url", "https://example.com", **own)
+        assert made.status == 0, made
+        written = [folder / line.removeprefix("wrote ") for line in made.out.splitlines()]
+        assert len(written) == len([each for each in (folder / name).rglob("*") if each.is_file()]) - 1
+        text = "".join(each.read_text() for each in written)
+        assert "shop.order" in text or "ShopOrder" in text, name
+        assert "127.0.0.1:8000" not in text, name
+
+
 def test_a_wrong_folder_is_named(tmp_path: Path, run_here: RunHere) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot write file/" in run_here(tmp_path, "export", "openapi", "-o", "file").problem

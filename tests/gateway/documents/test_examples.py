@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.documents.catalog import catalog_of
 from gateway.documents.examples import example_of, examples
 from handlers.base import MsgHandler
-from handlers.registry import BUILT_IN, HANDLERS
+from handlers.registry import BUILT_IN, HANDLERS, Registry
 from schemas.base import Wire
 from tests.conftest import OwnGateway
 from tests.support.client import App
@@ -79,3 +80,24 @@ async def test_the_examples_are_for_development_only(own_gateway: OwnGateway) ->
     production = {"environment": "production", "secret_key": "k7Q2mZx9Lr4Vb8Wn3Tc6Yd1Hs5Jp0Gf=", "password_rounds": 10}
     async with App(own_gateway(**production)) as app:
         assert (await app.http.get("/examples.json")).status_code == 404
+
+
+class When(Wire):
+    """A point in time."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"at": float("nan")}]})
+    at: str = Field(examples=["today"])
+
+
+class WhenHandler(MsgHandler[When, When]):
+    """Sends it back."""
+
+    schema = When
+
+    async def handle(self, data: When) -> When:
+        return data
+
+
+def test_an_example_that_json_does_not_hold_is_left_out() -> None:
+    (message,) = catalog_of(Registry(handlers={"when": WhenHandler})).messages
+    assert message.examples == message.reply_examples == ({"at": "today"},)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import secrets
+from pathlib import Path
 from zipfile import ZipFile
 
 import httpx2
@@ -48,3 +50,10 @@ async def test_there_are_none_in_production(start_gateway: StartGateway) -> None
     gateway = start_gateway(environment="production", password_rounds=10, secret_key=secrets.token_urlsafe(40))
     async with httpx2.AsyncClient(base_url=gateway.url, verify=NO_AUTHORITIES) as http:
         assert (await http.get("/docs/export/openapi")).status_code == 404
+
+
+def test_the_page_about_exports_has_each_format() -> None:
+    page = (Path(__file__).parents[3] / "docs/exports.md").read_text()
+    for name, format in FORMATS.items():
+        (line,) = re.findall(rf"^\| `gateway export {name}` \|(.*)\|$", page, re.MULTILINE)
+        assert ("experimental" in line) == format.experimental, name
