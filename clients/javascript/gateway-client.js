@@ -1,22 +1,30 @@
 // The client of the gateway, for browsers, Node, Deno, Bun and React Native. docs/clients.md has its rules.
+//
+// It is made of closures and not of classes, because it must be small: a minifier shortens a variable and leaves a property.
+
+/** @typedef {{type: string, id?: string | number | null, status?: number, message?: string, data?: any}} Frame */
 
 const TIMES = {
   ping: 5000, answer: 60000, patience: 20000, token: 30000, margin: 60000, rest: 10000, welcome: 20000, backoff: 1000,
   longest: 30000, steady: 10000,
 };
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-const MOST_WAITING = 1000; // calls that wait for an answer, and events that wait for a loop
+const MOST_WAITING = 1000; // calls without an answer, and events that wait for a loop
 const MOST_ROOMS = 128; // of one `room.resume`
-const MOST_REFUSALS = 2; // in a row, with another token each time
-const KEPT_TEXTS = 64; // of a room, for the pieces that may follow
+const MOST_REFUSALS = 2; // in a row, of another token each time
 const MOST_READS = 5; // of a message that is behind its pieces
-const LOGGED = ["chat.message", "chat.edited", "chat.deleted", "chat.appended"];
+const KEPT_TEXTS = 64; // of a room, for the pieces that may follow
 
+const NEVER = "never";
+const NEW_CREDENTIAL = "new_credential";
+const WITH_BACKOFF = "with_backoff";
 // For a close without a `bye`. After any other close, a new attempt is worthwhile.
 const AFTER_CLOSE = {
-  1000: "never", 1008: "new_credential", 4400: "never", 4403: "never", 4410: "new_credential", 4411: "new_credential",
+  1000: NEVER, 1008: NEW_CREDENTIAL, 4400: NEVER, 4403: NEVER, 4410: NEW_CREDENTIAL, 4411: NEW_CREDENTIAL,
 };
-const HOPELESS = ["forbidden_origin", "not_found"]; // reasons of 1008 that no token changes
+const HOPELESS = /^(forbidden_origin|not_found)$/; // reasons of 1008 that no token changes
+const LOGGED = /^chat\.(message|edited|deleted|appended)$/;
+const FORGOTTEN = { isOut: true, chunk() {}, settle() {} }; // a call whose caller has gone
 
 /** The gateway has answered with an error. */
 export class Refused extends Error {
@@ -40,945 +48,808 @@ export class Overflow extends Error {
 }
 
 /** Return a gateway, which connects at its first use. */
-export function connect(url, options) {
-  return new Gateway(url, options);
-}
+export function connect(url, options = {}) {
+  const target = address(url);
+  const times = { ...TIMES, ...options.times };
+  const { getToken, onFrame } = options;
 
-/** Functions by type of event. */
-class Listeners {
-  #byType = new Map();
-
-  /** @param {(error: unknown) => void} report what a listener throws */
-  constructor(report) {
-    this.report = report;
-  }
-
-  on(type, fn, { signal } = {}) {
-    if (signal?.aborted) return () => {};
-    const entry = { fn }; // the same function may listen twice
-    const all = this.#byType.get(type) ?? new Set();
-    this.#byType.set(type, all.add(entry));
-    const off = () => {
-      all.delete(entry);
-      if (!all.size && this.#byType.get(type) === all) this.#byType.delete(type);
-      signal?.removeEventListener("abort", off);
-    };
-    signal?.addEventListener("abort", off);
-    return off;
-  }
-
-  emit(type, ...values) {
-    for (const { fn } of [...(this.#byType.get(type) ?? [])]) {
-      try {
-        fn(...values);
-      } catch (error) {
-        this.report(error);
-      }
-    }
-  }
-}
-
-/** What a loop takes one by one. `add` says whether there was room. */
-class Queue {
-  #waiting = [];
-  #takers = [];
-  #end = null;
-
-  /** @param {number} limit @param {() => void} leave what ends the loop's interest */
-  constructor(limit, leave) {
-    this.limit = limit;
-    this.leave = leave;
-  }
-
-  add(value) {
-    if (this.#end) return;
-    const last = this.#waiting.length - 1;
-    if (this.#takers.length) this.#takers.shift().resolve({ value, done: false });
-    else if (last + 1 < this.limit) this.#waiting.push(value);
-    else if (this.joins && typeof value === "string" && typeof this.#waiting[last] === "string") this.#waiting[last] += value;
-    else this.finish(new Overflow(`the loop is too slow: ${this.limit} wait`));
-  }
-
-  /** End the loop after what waits, with an error if there is one. */
-  finish(error) {
-    if (this.#end) return;
-    this.#end = { error };
-    this.leave();
-    for (const taker of this.#takers.splice(0)) this.#settle(taker);
-  }
-
-  #settle({ resolve, reject }) {
-    const { error } = this.#end;
-    this.#end.error = undefined; // it is thrown once
-    if (error) reject(error);
-    else resolve({ value: undefined, done: true });
-  }
-
-  next() {
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length) resolve({ value: this.#waiting.shift(), done: false });
-      else if (this.#end) this.#settle({ resolve, reject });
-      else this.#takers.push({ resolve, reject });
-    });
-  }
-
-  return() {
-    this.#waiting = [];
-    this.finish();
-    return Promise.resolve({ value: undefined, done: true });
-  }
-
-  [Symbol.asyncIterator]() {
-    return this;
-  }
-}
-
-/** Rooms ask the gateway for these. Nothing else may. */
-const inner = Symbol("inner");
-
-class Gateway {
-  #url;
-  #options;
-  #times;
-  #state = "idle";
-  #why = null;
-  #welcome = null;
-  #heardAt = null;
-  #welcomedAt = null;
+  let state = "idle";
+  let why = null;
+  let welcome = null;
+  let welcomedAt = null;
+  let heardAt = null;
   /** @type {WebSocket | null} */
-  #socket = null;
+  let socket = null;
   /** Whether the rooms are back, so that messages may go out. */
-  #isReady = false;
-  #attempts = 0;
-  #refusals = 0;
-  #mayHurry = true;
-  #turn = null;
-  /** The last error before the welcome. */
-  #said = "";
-  #timers = {};
-  /** The calls without an answer, by id, oldest first. */
-  #calls = new Map();
-  #lastId = 0;
-  #tag = random();
-  #rooms = new Map();
-  #isResuming = false;
-  #listeners = new Listeners((error) => this.#report("listener", "a listener failed", { error }));
-  /** The loops over events, which end with the gateway. */
-  #loops = new Set();
-  #token;
-  #tokenEnds = NaN; // on the gateway's clock
-  #tokenAt = null;
+  let isReady = false;
+  let isResuming = false;
+  let attempts = 0;
+  let refusals = 0;
+  let mayHurry = true;
+  let turn = null; // changes with each attempt and each end
+  let said = ""; // the last error before the welcome
+  let sendsByHand = false;
+  let opening = null;
+
+  let token;
+  let tokenEnds = NaN; // by the gateway's clock
+  let tokenAt = null;
   /** @type {"connect" | "refused" | null} why the next connection needs another token */
-  #needs = "connect";
-  #asking = null;
+  let needs = "connect";
+  let asking = null;
 
-  constructor(url, options = {}) {
-    this.#url = address(url);
-    this.#options = options;
-    this.#times = { ...TIMES, ...options.times };
-  }
+  /** The timers of this attempt or connection, by what they are for. */
+  let timers = {};
+  /** The calls without an answer, by id, oldest first. */
+  const calls = new Map();
+  let lastId = 0;
+  const tag = Date.now().toString(36) + Math.random().toString(36).slice(2);
+  const rooms = new Map();
+  const { on, emit } = listening();
+  const watchers = listening();
+  /** The loops over events, which end with the gateway. */
+  const loops = new Set();
 
-  get state() {
-    return this.#state;
-  }
+  // ── What a program uses ──
 
-  get why() {
-    return this.#why;
-  }
-
-  get welcome() {
-    return this.#welcome;
-  }
-
-  get user() {
-    return this.#welcome?.user ?? null;
-  }
-
-  get serverTime() {
-    return this.#welcomedAt ? Date.parse(this.#welcome.server_time) + since(this.#welcomedAt) : Date.now();
-  }
-
-  open({ signal, timeout = this.#times.patience } = {}) {
-    if (this.#state === "closed") this.#state = "idle";
-    this.#start();
-    return new Promise((resolve, reject) => {
-      const settle = (fn, value) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-        off();
-        fn(value);
-      };
-      const look = () => {
-        if (this.#state === "open") settle(resolve, this.#welcome);
-        else if (this.#state === "closed") settle(reject, this.#lost(false));
-      };
-      const onAbort = () => settle(reject, reasonOf(signal));
-      const off = this.onState(look);
-      const timer = after(timeout, () => settle(reject, this.#lost(false)));
-      signal?.addEventListener("abort", onAbort);
-      if (signal?.aborted) onAbort();
-      else look();
-    });
-  }
-
-  async close() {
-    const leaving = this.#socket;
-    if (this.#state !== "closed") this.#shut({ code: 1000, reason: "bye", message: "Closed by this client.", reconnect: "never" }, 1);
-    if (leaving && leaving.readyState < 3) {
-      await new Promise((resolve) => {
-        const timer = setTimeout(resolve, this.#times.ping);
-        leaving.onclose = () => resolve(clearTimeout(timer));
-      });
-    }
-  }
-
-  check() {
-    if (this.#state === "waiting" && this.#mayHurry) this.#connect();
-    if (this.#state !== "open" || this.#timers.ping) return;
-    const socket = this.#socket;
-    const heardAt = this.#heardAt;
-    this.#ping();
-    this.#after("ping", this.#times.ping, () => {
-      if (heardAt === this.#heardAt) this.#drop(socket, "silent", "The gateway did not answer a ping.");
-    });
-  }
-
-  onState(fn, options) {
-    return this.#listeners.on(inner, fn, options);
-  }
-
-  call(type, data, options) {
-    return this.#ask(type, data, options);
-  }
-
-  stream(type, data, { signal, timeout = Infinity } = {}) {
-    const stop = new AbortController();
-    const forward = () => stop.abort(reasonOf(signal));
-    if (signal?.aborted) forward();
-    signal?.addEventListener("abort", forward);
-    const queue = new Queue(MOST_WAITING, () => {
-      signal?.removeEventListener("abort", forward);
-      stop.abort();
-    });
-    queue.joins = true;
-    queue.reply = this.#ask(type, data, { signal: stop.signal, timeout }, (chunk) => queue.add(chunk));
-    queue.reply.then(() => queue.finish(), (error) => queue.finish(error));
-    return queue;
-  }
-
-  events(type, options) {
-    this.#start();
-    return this[inner].loop(this.#listeners, type, options);
-  }
-
-  on(type, fn, options) {
-    this.#start();
-    return this.#listeners.on(type, fn, options);
-  }
-
-  room(name) {
-    if (!this.#rooms.has(name)) this.#rooms.set(name, new Room(this, name));
-    return this.#rooms.get(name);
-  }
-
-  send(text) {
-    if (this.#state !== "open") return false;
-    this.#out(text);
-    return true;
-  }
-
-  [inner] = {
-    emit: (type, data) => this.#emit(type, data),
-    listeners: () => new Listeners((error) => this.#report("listener", "a listener failed", { error })),
-    loop: (listeners, type, { signal, limit = MOST_WAITING } = {}) => {
-      const queue = new Queue(limit, () => {
-        off();
-        this.#loops.delete(queue);
-        signal?.removeEventListener("abort", end);
-      });
-      const end = () => queue.return();
-      const off = listeners.on(type, (data) => queue.add(data));
-      this.#loops.add(queue);
-      signal?.addEventListener("abort", end);
-      if (signal?.aborted) end();
-      else if (this.#state === "closed") queue.finish(this.#lost(false));
-      return queue;
+  const gateway = {
+    get state() {
+      return state;
     },
-    /** Join the rooms that wait for it. Rooms of the same moment share one message. */
-    resume: () => {
-      this.#start();
-      if (this.#isReady) Promise.resolve().then(() => this.#resume());
+    get why() {
+      return why;
     },
-    lost: () => this.#lost(false),
+    get welcome() {
+      return welcome;
+    },
+    get user() {
+      return welcome?.user ?? null;
+    },
+    get serverTime() {
+      return serverTime();
+    },
+    open({ signal, timeout = times.patience } = {}) {
+      if (state === "closed") state = "idle";
+      start();
+      return state === "open" ? Promise.resolve(welcome) : bounded(opening.promise, signal, timeout, lost);
+    },
+    async close() {
+      const leaving = socket;
+      if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed by this client.", reconnect: NEVER }, true);
+      if (leaving && leaving.readyState < 3) {
+        await new Promise((resolve) => {
+          const late = setTimeout(resolve, times.ping);
+          leaving.onclose = () => resolve(clearTimeout(late));
+        });
+      }
+    },
+    check,
+    onState: (fn, options) => watchers.on("", () => fn(state, why), options),
+    call: (type, data, options) => ask(type, data, options).promise,
+    stream(type, data, options) {
+      const asked = ask(type, data, { timeout: Infinity, ...options }, false, (chunk) => loop.add(chunk));
+      const loop = queue(MOST_WAITING, () => asked.abandon(aborted("the loop over the stream has ended")), true);
+      asked.promise.then(() => loop.finish(), loop.finish);
+      loop.reply = asked.promise;
+      return loop;
+    },
+    events: (type, options) => start() ?? iterate(on, type, options),
+    on: (type, fn, options) => start() ?? on(type, fn, options),
+    room: (name) => (rooms.get(name) ?? makeRoom(name)).room,
+    send(text) {
+      if (state !== "open") return false;
+      sendsByHand = true; // so no call knows the answer
+      out(text);
+      return true;
+    },
   };
+  return gateway;
 
   // ── The connection ──
 
-  #start() {
-    if (this.#state !== "idle") return;
-    this.#attempts = this.#refusals = 0;
-    this.#watch("addEventListener");
-    this.#connect();
+  function start() {
+    if (state !== "idle") return;
+    attempts = refusals = 0;
+    opening = deferred();
+    opening.promise.catch(() => {});
+    watch("addEventListener");
+    dial();
   }
 
-  #set(state, why = this.#why) {
-    this.#state = state;
-    this.#why = why;
-    this.#listeners.emit(inner, state, why);
+  function change(to, reason = why) {
+    state = to;
+    why = reason;
+    watchers.emit("");
   }
 
-  async #connect() {
-    this.#clear();
-    const turn = (this.#turn = {}); // another attempt, or the end, replaces it
-    this.#set("connecting");
-    if (this.#tokenEnds - this.serverTime < this.#times.margin) this.#needs ??= "connect";
+  /** Get a token if there is no good one, and open a socket. */
+  async function dial() {
+    clear();
+    const mine = (turn = {});
+    change("connecting");
+    if (tokenEnds - serverTime() < times.margin) needs ??= "connect";
     try {
-      if (this.#needs) await this.#renew(this.#needs);
+      if (needs) await renew(needs);
     } catch (error) {
-      if (turn === this.#turn) this.#wait({ reason: "no_token", message: `getToken failed: ${error?.message ?? error}` });
+      if (mine === turn) retry({ reason: "no_token", message: `getToken failed: ${error?.message ?? error}` });
       return;
     }
-    if (turn !== this.#turn) return;
-    if (this.#options.getToken && !this.#token) {
-      this.#shut({ reason: "no_token", message: "getToken returned no token: log in again." });
-    } else if (this.#needs === "refused") {
-      this.#refuse({ ...this.#why, message: "getToken returned the refused token again." });
-    } else {
-      this.#dial();
-    }
+    if (mine !== turn) return;
+    if (getToken && !token) shut({ reason: "no_token", message: "getToken returned no token: log in again." });
+    else if (needs) refuse({ ...why, message: "getToken returned the refused token again." });
+    else openSocket();
   }
 
-  #dial() {
-    const { tokenIn = "subprotocol", service, rooms, WebSocket: Socket = globalThis.WebSocket } = this.#options;
-    const token = this.#token;
-    const query = [
-      service && `service=${encodeURIComponent(service)}`,
-      rooms && "rooms=1",
-      token && tokenIn === "query" && `token=${encodeURIComponent(token)}`,
-    ].filter(Boolean).join("&");
-    const url = query ? this.#url + (this.#url.includes("?") ? "&" : "?") + query : this.#url;
-    let socket;
+  function openSocket() {
+    const { tokenIn = "subprotocol", WebSocket: Socket = globalThis.WebSocket } = options;
+    let opened;
+    let isOpen = false;
+    let detail = "";
     try {
       // Not in the URL, because logs contain URLs. The gateway answers with the first of the two.
-      socket = token && tokenIn === "subprotocol" ? new Socket(url, ["gateway.v1", `bearer.${token}`]) : new Socket(url);
+      const protocols = token && tokenIn === "subprotocol" ? ["gateway.v1", `bearer.${token}`] : [];
+      opened = new Socket(withQuery(target, { ...options, token: tokenIn === "query" && token }), protocols);
     } catch (error) {
-      this.#shut({ reason: "no_socket", message: `This address or token makes no WebSocket: ${error.message}` });
+      shut({ reason: "no_socket", message: `This address or token makes no WebSocket: ${error.message}` });
       return;
     }
-    let detail = "";
-    let isOpen = false;
-    const mine = (fn) => (event) => {
-      if (socket === this.#socket) fn(event);
+    const ifMine = (fn) => (event) => {
+      if (opened === socket) fn(event);
     };
-    this.#socket = socket;
-    socket.onopen = mine(() => {
+    socket = opened;
+    opened.onopen = ifMine(() => {
       isOpen = true;
-      if (token && tokenIn === "message") this.#out(JSON.stringify({ type: "auth", data: { token } }));
+      if (token && tokenIn === "message") out(JSON.stringify({ type: "auth", data: { token } }));
     });
-    socket.onerror = mine((event) => (detail = event?.message ?? ""));
-    socket.onmessage = mine(({ data }) => this.#receive(data));
-    socket.onclose = mine(({ code, reason }) => {
+    opened.onerror = ifMine((event) => (detail = event.message));
+    opened.onmessage = ifMine(({ data }) => receive(data));
+    opened.onclose = ifMine(({ code, reason = "" }) => {
+      // Ours are words. React Native writes here what it knows of a failure.
       const isWord = /^\w+$/.test(reason);
-      detail = (isWord ? "" : reason) || detail;
-      const message = isOpen ? "" : unreachable(this.#url) + (detail && ` (${detail})`);
-      const reconnect = HOPELESS.includes(reason) ? "never" : AFTER_CLOSE[code];
-      this.#end({ code, reason: isWord ? reason : isOpen ? "lost" : "unreachable", message, reconnect });
+      if (!isWord) detail = reason || detail;
+      const reconnect = HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code];
+      const message = !isOpen && `${unreachable(target)}${detail ? ` (${detail})` : ""}`;
+      end({ code, reason: isWord ? reason : isOpen ? "lost" : "unreachable", message, reconnect });
     });
-    this.#after("welcome", this.#times.welcome, () => this.#drop(socket, "silent", "No welcome came."));
-  }
-
-  #drop(socket, reason, message) {
-    if (socket === this.#socket) this.#end({ reason, message });
+    after("welcome", times.welcome, () => end({ reason: "silent", message: "No welcome came." }));
   }
 
   /** Go on after the end of a connection, as the gateway has asked. */
-  #end({ code, reason, reconnect = "with_backoff", message, after_ms: afterMs }) {
-    const isSteady = this.#state === "open" && since(this.#welcomedAt) > this.#times.steady;
-    if (isSteady) this.#attempts = this.#refusals = 0;
-    const sentence = message || this.#said || `The connection ended: ${reason.replaceAll("_", " ")}.`;
-    const why = (this.#why = { code, reason, reconnect, message: sentence });
-    this.#clear();
-    this.#fail((call) => call.sent > 0 && !call.repeats);
-    if (reconnect === "never") this.#shut(why);
-    else if (reconnect === "new_credential") this.#refuse(why);
-    else this.#wait(why, afterMs);
+  function end({ code, reason, message, reconnect = WITH_BACKOFF, after_ms: wait }) {
+    if (state === "open" && since(welcomedAt) > times.steady) attempts = refusals = 0;
+    message ||= said || `The connection ended: ${reason.replaceAll("_", " ")}.`;
+    why = { code, reason, message, reconnect };
+    clear();
+    fail((call) => call.isOut && !call.repeats);
+    if (reconnect === NEVER) shut(why);
+    else if (reconnect === NEW_CREDENTIAL) refuse(why);
+    else retry(why, wait);
   }
 
   /** Try again with another token. */
-  #refuse(why) {
-    this.#needs = "refused";
-    if (!this.#options.getToken || this.#refusals >= MOST_REFUSALS) this.#shut(why);
-    else this.#wait(why, this.#refusals++ || this.#attempts ? undefined : 0);
+  function refuse(reason) {
+    needs = "refused";
+    if (!getToken || refusals >= MOST_REFUSALS) shut(reason);
+    else retry(reason, refusals++ || attempts ? undefined : 0);
   }
 
-  #wait(why, asked) {
-    const spread = Math.random() * Math.min(this.#times.longest, this.#times.backoff * 2 ** this.#attempts++);
-    const isAsked = asked >= 0;
-    let wait = isAsked ? Math.min(asked, LONGEST_TIMER_MS) : spread;
-    if (isAsked && why.reconnect === "with_backoff") wait = Math.max(wait, spread);
-    this.#mayHurry = !isAsked;
-    this.#clear();
-    this.#after("retry", wait, () => this.#connect());
-    this.#set("waiting", { ...why, retryAt: Date.now() + wait });
+  /** @param {number} [asked] the wait that the gateway asks for */
+  function retry(reason, asked) {
+    const spread = Math.random() * Math.min(times.longest, times.backoff * 2 ** attempts++);
+    mayHurry = !(asked >= 0);
+    const least = reason.reconnect === WITH_BACKOFF ? spread : 0;
+    const wait = mayHurry ? spread : Math.min(Math.max(asked, least), LONGEST_TIMER_MS);
+    clear();
+    after("retry", wait, dial);
+    change("waiting", { ...reason, retryAt: Date.now() + wait });
   }
 
   /** Close for good. */
-  #shut(why, isAsked) {
-    this.#clear();
-    this.#asking?.stop.abort();
-    this.#watch("removeEventListener");
-    this.#needs = "connect";
-    this.#set("closed", why);
-    this.#fail(() => true);
-    for (const room of this.#rooms.values()) room[inner].shut();
-    for (const loop of [...this.#loops]) loop.finish(isAsked ? undefined : this.#lost(false));
+  function shut(reason, isAsked) {
+    clear();
+    asking?.stop.abort();
+    watch("removeEventListener");
+    needs = "connect";
+    change("closed", reason);
+    fail(() => true);
+    opening.reject(lost());
+    for (const each of rooms.values()) each.shut();
+    for (const loop of [...loops]) loop.finish(isAsked ? undefined : lost());
   }
 
-  /** Let go of the socket and of everything that waits for it. */
-  #clear() {
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    this.#timers = {};
-    this.#turn = null;
-    this.#said = "";
-    this.#isReady = this.#isResuming = false;
-    const former = this.#socket;
-    this.#socket = null;
+  /** Let go of the socket, and of all that waits for it. */
+  function clear() {
+    for (const name in timers) clearTimeout(timers[name]);
+    timers = {};
+    turn = null;
+    said = "";
+    isReady = isResuming = false;
+    const former = socket;
+    socket = null;
     if (!former) return;
-    for (const room of this.#rooms.values()) room[inner].lose();
+    for (const each of rooms.values()) each.lose();
     try {
       former.close(1000);
-    } catch {} // some sockets do not let go before they are open
+    } catch {} // some do not close before they are open
   }
 
-  #fail(isOver) {
-    for (const call of [...this.#calls.values()]) {
-      if (isOver(call)) call.settle(call.reject, this.#lost(call.sent > 0));
-      call.sent &&= -1; // to be sent again
+  function fail(isOver) {
+    for (const [id, call] of [...calls]) {
+      if (isOver(call)) {
+        calls.delete(id);
+        call.settle(call.reject, lost(call.isOut));
+      }
+      call.isOut = call.repeats ? false : call.isOut;
     }
   }
 
-  #lost(sent) {
-    return new Lost(this.#why?.message ?? `No connection to ${this.#url}.`, sent, this.#why);
+  function lost(sent = false) {
+    return new Lost(why?.message ?? `no connection to ${target} yet`, sent, why);
   }
 
-  #watch(verb) {
-    globalThis[verb]?.("online", this.#wake);
-    globalThis[verb]?.("pageshow", this.#wake);
-    // Chrome does not always say `visibilitychange` after it has frozen a page.
-    globalThis.document?.[verb]?.("visibilitychange", this.#wake);
-    globalThis.document?.[verb]?.("resume", this.#wake);
+  function watch(verb) {
+    const { document: page } = globalThis;
+    for (const name of ["online", "pageshow"]) globalThis[verb]?.(name, wake);
+    // Chrome may leave out `visibilitychange` after it has frozen a page.
+    for (const name of ["visibilitychange", "resume"]) page?.[verb]?.(name, wake);
   }
 
-  #wake = ({ type }) => {
-    if (type !== "visibilitychange" || document.visibilityState === "visible") this.check();
-  };
-
-  #after(name, wait, fn) {
-    clearTimeout(this.#timers[name]);
-    this.#timers[name] = setTimeout(() => {
-      delete this.#timers[name];
-      fn();
-    }, wait);
+  function wake({ type }) {
+    if (type !== "visibilitychange" || document.visibilityState === "visible") check();
   }
 
-  #ping() {
-    this.#ask("ping", undefined, { timeout: this.#times.answer }, undefined, true).catch(() => {});
+  function check() {
+    if (state === "waiting" && mayHurry) dial();
+    if (state !== "open" || timers.ping) return;
+    const before = heardAt;
+    ping();
+    after("ping", times.ping, () => {
+      if (before === heardAt) end({ reason: "silent", message: "The gateway did not answer a ping." });
+    });
+  }
+
+  function ping() {
+    ask("ping", undefined, {}, true).promise.catch(() => {});
   }
 
   /** Send a ping after a silence: some proxies close a connection after 60 s without a frame. */
-  #beat(wait) {
-    this.#after("beat", wait, () => {
-      const silence = since(this.#heardAt);
-      if (silence > 2 * wait) this.check();
-      else if (silence > wait / 2) this.#ping();
-      this.#beat(wait);
+  function beat(wait) {
+    after("beat", wait, () => {
+      const silence = since(heardAt);
+      if (silence > 2 * wait) check();
+      else if (silence > wait / 2) ping();
+      beat(wait);
     });
+  }
+
+  function after(name, wait, fn) {
+    clearTimeout(timers[name]);
+    timers[name] = timer(wait, () => {
+      timers[name] = 0;
+      fn();
+    });
+  }
+
+  function serverTime() {
+    return welcome ? Date.parse(welcome.server_time) + since(welcomedAt) : Date.now();
   }
 
   // ── Tokens ──
 
   /** Get another token. Simultaneous calls share one request. */
-  #renew(reason) {
-    const { getToken, token } = this.#options;
+  function renew(reason) {
     if (!getToken) {
-      this.#token = token;
-      this.#needs = null;
+      token = options.token;
+      needs = null;
       return;
     }
-    this.#asking ??= this.#request(getToken, reason);
-    return this.#asking.done;
+    asking ??= request(reason);
+    return asking.done;
   }
 
-  #request(getToken, reason) {
+  function request(reason) {
     const stop = new AbortController();
-    const asking = { stop };
-    const previous = this.#token;
-    const late = new Promise((_, reject) => {
-      stop.signal.addEventListener("abort", () => reject(new Error("it took too long")));
-    });
-    const timer = setTimeout(() => stop.abort(), this.#times.token);
-    const found = (async () => getToken({ reason, previous, signal: stop.signal }))();
-    asking.done = Promise.race([found, late]).then((token) => {
-      this.#token = token;
-      this.#tokenAt = now();
-      this.#tokenEnds = NaN;
-      this.#needs = reason === "refused" && token === previous ? reason : null;
+    const { signal } = stop;
+    const previous = token;
+    const found = (async () => getToken({ reason, previous, signal }))();
+    const mine = { stop };
+    const late = timer(times.token, () => stop.abort());
+    mine.done = bounded(found, signal, Infinity, lost).then((next) => {
+      token = next;
+      tokenAt = now();
+      tokenEnds = NaN;
+      needs = reason === "refused" && next === previous ? reason : null;
     }).finally(() => {
-      clearTimeout(timer);
-      if (this.#asking === asking) this.#asking = null;
+      clearTimeout(late);
+      if (asking === mine) asking = null;
     });
-    return asking;
+    return mine;
   }
 
-  /** Give the open connection another token. */
-  async #refresh(tries) {
-    const turn = this.#socket;
-    const previous = this.#token;
+  /** Get another token for the open connection. */
+  async function refresh(tries) {
+    const mine = socket;
+    const previous = token;
     try {
-      await this.#renew("expiring");
-      if (turn !== this.#socket) return;
-      if (!this.#token || this.#token === previous) throw new Error("getToken returned no new token");
-      const { token_expires_at: end } = await this.#ask("auth.refresh", { token: this.#token }, {}, undefined, true);
-      this.#tokenEnds = Date.parse(end);
+      await renew("expiring");
+      if (mine !== socket) return;
+      if (!token || token === previous) throw new Error("getToken returned no new token");
+      tokenEnds = Date.parse((await ask("auth.refresh", { token }, {}, true).promise).token_expires_at);
     } catch (error) {
-      this.#report("token", `the token was not renewed: ${error.message}`, { error });
-      if (turn === this.#socket && tries > 1) this.#after("token", this.#times.rest, () => this.#refresh(tries - 1));
+      report("token", `the token was not renewed: ${error?.message ?? error}`, { error });
+      if (mine === socket && tries > 1) after("token", times.rest, () => refresh(tries - 1));
     }
   }
 
   // ── Messages out ──
 
-  /** Send a message when there is a connection, and return its reply's data. An urgent one does not wait for the rooms. */
-  #ask(type, data, { signal, timeout } = {}, chunk, isUrgent = false) {
-    return new Promise((resolve, reject) => {
+  /** Send a message when there is a connection. An urgent one does not wait for the rooms. */
+  function ask(type, data, { signal, timeout } = {}, isUrgent = false, chunk = undefined) {
+    const id = `c${(lastId += 1)}`;
+    const repeats = type === "chat.send";
+    const { promise, resolve, reject } = deferred();
+    let late;
+    const call = {
+      resolve, reject, repeats, chunk, isOut: false, tries: 0,
+      settle(fn, value) {
+        clearTimeout(late);
+        signal?.removeEventListener("abort", onAbort);
+        fn(value);
+      },
+      send() {
+        const problem = unsendable(text, welcome.max_message_bytes);
+        if (problem) {
+          calls.delete(id);
+          call.settle(reject, new Refused(problem));
+          return;
+        }
+        call.isOut = true;
+        call.tries += 1;
+        if (timeout === undefined) expire(repeats || chunk ? Infinity : times.answer);
+        out(text);
+      },
+    };
+    const expire = (wait) => {
+      clearTimeout(late);
+      late = timer(wait, () => abandon(lost(call.isOut)));
+    };
+    /** Forget the caller. The answer may still come, unless the gateway stops the work. */
+    const abandon = (error) => {
+      if (calls.get(id) !== call) return;
+      calls.delete(id);
+      call.settle(reject, error);
+      if (!call.isOut || !socket) return;
+      calls.set(id, { ...FORGOTTEN });
+      if (!isUrgent) ask("cancel", { id }, {}, true).promise.catch(() => {});
+    };
+    const onAbort = () => abandon(reasonOf(signal));
+    let text;
+    try {
       if (signal?.aborted) throw reasonOf(signal);
-      const isHopeless = isUrgent ? this.#state !== "open" : this.#state === "closed" || this.#calls.size >= MOST_WAITING;
-      if (isHopeless) throw this.#lost(false);
-      const id = `c${(this.#lastId += 1)}`;
-      const repeats = type === "chat.send";
-      if (repeats && data) data = { ...data, client_id: data.client_id ?? this.#tag + id };
-      const text = JSON.stringify({ type, id, data, stream: chunk && true });
-      const call = {
-        id, text, repeats, chunk, resolve, reject, sent: 0,
-        /** Set the time that is left. */
-        expire: (wait) => {
-          clearTimeout(call.timer);
-          call.timer = after(wait, () => call.abandon(this.#lost(call.sent > 0)));
-        },
-        settle: (fn, value) => {
-          this.#calls.delete(id);
-          clearTimeout(call.timer);
-          signal?.removeEventListener("abort", onAbort);
-          fn(value);
-        },
-        /** Forget the caller. The answer may still come, and the gateway may stop the work. */
-        abandon: (error) => {
-          const wasSent = call.sent > 0 && this.#socket;
-          call.settle(reject, error);
-          if (!wasSent) return;
-          this.#calls.set(id, { ...call, repeats: false, chunk() {}, expire() {}, settle: () => this.#calls.delete(id) });
-          if (type !== "ping" && type !== "cancel") this.#ask("cancel", { id }, {}, undefined, true).catch(() => {});
-        },
-        onSent: () => timeout ?? call.expire(repeats || chunk ? Infinity : this.#times.answer),
-      };
-      const onAbort = () => call.abandon(reasonOf(signal));
-      signal?.addEventListener("abort", onAbort);
-      call.expire(timeout ?? (repeats && this.#welcome ? Infinity : this.#times.patience));
-      this.#calls.set(id, call);
-      this.#start();
-      if (isUrgent || this.#isReady) this.#transmit(call);
-    });
-  }
-
-  #transmit(call) {
-    const { text } = call;
-    const limit = this.#welcome.max_message_bytes;
-    const size = bytes(text);
-    const unreadable = /\\u(d|0000)/.test(text.replaceAll("\\\\", ""));
-    if (size > limit) {
-      const message = `the message has ${size} bytes; the gateway takes ${limit}`;
-      call.settle(call.reject, new Refused({ status: 41300, name: "too_large", message }));
-    } else if (unreadable) {
-      const message = "a text has U+0000, or half of a surrogate pair";
-      call.settle(call.reject, new Refused({ status: 40000, name: "bad_frame", message }));
-    } else {
-      call.isRepeat = call.sent < 0;
-      call.sent = 1;
-      call.onSent();
-      this.#out(text);
+      if (isUrgent ? state !== "open" : state === "closed" || calls.size >= MOST_WAITING) throw lost();
+      if (repeats && data) data = { ...data, client_id: data.client_id ?? tag + id };
+      text = JSON.stringify({ type, id, data, stream: chunk && true });
+    } catch (error) {
+      reject(error);
+      return { promise, abandon };
     }
+    signal?.addEventListener("abort", onAbort);
+    expire(timeout ?? (repeats && welcome ? Infinity : times.patience));
+    calls.set(id, call);
+    start();
+    if (isUrgent || isReady) call.send();
+    return { promise, abandon };
   }
 
-  #out(text) {
-    this.#options.onFrame?.("out", text);
-    this.#socket.send(text);
+  function out(text) {
+    onFrame?.("out", text);
+    socket.send(text);
   }
 
   // ── Frames in ──
 
-  #receive(text) {
-    this.#heardAt = now();
+  function receive(text) {
+    heardAt = now();
     if (typeof text !== "string") {
-      if (text.size ?? text.byteLength) this.#report("frame", "a binary frame came");
+      if (text.size ?? text.byteLength) report("frame", "a binary frame came");
       return;
     }
-    this.#options.onFrame?.("in", text);
+    onFrame?.("in", text);
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {}
-    if (typeof frame?.type !== "string") this.#report("frame", "a frame is not of the protocol", { text });
-    else if (["reply", "error", "chunk"].includes(frame.type)) this.#answer(frame, text);
-    else if (this.#state !== "open" && !["welcome", "bye"].includes(frame.type)) {
-      this.#report("frame", "an event came before the welcome", { text });
-    } else this.#event(frame, text);
+    const type = frame?.type;
+    if (typeof type !== "string") report("frame", "a frame is none of the protocol", { text });
+    else if (type === "reply" || type === "error" || type === "chunk") answer(frame, text);
+    else if (type === "welcome" ? state === "open" || !frame.data?.server_time : state !== "open" && type !== "bye") {
+      report("frame", "an event came at the wrong time", { text });
+    } else hear(type, frame.data ?? {});
   }
 
-  #answer(frame, text) {
+  function answer(frame, text) {
     const { type, id, data, message } = frame;
-    const call = this.#calls.get(id);
-    if (call?.sent > 0) {
-      if (type === "chunk") {
-        if (call.chunk) call.chunk(data);
-        else this.#report("answer", "a chunk came that was not asked for", { text });
-      } else if (type === "reply") call.settle(call.resolve, data);
-      else if (frame.retryable && call.isRepeat) this.#repeat(call, frame.retry_after_ms);
+    const call = calls.get(id);
+    if (type === "error" && id == null) {
+      if (state === "open") report("error", message, { text });
+      else said = message; // of a handshake: the `bye` has a word only
+    } else if (!call?.isOut || (type === "chunk" && !call.chunk)) {
+      if (!sendsByHand) report("answer", "an answer came to no call", { text });
+    } else if (type === "chunk") {
+      call.chunk(data);
+    } else if (frame.retryable && call.tries > 1) {
+      again(id, call, frame.retry_after_ms);
+    } else {
+      calls.delete(id);
+      if (type === "reply") call.settle(call.resolve, data);
       else call.settle(call.reject, new Refused(frame));
-    } else if (type === "error" && id == null) {
-      if (this.#state === "open") this.#report("error", String(message), { text });
-      else this.#said = message; // of a handshake, whose end says no more than a word
-    } else {
-      this.#report("answer", "an answer came to no call", { text });
     }
   }
 
-  /** A repeat must not fail because of the moment: an earlier one may have been stored. */
-  #repeat(call, wait = this.#times.backoff) {
-    const socket = this.#socket;
-    setTimeout(() => {
-      if (socket === this.#socket && this.#calls.has(call.id)) this.#out(call.text);
-    }, wait);
-  }
-
-  #event({ type, data }, text) {
-    if (type === "welcome") {
-      if (this.#state === "open" || !(data?.user && Date.parse(data.server_time))) this.#report("frame", "an odd welcome came", { text });
-      else this.#begin(data);
-    } else if (type === "bye") {
-      if (!data?.reason) return this.#report("frame", "an odd bye came", { text });
-      this.#emit(type, data);
-      this.#end(data);
-    } else {
-      if (type === "token.expiring" && this.#options.getToken) {
-        const rest = this.#tokenAt ? this.#times.rest - since(this.#tokenAt) : 0;
-        this.#after("token", rest, () => this.#refresh(2));
-      }
-      const room = this.#rooms.get(data?.room?.name ?? data?.room);
-      if (room) room[inner].take(type, data);
-      else this.#emit(type, data);
-    }
-  }
-
-  #emit(type, data) {
-    this.#listeners.emit(type, data);
-    this.#listeners.emit("*", { type, data });
-  }
-
-  async #begin(welcome) {
-    const socket = this.#socket;
-    clearTimeout(this.#timers.welcome);
-    this.#said = "";
-    this.#welcome = welcome;
-    this.#welcomedAt = now();
-    this.#tokenEnds = Date.parse(welcome.token_expires_at);
-    this.#beat(this.#times.heartbeat ?? Math.max(1000, welcome.heartbeat_seconds * 1000 || 25000));
-    this.#set("open");
-    this.#emit("welcome", welcome);
-    await this.#resume();
-    if (socket !== this.#socket) return;
-    this.#isReady = true;
-    for (const call of this.#calls.values()) {
-      if (call.sent <= 0 && this.#isReady) this.#transmit(call);
-    }
-    if (!this.#timers.resume) this.#resume(); // rooms that were joined meanwhile
-  }
-
-  /** Join the rooms that wait for it, all of them with one message if it takes them. */
-  async #resume() {
-    const socket = this.#socket;
-    if (this.#isResuming || this.#state !== "open") return;
-    this.#isResuming = true;
-    let most = MOST_ROOMS;
-    let wait;
-    for (;;) {
-      const rooms = [...this.#rooms.values()].filter((room) => room.state === "joining").slice(0, most);
-      if (!rooms.length || wait !== undefined) break;
-      try {
-        const data = { rooms: rooms.map((room) => room[inner].request()) };
-        const reply = await this.#ask("room.resume", data, {}, undefined, true);
-        if (socket !== this.#socket) return;
-        for (const each of reply.rooms) {
-          const { error } = each;
-          const room = this.#rooms.get(each.room);
-          if (error?.retryable) wait = Math.max(wait ?? 0, error.retry_after_ms ?? this.#times.backoff);
-          else if (error) room?.[inner].refuse(new Refused(error));
-          else room?.[inner].joined(each);
-        }
-        if (!reply.rooms.length) wait = this.#times.backoff;
-        most = MOST_ROOMS;
-      } catch (error) {
-        if (socket !== this.#socket) return;
-        if (!(error instanceof Refused) || error.retryable) wait = error.retryAfterMs ?? this.#times.backoff;
-        // One bad name or position spoils the whole message: look for it.
-        else if (error.status === 42200 && rooms.length > 1) most = rooms.length >> 1;
-        else rooms.forEach((room) => room[inner].refuse(error));
-      }
-    }
-    this.#isResuming = false;
-    if (wait !== undefined) this.#after("resume", wait, () => this.#resume());
-  }
-
-  #report(kind, message, more) {
-    const problem = { kind, message, ...more };
-    const { onProblem = (each) => globalThis.console?.warn("gateway-client:", each.message, each.error ?? each.text ?? "") } = this.#options;
-    onProblem(problem);
-  }
-}
-
-class Room {
-  #gateway;
-  #listeners;
-  #state = "idle";
-  #why = null;
-  #position = null;
-  #limit;
-  /** What `join()` has promised. */
-  #joining = null;
-  /** The newest messages, for the pieces that may follow: each with its text's length in characters. */
-  #texts = new Map();
-  /** The messages that are read anew, and the `changed` that each must have. */
-  #reading = new Map();
-  /** The position that the gateway could not go on from. */
-  #hole = null;
-
-  constructor(gateway, name) {
-    this.#gateway = gateway;
-    this.#listeners = gateway[inner].listeners();
-    this.name = name;
-  }
-
-  get state() {
-    return this.#state;
-  }
-
-  get why() {
-    return this.#why;
-  }
-
-  get position() {
-    return this.#position;
-  }
-
-  join({ limit, since: position, signal, timeout } = {}) {
-    if (signal?.aborted) return Promise.reject(reasonOf(signal));
-    if (this.#gateway.state === "closed") return Promise.reject(this.#gateway[inner].lost());
-    if (!this.#joining) {
-      this.#limit = limit;
-      if (position) this.#position = { ...position };
-      this.#joining = {};
-      this.#joining.done = new Promise((resolve, reject) => Object.assign(this.#joining, { resolve, reject }));
-      this.#joining.done.catch(() => {});
-      this.#set("joining");
-      this.#gateway[inner].resume();
-    }
-    const { done } = this.#joining;
-    return new Promise((resolve, reject) => {
-      const onAbort = () => reject(reasonOf(signal));
-      const timer = after(timeout ?? Infinity, () => reject(this.#gateway[inner].lost()));
-      signal?.addEventListener("abort", onAbort);
-      done.then(resolve, reject).finally(() => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      });
+  /** Send a repeat once more: the gateway may have stored an earlier one, so no refusal of the moment is the answer. */
+  function again(id, call, wait = times.backoff) {
+    const mine = socket;
+    timer(wait, () => {
+      if (mine === socket && calls.get(id) === call) call.send();
     });
   }
 
-  async leave(options) {
-    this.#forget("left");
-    await this.#gateway.call("room.leave", { room: this.name }, options);
-  }
-
-  quit() {
-    this.#forget("idle");
-  }
-
-  send(content, { client_id, ...options } = {}) {
-    const said = typeof content === "string" ? { text: content } : content;
-    return this.#gateway.call("chat.send", { room: this.name, ...said, client_id }, options);
-  }
-
-  history(page, options) {
-    return this.#gateway.call("chat.history", { room: this.name, ...page }, options);
-  }
-
-  on(type, fn, options) {
-    return this.#listeners.on(type, fn, options);
-  }
-
-  events(type = "message", options) {
-    if (typeof type === "object") return this.events("message", type);
-    return this.#gateway[inner].loop(this.#listeners, type, options);
-  }
-
-  [inner] = {
-    request: () => {
-      const since = this.#position ?? undefined;
-      return { room: this.name, since, limit: since ? undefined : this.#limit };
-    },
-    lose: () => {
-      if (this.#state === "joined") this.#set("joining");
-    },
-    shut: () => {
-      this.#joining?.reject(this.#gateway[inner].lost());
-      this.#joining = null;
-      if (this.#state === "joining") this.#set("idle");
-    },
-    joined: (reply) => this.#joined(reply),
-    refuse: (error) => this.#refuse(error),
-    take: (type, data) => this.#take(type, data),
-  };
-
-  #set(state, why = null) {
-    if (state === this.#state && why === this.#why) return;
-    this.#state = state;
-    this.#why = why;
-    this.#listeners.emit("state", state);
-  }
-
-  #forget(state, error) {
-    this.#position = this.#hole = null;
-    this.#texts.clear();
-    this.#joining?.reject(error ?? this.#gateway[inner].lost());
-    this.#joining = null;
-    this.#set(state, error);
-  }
-
-  #joined(reply) {
-    if (this.#state !== "joining") return; // left meanwhile
-    const { epoch, offset, recovered, reason = "position_lost", events = [], messages = [] } = reply;
-    const from = this.#hole ?? this.#position;
-    this.#hole = null;
-    if (from && recovered) {
-      for (const { type, data } of events) this.#log(type, data);
-      this.#position = { epoch, offset: Math.max(offset, this.#position.offset) };
-    } else {
-      this.#position = { epoch, offset };
-      this.#texts.clear();
-      messages.forEach((message) => this.#keep(message));
-      if (from) this.#listeners.emit("gap", { reason, from, to: this.#position, messages });
+  function hear(type, data) {
+    const each = rooms.get(data.room?.name ?? data.room);
+    if (type === "welcome") begin(data);
+    else if (each) each.take(type, data);
+    else tell(type, data);
+    if (type === "bye") end({ reason: "lost", ...data });
+    if (type === "token.expiring" && getToken) {
+      after("token", tokenAt ? times.rest - since(tokenAt) : 0, () => refresh(2));
     }
-    this.#set("joined");
-    this.#joining?.resolve(reply);
-    this.#joining = null;
-    this.#listeners.emit("joined", reply);
   }
 
-  #refuse(error) {
-    if (this.#state !== "joining") return;
-    if (error.status === 41000 && this.#position) {
-      this.#hole = this.#position; // the next request is without a position
-      this.#position = null;
-      return;
+  function tell(type, data) {
+    emit(type, data);
+    emit("*", { type, data });
+  }
+
+  async function begin(data) {
+    const mine = socket;
+    clearTimeout(timers.welcome);
+    said = "";
+    welcome = data;
+    welcomedAt = now();
+    tokenEnds = Date.parse(data.token_expires_at);
+    beat(times.heartbeat ?? Math.max(1000, data.heartbeat_seconds * 1000 || 25000));
+    change("open");
+    opening.resolve(data);
+    tell("welcome", data);
+    await resume();
+    if (mine !== socket) return;
+    isReady = true;
+    for (const call of calls.values()) {
+      if (!call.isOut && isReady) call.send();
     }
-    this.#forget("refused", error);
+    if (!timers.resume) resume(); // rooms that were joined meanwhile
   }
 
-  #take(type, data) {
-    if (!LOGGED.includes(type)) this.#tell(type, data);
-    else if (this.#state === "joined") this.#log(type, data);
-    else if (this.#state !== "joining") this.#tell(type, data); // else the reply of the join has it too
-    if (this.#state !== "joined") return;
-    const isOver = type === "room.deleted" || (type === "room.left" && data.user === this.#gateway.user);
-    if (isOver) this.#forget("left");
-    else if (type === "resync") this.#rejoin();
-  }
+  // ── Rooms ──
 
-  #rejoin() {
-    this.#set("joining");
-    this.#gateway[inner].resume();
-  }
-
-  #tell(type, data) {
-    this.#listeners.emit(type, data);
-    this.#gateway[inner].emit(type, data);
-  }
-
-  /** Tell a change of the log, unless it was told before. */
-  #log(type, data) {
-    const { epoch, offset } = this.#position;
-    if (data.epoch !== epoch) return this.#rejoin();
-    if (!(data.changed > offset)) return;
-    this.#position = { epoch, offset: data.changed };
-    this.#tell(type, data);
-    if (type === "chat.appended") this.#grow(data);
-    else this.#show(data);
-  }
-
-  #show(message, length) {
-    this.#keep(message, length);
-    this.#listeners.emit("message", message);
-  }
-
-  #keep(message, length) {
-    const { id, text, done, deleted } = message;
-    this.#texts.delete(id); // so that it becomes the newest
-    if (typeof text !== "string" || done || deleted) return;
-    this.#texts.set(id, { message, length: length ?? count(text) });
-    if (this.#texts.size > KEPT_TEXTS) this.#texts.delete(this.#texts.keys().next().value);
-  }
-
-  #grow(piece) {
-    const { id, changed, at, text, done } = piece;
-    const { message, length } = this.#texts.get(id) ?? {};
-    if (message?.changed >= changed) return; // read from the history, which was ahead
-    if (length !== at) this.#read(piece);
-    else this.#show({ ...message, text: message.text + text, changed, ...(done && { done }) }, length + count(text));
-  }
-
-  /** Read a message of which pieces are missing here. */
-  async #read({ id, offset, changed }) {
-    const isReading = this.#reading.has(id);
-    this.#reading.set(id, changed);
-    if (isReading) return;
-    for (let tries = 0; tries < MOST_READS && this.#position; ) {
+  /** Join the rooms that wait for it, with one message if it takes them all. */
+  async function resume() {
+    const mine = socket;
+    if (isResuming || state !== "open") return;
+    isResuming = true;
+    let most = MOST_ROOMS;
+    let wait = 0;
+    while (!wait) {
+      const batch = [...rooms.values()].filter((each) => each.room.state === "joining").slice(0, most);
+      if (!batch.length) break;
       try {
-        const { messages } = await this.history({ after: offset - 1, limit: 1 }, { timeout: Infinity });
-        tries += 1;
-        const message = messages[0];
-        if (message?.id !== id || this.#texts.get(id)?.message.changed >= message.changed) break;
-        if (message.changed >= this.#reading.get(id)) {
-          this.#show(message);
-          break;
+        const data = { rooms: batch.map((each) => each.request()) };
+        const reply = await ask("room.resume", data, {}, true).promise;
+        if (mine !== socket) return;
+        for (const each of reply.rooms) {
+          const { error } = each;
+          const asked = rooms.get(each.room);
+          if (error?.retryable) wait = Math.max(wait, error.retry_after_ms ?? times.backoff);
+          else if (error) asked?.refuse(new Refused(error));
+          else asked?.joined(each);
         }
+        if (!reply.rooms.length) wait = times.backoff;
+        most = MOST_ROOMS;
       } catch (error) {
-        if (!(error instanceof Lost) || this.#gateway.state === "closed") break;
+        if (mine !== socket) return;
+        if (error.retryable ?? true) wait = error.retryAfterMs ?? times.backoff;
+        // One bad name spoils the whole message: look for it.
+        else if (error.status === 42200 && batch.length > 1) most = batch.length >> 1;
+        else batch.forEach((each) => each.refuse(error));
       }
     }
-    this.#reading.delete(id);
+    isResuming = false;
+    if (wait) after("resume", wait, resume);
   }
+
+  function makeRoom(name) {
+    let state = "idle";
+    let why = null;
+    let position = null;
+    let limit;
+    let joining = null; // what `join()` has promised
+    let hole = null; // the position from which the gateway could not go on
+    /** The newest texts, for the pieces that may follow: each a message, and the length of its text in characters. */
+    const texts = new Map();
+    /** The messages that are read anew, and the `changed` that each must reach. */
+    const reading = new Map();
+    const { on, emit } = listening();
+
+    const room = {
+      name,
+      get state() {
+        return state;
+      },
+      get why() {
+        return why;
+      },
+      get position() {
+        return position;
+      },
+      join({ since, signal, timeout = Infinity, ...more } = {}) {
+        if (gateway.state === "closed") return Promise.reject(lost());
+        if (!joining) {
+          limit = more.limit;
+          position = since ?? position;
+          joining = deferred();
+          rejoin();
+        }
+        return bounded(joining.promise, signal, timeout, lost);
+      },
+      async leave(options) {
+        forget("left");
+        await gateway.call("room.leave", { room: name }, options);
+      },
+      quit: () => forget("idle"),
+      send(content, { client_id, ...options } = {}) {
+        const said = typeof content === "string" ? { text: content } : content;
+        return gateway.call("chat.send", { room: name, ...said, client_id }, options);
+      },
+      history: (page, options) => gateway.call("chat.history", { room: name, ...page }, options),
+      on,
+      events: (type, options) => (type?.trim ? iterate(on, type, options) : iterate(on, "message", type)),
+    };
+    const own = {
+      room,
+      request: () => ({ room: name, since: position ?? undefined, limit: position ? undefined : limit }),
+      lose: () => state === "joined" && change("joining"),
+      shut() {
+        if (state === "joining") change("idle");
+        settle("reject", lost());
+      },
+      joined(reply) {
+        if (state !== "joining") return; // left meanwhile
+        const { epoch, offset, events = [], messages = [], reason = "position_lost" } = reply;
+        const from = hole ?? position;
+        hole = null;
+        if (from && reply.recovered) {
+          for (const { type, data } of events) log(type, data);
+          position = { epoch, offset: Math.max(offset, position.offset) };
+        } else {
+          position = { epoch, offset };
+          texts.clear();
+          messages.forEach((message) => keep(message));
+          if (from) emit("gap", { reason, from, to: position, messages });
+        }
+        change("joined");
+        settle("resolve", reply);
+        emit("joined", reply);
+      },
+      refuse(error) {
+        if (state !== "joining") return;
+        if (error.status !== 41000 || !position) return forget("refused", error);
+        hole = position; // the next request is without it
+        position = null;
+      },
+      take(type, data) {
+        if (!LOGGED.test(type) || (state !== "joined" && state !== "joining")) both(type, data);
+        else if (state === "joined") log(type, data); // else the reply of the join has it
+        if (state !== "joined") return;
+        if (type === "resync") rejoin();
+        else if (type === "room.deleted" || (type === "room.left" && data.user === gateway.user)) forget("left");
+      },
+    };
+    rooms.set(name, own);
+    return own;
+
+    function change(to, error = null) {
+      if (to === state) return;
+      state = to;
+      why = error;
+      emit("state", to);
+    }
+
+    function settle(verb, value) {
+      joining?.[verb](value);
+      joining = null;
+    }
+
+    function forget(to, error) {
+      position = hole = null;
+      texts.clear();
+      change(to, error);
+      settle("reject", error ?? lost());
+    }
+
+    function rejoin() {
+      change("joining");
+      start();
+      if (isReady) Promise.resolve().then(resume); // with the others of this moment
+    }
+
+    function both(type, data) {
+      emit(type, data);
+      tell(type, data);
+    }
+
+    /** Tell a change of the log, unless it was told before. */
+    function log(type, data) {
+      const { epoch, changed } = data;
+      if (epoch !== position.epoch) return rejoin();
+      if (!(changed > position.offset)) return;
+      position = { epoch, offset: changed };
+      both(type, data);
+      if (type === "chat.appended") grow(data);
+      else show(data);
+    }
+
+    function show(message, length) {
+      keep(message, length);
+      emit("message", message);
+    }
+
+    function keep(message, length) {
+      const { id, text, done, deleted } = message;
+      texts.delete(id); // so that it becomes the newest
+      if (typeof text !== "string" || done || deleted) return;
+      texts.set(id, { message, length: length ?? count(text) });
+      if (texts.size > KEPT_TEXTS) texts.delete(texts.keys().next().value);
+    }
+
+    function grow(piece) {
+      const { id, changed, at, text, done } = piece;
+      const { message, length } = texts.get(id) ?? {};
+      if (message?.changed >= changed) return; // the history was ahead
+      if (length !== at) read(piece);
+      else show({ ...message, text: message.text + text, changed, ...(done && { done }) }, length + count(text));
+    }
+
+    /** Read a message of which a piece is missing here. */
+    async function read({ id, offset, changed }) {
+      const isReading = reading.has(id);
+      reading.set(id, changed);
+      if (isReading) return;
+      for (let tries = 0; tries < MOST_READS && position; ) {
+        try {
+          const { messages: [message] } = await room.history({ after: offset - 1, limit: 1 }, { timeout: Infinity });
+          tries += 1;
+          if (message?.id !== id || texts.get(id)?.message.changed >= message.changed) break;
+          if (message.changed < reading.get(id)) continue;
+          show(message);
+          break;
+        } catch (error) {
+          if (!(error instanceof Lost) || gateway.state === "closed") break;
+        }
+      }
+      reading.delete(id);
+    }
+  }
+
+  // ── Listeners ──
+
+  /** Return listeners by type of event. */
+  function listening() {
+    const byType = new Map();
+    return {
+      on(type, fn, { signal } = {}) {
+        if (signal?.aborted) return () => {};
+        const entry = { fn }; // the same function may listen twice
+        const all = byType.get(type) ?? new Set();
+        byType.set(type, all.add(entry));
+        const off = () => {
+          all.delete(entry);
+          signal?.removeEventListener("abort", off);
+        };
+        signal?.addEventListener("abort", off);
+        return off;
+      },
+      emit(type, value) {
+        for (const { fn } of [...(byType.get(type) ?? [])]) {
+          try {
+            fn(value);
+          } catch (error) {
+            report("listener", "a listener failed", { error });
+          }
+        }
+      },
+    };
+  }
+
+  /** Return a loop over events. It ends with the signal, with `close()`, and with an error if the gateway ends itself. */
+  function iterate(on, type, { signal, limit = MOST_WAITING } = {}) {
+    const loop = queue(limit, () => {
+      off();
+      loops.delete(loop);
+      signal?.removeEventListener("abort", loop.return);
+    });
+    const off = on(type, loop.add);
+    loops.add(loop);
+    signal?.addEventListener("abort", loop.return);
+    if (signal?.aborted) loop.return();
+    else if (state === "closed") loop.finish(lost());
+    return loop;
+  }
+
+  function report(kind, message, more) {
+    const problem = { kind, message, ...more };
+    if (options.onProblem) options.onProblem(problem);
+    else globalThis.console?.warn("gateway-client:", message, more);
+  }
+}
+
+/** Return an iterator over what is added to it. `leave` ends the interest in more. With `joins`, texts that wait become one. */
+function queue(limit, leave, joins = false) {
+  let waiting = [];
+  const takers = [];
+  let ended = null;
+  const settle = ({ resolve, reject }) => {
+    const { error } = ended;
+    ended.error = undefined; // it is thrown once
+    if (error) reject(error);
+    else resolve({ value: undefined, done: true });
+  };
+  const loop = {
+    add(value) {
+      const last = waiting.length - 1;
+      if (ended) return;
+      if (takers.length) takers.shift().resolve({ value, done: false });
+      else if (last + 1 < limit) waiting.push(value);
+      else if (joins && typeof value === "string" && typeof waiting[last] === "string") waiting[last] += value;
+      else loop.finish(new Overflow(`the loop is too slow: ${limit} wait for it`));
+    },
+    /** End the loop after what waits, with an error if there is one. */
+    finish(error) {
+      if (ended) return;
+      ended = { error };
+      leave();
+      takers.splice(0).forEach(settle);
+    },
+    next: () => new Promise((resolve, reject) => {
+      if (waiting.length) resolve({ value: waiting.shift(), done: false });
+      else if (ended) settle({ resolve, reject });
+      else takers.push({ resolve, reject });
+    }),
+    async return() {
+      waiting = [];
+      loop.finish();
+      return { value: undefined, done: true };
+    },
+    [Symbol.asyncIterator]: () => loop,
+  };
+  return loop;
 }
 
 /** Return the address of the socket. */
 function address(url) {
   let text = String(url);
-  if (!/^(ws|http)s?:\/\//i.test(text)) {
+  if (!/^(ws|http)s?:/i.test(text)) {
     const base = globalThis.location?.href;
     if (!base) throw new TypeError(`expected an address such as https://chat.example.com, got ${text}`);
     text = new URL(text, base).href;
   }
   const [path, query] = text.replace(/#.*/, "").replace(/^http/i, "ws").split("?");
-  const whole = path.replace(/\/*$/, "").replace(/(\/ws\/chat)?$/, "/ws/chat");
-  return query ? `${whole}?${query}` : whole;
+  return path.replace(/\/*$/, "").replace(/(\/ws\/chat)?$/, "/ws/chat") + (query ? `?${query}` : "");
+}
+
+function withQuery(url, { service, rooms, token }) {
+  const parts = Object.entries({ service, rooms: rooms && 1, token }).filter(([, value]) => value);
+  const query = parts.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
+  return query ? url + (url.includes("?") ? "&" : "?") + query : url;
 }
 
 function unreachable(url) {
@@ -986,10 +857,17 @@ function unreachable(url) {
     + " that GATEWAY_ALLOWED_ORIGINS has the page's origin.";
 }
 
-/** Return how many bytes a text has in UTF-8. A surrogate pair has four. */
-function bytes(text) {
+/** Return the error that the gateway would have for this text, or none. For the second, it could not even name the call. */
+function unsendable(text, limit) {
   const more = (pattern) => text.match(pattern)?.length ?? 0;
-  return text.length + more(/[\u0080-\uffff]/g) + more(/[\u0800-\ud7ff\ue000-\uffff]/g);
+  // The bytes of UTF-8. A surrogate pair has four.
+  const size = text.length + more(/[\u0080-\uffff]/g) + more(/[\u0800-\ud7ff\ue000-\uffff]/g);
+  if (size > limit) {
+    return { status: 41300, name: "too_large", message: `the message has ${size} bytes; the gateway takes ${limit}` };
+  }
+  if (/\\u(d|0000)/.test(text.replaceAll("\\\\", ""))) {
+    return { status: 40000, name: "bad_frame", message: "a text has U+0000, or half of a surrogate pair" };
+  }
 }
 
 /** Return how many characters a text has: code points, and not units of UTF-16. */
@@ -997,26 +875,47 @@ function count(text) {
   return [...text].length;
 }
 
-function random() {
-  return Date.now().toString(36) + Math.random().toString(36).slice(2);
+/** Return a promise of the same outcome, which the signal or the time may end earlier. */
+function bounded(promise, signal, wait, lost) {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => end(reject, reasonOf(signal));
+    const late = timer(wait, () => end(reject, lost()));
+    const end = (fn, value) => {
+      clearTimeout(late);
+      signal?.removeEventListener("abort", onAbort);
+      fn(value);
+    };
+    promise.then((value) => end(resolve, value), (error) => end(reject, error));
+    signal?.addEventListener("abort", onAbort);
+    if (signal?.aborted) onAbort();
+  });
+}
+
+function deferred() {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
+}
+
+/** Start a timer, unless the time never ends. */
+function timer(wait, fn) {
+  return wait <= LONGEST_TIMER_MS ? setTimeout(fn, wait) : undefined;
 }
 
 /** Return the present moment for `since`. Either clock may stand still or jump, so there are two. */
 function now() {
-  return { wall: Date.now(), steady: globalThis.performance?.now() ?? 0 };
+  return [Date.now(), globalThis.performance?.now() ?? 0];
 }
 
-function since({ wall, steady }) {
-  const { wall: wallNow, steady: steadyNow } = now();
-  return Math.max(wallNow - wall, steadyNow - steady);
+function since(moment) {
+  return Math.max(...now().map((value, index) => value - moment[index]));
 }
 
-/** Start a timer, unless the time never ends. */
-function after(wait, fn) {
-  return wait <= LONGEST_TIMER_MS ? setTimeout(fn, wait) : undefined;
-}
-
-/** Return the reason of an aborted signal. React Native has none. */
+/** Return the reason of an aborted signal. That of React Native has none. */
 function reasonOf(signal) {
-  return signal.reason ?? Object.assign(new Error("aborted"), { name: "AbortError" });
+  return signal.reason ?? aborted("aborted");
+}
+
+function aborted(message) {
+  return Object.assign(new Error(message), { name: "AbortError" });
 }
