@@ -114,9 +114,9 @@ export function connect(url, options = {}) {
       return state === "open" ? Promise.resolve(welcome) : bounded(opening.promise, signal, timeout, lost);
     },
     async close() {
-      const leaving = socket;
+      const leaving = socket?.readyState === 1 && socket; // an earlier one may never say that it has closed
       if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed by this client.", reconnect: NEVER }, true);
-      if (leaving && leaving.readyState < 3) {
+      if (leaving) {
         await new Promise((resolve) => {
           const late = setTimeout(resolve, times.ping);
           leaving.onclose = () => resolve(clearTimeout(late));
@@ -252,7 +252,7 @@ export function connect(url, options = {}) {
     needs = "connect";
     change("closed", reason);
     fail(() => true);
-    opening.reject(lost());
+    opening?.reject(lost());
     for (const each of rooms.values()) each.shut();
     for (const loop of [...loops]) loop.finish(isAsked ? undefined : lost());
   }
