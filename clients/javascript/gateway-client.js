@@ -619,8 +619,7 @@ export function connect(url, options = {}) {
       request: () => ({ room: name, since: position ?? undefined, limit: position ? undefined : limit }),
       lose: () => state === "joined" && change("joining"),
       shut() {
-        if (state === "joining") change("idle");
-        settle("reject", lost());
+        if (joining) forget("idle"); // a room that was joined before comes back with the gateway
       },
       joined(reply) {
         if (state !== "joining") return; // left meanwhile
