@@ -101,7 +101,9 @@ def _root(ids: Ids, kind: str, module: int, items: list[Item]) -> Item:
 
 def _register(ids: Ids, module: int) -> Item:
     user = '{"username": "{{username}}", "password": "{{password}}"}'
-    body = {"type": "application/json", "parameters": [], "jsonSchema": {"type": "object"}, "example": user}
+    # Versions of the program differ in the place of the example.
+    examples = {"example": user, "examples": [{"mediaType": "application/json", "value": user, "data": user}]}
+    body = {"type": "application/json", "parameters": [], "jsonSchema": {"type": "object"}, **examples}
     return _post(REGISTER, "/users", body, ids, module)
 
 

@@ -82,11 +82,8 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.server
 def test_the_official_check_finds_nothing_in_it_and_all_that_is_wrong(tmp_path: Path, run: Run) -> None:
     write(tmp_path, postman(odd_catalog(), Place()))
-    checked = run("lint", str(COLLECTION), "--reporter", "json", "--fail-severity", "warning")
-    assert checked.returncode == 0, checked.stdout
-    assert json.loads(checked.stdout)["filesScanned"] == 3
-    assert json.loads(checked.stdout)["diagnostics"] == []
-    wrong = tmp_path / "wrong"
+    # Beside it a wrong copy: one run of the command checks both.
+    wrong = tmp_path / COLLECTION.with_name("wrong")
     shutil.copytree(tmp_path / COLLECTION, wrong)
     for name, right, slip in (
         ("WebSocket", "messages: './.resources/WebSocket.resources/messages'", "messages: []"),
@@ -95,13 +92,15 @@ def test_the_official_check_finds_nothing_in_it_and_all_that_is_wrong(tmp_path: 
     ):
         file = wrong / f"{name}.request.yaml"
         file.write_text(file.read_text().replace(right, slip))
-    checked = run("lint", str(wrong), "--reporter", "json")
+    checked = run("lint", str(COLLECTION.parent), "--reporter", "json", "--fail-severity", "warning")
     assert checked.returncode == 1
-    found = {Path(each["filePath"]).name: each["ruleId"] for each in json.loads(checked.stdout)["diagnostics"]}
+    report = json.loads(checked.stdout)
+    assert report["filesScanned"] == 6
+    found = {Path(each["filePath"]).relative_to(tmp_path): each["ruleId"] for each in report["diagnostics"]}
     assert found == {
-        "WebSocket.request.yaml": "FMT015",
-        "Log in.request.yaml": "FMT014",
-        "Register.request.yaml": "FMT018",
+        COLLECTION.with_name("wrong") / "WebSocket.request.yaml": "FMT015",
+        COLLECTION.with_name("wrong") / "Log in.request.yaml": "FMT014",
+        COLLECTION.with_name("wrong") / "Register.request.yaml": "FMT018",
     }
 
 
