@@ -27,7 +27,7 @@ class ExportFolder:
         """
         targets = {name: self._inside(name) for name in files}
         if not force:
-            self._check(targets)
+            self._check(targets, files)
         old = self._known.get(format, {})
         for name in old.keys() - files.keys():
             self._remove(name, old[name])
@@ -45,20 +45,22 @@ class ExportFolder:
             )
         return path
 
-    def _check(self, targets: dict[str, Path]) -> None:
-        written = {name: digest for files in self._known.values() for name, digest in files.items()}
+    def _check(self, targets: dict[str, Path], files: Files) -> None:
+        written = {name: digest for known in self._known.values() for name, digest in known.items()}
         for name, path in targets.items():
-            if path.exists() and not (path.is_file() and _hash(path.read_bytes()) == written.get(name)):
+            # Without the memory, as in a clone of a repository, a file may already be what it is to become.
+            ours = {written.get(name), _hash(files[name].encode())}
+            if path.exists() and not (path.is_file() and _hash(path.read_bytes()) in ours):
                 was = "was changed since" if name in written else "is no file of an export"
                 raise StartError(f"{path} {was}; move it, name another folder with --output, or overwrite with --force")
 
     def _remove(self, name: str, digest: str) -> None:
-        path = self._path / name
         try:
+            path = self._inside(name)
             if _hash(path.read_bytes()) == digest:
                 path.unlink()
                 self._remove_empty(path.parent)
-        except OSError:
+        except (OSError, ValueError, StartError):
             return  # it is gone, or is none of ours any more
 
     def _remove_empty(self, folder: Path) -> None:

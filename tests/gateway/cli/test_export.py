@@ -1,6 +1,7 @@
 """`gateway export`: documents for other tools, from the settings or an application. No file of the user is lost."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,23 @@ def test_a_second_export_replaces_the_first_unless_that_was_changed(tmp_path: Pa
     file.write_text(changed := file.read_text().replace("example.com", "example.org"))
     assert run_here(tmp_path, "export", "openapi").problem.startswith("openapi.json was changed since; ")
     assert file.read_text() == changed
+
+
+def test_a_clone_without_the_memory_of_exports_is_no_obstacle(tmp_path: Path, run_here: RunHere) -> None:
+    assert run_here(tmp_path, "export", "http").status == 0
+    (tmp_path / ".gateway-export.json").unlink()
+    assert run_here(tmp_path, "export", "http").status == 0
+    (tmp_path / ".gateway-export.json").write_text("no JSON")
+    assert run_here(tmp_path, "export", "http").status == 0
+
+
+def test_a_memory_that_names_other_places_removes_nothing_there(tmp_path: Path, run_here: RunHere) -> None:
+    (tmp_path / "mine.txt").write_text("my own")
+    (tmp_path / "out").mkdir()
+    digest = sha256(b"my own").hexdigest()
+    (tmp_path / "out/.gateway-export.json").write_text(json.dumps({"http": {"../mine.txt": digest}}))
+    assert run_here(tmp_path, "export", "http", "-o", "out").status == 0
+    assert (tmp_path / "mine.txt").read_text() == "my own"
 
 
 def test_what_an_earlier_export_has_left_over_is_removed_and_nothing_else(
