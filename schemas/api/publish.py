@@ -1,8 +1,17 @@
 """Publishing: a message or an event, to rooms, to users or to all."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -17,6 +26,16 @@ MAX_TARGETS = 100
 
 
 _NAMES = Field(min_length=1, max_length=MAX_TARGETS, json_schema_extra={"uniqueItems": True})
+
+
+def _true(value: bool) -> bool:
+    if not value:
+        raise PydanticCustomError("only_true", "expected true")
+    return value
+
+
+# Not `Literal[True]`, which takes 1 as well.
+OnlyTrue = Annotated[bool, AfterValidator(_true), WithJsonSchema({"type": "boolean", "const": True})]
 
 
 class NewMessage(Content):
@@ -47,7 +66,7 @@ class Publish(Wire):
 
     rooms: Annotated[list[RoomName], _NAMES] | None = None
     users: Annotated[list[UserName], _NAMES] | None = None
-    all: Literal[True] | None = None
+    all: OnlyTrue | None = None
     message: NewMessage | None = None
     event: NamedEvent | None = None
 

@@ -303,7 +303,7 @@ class UpdateRoom(Wire):
     """Change a room's title, its privacy, or whether it takes signals."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"room": "lobby", "title": "The lobby"}, {"room": "lobby", "signals": True}]}
+        json_schema_extra={"examples": [{"room": "lobby", "title": "The hall"}, {"room": "lobby", "signals": True}]}
     )
 
     room: RoomName

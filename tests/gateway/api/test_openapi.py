@@ -174,6 +174,11 @@ def test_a_webhook_is_the_frame_of_its_event(document: Document) -> None:
         ("chat.send", {"room": "a", "body": 1}, {"room": "a", "body": None}),
         ("chat.edit", {"room": "a", "message_id": "m", "text": "x"}, {"room": "a", "message_id": "m"}),
         ("announce", {"text": "x"}, {}),
+        (
+            "chat.append",
+            {"room": "a", "message_id": "m", "text": "", "done": True},
+            {"room": "a", "message_id": "m", "text": ""},
+        ),
         ("room.update", {"room": "a", "private": False}, {"room": "a"}),
         ("room.update", {"room": "a", "title": "x", "private": True}, {"room": "a", "title": None}),
         ("chat.history", {"room": "a", "before": 2}, {"room": "a", "before": 2, "after": 1}),
