@@ -58,6 +58,11 @@ export interface CallOptions extends WithSignal {
    * the answer. A stream may take any time. So may a `chat.send` after the first `welcome`: it waits until the gateway is closed.
    */
   timeout?: number;
+  /**
+   * Send it again after a loss, if there was no answer yet, and do not reject with `Lost`. A `chat.send` does so. Any other
+   * message may then be handled twice.
+   */
+  repeats?: boolean;
 }
 
 export interface EventsOptions extends WithSignal {
@@ -107,14 +112,14 @@ export interface Times {
 
 export interface Problem {
   /**
-   * - `frame`: a frame that is not JSON, or no frame of the protocol;
-   * - `answer`: an answer or a chunk to no call;
-   * - `error`: an error of the gateway without an `id`;
+   * - `frame`: a frame that is not JSON, none of the protocol, or at a wrong time;
+   * - `answer`: an answer or a chunk to no call, or a second answer;
+   * - `error`: an error of the gateway without an `id`, with its `message`;
    * - `listener`: a listener has thrown `error`;
-   * - `token`: `getToken` failed while the connection was open.
+   * - `token`: the token of the open connection was not renewed because of `error`.
    */
   kind: "frame" | "answer" | "error" | "listener" | "token";
-  message: string;
+  message?: string;
   /** The frame as it came, if it is about one. */
   text?: string;
   error?: unknown;

@@ -22,9 +22,7 @@ const WITH_BACKOFF = "with_backoff";
 const AFTER_CLOSE = {
   1000: NEVER, 1008: NEW_CREDENTIAL, 4400: NEVER, 4403: NEVER, 4410: NEW_CREDENTIAL, 4411: NEW_CREDENTIAL,
 };
-const HOPELESS = /^(forbidden_origin|not_found)$/; // reasons of 1008 that no token changes
-const LOGGED = /^chat\.(message|edited|deleted|appended)$/;
-const FORGOTTEN = { isOut: true, chunk() {}, settle() {} }; // a call whose caller has gone
+const HOPELESS = /^(forbidden|not)_/; // origins and places, the reasons of 1008 that no token changes
 
 /** The gateway has answered with an error. */
 export class Refused extends Error {
@@ -49,7 +47,7 @@ export class Overflow extends Error {
 
 /** Return a gateway, which connects at its first use. */
 export function connect(url, options = {}) {
-  const target = address(url);
+  const { path, query } = address(url);
   const times = { ...TIMES, ...options.times };
   const { getToken, onFrame } = options;
 
@@ -73,7 +71,7 @@ export function connect(url, options = {}) {
 
   let token;
   let tokenEnds = NaN; // by the gateway's clock
-  let tokenAt = null;
+  let tokenAt = [0, 0];
   /** @type {"connect" | "refused" | null} why the next connection needs another token */
   let needs = "connect";
   let asking = null;
@@ -83,7 +81,7 @@ export function connect(url, options = {}) {
   /** The calls without an answer, by id, oldest first. */
   const calls = new Map();
   let lastId = 0;
-  const tag = Date.now().toString(36) + Math.random().toString(36).slice(2);
+  const tag = Math.random().toString(36).slice(2);
   const rooms = new Map();
   const { on, emit } = listening();
   const watchers = listening();
@@ -106,16 +104,18 @@ export function connect(url, options = {}) {
       return welcome?.user ?? null;
     },
     get serverTime() {
-      return serverTime();
+      return welcome ? Date.parse(welcome.server_time) + since(welcomedAt) : Date.now();
     },
     open({ signal, timeout = times.patience } = {}) {
       if (state === "closed") state = "idle";
       start();
-      return state === "open" ? Promise.resolve(welcome) : bounded(opening.promise, signal, timeout, lost);
+      if (state === "open") return Promise.resolve(welcome);
+      opening ??= deferred();
+      return bounded(opening.promise, signal, timeout, lost);
     },
     async close() {
       const leaving = socket?.readyState === 1 && socket; // an earlier one may never say that it has closed
-      if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed by this client.", reconnect: NEVER }, true);
+      if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed.", reconnect: NEVER }, true);
       if (leaving) {
         await new Promise((resolve) => {
           const late = setTimeout(resolve, times.ping);
@@ -125,12 +125,12 @@ export function connect(url, options = {}) {
     },
     check,
     onState: (fn, options) => watchers.on("", () => fn(state, why), options),
-    call: (type, data, options) => ask(type, data, options).promise,
+    call: (type, data, options) => ask(type, data, options),
     stream(type, data, options) {
       const asked = ask(type, data, { timeout: Infinity, ...options }, false, (chunk) => loop.add(chunk));
-      const loop = queue(MOST_WAITING, () => asked.abandon(aborted("the loop over the stream has ended")), true);
-      asked.promise.then(() => loop.finish(), loop.finish);
-      loop.reply = asked.promise;
+      const loop = queue(MOST_WAITING, () => asked.abandon?.(aborted("the loop has ended")), true);
+      asked.then(() => loop.finish(), loop.finish);
+      loop.reply = asked;
       return loop;
     },
     events: (type, options) => start() ?? iterate(on, type, options),
@@ -150,8 +150,6 @@ export function connect(url, options = {}) {
   function start() {
     if (state !== "idle") return;
     attempts = refusals = 0;
-    opening = deferred();
-    opening.promise.catch(() => {});
     watch("addEventListener");
     dial();
   }
@@ -167,7 +165,7 @@ export function connect(url, options = {}) {
     clear();
     const mine = (turn = {});
     change("connecting");
-    if (tokenEnds - serverTime() < times.margin) needs ??= "connect";
+    if (tokenEnds - gateway.serverTime < times.margin) needs ??= "connect";
     try {
       if (needs) await renew(needs);
     } catch (error) {
@@ -175,43 +173,43 @@ export function connect(url, options = {}) {
       return;
     }
     if (mine !== turn) return;
-    if (getToken && !token) shut({ reason: "no_token", message: "getToken returned no token: log in again." });
-    else if (needs) refuse({ ...why, message: "getToken returned the refused token again." });
+    if (getToken && !token) shut({ reason: "no_token", message: "getToken returned no token. Log in again." });
+    else if (needs) refuse({ ...why, message: "getToken returned the refused token." });
     else openSocket();
   }
 
   function openSocket() {
-    const { tokenIn = "subprotocol", WebSocket: Socket = globalThis.WebSocket } = options;
-    let opened;
-    let isOpen = false;
-    let detail = "";
-    try {
-      // Not in the URL, because logs contain URLs. The gateway answers with the first of the two.
-      const protocols = token && tokenIn === "subprotocol" ? ["gateway.v1", `bearer.${token}`] : [];
-      opened = new Socket(withQuery(target, { ...options, token: tokenIn === "query" && token }), protocols);
-    } catch (error) {
-      shut({ reason: "no_socket", message: `This address or token makes no WebSocket: ${error.message}` });
-      return;
+    const { tokenIn = "subprotocol", WebSocket: Socket = globalThis.WebSocket, service, rooms } = options;
+    const parts = { service, rooms: rooms && 1, token: tokenIn === "query" && token };
+    let whole = `${path}?${query}`;
+    for (const name in parts) {
+      if (parts[name]) whole += `&${name}=${encodeURIComponent(parts[name])}`;
     }
-    const ifMine = (fn) => (event) => {
-      if (opened === socket) fn(event);
-    };
-    socket = opened;
-    opened.onopen = ifMine(() => {
+    // Not in the URL, because logs contain URLs. The gateway answers with the first of the two.
+    const protocols = token && tokenIn === "subprotocol" ? ["gateway.v1", `bearer.${token}`] : [];
+    try {
+      socket = new Socket(whole.replace(/\?&?$/, "").replace("?&", "?"), protocols);
+    } catch { // its error may contain the token
+      return shut({ reason: "no_socket", message: `No WebSocket for ${path}. Check it, and tokenIn.` });
+    }
+    let isOpen = false;
+    socket.onopen = () => {
       isOpen = true;
       if (token && tokenIn === "message") out(JSON.stringify({ type: "auth", data: { token } }));
-    });
-    opened.onerror = ifMine((event) => (detail = event.message));
-    opened.onmessage = ifMine(({ data }) => receive(data));
-    opened.onclose = ifMine(({ code, reason = "" }) => {
-      // Ours are words. React Native writes here what it knows of a failure.
-      const isWord = /^\w+$/.test(reason);
-      if (!isWord) detail = reason || detail;
-      const reconnect = HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code];
-      const message = !isOpen && `${unreachable(target)}${detail ? ` (${detail})` : ""}`;
-      end({ code, reason: isWord ? reason : isOpen ? "lost" : "unreachable", message, reconnect });
-    });
-    after("welcome", times.welcome, () => end({ reason: "silent", message: "No welcome came." }));
+    };
+    socket.onerror = () => {}; // the end follows; some classes throw what no listener takes
+    socket.onmessage = ({ data }) => receive(data);
+    socket.onclose = ({ code, reason }) => {
+      const isWord = /^\w+$/.test(reason); // as the gateway has them; React Native writes here what it knows of a failure
+      end({
+        code,
+        reason: isWord ? reason : isOpen ? "lost" : "unreachable",
+        message: !isOpen && `No WebSocket at ${path}. Check the address, the gateway, Upgrade in each proxy, and`
+          + ` GATEWAY_ALLOWED_ORIGINS. ${isWord ? "" : reason}`,
+        reconnect: HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code],
+      });
+    };
+    after("welcome", times.welcome, () => end({ reason: "no_welcome" }));
   }
 
   /** Go on after the end of a connection, as the gateway has asked. */
@@ -253,6 +251,7 @@ export function connect(url, options = {}) {
     change("closed", reason);
     fail(() => true);
     opening?.reject(lost());
+    opening = null;
     for (const each of rooms.values()) each.shut();
     for (const loop of [...loops]) loop.finish(isAsked ? undefined : lost());
   }
@@ -268,30 +267,27 @@ export function connect(url, options = {}) {
     socket = null;
     if (!former) return;
     for (const each of rooms.values()) each.lose();
-    try {
-      former.close(1000);
-    } catch {} // some do not close before they are open
+    former.onopen = former.onmessage = former.onclose = null;
+    former.close(1000);
   }
 
   function fail(isOver) {
-    for (const [id, call] of [...calls]) {
-      if (isOver(call)) {
-        calls.delete(id);
-        call.settle(call.reject, lost(call.isOut));
-      }
-      call.isOut = call.repeats ? false : call.isOut;
+    for (const call of [...calls.values()]) {
+      if (isOver(call)) call.reject(lost(call.isOut));
+      if (call.repeats) call.isOut = false;
     }
   }
 
   function lost(sent = false) {
-    return new Lost(why?.message ?? `no connection to ${target} yet`, sent, why);
+    return new Lost(why?.message ?? `no connection to ${path} yet`, sent, why);
   }
 
   function watch(verb) {
     const { document: page } = globalThis;
-    for (const name of ["online", "pageshow"]) globalThis[verb]?.(name, wake);
-    // Chrome may leave out `visibilitychange` after it has frozen a page.
-    for (const name of ["visibilitychange", "resume"]) page?.[verb]?.(name, wake);
+    globalThis[verb]?.("online", wake);
+    globalThis[verb]?.("pageshow", wake);
+    page?.[verb]?.("visibilitychange", wake);
+    page?.[verb]?.("resume", wake); // Chrome may leave out the one before it, after it has frozen a page
   }
 
   function wake({ type }) {
@@ -304,12 +300,12 @@ export function connect(url, options = {}) {
     const before = heardAt;
     ping();
     after("ping", times.ping, () => {
-      if (before === heardAt) end({ reason: "silent", message: "The gateway did not answer a ping." });
+      if (before === heardAt) end({ reason: "no_pong" });
     });
   }
 
   function ping() {
-    ask("ping", undefined, {}, true).promise.catch(() => {});
+    ask("ping", undefined, {}, true).catch(() => {});
   }
 
   /** Send a ping after a silence: some proxies close a connection after 60 s without a frame. */
@@ -328,10 +324,6 @@ export function connect(url, options = {}) {
       timers[name] = 0;
       fn();
     });
-  }
-
-  function serverTime() {
-    return welcome ? Date.parse(welcome.server_time) + since(welcomedAt) : Date.now();
   }
 
   // ── Tokens ──
@@ -374,71 +366,65 @@ export function connect(url, options = {}) {
       await renew("expiring");
       if (mine !== socket) return;
       if (!token || token === previous) throw new Error("getToken returned no new token");
-      tokenEnds = Date.parse((await ask("auth.refresh", { token }, {}, true).promise).token_expires_at);
+      tokenEnds = Date.parse((await ask("auth.refresh", { token }, {}, true)).token_expires_at);
     } catch (error) {
-      report("token", `the token was not renewed: ${error?.message ?? error}`, { error });
+      report("token", { error });
       if (mine === socket && tries > 1) after("token", times.rest, () => refresh(tries - 1));
     }
   }
 
   // ── Messages out ──
 
-  /** Send a message when there is a connection. An urgent one does not wait for the rooms. */
-  function ask(type, data, { signal, timeout } = {}, isUrgent = false, chunk = undefined) {
+  /**
+   * Send a message when there is a connection, and return its reply's data. An urgent one does not wait for the rooms.
+   * `abandon` of the promise rejects it and cancels the message.
+   */
+  function ask(type, data, { signal, timeout, repeats = type === "chat.send" } = {}, isUrgent = false, chunk = undefined) {
     const id = `c${(lastId += 1)}`;
-    const repeats = type === "chat.send";
-    const { promise, resolve, reject } = deferred();
-    let late;
-    const call = {
-      resolve, reject, repeats, chunk, isOut: false, tries: 0,
-      settle(fn, value) {
-        clearTimeout(late);
-        signal?.removeEventListener("abort", onAbort);
-        fn(value);
-      },
-      send() {
-        const problem = unsendable(text, welcome.max_message_bytes);
-        if (problem) {
-          calls.delete(id);
-          call.settle(reject, new Refused(problem));
-          return;
-        }
-        call.isOut = true;
-        call.tries += 1;
-        if (timeout === undefined) expire(repeats || chunk ? Infinity : times.answer);
-        out(text);
-      },
-    };
-    const expire = (wait) => {
-      clearTimeout(late);
-      late = timer(wait, () => abandon(lost(call.isOut)));
-    };
-    /** Forget the caller. The answer may still come, unless the gateway stops the work. */
-    const abandon = (error) => {
-      if (calls.get(id) !== call) return;
-      calls.delete(id);
-      call.settle(reject, error);
-      if (!call.isOut || !socket) return;
-      calls.set(id, { ...FORGOTTEN });
-      if (!isUrgent) ask("cancel", { id }, {}, true).promise.catch(() => {});
-    };
-    const onAbort = () => abandon(reasonOf(signal));
-    let text;
-    try {
+    let abandon;
+    const promise = new Promise((resolve, reject) => {
       if (signal?.aborted) throw reasonOf(signal);
       if (isUrgent ? state !== "open" : state === "closed" || calls.size >= MOST_WAITING) throw lost();
-      if (repeats && data) data = { ...data, client_id: data.client_id ?? tag + id };
-      text = JSON.stringify({ type, id, data, stream: chunk && true });
-    } catch (error) {
-      reject(error);
-      return { promise, abandon };
-    }
-    signal?.addEventListener("abort", onAbort);
-    expire(timeout ?? (repeats && welcome ? Infinity : times.patience));
-    calls.set(id, call);
-    start();
-    if (isUrgent || isReady) call.send();
-    return { promise, abandon };
+      if (type === "chat.send" && data) data = { ...data, client_id: data.client_id ?? tag + id };
+      const text = JSON.stringify({ type, id, data, stream: chunk && true });
+      let late;
+      const expire = (wait) => {
+        clearTimeout(late);
+        late = timer(wait, () => abandon(lost(call.isOut)));
+      };
+      const settling = (fn) => (value) => {
+        calls.delete(id);
+        clearTimeout(late);
+        forget();
+        fn(value);
+      };
+      const call = {
+        resolve: settling(resolve), reject: settling(reject), repeats, chunk, isOut: false, tries: 0,
+        send() {
+          const problem = unsendable(text, welcome.max_message_bytes);
+          if (problem) return call.reject(new Refused(problem));
+          call.isOut = true;
+          call.tries += 1;
+          if (timeout === undefined) expire(repeats || chunk ? Infinity : times.answer);
+          out(text);
+        },
+      };
+      /** Forget the caller. The answer may still come, unless the gateway stops the work. */
+      abandon = (error) => {
+        if (calls.get(id) !== call) return;
+        call.reject(error);
+        if (!call.isOut) return;
+        const end = () => calls.delete(id);
+        calls.set(id, { isOut: true, chunk() {}, resolve: end, reject: end });
+        if (!isUrgent) ask("cancel", { id }, {}, true).catch(() => {});
+      };
+      calls.set(id, call);
+      const forget = whenAborted(signal, () => abandon(reasonOf(signal)));
+      expire(timeout ?? (repeats && welcome ? Infinity : times.patience));
+      start();
+      if (isUrgent || isReady) call.send();
+    });
+    return Object.assign(promise, { abandon });
   }
 
   function out(text) {
@@ -451,7 +437,7 @@ export function connect(url, options = {}) {
   function receive(text) {
     heardAt = now();
     if (typeof text !== "string") {
-      if (text.size ?? text.byteLength) report("frame", "a binary frame came");
+      if (text.size ?? text.byteLength) report("frame");
       return;
     }
     onFrame?.("in", text);
@@ -460,10 +446,10 @@ export function connect(url, options = {}) {
       frame = JSON.parse(text);
     } catch {}
     const type = frame?.type;
-    if (typeof type !== "string") report("frame", "a frame is none of the protocol", { text });
-    else if (type === "reply" || type === "error" || type === "chunk") answer(frame, text);
+    if (typeof type !== "string") report("frame", { text });
+    else if (/^(reply|error|chunk)$/.test(type)) answer(frame, text);
     else if (type === "welcome" ? state === "open" || !frame.data?.server_time : state !== "open" && type !== "bye") {
-      report("frame", "an event came at the wrong time", { text });
+      report("frame", { text });
     } else hear(type, frame.data ?? {});
   }
 
@@ -471,27 +457,21 @@ export function connect(url, options = {}) {
     const { type, id, data, message } = frame;
     const call = calls.get(id);
     if (type === "error" && id == null) {
-      if (state === "open") report("error", message, { text });
+      if (state === "open") report("error", { message, text });
       else said = message; // of a handshake: the `bye` has a word only
     } else if (!call?.isOut || (type === "chunk" && !call.chunk)) {
-      if (!sendsByHand) report("answer", "an answer came to no call", { text });
+      if (!sendsByHand) report("answer", { text });
     } else if (type === "chunk") {
       call.chunk(data);
     } else if (frame.retryable && call.tries > 1) {
-      again(id, call, frame.retry_after_ms);
+      // An earlier one may be stored, so no refusal of the moment is the answer.
+      const mine = socket;
+      timer(frame.retry_after_ms ?? times.backoff, () => mine === socket && calls.has(id) && call.send());
+    } else if (type === "reply") {
+      call.resolve(data);
     } else {
-      calls.delete(id);
-      if (type === "reply") call.settle(call.resolve, data);
-      else call.settle(call.reject, new Refused(frame));
+      call.reject(new Refused(frame));
     }
-  }
-
-  /** Send a repeat once more: the gateway may have stored an earlier one, so no refusal of the moment is the answer. */
-  function again(id, call, wait = times.backoff) {
-    const mine = socket;
-    timer(wait, () => {
-      if (mine === socket && calls.get(id) === call) call.send();
-    });
   }
 
   function hear(type, data) {
@@ -501,7 +481,7 @@ export function connect(url, options = {}) {
     else tell(type, data);
     if (type === "bye") end({ reason: "lost", ...data });
     if (type === "token.expiring" && getToken) {
-      after("token", tokenAt ? times.rest - since(tokenAt) : 0, () => refresh(2));
+      after("token", times.rest - since(tokenAt), () => refresh(2));
     }
   }
 
@@ -519,7 +499,8 @@ export function connect(url, options = {}) {
     tokenEnds = Date.parse(data.token_expires_at);
     beat(times.heartbeat ?? Math.max(1000, data.heartbeat_seconds * 1000 || 25000));
     change("open");
-    opening.resolve(data);
+    opening?.resolve(data);
+    opening = null;
     tell("welcome", data);
     await resume();
     if (mine !== socket) return;
@@ -537,23 +518,23 @@ export function connect(url, options = {}) {
     const mine = socket;
     if (isResuming || state !== "open") return;
     isResuming = true;
+    const isMissing = ({ room }) => room.state === "joining";
     let most = MOST_ROOMS;
     let wait = 0;
     while (!wait) {
-      const batch = [...rooms.values()].filter((each) => each.room.state === "joining").slice(0, most);
+      const batch = [...rooms.values()].filter(isMissing).slice(0, most);
       if (!batch.length) break;
       try {
         const data = { rooms: batch.map((each) => each.request()) };
-        const reply = await ask("room.resume", data, {}, true).promise;
+        const reply = await ask("room.resume", data, {}, true);
         if (mine !== socket) return;
+        let later = times.backoff;
         for (const each of reply.rooms) {
           const { error } = each;
-          const asked = rooms.get(each.room);
-          if (error?.retryable) wait = Math.max(wait, error.retry_after_ms ?? times.backoff);
-          else if (error) asked?.refuse(new Refused(error));
-          else asked?.joined(each);
+          if (error?.retryable) later = error.retry_after_ms ?? later;
+          else rooms.get(each.room)?.[error ? "refuse" : "joined"](error ? new Refused(error) : each);
         }
-        if (!reply.rooms.length) wait = times.backoff;
+        if (batch.every(isMissing)) wait = later;
         most = MOST_ROOMS;
       } catch (error) {
         if (mine !== socket) return;
@@ -574,7 +555,7 @@ export function connect(url, options = {}) {
     let limit;
     let joining = null; // what `join()` has promised
     let hole = null; // the position from which the gateway could not go on
-    /** The newest texts, for the pieces that may follow: each a message, and the length of its text in characters. */
+    /** The newest messages with a text, for the pieces that may follow. */
     const texts = new Map();
     /** The messages that are read anew, and the `changed` that each must reach. */
     const reading = new Map();
@@ -591,10 +572,10 @@ export function connect(url, options = {}) {
       get position() {
         return position;
       },
-      join({ since, signal, timeout = Infinity, ...more } = {}) {
+      join({ since, limit: most, signal, timeout = Infinity } = {}) {
         if (gateway.state === "closed") return Promise.reject(lost());
         if (!joining) {
-          limit = more.limit;
+          limit = most;
           position = since ?? position;
           joining = deferred();
           rejoin();
@@ -632,7 +613,7 @@ export function connect(url, options = {}) {
         } else {
           position = { epoch, offset };
           texts.clear();
-          messages.forEach((message) => keep(message));
+          messages.forEach(keep);
           if (from) emit("gap", { reason, from, to: position, messages });
         }
         change("joined");
@@ -646,8 +627,9 @@ export function connect(url, options = {}) {
         position = null;
       },
       take(type, data) {
-        if (!LOGGED.test(type) || (state !== "joined" && state !== "joining")) both(type, data);
-        else if (state === "joined") log(type, data); // else the reply of the join has it
+        const isLogged = data.changed && type.startsWith("chat.");
+        if (isLogged && state === "joined") log(type, data);
+        else if (!isLogged || state !== "joining") both(type, data); // else the reply of the join has it
         if (state !== "joined") return;
         if (type === "resync") rejoin();
         else if (type === "room.deleted" || (type === "room.left" && data.user === gateway.user)) forget("left");
@@ -697,25 +679,24 @@ export function connect(url, options = {}) {
       else show(data);
     }
 
-    function show(message, length) {
-      keep(message, length);
+    function show(message) {
+      keep(message);
       emit("message", message);
     }
 
-    function keep(message, length) {
+    function keep(message) {
       const { id, text, done, deleted } = message;
       texts.delete(id); // so that it becomes the newest
-      if (typeof text !== "string" || done || deleted) return;
-      texts.set(id, { message, length: length ?? count(text) });
+      if (text && !done && !deleted) texts.set(id, message);
       if (texts.size > KEPT_TEXTS) texts.delete(texts.keys().next().value);
     }
 
     function grow(piece) {
       const { id, changed, at, text, done } = piece;
-      const { message, length } = texts.get(id) ?? {};
+      const message = texts.get(id);
       if (message?.changed >= changed) return; // the history was ahead
-      if (length !== at) read(piece);
-      else show({ ...message, text: message.text + text, changed, ...(done && { done }) }, length + count(text));
+      if (!message || [...message.text].length !== at) read(piece); // characters are code points, and not units of UTF-16
+      else show({ ...message, text: message.text + text, changed, ...(done && { done }) });
     }
 
     /** Read a message of which a piece is missing here. */
@@ -723,18 +704,16 @@ export function connect(url, options = {}) {
       const isReading = reading.has(id);
       reading.set(id, changed);
       if (isReading) return;
-      for (let tries = 0; tries < MOST_READS && position; ) {
-        try {
-          const { messages: [message] } = await room.history({ after: offset - 1, limit: 1 }, { timeout: Infinity });
-          tries += 1;
-          if (message?.id !== id || texts.get(id)?.message.changed >= message.changed) break;
+      try {
+        for (let tries = 0; tries < MOST_READS; tries += 1) {
+          const found = await room.history({ after: offset - 1, limit: 1 }, { timeout: Infinity, repeats: true });
+          const message = found.messages[0];
+          if (!position || message?.id !== id || texts.get(id)?.changed >= message.changed) break;
           if (message.changed < reading.get(id)) continue;
           show(message);
           break;
-        } catch (error) {
-          if (!(error instanceof Lost) || gateway.state === "closed") break;
         }
-      }
+      } catch {} // refused, or closed
       reading.delete(id);
     }
   }
@@ -746,23 +725,21 @@ export function connect(url, options = {}) {
     const byType = new Map();
     return {
       on(type, fn, { signal } = {}) {
-        if (signal?.aborted) return () => {};
         const entry = { fn }; // the same function may listen twice
         const all = byType.get(type) ?? new Set();
         byType.set(type, all.add(entry));
-        const off = () => {
+        const forget = whenAborted(signal, () => all.delete(entry));
+        return () => {
           all.delete(entry);
-          signal?.removeEventListener("abort", off);
+          forget();
         };
-        signal?.addEventListener("abort", off);
-        return off;
       },
       emit(type, value) {
         for (const { fn } of [...(byType.get(type) ?? [])]) {
           try {
             fn(value);
           } catch (error) {
-            report("listener", "a listener failed", { error });
+            report("listener", { error });
           }
         }
       },
@@ -772,122 +749,91 @@ export function connect(url, options = {}) {
   /** Return a loop over events. It ends with the signal, with `close()`, and with an error if the gateway ends itself. */
   function iterate(on, type, { signal, limit = MOST_WAITING } = {}) {
     const loop = queue(limit, () => {
-      off();
       loops.delete(loop);
-      signal?.removeEventListener("abort", loop.return);
+      off();
+      forget();
     });
     const off = on(type, loop.add);
+    const forget = whenAborted(signal, loop.return);
     loops.add(loop);
-    signal?.addEventListener("abort", loop.return);
-    if (signal?.aborted) loop.return();
-    else if (state === "closed") loop.finish(lost());
+    if (state === "closed") loop.finish(lost());
     return loop;
   }
 
-  function report(kind, message, more) {
-    const problem = { kind, message, ...more };
-    if (options.onProblem) options.onProblem(problem);
-    else globalThis.console?.warn("gateway-client:", message, more);
+  function report(kind, more) {
+    const { onProblem = (problem) => console.warn("gateway-client:", problem) } = options;
+    onProblem({ kind, ...more });
   }
 }
 
 /** Return an iterator over what is added to it. `leave` ends the interest in more. With `joins`, texts that wait become one. */
 function queue(limit, leave, joins = false) {
-  let waiting = [];
-  const takers = [];
+  const waiting = [];
   let ended = null;
-  const settle = ({ resolve, reject }) => {
-    const { error } = ended;
-    ended.error = undefined; // it is thrown once
-    if (error) reject(error);
-    else resolve({ value: undefined, done: true });
-  };
-  const loop = {
+  let wake = null;
+  const loop = (async function* () {
+    for (;;) {
+      if (waiting.length) yield waiting.shift();
+      else if (!ended) await new Promise((resolve) => (wake = resolve));
+      else if (ended.error) throw ended.error;
+      else return;
+    }
+  })();
+  return Object.assign(loop, {
     add(value) {
       const last = waiting.length - 1;
       if (ended) return;
-      if (takers.length) takers.shift().resolve({ value, done: false });
-      else if (last + 1 < limit) waiting.push(value);
+      if (last + 1 < limit) waiting.push(value);
       else if (joins && typeof value === "string" && typeof waiting[last] === "string") waiting[last] += value;
-      else loop.finish(new Overflow(`the loop is too slow: ${limit} wait for it`));
+      else loop.finish(new Overflow(`the loop is too slow: ${limit} wait`));
+      wake?.();
     },
     /** End the loop after what waits, with an error if there is one. */
     finish(error) {
       if (ended) return;
       ended = { error };
       leave();
-      takers.splice(0).forEach(settle);
+      wake?.();
     },
-    next: () => new Promise((resolve, reject) => {
-      if (waiting.length) resolve({ value: waiting.shift(), done: false });
-      else if (ended) settle({ resolve, reject });
-      else takers.push({ resolve, reject });
-    }),
     async return() {
-      waiting = [];
+      waiting.length = 0;
       loop.finish();
-      return { value: undefined, done: true };
+      return { done: true };
     },
-    [Symbol.asyncIterator]: () => loop,
-  };
-  return loop;
+  });
 }
 
-/** Return the address of the socket. */
+/** Return the address of the socket, without its query and with it. */
 function address(url) {
   let text = String(url);
-  if (!/^(ws|http)s?:/i.test(text)) {
-    const base = globalThis.location?.href;
-    if (!base) throw new TypeError(`expected an address such as https://chat.example.com, got ${text}`);
-    text = new URL(text, base).href;
-  }
-  const [path, query] = text.replace(/#.*/, "").replace(/^http/i, "ws").split("?");
-  return path.replace(/\/*$/, "").replace(/(\/ws\/chat)?$/, "/ws/chat") + (query ? `?${query}` : "");
-}
-
-function withQuery(url, { service, rooms, token }) {
-  const parts = Object.entries({ service, rooms: rooms && 1, token }).filter(([, value]) => value);
-  const query = parts.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
-  return query ? url + (url.includes("?") ? "&" : "?") + query : url;
-}
-
-function unreachable(url) {
-  return `No WebSocket opened at ${url}. Check the address, that the gateway runs, that each proxy passes Upgrade on, and`
-    + " that GATEWAY_ALLOWED_ORIGINS has the page's origin.";
+  if (!/^(ws|http)s?:/i.test(text)) text = new URL(text, globalThis.location?.href).href; // React Native has no such URL
+  const [path, query = ""] = text.replace(/#.*/, "").replace(/^http/i, "ws").split("?");
+  return { path: path.replace(/(\/ws\/chat)?\/*$/, "/ws/chat"), query };
 }
 
 /** Return the error that the gateway would have for this text, or none. For the second, it could not even name the call. */
 function unsendable(text, limit) {
-  const more = (pattern) => text.match(pattern)?.length ?? 0;
-  // The bytes of UTF-8. A surrogate pair has four.
-  const size = text.length + more(/[\u0080-\uffff]/g) + more(/[\u0800-\ud7ff\ue000-\uffff]/g);
-  if (size > limit) {
-    return { status: 41300, name: "too_large", message: `the message has ${size} bytes; the gateway takes ${limit}` };
-  }
+  const size = encodeURI(text).replace(/%../g, "x").length; // the bytes of UTF-8; an old React Native has no encoder
+  if (size > limit) return { status: 41300, name: "too_large", message: `at most ${limit} bytes, got ${size}` };
   if (/\\u(d|0000)/.test(text.replaceAll("\\\\", ""))) {
-    return { status: 40000, name: "bad_frame", message: "a text has U+0000, or half of a surrogate pair" };
+    return { status: 40000, name: "bad_frame", message: "U+0000, or half of a surrogate pair" };
   }
-}
-
-/** Return how many characters a text has: code points, and not units of UTF-16. */
-function count(text) {
-  return [...text].length;
 }
 
 /** Return a promise of the same outcome, which the signal or the time may end earlier. */
 function bounded(promise, signal, wait, lost) {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => end(reject, reasonOf(signal));
-    const late = timer(wait, () => end(reject, lost()));
-    const end = (fn, value) => {
-      clearTimeout(late);
-      signal?.removeEventListener("abort", onAbort);
-      fn(value);
-    };
-    promise.then((value) => end(resolve, value), (error) => end(reject, error));
-    signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted) onAbort();
-  });
+  const { promise: first, resolve, reject } = deferred();
+  const late = timer(wait, () => reject(lost()));
+  const off = whenAborted(signal, () => reject(reasonOf(signal)));
+  promise.then(resolve, reject);
+  return first.finally(() => off(clearTimeout(late)));
+}
+
+/** Call `fn` when the signal is aborted, or soon. Return what forgets it. */
+function whenAborted(signal, fn) {
+  signal?.addEventListener("abort", fn);
+  if (signal?.aborted) Promise.resolve().then(fn);
+  return () => signal?.removeEventListener("abort", fn);
 }
 
 function deferred() {

@@ -50,7 +50,8 @@ describe("connecting", { concurrency: true }, () => {
     const gateway = client({ token: "any/thing=" });
     await assert.rejects(gateway.open(), Lost);
     assert.equal(gateway.state, "closed");
-    assert.match(gateway.why.message, /address or token/);
+    assert.match(gateway.why.message, /tokenIn/);
+    assert.ok(!gateway.why.message.includes("any/thing"));
   });
 
   test("each form of the address leads to the same place", async (t) => {
@@ -66,13 +67,13 @@ describe("connecting", { concurrency: true }, () => {
       assert.equal(url.pathname + url.search, path, given);
       await gateway.close();
     }
-    assert.throws(() => connect("chat.example.com"), /expected an address such as https/);
+    assert.throws(() => connect("chat.example.com"), TypeError);
   });
 
   test("a refused upgrade says what to check, and is tried again", async (t) => {
     const { server, client } = await serve(t);
     server.status = 403;
-    const gateway = client({ times: { patience: 150 } });
+    const gateway = client({ times: { patience: 500 } });
     const states = new Set();
     gateway.onState((state) => states.add(state));
     await assert.rejects(gateway.call("ping"), (error) => {
@@ -161,12 +162,12 @@ describe("connecting", { concurrency: true }, () => {
 
   test("no welcome in time is a failure", async (t) => {
     const { server, client } = await serve(t);
-    const gateway = client({ times: { welcome: 40 } });
+    const gateway = client({ times: { welcome: 200 } });
     const opening = gateway.open();
     await server.next();
     (await server.next()).welcome();
     await opening;
-    assert.equal(gateway.why.reason, "silent");
+    assert.equal(gateway.why.reason, "no_welcome");
   });
 
   test("close rejects what waits, and ends the loops", async (t) => {

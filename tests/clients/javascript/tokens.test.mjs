@@ -94,7 +94,7 @@ describe("tokens", { concurrency: true }, () => {
     const { gateway, peer } = await open({ getToken, times: { rest: 5 } });
     peer.event("token.expiring", { token_expires_at: new Date().toISOString() });
     assert.deepEqual((await peer.next("auth.refresh")).data, { token: "second" });
-    assert.match(gateway.problems[0].message, /the network is away/);
+    assert.match(gateway.problems[0].error.message, /the network is away/);
   });
 
   test("a refusal of the renewal leaves the connection open", async (t) => {
@@ -153,7 +153,7 @@ describe("tokens", { concurrency: true }, () => {
     await until(() => gateway.state === "closed");
     assert.equal(server.connections, 1);
     assert.deepEqual(asked, [["connect", undefined], ["refused", "old"], ["refused", "old"]]);
-    assert.match(gateway.why.message, /refused token again/);
+    assert.match(gateway.why.message, /the refused token/);
   });
 
   test("a fixed token that is refused ends the client", async (t) => {

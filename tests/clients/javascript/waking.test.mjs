@@ -55,7 +55,7 @@ describe("waking", () => {
     await peer.next("ping");
     (await server.next()).welcome();
     await until(() => gateway.state === "open");
-    assert.equal(gateway.why.reason, "silent");
+    assert.equal(gateway.why.reason, "no_pong");
   });
 
   test("a page that goes out of sight asks nothing", async (t) => {
@@ -109,7 +109,7 @@ describe("waking", () => {
     await peer.next("ping");
     (await server.next()).welcome();
     await until(() => gateway.state === "open");
-    assert.equal(gateway.why.reason, "silent");
+    assert.equal(gateway.why.reason, "no_pong");
   });
 
   test("a clock that is set back does not stop the heartbeat", async (t) => {
