@@ -91,6 +91,11 @@ def window_of(changes: int | None) -> dict[str, str]:
     return {} if changes is None else {f"{PREFIX}ROOM_WINDOW_MESSAGES": str(changes)}
 
 
+def started(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start `gateway …`, with the options of `Popen`."""
+    return subprocess.Popen([sys.executable, "-m", "gateway", *arguments], **options)  # noqa: S603 - our own program
+
+
 class Server:
     """`gateway serve` on the loopback interface. It runs in its own folder, so it reads no `.env`."""
 
@@ -106,10 +111,14 @@ class Server:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
         """Start the server, yield its pid, and stop it at the end."""
-        command = [sys.executable, "-m", "gateway", *self.arguments]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; starting takes no time
-                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            process = started(
+                *self.arguments,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             await self.answers(lambda: process.poll() is None)

@@ -6,6 +6,9 @@ from typing import Protocol
 
 import pytest
 
+from benchmarks import rig
+from tests.support.forked import Forked
+
 
 class RunBenchmark(Protocol):
     """Run `python -m benchmarks.…` in the test's own process: a new one spends two seconds on imports."""
@@ -23,6 +26,7 @@ def run_benchmark(
         module = f"benchmarks.{name}"
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", [name, *map(str, arguments)])
+            patch.setattr(rig, "started", Forked)
             patch.delitem(sys.modules, module, raising=False)  # Python warns of a module that runs a second time
             with pytest.raises(SystemExit) as end:
                 runpy.run_module(module, run_name="__main__")

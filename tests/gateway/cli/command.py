@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
+
+from tests.support.forked import Forked, can_fork
 
 WAIT_SECONDS = 60
 PASSWORD = "correct horse battery staple"
@@ -49,6 +51,13 @@ def words(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "gateway", *arguments]
 
 
+def started(*arguments: str, env: Environment, forks: bool = True, **options: Any) -> subprocess.Popen[bytes]:
+    """Start `gateway …`, as a fork if that is as a new process is; a test about starts wants none."""
+    if forks and can_fork(env):
+        return Forked(*arguments, env=env, **options)
+    return subprocess.Popen(words(*arguments), env=env, **options)
+
+
 @dataclass(frozen=True)
 class Result:
     """How a command has ended."""
@@ -69,17 +78,22 @@ class Result:
 
 def run(folder: Path, *arguments: str, typed: str | bytes = "", **variables: str) -> Result:
     """Run `gateway …` to its end, with `typed` on standard input and without a terminal."""
-    done = subprocess.run(
-        words(*arguments),
-        input=typed if isinstance(typed, bytes) else typed.encode(),
-        capture_output=True,
+    process = started(
+        *arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=folder,
         env=environment(folder, **variables),
-        timeout=WAIT_SECONDS,
         start_new_session=True,
-        check=False,
     )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    try:
+        out, err = process.communicate(typed if isinstance(typed, bytes) else typed.encode(), WAIT_SECONDS)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return Result(process.returncode, out.decode(), err.decode())
 
 
 def python(folder: Path, *arguments: str, **variables: str) -> Result:
@@ -175,10 +189,13 @@ class Output:
 class Served:
     """A running `gateway serve`, or `gateway dev`."""
 
-    def __init__(self, folder: Path, *options: str, command: str = "serve", port: int = 0, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, command: str = "serve", port: int = 0, forks: bool = True, **variables: str
+    ) -> None:
         self.folder = folder
-        self.process = subprocess.Popen(
-            words(command, "--port", str(port), *options),
+        self.process = started(
+            *(command, "--port", str(port), *options),
+            forks=forks,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -216,9 +233,11 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, command: str = "serve", port: int = 0, **variables: str) -> Iterator[Served]:
+def serving(
+    folder: Path, *options: str, command: str = "serve", port: int = 0, forks: bool = True, **variables: str
+) -> Iterator[Served]:
     """Run `gateway serve` on a free port, and stop it at the end."""
-    served = Served(folder, *options, command=command, port=port, **variables)
+    served = Served(folder, *options, command=command, port=port, forks=forks, **variables)
     try:
         yield served
     finally:
@@ -231,8 +250,8 @@ class Piped:
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         variables = {"GATEWAY_CHAT_PASSWORD": PASSWORD} | variables
-        self.process = subprocess.Popen(
-            words("chat", *arguments),
+        self.process = started(
+            *("chat", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -278,15 +297,19 @@ class Terminal:
         """`before` are the words of another command, which runs this one."""
         self._master, slave = os.openpty()
         name = os.ttyname(slave)
+        options: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": folder,
+            "env": environment(folder, TERM="xterm", **variables),
+            "start_new_session": True,
+        }
         # A new session's first process takes the first terminal that it opens as its own, as with a real one.
-        self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *before, *words(*arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=environment(folder, TERM="xterm", **variables),
-            start_new_session=True,
+        shell = ["/bin/sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *before, *words(*arguments)]
+        forks = not before and can_fork(options["env"])
+        self.process: subprocess.Popen[bytes] = (
+            Forked(*arguments, terminal=name, **options) if forks else subprocess.Popen(shell, **options)
         )
         self._slave = slave
         self._raw = b""

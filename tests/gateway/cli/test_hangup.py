@@ -175,4 +175,5 @@ def test_a_gateway_in_a_terminal_ends_with_it(tmp_path: Path) -> None:
         terminal.expect("SIGHUP: reading")
         assert terminal.process.poll() is None
         terminal.hang_up()
-        assert terminal.process.wait(WAIT_SECONDS) == 0
+        # 120 is Python's own: it could not write its last lines.
+        assert terminal.process.wait(WAIT_SECONDS) in {0, 120}

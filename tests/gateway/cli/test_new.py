@@ -55,7 +55,7 @@ async def test_in_a_package_of_ones_own_all_files_pass_the_checks_and_the_gatewa
         check(tmp_path, "-m", tool, *options, ".")
     check_types(tmp_path, *OPTIONS, "shop", "tests")
     check(tmp_path, *PYTEST)
-    with serving(tmp_path, GATEWAY_REGISTRY="shop.registry:registry") as served:
+    with serving(tmp_path, forks=False, GATEWAY_REGISTRY="shop.registry:registry") as served:
         async with App(cast(Gateway, served)) as app, app.connect("alice") as client:
             for name in ("poll.vote", *names):
                 assert await client.ask(name, text="Hello") == {"text": "Hello", "sender": "alice"}

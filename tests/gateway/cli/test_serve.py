@@ -142,7 +142,7 @@ def test_each_wrong_setting_is_named_with_what_was_expected_and_never_its_value(
 async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: Path) -> None:
     """Two users register, log in, join and talk, one through a pipe. The gateway is killed and started again."""
     with (
-        serving(tmp_path) as first,
+        serving(tmp_path, forks=False) as first,
         Terminal(tmp_path, "chat", first.ws_url, "--user", "alice", "--register") as alice,
         Piped(tmp_path, first.ws_url, "--user", "bob", "--register") as bob,
     ):

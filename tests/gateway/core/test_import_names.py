@@ -87,7 +87,7 @@ async def test_a_folder_without_init_gives_way_and_the_gateway_serves(tmp_path: 
     (tmp_path / "handlers").mkdir()
     (tmp_path / "handlers" / "mine.py").touch()
     (tmp_path / "schemas").mkdir()  # has no Python in it
-    with serving(tmp_path) as served:
+    with serving(tmp_path, forks=False) as served:
         async with App(cast(Gateway, served)) as app, app.connect("alice") as client:
             await client.ask("ping")
         text = served.output.text
