@@ -173,6 +173,7 @@ function logIn(typed, grant) {
   keep({ unsent: [], ...session, user, token: credential.keep(grant) });
   connection.open(session.token);
   page.roomName.focus();
+  tryLinked();
 }
 
 function logOut() {
@@ -457,7 +458,17 @@ async function listExamples() {
   const answer = await fetch("examples.json").catch(() => null);
   if (answer?.ok) examples = new Map((await answer.json()).map((example) => [example.type, example]));
   page.examples.replaceChildren(...[...examples.keys()].map((type) => new Option(type)));
+  if (!tryLinked()) fillExample();
+}
+
+/** Fill in the message of a link such as `#try=chat.send`, as the reference at `/docs/messages` has them. */
+function tryLinked() {
+  const type = new URLSearchParams(location.hash.slice(1)).get("try");
+  if (!examples.has(type)) return false;
+  page.examples.value = type;
   fillExample();
+  page.raw.focus();
+  return true;
 }
 
 function fillExample() {
@@ -615,6 +626,7 @@ page.raw.addEventListener("keydown", submitOnEnter);
 page.raw.addEventListener("input", showWhetherStreams);
 page.stream.addEventListener("change", setStream);
 page.examples.addEventListener("change", fillExample);
+addEventListener("hashchange", tryLinked);
 page.filter.addEventListener("input", () => [...page.frameRows.children].forEach(filterFrame));
 page.clear.addEventListener("click", () => page.frameRows.replaceChildren());
 

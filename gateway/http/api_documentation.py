@@ -42,6 +42,12 @@ async def swagger_start() -> FileResponse:
     return FileResponse(PAGES / "docs.js", media_type="text/javascript", headers=HEADERS)
 
 
+@router.get("/docs/pages.css")
+async def pages_style() -> FileResponse:
+    """Return the style of the links between the pages."""
+    return FileResponse(PAGES / "pages.css", headers=HEADERS)
+
+
 @router.get("/docs/{name}")
 async def script(name: Script) -> FileResponse:
     """Return a script or a style sheet of the two pages."""

@@ -1,16 +1,29 @@
-"""Documents about the messages of this gateway: for tools, as AsyncAPI."""
+"""Documents about the messages of this gateway: AsyncAPI for tools, and a page for people."""
+
+from pathlib import Path
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
+from gateway.documents import reference
 from gateway.documents.asyncapi import asyncapi
 from gateway.documents.catalog import Catalog, catalog_of
 from gateway.documents.place import Place
+from gateway.documents.reference.page import page
 from gateway.state import GatewayState, GatewayStateDep
 
 router = APIRouter(include_in_schema=False)
 
+FILES = Path(reference.__file__).parent
 NO_CACHE = {"Cache-Control": "no-cache"}
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    **NO_CACHE,
+}
 
 
 @router.get("/asyncapi.json")
@@ -18,6 +31,24 @@ def asyncapi_document(request: Request, state: GatewayStateDep) -> Response:
     """Return the description of the WebSocket. Making it takes a moment, so FastAPI calls this in a thread."""
     [text] = asyncapi(catalog_for(state), place_of(request)).values()
     return Response(text, media_type="application/json", headers=NO_CACHE)
+
+
+@router.get("/docs/messages")
+def messages_page(request: Request, state: GatewayStateDep) -> Response:
+    """Return the page of all messages, events, statuses and close codes."""
+    return HTMLResponse(page(catalog_for(state), place_of(request)), headers=HEADERS)
+
+
+@router.get("/docs/messages.js")
+async def messages_script() -> FileResponse:
+    """Return the script of that page."""
+    return FileResponse(FILES / "messages.js", media_type="text/javascript", headers=HEADERS)
+
+
+@router.get("/docs/messages.css")
+async def messages_style() -> FileResponse:
+    """Return the style sheet of that page."""
+    return FileResponse(FILES / "messages.css", headers=HEADERS)
 
 
 def catalog_for(state: GatewayState) -> Catalog:
