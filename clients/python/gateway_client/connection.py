@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway_client.clock import Clock
-from gateway_client.errors import Lost, Refused
+from gateway_client.errors import Lost, Refused, UnexpectedReply
 from gateway_client.returning import lost_by
 from gateway_client.times import HEARTBEAT_SECONDS, Times
 
@@ -98,7 +98,7 @@ class Connection:
         """Read until the end, and return how it came."""
         try:
             async for text in self._ws:
-                self._take(text)
+                self._hear(text)
         except ConnectionClosed:
             pass
         finally:
@@ -205,9 +205,15 @@ class Connection:
             self._cancelling.add(task)
             task.add_done_callback(self._cancelling.discard)
 
-    def _take(self, text: str | bytes) -> None:
+    def _hear(self, text: str | bytes) -> None:
         self._heard_at = self._clock.now()
         self._heard.set()
+        try:
+            self._take(text)
+        except Exception:
+            log.exception("ignored a frame that this client cannot handle")
+
+    def _take(self, text: str | bytes) -> None:
         if isinstance(text, bytes):
             self._ignore("a binary frame", "")
             return
@@ -247,7 +253,9 @@ class Connection:
             try:
                 pending.on_reply(data)
             except Exception as error:  # the caller gets it, and the reader lives on
-                pending.answer.set_exception(error)
+                wrong = UnexpectedReply(f"the reply to `{pending.type}` makes no sense: {error}")
+                wrong.__cause__ = error
+                pending.answer.set_exception(wrong)
                 return
         pending.answer.set_result(data)
 

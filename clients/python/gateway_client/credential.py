@@ -87,20 +87,20 @@ class Credential:
     async def _ask(self, why: Why) -> str:
         while True:
             if why == "refused":
-                self._count_refusal()
+                self._check_refusals()
             token = await self._fetch(TokenRequest(why, self._token))
+            self._refusals += why == "refused"  # one that failed does not count
             if token != self._refused:
                 self._ends_at = self._ends_at if token == self._token else None
                 self._token = token
                 return token
             why = "refused"
 
-    def _count_refusal(self) -> None:
+    def _check_refusals(self) -> None:
         if self._get_token is None:
             raise NoToken("the gateway has refused the token, and there is no get_token= for another one")
         if self._refusals == MOST_REFUSALS:
             raise NoToken("the gateway has refused the token, and get_token has brought no better one")
-        self._refusals += 1
 
     async def _fetch(self, request: TokenRequest) -> str:
         if self._get_token is None:

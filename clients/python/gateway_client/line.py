@@ -108,7 +108,8 @@ class Line:
         while True:
             if self._ended is not None:
                 raise self._ended.again()
-            if self._ready is not None:
+            # One that has just ended is still here: the line's task has not run since.
+            if self._ready is not None and self._ready.lost is None:
                 return self._ready
             await self._changed.wait()
 

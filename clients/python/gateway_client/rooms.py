@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from gateway_client.connection import Connection
-from gateway_client.errors import Lost, Refused
+from gateway_client.errors import Lost, Refused, UnexpectedReply
 from gateway_client.hub import Hub
 from gateway_client.returning import Backoff
 from gateway_client.room_log import RoomLog
@@ -138,8 +138,8 @@ class Rooms:
         except Refused as refused:
             for room in page.rooms:
                 self._take_error(page, room, refused)
-        except ValueError as error:
-            log.warning("ignored a reply to `room.resume`: %s", error)
+        except UnexpectedReply as error:
+            log.warning("%s", error)
         if not page.moves:
             log.warning("the gateway has answered for none of %d rooms", len(page.rooms))
             page.later = page.rooms
