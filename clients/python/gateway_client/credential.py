@@ -94,6 +94,8 @@ class Credential:
                 self._ends_at = self._ends_at if token == self._token else None
                 self._token = token
                 return token
+            if why == "expiring":
+                raise TokenProblem("get_token has returned a token that the gateway has refused")
             why = "refused"
 
     def _check_refusals(self) -> None:

@@ -26,6 +26,8 @@ OPEN_SECONDS = 30.0
 Reply = TypeVar("Reply")
 Chunk = TypeVar("Chunk")
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
+G = TypeVar("G", bound=Event)
 
 
 def connect(
@@ -149,7 +151,15 @@ class Gateway:
     @overload
     def events(self, kind: str, /, *, most: int | None = None) -> Events[AnyEvent]: ...
     @overload
-    def events(self, kind: type[E], /, *more: type[E], most: int | None = None) -> Events[E]: ...
+    def events(self, kind: type[E], /, *, most: int | None = None) -> Events[E]: ...
+    @overload
+    def events(self, kind: type[E], other: type[F], /, *, most: int | None = None) -> Events[E | F]: ...
+    @overload
+    def events(
+        self, kind: type[E], other: type[F], third: type[G], /, *, most: int | None = None
+    ) -> Events[E | F | G]: ...
+    @overload
+    def events(self, *kinds: type[Event], most: int | None = None) -> Events[Any]: ...
     def events(self, *kinds: Any, most: int | None = None) -> Events[Any]:
         """Return the events of some kinds, or of all, for `async for`. It listens from now on.
 

@@ -177,6 +177,7 @@ class Line:
         except Lost as lost:
             return lost
         connection = Connection(ws, self, self._clock, times=settings.times, ids=self._ids, on_frame=settings.on_frame)
+        self._connection = connection
         reading = asyncio.create_task(connection.read(), name="gateway_client reader")
         watching = asyncio.create_task(connection.watch(), name="gateway_client watch")
         try:
@@ -202,7 +203,6 @@ class Line:
             connection.abort(f"no welcome within {self._times.welcome:g} s; is this a gateway?")
         if not connection.welcome.done() or connection.welcome.cancelled():
             return await reading
-        self._connection = connection
         opened_at = self._clock.now()
         with suppress(Lost):
             await self._rooms.resume(connection)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway_client.line import Line
 
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
+G = TypeVar("G", bound=Event)
 
 
 class Room:
@@ -130,7 +132,15 @@ class Room:
     @overload
     def events(self, kind: str, /, *, most: int | None = None) -> Events[AnyEvent]: ...
     @overload
-    def events(self, kind: type[E], /, *more: type[E], most: int | None = None) -> Events[E]: ...
+    def events(self, kind: type[E], /, *, most: int | None = None) -> Events[E]: ...
+    @overload
+    def events(self, kind: type[E], other: type[F], /, *, most: int | None = None) -> Events[E | F]: ...
+    @overload
+    def events(
+        self, kind: type[E], other: type[F], third: type[G], /, *, most: int | None = None
+    ) -> Events[E | F | G]: ...
+    @overload
+    def events(self, *kinds: type[Event], most: int | None = None) -> Events[Any]: ...
     def events(self, *kinds: Any, most: int | None = None) -> Events[Any]:
         """Return the events of the room, as `Gateway.events` does. The loop ends when the user is out of the room.
 
