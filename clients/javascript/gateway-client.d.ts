@@ -33,6 +33,8 @@ type Field<Type extends MessageType, Name extends string, Otherwise> =
 export type DataOf<Type extends MessageType> = Field<Type, "data", Record<string, never>>;
 /** The `data` of its reply. */
 export type ReplyOf<Type extends MessageType> = Field<Type, "reply", unknown>;
+/** The `data` of its reply to a call: of an answer in chunks, the whole. */
+export type WholeOf<Type extends MessageType> = Field<Type, "whole", ReplyOf<Type>>;
 /** The `data` of each of its chunks. */
 export type ChunkOf<Type extends MessageType> = Field<Type, "chunk", unknown>;
 
@@ -214,7 +216,7 @@ export interface Gateway {
    * Send a message and return its reply's data. It rejects with `Refused`, `Lost`, or the signal's reason.
    * A `chat.send` without an answer is sent again after a new connection, so it is stored once.
    */
-  call<Type extends MessageType>(type: Type, ...rest: [...Data<Type>, options?: CallOptions]): Promise<ReplyOf<Type>>;
+  call<Type extends MessageType>(type: Type, ...rest: [...Data<Type>, options?: CallOptions]): Promise<WholeOf<Type>>;
   call<Type extends string>(type: Any<Type>, data?: unknown, options?: CallOptions): Promise<any>;
 
   /** Send a message and return the chunks of its answer. */

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from gateway.documents.newest_draft import in_newest_draft
+from gateway.documents.schema_words import with_each
 from schemas.base import Wire
 from schemas.json_schema import as_sent, left_out_by_condition, without_titles
 
@@ -56,6 +58,7 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
 def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str:
     """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
     name = free_name(type_name(type) + what, schemas)
+    document = in_newest_draft(document)
     # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
     schemas[name] = document if "$id" in document else _rooted(document, REF + name)
     return name
@@ -75,7 +78,7 @@ def moved(schema: Any, prefix: str) -> Any:
 
 def _rooted(schema: Any, root: str) -> Any:
     if isinstance(schema, dict):
-        found = {key: _rooted(value, root) for key, value in schema.items()}
+        found = with_each(schema, lambda inner: _rooted(inner, root))
         reference = schema.get("$ref")
         if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
             found["$ref"] = root + reference.removeprefix("#")

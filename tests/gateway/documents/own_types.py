@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Annotated, Any, ClassVar, Generic, Literal, NotRequired, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, RootModel, model_validator
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
 from handlers import Chunk, Reply
@@ -14,6 +15,7 @@ from handlers.base import MsgHandler
 from handlers.errors import AppError
 from handlers.registry import Registry
 from schemas.base import Empty, Event, Wire
+from schemas.rules import exactly_one, with_rules
 
 
 class Tree(Wire):
@@ -189,6 +191,29 @@ class PayHandler(MsgHandler[Pay, Empty]):
         return Empty()
 
 
+class Refund(Wire):
+    """Pay back to a card or in cash, as docs/extending.md writes such a rule."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"cash": 20}]})
+
+    card: str | None = None
+    cash: int | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        return with_rules(found, handler, exactly_one("card", "cash"))
+
+
+class RefundHandler(MsgHandler[Refund, Empty]):
+    """Pays back."""
+
+    schema = Refund
+
+    async def handle(self, data: Refund) -> Empty:
+        return Empty()
+
+
 class Told(Wire):
     """The length of a story."""
 
@@ -264,6 +289,7 @@ OWN = Registry(
         "größe/ü": PageHandler,
         "数": SumHandler,
         "pay": PayHandler,
+        "pay.back": RefundHandler,
         "story.tell": TellHandler,
         "class": AnyHandler,
         "2nd": AnyStreamHandler,

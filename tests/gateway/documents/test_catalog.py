@@ -7,6 +7,10 @@ import jsonschema_rs
 import pytest
 
 from gateway.documents.catalog import Catalog, catalog_of
+from gateway.documents.exports import FORMATS
+from gateway.documents.place import Place
+from gateway.routes.json_schema import JsonSchema
+from gateway.routes.model import Route
 from handlers.registry import BUILT_IN, HANDLERS
 from schemas.codes import Close, Status
 from tests.gateway.documents.own_types import OWN
@@ -136,3 +140,54 @@ def fits(catalog: Catalog, schema: dict[str, Any], value: Any) -> bool:
 
 def closed_off(schema: dict[str, Any]) -> dict[str, Any]:
     return {"additionalProperties": False} | schema if "properties" in schema else schema
+
+
+OLD_DRAFT = {
+    "$schema": "http://json-schema.org/draft-04/schema#",
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer", "minimum": 0, "exclusiveMinimum": True, "maximum": 9, "exclusiveMaximum": False},
+        "pair": {
+            "type": "array",
+            "items": [{"type": "string"}, {"$ref": "#/definitions/one"}],
+            "additionalItems": False,
+        },
+        "items": {"enum": [{"items": [1]}]},
+        "default": {"$ref": "#"},
+    },
+    "dependencies": {"count": ["pair"], "pair": {"required": ["items"]}},
+    "definitions": {"one": {"enum": [1]}},
+}
+
+
+def test_a_route_s_schema_of_an_older_draft_means_the_same_in_the_newest() -> None:
+    catalog = catalog_of(BUILT_IN, (Route("old.one", data=JsonSchema(OLD_DRAFT)),))
+    schema = catalog.schemas["OldOneData"]
+    jsonschema_rs.meta.validate(schema | {"$schema": "https://json-schema.org/draft/2020-12/schema"})
+    old = jsonschema_rs.Draft4Validator(OLD_DRAFT)
+    whole = {"$ref": "#/components/schemas/OldOneData", "components": {"schemas": catalog.schemas}}
+    new = jsonschema_rs.Draft202012Validator(whole)
+    items = {"items": {"items": [1]}}
+    for right in ({}, items, {"count": 9, "pair": ["a", 1], **items}, {"default": {"pair": ["a"], **items}}):
+        assert (old.is_valid(right), new.is_valid(right)) == (True, True), right
+    wrongs: list[dict[str, Any]] = [
+        {"count": 0, "pair": [], **items},
+        {"count": 1},
+        {"pair": []},
+        {"pair": ["a", 2], **items},
+        {"pair": ["a", 1, 1], **items},
+        {"default": {"pair": [7], **items}},
+    ]
+    for wrong in wrongs:
+        assert (old.is_valid(wrong), new.is_valid(wrong)) == (False, False), wrong
+
+
+def test_a_route_s_schema_that_is_too_deep_to_read_is_any_json() -> None:
+    document: dict[str, Any] = {}
+    for _ in range(60):
+        document = {"properties": {"inner": document}}
+    catalog = catalog_of(BUILT_IN, (Route("deep.one", data=JsonSchema(document)),))
+    assert catalog.schemas["DeepOneData"] == {}
+    for wanted in FORMATS.values():
+        if wanted.make is not None:
+            assert wanted.make(catalog, Place())

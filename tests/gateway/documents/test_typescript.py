@@ -108,6 +108,7 @@ const name: string | undefined = page.items[0]?.name;
 const sum: number = await gateway.call("数", [1, 2]);
 await gateway.call("pay", { card: "1234" });
 await gateway.call("pay", { cash: 20, currency: "CHF" });
+await gateway.call("pay.back", { card: "1234" });
 await gateway.call("class");
 await gateway.call("__proto__");
 await gateway.call('a "quoted" \\\\ type');
@@ -118,6 +119,8 @@ for await (const chunk of story) {
   const piece: string = typeof chunk === "string" ? chunk : chunk.name;
 }
 const told: number = (await story.reply).words;
+const whole = await gateway.call("story.tell");
+const all: string = whole.text ?? String(whole.items?.length) + whole.words;
 
 // Events.
 for await (const message of gateway.events("chat.message")) {
@@ -169,7 +172,10 @@ WRONG = [
     'gateway.call("数", ["1"])',
     'gateway.call("pay", { card: "1234", cash: 1 })',
     'gateway.call("pay", {})',
+    'gateway.call("pay.back", { card: "1234", cash: 1 })',
     '(await gateway.call("class")).length',
+    '(await gateway.stream("story.tell").reply).text',
+    'for await (const chunk of gateway.stream("story.tell")) chunk.length',
     'gateway.call("orders.create", { sku: "7" })',
     'gateway.call("orders.create", { sku: 7, inner: {} })',
     'gateway.call("orders.create", { sku: 7, odd: "y" })',
