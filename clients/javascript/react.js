@@ -21,7 +21,7 @@ export function useGateway(given) {
   const provided = useContext(Context);
   const gateway = given ?? provided;
   if (gateway) return gateway;
-  throw new Error("expected a gateway, or a GatewayProvider around");
+  throw new Error("expected a gateway or a GatewayProvider");
 }
 
 /** @param {Gateway} [given] @returns {Connection} */

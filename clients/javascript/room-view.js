@@ -42,7 +42,7 @@ function makeView(room) {
     };
   }
 
-  function begin() {
+  async function begin() {
     life = new AbortController();
     const { signal } = life;
     /** @type {(type: any, fn: (data: any) => void) => void} */
@@ -56,10 +56,11 @@ function makeView(room) {
     });
     // A room that the program has joined itself goes on being heard.
     if (!/^join/.test(room.state)) signal.addEventListener("abort", () => room.quit());
-    /** @param {{messages?: Message[]}} reply */
-    const load = async ({ messages }) => messages?.length || joined(await room.history({}, { signal }));
-    (room.state === "joined" ? load({}) : room.join({ signal }).then(load)).catch(look);
     look();
+    try {
+      const { messages } = room.state === "joined" ? /** @type {any} */ ({}) : await room.join({ signal });
+      if (!messages?.length) joined(await room.history({}, { signal }));
+    } catch {} // the state says why
   }
 
   function look() {
@@ -70,18 +71,21 @@ function makeView(room) {
     if (subscribers.size) return;
     life?.abort();
     life = null;
+    now = { ...initial, sending: now.sending };
   }
 
-  /** @param {{messages?: Message[]}} reply of a join, or a page of the history */
-  function joined({ messages }) {
-    show({ typing: [], ...(messages && { messages, hasOlder: messages[0]?.offset > 1 }) });
+  /** @param {{messages?: readonly Message[]}} reply of a join, or a page of the history */
+  function joined({ messages = now.messages }) {
+    const heard = now.messages; // some may have come after the gateway read the page
+    show({ messages, typing: [], hasOlder: messages[0]?.offset > 1 });
+    heard.forEach(put);
   }
 
-  /** Put a message in its place. One that is older than all that are shown has no place. @param {Message} message */
+  /** Put a message in its place. Between those that are shown and older ones there is none. @param {Message} message */
   function put(message) {
     const { offset, changed, client_id } = message;
     const known = now.messages.find((other) => other.offset === offset);
-    const isStale = known ? known.changed > changed : offset < now.messages[0]?.offset;
+    const isStale = known ? known.changed > changed : now.hasOlder && offset < now.messages[0]?.offset;
     const messages = now.messages.filter((other) => other !== known).concat(message).sort((a, b) => a.offset - b.offset);
     show({ ...sent(client_id), ...(!isStale && { messages }) });
   }
@@ -92,7 +96,7 @@ function makeView(room) {
   }
 
   /** @type {RoomSnapshot["send"]} */
-  function send(content, { client_id = newId(), ...options } = {}) {
+  function send(content, { client_id = Date.now() + "-" + Math.random(), ...options } = {}) {
     /** @param {Error | null} error */
     const showSending = (error) => show(sent(client_id, { client_id, content, error }));
     showSending(null);
@@ -111,5 +115,3 @@ function makeView(room) {
 
   return { subscribe, get: () => now, initial };
 }
-
-const newId = () => `${Date.now()}-${Math.random()}`;

@@ -106,4 +106,5 @@ Object.assign(window, {
   listeners: () => listeners,
   roomState: (name) => gateway.room(name).state,
   stop: () => gateway.close(),
+  reopen: () => gateway.open(),
 });

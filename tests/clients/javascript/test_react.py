@@ -77,4 +77,4 @@ def test_a_server_renders_the_hooks_without_a_window_and_without_a_socket() -> N
         "isPending": False,
         "error": None,
     }
-    assert without_gateway == "expected a gateway, or a GatewayProvider around"
+    assert without_gateway == "expected a gateway or a GatewayProvider"
