@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -61,8 +62,12 @@ def test_the_hooks_are_small() -> None:
 
 
 def test_typescript_accepts_what_is_right_and_refuses_what_is_wrong(tmp_path: Path) -> None:
+    [documented] = re.findall(r"^```tsx\n(.*?)^```$", (ROOT / "docs/clients.md").read_text(), re.M | re.S)
+    example = tmp_path / "documented.tsx"
+    example.write_text(f"declare function getToken(): string;\n{documented}")
     project = tmp_path / "tsconfig.json"
-    project.write_text(json.dumps({"compilerOptions": STRICT, "files": [str(path) for path in CHECKED]}))
+    files = [str(path) for path in (*CHECKED, example)]
+    project.write_text(json.dumps({"compilerOptions": STRICT, "files": files}))
     run(tool("tsc"), "-p", project)
 
 
