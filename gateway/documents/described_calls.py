@@ -8,11 +8,12 @@ from typing import Any
 from gateway.documents.components import REF, Schema, Use, add_document
 from gateway.documents.descriptions import MessageDescription
 from gateway.documents.examples import example_of, example_of_model, example_of_schema, json_of
+from gateway.documents.plain import plain
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
 from handlers.base import MsgHandler
 from handlers.reply_types import chunk_type, reply_type
-from schemas.base import Event
+from schemas.base import Empty, Event
 
 Handler = type[MsgHandler[Any, Any]]
 
@@ -46,7 +47,7 @@ def call_of_handler(
     """Return the description of a handler. `found` has the schema of each of its models."""
     kind, reply = uses.data.type, found[uses.reply]
     chunk = None if uses.chunk is None else found[uses.chunk]
-    summary, about = documented(handler.__doc__ or handler.schema.__doc__)
+    summary, about = documented(purpose_of(handler))
     return MessageDescription(
         type=kind,
         summary=summary or kind,
@@ -91,20 +92,25 @@ def examples_of(owner: Handler | type[Event]) -> Sequence[Any]:
     if owner.examples:
         return owner.examples
     schema = owner if issubclass(owner, Event) else owner.schema
-    return _given_examples(schema) or [example_of(schema)]
+    return plain(_given_examples(schema)) or [example_of(schema)]
 
 
 def _examples_of_reply(model: Any) -> Sequence[Any]:
     """Return the examples of a reply's model, or else one made from its schema."""
     if model is Any:
         return [{}]
-    return _given_examples(model) or [example_of_model(model, "serialization")]
+    return plain(_given_examples(model)) or [example_of_model(model, "serialization")]
 
 
 def _given_examples(model: Any) -> Sequence[Any]:
     extra = getattr(model, "model_config", {}).get("json_schema_extra")
     given = extra.get("examples") if isinstance(extra, dict) else None
     return json_of(given)
+
+
+def purpose_of(handler: Handler) -> str:
+    """Return the docstring of a handler, or else that of its data. That of no data says nothing."""
+    return handler.__doc__ or ("" if handler.schema is Empty else handler.schema.__doc__) or ""
 
 
 def documented(docstring: str | None) -> tuple[str, str]:

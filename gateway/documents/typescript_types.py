@@ -116,8 +116,7 @@ class TypeScript:
         return _PLAIN.get(kind, _ANYTHING)
 
     def _object(self, schema: Schema) -> str:
-        keys = self._choices(schema.get("propertyNames", True))
-        if "properties" not in schema and keys not in ([_ANYTHING], ["string"]):
+        if (keys := self._known_keys(schema)) and "properties" not in schema:
             return f"{{ [key in {_union(keys)}]?: {self.text_of(schema.get('additionalProperties', True))} }}"
         required = schema.get("required", ())
         fields = [
@@ -125,6 +124,13 @@ class TypeScript:
             for name, field in schema.get("properties", {}).items()
         ]
         return f"{{ {' '.join([*fields, self._rest(schema)]).strip().removesuffix(';')} }}"
+
+    def _known_keys(self, schema: Schema) -> list[str]:
+        """Return the keys that an object may have, if it may have these alone."""
+        names = schema.get("propertyNames")
+        target = self._target(names["$ref"]) if isinstance(names, dict) and names.keys() == {"$ref"} else names
+        values = target.get("enum") if isinstance(target, dict) else None
+        return self._choices(names) if values and all(isinstance(value, str) for value in values) else []
 
     def _object_with_rules(self, schema: Schema) -> str:
         variants = variants_of(schema)
@@ -177,16 +183,16 @@ class TypeScript:
         return text_literal(value) if isinstance(value, str) else json.dumps(plain(value))
 
     def _reference(self, reference: Any) -> str:
-        if reference not in self._known:
-            if not isinstance(reference, str) or self._target(reference) is None:
+        if not isinstance(reference, str) or reference not in self._known:
+            if self._target(reference) is None:
                 return _ANYTHING
             path = _path(reference)
             self._known[reference] = self._names.take(type_name(f"{path[0]} {path[-1]}"))
         return self._known[reference]
 
-    def _target(self, reference: str) -> Any:
+    def _target(self, reference: Any) -> Any:
         """Return what a reference by JSON Pointer leads to (RFC 6901), or None."""
-        if not reference.startswith(REF):
+        if not isinstance(reference, str) or not reference.startswith(REF):
             return None
         found: Any = self._schemas
         for key in _path(reference):
@@ -252,7 +258,7 @@ def _union(texts: Iterable[str]) -> str:
         return _ANYTHING
     if len(found) > 1:
         found.pop("never", None)
-    return " | ".join(found)
+    return " | ".join(found) or "never"
 
 
 def _grouped(text: str) -> str:

@@ -102,7 +102,7 @@ def test_a_client_may_get_more_keys_than_it_knows_and_may_not_send_more(catalog:
 def test_what_json_schema_cannot_say_is_any_json(catalog: Catalog) -> None:
     assert catalog.schemas["OddOneOdd"]["properties"]["thing"] == {}
     unknown = next(each for each in catalog.messages if each.type == "class")
-    assert (unknown.reply, unknown.reply_examples) == ({}, ({},))
+    assert (unknown.summary, unknown.reply, unknown.reply_examples) == ("class", {}, ({},))
 
 
 def test_each_schema_has_a_reference_with_any_prefix(catalog: Catalog) -> None:

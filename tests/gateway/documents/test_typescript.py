@@ -15,6 +15,7 @@ from gateway.documents.typescript_types import TypeScript, comment
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
 from handlers.registry import BUILT_IN
+from tests.gateway.documents.odd_schemas import odd_schemas
 from tests.gateway.documents.own_types import OWN
 from tests.support.node import environment, tool
 
@@ -202,6 +203,7 @@ def test_right_calls_compile_in_strict_mode_and_wrong_ones_do_not(catalog: Catal
     (tmp_path / NAME).write_text(typescript(catalog, Place())[NAME])
     (tmp_path / "tsconfig.json").write_text(json.dumps(SETTINGS))
     (tmp_path / "right.ts").write_text(RIGHT)
+    (tmp_path / "odd.ts").write_text("\n".join(TypeScript(odd_schemas(seed=17)).declarations()))
     wrong = (f"// @ts-expect-error\nasync function wrong{at}() {{ {line}; }}" for at, line in enumerate(WRONG))
     (tmp_path / "wrong.ts").write_text(
         "\n".join(['import { connect } from "gateway-client";', 'const gateway = connect("http://x");', *wrong])
