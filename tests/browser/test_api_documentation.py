@@ -1,5 +1,7 @@
 """`/docs` and `/redoc` in a browser: they show the API and need nothing from the internet."""
 
+from urllib.parse import urljoin
+
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
@@ -16,6 +18,11 @@ async def opened(browser: Browser, url: str) -> tuple[Page, list[str]]:
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    origin = urljoin(url, "/")
+    page.on(
+        "response",
+        lambda answer: None if answer.url.startswith((origin, "data:", "blob:")) else wrong.append(answer.url),
+    )
     await page.goto(url)
     return page, wrong
 
