@@ -3,8 +3,7 @@
 Read `catalog` first: all that a registry and the routes say, as plain data. Each format is a module of its own with one
 function, which makes files out of the catalog and a `place`. `exports` is the table of all formats.
 `described_calls` and `described_errors` read what the catalog says, `examples` makes an example where none is written,
-and `components` makes the JSON Schemas.
-`python_models` has `python_types` and `python_names`.
-`asyncapi` has `frames` and the `handshake`; `draft07` writes schemas for it. `topics`, `names`, `markdown` and `plain`
-are for all formats.
+and `components` makes the JSON Schemas. `python_models` has `python_types` and `python_names`. `asyncapi`, and
+`asyncapi_2` for older readers, has `frames` and the `handshake`, and `draft07` writes its schemas. `reference` is the
+page at `/docs/messages`. `topics`, `names`, `markdown` and `plain` are for all formats.
 """

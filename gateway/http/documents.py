@@ -1,14 +1,15 @@
 """Documents about the messages of this gateway: AsyncAPI for tools, and a page for people."""
 
 from pathlib import Path
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from gateway.documents import reference
-from gateway.documents.asyncapi import asyncapi
+from gateway.documents import asyncapi, asyncapi_2, reference
 from gateway.documents.catalog import Catalog, catalog_of
 from gateway.documents.place import Place
+from gateway.documents.plain import plain_json
 from gateway.documents.reference.page import page
 from gateway.state import GatewayState, GatewayStateDep
 
@@ -27,9 +28,12 @@ HEADERS = {
 
 
 @router.get("/asyncapi.json")
-def asyncapi_document(request: Request, state: GatewayStateDep) -> Response:
+def asyncapi_document(
+    request: Request, state: GatewayStateDep, version: Literal["3.0.0", "2.6.0"] = "3.0.0"
+) -> Response:
     """Return the description of the WebSocket. Making it takes a moment, so FastAPI calls this in a thread."""
-    [text] = asyncapi(catalog_for(state), place_of(request)).values()
+    written = asyncapi_2.document if version == asyncapi_2.VERSION else asyncapi.document
+    text = plain_json(written(catalog_for(state), place_of(request)))
     return Response(text, media_type="application/json", headers=NO_CACHE)
 
 

@@ -92,9 +92,8 @@ def _head() -> Html:
 
 def _start(place: Place, catalog: Catalog) -> Html:
     welcome = [each for each in catalog.events if each.type == "welcome"][:1]
-    url = Sample("wscat", f'wscat -c "{place.chat_url}?token=$TOKEN"')
     log_in = Sample("curl", f"curl -sS {place.http_url}/token \\\n  -d username=alice -d password=…")
-    cards = [card("Log in", [log_in]), card("Connect", [url])]
+    cards = [card("Log in", [log_in]), card("Connect", _connecting(place))]
     cards += [
         card("First frame", [frame_sample("JSON", frames.event_frame("welcome", data))])
         for each in welcome
@@ -113,6 +112,20 @@ def _start(place: Place, catalog: Catalog) -> Html:
         class_="words",
     )
     return tag("section", words, tag("div", cards, class_="samples"), class_="entry", id="top")
+
+
+def _connecting(place: Place) -> Iterator[Sample]:
+    yield Sample("wscat", f'wscat -c "{place.chat_url}?token=$TOKEN"')
+    yield Sample(
+        "JavaScript",
+        f'import {{ connect }} from "{place.http_url}/client/gateway-client.js";\n\n'
+        f'const gateway = connect("{place.http_url}", {{ getToken }});',
+    )
+    yield Sample(
+        "Python",
+        "from gateway_client import connect\n\n"
+        f'async with connect("{place.http_url}", token=token) as gateway:\n    ...',
+    )
 
 
 def _frames() -> Html:

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from gateway.documents import asyncapi_2
 from gateway.documents.asyncapi import asyncapi
 from gateway.documents.catalog import catalog_of
 from gateway.documents.place import Place
@@ -81,7 +82,7 @@ def at(document: Document, reference: str) -> Any:
 
 def fits(document: Document, message: Document, frame: Any) -> bool:
     whole = {"$schema": "http://json-schema.org/draft-07/schema#", "allOf": [message["payload"]]}
-    validator = jsonschema_rs.Draft7Validator(whole | {"components": document["components"]}, validate_formats=False)
+    validator = jsonschema_rs.Draft7Validator(whole | {"components": document["components"]}, validate_formats=True)
     return bool(validator.is_valid(frame))
 
 
@@ -153,6 +154,21 @@ def test_every_example_is_a_whole_frame_that_fits_the_schema_of_its_message(
             assert fits(document, message, example["payload"]), (name, example)
 
 
+def test_an_older_reader_gets_the_same_messages_in_2_6(document: Document) -> None:
+    older = asyncapi_2.document(catalog_of(BUILT_IN), Place("https://a.example/rt", "wss://a.example/rt"))
+    assert older["asyncapi"] == "2.6.0"
+    channel = older["channels"]["/ws/chat"]
+    published = [at(older, each["$ref"])["name"] for each in channel["publish"]["message"]["oneOf"]]
+    heard = [at(older, each["$ref"])["name"] for each in channel["subscribe"]["message"]["oneOf"]]
+    assert published == list(HANDLERS)
+    assert {*messages(document, "reply"), *messages(document, "event"), "error"} == set(heard)
+    assert older["servers"]["gateway"]["url"] == "a.example/rt"
+    assert older["components"]["schemas"] == document["components"]["schemas"]
+    scopes = older["components"]["securitySchemes"]["password"]["flows"]["password"]["scopes"]
+    assert "chat:write" in scopes
+    assert older["x-close-codes"] == document["x-close-codes"]
+
+
 def test_a_wrong_frame_fits_no_schema(document: Document) -> None:
     send = document["components"]["messages"]["ChatSend"]
     right = send["examples"][0]["payload"]
@@ -214,22 +230,37 @@ def test_texts_of_an_application_hold_no_html(own: Document) -> None:
 
 @pytest.mark.server
 def test_the_parser_and_a_linter_take_it_with_odd_types_too(document: Document, own: Document, tmp_path: Path) -> None:
-    both = json.dumps([json.dumps(document), json.dumps(own)])
-    script = [node(), str(TOOLS / "asyncapi.mjs")]
-    parsed = subprocess.run(
-        script, input=both, capture_output=True, text=True, env=environment(), timeout=WAIT_SECONDS, check=True
-    )
-    for found, each in zip(json.loads(parsed.stdout), (document, own), strict=True):
+    older = asyncapi_2.document(catalog_of(BUILT_IN), Place())
+    *both, oldest = parse([document, own, older])
+    for found, each in zip(both, (document, own), strict=True):
         # A newer version exists, which generators refuse.
         assert [each["code"] for each in found["diagnostics"]] == ["asyncapi-latest-version"], found["diagnostics"]
         assert found["operations"] == list(each["operations"])
         assert len(found["messages"]) == len(each["components"]["messages"])
+    # We know no contact, and the version is the older one that was asked for.
+    assert {each["code"] for each in oldest["diagnostics"]} == {"asyncapi-latest-version", "asyncapi-info-contact"}
+    assert len(oldest["messages"]) == len(older["components"]["messages"])
     ours, theirs = tmp_path / "asyncapi.json", tmp_path / "own.json"
     ours.write_text(json.dumps(document))
     theirs.write_text(json.dumps(own))
     assert lint(ours, "recommended-strict") == ""
     # Of its warnings remains one about a word in a docstring, which no reader runs.
     assert lint(theirs, "recommended") == ""
+
+
+def parse(documents: list[Document]) -> list[Document]:
+    """Return what the parser finds in each document."""
+    parsed = subprocess.run(
+        [node(), str(TOOLS / "asyncapi.mjs")],
+        input=json.dumps([json.dumps(each) for each in documents]),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=WAIT_SECONDS,
+        check=True,
+    )
+    found: list[Document] = json.loads(parsed.stdout)
+    return found
 
 
 def lint(document: Path, rules: str) -> str:

@@ -17,6 +17,9 @@ async def test_the_websocket_is_described_at_the_address_that_the_client_knows(a
     assert (server["protocol"], server["host"]) == ("ws", f"{app.gateway.host}:{app.gateway.port}")
     named = await app.http.get("/asyncapi.json", headers={"Host": "example.com:81"})
     assert named.json()["servers"]["gateway"]["host"] == "example.com:81"
+    older = await app.http.get("/asyncapi.json?version=2.6.0")
+    assert (older.status_code, older.json()["asyncapi"]) == (200, "2.6.0")
+    assert (await app.http.get("/asyncapi.json?version=1.0.0")).status_code == 422
     for host in ("]", "[::", "a b", '"><script>', "x" * 5000):
         answer = await app.http.get("/asyncapi.json", headers={"Host": host})
         assert answer.status_code in {200, 400}, host
