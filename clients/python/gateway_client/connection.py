@@ -31,6 +31,7 @@ Direction = Literal["in", "out"]
 OnFrame = Callable[[Direction, str], None]
 OnReply = Callable[[Any], None]
 OnChunk = Callable[[int, Any], None]
+OnBegin = Callable[["Connection", int], None]
 
 
 class Listener(Protocol):
@@ -112,11 +113,13 @@ class Connection:
         *,
         on_reply: OnReply | None = None,
         on_chunk: OnChunk | None = None,
+        on_begin: OnBegin | None = None,
         cancels: bool = False,
     ) -> Any:
         """Send a message, and return the data of its reply. Raise `Refused`, or `Lost` if no answer comes.
 
-        With `on_chunk`, ask for a stream. With `cancels`, cancel the message if the caller leaves.
+        With `on_chunk`, ask for a stream. With `cancels`, cancel the message if the caller leaves. `on_begin` gets the
+        connection and the id.
         """
         if self.lost is not None:
             raise self.lost.again()
@@ -125,6 +128,8 @@ class Connection:
         text = self._encoded(message)
         pending = Pending(type, asyncio.get_running_loop().create_future(), on_reply, on_chunk)
         self._pending[number] = pending
+        if on_begin is not None:
+            on_begin(self, number)
         try:
             await self._send(text)
             return await pending.answer

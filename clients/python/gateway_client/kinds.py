@@ -73,9 +73,9 @@ def _one_of(models: Mapping[str, type[Event]], type: str, data: Any) -> Event | 
     return _event_as(models.get(type), data)
 
 
-def _any(type: str, data: Any) -> Event | AnyEvent:
-    if isinstance(data, Event):
-        return data
+def _any(type: str, data: Any) -> Event | AnyEvent | None:
+    if isinstance(data, LocalEvent):
+        return None if data.hidden else data
     return _event_as(messages.EVENTS.get(type), data) or AnyEvent(type=type, data=data)
 
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 
 from gateway_client.address import Address
 from gateway_client.clock import Clock, GatewayTime
-from gateway_client.connection import Connection, OnChunk, OnFrame, OnReply
+from gateway_client.connection import Connection, OnBegin, OnChunk, OnFrame, OnReply
 from gateway_client.credential import MOST_REFUSALS, Credential, TokenProblem
 from gateway_client.errors import GatewayError, Lost, NoToken, Reconnect, Refused
 from gateway_client.hub import Hub
@@ -120,13 +120,16 @@ class Line:
         *,
         on_reply: OnReply | None = None,
         on_chunk: OnChunk | None = None,
+        on_begin: OnBegin | None = None,
         cancels: bool = False,
     ) -> Any:
         """Send a message, and return the data of its reply, as `Connection.call` does. Wait for a connection."""
         if type == SEND and isinstance(data, dict) and on_chunk is None:
             return await self._send(data)
         connection = await self.ready()
-        return await connection.call(type, data, on_reply=on_reply, on_chunk=on_chunk, cancels=cancels)
+        return await connection.call(
+            type, data, on_reply=on_reply, on_chunk=on_chunk, on_begin=on_begin, cancels=cancels
+        )
 
     async def _send(self, data: Mapping[str, Any]) -> Any:
         """Send a message to a room, again after each lost connection. Its `client_id` lets the room get it once."""

@@ -26,6 +26,7 @@ class Wire(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         protected_namespaces=(),
+        defer_build=True,  # a program uses few of the models, and building all would slow down its start
     )
 
     @classmethod
@@ -52,6 +53,9 @@ class Event(Wire):
 
 class LocalEvent(Event):
     """What the client itself reports, in the order of the other events. No gateway can send it."""
+
+    hidden: ClassVar[bool] = False
+    """Whether only a loop that names it gets it."""
 
 
 class AnyEvent(Wire):

@@ -43,6 +43,7 @@ class Changed(LocalEvent):
     """A message of a room is new, or has changed."""
 
     type: ClassVar[str] = "changed"
+    hidden: ClassVar[bool] = True
 
     message: Message
 
@@ -60,6 +61,8 @@ class RoomLog:
         self.state: State = "idle"
         self.position: Position | None = None
         self.why: Refused | None = None
+        self.hears = False
+        """Whether this connection has joined the room. Before that, changes would come out of their order."""
         self.unknown: set[int] = set()
         """The offsets of messages that have grown, and are to be read again."""
         self._lost: Position | None = None
@@ -79,7 +82,7 @@ class RoomLog:
         before = self.position or self._lost
         recovered = isinstance(reply, Mapping) and reply.get("recovered") is True and self.position is not None
         if recovered:
-            self.state = "joined"
+            self.state, self.hears = "joined", True
             for event in _objects(reply, "events"):
                 self.take(str(event.get("type")), event.get("data"))
         self._begin(reply)
@@ -110,7 +113,7 @@ class RoomLog:
             raise ValueError(f"expected the position of the room {self.name}, got {reply!s:.200}")  # noqa: TRY004
         if self.position is not None and self.position.epoch == epoch:
             offset = max(offset, self.position.offset)
-        self.state, self.why, self._lost = "joined", None, None
+        self.state, self.why, self._lost, self.hears = "joined", None, None, True
         self.position = Position(epoch=epoch, offset=offset)
 
     def _hole(self, before: Position, reply: Mapping[str, Any]) -> None:
@@ -125,6 +128,8 @@ class RoomLog:
 
     def take(self, type: str, data: Any) -> bool:
         """Deliver an event of the room. Return false if the room has to be joined again."""
+        if type in LOGGED and not self.hears:
+            return True  # the reply to the join brings it
         if type in LOGGED and self.position is not None:
             epoch, changed = (data.get("epoch"), data.get("changed")) if isinstance(data, Mapping) else (None, None)
             if not isinstance(changed, int) or epoch != self.position.epoch:

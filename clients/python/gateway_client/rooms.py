@@ -54,6 +54,8 @@ class Rooms:
         """Stop what goes on for the connection, which has ended."""
         self._connection = None
         self._again.clear()
+        for room in self._joined.values():
+            room.hears = False
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
-from gateway_client.connection import log
-from gateway_client.errors import Overflowed
+from gateway_client.connection import Connection, log
+from gateway_client.errors import Lost, Overflowed, Refused
 from gateway_client.kinds import chunk_as, closing_reply_as
 from gateway_client.line import Line
 
@@ -20,10 +21,16 @@ class Chunks:
     """The chunks that have come and wait."""
 
     def __init__(self) -> None:
+        self.asked: tuple[Connection, int] | None = None
+        """The connection on which the message went out, and its id."""
         self.more = asyncio.Event()
         self.overflowed = False
         self.waiting: deque[Any] = deque()
         self._seq = 0
+
+    def begin(self, connection: Connection, number: int) -> None:
+        """Note that the message goes out."""
+        self.asked = (connection, number)
 
     def take(self, seq: int, data: Any) -> None:
         """Keep a chunk."""
@@ -90,8 +97,15 @@ class Stream(Generic[Chunk, Reply]):
         reply: Reply = self._reply[0]
         return reply
 
+    async def cancel(self) -> None:
+        """Ask the gateway to cancel the message. The loop gets what came before, and then `Refused` with 49900."""
+        if self._chunks.asked is not None:
+            connection, number = self._chunks.asked
+            with suppress(Refused, Lost):  # it has an answer by now
+                await connection.call("cancel", {"id": number})
+
     async def aclose(self) -> None:
-        """Cancel the message, if it has no answer yet."""
+        """Leave the loop, and cancel the message if it has no answer yet."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -104,7 +118,7 @@ class Stream(Generic[Chunk, Reply]):
     def _start(self) -> "asyncio.Task[Any]":
         if self._task is None:
             chunks = self._chunks
-            work = self._line.ask(self._type, self._data, on_chunk=chunks.take, cancels=True)
+            work = self._line.ask(self._type, self._data, on_chunk=chunks.take, on_begin=chunks.begin, cancels=True)
             self._task = asyncio.create_task(work, name=f"gateway_client stream {self._type}")
             self._task.add_done_callback(lambda _: chunks.more.set())
         return self._task

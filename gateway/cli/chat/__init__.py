@@ -1,8 +1,7 @@
 """`gateway chat`: a client for the terminal and for pipes.
 
 account           the user: registers and logs in
-client            one connection: requests, calls with chunks, events, and how it ended
-conversation      one room, over any number of connections
+conversation      one room, over any number of connections: `gateway_client` makes and keeps them
 calls             messages of any type: their chunks, and how Ctrl-C cancels them
 growing_messages  messages that grow
 passing           signals and custom states
@@ -25,8 +24,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.chat.account import Account
-from gateway.cli.chat.client import ConnectionLost
+from gateway.cli.chat.account import Account, NotNow
 from gateway.cli.chat.conversation import Conversation
 from gateway.cli.chat.pipe import Pipe
 from gateway.cli.chat.screen import Screen
@@ -65,8 +63,8 @@ def chat(
     account = Account(place, user, find_password(password_file))
     try:
         failed = asyncio.run(converse(account, room, register=register, last=last, commands=commands))
-    except ConnectionLost as lost:
-        raise StartError(str(lost)) from None
+    except NotNow as unreachable:
+        raise StartError(str(unreachable)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except asyncio.CancelledError:

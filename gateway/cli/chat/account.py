@@ -4,14 +4,16 @@ from typing import Any, Self
 
 import httpx2
 
-from gateway.cli.chat.client import ConnectionLost
 from gateway.cli.chat.wording import clean, explain
 from gateway.cli.gateway_address import GatewayAddress
 from gateway.core.start_error import StartError
-from schemas.codes import Reconnect
 
 ANSWER_SECONDS = 15
 """Enough time for a busy gateway to hash a password."""
+
+
+class NotNow(Exception):
+    """The gateway is out of reach or busy. A later attempt may succeed."""
 
 
 class Account:
@@ -40,7 +42,7 @@ class Account:
             raise StartError(f"cannot register: {_words(answer)}")
 
     async def log_in(self) -> None:
-        """Get a token. Raise `StartError` for a refusal, and `ConnectionLost` if a later attempt may succeed."""
+        """Get a token. Raise `StartError` for a refusal, and `NotNow` if a later attempt may succeed."""
         answer = await self._post("/token", data={"username": self.user, "password": self._password})
         if answer.status_code == httpx2.codes.UNAUTHORIZED:
             raise StartError(f"cannot log in: {_words(answer)}; new here? add --register")
@@ -74,13 +76,11 @@ class Account:
         if answer.status_code == httpx2.codes.NOT_FOUND:
             raise StartError(f"there is no gateway at {self.address.http}; is the path right?")
         if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise ConnectionLost(_words(answer), Reconnect.WITH_BACKOFF, _retry_after_ms(answer))
+            raise NotNow(_words(answer))
         return answer
 
-    def _unreachable(self, reason: str) -> ConnectionLost:
-        return ConnectionLost(
-            f"cannot reach {self.address.http} ({reason}); does the gateway run?", Reconnect.WITH_BACKOFF
-        )
+    def _unreachable(self, reason: str) -> NotNow:
+        return NotNow(f"cannot reach {self.address.http} ({reason}); does the gateway run?")
 
 
 def _json(answer: httpx2.Response) -> dict[str, Any]:
@@ -94,11 +94,5 @@ def _json(answer: httpx2.Response) -> dict[str, Any]:
 def _words(answer: httpx2.Response) -> str:
     body = _json(answer)
     words = explain(body) if "message" in body else f"HTTP {answer.status_code}"
-    if wait := _retry_after_ms(answer):
-        words += f"; try again in {wait // 1000} s"
-    return words
-
-
-def _retry_after_ms(answer: httpx2.Response) -> int:
-    seconds = answer.headers.get("retry-after", "")
-    return int(seconds) * 1000 if seconds.isdecimal() else 0
+    wait = answer.headers.get("retry-after", "")
+    return f"{words}; try again in {wait} s" if wait.isdecimal() else words

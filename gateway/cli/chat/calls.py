@@ -4,14 +4,14 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from rich.text import Text
 
-from gateway.cli.chat.client import Call, ChatClient, ConnectionLost, RequestRefused
 from gateway.cli.chat.screen import AnyMessage, Screen
-from gateway.cli.chat.wording import clean
+from gateway.cli.chat.wording import clean, words_of
+from gateway_client import Gateway, GatewayError, Lost, Refused, Stream
 
 
 class Calls:
@@ -19,28 +19,33 @@ class Calls:
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
+        self._count = 0
         self._cancelling: asyncio.Task[None] | None = None
 
-    async def run(self, client: ChatClient, message: AnyMessage) -> bool:
+    async def run(self, gateway: Gateway, message: AnyMessage) -> bool:
         """Send a message, and return whether a reply came. It is never sent again: it might count twice."""
         kind = clean(message.type)
+        self._count += 1
         try:
-            async with client.call(message.type, message.data) as call:
-                with self._cancelled_by_ctrl_c(client, call):
-                    await self._show(call, kind)
-        except RequestRefused as refused:
-            self._screen.notify(f"{kind}: {refused}")
+            async with gateway.stream(message.type, message.data) as stream:
+                with self._cancelled_by_ctrl_c(stream):
+                    await self._show(stream, kind, f"call {self._count}")
+        except Refused as refused:
+            self._screen.notify(f"{kind}: {words_of(refused)}")
             return False
-        except ConnectionLost:
+        except Lost:
             self._screen.notify(f"{kind}: the connection was lost before the answer came")
+            return False
+        except GatewayError as error:
+            self._screen.notify(f"{kind}: {clean(str(error))}")
             return False
         return True
 
-    async def _show(self, call: Call, kind: str) -> None:
-        key, label = f"call {call.id}", Text.assemble((kind, "bold"), ": ")
+    async def _show(self, stream: Stream[Any, Any], kind: str, key: str) -> None:
+        label = Text.assemble((kind, "bold"), ": ")
         has_chunks = False
         try:
-            async for chunk in call:
+            async for chunk in stream:
                 has_chunks = True
                 if isinstance(chunk, str):
                     self._screen.grow(key, label, chunk)
@@ -49,11 +54,11 @@ class Calls:
                     self._screen.show(Text.assemble(label, _json(chunk)))
         finally:
             self._screen.settle(key)
-        if call.reply != {} or not has_chunks:
-            self._screen.show(Text.assemble((kind, "bold"), " → ", _json(call.reply)))
+        if stream.reply != {} or not has_chunks:
+            self._screen.show(Text.assemble((kind, "bold"), " → ", _json(stream.reply)))
 
     @contextmanager
-    def _cancelled_by_ctrl_c(self, client: ChatClient, call: Call) -> Iterator[None]:
+    def _cancelled_by_ctrl_c(self, stream: Stream[Any, Any]) -> Iterator[None]:
         if not self._screen.live:
             yield
             return
@@ -66,18 +71,13 @@ class Calls:
 
         def cancel() -> None:
             restore()
-            self._cancelling = asyncio.create_task(_cancel(client, call))
+            self._cancelling = asyncio.create_task(stream.cancel())
 
         loop.add_signal_handler(signal.SIGINT, cancel)
         try:
             yield
         finally:
             restore()
-
-
-async def _cancel(client: ChatClient, call: Call) -> None:
-    with suppress(ConnectionLost):  # that has cancelled it too
-        await client.cancel(call)
 
 
 def _json(value: Any) -> str:

@@ -1,33 +1,42 @@
-"""One room of one user, over any number of connections.
+"""One room of one user, over any number of connections: `gateway_client` keeps the room and its place in it.
 
 One line at a time is sent. The next line waits until the gateway has acknowledged it. If the connection breaks in
-between, the client resumes the room and sends the line again with the same `client_id`. So the room gets each line
-once, and none is lost silently.
+between, the client sends the line again with the same `client_id`. So the room gets each line once, and none is lost
+silently.
 """
 
 import asyncio
-import math
-import random
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from gateway.cli.chat.account import Account
 from gateway.cli.chat.calls import Calls
-from gateway.cli.chat.client import ChatClient, ConnectionLost, Frame, RequestRefused, open_client
 from gateway.cli.chat.growing_messages import GrowingMessages
 from gateway.cli.chat.passing import Passing
 from gateway.cli.chat.screen import AnyMessage, Line, Screen
-from gateway.cli.chat.wording import clean, line_of
+from gateway.cli.chat.wording import clean, line_of, words_of
 from gateway.core.start_error import StartError
-from schemas.codes import Reconnect, Status
+from gateway_client import (
+    AnyEvent,
+    Event,
+    Events,
+    Gap,
+    Lost,
+    NoToken,
+    Overflowed,
+    Reconnect,
+    Refused,
+    Room,
+    StateChanged,
+    Times,
+    TokenRequest,
+    connect,
+)
+from gateway_client.messages import JoinReply
+from schemas.codes import Close
 
-FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 30
-
-RENEWAL_SECONDS = 10
-"""The shortest time between two tokens: some gateways announce the end of a new token at once."""
+TIMES = Times(first_delay=0.5)
 
 PATIENCE_SECONDS = 60
 """How long lines from a pipe wait for a lost gateway. At a terminal, the user decides."""
@@ -41,6 +50,12 @@ BREATH_SECONDS = 1.5
 ECHO_SECONDS = 2
 """How long to wait, before leaving, until our last line has come back as an event."""
 
+MAX_EVENTS = 10_000
+"""Events that wait to be shown."""
+
+FOR_THIS_USER = {"room.invited", "room.added"}
+"""Events about another room that the user should see."""
+
 _WHY_NOT_RESUMED = {
     "too_many": "too many messages came meanwhile to show them all",
     "too_old": "the messages of the meantime are no longer kept",
@@ -53,33 +68,32 @@ class Conversation:
     def __init__(self, account: Account, room: str, screen: Screen, *, last: int) -> None:
         self.failed = False
         self._account = account
-        self._room = room
+        self._name = room
         self._screen = screen
         self._last = last
         self._calls = Calls(screen)
         self._calling: asyncio.Task[bool] | None = None
         self._growing = GrowingMessages(screen)
         self._passing = Passing()
-        self._epoch: str | None = None
-        self._position = 0
+        self._shown = 0
         """The offset up to which all messages have been shown."""
         self._said = 0
         self._unanswered: Line | None = None
         self._heard = asyncio.Event()
-        self._attempts = 0
-        self._lost_at = 0.0
-        self._renewed_at = -math.inf
-        self._renewing: set[asyncio.Task[None]] = set()
+        self._away = asyncio.Event()
+        self._back = asyncio.Event()
 
     async def run(self) -> None:
         """Talk until the lines end, or raise `StartError` if there is no way to continue."""
-        while True:
-            try:
-                await self._connection()
-            except ConnectionLost as lost:
-                await self._wait(lost)
-            else:
-                return
+        place = self._account.address
+        self._gateway = connect(
+            place.ws, get_token=self._token, proxy=not place.local, max_events=MAX_EVENTS, times=TIMES
+        )
+        try:
+            async with self._gateway as gateway:
+                await self._talk(gateway.room(self._name), gateway.events())
+        except Lost as lost:
+            raise StartError(clean(str(lost))) from None
 
     def report_unsent(self) -> None:
         """Report the line that was being sent, if the end came before its acknowledgement."""
@@ -87,114 +101,110 @@ class Conversation:
             self._fail(self._unanswered, "the end came before the gateway acknowledged it")
             self._unanswered = None
 
-    async def _connection(self) -> None:
-        if self._account.token is None:
-            await self._account.renew()
+    async def _token(self, request: TokenRequest) -> str:
+        """Return the token of the log-in, or the next one. A session that has ended stays so."""
+        if request.previous is not None or self._account.token is None:
+            if request.reason == "refused" and not _has_expired(self._gateway.why):
+                raise NoToken("log in again")
+            try:
+                await self._account.renew()
+            except StartError as error:
+                raise NoToken(str(error)) from None
         assert self._account.token is not None  # noqa: S101 - `renew` makes sure of it
-        place = self._account.address
-        async with open_client(f"{place.ws}/ws/chat", self._account.token, proxy=not place.local) as client:
-            await self._join(client)
-            await self._talk(client)
+        return self._account.token
 
-    async def _join(self, client: ChatClient) -> None:
-        try:
-            reply = await self._ask_to_join(client)
-        except RequestRefused as refused:
-            if refused.retryable:
-                raise ConnectionLost(str(refused), Reconnect.WITH_BACKOFF, refused.after_ms) from None
-            raise StartError(f"cannot join the room: {refused}") from None
-        self._show_missed(client, reply)
-        if self._attempts:
-            self._screen.notify("connected again")
-        self._attempts = 0
-
-    async def _ask_to_join(self, client: ChatClient) -> Frame:
-        if self._epoch is None:
-            return await client.request("room.join", room=self._room)
-        try:
-            return await self._resume(client)
-        except RequestRefused as refused:
-            if refused.status != Status.POSITION_LOST:
-                raise
-            # The log is shorter than what was shown: it has been restored from an older copy.
-            return await client.request("room.join", room=self._room)
-
-    async def _resume(self, client: ChatClient) -> Frame:
-        since = {"epoch": self._epoch, "offset": self._position}
-        reply = await client.request("room.resume", rooms=[{"room": self._room, "since": since}])
-        found: Frame = reply["rooms"][0]
-        if "error" in found:
-            raise RequestRefused(found["error"])
-        return found
-
-    def _show_missed(self, client: ChatClient, reply: Frame) -> None:
-        if reply.get("recovered"):
-            for event in reply["events"]:
-                self._show(event["type"], event["data"])
-        elif self._epoch is not None:
-            why = _WHY_NOT_RESUMED.get(reply.get("reason", ""), "the room has a new log")
-            self._screen.notify(f"{why}; here are the newest messages")
-            self._show_newest(reply, 50)
-        else:
-            self._show_newest(reply, self._last)
-            if self._screen.live:
-                members = "you alone" if reply["members"] == 1 else f"{reply['members']} members"
-                self._screen.notify(f"{self._room}, {members}; you are {clean(client.user)}; Ctrl-D leaves")
-        self._epoch, self._position = reply["epoch"], reply["offset"]
-
-    def _show_newest(self, reply: Frame, count: int) -> None:
-        for message in reply["messages"][-count:] if count else ():
-            self._show("chat.message", message)
-
-    async def _talk(self, client: ChatClient) -> None:
+    async def _talk(self, room: Room, events: Events[Event | AnyEvent]) -> None:
         """Receive and send until there is nothing more to send."""
-        listening = asyncio.create_task(self._listen(client))
-        speaking = asyncio.create_task(self._speak(client))
+        ends = room.events("room.deleted")
         try:
-            await asyncio.wait({listening, speaking}, return_when=asyncio.FIRST_COMPLETED)
-            if not speaking.done():
-                await listening
+            self._begin(await room.join())
+        except Refused as refused:
+            raise StartError(f"cannot join the room: {words_of(refused)}") from None
+        speaking = asyncio.create_task(self._speak(room))
+        listening = [asyncio.create_task(work) for work in (self._listen(events), self._stay(ends), self._be_patient())]
+        try:
+            await asyncio.wait({speaking, *listening}, return_when=asyncio.FIRST_COMPLETED)
+            for task in listening:
+                if task.done():
+                    await task
             await speaking
             await self._wait_for_echo()
         finally:
-            tasks = [listening, speaking, *self._renewing, *([self._calling] if self._calling else [])]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(speaking, *listening, self._calling)
 
-    async def _listen(self, client: ChatClient) -> None:
+    def _begin(self, reply: JoinReply) -> None:
+        messages = [message.model_dump(mode="json", exclude_unset=True) for message in reply.messages or ()]
+        for message in messages[-self._last :] if self._last else ():
+            self._show("chat.message", message)
+        self._shown = reply.offset
+        if self._screen.live:
+            members = "you alone" if reply.members == 1 else f"{reply.members} members"
+            self._screen.notify(f"{self._name}, {members}; you are {clean(self._gateway.user)}; Ctrl-D leaves")
+
+    # ---- what comes ----
+
+    async def _listen(self, events: Events[Event | AnyEvent]) -> None:
         while True:
-            event = await client.next_event()
-            data = event.get("data", {})
-            if event["type"] == "token.expiring":
-                # In its own task, so that new messages are shown meanwhile.
-                task = asyncio.create_task(self._renew(client))
-                self._renewing.add(task)
-                task.add_done_callback(self._renewing.discard)
-            # These are about another room, but still for this user.
-            if data.get("room", self._room) == self._room or event["type"] in {"room.invited", "room.added"}:
-                self._on_event(event["type"], data, client)
-
-    async def _renew(self, client: ChatClient) -> None:
-        """Renew the token, so that the connection outlives it. If that fails, the next connection uses the new one."""
-        if time.monotonic() - self._renewed_at < RENEWAL_SECONDS:
-            return
-        self._renewed_at = time.monotonic()
-        with suppress(ConnectionLost, RequestRefused, StartError):
-            await self._account.renew()
-            await client.request("auth.refresh", token=self._account.token)
-
-    def _on_event(self, type: str, data: Mapping[str, Any], client: ChatClient) -> None:
-        if type == "resync":
-            raise ConnectionLost("some messages were missed on the way", Reconnect.AFTER_DELAY)
-        if "changed" in data:
-            if data["changed"] <= self._position:
+            try:
+                self._on_event(await anext(events))
+            except Overflowed:
+                self._screen.notify("too many messages came to show them all")
+            except StopAsyncIteration:
                 return
-            self._position = data["changed"]
-            self._heard.set()
-        self._show(type, data)
-        if type == "room.left" and data.get("user") == client.user:
+
+    async def _stay(self, ends: Events[AnyEvent]) -> None:
+        """Wait until the user is out of the room."""
+        try:
+            async for _ in ends:
+                pass
+        except Refused as refused:
+            raise StartError(f"cannot join the room: {words_of(refused)}") from None
+        if self._gateway.state != "closed":
+            await asyncio.sleep(0)  # the loop of all events shows the last one first
             raise StartError("you are not in the room any more")
+
+    def _on_event(self, event: Event | AnyEvent) -> None:
+        if isinstance(event, StateChanged):
+            self._on_state(event)
+            return
+        if isinstance(event, Gap):
+            self._show_gap(event)
+            return
+        data = event.data if isinstance(event, AnyEvent) else event.model_dump(mode="json", exclude_unset=True)
+        if isinstance(data, dict) and (data.get("room", self._name) == self._name or event.type in FOR_THIS_USER):
+            self._show(event.type, data)
+            self._shown = max(self._shown, data.get("changed", 0))
+            self._heard.set()
+
+    def _on_state(self, event: StateChanged) -> None:
+        if event.state == "open" and self._away.is_set():
+            self._screen.notify("connected again")
+            self._away.clear()
+            self._back.set()
+        elif event.state == "waiting" and event.why is not None and not self._away.is_set() and _may_pass(event.why):
+            self._screen.notify(f"the connection is lost ({clean(event.why.message)}); reconnecting")
+            self._back.clear()
+            self._away.set()
+
+    async def _be_patient(self) -> None:
+        """Wait until a script has waited too long for its gateway. A person decides that alone."""
+        while True:
+            await self._away.wait()
+            try:
+                async with asyncio.timeout(None if self._screen.live else PATIENCE_SECONDS):
+                    await self._back.wait()
+            except TimeoutError:
+                why = clean(self._gateway.why.message) if self._gateway.why is not None else "no connection"
+                raise StartError(
+                    f"{why}; gave up after {PATIENCE_SECONDS} s, the lines from here on were not sent"
+                ) from None
+
+    def _show_gap(self, gap: Gap) -> None:
+        why = _WHY_NOT_RESUMED.get(gap.reason, "the room has a new log")
+        self._screen.notify(f"{why}; here are the newest messages")
+        for message in gap.messages:
+            self._show("chat.message", message.model_dump(mode="json", exclude_unset=True))
+        self._shown = gap.position.offset
 
     def _show(self, type: str, data: Mapping[str, Any]) -> None:
         self._growing.on_event(type, data)
@@ -204,38 +214,40 @@ class Conversation:
         if line is not None:
             self._screen.show(line)
 
-    async def _speak(self, client: ChatClient) -> None:
-        while (line := self._unanswered or await self._screen.next_line()) is not None:
+    # ---- what goes ----
+
+    async def _speak(self, room: Room) -> None:
+        while (line := await self._screen.next_line()) is not None:
             if line.message is not None:
-                await self._call(client, line, line.message)
+                await self._call(line, line.message)
                 continue
             self._unanswered = line
-            await self._send(client, line)
+            await self._send(room, line)
             self._unanswered = None
 
-    async def _call(self, client: ChatClient, line: Line, message: AnyMessage) -> None:
+    async def _call(self, line: Line, message: AnyMessage) -> None:
         """Send any message. In a pipe, the next line waits for its end. A person may talk meanwhile."""
         if self._calling is not None and not self._calling.done():
             self._screen.report(line, "the call before it still runs; Ctrl-C cancels that")
             return
-        self._calling = asyncio.create_task(self._calls.run(client, message))
+        self._calling = asyncio.create_task(self._calls.run(self._gateway, message))
         if not self._screen.live and not await self._calling:
             self.failed = True
 
-    async def _send(self, client: ChatClient, line: Line) -> None:
+    async def _send(self, room: Room, line: Line) -> None:
         problem = line.problem
         tries = 0
         while not problem:
             try:
-                reply = await client.request("chat.send", room=self._room, text=line.text, client_id=line.client_id)
-            except RequestRefused as refused:
+                message = await room.send(line.text, client_id=line.client_id)
+            except Refused as refused:
                 tries += 1
                 if not refused.retryable or tries == TRIES:
-                    problem = str(refused)
+                    problem = words_of(refused)
                 else:
-                    await asyncio.sleep(max(refused.after_ms / 1000, BREATH_SECONDS))
+                    await asyncio.sleep(max(refused.retry_after_ms / 1000, BREATH_SECONDS))
             else:
-                self._said = reply["message"]["changed"]
+                self._said = message.changed
                 return
         self._fail(line, problem)
 
@@ -246,23 +258,22 @@ class Conversation:
     async def _wait_for_echo(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(ECHO_SECONDS):
-                while self._position < self._said:
+                while self._shown < self._said:
                     self._heard.clear()
                     await self._heard.wait()
 
-    async def _wait(self, lost: ConnectionLost) -> None:
-        """Wait as long as the gateway asks, or longer each time. Raise `StartError` if reconnecting is useless."""
-        if lost.final or self._epoch is None:
-            raise StartError(str(lost)) from None
-        now = time.monotonic()
-        if self._attempts == 0:
-            self._lost_at = now
-            self._screen.notify(f"the connection is lost ({lost}); reconnecting")
-        if not self._screen.live and now - self._lost_at > PATIENCE_SECONDS:
-            raise StartError(f"{lost}; gave up after {PATIENCE_SECONDS} s, the lines from here on were not sent")
-        if lost.expired:
-            self._account.token = None
-        delay = min(FIRST_DELAY_SECONDS * 2**self._attempts, LONGEST_DELAY_SECONDS)
-        self._attempts += 1
-        # With a random part, so that clients of one lost gateway return at different moments.
-        await asyncio.sleep(max(lost.after_ms / 1000, 0) + delay * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+def _has_expired(why: Lost | None) -> bool:
+    return why is not None and why.reason == Close.TOKEN_EXPIRED.reason
+
+
+def _may_pass(why: Lost) -> bool:
+    """Return whether a loss is more than the end of everything."""
+    return why.reconnect is not Reconnect.NEW_CREDENTIAL or _has_expired(why)
+
+
+async def _cancelled(*tasks: "asyncio.Task[Any] | None") -> None:
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

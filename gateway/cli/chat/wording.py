@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
+from gateway_client.errors import Refused
+
 # Control characters could control the reader's terminal. Bidirectional ones can reverse the meaning of a line.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -32,6 +34,12 @@ def explain(error: Mapping[str, Any]) -> str:
         return clean(str(error.get("message", "no reason given")))
     fields = (f"{detail.get('field', '')}: {detail.get('message', '')}" for detail in details)
     return clean("; ".join(field.removeprefix("data.") for field in fields))
+
+
+def words_of(refused: Refused) -> str:
+    """Return the words of a refusal, as `explain` does."""
+    details = [{"field": each.field, "message": each.message} for each in refused.details]
+    return explain({"message": refused.message, "details": details})
 
 
 def line_of(type: str, data: Mapping[str, Any]) -> Text | None:

@@ -415,12 +415,13 @@ async def test_a_thousand_reconnects_leave_nothing_behind() -> None:
                             break
                         except Lost:
                             continue
-                await asyncio.sleep(0.05)
+                await gateway.opened()
                 gc.collect()
                 mine = [task for task in asyncio.all_tasks() if task.get_name().startswith("gateway_client")]
                 sizes.append((len(mine), len([1 for each in gc.get_objects() if is_ours(each)])))
-            assert len({tasks for tasks, _ in sizes}) == 1
-            assert sizes[-1][1] <= sizes[0][1] + 5, sizes
+            assert max(tasks for tasks, _ in sizes) <= 4, sizes
+            # One object for each reconnect would be 750 more.
+            assert sizes[-1][1] <= sizes[0][1] + 50, sizes
             kept.close()
     assert visits.counted >= 1000
 

@@ -27,6 +27,7 @@ from gateway.cli.chat.wording import clean, explain, line_of
 from gateway.cli.gateway_address import gateway_at
 from gateway.core.start_error import StartError
 from gateway.testing import Gateway
+from gateway_client import Times
 from handlers import BUILT_IN, Chunk, MsgHandler, Registry, Reply
 from schemas.base import Wire
 from tests.conftest import OwnGateway
@@ -243,6 +244,18 @@ async def test_a_person_sees_chunks_above_the_line_to_type_on_and_cancels_with_c
 # ---- a test's own gateway, which does what the real one does rarely ----
 
 
+WELCOME: Frame = {
+    "connection": "c1",
+    "user": "alice",
+    "scopes": [],
+    "server_time": "2026-01-02T03:04:05.678Z",
+    "token_expires_at": "2026-01-02T03:19:05.678Z",
+    "heartbeat_seconds": 25.0,
+    "max_message_bytes": 65536,
+    "protocol": 1,
+}
+
+
 class Actor:
     """A server that speaks the protocol. Its acts say what to do with the first messages; it keeps the later ones."""
 
@@ -255,6 +268,8 @@ class Actor:
         self.room_error: Frame | None = None
         """The error of the room, for a client that resumes it."""
         self.gone = False
+        self.resumed = 0
+        """How often a client has resumed its rooms."""
         self.calls: list[Frame] = []
         self.cancelled: list[int] = []
         self.events: list[Frame] = []
@@ -269,7 +284,7 @@ class Actor:
         self.tokens.append(ws.request.headers["Authorization"])
         if self.gone:
             await ws.close(1013, "overloaded")
-        await self._send(ws, "welcome", user="alice", max_message_bytes=65536)
+        await self._send(ws, "welcome", **WELCOME)
         async for text in ws:
             message = json.loads(text)
             await self._answer(ws, message, message["data"])
@@ -279,6 +294,7 @@ class Actor:
             case "room.join":
                 await self._reply(ws, message, **self._joined(data))
             case "room.resume":
+                self.resumed += 1
                 await self._reply(ws, message, rooms=[self._joined(each) for each in data["rooms"]], has_more=False)
             case "bye":
                 await self._reply(ws, message)
@@ -311,7 +327,9 @@ class Actor:
     def _joined(self, data: Frame) -> Frame:
         if self.room_error is not None and "since" in data:
             return {"room": data["room"], "error": self.room_error}
-        return {"epoch": self.epoch, "offset": len(self.kept), "members": 1} | self._resumed(data.get("since"))
+        return {"room": data["room"], "epoch": self.epoch, "offset": len(self.kept), "members": 1} | self._resumed(
+            data.get("since")
+        )
 
     def _resumed(self, since: Frame | None) -> Frame:
         if since is None:
@@ -335,12 +353,12 @@ class Actor:
             ws.transport.abort()
         elif act == "keep":
             (kept,) = self._messages(len(self.kept) - 1)
-            await self._reply(ws, message, message=kept)
+            await self._reply(ws, message, message=kept, duplicate=False)
             await self._send(ws, "chat.message", **kept)
             for event in self.events:
                 await ws.send(json.dumps(event))
         elif act == "be busy":
-            error = {"message": "down", "retryable": True, "retry_after_ms": 1}
+            error = {"status": 50300, "name": "unavailable", "message": "down", "retryable": True, "retry_after_ms": 1}
             await ws.send(json.dumps({"type": "error", "id": message["id"]} | error))
         elif act == "go":
             self.gone = True
@@ -355,12 +373,14 @@ class Actor:
         return [
             {
                 "id": f"m{n}",
+                "epoch": self.epoch,
                 "offset": n,
                 "changed": n,
                 "room": "lobby",
                 "sender": "alice",
                 "text": text,
                 "sent_at": when,
+                "deleted": False,
             }
             for n, text in enumerate(self.kept[after:], start=after + 1)
         ]
@@ -435,7 +455,7 @@ async def conversing(actor: Actor, script: Script) -> AsyncIterator[Conversation
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that end at once."""
-    monkeypatch.setattr(conversation, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(conversation, "TIMES", Times(first_delay=0.01))
     monkeypatch.setattr(conversation, "BREATH_SECONDS", 0.01)
 
 
@@ -484,7 +504,7 @@ async def test_a_room_that_refuses_its_resume_ends_the_talk_unless_time_helps() 
     actor.room_error = refused(42900, retryable=True)
     async with conversing(actor, script) as talk:
         talking = asyncio.create_task(talk.run())
-        await until(lambda: len(actor.tokens) > 2)
+        await until(lambda: actor.resumed > 2)
         actor.room_error = None
         await talking
     assert actor.kept == script.shown == ["one", "two"]
@@ -582,8 +602,8 @@ async def test_a_script_calls_any_type_and_sees_its_chunks_as_they_come() -> Non
     ]
     assert script.grown == [
         "end of m1",
-        *("count: 1 ", "count: 2 ", "end of call 3", "count: 4", "end of call 3"),
-        "end of call 4",
+        *("count: 1 ", "count: 2 ", "end of call 1", "count: 4", "end of call 1"),
+        "end of call 2",
         "end of m2",
     ]
     assert script.shown == ["Hello!", 'count: {"three": 3}', 'count → {"most": 4}', "count → {}", "/call me"]
@@ -598,7 +618,7 @@ async def test_a_call_that_fails_is_told_and_not_made_again() -> None:
     async with conversing(actor, script) as talk:
         await talk.run()
     assert [call["type"] for call in actor.calls] == ["fail", "vanish"]
-    assert script.grown[:2] == ["fail: half", "end of call 2"]
+    assert script.grown[:2] == ["fail: half", "end of call 1"]
     assert script.told[:2] == ["fail: it broke", "vanish: the connection was lost before the answer came"]
     assert actor.kept == ["Here again"]
     assert talk.failed
