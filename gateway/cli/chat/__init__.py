@@ -15,10 +15,12 @@ pipe              lines of standard input, and lines of standard output
 
 import asyncio
 import getpass
+import logging
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +64,8 @@ def chat(
     place = gateway_at(url)
     account = Account(place, user, find_password(password_file))
     try:
-        failed = asyncio.run(converse(account, room, register=register, last=last, commands=commands))
+        with _without_log():
+            failed = asyncio.run(converse(account, room, register=register, last=last, commands=commands))
     except NotNow as unreachable:
         raise StartError(str(unreachable)) from None
     except KeyboardInterrupt:
@@ -76,6 +79,18 @@ def chat(
             raise typer.Exit(1) from None  # the reader of the output has closed it
         raise StartError(f"cannot write the output ({error.strerror})") from None
     raise typer.Exit(1 if failed else 0)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep the client's log from the terminal: the conversation says in its own words what the user should know."""
+    log = logging.getLogger("gateway_client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 async def converse(account: Account, room: str, *, register: bool, last: int | None, commands: bool) -> bool:
