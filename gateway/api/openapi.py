@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from gateway.config.external_services import LOCAL
 from gateway.documents.catalog import ErrorDescription, EventDescription, MessageDescription, catalog_of
-from gateway.documents.components import REF, Schema
+from gateway.documents.components import REF, Schema, reached
 from gateway.http.authentication import password_flow
 from gateway.http.documented_errors import words_of
 from gateway.routes.model import Route
@@ -49,8 +49,8 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
     """Add the messages and events of a registry, and the messages of routes, to a description. Return it."""
     document.setdefault("tags", [{"name": name, "description": about} for name, about in TAGS.items()])
     components = document.setdefault("components", {})
-    catalog = catalog_of(registry, routes, beside=components.get("schemas", {}))
-    components["schemas"] = dict(catalog.schemas)
+    of_routes = components.get("schemas", {})
+    catalog = catalog_of(registry, routes, beside=of_routes)
     calls = [message for message in catalog.messages if not message.needs_connection]
     refusals = _refusals(catalog.errors)
     components.setdefault("responses", {}).update(refusals)
@@ -63,7 +63,20 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
     webhooks = document.setdefault("webhooks", {})
     for event in catalog.events:
         webhooks.setdefault(event.type, {})["post"] = _webhook(event, names.take("event", event.type))
+    components["schemas"] = {}
+    used = {*of_routes, *reached(document, catalog.schemas)}
+    components["schemas"] = {name: schema for name, schema in catalog.schemas.items() if name in used}
+    _say_what_is_open(document)
     return document
+
+
+def _say_what_is_open(document: Schema) -> None:
+    """Say of each operation without a credential that it needs none: otherwise it could have been forgotten."""
+    for paths in (document["paths"], document["webhooks"]):
+        for path in paths.values():
+            for operation in path.values():
+                if isinstance(operation, dict):
+                    operation.setdefault("security", [])
 
 
 _SERVICE = {

@@ -1,6 +1,7 @@
 """The description of messages and events in `/openapi.json`: complete, valid, and true."""
 
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -23,6 +24,7 @@ from schemas.messages.chat import Message
 from tests.conftest import OwnGateway
 from tests.gateway.upstream.routing import reload, routing, table
 from tests.support.client import App
+from tests.support.node import environment, tool
 from tests.support.upstreams import good, running_upstream
 
 Document = dict[str, Any]
@@ -204,6 +206,21 @@ def test_every_reference_leads_somewhere_and_no_name_comes_twice(document: Docum
     assert len(set(names)) == len(names)
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate(schema)
+
+
+@pytest.mark.server
+def test_redocly_finds_no_fault(document: Document, tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(json.dumps(document | {"servers": [{"url": "https://chat.acme.test"}]}))
+    done = subprocess.run(
+        [tool("redocly"), "lint", "openapi.json", "--extends=recommended-strict", "--skip-rule=info-license"],
+        cwd=tmp_path,
+        env=environment() | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_example_fits_its_schema(document: Document) -> None:
