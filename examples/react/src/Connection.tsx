@@ -1,7 +1,9 @@
 import { useConnection, useGateway } from "gateway-client/react";
 import { useEffect, useState } from "react";
 
-const WORDS = { idle: "Not connected", connecting: "Connecting…", open: "Connected", waiting: "Connection lost", closed: "Disconnected" };
+const WORDS = {
+  idle: "Not connected", connecting: "Connecting…", open: "Connected", waiting: "Offline", closed: "Disconnected",
+};
 
 /** The state of the connection, and what a person can do about it. */
 export function Connection({ onLeave }: { onLeave: () => void }) {
@@ -12,7 +14,7 @@ export function Connection({ onLeave }: { onLeave: () => void }) {
   return (
     <footer className="connection" data-state={state}>
       <span role="status">{WORDS[state]}</span>
-      {state === "waiting" && <span className="soft">Again in {seconds} s</span>}
+      {state === "waiting" && <span className="soft">again in {seconds} s</span>}
       {state === "closed" && <span className="soft">{why?.message}</span>}
       {state === "waiting" && <button className="quiet" onClick={() => gateway.open().catch(() => {})}>Now</button>}
       {state === "closed" && <button className="quiet" onClick={onLeave}>Log in</button>}

@@ -40,8 +40,8 @@ export function Conversation({ name, me, onBack, onLeave, onRead }: Props) {
         <button className="quiet" onClick={() => void onLeave().catch(() => {})}>Leave</button>
       </header>
       <section className="messages" role="log" aria-label="Messages" tabIndex={0} ref={scroll}>
-        {room.hasOlder && <button className="quiet older" onClick={() => void room.older().catch(() => {})}>Earlier messages</button>}
         {gap && <GapNotice key={gap.to.offset} gap={gap} />}
+        {room.hasOlder && <button className="quiet older" onClick={() => void room.older().catch(() => {})}>Earlier messages</button>}
         {messages.length + sending.length === 0 && room.state === "joined" && <p className="soft empty">Nothing was said here yet.</p>}
         {messages.map((message, at) => (
           <Day key={message.id} message={message} before={messages[at - 1]}>
@@ -78,7 +78,7 @@ function GapNotice({ gap }: { gap: Gap }) {
   if (isRead) return null;
   return (
     <p className="gap" role="note">
-      <span>{REASONS[gap.reason]} The newest ones follow.</span>
+      <span>{REASONS[gap.reason]} These are the newest ones.</span>
       <button className="quiet" onClick={() => setRead(true)}>OK</button>
     </p>
   );
@@ -93,17 +93,26 @@ function typingWords(users: string[]): string {
 /** Keep the end in view while it is in view, and the place of a reader that has scrolled up. */
 function useStickToEnd(contents: unknown[]) {
   const scroll = useRef<HTMLElement>(null);
-  const fromEnd = useRef(0);
+  const isAtEnd = useRef(true);
+
+  function stick() {
+    const element = scroll.current;
+    if (element && isAtEnd.current) element.scrollTop = element.scrollHeight;
+  }
+
   useEffect(() => {
     const element = scroll.current!;
-    const note = () => (fromEnd.current = element.scrollHeight - element.scrollTop);
+    const note = () => {
+      isAtEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
+    };
+    const resized = new ResizeObserver(stick); // the box below grows with what is written
+    resized.observe(element);
     element.addEventListener("scroll", note);
-    return () => element.removeEventListener("scroll", note);
+    return () => {
+      resized.disconnect();
+      element.removeEventListener("scroll", note);
+    };
   }, []);
-  useLayoutEffect(() => {
-    const element = scroll.current!;
-    const isAtEnd = fromEnd.current - element.clientHeight < 80;
-    if (isAtEnd) element.scrollTop = element.scrollHeight;
-  }, contents);
+  useLayoutEffect(stick, contents);
   return scroll;
 }
