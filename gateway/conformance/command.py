@@ -3,12 +3,14 @@
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Annotated
 
 import typer
 
 from gateway.conformance.play import Pace, Verdict, Worlds, verdicts
+from gateway.conformance.stage import shown
 from gateway.conformance.story import Story, load_stories, stories_folder
 from gateway.core.start_error import StartError
 
@@ -24,6 +26,7 @@ def conformance(
     ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the stories.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each story.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Print what the client did in a story that failed.")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="How many stories to play at a time.")] = 6,
     scale: Annotated[float, typer.Option(min=0.01, help="The factor for the client's own waits.")] = DEFAULT_SCALE,
     patience: Annotated[float, typer.Option(min=0.1, help="The factor for the waits for the client.")] = 1,
@@ -40,7 +43,7 @@ def conformance(
     if not command:
         raise StartError("expected the command of a driver, as in: gateway conformance -- node driver.mjs")
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    if not asyncio.run(_run(stories, command, jobs, Pace(scale, patience), as_json=as_json)):
+    if not asyncio.run(_run(stories, command, jobs, Pace(scale, patience), as_json=as_json, trace=trace)):
         raise typer.Exit(1)
 
 
@@ -55,17 +58,25 @@ def _is_meant(name: str, pattern: str) -> bool:
     return name == pattern or name.startswith(f"{pattern}[") or fnmatch(name, pattern)
 
 
-async def _run(stories: list[Story], command: list[str], jobs: int, pace: Pace, *, as_json: bool) -> bool:
+async def _run(stories: list[Story], command: list[str], jobs: int, pace: Pace, *, as_json: bool, trace: bool) -> bool:
     """Print each verdict, and return whether no story has failed."""
     results: list[str] = []
     async with Worlds() as worlds:
         async for verdict in verdicts(stories, command, jobs, pace, worlds):
             results.append(verdict.result)
             typer.echo(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else _line(verdict))
+            for line in _trace(verdict) if trace and not as_json else ():
+                typer.echo(line)
     if not as_json:
         counted = [f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")]
         typer.echo(f"{len(results)} stories: {', '.join(counted)}")
     return "failed" not in results
+
+
+def _trace(verdict: Verdict) -> Iterator[str]:
+    """Yield a line for each entry: the seconds since the first one, its kind and its data."""
+    for entry in verdict.trace:
+        yield f"           {entry.at - verdict.trace[0].at:7.3f} {entry.kind:<10} {shown(entry.data)}"
 
 
 def _line(verdict: Verdict) -> str:

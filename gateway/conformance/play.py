@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from gateway.conformance.driver import BrokenDriver, Driver, Introduction
-from gateway.conformance.journal import Journal
+from gateway.conformance.journal import Entry, Journal
 from gateway.conformance.server import UnreliableServer
 from gateway.conformance.stage import Failed, Stage
 from gateway.conformance.story import Story
@@ -30,10 +30,12 @@ class Verdict:
     step: int = 0
     expected: str = ""
     got: str = ""
+    trace: tuple[Entry, ...] = ()
+    """What the client did, for a story that failed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", 0)}
+        return {name: value for name, value in asdict(self).items() if name != "trace" and value not in ("", 0)}
 
 
 class Worlds:
@@ -94,7 +96,7 @@ async def _play_all(
             try:
                 client = client or await driver.introduce()
             except BrokenDriver as broken:
-                done.put_nowait(_failed(story, 0, 0, Failed("a driver", str(broken))))
+                done.put_nowait(_failed(story, 0, 0, Failed("a driver", str(broken)), Journal()))
                 await driver.stop()
                 driver = None
                 continue
@@ -123,9 +125,10 @@ async def _play(story: Story, driver: Driver, world: World, pace: Pace) -> Verdi
             async with asyncio.timeout(STORY_SECONDS * pace.patience):
                 await _play_steps(story, stage)
         except Failed as failed:
-            return _failed(story, stage.step, time.monotonic() - began, failed)
+            return _failed(story, stage.step, time.monotonic() - began, failed, journal)
         except (TimeoutError, BrokenDriver) as error:
-            return _failed(story, stage.step, time.monotonic() - began, Failed("an end", str(error) or "none in time"))
+            late = Failed("an end", str(error) or "none in time")
+            return _failed(story, stage.step, time.monotonic() - began, late, journal)
         finally:
             await stage.end()
     return Verdict(story.name, "passed", story.rule, story.section, round(time.monotonic() - began, 2))
@@ -139,7 +142,7 @@ async def _play_steps(story: Story, stage: Stage) -> None:
             raise Failed("a driver that goes on", stage.driver.problem)
 
 
-def _failed(story: Story, step: int, seconds: float, why: Failed) -> Verdict:
-    return Verdict(
-        story.name, "failed", story.rule, story.section, round(seconds, 2), step, expected=why.expected, got=why.got
-    )
+def _failed(story: Story, step: int, seconds: float, why: Failed, journal: Journal) -> Verdict:
+    trace = tuple(journal.entries)
+    about = (story.rule, story.section, round(seconds, 2), step)
+    return Verdict(story.name, "failed", *about, expected=why.expected, got=why.got, trace=trace)
