@@ -146,7 +146,7 @@ class Connection:
 
     async def check(self) -> None:
         """Let a ping decide whether the connection lives. Without any frame in time, it is cut off."""
-        await asyncio.shield(self._begin_check())
+        await asyncio.wait([self._begin_check()])  # which the end of the connection may cancel
 
     async def watch(self) -> None:
         """Check the connection after a silence of more than two heartbeats, for as long as it lives."""
