@@ -73,8 +73,8 @@ class Pace:
 async def verdicts(
     stories: Sequence[Story], command: Sequence[str], jobs: int, pace: Pace, worlds: Worlds
 ) -> AsyncIterator[Verdict]:
-    """Yield the verdict of each story as soon as it is there."""
-    waiting, done = list(reversed(stories)), asyncio.Queue[Verdict]()
+    """Yield the verdict of each story as soon as it is there. The longest ones begin first."""
+    waiting, done = sorted(stories, key=lambda story: story.least_seconds), asyncio.Queue[Verdict]()
     async with asyncio.TaskGroup() as group:
         for _ in range(min(jobs, len(waiting))):
             group.create_task(_play_all(waiting, command, worlds, pace, done))

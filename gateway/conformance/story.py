@@ -90,6 +90,11 @@ class Story(BaseModel):
     names: dict[str, Any] = Field(default_factory=dict)
     steps: Steps
 
+    @property
+    def least_seconds(self) -> float:
+        """Return how long it takes at least."""
+        return sum(getattr(step, "pause_ms", 0) + getattr(step, "for_ms", 0) for step in self.steps) / 1000
+
 
 class _File(BaseModel):
     """A file of stories about one subject."""

@@ -57,7 +57,7 @@ class CloseStep(Step):
     closes: int | str
     reason: str = ""
     reconnect: str | None = None
-    after_ms: float | str | None = None
+    after_ms: int | float | str | None = None
 
     async def play(self, stage: Stage) -> None:
         """Close it."""
