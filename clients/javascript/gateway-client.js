@@ -215,7 +215,7 @@ export function connect(url, options = {}) {
   /** Go on after the end of a connection, as the gateway has asked. */
   function end({ code, reason, message, reconnect = WITH_BACKOFF, after_ms: wait }) {
     if (state === "open" && since(welcomedAt) > times.steady) attempts = refusals = 0;
-    message ||= said || `The connection ended: ${reason.replaceAll("_", " ")}.`;
+    message ||= said || `The connection ended: ${String(reason).replaceAll("_", " ")}.`;
     why = { code, reason, message, reconnect };
     clear();
     fail((call) => call.isOut && !call.repeats);
