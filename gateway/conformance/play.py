@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from gateway.conformance.driver import BrokenDriver, Driver, Introduction
@@ -30,7 +30,7 @@ class Verdict:
     step: int = 0
     expected: str = ""
     got: str = ""
-    trace: tuple[Entry, ...] = ()
+    trace: tuple[Entry, ...] = field(default=(), repr=False)
     """What the client did, for a story that failed."""
 
     def as_dict(self) -> dict[str, Any]:

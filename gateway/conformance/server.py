@@ -94,6 +94,8 @@ class UnreliableServer:
         self._gateway_url = gateway_url
         self._journal = journal
         self._links: list[Link] = []
+        self._asked: list[Link] = []
+        """All connections with a request, also those of which the server has let go."""
         self._numbers = 0
         self._last_end = time.monotonic()
         self._answers: dict[tuple[int, str], Fault] = {}
@@ -127,8 +129,9 @@ class UnreliableServer:
             finally:
                 self._ended.set()
                 server.close(close_connections=False)
-                for link in list(server.all_connections):
+                for link in {*server.all_connections, *self._asked}:
                     link.transport.abort()
+                await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
     @property
     def link(self) -> Link:
@@ -150,6 +153,7 @@ class UnreliableServer:
     async def _process_request(self, link: Any, request: Request) -> Response | None:
         self._numbers += 1
         link.number = self._numbers
+        self._asked.append(link)
         self._note_connection(link, request)
         refusal = self._refusal()
         if refusal is not None and refusal.status is not None:
