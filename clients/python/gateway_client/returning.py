@@ -29,7 +29,7 @@ def lost_by(code: int | None, close_reason: str, bye: Mapping[str, Any], error: 
     """Return how a connection has ended, from its close frame, its `bye` and an error before that."""
     reason = str(bye.get("reason") or close_reason or "cut off")
     return Lost(
-        f"the connection has ended ({reason.replace('_', ' ')})" + (f": {error}" if error else ""),
+        f"the connection has ended ({reason})" + (f": {error}" if error else ""),
         _step(bye.get("reconnect"), code, reason),
         code=whole_number(bye.get("code")) or code,
         reason=reason,
