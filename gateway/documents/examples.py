@@ -11,6 +11,10 @@ from schemas.base import Wire
 
 MAX_LEVELS = 8
 """The most levels of a schema that contains itself."""
+MAX_VALUES = 5000
+"""The most values of one example."""
+MAX_ITEMS = 100
+MAX_TEXT = 4000
 
 
 class Example(Wire):
@@ -53,7 +57,7 @@ def example_of_model(model: Any, mode: Literal["validation", "serialization"]) -
 
 def example_of_schema(schema: dict[str, Any]) -> Any:
     """Return data for a JSON Schema, in the same way."""
-    return _value(schema, schema.get("definitions", {}) | schema.get("$defs", {}), MAX_LEVELS)
+    return _Maker(schema).value(schema)
 
 
 def json_of(values: Any) -> list[Any]:
@@ -69,38 +73,46 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _value(schema: Any, definitions: dict[str, Any], levels: int) -> Any:
-    if not isinstance(schema, dict) or not levels:
+class _Maker:
+    """Makes one example. Each value counts, or a schema of a few lines would make an example of millions."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._definitions = schema.get("definitions", {}) | schema.get("$defs", {})
+        self._left = MAX_VALUES
+
+    def value(self, schema: Any, levels: int = MAX_LEVELS) -> Any:
+        """Return a value that fits, or None beyond the bounds."""
+        self._left -= 1
+        if not isinstance(schema, dict) or not levels or self._left < 0:
+            return None
+        if "$ref" in schema:
+            return self.value(self._definitions.get(schema["$ref"].rpartition("/")[2]), levels - 1)
+        for known in ("examples", "enum"):
+            if given := json_of(schema.get(known)):
+                return given[0]
+        for known in ("const", "default"):
+            if schema.get(known) is not None:
+                return schema[known]
+        for choice in ("anyOf", "oneOf", "allOf"):
+            if schema.get(choice) and "properties" not in schema:
+                return self.value(schema[choice][0], levels - 1)
+        return self._of_type(schema, levels)
+
+    def _of_type(self, schema: dict[str, Any], levels: int) -> Any:
+        match schema.get("type"):
+            case "object":
+                properties = schema.get("properties", {})
+                return {name: self.value(properties.get(name), levels - 1) for name in _required(schema)}
+            case "array":
+                items = schema.get("prefixItems") or [schema.get("items")] * min(schema.get("minItems", 0), MAX_ITEMS)
+                return [self.value(item, levels - 1) for item in items]
+            case "string":
+                return "text".ljust(min(schema.get("minLength", 0), MAX_TEXT), "…")[: schema.get("maxLength", MAX_TEXT)]
+            case "integer" | "number":
+                return _number(schema)
+            case "boolean":
+                return False
         return None
-    if "$ref" in schema:
-        return _value(definitions.get(schema["$ref"].rpartition("/")[2]), definitions, levels - 1)
-    for known in ("examples", "enum"):
-        if given := json_of(schema.get(known)):
-            return given[0]
-    for known in ("const", "default"):
-        if schema.get(known) is not None:
-            return schema[known]
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if schema.get(choice) and "properties" not in schema:
-            return _value(schema[choice][0], definitions, levels - 1)
-    return _of_type(schema, definitions, levels)
-
-
-def _of_type(schema: dict[str, Any], definitions: dict[str, Any], levels: int) -> Any:
-    match schema.get("type"):
-        case "object":
-            properties = schema.get("properties", {})
-            return {name: _value(properties.get(name), definitions, levels - 1) for name in _required(schema)}
-        case "array":
-            items = schema.get("prefixItems") or [schema.get("items")] * schema.get("minItems", 0)
-            return [_value(item, definitions, levels - 1) for item in items]
-        case "string":
-            return "text".ljust(schema.get("minLength", 0), "…")[: schema.get("maxLength", 100)]
-        case "integer" | "number":
-            return _number(schema)
-        case "boolean":
-            return False
-    return None
 
 
 def _required(schema: dict[str, Any]) -> list[str]:

@@ -23,9 +23,9 @@ def message_entry(message: MessageDescription, fields: Fields, place: Place) -> 
     """Return the entry of a message."""
     words = [
         _facts(message),
-        _part("Data", fields.of(message.data), "may be left out" if message.may_be_empty else ""),
+        _part("Data", _shown(message.data, fields, message), "may be left out" if message.may_be_empty else ""),
         None if message.chunk is None else _part("Chunks", fields.of(message.chunk), "with `stream`, before the reply"),
-        _part("Reply", fields.of(message.reply)),
+        _part("Reply", _shown(message.reply, fields, message)),
     ]
     return _entry("message", message, words, list(_message_cards(message, place)))
 
@@ -37,7 +37,7 @@ def event_entry(event: EventDescription, fields: Fields) -> Html:
         card(_numbered("Event", number, examples), [frame_sample("JSON", frame)])
         for number, frame in enumerate(examples)
     ]
-    return _entry("event", event, [_part("Data", fields.of(event.data))], cards)
+    return _entry("event", event, [_part("Data", _shown(event.data, fields, event))], cards)
 
 
 def object_entry(name: str, schema: Schema, fields: Fields) -> Html:
@@ -59,6 +59,13 @@ def _entry(kind: str, what: MessageDescription | EventDescription, words: Conten
         class_="entry",
         id=anchor(kind, what.type),
     )
+
+
+def _shown(schema: Schema, fields: Fields, owner: MessageDescription | EventDescription) -> Content:
+    """Return the fields of a schema, after its description if that is not the one of the whole entry."""
+    about = fields.about(schema)[:LONGEST_TEXT]
+    is_new = bool(about) and not about.startswith(owner.summary)
+    return [tag("div", Html(to_html(about)), class_="prose") if is_new else None, fields.of(schema)]
 
 
 def _facts(message: MessageDescription) -> Content:

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from gateway.documents.catalog import Schema
 from gateway.documents.components import REF
-from gateway.documents.markdown import inline_html
+from gateway.documents.markdown import inline_html, to_html
 from gateway.documents.plain import plain, plain_json
 from gateway.documents.reference.anchors import link_to
 from gateway.documents.reference.html import Content, Html, joined, tag
@@ -16,6 +16,8 @@ MOST_FIELDS = 150
 """In one list, with those of the objects inside. Beyond it, an object is only linked."""
 MOST_LEVELS = 3
 MOST_CHOICES = 12
+NO_BOUND = 2**53 - 1
+"""A bound that only says how far numbers of JavaScript are exact."""
 LONGEST_VALUE = 80
 
 _CHOICES = ("anyOf", "oneOf")
@@ -36,6 +38,11 @@ class Fields:
     def own(self, name: str) -> Content:
         """Return the list of a named schema."""
         return _List(self._schemas).of(self._schemas[name], frozenset({name}))
+
+    def about(self, schema: Any) -> str:
+        """Return the description of a schema, or of the one that it refers to."""
+        found = _resolved(self._schemas, schema)
+        return str(plain(found.get("description") or "")) if isinstance(found, dict) else ""
 
     def names(self, schema: Any) -> list[str]:
         """Return the names of a schema's fields, for the search."""
@@ -79,7 +86,8 @@ class _List:
         if not size or name in above or len(above) >= MOST_LEVELS or self._left < size:
             return None
         words = joined("Fields of ", tag("code", name)) if name else "Its fields"
-        return tag("details", tag("summary", words), self.of(target, above | {name or f"#{len(above)}"}))
+        about = tag("div", Html(to_html(str(plain(found.get("description") or "")))), class_="prose") if name else None
+        return tag("details", tag("summary", words), about, self.of(target, above | {name or f"#{len(above)}"}))
 
     def _without_fields(self, schema: Any) -> Content:
         if not isinstance(schema, dict) or not schema.keys() - _NOTES:
@@ -178,10 +186,12 @@ def _limits_of(schema: Schema) -> Iterator[Content]:
 
 
 def _range(least: Any, most: Any) -> str:
+    if isinstance(most, int) and most >= NO_BOUND:
+        most = None
     if least is None and most is None:
         return ""
     if most is None:
-        return f"{least} or more" if least else ""
+        return "" if least is None else f"{least} or more"
     return f"up to {most}" if least is None else str(least) if least == most else f"{least}–{most}"
 
 

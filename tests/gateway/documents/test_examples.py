@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.documents.catalog import catalog_of
-from gateway.documents.examples import example_of, examples
+from gateway.documents.examples import example_of, example_of_schema, examples
 from handlers.base import MsgHandler
 from handlers.registry import BUILT_IN, HANDLERS, Registry
 from schemas.base import Wire
@@ -62,6 +62,16 @@ def test_a_schema_of_ones_own_is_filled_in(schema: type[BaseModel]) -> None:
 @pytest.mark.parametrize("schema", [Endless, Unwritable])
 def test_a_schema_that_cannot_be_filled_in_still_has_an_example(schema: type[BaseModel]) -> None:
     assert isinstance(example_of(schema), dict)
+
+
+def test_a_schema_that_asks_for_much_has_a_short_example() -> None:
+    wide: dict[str, Any] = {"type": "integer"}
+    for _ in range(6):
+        names = [f"f{number}" for number in range(50)]
+        wide = {"type": "object", "properties": dict.fromkeys(names, wide), "required": names}
+    assert len(str(example_of_schema(wide))) < 500_000
+    many = {"type": "array", "items": {"type": "string", "minLength": 10**12}, "minItems": 10**12}
+    assert len(example_of_schema(many)) == 100
 
 
 async def test_the_examples_are_for_development_only(own_gateway: OwnGateway) -> None:
