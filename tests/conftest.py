@@ -8,6 +8,7 @@ No server: a test gets the mark `unit` if it asks for no fixture that starts one
 that opens a connection or starts a process fails. `make test-fast` runs the unit tests.
 """
 
+import gc
 import itertools
 import logging
 import shutil
@@ -40,6 +41,9 @@ _numbers = itertools.count(1)
 OwnGateway = StartGateway
 
 pytest_plugins = ["gateway.testing.fixtures"]
+
+# All that the collection of the tests makes stays: to search it for garbage would take a fifth of its time.
+gc.disable()
 
 
 ROOT = Path(__file__).parent
@@ -87,6 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Collect garbage as rarely as `gateway serve` does: each collection would search all modules and tests."""
     tune_garbage_collector()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

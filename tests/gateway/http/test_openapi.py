@@ -43,7 +43,14 @@ async def test_every_answer_to_users_and_services_and_to_each_message_is_as_desc
     (tmp_path / "messages.toml").write_text(OF_MESSAGES)
     key = await add_service(app.gateway, unique("orders"), *SERVICE_SCOPES)
     of_users = ("--phases", "coverage", "--exclude-path-regex", "^/(api|call|hook)/")
-    of_messages = ("--phases", "examples,coverage", "--generation-allow-x00", "false", "--include-path-regex", "^/call/")
+    of_messages = (
+        "--phases",
+        "examples,coverage",
+        "--generation-allow-x00",
+        "false",
+        "--include-path-regex",
+        "^/call/",
+    )
     of_services = ("--phases", "coverage", "--include-path-regex", "^/(api|hook)/")
     runs = [
         ["run", f"{app.gateway.url}/openapi.json", *options, "-H", f"Authorization: Bearer {token}", *COMMON]
