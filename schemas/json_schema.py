@@ -21,7 +21,7 @@ def without_titles(schema: JsonSchemaValue, class_name: str) -> None:
     if schema.get("title") == class_name:
         del schema["title"]
     for name, field in schema.get("properties", {}).items():
-        if field.get("title") == name.title().replace("_", " ").strip():
+        if isinstance(field, dict) and field.get("title") == name.title().replace("_", " ").strip():
             del field["title"]
 
 
@@ -45,14 +45,17 @@ def as_sent(
     if required:
         schema["required"] = required
     for name, field in properties.items():
-        field.pop("default", None)
-        properties[name] = _without_null(field)
+        if isinstance(field, dict):
+            field.pop("default", None)
+            properties[name] = _without_null(field)
     if schema.get("additionalProperties") is False:
         del schema["additionalProperties"]
 
 
-def may_be_null(schema: JsonSchemaValue, resolve: Callable[[JsonSchemaValue], JsonSchemaValue]) -> bool:
+def may_be_null(schema: JsonSchemaValue | bool, resolve: Callable[[JsonSchemaValue], JsonSchemaValue]) -> bool:
     """Return whether null fits a schema that pydantic has made."""
+    if not isinstance(schema, dict):  # true is any JSON, and a field that is false is never there
+        return True
     if "$ref" in schema:
         try:
             return may_be_null(resolve(schema), resolve)

@@ -17,6 +17,7 @@ from gateway.http.documented_errors import words_of
 from gateway.routes.model import Route
 from handlers.registry import Registry
 from schemas.codes import Status
+from schemas.json_schema import without_titles
 
 _ON_SOCKETS = {Status.OK, Status.CANCELLED}
 """No error of a request: only a message on the same connection cancels another."""
@@ -50,6 +51,8 @@ def describe(document: dict[str, Any], registry: Registry, routes: Iterable[Rout
     document.setdefault("tags", [{"name": name, "description": about} for name, about in TAGS.items()])
     components = document.setdefault("components", {})
     of_routes = components.get("schemas", {})
+    for name, schema in of_routes.items():
+        without_titles(schema, name)
     catalog = catalog_of(registry, routes, beside=of_routes)
     calls = [message for message in catalog.messages if not message.needs_connection]
     refusals = _refusals(catalog.errors)

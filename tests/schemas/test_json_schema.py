@@ -2,13 +2,13 @@
 
 import json
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from handlers.registry import BUILT_IN, HANDLERS
 from handlers.reply_types import reply_type
@@ -222,3 +222,30 @@ def test_a_title_that_a_developer_chooses_stays() -> None:
         name: str
 
     assert Own.model_json_schema()["title"] == "My own"
+
+
+def test_a_field_of_any_kind_is_described_as_it_is_sent() -> None:
+    class Own(Wire):
+        model_config = ConfigDict(json_schema_extra=with_odd_fields)
+
+        anything: Any
+        maybe: Literal["a", None] = None
+        one: Literal[1] = 1
+        either: int | str | None = Field(default=None, description="Either of two")
+        inner: Inner | None = None
+        hidden: int = Field(default=0, exclude_if=lambda value: value == 0)
+
+    schema = Own.model_json_schema(mode="serialization")
+    assert schema["required"] == ["one"]
+    assert schema["properties"]["maybe"] == {"enum": ["a"]}
+    assert schema["properties"]["either"] == {
+        "description": "Either of two",
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+    }
+    assert schema["properties"]["inner"] == {"$ref": "#/$defs/Inner"}
+    assert json.loads(encode(Own(anything=None))) == {"one": 1}
+
+
+def with_odd_fields(schema: dict[str, Any]) -> None:
+    """Add fields as only a developer writes them."""
+    schema["properties"] |= {"open": True, "closed": False}

@@ -196,6 +196,14 @@ def test_rules_about_several_fields_are_in_the_schemas(document: Document, kind:
         HANDLERS[kind].schema.model_validate(wrong)
 
 
+def test_no_schema_has_a_title_that_is_made_of_a_name(document: Document) -> None:
+    schemas = document["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if "title" in schema] == []
+    fields = [field for schema in schemas.values() for field in schema.get("properties", {}).values()]
+    assert len(fields) > 100
+    assert [field for field in fields if "title" in field] == []
+
+
 def test_every_reference_leads_somewhere_and_no_name_comes_twice(document: Document) -> None:
     references = {value for key, value in texts(document) if key == "$ref" and isinstance(value, str)}
     for reference in references:
