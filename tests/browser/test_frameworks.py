@@ -170,6 +170,20 @@ async def test_two_chats_in_strict_mode_use_one_socket(
         assert await tab.room_state(room) == "idle"
 
 
+async def test_a_page_takes_over_from_a_server_while_the_connection_is_open(
+    open_page: OpenPage, app: App, alice: str, bob: str, room: str
+) -> None:
+    async with app.in_room(bob, room) as other:
+        await other.say(room, "Hello!")
+    tab = await open_page("react", alice)
+    await tab.page.evaluate("window.open()")
+    rendered = await tab.page.evaluate("room => hydrate(room)", room)
+    assert rendered.split() == ["idle", "idle"]
+    await expect(tab.status).to_have_text(f"open {alice}")
+    await expect(tab.lines).to_have_text([f"{bob}: Hello!"])
+    assert len(tab.sockets) == 1
+
+
 async def test_an_event_reaches_the_handler_of_the_newest_render(
     open_page: OpenPage, gateway: Gateway, app: App, alice: str, room: str
 ) -> None:
@@ -214,7 +228,7 @@ async def test_a_message_that_was_lost_is_sent_again_after_the_gateway_is_opened
         await expect(tab.page.locator(".sending")).to_have_text(["Too late Lostagaindiscard"] * 2)
         await other.say(room, "Are you there?")
 
-        await tab.page.evaluate("reopen()")
+        await tab.page.evaluate("window.open()")
         await expect(tab.status).to_have_text(f"open {alice}")
         await expect(tab.lines.first).to_have_text(f"{bob}: Are you there?")
         await tab.page.get_by_role("button", name="again").first.click()

@@ -4,7 +4,8 @@ import { connect } from "gateway-client";
 import { GatewayProvider, useCall, useConnection, useEvent, useRoom } from "gateway-client/react";
 import { StrictMode, useEffect, useState } from "react";
 import { flushSync } from "react-dom";
-import { createRoot } from "react-dom/client";
+import { createRoot, hydrateRoot } from "react-dom/client";
+import { renderToString } from "react-dom/server";
 
 function Chat({ name }) {
   const { state, user } = useConnection();
@@ -87,6 +88,15 @@ Object.assign(window, {
       </StrictMode>,
     );
   },
+  /** Take over what a server has rendered. */
+  hydrate(name) {
+    const element = document.getElementById("root");
+    const chat = <GatewayProvider gateway={gateway}><Chat name={name} /></GatewayProvider>;
+    element.innerHTML = renderToString(chat);
+    const rendered = element.innerText;
+    root = hydrateRoot(element, chat);
+    return rendered;
+  },
   ask(type, data) {
     root ??= createRoot(document.getElementById("root"));
     root.render(<StrictMode><Asked key={type} type={type} data={data} gateway={gateway} /></StrictMode>);
@@ -106,5 +116,5 @@ Object.assign(window, {
   listeners: () => listeners,
   roomState: (name) => gateway.room(name).state,
   stop: () => gateway.close(),
-  reopen: () => gateway.open(),
+  open: () => gateway.open().then(() => {}),
 });
