@@ -182,7 +182,7 @@ class Conversation:
             self._away.clear()
             self._back.set()
         elif event.state == "waiting" and event.why is not None and not self._away.is_set() and _may_pass(event.why):
-            self._screen.notify(f"the connection is lost ({clean(event.why.message)}); reconnecting")
+            self._screen.notify(f"{clean(event.why.message)}; reconnecting")
             self._back.clear()
             self._away.set()
 
