@@ -190,7 +190,7 @@ export function connect(url, options = {}) {
     try {
       socket = new Socket(whole.replace(/\?&?$/, "").replace("?&", "?"), protocols);
     } catch { // its error may contain the token
-      return shut({ reason: "no_socket", message: `No WebSocket for ${path}. Check it, and tokenIn.` });
+      return shut({ reason: "no_socket", message: `No WebSocket at ${path}. Check the address, and tokenIn.` });
     }
     let isOpen = false;
     socket.onopen = () => {
@@ -204,7 +204,7 @@ export function connect(url, options = {}) {
       end({
         code,
         reason: isWord ? reason : isOpen ? "lost" : "unreachable",
-        message: !isOpen && `No WebSocket at ${path}. Check the address, the gateway, Upgrade in each proxy, and`
+        message: !isOpen && `No WebSocket at ${path}. Check the address, the gateway, each proxy and`
           + ` GATEWAY_ALLOWED_ORIGINS. ${isWord ? "" : reason}`,
         reconnect: HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code],
       });
@@ -365,7 +365,7 @@ export function connect(url, options = {}) {
     try {
       await renew("expiring");
       if (mine !== socket) return;
-      if (!token || token === previous) throw new Error("getToken returned no new token");
+      if (!token || token === previous) throw new Error("getToken returned no token");
       tokenEnds = Date.parse((await ask("auth.refresh", { token }, {}, true)).token_expires_at);
     } catch (error) {
       report("token", { error });
@@ -377,9 +377,9 @@ export function connect(url, options = {}) {
 
   /**
    * Send a message when there is a connection, and return its reply's data. An urgent one does not wait for the rooms.
-   * `abandon` of the promise rejects it and cancels the message.
+   * `chunk` gets each chunk. `take` gets the data at once. `abandon` of the promise rejects it and cancels the message.
    */
-  function ask(type, data, { signal, timeout, repeats = type === "chat.send" } = {}, isUrgent = false, chunk = undefined) {
+  function ask(type, data, { signal, timeout, repeats = type === "chat.send" } = {}, isUrgent, chunk, take = (data) => data) {
     const id = `c${(lastId += 1)}`;
     let abandon;
     const promise = new Promise((resolve, reject) => {
@@ -399,7 +399,7 @@ export function connect(url, options = {}) {
         fn(value);
       };
       const call = {
-        resolve: settling(resolve), reject: settling(reject), repeats, chunk, isOut: false, tries: 0,
+        resolve: settling((reply) => resolve(new Promise((done) => done(take(reply))))), reject: settling(reject), repeats, chunk, isOut: false, tries: 0,
         send() {
           const problem = unsendable(text, welcome.max_message_bytes);
           if (problem) return call.reject(new Refused(problem));
@@ -481,7 +481,7 @@ export function connect(url, options = {}) {
     else tell(type, data);
     if (type === "bye") end({ reason: "lost", ...data });
     if (type === "token.expiring" && getToken) {
-      after("token", times.rest - since(tokenAt), () => refresh(2));
+      after("token", Math.max(0, times.rest - since(tokenAt)), () => refresh(2));
     }
   }
 
@@ -524,10 +524,8 @@ export function connect(url, options = {}) {
     while (!wait) {
       const batch = [...rooms.values()].filter(isMissing).slice(0, most);
       if (!batch.length) break;
-      try {
-        const data = { rooms: batch.map((each) => each.request()) };
-        const reply = await ask("room.resume", data, {}, true);
-        if (mine !== socket) return;
+      // At once, and not in a promise: Node may hear the next frame before a promise goes on.
+      const take = (reply) => {
         let later = times.backoff;
         for (const each of reply.rooms) {
           const { error } = each;
@@ -535,6 +533,10 @@ export function connect(url, options = {}) {
           else rooms.get(each.room)?.[error ? "refuse" : "joined"](error ? new Refused(error) : each);
         }
         if (batch.every(isMissing)) wait = later;
+      };
+      try {
+        await ask("room.resume", { rooms: batch.map((each) => each.request()) }, {}, true, undefined, take);
+        if (mine !== socket) return;
         most = MOST_ROOMS;
       } catch (error) {
         if (mine !== socket) return;

@@ -80,7 +80,7 @@ describe("connecting", { concurrency: true }, () => {
       assert.ok(error instanceof Lost);
       assert.equal(error.sent, false);
       assert.equal(error.why.reason, "unreachable");
-      for (const part of ["/ws/chat", "Upgrade", "GATEWAY_ALLOWED_ORIGINS"]) assert.ok(error.message.includes(part), part);
+      for (const part of ["/ws/chat", "proxy", "GATEWAY_ALLOWED_ORIGINS"]) assert.ok(error.message.includes(part), part);
       assert.ok(!error.message.includes("a-token"));
       return true;
     });

@@ -87,6 +87,11 @@ class Peer {
     this.bytes(encode(TEXT, Buffer.from(typeof frame === "string" ? frame : JSON.stringify(frame))));
   }
 
+  /** Send frames in one segment, so that the client has no pause between them. */
+  sendAtOnce(...frames) {
+    this.bytes(Buffer.concat(frames.map((frame) => encode(TEXT, Buffer.from(JSON.stringify(frame))))));
+  }
+
   binary(data) {
     this.bytes(encode(BINARY, Buffer.from(data)));
   }

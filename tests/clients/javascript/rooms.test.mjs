@@ -161,6 +161,21 @@ describe("rooms", { concurrency: true }, () => {
     assert.deepEqual(texts(told), ["text 4", "text 5", "text 6"]);
   });
 
+  test("an event right behind the answer of the join is heard", async (t) => {
+    const { server, gateway, peer, told, room } = await inRoom(t);
+    peer.cut();
+    const next = (await server.next()).welcome();
+    const { id } = await next.next("room.resume");
+    const answer = { room: "lobby", epoch: EPOCH, offset: 4, members: 1, recovered: true, events: [{ type: "chat.message", data: message(4) }] };
+    next.sendAtOnce(
+      { type: "reply", id, status: 20000, data: { rooms: [answer], has_more: false } },
+      { type: "chat.message", data: message(5) },
+    );
+    await until(() => room.state === "joined");
+    await settled(gateway, next);
+    assert.deepEqual(texts(told), ["text 4", "text 5"]);
+  });
+
   test("an event of another epoch joins again", async (t) => {
     const { peer } = await inRoom(t);
     peer.event("chat.message", { ...message(1), epoch: "another" });

@@ -40,7 +40,7 @@ export async function serve(t) {
 /** Wait until something is true. */
 export async function until(isTrue, what) {
   for (const end = Date.now() + WAIT_MS; !(await isTrue()); ) {
-    if (Date.now() > end) assert.fail(`it did not happen: ${what ?? isTrue}`);
+    if (Date.now() > end) assert.fail(`it did not happen: ${typeof what === "function" ? what() : what ?? isTrue}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
