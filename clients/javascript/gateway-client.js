@@ -173,8 +173,8 @@ export function connect(url, options = {}) {
       return;
     }
     if (mine !== turn) return;
-    if (getToken && !token) shut({ reason: "no_token", message: "getToken returned no token. Log in again." });
-    else if (needs) refuse({ ...why, message: "getToken returned the refused token." });
+    if (getToken && !token) shut({ reason: "no_token", message: "getToken returned no token" });
+    else if (needs) refuse({ ...why, message: "getToken returned the refused token" });
     else openSocket();
   }
 
