@@ -136,6 +136,26 @@ class HostileHandler(MsgHandler[Text, Text]):
 HostileHandler.__doc__ = f"{HOSTILE}\n\n{HOSTILE}\n\n{LONG}"
 
 
+NONSENSE: Any = {"oneOf": [{"properties": 3}], "required": 7, "x": {1, 2}, "minimum": float("nan")}
+
+
+class Nonsense(Wire):
+    """A model whose JSON Schema is none."""
+
+    model_config = ConfigDict(json_schema_extra=NONSENSE)
+
+    text: str = "x"
+
+
+class NonsenseHandler(MsgHandler[Nonsense, Nonsense]):
+    """Takes nonsense."""
+
+    schema = Nonsense
+
+    async def handle(self, data: Nonsense) -> Nonsense:
+        return data
+
+
 class Line(Wire):
     """A line of a report."""
 
@@ -193,6 +213,7 @@ OWN = BUILT_IN | Registry(
         "</script>.<b>": HostileHandler,
         "report": ReportHandler,
         "message": PlantHandler,
+        "nonsense": NonsenseHandler,
     },
     events=(DiceRolled, Strange),
     errors=(NoDice,),

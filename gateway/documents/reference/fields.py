@@ -29,11 +29,11 @@ class Fields:
     """Lists of the fields of schemas."""
 
     def __init__(self, schemas: Mapping[str, Schema]) -> None:
-        self._schemas = schemas
+        self._schemas = {name: _sound(schema) for name, schema in schemas.items()}
 
     def of(self, schema: Any) -> Content:
         """Return the list of a schema's fields, or words about data that is no object."""
-        return _List(self._schemas).of(schema, frozenset())
+        return _List(self._schemas).of(_sound(schema), frozenset())
 
     def own(self, name: str) -> Content:
         """Return the list of a named schema."""
@@ -41,13 +41,23 @@ class Fields:
 
     def about(self, schema: Any) -> str:
         """Return the description of a schema, or of the one that it refers to."""
-        found = _resolved(self._schemas, schema)
+        found = _resolved(self._schemas, _sound(schema))
         return str(plain(found.get("description") or "")) if isinstance(found, dict) else ""
 
     def names(self, schema: Any) -> list[str]:
         """Return the names of a schema's fields, for the search."""
-        found = _resolved(self._schemas, schema)
+        found = _resolved(self._schemas, _sound(schema))
         return [str(name) for name in _properties(found)]
+
+
+def _sound(schema: Any) -> Any:
+    """Return the schema, or that of any JSON if it is none: an application may write anything into its own."""
+    from jsonschema_rs import meta
+
+    try:
+        return schema if meta.is_valid(schema) else {}
+    except (TypeError, ValueError, RecursionError):  # no JSON, an unknown `$schema`, or too deep
+        return {}
 
 
 class _List:
@@ -154,10 +164,7 @@ class _List:
 
 
 def _rules(schema: Schema) -> Content:
-    rules = [
-        tag("li", words[0].upper() + words[1:], " ", _between(", ", [tag("code", name) for name in names]))
-        for words, names in rules_of(schema)
-    ]
+    rules = [tag("li", Html(inline_html(str(plain(words))))) for words in rules_of(schema)]
     return tag("ul", rules, class_="rules") if rules else None
 
 
@@ -175,10 +182,9 @@ def _limits_of(schema: Schema) -> Iterator[Content]:
     ):
         if words := _range(schema.get(least), schema.get(most)):
             yield f"{words} {unit}".strip()
-    if "exclusiveMinimum" in schema:
-        yield f"more than {schema['exclusiveMinimum']}"
-    if "exclusiveMaximum" in schema:
-        yield f"less than {schema['exclusiveMaximum']}"
+    for word, words in (("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than")):
+        if word in schema and not isinstance(schema[word], bool):  # in draft-04 it is a flag
+            yield f"{words} {schema[word]}"
     if schema.get("format"):
         yield str(schema["format"])
     if schema.get("pattern"):
