@@ -1,107 +1,121 @@
-// The calls with `"stream": true` that the user has sent by hand: a card for each, with its chunks as they come.
+// The messages that the user has sent by hand. One that streams, or takes its time, has a card with a button that cancels it.
 
+import { isProblem, wordsOf } from "./words.js";
 import { make } from "./messages.js";
 
-/** @typedef {import("./connection.js").Frame & {stream?: boolean, seq?: number}} Frame */
+/**
+ * @typedef {{type: string, id?: string | number | null, stream?: boolean, seq?: number, status?: number, message?: string,
+ *            data?: any}} Frame
+ * @typedef {{card: HTMLElement, isRunning: boolean, left: number}} Call
+ */
 
 const MAX_CARDS = 5;
+const SLOW_MS = 400;
 const TAKEN = 40900; // the id of another message in progress
 const CANCELLED = 49900;
 const MAX_CHARACTERS = 100000; // of one answer: a longer one loses its beginning
 
 export class Calls {
-  /** The cards of the calls without an answer so far, by id. @type {Map<string | number, HTMLElement>} */
-  #running = new Map();
-  /** How many more frames with the id of a running call went out: the gateway refuses them. @type {Map<string | number, number>} */
-  #repeats = new Map();
+  /** The messages without an answer so far, by id. `left` counts the answers to come: an id may be sent again. @type {Map<string | number, Call>} */
+  #calls = new Map();
   #cards;
   #cancel;
 
-  /** @param {HTMLElement} cards @param {(id: string | number) => void} cancel */
+  /** @param {HTMLElement} cards @param {(id: string | number) => Promise<unknown>} cancel returns the problem, if there is one */
   constructor(cards, cancel) {
     this.#cards = cards;
     this.#cancel = cancel;
   }
 
-  /** Take a frame that the page has sent. @param {Frame} frame */
+  /** Take a frame that the user has sent. @param {Frame} frame */
   sent({ type, id, stream }) {
-    if (this.#running.has(id)) {
-      this.#repeats.set(id, (this.#repeats.get(id) ?? 0) + 1);
-      return;
-    }
-    if (stream !== true || id == null) return;
-    this.#repeats.delete(id);
-    const card = make("article", "call");
-    const head = make("header");
-    const cancel = Object.assign(make("button", "", "Cancel"), { type: "button" });
-    cancel.addEventListener("click", () => {
-      cancel.disabled = true;
-      this.#cancel(id);
-    });
-    head.append(make("b", "", type), make("span", "", `#${id}`), make("span", "state", "running"), cancel);
-    card.append(head, make("div", "answer"));
-    card.lastElementChild.append(make("pre"));
-    this.#running.set(id, card);
-    this.#cards.prepend(card);
-    while (this.#cards.childElementCount > MAX_CARDS) this.#forget(this.#cards.lastElementChild);
+    const known = this.#calls.get(id);
+    if (known) known.left += 1;
+    if (known || id == null) return;
+    const call = { card: this.#newCard(type, id), isRunning: true, left: 1 };
+    this.#calls.set(id, call);
+    if (stream === true) this.#show(call);
+    else setTimeout(() => this.#show(call), SLOW_MS);
   }
 
   /** An id for the next frame that no running call has. @returns {string} */
   freeId() {
-    const taken = new Set([...this.#running.keys()].map(String));
+    const taken = new Set([...this.#calls.keys()].map(String));
     let number = 1;
     while (taken.has(`${number}`)) number += 1;
     return `${number}`;
   }
 
-  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether the card of a call shows it */
+  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether it is the answer to a frame by hand, and no card shows it */
   received(frame) {
-    const card = this.#running.get(frame.id);
-    if (!card) return false;
-    const repeats = this.#repeats.get(frame.id) ?? 0;
-    if (frame.status === TAKEN && repeats > 0) {
-      this.#repeats.set(frame.id, repeats - 1);
+    const call = this.#calls.get(frame.id);
+    if (!call) return false;
+    if (frame.type === "chunk") {
+      add(call.card, frame);
       return false;
     }
-    if (frame.type === "chunk") this.#add(card, frame);
-    else if (frame.type === "reply") this.#end(frame.id, `reply ${JSON.stringify(frame.data)}`);
-    else if (frame.type === "error") {
-      this.#end(frame.id, `${frame.status} ${frame.message}`, frame.status === CANCELLED ? "done" : "failed");
-    }
-    return true;
+    call.left -= 1;
+    if (!call.left) this.#calls.delete(frame.id);
+    if (frame.status === TAKEN && call.left) return true; // the gateway refuses the second one, and the first goes on
+    if (frame.type === "reply") end(call, `reply ${JSON.stringify(frame.data)}`);
+    else end(call, `${frame.status} ${frame.message}`, frame.status === CANCELLED ? "done" : "failed");
+    return !call.card.isConnected;
   }
 
   /** End all: their connection has ended, and with it they. */
   lose() {
-    for (const id of this.#running.keys()) this.#end(id, "the connection was lost", "failed");
+    for (const call of this.#calls.values()) end(call, "the connection was lost", "failed");
+    this.#calls.clear();
   }
 
   clear() {
-    this.#running.clear();
+    this.lose();
     this.#cards.replaceChildren();
   }
 
-  #add(card, { seq, data }) {
-    const answer = card.querySelector("pre");
-    answer.append(typeof data === "string" ? data : `${JSON.stringify(data)}\n`);
-    let surplus = answer.textContent.length - MAX_CHARACTERS;
-    while (surplus > 0) {
-      surplus -= answer.firstChild.length;
-      answer.firstChild.remove();
-    }
-    card.querySelector(".state").textContent = `running, ${seq} ${seq === 1 ? "chunk" : "chunks"}`;
+  #newCard(type, id) {
+    const card = make("article", "call");
+    const head = make("header");
+    const state = make("span", "state", "running");
+    const cancel = Object.assign(make("button", "", "Cancel"), { type: "button" });
+    cancel.addEventListener("click", async () => {
+      cancel.disabled = true;
+      const outcome = await this.#cancel(id);
+      if (!isProblem(outcome) || !cancel.isConnected) return;
+      cancel.disabled = false;
+      state.textContent = wordsOf(outcome);
+    });
+    head.append(make("b", "", type), make("span", "", `#${id}`), state, cancel);
+    card.append(head, make("div", "answer"));
+    card.lastElementChild.append(make("pre"));
+    return card;
   }
 
-  #end(id, words, className = "done") {
-    const card = this.#running.get(id);
-    this.#running.delete(id);
-    card.classList.add(className);
-    card.querySelector(".state").textContent = words;
-    card.querySelector("button").remove();
+  /** @param {Call} call */
+  #show({ card, isRunning }) {
+    if (!isRunning) return;
+    this.#cards.prepend(card);
+    while (this.#cards.childElementCount > MAX_CARDS) this.#cards.lastElementChild.remove();
   }
+}
 
-  #forget(card) {
-    for (const [id, running] of this.#running) if (running === card) this.#running.delete(id);
-    card.remove();
+/** Add a chunk. */
+function add(card, { seq, data }) {
+  const answer = card.querySelector("pre");
+  answer.append(typeof data === "string" ? data : `${JSON.stringify(data)}\n`);
+  let surplus = answer.textContent.length - MAX_CHARACTERS;
+  while (surplus > 0) {
+    surplus -= answer.firstChild.length;
+    answer.firstChild.remove();
   }
+  card.querySelector(".state").textContent = `running, ${seq} ${seq === 1 ? "chunk" : "chunks"}`;
+}
+
+/** @param {Call} call */
+function end(call, words, className = "done") {
+  if (!call.isRunning) return;
+  call.isRunning = false;
+  call.card.classList.add(className);
+  call.card.querySelector(".state").textContent = words;
+  call.card.querySelector("button").remove();
 }

@@ -1,13 +1,15 @@
-// The page: the user, one room and its messages. It also shows every frame.
+// The page: the user, one room and its messages. It also shows every frame. All that it knows of connections is in the client.
 
 import { Calls } from "./calls.js";
-import { asRefusal, Connection, Lost, Refusal, sentence } from "./connection.js";
+import { connect, Lost, Refused } from "./client/gateway-client.js";
 import { Credential, post } from "./credential.js";
 import { Members } from "./members.js";
 import { clock, make, Messages, submitOnEnter, trim, unsentRow } from "./messages.js";
+import { asProblem, isProblem, reasonOf, seconds, sentence, wordsOf } from "./words.js";
 
 /**
- * @typedef {import("./messages.js").Message} Message
+ * @import { JoinReply, Message, Problem, Room, TokenRequest, Why } from "../../clients/javascript/gateway-client.js"
+ * @typedef {import("./calls.js").Frame} Frame
  * @typedef {{client_id: string, room: string, text: string}} Unsent
  */
 
@@ -19,9 +21,8 @@ const TYPING_ENDS_MS = 8000; // in case the gateway's event about its end is los
 const SIGNAL_SHOWN_MS = 5000;
 const BREATH_MS = 1500; // the gateway closes connections that are refused again and again within a second
 const MOST_MEMBERS = 1000;
-const POSITION_LOST = 41000;
 
-const WHY_NOT_RESUMED = {
+const GAPS = {
   too_many: "Too many messages came meanwhile to show them all.",
   too_old: "The messages of the meantime are no longer kept.",
 };
@@ -34,15 +35,17 @@ const stored = JSON.parse(sessionStorage.getItem(STORED));
  * @type {{user: string, token: string, room?: string, unsent: Unsent[]} | null}
  */
 let session = stored && { unsent: [], ...stored };
-/** The position up to which the room has been shown, for resuming. @type {{epoch: string, offset: number} | null} */
-let seen = null;
-/** Whether the room is joined and complete up to `seen`. */
-let isCurrent = false;
+/** The room on the page. The user may be in others too. @type {Room | null} */
+let room = null;
+let listening = new AbortController();
+/** Why the gateway took no token. */
+let refused = "";
 let isSending = false;
 let toldTyping = 0;
 /** The users that are typing, each with the timer that ends it. @type {Map<string, number>} */
 const typing = new Map();
 let signalTimer = 0;
+let countdown = 0;
 /** The texts that the filter searches, since a row shows only the beginning. @type {WeakMap<Element, string>} */
 const frameTexts = new WeakMap();
 
@@ -53,68 +56,41 @@ credential.know(session?.token);
 
 const messages = new Messages(page.messageRows, ({ sender }) => sender === session.user, changeMessage);
 
-const connection = new Connection({
-  state(state, words) {
-    forgetTyping();
-    calls.lose();
-    if (state === "refused") comeBack(words);
-    else show(state, words);
-  },
-  event({ type, data, ...rest }) {
-    if (type === "error") page.rawProblem.textContent = new Refusal(rest).words;
-    else if (Object.hasOwn(EVENTS, type)) EVENTS[type](data);
-  },
-  frame(arrow, text, frame) {
-    logFrame(arrow, text, frame);
-    if (arrow === "←") return calls.received(frame);
-    calls.sent(frame);
-    return false;
-  },
-  note,
-});
+const gateway = connect(".", { getToken, rooms: true, onFrame: takeFrame, onProblem: tellIgnored });
 
-const calls = new Calls(page.calls, (id) => connection.ask("cancel", { id }).catch(asRefusal));
+const calls = new Calls(page.calls, (id) => gateway.call("cancel", { id }).catch(asProblem));
 
-const EVENTS = {
-  async welcome({ user, rooms }) {
+const STATES = {
+  connecting() {
+    note("connect");
+    show("connecting", "Connecting…");
+  },
+  open() {
+    const { user, rooms } = gateway.welcome;
     keep({ ...session, user }); // as the gateway writes it
+    refused = "";
     show("online", `Connected as ${user}`);
     if (rooms) suggest(rooms);
-    if (session.room) await enter(session.room);
-    else listRooms();
+    if (!session.room) listRooms();
     sendUnsent();
   },
-  "token.expiring": stayLoggedIn,
-  "chat.message": takeMessage,
-  "chat.edited": takeMessage,
-  "chat.deleted": takeMessage,
-  "chat.appended": takePiece,
-  "chat.typing": inThisRoom(({ user, typing: isTyping }) => {
-    endTyping(user);
-    if (isTyping) typing.set(user, setTimeout(endTyping, TYPING_ENDS_MS, user));
-    showTyping();
-  }),
-  "room.signal": inThisRoom(({ user, name, data }) => showSignal(user, name, data)),
-  "presence.changed": inThisRoom(({ user, state, custom_state: custom }) => {
-    members.tell(user, state, custom);
-    showMembers();
-  }),
-  "room.joined": inThisRoom(({ user }) => {
-    members.join(user);
-    remark(`${user} joined`);
-  }),
-  "room.left": inThisRoom(({ room, user, by }) => {
-    if (user === session.user) leaveRoom(by ? `${by} has removed you from ${room}.` : `You have left ${room}.`);
-    else {
-      members.leave(user);
-      remark(by ? `${by} removed ${user}` : `${user} left`);
-    }
-  }),
-  "room.deleted": inThisRoom(({ room }) => leaveRoom(`${room} has been deleted.`)),
-  "room.role": inThisRoom(({ user, role }) => {
-    members.tellRole(user, role);
-    remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`);
-  }),
+  waiting(why) {
+    noteEnd(why);
+    show("waiting", `${reasonOf(why)} Connecting again in `);
+    countDown(why.retryAt);
+  },
+  closed(why) {
+    noteEnd(why);
+    if (why.reason === "no_token") askToLogIn(refused || "The session has ended.");
+    else if (why.reconnect === "new_credential") askToLogIn(reasonOf(why));
+    else show("offline", why.reason === "bye" ? "Disconnected." : `Disconnected: ${reasonOf(why)}`);
+  },
+};
+
+const EVENTS = {
+  "token.expiring": ({ token_expires_at: end }) => {
+    if (!credential.isRenewable) show("online", `Your token ends at ${clock(end)}; then you log in again.`);
+  },
   "room.invited": ({ room, by }) => {
     remark(`${by} invites you to ${room.name}: join it to accept`);
     listRooms();
@@ -123,11 +99,46 @@ const EVENTS = {
     remark(`${by} has made you a member of ${room.name}`);
     listRooms();
   },
-  resync: inThisRoom(({ room }) => {
-    isCurrent = false;
-    enter(room);
-  }),
   announcement: ({ sender, text, body }) => remark(`${sender} announces: ${text ?? JSON.stringify(body)}`),
+};
+
+/** What the room on the page tells. */
+const ROOM_EVENTS = {
+  message: showMessage,
+  gap({ reason, messages: newest }) {
+    messages.replace(newest);
+    messages.remark(`${GAPS[reason] ?? "The room has a new log."} These are the newest messages.`);
+  },
+  joined: showJoined,
+  state(state) {
+    if (state === "refused") leaveRoom(`${room.name}: ${wordsOf(room.why)}`);
+  },
+  "chat.typing": ({ user, typing: isTyping }) => {
+    endTyping(user);
+    if (isTyping) typing.set(user, setTimeout(endTyping, TYPING_ENDS_MS, user));
+    showTyping();
+  },
+  "room.signal": ({ user, name, data }) => showSignal(user, name, data),
+  "presence.changed": ({ user, state, custom_state: custom }) => {
+    members.tell(user, state, custom);
+    showMembers();
+  },
+  "room.joined": ({ user }) => {
+    members.join(user);
+    remark(`${user} joined`);
+  },
+  "room.left": ({ room, user, by }) => {
+    if (user === session.user) leaveRoom(by ? `${by} has removed you from ${room}.` : `You have left ${room}.`);
+    else {
+      members.leave(user);
+      remark(by ? `${by} removed ${user}` : `${user} left`);
+    }
+  },
+  "room.deleted": ({ room }) => leaveRoom(`${room} has been deleted.`),
+  "room.role": ({ user, role }) => {
+    members.tellRole(user, role);
+    remark(`${user} is ${role === "owner" ? "an" : "a"} ${role} now`);
+  },
 };
 
 // Logging in
@@ -137,9 +148,9 @@ async function submitLogin(event) {
   const user = page.username.value.trim();
   tellLogin();
   page.loginFields.disabled = true;
-  const outcome = await fetchToken(user, page.password.value, event.submitter === page.register).catch(asRefusal);
+  const outcome = await fetchToken(user, page.password.value, event.submitter === page.register).catch(asProblem);
   page.loginFields.disabled = false;
-  if (outcome instanceof Refusal) tellLogin(outcome);
+  if (isProblem(outcome)) tellLogin(wordsOf(outcome), outcome.details);
   else logIn(user, outcome);
 }
 
@@ -148,16 +159,16 @@ async function fetchToken(username, password, isNew) {
   return post("token", new URLSearchParams({ username, password }));
 }
 
-/** @param {Refusal} [refusal] without one, earlier problems disappear */
-function tellLogin(refusal) {
-  const problems = new Map(refusal?.details.map(({ field, message }) => [field, sentence(message)]));
+/** Without arguments, earlier problems disappear. @param {string} words @param {Refused["details"]} details */
+function tellLogin(words = "", details = []) {
+  const problems = new Map(details.map(({ field, message }) => [field, sentence(message)]));
   for (const field of ["username", "password"]) {
     page[`${field}Problem`].textContent = problems.get(field) ?? "";
     page[field].ariaInvalid = String(problems.has(field));
   }
   const isTold = problems.has("username") || problems.has("password");
-  page.loginProblem.textContent = isTold ? "" : refusal?.words ?? "";
-  if (refusal) (problems.has("username") ? page.username : page.password).focus();
+  page.loginProblem.textContent = isTold ? "" : words;
+  if (words) (problems.has("username") ? page.username : page.password).focus();
 }
 
 /** @param {string} typed the name @param {import("./credential.js").Grant} grant */
@@ -169,9 +180,8 @@ function logIn(typed, grant) {
     leaveRoom();
     session = null;
   }
-  credential.forget();
   keep({ unsent: [], ...session, user, token: credential.keep(grant) });
-  connection.open(session.token);
+  begin();
   page.roomName.focus();
   tryLinked();
 }
@@ -180,54 +190,51 @@ function logOut() {
   const count = session.unsent.length;
   if (count && !confirm(`Not sent yet: ${count}. Log out all the same?`)) return;
   leaveRoom();
-  credential.logOut(session.token).catch(asRefusal); // if that fails, the session ends by itself
+  credential.logOut(session.token).catch(asProblem); // if that fails, the session ends by itself
   keep(null);
+  gateway.close();
   for (const rows of [page.frameRows, page.rooms]) rows.replaceChildren();
   calls.clear();
   for (const field of [page.username, page.text]) field.value = "";
   showLogin();
 }
 
-/** Renew the token, so that the connection outlives it. */
-async function stayLoggedIn({ token_expires_at: end }) {
-  const user = session?.user;
-  await credential.rest();
-  const renewed = await renewToken();
-  if (session?.user !== user) return;
-  const outcome = renewed ?? (await connection.ask("auth.refresh", { token: session.token }).catch(asRefusal));
-  if (!(outcome instanceof Refusal) || outcome instanceof Lost) return; // then the next connection uses the new token
-  if (connection.isOpen) show("online", `Your token ends at ${clock(end)}; then you log in again.`);
+/** Return a token that the client has not tried yet, or another one if that needs no password. @param {TokenRequest} request */
+async function getToken({ reason, previous, signal }) {
+  const { user, token } = session;
+  if (token !== previous || (reason === "connect" && (credential.isFresh || !credential.isRenewable))) return token;
+  if (reason === "refused") tellRefused();
+  const renewed = await credential.renew(signal);
+  if (renewed && session?.user === user) keep({ ...session, token: renewed });
+  return renewed || (reason === "expiring" ? token : "");
 }
 
-/** Reconnect the same user with a new token to the same room. @param {string} why */
-async function comeBack(why) {
-  if (credential.isRenewable) show("waiting", `${why} Getting a new token.`);
-  const user = session.user;
-  const problem = await renewToken();
-  if (session?.user !== user) return; // the user has logged out or changed meanwhile
-  if (!problem) connection.open(session.token);
-  else {
-    keep({ ...session, token: "" });
-    showLogin(new Refusal({ message: `${why} Log in again.` }));
-  }
+function tellRefused() {
+  if (gateway.why.reconnect === "new_credential") refused = reasonOf(gateway.why);
+  if (credential.isRenewable) show("connecting", `${refused} Getting a new token.`);
 }
 
-/** Get a new access token for everything that follows. Return a refusal, or nothing. */
-async function renewToken() {
-  const token = await credential.renew().catch(asRefusal);
-  if (token instanceof Refusal) return token;
-  keep({ ...session, token });
-  connection.renew(token);
-  return undefined;
+/** Connect, and come back into the room of before. */
+function begin() {
+  const { state } = gateway;
+  if (state === "waiting") gateway.close(); // and so do not wait
+  gateway.open().catch(asProblem); // `STATES` shows it
+  if (state === "idle") Object.entries(EVENTS).forEach(([type, act]) => gateway.on(type, act)); // an earlier `on` would connect
+  if (session.room) enter(session.room);
 }
 
-/** @param {Refusal} [refusal] */
-function showLogin(refusal) {
-  connection.hangUp();
+/** @param {string} why */
+function askToLogIn(why) {
+  keep({ ...session, token: "" });
+  showLogin(`${why} Log in again.`);
+}
+
+/** @param {string} [problem] */
+function showLogin(problem) {
   show("out", "");
   page.username.value ||= session?.user ?? "";
   page.username.focus();
-  tellLogin(refusal);
+  tellLogin(problem);
 }
 
 function keep(next) {
@@ -237,59 +244,53 @@ function keep(next) {
 
 // The room
 
-/** Join a room, or resume it and show the missed messages. */
+/** Join a room and show it. The client comes back into it by itself, and tells the messages that were missed. */
 async function enter(name) {
-  const since = name === session.room && seen ? seen : undefined;
-  let reply = await (since ? resume(name, since) : connection.ask("room.join", { room: name })).catch(asRefusal);
-  if (reply.status === POSITION_LOST) reply = await connection.ask("room.join", { room: name }).catch(asRefusal);
-  if (reply instanceof Refusal) tellNoRoom(name, reply);
-  else if (!since || name === session.room) showJoined(reply, since); // otherwise the membership has ended meanwhile
-}
-
-/** Join a room that the page has shown up to a position. Throw `Refusal`. */
-async function resume(room, since) {
-  const { rooms: [found] } = await connection.ask("room.resume", { rooms: [{ room, since }] });
-  if (found.error) throw new Refusal(found.error);
-  return found;
-}
-
-/** @param {Refusal} refusal */
-function tellNoRoom(name, refusal) {
-  if (name !== session?.room) page.roomProblem.textContent = refusal.words;
-  else if (refusal.retryable) connection.restart(refusal.message, refusal.wait);
-  else if (!(refusal instanceof Lost)) leaveRoom(`${name}: ${refusal.words}`);
-}
-
-function showJoined(reply, since) {
-  if (reply.room !== session.room) {
-    leaveRoom();
-    keep({ ...session, room: reply.room });
-    page.text.focus();
+  page.roomProblem.textContent = "";
+  const entered = gateway.room(name);
+  const reply = await entered.join().catch(asProblem);
+  if (entered === room) return; // the room itself tells
+  if (isProblem(reply)) {
+    tellNotEntered(name, reply);
+    return;
   }
-  page.roomName.value = reply.room;
-  members.clear(reply.members);
-  seen = { epoch: reply.epoch, offset: reply.offset };
-  isCurrent = true;
-  if (!reply.recovered) messages.replace(reply.messages);
-  for (const message of reply.messages ?? reply.events.map(({ data }) => data)) showMessage(message);
-  if (since && !reply.recovered) {
-    const why = WHY_NOT_RESUMED[reply.reason] ?? "The room has a new log.";
-    messages.remark(`${why} These are the newest messages.`);
-  }
+  if (name !== session.room) leaveRoom();
+  room = entered;
+  keep({ ...session, room: name });
+  listening = new AbortController();
+  for (const [type, act] of Object.entries(ROOM_EVENTS)) room.on(type, act, { signal: listening.signal });
+  page.roomName.value = name;
+  page.text.focus();
+  messages.replace(reply.messages);
+  showJoined(reply);
+}
+
+/** @param {Refused | Lost} problem */
+function tellNotEntered(name, problem) {
+  const isForgotten = problem instanceof Lost && gateway.state !== "closed"; // for another room
+  if (!session || isForgotten) return;
+  if (name === session.room && !(problem instanceof Lost)) leaveRoom(`${name}: ${wordsOf(problem)}`);
+  else page.roomProblem.textContent = wordsOf(problem);
+}
+
+/** @param {JoinReply} reply */
+function showJoined({ members: count }) {
+  members.clear(count);
   showRoom();
   listRooms();
-  listMembers(reply.room);
+  listMembers();
 }
 
-async function listMembers(room) {
-  const reply = await connection.ask("room.members", { room, limit: MOST_MEMBERS }).catch(asRefusal);
-  if (room !== session?.room) return;
+async function listMembers() {
+  const listed = room;
+  const reply = await gateway.call("room.members", { room: listed.name, limit: MOST_MEMBERS }).catch(asProblem);
+  if (room !== listed) return;
   if (reply.members) members.replace(reply.members, !reply.next_cursor);
   showRoom();
 }
 
 async function listRooms() {
-  const { rooms } = await connection.ask("room.list", { limit: 100 }).catch(asRefusal);
+  const { rooms } = await gateway.call("room.list", { limit: 100 }).catch(asProblem);
   if (rooms) suggest(rooms);
 }
 
@@ -303,8 +304,8 @@ function suggest(rooms) {
 }
 
 async function leave() {
-  const outcome = await connection.ask("room.leave", { room: session.room }).catch(asRefusal);
-  if (outcome instanceof Refusal) page.roomProblem.textContent = outcome.words;
+  const outcome = await gateway.call("room.leave", { room: session.room }).catch(asProblem);
+  if (isProblem(outcome)) page.roomProblem.textContent = wordsOf(outcome);
   else {
     leaveRoom();
     page.roomName.focus();
@@ -312,8 +313,10 @@ async function leave() {
 }
 
 function leaveRoom(why = "") {
+  listening.abort();
+  if (session?.room) gateway.room(session.room).quit();
   if (session) keep({ ...session, room: undefined });
-  seen = null;
+  room = null;
   members.clear();
   page.roomProblem.textContent = why;
   messages.replace([]);
@@ -322,56 +325,29 @@ function leaveRoom(why = "") {
   showRoom();
 }
 
-/** Handle an event only if it is about the room on the page: the user may be in other rooms too. */
-function inThisRoom(act) {
-  return (data) => {
-    if (data.room === session.room) act(data);
-  };
-}
-
 // Messages
-
-/** Show an event of the log, and move `seen` forward. @param {Message} message */
-function takeMessage(message) {
-  showMessage(message);
-  if (isHere(message) && isCurrent) seen.offset = Math.max(seen.offset, message.changed);
-}
 
 /** @param {Message} message */
 function showMessage(message) {
   if (message.client_id) forgetUnsent(message.client_id);
-  if (!isHere(message)) return;
+  if (message.room !== room?.name || message.epoch !== room.position?.epoch) return;
   endTyping(message.sender);
   messages.place(message);
   showRoom();
 }
 
-/** Let a message grow. If the page has not all of it, fetch it. @param {import("./messages.js").Piece} piece */
-async function takePiece(piece) {
-  if (!isHere(piece)) return;
-  if (isCurrent) seen.offset = Math.max(seen.offset, piece.changed);
-  if (messages.grow(piece)) return;
-  const { room, offset } = piece;
-  const reply = await connection.ask("chat.history", { room, before: offset + 1, limit: 1 }).catch(asRefusal);
-  reply.messages?.forEach(showMessage);
-}
-
-function isHere({ room, epoch }) {
-  return room === session.room && epoch === seen?.epoch;
-}
-
 async function showEarlier() {
-  const { room } = session;
-  const reply = await connection.ask("chat.history", { room, before: messages.from }).catch(asRefusal);
-  if (reply instanceof Refusal) page.roomProblem.textContent = reply.words;
-  else if (room === session.room) messages.addEarlier(reply.messages, reply.has_more);
+  const shown = room;
+  const reply = await room.history({ before: messages.from }).catch(asProblem);
+  if (isProblem(reply)) page.roomProblem.textContent = wordsOf(reply);
+  else if (room === shown) messages.addEarlier(reply.messages, reply.has_more);
   showRoom();
 }
 
 /** Edit or delete. @param {Message} message @returns {Promise<string>} the problem, or nothing */
 async function changeMessage(type, { room, id }, text) {
-  const outcome = await connection.ask(type, { room, message_id: id, text }).catch(asRefusal);
-  if (outcome instanceof Refusal) return outcome.words;
+  const outcome = await gateway.call(type, { room, message_id: id, text }).catch(asProblem);
+  if (isProblem(outcome)) return wordsOf(outcome);
   showMessage(outcome.message);
   return "";
 }
@@ -388,30 +364,31 @@ function sendMessage(event) {
   sendUnsent();
 }
 
-/** Send the unacknowledged messages one after the other, while there is a connection. */
+/** Send the unacknowledged messages one after the other, until the connection is given up. */
 async function sendUnsent() {
   if (isSending) return;
   isSending = true;
-  while (connection.isOpen && session?.unsent.length) await sendOnce(session.unsent[0]);
+  while (session?.unsent.length && (await sendOnce(session.unsent[0])));
   isSending = false;
 }
 
 /** Send a message, perhaps again: the gateway recognises it by its `client_id`. @param {Unsent} unsent */
 async function sendOnce(unsent) {
-  const outcome = await connection.ask("chat.send", unsent).catch(asRefusal);
-  if (outcome instanceof Lost) return;
+  const outcome = await gateway.call("chat.send", unsent).catch(asProblem);
+  if (outcome instanceof Lost) return false;
   if (outcome.retryable) {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(BREATH_MS, outcome.wait ?? 0)));
-    return;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(BREATH_MS, outcome.retryAfterMs ?? 0)));
+    return true;
   }
   forgetUnsent(unsent.client_id);
-  if (outcome instanceof Refusal) giveBack(unsent, outcome);
+  if (isProblem(outcome)) giveBack(unsent, outcome);
   else showMessage(outcome.message);
+  return true;
 }
 
-/** @param {Unsent} unsent @param {Refusal} refusal */
-function giveBack({ room, text }, refusal) {
-  page.sendProblem.textContent = room === session.room ? refusal.words : `${room}: ${refusal.words}`;
+/** @param {Unsent} unsent @param {Refused} refusal */
+function giveBack({ room: name, text }, refusal) {
+  page.sendProblem.textContent = name === session.room ? wordsOf(refusal) : `${name}: ${wordsOf(refusal)}`;
   page.text.value = [text, page.text.value].filter(Boolean).join("\n");
 }
 
@@ -428,7 +405,7 @@ function newId() {
 function tellTyping() {
   if (!page.text.value || Date.now() - toldTyping < TYPING_EVERY_MS) return;
   toldTyping = Date.now();
-  connection.transmit(JSON.stringify({ type: "chat.typing", data: { room: session.room } }));
+  gateway.send(JSON.stringify({ type: "chat.typing", data: { room: session.room } }));
 }
 
 /** Show the newest signal for a while: there may be twenty a second. */
@@ -481,8 +458,7 @@ function fillExample() {
 /** Return an example's data for this room and this user, or undefined if it has no data. */
 function fitted(data) {
   if (typeof data !== "object" || Array.isArray(data)) return data;
-  const { user = "alice", room } = session ?? {};
-  const known = { room: room ?? "lobby", users: [user] };
+  const known = { room: session?.room ?? "lobby", users: [session?.user ?? "alice"] };
   const pairs = Object.entries(data).map(([name, value]) => [name, known[name] ?? value]);
   return pairs.length ? Object.fromEntries(pairs) : undefined;
 }
@@ -513,7 +489,39 @@ function rawFrame() {
 
 function sendRaw(event) {
   event.preventDefault();
-  page.rawProblem.textContent = connection.transmit(page.raw.value) ? "" : "Not connected.";
+  const text = page.raw.value;
+  const isOut = gateway.send(text);
+  if (isOut) calls.sent(read(text));
+  page.rawProblem.textContent = isOut ? "" : "Not connected.";
+}
+
+/** @param {string} text @returns {Frame} without a type if the text is no frame: a user may send any text by hand */
+function read(text) {
+  try {
+    const frame = JSON.parse(text);
+    return typeof frame?.type === "string" ? frame : { type: "" };
+  } catch {
+    return { type: "" };
+  }
+}
+
+/** @param {"out" | "in"} direction @param {string} text */
+function takeFrame(direction, text) {
+  const frame = read(text);
+  logFrame(direction, text, frame);
+  if (direction === "in" && calls.received(frame) && frame.type === "error") tellRaw(text);
+}
+
+/** @param {string} text an error that belongs to a frame by hand, or to none */
+function tellRaw(text) {
+  page.rawProblem.textContent = wordsOf(new Refused(JSON.parse(text)));
+}
+
+/** @param {Problem} problem what the client ignores */
+function tellIgnored({ kind, message, text, error }) {
+  if (kind === "error") tellRaw(text);
+  else if (kind === "listener") reportError(error);
+  else note(message);
 }
 
 // Showing
@@ -523,6 +531,7 @@ function show(state, words) {
   const isOut = state === "out";
   document.body.dataset.state = state;
   document.title = isOut ? "json-gateway" : `${session.user} · json-gateway`;
+  clearTimeout(countdown);
   page.status.textContent = words;
   page.welcome.hidden = !isOut;
   page.console.hidden = page.connection.hidden = page.logOut.hidden = isOut;
@@ -531,18 +540,30 @@ function show(state, words) {
   showRoom();
 }
 
+/** Say how long it is until a moment, each second. */
+function countDown(end) {
+  const left = make("span");
+  left.ariaLive = "off"; // nothing may read out each second
+  page.status.append(left);
+  const tell = () => {
+    left.textContent = `${seconds(end - Date.now())}.`;
+    countdown = setTimeout(tell, 1000);
+  };
+  tell();
+}
+
 function showRoom() {
-  const room = session?.room;
-  const unsent = session?.unsent.filter((message) => message.room === room) ?? [];
-  page.membersPanel.hidden = !room;
+  const name = session?.room;
+  const unsent = session?.unsent.filter((message) => message.room === name) ?? [];
+  page.membersPanel.hidden = !name;
   showMembers();
-  page.leave.hidden = !room;
-  page.text.disabled = page.send.disabled = !room;
-  page.text.placeholder = room ? `Message to ${room}` : "Message";
+  page.leave.hidden = !name;
+  page.text.disabled = page.send.disabled = !name;
+  page.text.placeholder = name ? `Message to ${name}` : "Message";
   page.earlier.hidden = !messages.hasEarlier;
   page.unsentRows.replaceChildren(...unsent.map(unsentRow));
   page.noMessages.hidden = unsent.length > 0 || page.messageRows.hasChildNodes();
-  page.noMessages.textContent = room ? "There are no messages yet." : "Join a room to see its messages.";
+  page.noMessages.textContent = name ? "There are no messages yet." : "Join a room to see its messages.";
 }
 
 function showMembers() {
@@ -561,18 +582,23 @@ function remark(text) {
   showRoom();
 }
 
-/** @param {"→" | "←"} arrow @param {string} text @param {Frame} frame */
-function logFrame(arrow, text, frame) {
-  const row = make("details", frame.type === "error" ? "error" : arrow === "→" ? "out" : "in");
+/** @param {"out" | "in"} direction @param {string} text @param {Frame} frame */
+function logFrame(direction, text, frame) {
+  const row = make("details", frame.type === "error" ? "error" : direction);
   const summary = make("summary");
   const brief = frame.type === "error" ? `${frame.status} ${frame.message}` : JSON.stringify(frame.data) ?? "";
   const shown = withoutToken(frame.type ? brief : text).slice(0, BRIEF_CHARACTERS);
-  summary.append(make("time", "", stopwatch()), make("i", "", arrow), make("b", "", frame.type));
+  summary.append(make("time", "", stopwatch()), make("i", "", direction === "out" ? "→" : "←"), make("b", "", frame.type));
   summary.append(make("small", "", frame.id == null ? "" : `#${frame.id}`), make("span", "", shown));
   row.append(summary);
   const whole = withoutToken(frame.type ? JSON.stringify(frame, null, 2) : text);
   row.addEventListener("toggle", () => row.append(make("pre", "", whole)), { once: true });
   addFrameRow(row, withoutToken(text));
+}
+
+/** @param {Why} why */
+function noteEnd({ code, message }) {
+  note(code ? `closed with ${code}: ${message}` : message);
 }
 
 function note(text) {
@@ -605,15 +631,11 @@ function stopwatch() {
 page.login.addEventListener("submit", submitLogin);
 page.logOut.addEventListener("click", logOut);
 page.connection.addEventListener("click", () => {
-  if (document.body.dataset.state === "online") connection.leave();
-  else connection.open(session.token);
-});
-addEventListener("online", () => {
-  if (document.body.dataset.state === "waiting") connection.open(session.token);
+  if (gateway.state === "open") gateway.close();
+  else begin();
 });
 page.roomForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  page.roomProblem.textContent = "";
   enter(page.roomName.value.trim());
 });
 page.leave.addEventListener("click", leave);
@@ -631,5 +653,10 @@ page.filter.addEventListener("input", () => [...page.frameRows.children].forEach
 page.clear.addEventListener("click", () => page.frameRows.replaceChildren());
 
 listExamples();
-if (session?.token) connection.open(session.token);
+gateway.onState((state, why) => {
+  forgetTyping();
+  if (state !== "open") calls.lose();
+  if (session) STATES[state](why);
+});
+if (session?.token) begin();
 else showLogin();

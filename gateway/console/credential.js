@@ -1,9 +1,7 @@
 // The tokens of a log-in. Only the memory of this tab has the refresh token, so a reload forgets it.
 
-import { Refusal } from "./connection.js";
+import { Refused } from "./client/gateway-client.js";
 
-const FIRST_WAIT_MS = 1000; // a lost answer may be requested again within 10 s
-const LONGEST_WAIT_MS = 30000;
 const LEAST_LIFE_MS = 10000; // the gateway limits how often a session is refreshed
 
 /** @typedef {{access_token: string, refresh_token: string}} Grant */
@@ -13,13 +11,15 @@ export class Credential {
   #known = new Set();
   #refreshToken = "";
   #renewedAt = 0;
-  /** @type {Promise<string> | null} */
-  #renewal = null;
-  #login = 0;
 
   /** Whether a new access token may be available without a password. */
   get isRenewable() {
     return this.#refreshToken !== "";
+  }
+
+  /** Whether the access token is so new that no other one is needed. */
+  get isFresh() {
+    return Date.now() - this.#renewedAt < LEAST_LIFE_MS;
   }
 
   /** @param {Grant} grant @returns {string} the access token */
@@ -35,10 +35,17 @@ export class Credential {
     if (token) this.#known.add(token);
   }
 
-  /** Get a new access token. Simultaneous calls get the same one. Throw `Refusal` if none is available. */
-  renew() {
-    this.#renewal ??= this.#renew(this.#login).finally(() => (this.#renewal = null));
-    return this.#renewal;
+  /** Get a new access token, or an empty one if that needs the password. Throw `Refused` if it may succeed later. */
+  async renew(signal) {
+    if (!this.isRenewable) return "";
+    const form = { grant_type: "refresh_token", refresh_token: this.#refreshToken };
+    try {
+      return this.keep(await post("token", new URLSearchParams(form), undefined, { signal }));
+    } catch (error) {
+      if (error.retryable ?? true) throw error;
+      this.forget();
+      return "";
+    }
   }
 
   /** End the session, with all its tokens and connections. @param {string} token the access token */
@@ -50,7 +57,6 @@ export class Credential {
   }
 
   forget() {
-    this.#login += 1;
     this.#refreshToken = "";
   }
 
@@ -59,55 +65,16 @@ export class Credential {
     for (const token of this.#known) text = text.replaceAll(token, "…");
     return text;
   }
-
-  /** Wait until another token is due: some gateways announce the end of a new token at once. */
-  rest() {
-    return pause(this.#renewedAt + LEAST_LIFE_MS - Date.now());
-  }
-
-  async #renew(login) {
-    for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
-      if (login !== this.#login || !this.isRenewable) throw new Refusal({ message: "logged out" });
-      try {
-        const form = { grant_type: "refresh_token", refresh_token: this.#refreshToken };
-        const grant = await post("token", new URLSearchParams(form));
-        if (login === this.#login) return this.keep(grant);
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        if (!error.retryable) {
-          if (login === this.#login) this.forget();
-          throw error;
-        }
-        await pause(Math.max(wait, error.wait ?? 0));
-      }
-    }
-  }
 }
 
-/** Send a POST request, and return the answer. A failure that may pass is `retryable`. */
+/** Send a POST request, and return the answer. Throw `Refused`: a failure that may pass is `retryable`. */
 export async function post(path, body, headers, options = {}) {
   const response = await fetch(path, { method: "POST", headers, body, ...options }).catch(() => {
-    throw new Refusal({ message: "the gateway is out of reach", retryable: true });
+    throw new Refused({ message: "the gateway is out of reach", retryable: true });
   });
-  const answer = await response.json().catch(() => ({}));
-  const { status } = response;
-  if (!response.ok) {
-    const retryable = status === 429 || status >= 500;
-    throw new Refusal({ message: `the gateway answered ${status}`, retryable, ...answer });
-  }
-  return answer;
-}
-
-/** Wait, or until the network returns: a user that wakes a laptop up does not like to wait. */
-function pause(milliseconds) {
-  if (milliseconds <= 0) return Promise.resolve();
-  return new Promise((resolve) => {
-    const go = () => {
-      clearTimeout(timer);
-      removeEventListener("online", go);
-      resolve();
-    };
-    const timer = setTimeout(go, milliseconds);
-    addEventListener("online", go);
-  });
+  const answer = await response.json().catch(() => null);
+  const { ok, status } = response;
+  if (ok && answer) return answer;
+  const retryable = ok || status === 429 || status >= 500;
+  throw new Refused({ message: `the gateway answered ${status}`, retryable, ...answer });
 }

@@ -1,11 +1,7 @@
 // The messages of a room: rows in the order of offsets, each message once, in its newest state.
 
 /**
- * @typedef {{id: string, room: string, epoch: string, offset: number, changed: number, sender: string, text?: string,
- *            body?: any, reply_to?: string, client_id?: string, sent_at: string, edited_at?: string,
- *            deleted: boolean}} Message
- * @typedef {{id: string, room: string, epoch: string, offset: number, changed: number, at: number, text: string,
- *            done?: boolean}} Piece
+ * @import { Message } from "../../clients/javascript/gateway-client.js"
  * @typedef {(type: "chat.edit" | "chat.delete", message: Message, text?: string) => Promise<string>} Change
  */
 
@@ -57,29 +53,9 @@ export class Messages {
     this.#trim();
   }
 
-  /** Add a piece to its message. @param {Piece} piece @returns {boolean} whether the message is as long as it says */
-  grow({ offset, changed, at, text, done }) {
-    if (offset < this.#from) return true;
-    const row = this.#rowOf(offset);
-    const message = row && this.#shown.get(row);
-    if (!message) return false;
-    if (message.changed >= changed) return true;
-    if (message.text === undefined || [...message.text].length !== at) return false; // `at` counts code points
-    const grown = { ...message, changed, text: message.text + text };
-    this.#shown.set(row, grown);
-    // Not the whole row: its buttons must stay under the pointer.
-    if (!row.querySelector("form")) row.querySelector(":scope > p").textContent = grown.text;
-    row.classList.toggle("growing", !done);
-    return true;
-  }
-
   remark(text) {
     this.#rows.append(make("p", "remark", text));
     this.#trim();
-  }
-
-  #rowOf(offset) {
-    return [...this.#rows.querySelectorAll(".message")].find((row) => this.#shown.get(row).offset === offset);
   }
 
   /** @param {Message} message */
@@ -101,8 +77,14 @@ export class Messages {
   }
 
   #update(row, message) {
+    const before = this.#shown.get(row);
     this.#shown.set(row, message);
-    if (!row.querySelector("form")) this.#draw(row); // otherwise at the end of the edit
+    if (row.querySelector("form")) return; // it is drawn at the end of the edit
+    const hasGrown = isGrown(before, message);
+    // Not the whole row: its buttons must stay under the pointer.
+    if (hasGrown) row.querySelector(":scope > p").textContent = message.text;
+    else this.#draw(row);
+    row.classList.toggle("growing", hasGrown && !message.done);
   }
 
   #draw(row) {
@@ -211,6 +193,11 @@ export function submitOnEnter(event) {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   event.target.form.requestSubmit();
+}
+
+/** Whether a message differs from its state before by more text alone. @param {Message} [before] @param {Message} message */
+function isGrown(before, { deleted, text, edited_at }) {
+  return !deleted && before?.text !== undefined && before.edited_at === edited_at && text?.startsWith(before.text);
 }
 
 /** @param {Message} message */

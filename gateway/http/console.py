@@ -1,5 +1,6 @@
 """The page at `/`: one HTML file, its modules, one style sheet, and an example of each type of message."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -11,6 +12,9 @@ from gateway.state import GatewayStateDep
 router = APIRouter(include_in_schema=False)
 
 FILES = Path(__file__).parent.parent / "console"
+MODULES = ("calls.js", "console.js", "credential.js", "members.js", "messages.js", "words.js")
+"""The page's own modules. Its connection is the client of `client_modules`."""
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -26,42 +30,6 @@ async def page() -> FileResponse:
     return FileResponse(FILES / "index.html", headers=HEADERS)
 
 
-@router.get("/console.js")
-async def console() -> FileResponse:
-    """Return the page's module."""
-    return _module("console.js")
-
-
-@router.get("/connection.js")
-async def connection() -> FileResponse:
-    """Return the module of the connection."""
-    return _module("connection.js")
-
-
-@router.get("/messages.js")
-async def messages() -> FileResponse:
-    """Return the module of a room's messages."""
-    return _module("messages.js")
-
-
-@router.get("/credential.js")
-async def credential() -> FileResponse:
-    """Return the module that keeps the refresh token."""
-    return _module("credential.js")
-
-
-@router.get("/members.js")
-async def members() -> FileResponse:
-    """Return the module that lists the members of a room."""
-    return _module("members.js")
-
-
-@router.get("/calls.js")
-async def calls() -> FileResponse:
-    """Return the module of calls with answers that stream."""
-    return _module("calls.js")
-
-
 @router.get("/examples.json")
 async def message_examples(state: GatewayStateDep) -> JSONResponse:
     """Return an example of each message type of this gateway, an application's own types too."""
@@ -75,5 +43,12 @@ async def style() -> FileResponse:
     return FileResponse(FILES / "console.css", headers=HEADERS)
 
 
-def _module(name: str) -> FileResponse:
-    return FileResponse(FILES / name, media_type="text/javascript", headers=HEADERS)
+def _module(name: str) -> Callable[[], Awaitable[FileResponse]]:
+    async def module() -> FileResponse:
+        return FileResponse(FILES / name, media_type="text/javascript", headers=HEADERS)
+
+    return module
+
+
+for _name in MODULES:
+    router.add_api_route(f"/{_name}", _module(_name))

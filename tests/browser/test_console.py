@@ -35,7 +35,7 @@ async def test_two_people_in_two_tabs_talk_and_see_every_frame(
     await expect(ann.messages.get_by_role("article")).to_contain_text(["Hello, Bob!", "Hello, Alice!"])
 
     await ann.see_frame("←", "welcome", alice)
-    await ann.see_frame("→", "room.join", room)
+    await ann.see_frame("→", "room.resume", room)
     await ann.see_frame("→", "chat.send", "Hello, Bob!")
     await ann.see_frame("←", "reply", "Hello, Bob!")
     await ann.see_frame("←", "chat.message", "Hello, Alice!")
@@ -174,6 +174,21 @@ async def test_whoever_disconnects_stays_disconnected_until_connecting_again(
     await expect(tab.status).to_have_text(f"Connected as {alice}")
     await tab.say("Here again.")
     await tab.hear(alice, "Here again.")
+    await tab.page.get_by_role("button", name="Disconnect").click()
+    await tab.page.get_by_label("Room").fill("elsewhere")
+    await tab.page.get_by_role("button", name="Join").click()
+    await expect(tab.page.get_by_role("alert").filter(has_text="Not connected.")).to_be_visible()
+
+
+async def test_a_wait_for_the_gateway_is_counted_down_and_a_user_may_end_it(open_tab: OpenTab, alice: str) -> None:
+    tab = await open_tab()
+    await tab.register(alice)
+    tab.wire.tell("bye", code=1012, reason="draining", reconnect="after_delay", after_ms=60_000)
+    for left in (60, 58):
+        await expect(tab.status).to_have_text(f"Draining. Connecting again in {left} s.")
+    await tab.page.get_by_role("button", name="Connect").click()
+    await expect(tab.status).to_have_text(f"Connected as {alice}")
+    assert tab.problems == []
 
 
 async def test_an_expired_token_asks_to_log_in_again_and_goes_on_in_the_room(
@@ -221,6 +236,15 @@ async def test_a_talk_goes_on_beyond_the_end_of_its_token_without_the_password(
     assert grant["refresh_token"] not in shown
     assert (await tab.page.context.storage_state()) == {"cookies": [], "origins": []}
     assert tab.problems == []
+
+
+async def test_a_reload_forgets_how_to_renew_the_token_so_its_end_is_told(
+    open_tab: OpenTab, own_gateway: OwnGateway, alice: str
+) -> None:
+    tab = await open_tab(own_gateway(token_minutes=1.02))
+    await tab.register(alice)
+    await tab.page.reload()
+    await expect(tab.status).to_have_text(re.compile(r"Your token ends at .+; then you log in again\."))
 
 
 async def test_a_tab_that_wakes_up_after_its_token_has_ended_comes_back_into_the_room_by_itself(

@@ -97,7 +97,15 @@ async def test_what_was_not_acknowledged_outlives_a_reload(
         await tab.shows("once")
         await tab.say("twice")
         await ben.expect("chat.message", text="twice")
-    await tab.shows("once", "twice")
+        await tab.shows("once", "twice")
+        await tab.wire.cut()
+        await tab.say("thrice")
+        await tab.page.reload()
+        await expect(tab.messages.get_by_text("not sent yet")).to_be_visible()
+        tab.wire.mend()
+        await ben.expect("chat.message", text="thrice")
+        await ben.expect_nothing()
+    await tab.shows("once", "twice", "thrice")
 
 
 async def test_a_message_that_is_refused_is_given_back(open_tab: OpenTab, alice: str, room: str) -> None:
