@@ -4,25 +4,22 @@ FastAPI describes the models of routes in the same form, so a model that both us
 same name, each stays: the second one's name begins with the type that uses it.
 """
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
 
+from gateway.documents.names import Names, pascal_case
 from gateway.documents.newest_draft import in_newest_draft
 from gateway.documents.schema_words import with_each
-from schemas.base import Wire
-from schemas.json_schema import as_sent, left_out_by_condition, without_titles
+from gateway.documents.wire_schema import WireSchema
+from schemas.json_schema import without_titles
 
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/"
-_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
 
 def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str:
     """Add a JSON Schema that stands alone, and return its name: that of a type, and what it describes."""
-    name = free_name(type_name(type) + what, schemas)
+    name = Names(schemas).take(pascal_case(type) + what)
     document = in_newest_draft(document)
     # An `$id` would be the base of its references; otherwise they begin at the root, which is another document now.
     schemas[name] = document if "$id" in document else _rooted(document, REF + name)
@@ -84,70 +81,6 @@ def _rooted(schema: Any, root: str) -> Any:
             found["$ref"] = root + reference.removeprefix("#")
         return found
     return [_rooted(item, root) for item in schema] if isinstance(schema, list) else schema
-
-
-_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
-"""Letters that Unicode does not take apart into ASCII and accents."""
-
-
-def type_name(text: str) -> str:
-    """Return a text as the name of a type, such as `ChatSend` for `chat.send`, in ASCII and with a letter first."""
-    name = "".join(word[0].upper() + word[1:] for word in _WORD.findall(in_ascii(text)))
-    return name if name[:1].isalpha() else f"Type{name}"
-
-
-def in_ascii(text: str) -> str:
-    """Return a text without accents, and with the number of each letter that is far from ASCII."""
-    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
-    return "".join(_letter(character) for character in apart if not unicodedata.combining(character))
-
-
-def _letter(character: str) -> str:
-    return f" U{ord(character):04X} " if character.isalnum() and not character.isascii() else character
-
-
-class WireSchema(GenerateJsonSchema):
-    """Schemas of what goes over the wire, also for models that are no `Wire`. What JSON cannot express is any JSON."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        """Return False: a title is a name that a developer has chosen."""
-        return False
-
-    def model_schema(self, schema: Any) -> Schema:
-        """Return the schema of a model."""
-        return self._tidy(super().model_schema(schema), schema["cls"])
-
-    def dataclass_schema(self, schema: Any) -> Schema:
-        """Return the schema of a dataclass."""
-        return self._tidy(super().dataclass_schema(schema), schema["cls"])
-
-    def typed_dict_schema(self, schema: Any) -> Schema:
-        """Return the schema of a dictionary with known keys, some of which may be missing."""
-        return self._tidy(super().typed_dict_schema(schema), schema.get("cls"), has_all=False)
-
-    def default_schema(self, schema: Any) -> Schema:
-        """Return the schema of a value with a default, unless that is null: a generator would take it for required."""
-        found = super().default_schema(schema)
-        return {key: value for key, value in found.items() if key != "default" or value is not None}
-
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
-        """Return the schema of any JSON."""
-        return {}
-
-    def normalize_name(self, name: str) -> str:
-        """Return the name of a class as that of a definition."""
-        return super().normalize_name(in_ascii(name).replace(" ", ""))
-
-    def emit_warning(self, kind: Any, detail: str) -> None:
-        """Do nothing: a default without a JSON form is left out."""
-
-    def _tidy(self, found: Schema, owner: Any, has_all: bool = True) -> Schema:
-        if isinstance(owner, type) and issubclass(owner, Wire):
-            return found  # it does this itself, so that FastAPI's documents have it too
-        without_titles(found, getattr(owner, "__name__", ""))
-        if self.mode == "serialization":
-            as_sent(found, self.resolve_ref_schema, has_all=has_all, sometimes=left_out_by_condition(owner))
-        return found
 
 
 def _adapter_of(use: Use) -> TypeAdapter[Any] | None:
@@ -186,15 +119,15 @@ def _same(known: Schema, schema: Schema, names: Mapping[str, str]) -> bool:
 
 def _names(schemas: Schema, definitions: Mapping[str, Schema], roots: Mapping[Use, Schema]) -> dict[str, str]:
     """Return the name of each definition in the components: its own, unless another schema has that."""
-    good = {name: type_name(name.rpartition("__")[2]) for name in definitions}
+    good = {name: pascal_case(name.rpartition("__")[2]) for name in definitions}
     clashing = _clashing(schemas, definitions, good)
     names = {name: good[name] for name in definitions if name not in clashing}
     for use, root in roots.items():
         for name in reached(root, definitions):
             if name not in names:
                 taken = [*schemas, *names.values()]
-                is_first = free_name(good[name], taken) == good[name]
-                names[name] = good[name] if is_first else free_name(type_name(use.type) + good[name], taken)
+                is_first = Names(taken).take(good[name]) == good[name]
+                names[name] = good[name] if is_first else Names(taken).take(pascal_case(use.type) + good[name])
     return names
 
 
@@ -214,16 +147,6 @@ def _clashing(schemas: Schema, definitions: Mapping[str, Schema], good: Mapping[
     }:
         found |= more
     return found
-
-
-def free_name(wanted: str, names: Iterable[str]) -> str:
-    """Return a name that no other has, also where capitals count for nothing, as in names of files."""
-    taken = {name.lower() for name in names}
-    name, number = wanted, 1
-    while name.lower() in taken:
-        number += 1
-        name = f"{wanted}{number}"
-    return name
 
 
 def reached(schema: Any, definitions: Mapping[str, Schema]) -> Iterable[str]:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from gateway.documents.components import WireSchema
+from gateway.documents.wire_schema import WireSchema
 from handlers.registry import Registry
 from schemas.base import Wire
 

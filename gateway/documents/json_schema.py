@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.documents import frames
 from gateway.documents.catalog import Catalog, EventDescription, MessageDescription, Schema
-from gateway.documents.components import REF, free_name, moved, reached
+from gateway.documents.components import REF, moved, reached
 from gateway.documents.names import Names
 from gateway.documents.place import Files, Place
 from gateway.documents.plain import plain_json
@@ -24,9 +24,9 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 def json_schema(catalog: Catalog, place: Place) -> Files:
     """Return the files."""
-    paths = _Paths()
+    paths = Names()
     messages = {each.type: _files_of(each, paths) for each in catalog.messages}
-    events = {each.type: {"data": (paths.take("events", each.type), each.data)} for each in catalog.events}
+    events = {each.type: {"data": (_path("events", each.type, paths), each.data)} for each in catalog.events}
     files = {WHOLE: _text(_whole(catalog, place)), INDEX: _text(_index(catalog, place, messages, events))}
     for type_, parts in [*messages.items(), *events.items()]:
         for part, (path, schema) in parts.items():
@@ -38,25 +38,17 @@ Parts = dict[str, tuple[str, Schema]]
 """What there is of a type, such as its `data`: the path of the file, and the schema in it."""
 
 
-class _Paths:
-    """Paths of files, each once, also where capitals count for nothing."""
-
-    def __init__(self) -> None:
-        self._taken: list[str] = []
-
-    def take(self, folder: str, type: str) -> str:
-        """Return the path of a type's file."""
-        path = free_name(f"{folder}/{_UNFIT.sub('-', type).strip('-.') or 'type'}", self._taken)
-        self._taken.append(path)
-        return f"{path}.schema.json"
-
-
-def _files_of(message: MessageDescription, paths: _Paths) -> Parts:
+def _files_of(message: MessageDescription, paths: Names) -> Parts:
     schemas = {"data": message.data, "reply": message.reply}
     if message.chunk is not None:
         schemas |= {"whole": message.whole, "chunk": message.chunk}
     folders = {"data": "data", "reply": "replies", "whole": "wholes", "chunk": "chunks"}
-    return {part: (paths.take(folders[part], message.type), schema) for part, schema in schemas.items()}
+    return {part: (_path(folders[part], message.type, paths), schema) for part, schema in schemas.items()}
+
+
+def _path(folder: str, type: str, paths: Names) -> str:
+    name = _UNFIT.sub("-", type).strip("-.") or "type"
+    return f"{paths.take(f'{folder}/{name}')}.schema.json"
 
 
 def _alone(catalog: Catalog, title: str, schema: Schema) -> Schema:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from gateway.documents.components import REF, Schema, type_name
+from gateway.documents.components import REF, Schema
 from gateway.documents.either_or import Variant, is_rule, variants_of
-from gateway.documents.names import Names
+from gateway.documents.names import Names, pascal_case
 from gateway.documents.plain import plain
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
@@ -187,7 +187,7 @@ class TypeScript:
             if self._target(reference) is None:
                 return _ANYTHING
             path = _path(reference)
-            self._known[reference] = self._names.take(type_name(f"{path[0]} {path[-1]}"))
+            self._known[reference] = self._names.take(pascal_case(f"{path[0]} {path[-1]}"))
         return self._known[reference]
 
     def _target(self, reference: Any) -> Any:
