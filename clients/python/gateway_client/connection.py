@@ -8,7 +8,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway_client.clock import Clock
-from gateway_client.errors import Lost, Refused, UnexpectedReply
+from gateway_client.errors import GatewayError, Lost, Refused, UnexpectedReply
 from gateway_client.returning import lost_by
 from gateway_client.times import HEARTBEAT_SECONDS, Times
 
@@ -92,7 +92,7 @@ class Connection:
         self._heard = asyncio.Event()
         self._ending = Ending()
         self._checking: asyncio.Task[None] | None = None
-        self._cancelling: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._cut_off: asyncio.TimerHandle | None = None
 
     async def read(self) -> Lost:
@@ -146,14 +146,17 @@ class Connection:
 
     async def check(self) -> None:
         """Let a ping decide whether the connection lives. Without any frame in time, it is cut off."""
-        await asyncio.wait([self._begin_check()])  # which the end of the connection may cancel
+        await asyncio.wait({self._begin_check()})
 
     async def watch(self) -> None:
-        """Check the connection after a silence of more than two heartbeats, for as long as it lives."""
+        """Send a ping after a silence of a heartbeat, and check the connection after more than two."""
         while True:
             await asyncio.sleep(min(self._times.watch, self.heartbeat))
-            if self._clock.now() - self._heard_at > 2 * self.heartbeat:
+            silence = self._clock.now() - self._heard_at
+            if silence > 2 * self.heartbeat:
                 await self.check()
+            elif silence > self.heartbeat and not self._background:
+                self._start(self._ping())  # also for proxies, which end silent connections
 
     def abort(self, reason: str) -> None:
         """Cut the connection off."""
@@ -162,7 +165,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection in order, or cut it off if that takes long."""
-        tasks = [*self._cancelling, *([self._checking] if self._checking else ())]
+        tasks = [*self._background, *([self._checking] if self._checking else ())]
         try:
             for task in tasks:
                 task.cancel()
@@ -178,7 +181,7 @@ class Connection:
 
     async def _check(self) -> None:
         self._heard.clear()
-        ping = asyncio.create_task(self.call("ping", {}), name="gateway_client ping")
+        ping = asyncio.create_task(self._ping(), name="gateway_client ping")
         try:
             async with asyncio.timeout(self._times.ping):
                 await self._heard.wait()
@@ -206,9 +209,16 @@ class Connection:
     def _cancel(self, number: int) -> None:
         if self.lost is None:
             text = json.dumps({"type": "cancel", "id": next(self._ids), "data": {"id": number}})
-            task = asyncio.create_task(self._send(text), name="gateway_client cancel")
-            self._cancelling.add(task)
-            task.add_done_callback(self._cancelling.discard)
+            self._start(self._send(text))
+
+    async def _ping(self) -> None:
+        with suppress(GatewayError):
+            await self.call("ping", {})
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="gateway_client background")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _hear(self, text: str | bytes) -> None:
         self._heard_at = self._clock.now()

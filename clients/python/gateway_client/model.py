@@ -76,8 +76,8 @@ class Root(Wire):
         return cls.model_validate({"root": data}, extra="ignore")
 
 
-def to_wire(message: ClientMessage[Any]) -> Any:
-    """Return the data of a message as JSON: what was set, also if it was set to None."""
+def to_wire(message: Wire) -> Any:
+    """Return data as JSON: what was set, also if it was set to None."""
     data = message.model_dump(mode="json", exclude_unset=True)
     return data["root"] if isinstance(message, Root) else data
 

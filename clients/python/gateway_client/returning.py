@@ -6,6 +6,9 @@ from typing import Any
 
 from gateway_client.errors import Lost, Reconnect, whole_number
 
+CUT_OFF = "cut_off"
+"""The reason of a connection that ended without one."""
+
 LONGEST_WAIT_MS = 3_600_000
 """The longest wait that a gateway can ask for."""
 
@@ -27,14 +30,23 @@ _BY_CODE = {
 
 def lost_by(code: int | None, close_reason: str, bye: Mapping[str, Any], error: str) -> Lost:
     """Return how a connection has ended, from its close frame, its `bye` and an error before that."""
-    reason = str(bye.get("reason") or close_reason or "cut off")
+    word = bye.get("reason")
+    reason = word if isinstance(word, str) and word else close_reason
     return Lost(
-        f"the connection has ended ({reason})" + (f": {error}" if error else ""),
+        _words(reason, error),
         _step(bye.get("reconnect"), code, reason),
         code=whole_number(bye.get("code")) or code,
-        reason=reason,
+        reason=reason or CUT_OFF,
         after_ms=min(whole_number(bye.get("after_ms")), LONGEST_WAIT_MS),
     )
+
+
+def _words(reason: str, error: str) -> str:
+    if not reason:
+        return f"the connection was cut off: {error}" if error else "the connection was cut off"
+    if " " in reason:
+        return reason  # a sentence of the client's own
+    return f"the gateway has closed the connection ({reason}{f': {error}' if error else ''})"
 
 
 def _step(word: object, code: int | None, reason: str) -> Reconnect:

@@ -182,7 +182,7 @@ class Conversation:
             self._away.clear()
             self._back.set()
         elif event.state == "waiting" and event.why is not None and not self._away.is_set() and _may_pass(event.why):
-            self._screen.notify(f"{clean(event.why.message)}; reconnecting")
+            self._screen.notify(f"the connection is lost ({_short(event.why)}); reconnecting")
             self._back.clear()
             self._away.set()
 
@@ -261,6 +261,11 @@ class Conversation:
                 while self._shown < self._said:
                     self._heard.clear()
                     await self._heard.wait()
+
+
+def _short(why: Lost) -> str:
+    """Return the word of a close, or else a sentence."""
+    return clean(why.reason.replace("_", " ") or why.message)
 
 
 def _has_expired(why: Lost | None) -> bool:

@@ -1,4 +1,4 @@
-"""The README of the Python client: its programs run as printed."""
+"""The README of the Python client and the page about clients: their programs run as printed."""
 
 import asyncio
 import inspect
@@ -18,7 +18,9 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
 
-README = (Path(__file__).parents[3] / "clients/python/README.md").read_text()
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "clients/python/README.md").read_text()
+[PAGE] = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/clients.md").read_text(), re.MULTILINE | re.DOTALL)
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -58,6 +60,18 @@ async def test_each_program_runs_as_printed(
 
             await grow["answer"](gateway, tokens())
             assert (await gateway.room("lobby").history(limit=1)).messages[0].text == "Once upon a time"
+
+
+async def test_the_program_of_the_page_about_clients_runs_as_printed(own_gateway: OwnGateway) -> None:
+    server = own_gateway()
+    async with App(server) as app, asyncio.timeout(20):
+        talking = asyncio.create_task(names_of(PAGE)["main"](server.url, await app.token("alice")))
+        async with app.connect("bobby") as ben:
+            while (await ben.ask("room.join", room="lobby"))["members"] < 2:
+                await ben.ask("room.leave", room="lobby")
+            assert (await ben.until(type="chat.message"))["data"]["text"] == "Welcome, bobby"
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
 
 
 def test_the_readme_names_each_error_and_each_option() -> None:

@@ -206,7 +206,7 @@ async def test_silence_of_two_heartbeats_is_checked_with_a_ping_and_ends_a_dead_
     async with scripted(script) as server, client_of(server, times=times) as gateway:
         await until(lambda: len(server.visits) == 2 and asked.count(2) >= 2)
         assert gateway.state == "open"
-    assert asked.count(1) == 1
+    assert asked.count(1) == 2  # one after a heartbeat, and the one that decides
     assert len(server.visits) == 2
 
 
@@ -436,4 +436,4 @@ class Forgetful(list[Visit]):
 
 
 def is_ours(found: object) -> bool:
-    return type(found).__module__.startswith("gateway_client")
+    return str(type(found).__module__).startswith("gateway_client")

@@ -209,7 +209,9 @@ async def test_a_plain_token_lasts_as_long_as_it_lasts(caplog: pytest.LogCapture
     async with scripted(script) as server, client_of(server) as gateway:
         await gateway.call("echo", {})
         await until(lambda: gateway.state == "closed")
-        with pytest.raises(Lost, match="token_expired; the gateway has refused the token, and there is no get_token="):
+        with pytest.raises(
+            Lost, match=r"\(token_expired\); the gateway has refused the token, and there is no get_token"
+        ):
             await gateway.call("echo", {})
     assert len(server.visits) == 1
     assert "there is no get_token= for another one" in caplog.text

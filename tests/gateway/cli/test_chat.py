@@ -575,7 +575,7 @@ async def test_a_pipe_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) ->
         talk.report_unsent()
     assert actor.kept == ["one"]
     lost, unsent = script.told
-    assert lost.startswith("the connection has ended (overloaded)")
+    assert lost.startswith("the connection is lost (overloaded)")
     assert unsent.startswith("line 2: ")
 
 
