@@ -47,7 +47,7 @@ VALUES: list[Any] = [
 ]
 """Values at the edges of what a field takes."""
 
-THOROUGH = settings(max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = settings(max_examples=80, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 values = st.one_of(
     st.sampled_from(VALUES),

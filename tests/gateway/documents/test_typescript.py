@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,7 @@ def test_right_calls_compile_in_strict_mode_and_wrong_ones_do_not(catalog: Catal
     (tmp_path / NAME).write_text(typescript(catalog, Place())[NAME])
     (tmp_path / "tsconfig.json").write_text(json.dumps(SETTINGS))
     (tmp_path / "right.ts").write_text(RIGHT)
+    (tmp_path / "examples.ts").write_text("\n".join(examples_with_types(catalog)))
     (tmp_path / "odd.ts").write_text("\n".join(TypeScript(odd_schemas(seed=17)).declarations()))
     wrong = (f"// @ts-expect-error\nasync function wrong{at}() {{ {line}; }}" for at, line in enumerate(WRONG))
     (tmp_path / "wrong.ts").write_text(
@@ -217,6 +219,23 @@ def test_right_calls_compile_in_strict_mode_and_wrong_ones_do_not(catalog: Catal
         check=False,
     )
     assert (done.stdout, done.returncode) == ("", 0)
+
+
+def examples_with_types(catalog: Catalog) -> Iterator[str]:
+    """Lines that compile if each example has the type that the file says."""
+    yield 'import type { GatewayEvents, GatewayMessages, OwnEvents, OwnMessages } from "./messages";'
+    yield "type Messages = GatewayMessages & OwnMessages;\ntype Events = GatewayEvents & OwnEvents;"
+    values = [
+        *((f"Messages[{json.dumps(each.type)}]['data']", one) for each in catalog.messages for one in each.examples),
+        *(
+            (f"Messages[{json.dumps(each.type)}]['reply']", one)
+            for each in catalog.messages
+            for one in each.reply_examples
+        ),
+        *((f"Events[{json.dumps(each.type)}]", one) for each in catalog.events for one in each.examples),
+    ]
+    for number, (type_, value) in enumerate(values):
+        yield f"export const example{number}: {type_} = {json.dumps(value)};"
 
 
 def test_the_javascript_client_ships_the_types_of_the_gateway() -> None:
