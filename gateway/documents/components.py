@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from gateway.documents.names import Names, pascal_case
 from gateway.documents.newest_draft import in_newest_draft
 from gateway.documents.schema_words import with_each
+from gateway.documents.sound import sound
 from gateway.documents.wire_schema import WireSchema
 from schemas.json_schema import without_titles
 
@@ -42,10 +43,10 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
     except Exception:  # a JSON Schema cannot express every model of an application
         adapters = {use: adapter for use, adapter in adapters.items() if _can_generate(use, adapter)}
         references, found = _generated(adapters)
-    definitions: dict[str, Schema] = found.get("$defs", {})
+    definitions: dict[str, Schema] = {name: sound(each) for name, each in found.get("$defs", {}).items()}
     for name, schema in definitions.items():
         without_titles(schema, name.rpartition("__")[2])  # of an enumeration
-    roots = {use: references[use, use.mode] for use in adapters}
+    roots = {use: sound(references[use, use.mode]) for use in adapters}
     names = _names(schemas, definitions, roots)
     for name, schema in definitions.items():
         schemas.setdefault(names[name], _renamed(schema, names))

@@ -11,6 +11,7 @@ from gateway.documents.plain import plain, plain_json
 from gateway.documents.reference.anchors import link_to
 from gateway.documents.reference.html import Content, Html, joined, tag
 from gateway.documents.reference.rules import rules_of
+from gateway.documents.sound import sound
 
 MOST_FIELDS = 150
 """In one list, with those of the objects inside. Beyond it, an object is only linked."""
@@ -29,11 +30,11 @@ class Fields:
     """Lists of the fields of schemas."""
 
     def __init__(self, schemas: Mapping[str, Schema]) -> None:
-        self._schemas = {name: _sound(schema) for name, schema in schemas.items()}
+        self._schemas = {name: sound(schema) for name, schema in schemas.items()}
 
     def of(self, schema: Any) -> Content:
         """Return the list of a schema's fields, or words about data that is no object."""
-        return _List(self._schemas).of(_sound(schema), frozenset())
+        return _List(self._schemas).of(sound(schema), frozenset())
 
     def own(self, name: str) -> Content:
         """Return the list of a named schema."""
@@ -41,23 +42,13 @@ class Fields:
 
     def about(self, schema: Any) -> str:
         """Return the description of a schema, or of the one that it refers to."""
-        found = _resolved(self._schemas, _sound(schema))
+        found = _resolved(self._schemas, sound(schema))
         return str(plain(found.get("description") or "")) if isinstance(found, dict) else ""
 
     def names(self, schema: Any) -> list[str]:
         """Return the names of a schema's fields, for the search."""
-        found = _resolved(self._schemas, _sound(schema))
+        found = _resolved(self._schemas, sound(schema))
         return [str(name) for name in _properties(found)]
-
-
-def _sound(schema: Any) -> Any:
-    """Return the schema, or that of any JSON if it is none: an application may write anything into its own."""
-    from jsonschema_rs import meta
-
-    try:
-        return schema if meta.is_valid(schema) else {}
-    except (TypeError, ValueError, RecursionError):  # no JSON, an unknown `$schema`, or too deep
-        return {}
 
 
 class _List:

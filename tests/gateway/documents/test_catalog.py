@@ -14,6 +14,7 @@ from gateway.routes.model import Route
 from handlers.registry import BUILT_IN, HANDLERS
 from schemas.codes import Close, Status
 from tests.gateway.documents.own_types import OWN
+from tests.support import own_types
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +192,13 @@ def test_a_route_s_schema_that_is_too_deep_to_read_is_any_json() -> None:
     for wanted in FORMATS.values():
         if wanted.make is not None:
             assert wanted.make(catalog, Place())
+
+
+def test_every_format_takes_an_application_with_odd_types() -> None:
+    catalog = catalog_of(own_types.OWN)
+    assert catalog.schemas["Nonsense"] == {}
+    for name, each in FORMATS.items():
+        if each.make is not None:
+            files = each.make(catalog, Place())
+            assert files, name
+            assert not [path for path in files if path.startswith("/") or ".." in path], name
