@@ -58,7 +58,14 @@ class Credential:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(why), name="gateway_client token")
             self._asking.add_done_callback(self._answered)
-        return await asyncio.shield(self._asking)
+        asking = self._asking
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if asking.cancelled() and caller is not None and not caller.cancelling():
+                raise TokenProblem("get_token was cancelled") from None
+            raise
 
     def accepted(self, ends_in: float | None) -> None:
         """Note that the gateway has taken the token, and in how many seconds it ends."""

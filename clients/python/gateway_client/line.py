@@ -148,6 +148,10 @@ class Line:
                 log.warning("%s; connecting again in %.1f s", lost.message, delay)
                 self._to("waiting", lost)
                 await asyncio.sleep(delay)
+        except asyncio.CancelledError:
+            lost = Lost("the client's task was cancelled", Reconnect.NEVER, final=True)
+            self._end(lost, told=lost)
+            raise
         except Exception as fault:
             log.exception("a fault of this client")
             lost = Lost(f"a fault of this client: {fault!r}", Reconnect.NEVER, final=True)

@@ -113,7 +113,8 @@ class Stream(Generic[Chunk, Reply]):
     def __del__(self) -> None:
         # A loop that was left with `break`, without `async with`.
         if self._task is not None and not self._task.done():
-            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+            with suppress(RuntimeError):  # the event loop is closed
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def _start(self) -> "asyncio.Task[Any]":
         if self._task is None:

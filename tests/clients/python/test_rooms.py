@@ -26,6 +26,8 @@ class Network:
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.opened = 0
+        self.dropped = 0
+        """How many connections were cut."""
         self.down = False
 
     @property
@@ -35,8 +37,10 @@ class Network:
 
     def cut(self) -> None:
         """Cut all connections, in the middle of whatever they carry."""
+        self.dropped += len(self._open) // 2
         for writer in tuple(self._open):
             writer.transport.abort()
+        self._open.clear()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Network"]:
@@ -409,7 +413,7 @@ async def test_a_thousand_drops_at_random_lose_nothing_and_double_nothing(
     app: App, alice: str, bob: str, room: str
 ) -> None:
     """Both users speak all the time, and both connections are cut a thousand times in all, wherever they are."""
-    drops, said = 1000, 400
+    drops, said = 1000, 2000
     times = Times(first_delay=0.004, longest_delay=0.01)
     async with cut_off(app, alice, times=times) as (ann, near), cut_off(app, bob, times=times) as (ben, far):
         heard: dict[str, list[str]] = {"ann": [], "ben": []}
@@ -422,17 +426,16 @@ async def test_a_thousand_drops_at_random_lose_nothing_and_double_nothing(
         speakers = [
             asyncio.create_task(speak(gateway, room, name, said, done)) for name, gateway in (("a", ann), ("b", ben))
         ]
-        for number in range(drops):
-            await asyncio.sleep(random.uniform(0, 0.012))
-            (near, far)[number % 2].cut()
+        while near.dropped + far.dropped < drops:
+            await asyncio.sleep(random.uniform(0, 0.02))
+            random.choice((near, far)).cut()
         done.set()
         texts = [text for speaker in speakers for text in await speaker]
         await until(lambda: all(len(each) >= len(texts) for each in heard.values()))
         await asyncio.sleep(0.1)
         assert sorted(heard["ann"]) == sorted(texts)
         assert heard["ann"] == heard["ben"]
-        assert len(texts) > 100
-        assert near.opened + far.opened > 300
+        assert len(texts) > 200
         for loop in loops:
             loop.cancel()
 

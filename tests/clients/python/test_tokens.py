@@ -241,6 +241,28 @@ async def test_a_source_that_fails_or_hangs_is_asked_again_later(caplog: pytest.
     assert isinstance(lost.value.__cause__, Lost)
 
 
+async def test_a_client_that_was_cancelled_from_outside_leaves_no_caller_waiting() -> None:
+    async def get_token(_: TokenRequest) -> str:
+        if not asked:
+            asked.append(1)
+            raise asyncio.CancelledError
+        return "token-1"
+
+    asked: list[int] = []
+    async with scripted(lambda visit: refuse_first(visit, "token-1")) as server:
+        async with client_of(server, token=None, get_token=get_token) as gateway:
+            call = asyncio.create_task(gateway.call("echo", {}))
+            events = gateway.events("x")
+            for task in asyncio.all_tasks():
+                if task.get_name() == "gateway_client":
+                    task.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            with pytest.raises(Lost, match="was cancelled"):
+                await gateway.call("echo", {})
+            with pytest.raises(Lost, match="was cancelled"):
+                await anext(events)
+
+
 def test_a_sync_source_and_a_clock_that_was_set_are_fine() -> None:
     clock = MovableClock(0)
     then = GatewayTime(clock, "2026-11-20T23:20:08.785Z")

@@ -1,5 +1,6 @@
 """`gateway export python`: the models of the built-in messages, and of an application's own."""
 
+import asyncio
 import sys
 import types
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from pydantic import ValidationError
 from gateway.documents.catalog import Catalog, catalog_of
 from gateway.documents.place import Place
 from gateway.documents.python_models import FILE, python
-from gateway_client import messages
+from gateway_client import Refused, connect, messages
 from gateway_client.kinds import chunk_as, closing_reply_as, reply_as
 from gateway_client.model import to_wire
 from handlers.registry import BUILT_IN, Registry
+from tests.conftest import OwnGateway
 from tests.gateway.documents.odd_messages import WITH_ODD
 from tests.gateway.documents.own_types import OWN
+from tests.support.client import App
 from tests.support.mypy import OPTIONS, mypy
 
 ROOT = Path(__file__).parents[3]
@@ -145,6 +148,26 @@ def test_schemas_of_routes_that_say_little_or_too_much_become_any() -> None:
         model = module.MESSAGES["Any"]
         assert to_wire(model.read(data)) == data
         assert to_wire(model.read({"self": [], "from": "a"})) == {"self": [], "from": "a"}
+
+
+async def test_odd_types_of_an_application_are_called_by_their_models(
+    own_gateway: OwnGateway, own: types.ModuleType
+) -> None:
+    server = own_gateway(registry=BUILT_IN | OWN)
+    async with App(server) as app, asyncio.timeout(20):
+        async with connect(server.url, token=await app.token("alice")) as gateway:
+            page = await gateway.call(own.MESSAGES["größe/ü"]())
+            assert [tree.name for tree in page.items] == ["oak"]
+            assert await gateway.call(own.MESSAGES["数"](root=[1, 2])) == 3
+            oak = own.Tree(name="oak", children=[own.Tree(name="twig")])
+            assert (await gateway.call(oak)).children[0].name == "twig"
+            odd = await gateway.call(own.OddOne(anything=[1], with_dash="a", größe="b"))
+            assert (odd.with_dash, odd.größe, odd.colour) == ("a", "b", "red")
+            with pytest.raises(Refused, match="card"):
+                await gateway.call(own.Pay(card="1", cash=1))
+            async with gateway.stream(own.StoryTell()) as story:
+                assert [chunk async for chunk in story] == ["Once "]
+            assert story.reply == own.Told(words=1)
 
 
 @pytest.mark.server
