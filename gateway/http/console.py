@@ -6,8 +6,10 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import FileResponse, JSONResponse
 
-from gateway.documents.examples import examples
-from gateway.state import GatewayStateDep
+from gateway.documents.catalog import catalog_of
+from gateway.documents.examples import Example, examples
+from gateway.state import GatewayState, GatewayStateDep
+from handlers.registry import Registry
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,9 +34,14 @@ async def page() -> FileResponse:
 
 @router.get("/examples.json")
 async def message_examples(state: GatewayStateDep) -> JSONResponse:
-    """Return an example of each message type of this gateway, an application's own types too."""
-    found = examples(state.factory.registry)
+    """Return an example of each message type of this gateway: an application's own types and those of routes too."""
+    found = [*examples(state.factory.registry), *_of_routes(state)]
     return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
+
+
+def _of_routes(state: GatewayState) -> list[Example]:
+    messages = catalog_of(Registry(), state.routes.current.routes).messages
+    return [Example(type=each.type, about=each.summary, scope=each.scope, data=each.examples[0]) for each in messages]
 
 
 @router.get("/console.css")

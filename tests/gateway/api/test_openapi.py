@@ -555,11 +555,18 @@ async def test_the_messages_of_routes_are_there_as_the_file_says_them_now(
             token = await app.gateway.token("alice", "orders:write")
             response = await app.ask("POST", "/call/orders.create", token, json=examples_of(create)[0])
             assert response.status_code == 200, response.text
+            # The other documents have them too, and the page at `/` offers the same example.
+            websocket = (await app.http.get("/asyncapi.json")).json()["operations"]
+            assert websocket["receiveOrdersCreate"]["x-scope"] == "orders:write"
+            assert "message-orders.create" in (await app.http.get("/docs/messages")).text
+            offered = {each["type"]: each for each in (await app.http.get("/examples.json")).json()}
+            assert offered["orders.create"]["data"] == {"sku": 1}
             (tmp_path / "routes.toml").write_text(table("orders.drop", service.url))
             await reload(app)
             document = (await app.http.get("/openapi.json")).json()
             assert "/call/orders.drop" in document["paths"]
             assert "/call/orders.create" not in document["paths"]
+            assert "receiveOrdersCreate" not in (await app.http.get("/asyncapi.json")).json()["operations"]
 
 
 def test_the_document_is_made_when_it_is_asked_for_and_only_once(settings: Settings) -> None:
