@@ -1,12 +1,12 @@
-// The messages that the user has sent by hand. One that streams, or takes its time, has a card with a button that cancels it.
+// The messages that the user has sent by hand. One that streams, or takes its time, has a card with a button to cancel it.
 
-import { isProblem, wordsOf } from "./words.js";
 import { make } from "./messages.js";
+import { isProblem, wordsOf } from "./words.js";
 
 /**
- * @typedef {{type: string, id?: string | number | null, stream?: boolean, seq?: number, status?: number, message?: string,
- *            data?: any}} Frame
- * @typedef {{card: HTMLElement, isRunning: boolean, left: number}} Call
+ * @typedef {import("./frames.js").Frame} Frame
+ * @typedef {{card: HTMLElement, isShown: boolean, isRunning: boolean, left: number}} Call `left` counts the answers to
+ *     come, as an id may be sent again
  */
 
 const MAX_CARDS = 5;
@@ -16,7 +16,7 @@ const CANCELLED = 49900;
 const MAX_CHARACTERS = 100000; // of one answer: a longer one loses its beginning
 
 export class Calls {
-  /** The messages without an answer so far, by id. `left` counts the answers to come: an id may be sent again. @type {Map<string | number, Call>} */
+  /** The messages without an answer so far, by id. @type {Map<string | number, Call>} */
   #calls = new Map();
   #cards;
   #cancel;
@@ -28,14 +28,21 @@ export class Calls {
   }
 
   /** Take a frame that the user has sent. @param {Frame} frame */
-  sent({ type, id, stream }) {
+  sent({ type, id }) {
     const known = this.#calls.get(id);
     if (known) known.left += 1;
     if (known || id == null) return;
-    const call = { card: this.#newCard(type, id), isRunning: true, left: 1 };
+    const call = { card: this.#newCard(type, id), isShown: false, isRunning: true, left: 1 };
     this.#calls.set(id, call);
-    if (stream === true) this.#show(call);
-    else setTimeout(() => this.#show(call), SLOW_MS);
+    setTimeout(() => this.#show(call), SLOW_MS);
+  }
+
+  /** Forget the newest one without a card: the gateway cannot read it, and so answers without its id. */
+  unread() {
+    const [id, call] = [...this.#calls].at(-1) ?? [];
+    if (!call || call.isShown) return;
+    call.isRunning = false;
+    this.#calls.delete(id);
   }
 
   /** An id for the next frame that no running call has. @returns {string} */
@@ -46,11 +53,12 @@ export class Calls {
     return `${number}`;
   }
 
-  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether it is the answer to a frame by hand, and no card shows it */
+  /** Take a frame that has come. @param {Frame} frame @returns {boolean} whether it answers a frame by hand, and no card shows it */
   received(frame) {
     const call = this.#calls.get(frame.id);
     if (!call) return false;
     if (frame.type === "chunk") {
+      this.#show(call);
       add(call.card, frame);
       return false;
     }
@@ -59,7 +67,7 @@ export class Calls {
     if (frame.status === TAKEN && call.left) return true; // the gateway refuses the second one, and the first goes on
     if (frame.type === "reply") end(call, `reply ${JSON.stringify(frame.data)}`);
     else end(call, `${frame.status} ${frame.message}`, frame.status === CANCELLED ? "done" : "failed");
-    return !call.card.isConnected;
+    return !call.isShown;
   }
 
   /** End all: their connection has ended, and with it they. */
@@ -92,9 +100,10 @@ export class Calls {
   }
 
   /** @param {Call} call */
-  #show({ card, isRunning }) {
-    if (!isRunning) return;
-    this.#cards.prepend(card);
+  #show(call) {
+    if (!call.isRunning || call.isShown) return;
+    call.isShown = true;
+    this.#cards.prepend(call.card);
     while (this.#cards.childElementCount > MAX_CARDS) this.#cards.lastElementChild.remove();
   }
 }

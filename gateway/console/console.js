@@ -3,19 +3,19 @@
 import { Calls } from "./calls.js";
 import { connect, Lost, Refused } from "./client/gateway-client.js";
 import { Credential, post } from "./credential.js";
+import { Frames, read } from "./frames.js";
 import { Members } from "./members.js";
-import { clock, make, Messages, submitOnEnter, trim, unsentRow } from "./messages.js";
+import { clock, make, Messages, submitOnEnter, unsentRow } from "./messages.js";
 import { asProblem, isProblem, reasonOf, seconds, sentence, wordsOf } from "./words.js";
 
 /**
  * @import { JoinReply, Message, Problem, Room, TokenRequest, Why } from "../../clients/javascript/gateway-client.js"
- * @typedef {import("./calls.js").Frame} Frame
+ * @typedef {import("./frames.js").Frame} Frame
  * @typedef {{client_id: string, room: string, text: string}} Unsent
  */
 
 const STORED = "json-gateway"; // other pages of this origin use other names
-const MAX_FRAMES = 500;
-const BRIEF_CHARACTERS = 400;
+const SIGNAL_CHARACTERS = 400;
 const TYPING_EVERY_MS = 3000; // the gateway ends it after 6 s
 const TYPING_ENDS_MS = 8000; // in case the gateway's event about its end is lost
 const SIGNAL_SHOWN_MS = 5000;
@@ -46,13 +46,12 @@ let toldTyping = 0;
 const typing = new Map();
 let signalTimer = 0;
 let countdown = 0;
-/** The texts that the filter searches, since a row shows only the beginning. @type {WeakMap<Element, string>} */
-const frameTexts = new WeakMap();
-
 const members = new Members(page.memberRows);
 /** The tokens. `session` has the one that a reload can continue with. */
 const credential = new Credential();
 credential.know(session?.token);
+
+const frames = new Frames(page.frameRows, (text) => credential.redact(text));
 
 const messages = new Messages(page.messageRows, ({ sender }) => sender === session.user, changeMessage);
 
@@ -62,7 +61,7 @@ const calls = new Calls(page.calls, (id) => gateway.call("cancel", { id }).catch
 
 const STATES = {
   connecting() {
-    note("connect");
+    frames.note("connect");
     show("connecting", "Connecting…");
   },
   open() {
@@ -193,7 +192,8 @@ function logOut() {
   credential.logOut(session.token).catch(asProblem); // if that fails, the session ends by itself
   keep(null);
   gateway.close();
-  for (const rows of [page.frameRows, page.rooms]) rows.replaceChildren();
+  page.rooms.replaceChildren();
+  frames.clear();
   calls.clear();
   for (const field of [page.username, page.text]) field.value = "";
   showLogin();
@@ -412,7 +412,7 @@ function tellTyping() {
 function showSignal(user, name, data) {
   clearTimeout(signalTimer);
   const about = data === undefined ? "" : ` ${JSON.stringify(data)}`;
-  page.signal.textContent = `${user} signals ${name}${about}`.slice(0, BRIEF_CHARACTERS);
+  page.signal.textContent = `${user} signals ${name}${about}`.slice(0, SIGNAL_CHARACTERS);
   signalTimer = setTimeout(() => (page.signal.textContent = ""), SIGNAL_SHOWN_MS);
 }
 
@@ -495,20 +495,10 @@ function sendRaw(event) {
   page.rawProblem.textContent = isOut ? "" : "Not connected.";
 }
 
-/** @param {string} text @returns {Frame} without a type if the text is no frame: a user may send any text by hand */
-function read(text) {
-  try {
-    const frame = JSON.parse(text);
-    return typeof frame?.type === "string" ? frame : { type: "" };
-  } catch {
-    return { type: "" };
-  }
-}
-
 /** @param {"out" | "in"} direction @param {string} text */
 function takeFrame(direction, text) {
   const frame = read(text);
-  logFrame(direction, text, frame);
+  frames.add(direction, text, frame);
   if (direction === "in" && calls.received(frame) && frame.type === "error") tellRaw(text);
 }
 
@@ -519,9 +509,12 @@ function tellRaw(text) {
 
 /** @param {Problem} problem what the client ignores */
 function tellIgnored({ kind, message, text, error }) {
-  if (kind === "error") tellRaw(text);
-  else if (kind === "listener") reportError(error);
-  else note(message);
+  if (kind === "listener") reportError(error);
+  else if (kind !== "error") frames.note(message);
+  else {
+    calls.unread();
+    tellRaw(text);
+  }
 }
 
 // Showing
@@ -582,50 +575,9 @@ function remark(text) {
   showRoom();
 }
 
-/** @param {"out" | "in"} direction @param {string} text @param {Frame} frame */
-function logFrame(direction, text, frame) {
-  const row = make("details", frame.type === "error" ? "error" : direction);
-  const summary = make("summary");
-  const brief = frame.type === "error" ? `${frame.status} ${frame.message}` : JSON.stringify(frame.data) ?? "";
-  const shown = withoutToken(frame.type ? brief : text).slice(0, BRIEF_CHARACTERS);
-  summary.append(make("time", "", stopwatch()), make("i", "", direction === "out" ? "→" : "←"), make("b", "", frame.type));
-  summary.append(make("small", "", frame.id == null ? "" : `#${frame.id}`), make("span", "", shown));
-  row.append(summary);
-  const whole = withoutToken(frame.type ? JSON.stringify(frame, null, 2) : text);
-  row.addEventListener("toggle", () => row.append(make("pre", "", whole)), { once: true });
-  addFrameRow(row, withoutToken(text));
-}
-
 /** @param {Why} why */
 function noteEnd({ code, message }) {
-  note(code ? `closed with ${code}: ${message}` : message);
-}
-
-function note(text) {
-  const row = make("p", "note");
-  row.append(make("time", "", stopwatch()), make("i", "", "·"), make("span", "", text));
-  addFrameRow(row, text);
-}
-
-function addFrameRow(row, text) {
-  frameTexts.set(row, text.toLowerCase());
-  filterFrame(row);
-  page.frameRows.append(row);
-  trim(page.frameRows, MAX_FRAMES);
-}
-
-function filterFrame(row) {
-  row.hidden = !frameTexts.get(row).includes(page.filter.value.trim().toLowerCase());
-}
-
-function withoutToken(text) {
-  return credential.redact(text);
-}
-
-/** Return the time to the millisecond. */
-function stopwatch() {
-  const now = new Date();
-  return `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`;
+  frames.note(code ? `closed with ${code}: ${message}` : message);
 }
 
 page.login.addEventListener("submit", submitLogin);
@@ -649,8 +601,8 @@ page.raw.addEventListener("input", showWhetherStreams);
 page.stream.addEventListener("change", setStream);
 page.examples.addEventListener("change", fillExample);
 addEventListener("hashchange", tryLinked);
-page.filter.addEventListener("input", () => [...page.frameRows.children].forEach(filterFrame));
-page.clear.addEventListener("click", () => page.frameRows.replaceChildren());
+page.filter.addEventListener("input", () => frames.filter(page.filter.value));
+page.clear.addEventListener("click", () => frames.clear());
 
 listExamples();
 gateway.onState((state, why) => {

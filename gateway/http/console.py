@@ -14,7 +14,7 @@ from handlers.registry import Registry
 router = APIRouter(include_in_schema=False)
 
 FILES = Path(__file__).parent.parent / "console"
-MODULES = ("calls.js", "console.js", "credential.js", "members.js", "messages.js", "words.js")
+MODULES = ("calls.js", "console.js", "credential.js", "frames.js", "members.js", "messages.js", "words.js")
 """The page's own modules. Its connection is the client of `client_modules`."""
 
 HEADERS = {

@@ -160,6 +160,14 @@ async def test_a_frame_typed_by_hand_is_sent_as_it_is_and_its_error_told(open_ta
     await tab.see_frame("→", "not JSON")
     await tab.see_frame("←", "error", "40000")
     await expect(tab.page.get_by_role("alert").filter(has_text="Expected a JSON object")).to_be_visible()
+    await frame.fill('{"type": "echo", "id": "1", "id": "1"}')
+    await frame.press("Enter")
+    await expect(tab.page.get_by_role("alert").filter(has_text="twice")).to_be_visible()
+    await frame.fill('{"id": "1"}')
+    await frame.press("Enter")
+    await expect(tab.page.get_by_role("alert").filter(has_text="type:")).to_be_visible()
+    await tab.page.get_by_label("Example").select_option("echo")
+    await expect(frame).to_have_value(re.compile('"id":"1"'))  # none of them is a call that runs
 
 
 async def test_whoever_disconnects_stays_disconnected_until_connecting_again(
