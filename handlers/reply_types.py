@@ -69,4 +69,4 @@ def _filled(argument: Any, known: Mapping[Any, Any]) -> Any:
 def _parameters_of(kind: Any) -> tuple[Any, ...]:
     """Return the type variables of a generic type. pydantic keeps those of its models elsewhere."""
     of_model = getattr(kind, "__pydantic_generic_metadata__", {}).get("parameters", ())
-    return (*of_model, *getattr(kind, "__parameters__", ()))
+    return tuple(dict.fromkeys((*of_model, *getattr(kind, "__parameters__", ()))))

@@ -15,7 +15,7 @@ from gateway.documents.names import Names, pascal_case
 from gateway.documents.newest_draft import in_newest_draft
 from gateway.documents.schema_words import with_each
 from gateway.documents.sound import sound
-from gateway.documents.wire_schema import WireSchema
+from gateway.documents.wire_schema import WireSchema, class_name
 from schemas.json_schema import without_titles
 
 Schema = dict[str, Any]
@@ -45,7 +45,7 @@ def add_schemas(schemas: Schema, uses: Sequence[Use]) -> dict[Use, Schema]:
         references, found = _generated(adapters)
     definitions: dict[str, Schema] = {name: sound(each) for name, each in found.get("$defs", {}).items()}
     for name, schema in definitions.items():
-        without_titles(schema, name.rpartition("__")[2])  # of an enumeration
+        without_titles(schema, class_name(name))  # of an enumeration
     roots = {use: sound(references[use, use.mode]) for use in adapters}
     names = _names(schemas, definitions, roots)
     for name, schema in definitions.items():
@@ -120,7 +120,7 @@ def _same(known: Schema, schema: Schema, names: Mapping[str, str]) -> bool:
 
 def _names(schemas: Schema, definitions: Mapping[str, Schema], roots: Mapping[Use, Schema]) -> dict[str, str]:
     """Return the name of each definition in the components: its own, unless another schema has that."""
-    good = {name: pascal_case(name.rpartition("__")[2]) for name in definitions}
+    good = {name: pascal_case(class_name(name)) for name in definitions}
     clashing = _clashing(schemas, definitions, good)
     names = {name: good[name] for name in definitions if name not in clashing}
     for use, root in roots.items():

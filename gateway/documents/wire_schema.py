@@ -1,5 +1,6 @@
 """The generator of JSON Schemas for what goes over the wire."""
 
+import re
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -9,6 +10,15 @@ from schemas.base import Wire
 from schemas.json_schema import as_sent, left_out_by_condition, without_titles
 
 Schema = dict[str, Any]
+
+_OTHER_SIGN = re.compile(r"[^A-Za-z0-9._-]")
+_MODULE = re.compile(r"[A-Za-z0-9_.]*\.")
+_NUMBER = re.compile(r"__\d+\Z")
+
+
+def class_name(definition: str) -> str:
+    """Return the name of the class of a definition. Two classes with the same name have modules or numbers there."""
+    return _MODULE.sub("", _NUMBER.sub("", definition))
 
 
 class WireSchema(GenerateJsonSchema):
@@ -40,8 +50,8 @@ class WireSchema(GenerateJsonSchema):
         return {}
 
     def normalize_name(self, name: str) -> str:
-        """Return the name of a class as that of a definition."""
-        return super().normalize_name(in_ascii(name).replace(" ", ""))
+        """Return the name of a definition: that of a class, with dots behind its modules and dashes as brackets."""
+        return _OTHER_SIGN.sub("-", in_ascii(name.replace("<locals>", "")).replace(" ", ""))
 
     def emit_warning(self, kind: Any, detail: str) -> None:
         """Do nothing: a default without a JSON form is left out."""

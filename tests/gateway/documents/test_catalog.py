@@ -1,20 +1,25 @@
 """The catalog has everything that documents say, also of an application's own types."""
 
 import re
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jsonschema_rs
 import pytest
+from pydantic import BaseModel
 
 from gateway.documents.catalog import Catalog, catalog_of
 from gateway.documents.exports import FORMATS
 from gateway.documents.place import Place
 from gateway.routes.json_schema import JsonSchema
 from gateway.routes.model import Route
-from handlers.registry import BUILT_IN, HANDLERS
+from handlers.base import MsgHandler
+from handlers.registry import BUILT_IN, HANDLERS, Registry
 from schemas.codes import Close, Status
-from tests.gateway.documents.own_types import OWN
+from tests.gateway.documents.own_types import OWN, Page
 from tests.support import own_types
+
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,45 @@ def test_each_schema_has_a_name_that_every_language_takes(catalog: Catalog) -> N
     assert len({name.lower() for name in catalog.schemas}) == len(catalog.schemas)
     # A class that is generic, or has other letters, has a name to recognise.
     assert {"PageTree", "MarchenErzahlt"} <= catalog.schemas.keys()
+
+
+def pairs() -> type[BaseModel]:
+    class Pair(BaseModel, Generic[One, Other]):
+        one: One
+        other: Other
+
+    class Tree(BaseModel):
+        """Not the tree of the module."""
+
+        height: int
+
+    return Pair[Pair[Tree, int], Page[str]]
+
+
+def test_a_generic_class_has_the_name_of_its_parts() -> None:
+    class PairHandler(MsgHandler[BaseModel, BaseModel]):
+        """Takes pairs."""
+
+        schema = pairs()
+
+        async def handle(self, data: BaseModel) -> BaseModel:
+            raise NotImplementedError
+
+    class AnyPageHandler(MsgHandler[Page, Page]):  # type: ignore[type-arg]
+        """Takes a page of anything."""
+
+        schema = Page
+
+        async def handle(self, data: Any) -> Any:
+            raise NotImplementedError
+
+    plant, page = OWN.handlers["tree.plant"], AnyPageHandler
+    catalog = catalog_of(Registry(handlers={"tree.plant": plant, "pair": PairHandler, "page": page}))
+    names = set(catalog.schemas) - set(catalog_of(Registry()).schemas)
+    assert {"PairPairTreeIntPageStr", "PairTreeInt", "PageStr", "Page", "Tree", "PairTree"} <= names
+    assert catalog.schemas["PairTree"]["properties"].keys() == {"height"}
+    [_, pair, _] = catalog.messages
+    assert pair.data == {"$ref": "#/components/schemas/PairPairTreeIntPageStr"}
 
 
 def test_an_own_class_with_the_name_of_a_built_in_one_takes_nothing_from_it(catalog: Catalog) -> None:
