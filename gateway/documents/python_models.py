@@ -13,6 +13,7 @@ from typing import Any
 from gateway.documents.catalog import Catalog, EventDescription, MessageDescription
 from gateway.documents.components import Schema
 from gateway.documents.place import Files, Place
+from gateway.documents.plain import plain
 from gateway.documents.python_names import class_name, field_name
 from gateway.documents.python_types import PREFIX, Types, literal
 
@@ -32,7 +33,7 @@ IMPORTED = {name for names in MODULES.values() for name in names} | {"MESSAGES",
 
 def python(catalog: Catalog, place: Place) -> Files:
     """Return one module with the models."""
-    text = "\n\n".join(Models(catalog).parts()).rstrip("\n") + "\n"
+    text = str(plain("\n\n".join(Models(catalog).parts()).rstrip("\n") + "\n"))
     return {FILE: f"{ABOUT}\n\nfrom __future__ import annotations\n\n{_imports(text)}\n\n{text}"}
 
 

@@ -1,11 +1,15 @@
 """The catalog has everything that documents say, also of an application's own types."""
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import jsonschema_rs
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gateway.documents.catalog import Catalog, catalog_of
 from gateway.documents.exports import FORMATS
@@ -246,3 +250,41 @@ def test_every_format_takes_an_application_with_odd_types() -> None:
             files = each.make(catalog, Place())
             assert files, name
             assert not [path for path in files if path.startswith("/") or ".." in path], name
+
+
+class Broken(BaseModel):
+    """A model that describes itself wrongly."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"when": datetime.min}]})  # type: ignore[dict-item]
+
+    n: float = float("nan")
+    raw: bytes = b"\xff"
+    call: Callable[[int], int] = abs
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        raise RuntimeError("not now")
+
+
+class BrokenHandler(MsgHandler[Broken, Broken]):
+    """Takes what cannot be described."""
+
+    schema = Broken
+
+    async def handle(self, data: Broken) -> Broken:
+        return data
+
+
+@pytest.mark.parametrize("name", [name for name, each in FORMATS.items() if each.make is not None])
+def test_no_type_of_an_application_breaks_a_document(name: str) -> None:
+    kinds = ("broken", "\ud800", "..", "a/../b", "A", "a", "con", "数" * 64, " ", "\n", "*/", "${x}", "{{token}}")
+    hostile = Registry(handlers=dict.fromkeys(kinds, BrokenHandler))
+    make = FORMATS[name].make
+    assert make is not None
+    files = make(catalog_of(BUILT_IN | OWN | hostile), Place())
+    assert files
+    for path, text in files.items():
+        text.encode()
+        assert not path.startswith("/")
+        assert ".." not in path.split("/")
+        assert all(len(part.encode()) < 256 for part in path.split("/"))
