@@ -21,6 +21,7 @@ from typing import NoReturn
 
 import hypothesis
 import pytest
+from _pytest.unraisableexception import gc_collect_iterations_key
 
 from gateway.bus import redis as redis_bus
 from gateway.core import faults
@@ -68,6 +69,11 @@ async def make_tables(url: str) -> None:
     database = Database(url)
     await database.upgrade()
     await database.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Search for garbage once at the end, not five times, which would take each process of the tests seconds."""
+    config.stash[gc_collect_iterations_key] = 1
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
