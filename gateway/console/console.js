@@ -28,13 +28,12 @@ const GAPS = {
 };
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
-const stored = JSON.parse(sessionStorage.getItem(STORED));
 
 /**
  * Stored by the tab, so that two tabs can be two users, and unsent messages survive a reload.
  * @type {{user: string, token: string, room?: string, unsent: Unsent[]} | null}
  */
-let session = stored && { unsent: [], ...stored };
+let session = load();
 /** The room on the page. The user may be in others too. @type {Room | null} */
 let room = null;
 let listening = new AbortController();
@@ -46,6 +45,7 @@ let toldTyping = 0;
 const typing = new Map();
 let signalTimer = 0;
 let countdown = 0;
+
 const members = new Members(page.memberRows);
 /** The tokens. `session` has the one that a reload can continue with. */
 const credential = new Credential();
@@ -237,9 +237,20 @@ function showLogin(problem) {
   tellLogin(problem);
 }
 
+function load() {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(STORED));
+    return stored && { unsent: [], ...stored };
+  } catch {
+    return null;
+  }
+}
+
 function keep(next) {
   session = next;
-  sessionStorage.setItem(STORED, JSON.stringify(next));
+  try {
+    sessionStorage.setItem(STORED, JSON.stringify(next));
+  } catch {} // the storage is full or blocked, so a reload forgets the session
 }
 
 // The room

@@ -333,6 +333,27 @@ async def test_logging_out_ends_the_session_with_all_its_tokens(
     assert tab.problems == []
 
 
+async def test_a_tab_without_storage_forgets_its_session_at_a_reload_and_no_earlier(
+    open_tab: OpenTab, alice: str, room: str
+) -> None:
+    tab = await open_tab()
+    await tab.page.add_init_script(
+        "for (const verb of ['getItem', 'setItem']) Storage.prototype[verb] = () => { throw new Error('blocked'); }"
+    )
+    await tab.page.reload()
+    await tab.register(alice)
+    await tab.join(room)
+    await tab.say("Unkept.")
+    await tab.shows("Unkept.")
+    await tab.wire.cut()
+    tab.wire.mend()
+    await tab.say("Still here.")
+    await tab.shows("Unkept.", "Still here.")
+    await tab.page.reload()
+    await expect(tab.page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert tab.problems == []
+
+
 async def test_a_name_as_a_phone_types_it_is_ones_own(open_tab: OpenTab, alice: str, room: str) -> None:
     tab = await open_tab()
     await tab.enter("Register", f" {alice.capitalize()} ")
