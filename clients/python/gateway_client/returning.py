@@ -71,8 +71,8 @@ class Backoff:
     def after(self, lost: Lost) -> float:
         """Return the seconds to wait after an end, and count it as a failure."""
         asked = lost.after_ms / 1000
-        if lost.reconnect is Reconnect.AFTER_DELAY and asked:
-            return asked  # the gateway has spread its clients
-        longest = min(self._longest, self._first * 2 ** min(self.failures, 30))
-        self.failures += 1
+        failures, self.failures = self.failures, self.failures + 1
+        if lost.reconnect is Reconnect.AFTER_DELAY and asked and not failures:
+            return asked  # the gateway has spread its clients; one that asks again and again is not so sure
+        longest = min(self._longest, self._first * 2 ** min(failures, 30))
         return asked + random.uniform(0, longest)  # noqa: S311 - no secret
