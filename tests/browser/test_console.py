@@ -367,6 +367,8 @@ async def test_a_name_as_a_phone_types_it_is_ones_own(open_tab: OpenTab, alice: 
 async def test_on_a_phone_the_bars_take_a_line_each(open_tab: OpenTab, alice: str, width: int) -> None:
     tab = await open_tab()
     await tab.page.set_viewport_size({"width": width, "height": 700})
+    heading = tab.page.get_by_role("heading", name="json-gateway")
+    assert await heading.evaluate("title => title.scrollWidth <= title.clientWidth"), "the title is cut off"
     await tab.register(alice)
     for first, *others in (("json-gateway", "Disconnect", "Log out"), ("Frames", "Clear")):
         title = await tab.page.get_by_role("heading", name=first).bounding_box()
