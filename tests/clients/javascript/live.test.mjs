@@ -67,6 +67,24 @@ describe("a live gateway", () => {
     assert.deepEqual(bobby.problems, []);
   });
 
+  test("an answer streams, and can be cancelled", async (t) => {
+    const gateway = client(t, "alice");
+    const stream = gateway.stream("story.tell", { about: "foxes" });
+    let text = "";
+    for await (const chunk of stream) text += chunk;
+    assert.equal(text, "Once upon a time foxes");
+    assert.deepEqual(await stream.reply, { words: 5 });
+    assert.deepEqual(await gateway.call("story.tell", { about: "owls" }), { words: 5, text: "Once upon a time owls" });
+    const endless = gateway.stream("story.tell", { about: "Scheherazade" });
+    endless.reply.catch(() => {});
+    for await (const chunk of endless) {
+      if (chunk) break;
+    }
+    await assert.rejects(endless.reply, { name: "AbortError" });
+    await gateway.call("ping");
+    assert.deepEqual(gateway.problems, []);
+  });
+
   test("128 rooms come back with one message", async (t) => {
     const proxy = await new DroppingProxy(url).start();
     t.after(() => proxy.stop());
@@ -109,7 +127,9 @@ describe("a live gateway", () => {
     };
     const proxy = await new DroppingProxy(url).start();
     t.after(() => proxy.stop());
-    const options = { getToken: ({ reason }) => grant(reason), times: { rest: 0, backoff: 10 } };
+    const sent = [];
+    const onFrame = (direction, text) => direction === "out" && sent.push(JSON.parse(text).type);
+    const options = { getToken: ({ reason }) => grant(reason), onFrame, times: { rest: 0, backoff: 10 } };
     const gateway = client(t, "dave", options, proxy.url);
     const { token_expires_at: end } = await gateway.open();
     const move = (seconds) => fetch(`${url}/test/clock?seconds=${seconds}`, { method: "POST" });
@@ -118,7 +138,7 @@ describe("a live gateway", () => {
     const expiring = gateway.events("token.expiring").next();
     proxy.cut();
     await within(expiring, "token.expiring");
-    await until(() => reasons.includes("expiring"));
+    await until(() => sent.includes("auth.refresh"));
     const room = gateway.room(someRoom());
     await room.join();
     // The machine sleeps for longer than the token lives.
