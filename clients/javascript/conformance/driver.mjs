@@ -28,7 +28,7 @@ const COMMANDS = {
     const made = connect(url, {
       getToken,
       times: Object.fromEntries(Object.entries(TIMES).map(([name, value]) => [name, value * scale])),
-      onProblem: (problem) => write("problem", { text: `${problem.kind}: ${problem.message}` }),
+      onProblem: (problem) => write("problem", { text: `${problem.kind}: ${problem.message ?? problem.text ?? problem.error}` }),
     });
     made.onState((state, why) => write("state", { state, why }));
     made.open().catch(() => {}); // the state says why

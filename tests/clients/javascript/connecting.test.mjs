@@ -240,6 +240,37 @@ describe("connecting", { concurrency: true }, () => {
     assert.equal(told.length, 1);
   });
 
+  test("React Native says in the reason what failed, and has an older platform", async (t) => {
+    const { client } = await serve(t);
+    /** As in React Native: no events before the handlers, a reason in words, and a signal without a reason. */
+    class Socket {
+      constructor(url, protocols) {
+        assert.deepEqual(protocols, ["gateway.v1", "bearer.a-token"]);
+        const reason = "Expected HTTP 101 response but was '401 Unauthorized'";
+        setTimeout(() => this.onerror?.({ message: reason }));
+        setTimeout(() => this.onclose?.({ code: 1006, reason }));
+      }
+
+      close() {}
+    }
+    const gateway = client({ WebSocket: Socket, times: { patience: 500, backoff: 1000, longest: 1000 } });
+    const signal = Object.assign(new EventTarget(), { aborted: false });
+    const call = gateway.call("ping", {}, { signal });
+    await until(() => gateway.state === "waiting");
+    assert.match(gateway.why.message, /No WebSocket at .*Expected HTTP 101 response but was '401 Unauthorized'/);
+    assert.equal(gateway.why.reason, "unreachable");
+    signal.aborted = true;
+    signal.dispatchEvent(new Event("abort"));
+    await assert.rejects(call, { name: "AbortError" });
+  });
+
+  test("a platform without a WebSocket is said to lack it", async (t) => {
+    const { client } = await serve(t);
+    const gateway = client({ WebSocket: null });
+    await assert.rejects(gateway.open(), Lost);
+    assert.equal(gateway.why.reason, "no_socket");
+  });
+
   test("a raw text goes out as it is", async (t) => {
     const { server, client, open } = await serve(t);
     assert.equal(client().send("{}"), false);

@@ -2,8 +2,8 @@
 
 import { connect, createServer } from "node:net";
 
-const MOST_BYTES = 20000;
-const MOST_MS = 40;
+const MOST_BYTES = 12000;
+const MOST_MS = 20;
 
 export class DroppingProxy {
   #open = new Set();

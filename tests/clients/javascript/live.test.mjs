@@ -10,7 +10,7 @@ import { until, within } from "./support.mjs";
 const url = process.env.GATEWAY_URL;
 const tokens = JSON.parse(process.env.GATEWAY_TOKENS);
 const DROPS = 1000;
-const DROPPING_MS = 25000;
+const DROPPING_MS = 45000;
 
 let rooms = 0;
 const someRoom = () => `a-room-${(rooms += 1)}`;
