@@ -17,7 +17,7 @@ MOST_WORDS = 10_000
 
 
 class Story(Wire):
-    """Tell a story about something."""
+    """Ask for a story about something."""
 
     about: str
 
@@ -29,7 +29,7 @@ class Told(Wire):
 
 
 class StoryHandler(MsgHandler[Story, Told]):
-    """Tells a story of five words, or an endless one about Scheherazade."""
+    """Streams a story of five words, or an endless one about Scheherazade."""
 
     schema = Story
 
