@@ -1,18 +1,24 @@
 """The README runs as printed."""
 
+import asyncio
 import importlib
 import json
+import os
 import re
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from handlers.registry import HANDLERS
 from tests.conftest import OwnGateway
-from tests.support.client import App
+from tests.support.client import WAIT_SECONDS, App
+from tests.support.node import node
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -53,6 +59,46 @@ async def test_the_frames_are_those_that_one_sees(app: App, alice: str, room: st
             assert {name: seen.get(name) for name in ("type", "id", "status", "message")} == {
                 name: frame.get(name) for name in ("type", "id", "status", "message")
             }
+
+
+async def test_the_two_clients_talk_as_printed(
+    app: App, unique: Callable[[str], str], tmp_path: Path, room: str
+) -> None:
+    [in_javascript], [in_python, *_] = blocks("js"), blocks("py")
+    changes = {
+        "./clients/javascript": str(ROOT / "clients/javascript"),
+        "http://127.0.0.1:8000": app.gateway.url,
+        '"lobby"': json.dumps(room),
+    }
+    for name, text in {"talk.mjs": in_javascript, "talk.py": in_python}.items():
+        for printed, here in changes.items():
+            text = text.replace(printed, here)
+        (tmp_path / name).write_text(text)
+    alice, bobby = unique("alice"), unique("bobby")
+    async with (
+        app.in_room(unique("carol"), room) as carol,
+        talking(await app.token(alice), node(), tmp_path / "talk.mjs") as javascript,
+    ):
+        await carol.until(type="room.joined")
+        async with talking(await app.token(bobby), sys.executable, "-u", tmp_path / "talk.py") as python:
+            talk = [f"{bobby}: Good morning\n", f"{alice}: Hello, {bobby}!\n"]
+            async with asyncio.timeout(WAIT_SECONDS):
+                assert [(await javascript.readline()).decode() for _ in talk] == talk
+                assert [(await python.readline()).decode() for _ in talk] == talk
+
+
+@asynccontextmanager
+async def talking(token: str, *command: str | Path) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a program with a token, and yield what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, env=os.environ | {"TOKEN": token}
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
 
 
 def shape(value: object) -> object:
