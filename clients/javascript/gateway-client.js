@@ -9,6 +9,7 @@ const TIMES = {
   longest: 30000, steady: 10000,
 };
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const LONGEST_ASKED_MS = 3600000; // by the gateway
 const MOST_WAITING = 1000; // calls without an answer, and events that wait for a loop
 const MOST_ROOMS = 128; // of one `room.resume`
 const MOST_REFUSALS = 2; // in a row, of another token each time
@@ -128,7 +129,7 @@ export function connect(url, options = {}) {
     call: (type, data, options) => ask(type, data, options),
     stream(type, data, options) {
       const asked = ask(type, data, { timeout: Infinity, ...options }, false, (chunk) => loop.add(chunk));
-      const loop = queue(MOST_WAITING, () => asked.abandon?.(aborted("the loop has ended")), true);
+      const loop = queue(MOST_WAITING, () => asked.abandon?.(aborted("ended")), true);
       asked.then(() => loop.finish(), loop.finish);
       loop.reply = asked;
       return loop;
@@ -190,7 +191,7 @@ export function connect(url, options = {}) {
     try {
       socket = new Socket(whole.replace(/\?&?$/, "").replace("?&", "?"), protocols);
     } catch { // its error may contain the token
-      return shut({ reason: "no_socket", message: `No WebSocket at ${path}. Check the address, and tokenIn.` });
+      return shut({ reason: "no_socket", message: `No WebSocket at ${path}. Check the address and tokenIn.` });
     }
     let isOpen = false;
     socket.onopen = () => {
@@ -231,12 +232,13 @@ export function connect(url, options = {}) {
     else retry(reason, refusals++ || attempts ? undefined : 0);
   }
 
-  /** @param {number} [asked] the wait that the gateway asks for */
+  /** @param {number} [asked] the wait that the gateway asks for; one that asks again and again is not sure of it */
   function retry(reason, asked) {
-    const spread = Math.random() * Math.min(times.longest, times.backoff * 2 ** attempts++);
+    const spread = Math.random() * Math.min(times.longest, times.backoff * 2 ** attempts);
     mayHurry = !(asked >= 0);
-    const least = reason.reconnect === WITH_BACKOFF ? spread : 0;
-    const wait = mayHurry ? spread : Math.min(Math.max(asked, least), LONGEST_TIMER_MS);
+    const least = mayHurry || attempts || reason.reconnect === WITH_BACKOFF ? spread : 0;
+    const wait = Math.max(least, Math.min(asked, LONGEST_ASKED_MS) || 0);
+    attempts += 1;
     clear();
     after("retry", wait, dial);
     change("waiting", { ...reason, retryAt: Date.now() + wait });

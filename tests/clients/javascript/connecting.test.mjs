@@ -115,6 +115,24 @@ describe("connecting", { concurrency: true }, () => {
     assert.ok(Date.now() - began >= 75);
   });
 
+  test("a gateway that always says to come back at once is asked more and more rarely", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open({ times: { backoff: 50, longest: 400 } });
+    const waits = [];
+    gateway.onState((state, why) => state === "waiting" && waits.push(why.retryAt - Date.now()));
+    peer.bye(1012, "draining", "after_delay", 0);
+    for (let each = 0; each < 6; each += 1) (await server.next()).welcome().bye(1012, "draining", "after_delay", 0);
+    assert.ok(waits[0] <= 1 && Math.max(...waits) > 20, waits);
+  });
+
+  test("an absurd delay is no delay for ever", async (t) => {
+    const { open } = await serve(t);
+    const { gateway, peer } = await open();
+    peer.bye(1012, "draining", "after_delay", 1e15);
+    await until(() => gateway.state === "waiting");
+    assert.ok(gateway.why.retryAt - Date.now() <= 3600000);
+  });
+
   test("never is the end", async (t) => {
     const { server, open } = await serve(t);
     const { gateway, peer } = await open();
