@@ -55,8 +55,8 @@ export function connect(url, options = {}) {
   let state = "idle";
   let why = null;
   let welcome = null;
-  let welcomedAt = null;
-  let heardAt = null;
+  let welcomedAt;
+  let heardAt;
   /** @type {WebSocket | null} */
   let socket = null;
   /** Whether the rooms are back, so that messages may go out. */
@@ -65,17 +65,17 @@ export function connect(url, options = {}) {
   let attempts = 0;
   let refusals = 0;
   let mayHurry = true;
-  let turn = null; // changes with each attempt and each end
+  let turn; // changes with each attempt and each end
   let said = ""; // the last error before the welcome
   let sendsByHand = false;
-  let opening = null;
+  let opening;
 
   let token;
   let tokenEnds = NaN; // by the gateway's clock
   let tokenAt = [0, 0];
   /** @type {"connect" | "refused" | null} why the next connection needs another token */
   let needs = "connect";
-  let asking = null;
+  let asking;
 
   /** The timers of this attempt or connection, by what they are for. */
   let timers = {};
@@ -200,7 +200,7 @@ export function connect(url, options = {}) {
     };
     socket.onerror = () => {}; // the end follows; some classes throw what no listener takes
     socket.onmessage = ({ data }) => receive(data);
-    socket.onclose = ({ code, reason }) => {
+    socket.onclose = ({ code, reason = "" }) => {
       const isWord = /^\w+$/.test(reason); // as the gateway has them; React Native writes here what it knows of a failure
       end({
         code,
@@ -250,12 +250,14 @@ export function connect(url, options = {}) {
     asking?.stop.abort();
     watch("removeEventListener");
     needs = "connect";
-    change("closed", reason);
+    state = "closed";
+    why = reason;
     fail(() => true);
     opening?.reject(lost());
     opening = null;
     for (const each of rooms.values()) each.shut();
     for (const loop of [...loops]) loop.finish(isAsked ? undefined : lost());
+    change(state); // at last, because a listener may open it again
   }
 
   /** Let go of the socket, and of all that waits for it. */
@@ -381,7 +383,8 @@ export function connect(url, options = {}) {
    * Send a message when there is a connection, and return its reply's data. An urgent one does not wait for the rooms.
    * `chunk` gets each chunk. `take` gets the data at once. `abandon` of the promise rejects it and cancels the message.
    */
-  function ask(type, data, { signal, timeout, repeats = type === "chat.send" } = {}, isUrgent, chunk, take = (data) => data) {
+  function ask(type, data, options = {}, isUrgent, chunk, take = (reply) => reply) {
+    const { signal, timeout, repeats = type === "chat.send" } = options;
     const id = `c${(lastId += 1)}`;
     let abandon;
     const promise = new Promise((resolve, reject) => {
@@ -401,7 +404,12 @@ export function connect(url, options = {}) {
         fn(value);
       };
       const call = {
-        resolve: settling((reply) => resolve(new Promise((done) => done(take(reply))))), reject: settling(reject), repeats, chunk, isOut: false, tries: 0,
+        resolve: settling((reply) => resolve(new Promise((done) => done(take(reply))))),
+        reject: settling(reject),
+        repeats,
+        chunk,
+        isOut: false,
+        tries: 0,
         send() {
           const problem = unsendable(text, welcome.max_message_bytes);
           if (problem) return call.reject(new Refused(problem));
@@ -557,8 +565,8 @@ export function connect(url, options = {}) {
     let why = null;
     let position = null;
     let limit;
-    let joining = null; // what `join()` has promised
-    let hole = null; // the position from which the gateway could not go on
+    let joining; // what `join()` has promised
+    let hole; // the position from which the gateway could not go on
     /** The newest messages with a text, for the pieces that may follow. */
     const texts = new Map();
     /** The messages that are read anew, and the `changed` that each must reach. */
@@ -770,11 +778,11 @@ export function connect(url, options = {}) {
   }
 }
 
-/** Return an iterator over what is added to it. `leave` ends the interest in more. With `joins`, texts that wait become one. */
-function queue(limit, leave, joins = false) {
+/** Return an iterator over what is added. `leave` ends the interest in more. With `joins`, texts that wait become one. */
+function queue(limit, leave, joins) {
   const waiting = [];
-  let ended = null;
-  let wake = null;
+  let ended;
+  let wake;
   const loop = (async function* () {
     for (;;) {
       if (waiting.length) yield waiting.shift();
@@ -820,7 +828,7 @@ function unsendable(text, limit) {
   const size = encodeURI(text).replace(/%../g, "x").length; // the bytes of UTF-8; an old React Native has no encoder
   if (size > limit) return { status: 41300, name: "too_large", message: `at most ${limit} bytes, got ${size}` };
   if (/\\u(d|0000)/.test(text.replaceAll("\\\\", ""))) {
-    return { status: 40000, name: "bad_frame", message: "U+0000, or half of a surrogate pair" };
+    return { status: 40000, name: "bad_frame", message: "U+0000 or a lone surrogate" };
   }
 }
 

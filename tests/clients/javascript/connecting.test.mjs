@@ -243,6 +243,20 @@ describe("connecting", { concurrency: true }, () => {
     await gateway.open();
   });
 
+  test("a listener may open it again at once", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    let opening;
+    const off = gateway.onState((state) => state === "closed" && (opening = gateway.open()));
+    const call = assert.rejects(gateway.call("echo"), Lost);
+    peer.bye(4403, "disconnected", "never");
+    await call;
+    (await server.next()).welcome();
+    await opening;
+    assert.equal(gateway.state, "open");
+    off();
+  });
+
   test("every change of the state is told until off", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();

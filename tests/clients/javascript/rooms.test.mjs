@@ -48,6 +48,8 @@ async function inRoom(t, offset = 3, options) {
   return { server, gateway, peer, room, told, back };
 }
 
+const resumedRoom = (room, offset = 0, events = []) => ({ room, epoch: EPOCH, offset, members: 1, recovered: true, events });
+
 const texts = (told) => told.filter(([type]) => type === "message").map(([, { text }]) => text);
 
 describe("rooms", { concurrency: true }, () => {
@@ -96,7 +98,7 @@ describe("rooms", { concurrency: true }, () => {
     for (let page = 0; page < 3; page += 1) {
       const { data, id } = await next.next("room.resume");
       asked.push(data.rooms.map(({ room }) => room).join(""));
-      const rooms = data.rooms.slice(0, 2).map(({ room }) => ({ room, epoch: EPOCH, offset: 0, members: 1, recovered: true, events: [] }));
+      const rooms = data.rooms.slice(0, 2).map(({ room }) => resumedRoom(room));
       next.reply({ id }, { rooms, has_more: data.rooms.length > 2 });
     }
     assert.deepEqual(asked, ["abcde", "cde", "e"]);
@@ -156,7 +158,8 @@ describe("rooms", { concurrency: true }, () => {
     peer.event("resync", { room: "lobby", epoch: EPOCH, offset: 5 });
     peer.event("chat.message", message(6));
     const events = [4, 5, 6].map((offset) => ({ type: "chat.message", data: message(offset) }));
-    assert.deepEqual(await resumed(peer, () => ({ offset: 6, events })), [{ room: "lobby", since: { epoch: EPOCH, offset: 3 } }]);
+    const asked = await resumed(peer, () => ({ offset: 6, events }));
+    assert.deepEqual(asked, [{ room: "lobby", since: { epoch: EPOCH, offset: 3 } }]);
     await settled(gateway, peer);
     assert.deepEqual(texts(told), ["text 4", "text 5", "text 6"]);
   });
@@ -166,7 +169,7 @@ describe("rooms", { concurrency: true }, () => {
     peer.cut();
     const next = (await server.next()).welcome();
     const { id } = await next.next("room.resume");
-    const answer = { room: "lobby", epoch: EPOCH, offset: 4, members: 1, recovered: true, events: [{ type: "chat.message", data: message(4) }] };
+    const answer = resumedRoom("lobby", 4, [{ type: "chat.message", data: message(4) }]);
     next.sendAtOnce(
       { type: "reply", id, status: 20000, data: { rooms: [answer], has_more: false } },
       { type: "chat.message", data: message(5) },
@@ -228,7 +231,7 @@ describe("rooms", { concurrency: true }, () => {
       const asked = await peer.next("room.resume");
       const rooms = asked.data.rooms.map(({ room }) => room);
       if (rooms.includes("WRONG NAME")) peer.refuse(asked, 42200, "validation_failed");
-      else peer.reply(asked, { rooms: rooms.map((room) => ({ room, epoch: EPOCH, offset: 0, members: 1, messages: [] })), has_more: false });
+      else peer.reply(asked, { rooms: rooms.map((room) => ({ room, epoch: EPOCH, offset: 0, messages: [] })), has_more: false });
       if (rooms.length === 1 || !rooms.includes("WRONG NAME")) rooms.forEach((room) => left.delete(room));
     }
     const outcomes = await outcome;
@@ -254,7 +257,7 @@ describe("rooms", { concurrency: true }, () => {
     const asked = await next.next("room.resume");
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(next.waiting, 0);
-    next.reply(asked, { rooms: [{ room: "lobby", epoch: EPOCH, offset: 3, members: 1, recovered: true, events: [] }] });
+    next.reply(asked, { rooms: [resumedRoom("lobby", 3)] });
     const message = await next.next("chat.send");
     assert.equal(message.data.text, "hi");
     next.reply(message, { message: {}, duplicate: false });
@@ -339,7 +342,8 @@ describe("rooms", { concurrency: true }, () => {
     room.on("message", ({ text }) => heard.push(text));
     const joining = room.join({ since: { epoch: EPOCH, offset: 7 } });
     const events = [{ type: "chat.message", data: message(8) }];
-    assert.deepEqual(await resumed(peer, () => ({ offset: 8, events })), [{ room: "lobby", since: { epoch: EPOCH, offset: 7 } }]);
+    const asked = await resumed(peer, () => ({ offset: 8, events }));
+    assert.deepEqual(asked, [{ room: "lobby", since: { epoch: EPOCH, offset: 7 } }]);
     assert.equal((await joining).recovered, true);
     assert.deepEqual(heard, ["text 8"]);
   });
