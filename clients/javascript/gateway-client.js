@@ -10,6 +10,7 @@ const TIMES = {
 };
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const LONGEST_ASKED_MS = 3600000; // by the gateway
+const LONGEST_REPEAT_MS = 80000000; // the gateway remembers a client_id for 24 hours
 const MOST_WAITING = 1000; // calls without an answer, and events that wait for a loop
 const MOST_ROOMS = 128; // of one `room.resume`
 const MOST_REFUSALS = 2; // in a row, of another token each time
@@ -115,13 +116,15 @@ export function connect(url, options = {}) {
       return bounded(opening.promise, signal, timeout, lost);
     },
     async close() {
+      let late;
       const leaving = socket?.readyState === 1 && socket; // an earlier one may never say that it has closed
       if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed.", reconnect: NEVER }, true);
       if (leaving) {
         await new Promise((resolve) => {
-          const late = setTimeout(resolve, times.ping);
-          leaving.onclose = () => resolve(clearTimeout(late));
+          leaving.onclose = resolve;
+          late = timer(times.ping, resolve);
         });
+        clearTimeout(late);
       }
     },
     check,
@@ -129,7 +132,7 @@ export function connect(url, options = {}) {
     call: (type, data, options) => ask(type, data, options),
     stream(type, data, options) {
       const asked = ask(type, data, { timeout: Infinity, ...options }, false, (chunk) => loop.add(chunk));
-      const loop = queue(MOST_WAITING, () => asked.abandon?.(aborted("ended")), true);
+      const loop = queue(MOST_WAITING, () => asked.abandon?.(reasonOf()), true);
       asked.then(() => loop.finish(), loop.finish);
       loop.reply = asked;
       return loop;
@@ -219,7 +222,7 @@ export function connect(url, options = {}) {
     message ||= said || `The connection ended: ${String(reason).replaceAll("_", " ")}.`;
     why = { code, reason, message, reconnect };
     clear();
-    fail((call) => call.isOut && !call.repeats);
+    fail((call) => call.isOut && !(call.repeats && since(call.at) < LONGEST_REPEAT_MS));
     if (reconnect === NEVER) shut(why);
     else if (reconnect === NEW_CREDENTIAL) refuse(why);
     else retry(why, wait);
@@ -287,11 +290,10 @@ export function connect(url, options = {}) {
   }
 
   function watch(verb) {
-    const { document: page } = globalThis;
     globalThis[verb]?.("online", wake);
     globalThis[verb]?.("pageshow", wake);
-    page?.[verb]?.("visibilitychange", wake);
-    page?.[verb]?.("resume", wake); // Chrome may leave out the one before it, after it has frozen a page
+    globalThis.document?.[verb]?.("visibilitychange", wake);
+    globalThis.document?.[verb]?.("resume", wake); // Chrome may leave out the one before it, after it has frozen a page
   }
 
   function wake({ type }) {
@@ -408,6 +410,7 @@ export function connect(url, options = {}) {
         reject: settling(reject),
         repeats,
         chunk,
+        at: now(),
         isOut: false,
         tries: 0,
         send() {
@@ -446,7 +449,7 @@ export function connect(url, options = {}) {
 
   function receive(text) {
     heardAt = now();
-    if (typeof text !== "string") {
+    if (!text.trim) {
       if (text.size ?? text.byteLength) report("frame");
       return;
     }
@@ -456,7 +459,7 @@ export function connect(url, options = {}) {
       frame = JSON.parse(text);
     } catch {}
     const type = frame?.type;
-    if (typeof type !== "string") report("frame", { text });
+    if (!type?.trim) report("frame", { text });
     else if (/^(reply|error|chunk)$/.test(type)) answer(frame, text);
     else if (type === "welcome" ? state === "open" || !frame.data?.server_time : state !== "open" && type !== "bye") {
       report("frame", { text });
@@ -868,11 +871,7 @@ function since(moment) {
   return Math.max(...now().map((value, index) => value - moment[index]));
 }
 
-/** Return the reason of an aborted signal. That of React Native has none. */
+/** Return the reason of an aborted signal, or one for a loop that has ended. A signal of React Native has none. */
 function reasonOf(signal) {
-  return signal.reason ?? aborted("aborted");
-}
-
-function aborted(message) {
-  return Object.assign(new Error(message), { name: "AbortError" });
+  return signal?.reason ?? Object.assign(new Error("aborted"), { name: "AbortError" });
 }

@@ -121,6 +121,20 @@ describe("waking", () => {
     await peer.next("ping");
   });
 
+  test("a message without an answer is not repeated when the gateway has forgotten its client_id", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    const call = gateway.call("chat.send", { room: "lobby", text: "before the weekend" });
+    await peer.next("chat.send");
+    const real = Date.now;
+    t.after(() => (Date.now = real));
+    Date.now = () => real() + 90000000; // the machine sleeps for 25 hours
+    peer.cut();
+    await assert.rejects(call, { name: "Lost", sent: true });
+    (await server.next()).welcome({}, real());
+    await until(() => gateway.state === "open");
+  });
+
   test("a machine that slept asks at once", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open({ times: { heartbeat: 40, ping: 5000 } });
