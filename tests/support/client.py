@@ -24,6 +24,8 @@ from schemas.users import NewUser
 
 WAIT_SECONDS = 20
 PASSWORD = "correct horse battery staple"
+CLOSE_SECONDS = 1
+"""How long a client waits for the end that it asks for: one that has stopped reading never hears of it."""
 
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """The TLS context for plain HTTP. By default each client reads all of the machine's certificates, for 50 ms."""
@@ -178,7 +180,8 @@ class App:
     @asynccontextmanager
     async def socket(self, query: str = "", **options: Any) -> AsyncIterator[ChatClient]:
         """Open the chat socket with a query of the test's choice."""
-        async with connect(f"{self.gateway.ws_url}/ws/chat{query}", compression=None, proxy=None, **options) as ws:
+        options = {"compression": None, "proxy": None, "close_timeout": CLOSE_SECONDS} | options
+        async with connect(f"{self.gateway.ws_url}/ws/chat{query}", **options) as ws:
             yield ChatClient(ws)
 
     @asynccontextmanager

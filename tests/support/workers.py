@@ -11,7 +11,7 @@ from gateway.routes.model import Route, Routes
 from gateway.testing import Gateway
 from gateway.upstream.deadlines import Deadlines, now
 from gateway.upstream.streams import LastPart
-from tests.support.client import ChatClient, Frame
+from tests.support.client import CLOSE_SECONDS, ChatClient, Frame
 from tests.support.services import add_service
 
 ORDERS = Route("orders.*", timeout_seconds=5)
@@ -55,7 +55,7 @@ async def socket(gateway: Gateway, key: str | None = None, query: str = "", **op
     """Open the socket of services, with a key in the header or without one."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     headers |= options.pop("headers", {})
-    options = {"compression": None, "proxy": None, "max_size": None} | options
+    options = {"compression": None, "proxy": None, "max_size": None, "close_timeout": CLOSE_SECONDS} | options
     async with connect(f"{gateway.ws_url}/ws/service{query}", additional_headers=headers, **options) as ws:
         yield Worker(ws)
 

@@ -303,6 +303,7 @@ async def test_a_silence_is_broken_by_comments_that_keep_proxies_patient(monkeyp
 
 async def test_a_client_that_reads_nothing_for_a_while_cancels_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "READ_SECONDS", 0.02)
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_SECONDS", 0.2)  # after which it looks
     wire, ended = Connection(), []
 
     async def answer(send: SendChunk) -> bytes:

@@ -8,7 +8,16 @@ import pytest
 from gateway.store import outgoing_events
 from gateway.store.outgoing_events import Figures
 from gateway.testing import Gateway
+from gateway.webhooks import dispatcher, webhooks
 from tests.support.receivers import Receiver, running_receiver
+
+
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a gateway look for due events and count them sooner than in production: these tests move its clock."""
+    monkeypatch.setattr(webhooks, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(webhooks, "COUNT_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.support.client import App
 from tests.support.receivers import Received, Receiver, running_receiver, use_hooks
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.both_stores
+pytestmark = [pytest.mark.both_stores, pytest.mark.usefixtures("looks_often")]
 
 USERS = "user.connected", "user.offline"
 ROOMS = "room.occupied", "room.vacated"

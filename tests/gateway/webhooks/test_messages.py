@@ -17,7 +17,7 @@ from tests.support.metrics import metrics_of
 from tests.support.receivers import Received, Receiver, new_secret, running_receiver, use_hooks
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.both_stores
+pytestmark = [pytest.mark.both_stores, pytest.mark.usefixtures("looks_often")]
 
 
 def texts(events: list[Received]) -> list[str]:

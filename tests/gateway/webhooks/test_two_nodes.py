@@ -37,6 +37,7 @@ async def owner_of(gateway: Gateway) -> str:
     return rows["push"].owner if "push" in rows else ""
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_two_nodes_never_both_send_what_either_of_them_stores(nodes: list[Gateway], receiver: Receiver) -> None:
     for node in nodes:
         await use_hooks(node, receiver.hook("message.stored"))

@@ -15,7 +15,7 @@ from tests.support.receivers import Receiver, use_hooks
 from tests.support.users import add_users
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.both_stores
+pytestmark = [pytest.mark.both_stores, pytest.mark.usefixtures("looks_often")]
 
 
 async def send(client: ChatClient, text: str) -> Frame:
