@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Annotated
@@ -42,6 +43,8 @@ def conformance(
         return
     if not command:
         raise StartError("expected the command of a driver, as in: gateway conformance -- node driver.mjs")
+    if shutil.which(command[0]) is None:
+        raise StartError(f"COMMAND: expected a program, got {command[0]}, which is none")
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     if not asyncio.run(_run(stories, command, jobs, Pace(scale, patience), as_json=as_json, trace=trace)):
         raise typer.Exit(1)

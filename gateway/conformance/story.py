@@ -136,7 +136,7 @@ def _of_file(path: Path) -> Iterator[Story]:
 def _cases(topic: str, story: dict[str, Any]) -> Iterator[Story]:
     """Yield a story, or one for each of its `cases`, whose keys are names in its steps."""
     cases = story.pop("cases", [{}])
-    name = f"{topic}/{story['name']}"
+    name = f"{topic}/{story.get('name')}"
     for case in cases:
         made = f"{name}[{case['case']}]" if case else name
         yield Story.model_validate(json.loads(json.dumps(filled(story, case))) | {"name": made, "names": case})
