@@ -109,9 +109,9 @@ class _File(BaseModel):
 def stories_folder() -> Path:
     """Return the folder of the stories, in the wheel or in the sources of an editable installation."""
     package = Path(str(files("gateway")))
-    for folder in (package / "samples" / "stories", package.parent / "clients" / "stories"):
-        if folder.is_dir():
-            return folder
+    for folder in (package / "samples", package.parent):
+        if (stories := folder / "clients/stories").is_dir():
+            return stories
     raise AssertionError("the stories are missing from this installation")
 
 

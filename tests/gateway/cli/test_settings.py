@@ -46,6 +46,8 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
     assert {path.name for path in modules.iterdir()} == {*MODULES, *TYPES}
     for path in modules.iterdir():
         assert path.read_bytes() == (ROOT / "clients/javascript" / path.name).read_bytes()
+    stories = {path.name for path in (ROOT / "clients/stories").iterdir()}
+    assert {path.name for path in (samples / "clients/stories").iterdir()} == stories
 
 
 def test_the_version_is_the_one_that_is_installed(run_here: RunHere, tmp_path: Path) -> None:
