@@ -76,6 +76,11 @@ class Link(ServerConnection):
         """Send a text frame of bytes that are no UTF-8."""
         self.transport.write(_head(2) + b"\xff\xfe")
 
+    def end(self) -> None:
+        """End the connection at once, with the story."""
+        if hasattr(self, "transport"):
+            self.transport.abort()
+
     def cut(self, text: str | None = None) -> None:
         """End the connection without a close frame. With a text, half of it comes before."""
         self.closed_by = "server"
@@ -94,8 +99,8 @@ class UnreliableServer:
         self._gateway_url = gateway_url
         self._journal = journal
         self._links: list[Link] = []
-        self._asked: list[Link] = []
-        """All connections with a request, also those of which the server has let go."""
+        self._made: list[Link] = []
+        """All connections, also those that have no request yet, and those of which the server has let go."""
         self._numbers = 0
         self._last_end = time.monotonic()
         self._answers: dict[tuple[int, str], Fault] = {}
@@ -114,7 +119,7 @@ class UnreliableServer:
             self._handle,
             "127.0.0.1",
             0,
-            create_connection=Link,
+            create_connection=self._make_link,  # type: ignore[arg-type] # it is called, and nothing else
             process_request=self._process_request,
             select_subprotocol=_selected,
             compression=None,
@@ -129,8 +134,8 @@ class UnreliableServer:
             finally:
                 self._ended.set()
                 server.close(close_connections=False)
-                for link in {*server.all_connections, *self._asked}:
-                    link.transport.abort()
+                for link in self._made:
+                    link.end()
                 await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
     @property
@@ -150,10 +155,13 @@ class UnreliableServer:
         link.closed_by = "server"
         await link.close(code, reason)
 
+    def _make_link(self, *parts: Any, **options: Any) -> Link:
+        self._made.append(Link(*parts, **options))
+        return self._made[-1]
+
     async def _process_request(self, link: Any, request: Request) -> Response | None:
         self._numbers += 1
         link.number = self._numbers
-        self._asked.append(link)
         self._note_connection(link, request)
         refusal = self._refusal()
         if refusal is not None and refusal.status is not None:
