@@ -69,6 +69,7 @@ def test_it_has_the_gateways_version_and_no_dependency() -> None:
     package = about()
     assert package["version"] == __version__
     assert "dependencies" not in package
+    assert (PACKAGE / "LICENSE").read_bytes() == (PACKAGE.parents[1] / "LICENSE").read_bytes()
     assert not re.search(r"^import ", (PACKAGE / "gateway-client.js").read_text(), re.MULTILINE)
 
 
