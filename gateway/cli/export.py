@@ -75,6 +75,7 @@ def _print(format: Format, files: Files) -> None:
 
 def _application(reference: str | None) -> "FastWebSocketApp":
     """Return the gateway of the settings, or that of an application of the user's own."""
+    sys.path.insert(0, os.getcwd())
     if reference is None:
         from gateway.app import create_app
 
@@ -85,7 +86,6 @@ def _application(reference: str | None) -> "FastWebSocketApp":
 def _imported(reference: str) -> object:
     from uvicorn.importer import ImportFromStringError, import_from_string
 
-    sys.path.insert(0, os.getcwd())
     try:
         return import_from_string(reference)
     except ImportFromStringError as error:

@@ -77,8 +77,7 @@ def test_a_dash_prints_a_single_file(tmp_path: Path, run_here: RunHere) -> None:
     assert not (tmp_path / "openapi.json").exists()
 
 
-def test_own_messages_are_in_it(folder: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(folder))
+def test_own_messages_of_the_current_folder_are_in_it(folder: Path, run_here: RunHere) -> None:
     settings = {"GATEWAY_REGISTRY": "own_registry:registry", "GATEWAY_ROUTES": str(folder / "routes.toml")}
     assert paths(run_here(folder, "export", "openapi", "-o", "-", **settings).out) >= {
         "/call/shop.order",
