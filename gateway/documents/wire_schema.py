@@ -13,6 +13,7 @@ Schema = dict[str, Any]
 
 _OTHER_SIGN = re.compile(r"[^A-Za-z0-9._-]")
 _MODULE = re.compile(r"[A-Za-z0-9_.]*\.")
+_ANNOTATION = re.compile(r"\b(Annotated|Union|Optional)\[|, ?\w+\(.*", re.DOTALL)
 _NUMBER = re.compile(r"__\d+\Z")
 
 
@@ -45,13 +46,18 @@ class WireSchema(GenerateJsonSchema):
         found = super().default_schema(schema)
         return {key: value for key, value in found.items() if key != "default" or value is not None}
 
+    def nullable_schema(self, schema: Any) -> Schema:
+        """Return the schema of a value that may be null: of any JSON that is any JSON, which a linter asks for."""
+        found = super().nullable_schema(schema)
+        return {} if {} in found.get("anyOf", ()) else found
+
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
         """Return the schema of any JSON."""
         return {}
 
     def normalize_name(self, name: str) -> str:
         """Return the name of a definition: that of a class, with dots behind its modules and dashes as brackets."""
-        return _OTHER_SIGN.sub("-", in_ascii(name.replace("<locals>", "")).replace(" ", ""))
+        return _OTHER_SIGN.sub("-", in_ascii(_ANNOTATION.sub("", name.replace("<locals>", ""))).replace(" ", ""))
 
     def emit_warning(self, kind: Any, detail: str) -> None:
         """Do nothing: a default without a JSON form is left out."""

@@ -217,10 +217,19 @@ def test_every_reference_leads_somewhere_and_no_name_comes_twice(document: Docum
 
 
 @pytest.mark.server
-def test_redocly_finds_no_fault(document: Document, tmp_path: Path) -> None:
-    (tmp_path / "openapi.json").write_text(json.dumps(document | {"servers": [{"url": "https://chat.acme.test"}]}))
+def test_redocly_finds_no_fault(document: Document, settings: Settings, tmp_path: Path) -> None:
+    streams = described(settings, BUILT_IN | Registry(handlers={"report": ReportHandler, "any": AnyChunksHandler}))
+    for name, each in {"openapi.json": document, "streams.json": streams}.items():
+        (tmp_path / name).write_text(json.dumps(each | {"servers": [{"url": "https://chat.acme.test"}]}))
     done = subprocess.run(
-        [tool("redocly"), "lint", "openapi.json", "--extends=recommended-strict", "--skip-rule=info-license"],
+        [
+            tool("redocly"),
+            "lint",
+            "openapi.json",
+            "streams.json",
+            "--extends=recommended-strict",
+            "--skip-rule=info-license",
+        ],
         cwd=tmp_path,
         env=environment() | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
         capture_output=True,
@@ -487,7 +496,7 @@ def test_a_streaming_type_has_its_whole_and_its_chunks_there(settings: Settings)
     assert not fits(document, reply, {"text": "Report"})
     assert not fits(document, reply, {"items": [1], "lines": 1})
     content = call_of(document, "report")["responses"]["200"]["content"]["text/event-stream"]
-    data = content["itemSchema"]["properties"]["data"]["contentSchema"]
+    data = content["schema"]["items"]["properties"]["data"]["contentSchema"]
     for event in ("Report", {"text": "1"}, {"lines": 1}, ERROR):
         assert fits(document, data, event)
     assert not fits(document, data, 7)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import jsonschema_rs
 import pytest
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -19,6 +19,7 @@ from gateway.routes.model import Route
 from handlers.base import MsgHandler
 from handlers.registry import BUILT_IN, HANDLERS, Registry
 from schemas.codes import Close, Status
+from schemas.messages.rooms import CreateRoom, JoinRoom
 from tests.gateway.documents.own_types import OWN, Page
 from tests.support import own_types
 
@@ -100,6 +101,23 @@ def test_a_generic_class_has_the_name_of_its_parts() -> None:
     assert catalog.schemas["PairTree"]["properties"].keys() == {"height"}
     [_, pair, _] = catalog.messages
     assert pair.data == {"$ref": "#/components/schemas/PairPairTreeIntPageStr"}
+
+
+def test_the_name_of_a_generic_class_has_no_words_of_annotations() -> None:
+    class Noted(BaseModel, Generic[One]):
+        one: One
+        note: Any | None = None
+
+    class NotedHandler(MsgHandler[BaseModel, Any]):
+        """Takes a note."""
+
+        schema = Noted[Annotated[CreateRoom | JoinRoom, Field(description="a (b), [c]")]]
+
+        async def handle(self, data: BaseModel) -> Any:
+            raise NotImplementedError
+
+    catalog = catalog_of(Registry(handlers={"note": NotedHandler}))
+    assert catalog.schemas["NotedCreateRoomJoinRoom"]["properties"]["note"] == {}
 
 
 def test_an_own_class_with_the_name_of_a_built_in_one_takes_nothing_from_it(catalog: Catalog) -> None:
