@@ -1,7 +1,7 @@
 """The JSON Schema of a model as its data goes over the wire. pydantic knows the model, but not how it is sent.
 
-Whatever a client gets is encoded without its nulls, so a field without a value is left out. All other fields are there,
-also those that have their default. A client ignores keys that it does not know, so an object from the gateway may have
+What a client gets is encoded without its nulls, so a field without a value is left out. All other fields are there,
+also fields that have their default. A client ignores keys that it does not know, so an object from the gateway may have
 more of them.
 """
 
@@ -34,7 +34,7 @@ def as_sent(
 ) -> None:
     """Change the schema of an object into that of its JSON, without nulls. `resolve` follows a reference.
 
-    `has_all` says that the object has all other fields, and `sometimes` names those that it may leave out even so.
+    `has_all` says that the object has all other fields, and `sometimes` names the fields that it may leave out even so.
     """
     properties = schema.get("properties")
     if not properties:

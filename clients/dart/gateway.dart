@@ -46,7 +46,7 @@ class Gateway {
   final void Function(String state, String? why)? onState;
   final void Function(String room, Json message)? onMessage;
   final void Function(String room, String reason)? onGap;
-  final _calls = <int, _Call>{}; // those without an answer, in their order
+  final _calls = <int, _Call>{}; // the ones without an answer, in their order
   final _rooms = <String, Json?>{}; // the position in each: its epoch and offset
   WebSocket? _socket;
   Completer<_End>? _ending;

@@ -143,9 +143,9 @@ export interface Options {
   rooms?: boolean;
   /** The class of the socket. The default is the platform's. */
   WebSocket?: new (url: string, protocols?: string[]) => any;
-  /** Is told each frame as it goes out or comes in. */
+  /** Gets each frame as it goes out or comes in. */
   onFrame?: (direction: "out" | "in", text: string) => void;
-  /** Is told what the client ignores. The default is `console.warn`. */
+  /** Gets what the client ignores. The default is `console.warn`. */
   onProblem?: (problem: Problem) => void;
   times?: Partial<Times>;
 }
@@ -200,7 +200,7 @@ export interface Gateway {
   /** The user of the last welcome. */
   readonly user: string | null;
   readonly welcome: Welcome | null;
-  /** The gateway's time in milliseconds, whatever the clock of this machine says. */
+  /** The gateway's time in milliseconds, also if the clock of this machine is wrong. */
   readonly serverTime: number;
 
   /** Connect now and not at the first use. It also revives a closed gateway. */
@@ -263,11 +263,11 @@ export type Content = string | { text: string; reply_to?: string } | { body: unk
 
 export type RoomState = "idle" | "joining" | "joined" | "refused" | "left";
 
-/** What a room itself tells. */
+/** The events of a room itself. */
 export interface RoomEvents {
   /**
    * A message, whole and in its newest state: new, edited, grown or deleted. Put it in place of the one with its `id`. Each change
-   * after the join comes once, also those of a time without a connection. The messages of before are in the reply of the join.
+   * after the join comes once, also from a time without a connection. The messages of before are in the reply of the join.
    */
   message: Message;
   gap: Gap;
@@ -290,7 +290,7 @@ export interface Room {
   readonly state: RoomState;
   /** The refusal of the room, if its state is `refused`. */
   readonly why: Refused | null;
-  /** The highest change that has been told. Null before the first join. */
+  /** The highest change that its listeners have had. Null before the first join. */
   readonly position: Position | null;
 
   /**
@@ -334,7 +334,7 @@ export declare class Lost extends Error {
   readonly why: Why | null;
 }
 
-/** A loop over events was too slow: it gets those that wait, and then this error. */
+/** A loop over events was too slow: it gets the events that wait, and then this error. */
 export declare class Overflow extends Error {
   readonly name: "Overflow";
 }

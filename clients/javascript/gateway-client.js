@@ -683,7 +683,7 @@ export function connect(url, options = {}) {
       tell(type, data);
     }
 
-    /** Tell a change of the log, unless it was told before. */
+    /** Emit a change of the log, unless it was emitted before. */
     function log(type, data) {
       const { epoch, changed } = data;
       if (epoch !== position.epoch) return rejoin();

@@ -11,7 +11,7 @@ export type { RoomSnapshot, Sending } from "./room-view.js";
 /** Provides the hooks below it with a gateway. It neither opens nor closes it. */
 export declare const GatewayProvider: FunctionComponent<{ gateway: Gateway; children?: ReactNode }>;
 
-/** Return the given gateway, or the provider's. Without either it throws. */
+/** Return the gateway of the argument, or the provider's. Without either it throws. */
 export declare function useGateway(gateway?: Gateway): Gateway;
 
 export interface Connection {

@@ -1,4 +1,4 @@
-// The types of room-view.js: what a page shows of a room. The hooks for React are built on it; so can those of others.
+// The types of room-view.js: what a page shows of a room. The hooks for React are built on it; so can hooks for others.
 
 import type { CallOptions, Content, Gap, Message, Refused, Room, RoomState, SendReply } from "./gateway-client.js";
 
@@ -22,7 +22,7 @@ export interface RoomSnapshot {
   readonly sending: readonly Sending[];
   /** The users that are typing. */
   readonly typing: readonly string[];
-  /** The newest gap: messages before those in `messages` are missing. Null if there was none. */
+  /** The newest gap: messages before the ones in `messages` are missing. Null if there was none. */
   readonly gap: Gap | null;
   /** Whether the room may have messages before the first one. */
   readonly hasOlder: boolean;

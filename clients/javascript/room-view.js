@@ -81,7 +81,7 @@ function makeView(room) {
     heard.forEach(put);
   }
 
-  /** Put a message in its place. Between those that are shown and older ones there is none. @param {Message} message */
+  /** Put a message in its place. Between the shown messages and older ones there is none. @param {Message} message */
   function put(message) {
     const { offset, changed, client_id } = message;
     const known = now.messages.find((other) => other.offset === offset);

@@ -31,7 +31,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that no ex
 
 app = typer.Typer(
     help="Write what the gateway understands in the form of another tool: types, documents, collections of requests."
-    " Your own messages are in it: those of GATEWAY_REGISTRY, of installed packages, of GATEWAY_ROUTES and of --app.",
+    " Your own messages are in it: of GATEWAY_REGISTRY, of installed packages, of GATEWAY_ROUTES and of --app.",
     no_args_is_help=True,
 )
 

@@ -100,7 +100,7 @@ class UnreliableServer:
         self._journal = journal
         self._links: list[Link] = []
         self._made: list[Link] = []
-        """All connections, also those that have no request yet, and those of which the server has let go."""
+        """All connections, also without a request yet, and after the server has let go."""
         self._numbers = 0
         self._last_end = time.monotonic()
         self._answers: dict[tuple[int, str], Fault] = {}

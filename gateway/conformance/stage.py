@@ -103,7 +103,7 @@ class Stage:
             raise Failed(f"the client's answer to `{name}`", str(broken)) from None
 
     async def find(self, kind: str, match: Any, seconds: float) -> None:
-        """Wait for an entry that fits, after those that the story has looked at. Raise `Failed` if none comes."""
+        """Wait for an entry that fits, after the entries that the story has looked at. Raise `Failed` if none comes."""
         first = self.cursors.get(kind, 0)
 
         def is_there() -> bool:

@@ -101,7 +101,7 @@ const EVENTS = {
   announcement: ({ sender, text, body }) => remark(`${sender} announces: ${text ?? JSON.stringify(body)}`),
 };
 
-/** What the room on the page tells. */
+/** The events of the room on the page. */
 const ROOM_EVENTS = {
   message: showMessage,
   gap({ reason, messages: newest }) {
@@ -255,12 +255,12 @@ function keep(next) {
 
 // The room
 
-/** Join a room and show it. The client comes back into it by itself, and tells the messages that were missed. */
+/** Join a room and show it. The client comes back into it by itself, and emits the messages that were missed. */
 async function enter(name) {
   page.roomProblem.textContent = "";
   const entered = gateway.room(name);
   const reply = await entered.join().catch(asProblem);
-  if (entered === room) return; // the room itself tells
+  if (entered === room) return; // the room itself says so
   if (isProblem(reply)) {
     tellNotEntered(name, reply);
     return;
@@ -375,7 +375,7 @@ function sendMessage(event) {
   sendUnsent();
 }
 
-/** Send the unacknowledged messages one after the other, until the connection is given up. */
+/** Send the unacknowledged messages one after the other, until the connection ends. */
 async function sendUnsent() {
   if (isSending) return;
   isSending = true;

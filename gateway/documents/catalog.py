@@ -40,7 +40,7 @@ class Catalog:
     messages: tuple[MessageDescription, ...]
     events: tuple[EventDescription, ...]
     errors: tuple[ErrorDescription, ...]
-    """Those of the application."""
+    """The errors of the application."""
     statuses: tuple[ErrorDescription, ...]
     """The gateway's own table, with 20000 for a reply."""
     closes: tuple[CloseDescription, ...]
@@ -59,7 +59,7 @@ def catalog_of(
 ) -> Catalog:
     """Return the catalog of a registry and of routes.
 
-    `beside` has the schemas that a document has already. The catalog's get other names than those, and have them too.
+    `beside` has the schemas that a document has already. The catalog's get other names than these, and have them too.
     """
     schemas: dict[str, Any] = dict(beside or {})
     calls = {kind: CallUses.of(kind, handler) for kind, handler in registry.handlers.items()}

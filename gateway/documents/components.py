@@ -5,7 +5,7 @@ same name, each stays: the second one's name begins with the type that uses it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,14 +64,7 @@ def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str
 
 def moved(schema: Any, prefix: str) -> Any:
     """Return a schema whose references to components begin with another prefix."""
-    match schema:
-        case dict():
-            return {key: moved(value, prefix) for key, value in schema.items()}
-        case list():
-            return [moved(item, prefix) for item in schema]
-        case str() if schema.startswith(REF):
-            return prefix + schema.removeprefix(REF)
-    return schema
+    return _with_references(schema, lambda name: prefix + name)
 
 
 def _rooted(schema: Any, root: str) -> Any:
@@ -174,11 +167,15 @@ def _references(schema: Any) -> Iterable[str]:
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
     """Return a schema whose references have the names of the components."""
+    return _with_references(schema, lambda name: REF + names.get(name, name))
+
+
+def _with_references(schema: Any, written: Callable[[str], str]) -> Any:
     match schema:
         case dict():
-            return {key: _renamed(value, names) for key, value in schema.items()}
+            return {key: _with_references(value, written) for key, value in schema.items()}
         case list():
-            return [_renamed(item, names) for item in schema]
+            return [_with_references(item, written) for item in schema]
         case str() if schema.startswith(REF):
-            return REF + names.get(schema.removeprefix(REF), schema.removeprefix(REF))
+            return written(schema.removeprefix(REF))
     return schema

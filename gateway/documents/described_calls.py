@@ -1,4 +1,4 @@
-"""What documents say about each message: those of handlers, and those of routes."""
+"""What documents say about each message: of handlers, and of routes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class CallUses:
 
     @classmethod
     def of(cls, kind: str, handler: Handler) -> "CallUses":
-        """Return those of a handler."""
+        """Return the texts of a handler."""
         return cls(
             data=Use(kind, "validation", handler.schema),
             reply=Use(kind, "serialization", _reply_type(handler)),

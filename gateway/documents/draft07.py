@@ -135,7 +135,7 @@ class _Writer:
                 yield key, {name: self.write(each) for name, each in found.items()}
 
     def _array(self, schema: Schema) -> Iterator[tuple[str, Any]]:
-        """Return the items: those of the first places had a word of their own only later."""
+        """Return the items: the first places had a word of their own only later."""
         items = schema.get("items")
         first = items if isinstance(items, list) else schema.get("prefixItems")
         rest = schema.get("additionalItems") if first is items else items

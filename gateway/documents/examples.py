@@ -116,7 +116,7 @@ class _Maker:
 
 
 def _required(schema: dict[str, Any]) -> list[str]:
-    """Return the required fields, and those of the first choice of each rule (`schemas.rules`)."""
+    """Return the required fields, and the fields of the first choice of each rule (`schemas.rules`)."""
     choices = [choice for rule in schema.get("allOf", ()) for choice in rule.get("oneOf", rule.get("anyOf", ()))[:1]]
     return [name for each in (schema, *choices) for name in each.get("required", ())]
 

@@ -82,7 +82,7 @@ def _from_clients(catalog: Catalog) -> list[Schema]:
 
 
 def _to_clients(catalog: Catalog) -> list[Schema]:
-    """Return the frames from the gateway. Of a reply alone, nobody can see which message it answers."""
+    """Return the frames from the gateway. A reply alone does not say which message it answers."""
     error = catalog.schemas[catalog.error["$ref"].removeprefix(REF)]
     return [
         frames.reply_schema({}, frames.CORRELATION_ID),

@@ -8,7 +8,7 @@ from gateway.documents.schema_words import with_each
 Schema = dict[str, Any]
 
 MAX_LEVELS = 64
-"""The most levels of a schema in a document. A deeper one becomes any JSON: most readers give up on it."""
+"""The most levels of a schema in a document. A deeper one becomes any JSON: most readers fail on it."""
 
 
 def in_newest_draft(document: Schema) -> Schema:

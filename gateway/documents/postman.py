@@ -29,7 +29,7 @@ pm.test("The gateway has issued a token", function () {
 pm.collectionVariables.set("token", pm.response.json().access_token);"""
 
 _ABOUT = (
-    f"1. Send **{REGISTER}** once, or set the variables `username` and `password` to those of a user.\n"
+    f"1. Send **{REGISTER}** once, or set the variables `username` and `password` for a user of yours.\n"
     f"2. Send **{LOG_IN}**. Its script keeps the token.\n"
     f"3. Open **{CONNECT}**, connect, and send its messages. Most need the room of `room.join`."
 )

@@ -1,6 +1,6 @@
 """The types of messages, events and errors in TypeScript, for the JavaScript client.
 
-`gateway-client` ships those of the gateway itself, as this module writes them. Those of an application go into the
+`gateway-client` ships the types of the gateway itself, as this module writes them. An application's types go into the
 interfaces `Messages` and `Events` of that package.
 """
 

@@ -35,7 +35,7 @@ class TypeScript:
         self._known = {REF + name: name if name not in reserved else taken.take(name) for name in schemas}
 
     def declarations(self) -> list[str]:
-        """Return the declaration of each type, also of those that a reference inside another schema leads to."""
+        """Return the declaration of each type, also of a type that a reference inside another schema leads to."""
         declared: dict[str, str] = {}
         while missing := [reference for reference in self._known if reference not in declared]:
             for reference in missing:
@@ -237,7 +237,7 @@ def indented(lines: Iterable[str]) -> list[str]:
 
 
 def text_literal(text: str) -> str:
-    """Return a text as a literal. What nobody can read is escaped."""
+    """Return a text as a literal. What an editor cannot show is escaped."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 

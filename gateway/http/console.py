@@ -34,7 +34,7 @@ async def page() -> FileResponse:
 
 @router.get("/examples.json")
 async def message_examples(state: GatewayStateDep) -> JSONResponse:
-    """Return an example of each message type of this gateway: an application's own types and those of routes too."""
+    """Return an example of each message type of this gateway: also of an application's own types and of routes."""
     found = [*examples(state.factory.registry), *_of_routes(state)]
     return JSONResponse([each.model_dump(mode="json", exclude_none=True) for each in found], headers=HEADERS)
 

@@ -137,7 +137,7 @@ _NEWEST = {"required": ["messages"], "properties": {"recovered": {"const": False
 class JoinReply(Wire):
     """The position of the room's log, and its missed or newest messages.
 
-    If `since` was given and `recovered` is true, `events` has each message that has changed since, once, ordered by
+    If `since` was sent and `recovered` is true, `events` has each message that has changed since, once, ordered by
     `changed`. Otherwise the reply has the newest messages, oldest first. `reason` says why the client cannot resume.
     """
 

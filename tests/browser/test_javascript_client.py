@@ -72,7 +72,7 @@ FILL_STORAGE = """() => {
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway whose clock a test may move."""
+    """A gateway with a clock that a test may move."""
     with running_gateway(settings_for_tests(tmp_path_factory.mktemp("live")), extend=with_pages) as gateway:
         yield gateway
 

@@ -140,7 +140,7 @@ NONSENSE: Any = {"oneOf": [{"properties": 3}], "required": 7, "x": {1, 2}, "mini
 
 
 class Nonsense(Wire):
-    """A model whose JSON Schema is none."""
+    """A model with a JSON Schema that is none."""
 
     model_config = ConfigDict(json_schema_extra=NONSENSE)
 

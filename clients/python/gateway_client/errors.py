@@ -59,7 +59,7 @@ class Refused(GatewayError):
 
     @classmethod
     def read(cls, error: Mapping[str, Any]) -> "Refused":
-        """Return the error of a frame or a body, whatever is in it."""
+        """Return the error of a frame or a body, also of nonsense."""
         details = error.get("details")
         return cls(
             whole_number(error.get("status")),
@@ -79,7 +79,7 @@ class Lost(GatewayError):
     """The connection has ended, or none could be made. A message without an answer may have been handled.
 
     `code` is the code of the close, if there was one, and `reason` its word. `reconnect` is the client's next step.
-    `final` is true if the client has given up: the gateway object is closed.
+    `final` is true if the client does not come back: the gateway object is closed.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ OnReply = Callable[[Any], None]
 
 
 class Rooms:
-    """The rooms that the program has joined, and those that it holds."""
+    """The rooms that the program has joined, and the rooms that it holds."""
 
     def __init__(self, hub: Hub, times: Times) -> None:
         self._hub = hub

@@ -12,7 +12,7 @@ class Times:
     welcome: float = 15.0
     """The longest wait for the first event."""
     ping: float = 5.0
-    """The longest wait for an answer to a ping. After it, the socket is given up."""
+    """The longest wait for an answer to a ping. After it, the client closes the socket."""
     heartbeat: float | None = None
     """The client asks after a silence of two of these. The default is what the welcome says."""
     watch: float = 5.0

@@ -3,7 +3,7 @@ import { useCall, useEvent } from "gateway-client/react";
 import { useEffect, useState } from "react";
 import { Avatar } from "./Avatar";
 
-/** The members of a room, those that are online first. */
+/** The members of a room, the ones online first. */
 export function Members({ room, isJoined }: { room: string; isJoined: boolean }) {
   const list = useCall("room.members");
   const [states, setStates] = useState<Record<string, Member["state"]>>({});

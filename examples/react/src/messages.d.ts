@@ -333,7 +333,7 @@ export interface HistoryReply {
 /**
  * The position of the room's log, and its missed or newest messages.
  *
- * If `since` was given and `recovered` is true, `events` has each message that has changed since, once, ordered by
+ * If `since` was sent and `recovered` is true, `events` has each message that has changed since, once, ordered by
  * `changed`. Otherwise the reply has the newest messages, oldest first. `reason` says why the client cannot resume.
  */
 export type JoinReply = {

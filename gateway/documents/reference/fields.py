@@ -14,7 +14,7 @@ from gateway.documents.reference.rules import rules_of
 from gateway.documents.sound import sound
 
 MOST_FIELDS = 150
-"""In one list, with those of the objects inside. Beyond it, an object is only linked."""
+"""In one list, with the fields of the objects inside. Beyond it, an object is only linked."""
 MOST_LEVELS = 3
 MOST_CHOICES = 12
 NO_BOUND = 2**53 - 1

@@ -1,4 +1,4 @@
-"""HTML that cannot be broken: each text in it is escaped, whatever an application has written there."""
+"""HTML that cannot be broken: each text in it is escaped, also what an application has written there."""
 
 from collections.abc import Iterable
 from html import escape

@@ -21,7 +21,7 @@ _NEXT = {
 _LONG = {"meaning", "when", "next step", "shape", ""}
 """The columns that have a line of their own on a phone."""
 _LABELLED = {"HTTP", "retry"}
-"""Those with their head beside the value there."""
+"""The columns with their head beside the value there."""
 
 _KINDS = (
     ("message", '{"type": "chat.send", "id": "7", "data": {…}}', "The client sends it, and chooses `id`."),

@@ -416,7 +416,7 @@ describe("a server that lies", { concurrency: true }, () => {
     '{"type": "welcome", "data": {"server_time": "2026-11-20T23:20:08.785Z"}}', '{"type": "welcome"}',
   ];
 
-  test("nonsense is told to the hook and harms nothing", async (t) => {
+  test("nonsense goes to the hook and harms nothing", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();
     const call = gateway.call("echo", { a: 1 });

@@ -1,4 +1,4 @@
-"""A live gateway that streams a story, and whose clock a test may move."""
+"""A live gateway that streams a story, with a clock that a test may move."""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -257,7 +257,7 @@ describe("connecting", { concurrency: true }, () => {
     off();
   });
 
-  test("every change of the state is told until off", async (t) => {
+  test("every change of the state is heard until off", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();
     const told = [];

@@ -177,7 +177,7 @@ describe("1,000 drops at random", () => {
       sent.push(text);
       replies.push(alice.room(name).send(text).then(({ message }) => message));
       if (replies.length % 4 === 0) await replies.at(-1);
-      await until(() => heard.bobby.length > sent.length - 10); // over 300, the gateway would tell a gap
+      await until(() => heard.bobby.length > sent.length - 10); // over 300, there would be a gap
     }
     proxy.drops = false;
     const stored = await within(Promise.all(replies), "the last answer");

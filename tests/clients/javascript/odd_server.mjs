@@ -58,7 +58,7 @@ class Peer {
     });
   }
 
-  /** Send the welcome, and with it whatever a test has. */
+  /** Send the welcome, and with it what a test has. */
   welcome(data = {}, now = Date.now()) {
     const times = { server_time: new Date(now).toISOString(), token_expires_at: new Date(now + 900000).toISOString() };
     this.event("welcome", { ...WELCOME, ...times, ...data });

@@ -93,7 +93,7 @@ describe("room-view", { concurrency: true }, () => {
     assert.equal(room.state, "joined");
   });
 
-  test("after a gap, the newest messages replace those before it", async (t) => {
+  test("after a gap, the newest messages replace the ones before it", async (t) => {
     const { server, view, peer } = await joined(t, message(1), message(2));
     peer.cut();
     const next = (await server.next()).welcome();
@@ -104,7 +104,7 @@ describe("room-view", { concurrency: true }, () => {
     assert.equal(view.get().hasOlder, true);
   });
 
-  test("older messages come before those that are shown, also if they are asked for twice", async (t) => {
+  test("older messages come before the shown ones, also if they are asked for twice", async (t) => {
     const { peer, view } = await joined(t, message(3));
     const reading = Promise.all([view.get().older(2), view.get().older(2)]);
     for (let times = 0; times < 2; times++) {

@@ -1,4 +1,4 @@
-// Rooms: they are joined together, keep their position, come back by themselves, and tell a gap.
+// Rooms: they are joined together, keep their position, come back by themselves, and report a gap.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -27,7 +27,7 @@ async function resumed(peer, answer = () => ({})) {
   return asked.data.rooms;
 }
 
-/** A room that is joined at this offset, and what it tells. */
+/** A room that is joined at this offset, and its events. */
 async function inRoom(t, offset = 3, options) {
   const { server, open } = await serve(t);
   const { gateway, peer } = await open(options);
@@ -53,7 +53,7 @@ const resumedRoom = (room, offset = 0, events = []) => ({ room, epoch: EPOCH, of
 const texts = (told) => told.filter(([type]) => type === "message").map(([, { text }]) => text);
 
 describe("rooms", { concurrency: true }, () => {
-  test("join answers with the newest messages, and what follows is told", async (t) => {
+  test("join answers with the newest messages, and what follows comes as events", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();
     const room = gateway.room("lobby");
@@ -127,7 +127,7 @@ describe("rooms", { concurrency: true }, () => {
   });
 
   for (const reason of ["epoch_changed", "too_old", "too_many"]) {
-    test(`a hole is told: ${reason}`, async (t) => {
+    test(`a hole is a gap: ${reason}`, async (t) => {
       const { peer, told, room, back } = await inRoom(t);
       peer.cut();
       const newest = { ...message(60), epoch: "another" };
@@ -185,7 +185,7 @@ describe("rooms", { concurrency: true }, () => {
     assert.deepEqual((await resumed(peer))[0].since, { epoch: EPOCH, offset: 3 });
   });
 
-  test("an event that was told before is not told again", async (t) => {
+  test("an event that came before does not come again", async (t) => {
     const { gateway, peer, told } = await inRoom(t);
     for (const offset of [4, 4, 2, 5, 5]) peer.event("chat.message", message(offset));
     await settled(gateway, peer);
@@ -407,7 +407,7 @@ describe("messages that grow", { concurrency: true }, () => {
     id: `${EPOCH}.3`, room: "lobby", epoch: EPOCH, offset: 3, changed, at, text, ...more,
   });
 
-  test("pieces are told as the whole message, and counted in characters", async (t) => {
+  test("pieces come as the whole message, and counted in characters", async (t) => {
     const { gateway, peer, told, room } = await inRoom(t);
     peer.event("chat.message", message(4, { text: "Fox 🦊" }));
     const grown = (changed, at, text, more) => ({ ...piece(changed, at, text, more), id: `${EPOCH}.4`, offset: 4 });

@@ -1,4 +1,4 @@
-"""The client's own table of closes, for a close whose `bye` was lost."""
+"""The client's own table of closes, for a close without its `bye`."""
 
 import re
 from pathlib import Path

@@ -201,7 +201,7 @@ describe("tokens", { concurrency: true }, () => {
     await opening;
   });
 
-  test("getToken that hangs is given up, and its signal says so", async (t) => {
+  test("getToken that hangs is left, and its signal says so", async (t) => {
     const { server, client } = await serve(t);
     let first;
     const gateway = client({

@@ -36,7 +36,7 @@ class Network:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
-        """Cut all connections, in the middle of whatever they carry."""
+        """Cut all connections, in the middle of what they carry."""
         self.dropped += len(self._open) // 2
         for writer in tuple(self._open):
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A client that keeps each rule in as few lines as it takes, and breaks those that a test names.
+"""A client that keeps each rule in as few lines as it takes, and breaks the ones that a test names.
 
 It shows that a story fails for the client that breaks its rule, and for no other. See `plain_driver.py`.
 """

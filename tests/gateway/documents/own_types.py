@@ -247,7 +247,7 @@ class AnyStreamHandler(MsgHandler[Empty, Empty]):
 
 
 class MärchenErzählt(Event):
-    """Someone has told a story. Its class has letters that are not ASCII."""
+    """A user has ended a story. Its class has letters that are not ASCII."""
 
     type: ClassVar[str] = "story-told"
     examples: ClassVar[tuple[Any, ...]] = ({"title": "Fox", "pages": 3},)

@@ -48,7 +48,7 @@ class Failure(Wire):
 
 
 class FailHandler(MsgHandler[Failure, Empty]):
-    """Raises the error of a status, for those that a gateway of a test has no reason for."""
+    """Raises the error of a status, for one that a gateway of a test has no reason for."""
 
     schema = Failure
     examples = ({"status": 40302},)
@@ -96,7 +96,7 @@ REGISTRY = (
 )
 
 HELPING = {"wait", "fail", "broken"}
-"""Types whose example has no reply."""
+"""Types with an example without a reply."""
 
 
 class Frames:
@@ -188,7 +188,7 @@ class CheckingClient(ChatClient):
 
 
 class Story:
-    """The story: clients of one gateway, all of whose frames are checked."""
+    """The story: clients of one gateway, with a check of all frames."""
 
     def __init__(self, app: App, catalog: Catalog) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""JSON of whatever an application has written into a schema or an example."""
+"""JSON of anything that an application has written into a schema or an example."""
 
 import json
 from datetime import date
