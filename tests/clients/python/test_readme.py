@@ -69,7 +69,8 @@ async def test_the_program_of_the_page_about_clients_runs_as_printed(own_gateway
         async with app.connect("bobby") as ben:
             while (await ben.ask("room.join", room="lobby"))["members"] < 2:
                 await ben.ask("room.leave", room="lobby")
-            assert (await ben.until(type="chat.message"))["data"]["text"] == "Welcome, bobby"
+            while (await ben.until(type="chat.message"))["data"]["text"] != "Welcome, bobby":
+                pass  # Alice's greeting of the room, if it comes later
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
 
