@@ -21,8 +21,9 @@ help: ## list the commands
 run: $(VENV)/.installed ## start the gateway on http://127.0.0.1:8000, with its data in ./data
 	@exec $(BIN)/gateway serve
 
+# tests/conftest.py has the order of the files.
 test: $(VENV)/.installed-node ## run the whole test suite
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-dev ## run the tests that need no server
 	$(BIN)/pytest -n 2 -m unit

@@ -60,6 +60,28 @@ ON_BOTH = tuple(
     )
 )
 
+LONGEST = {
+    ROOT / place
+    for place in (
+        "benchmarks/test_transport.py",
+        "browser/test_api_documentation.py",
+        "browser/test_console.py",
+        "browser/test_frameworks.py",
+        "clients/javascript/test_client.py",
+        "clients/test_conformance.py",
+        "gateway/cli/test_new.py",
+        "gateway/documents/test_asyncapi.py",
+        "gateway/http/test_openapi.py",
+        "gateway/rooms/test_random_bus.py",
+        "gateway/rooms/test_removal.py",
+        "gateway/store/test_query_plans.py",
+        "gateway/webhooks/test_two_nodes.py",
+        "test_two_nodes.py",
+        "test_typing.py",
+    )
+}
+"""Files of few tests that take many seconds. Run first, none of them is what all others wait for at the end."""
+
 STARTS_SERVERS = {"store", "start_gateway", "postgres", "valkey", "shared_valkey", "unreliable", "served", "browser"}
 """The fixtures from which all servers of other fixtures come."""
 
@@ -86,8 +108,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that needs no server."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test that needs no server. One of several processes begins with the files that take longest."""
+    if hasattr(config, "workerinput"):
+        sizes = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path not in LONGEST, -sizes[item.path]))
     for item in items:
         assert isinstance(item, pytest.Function)
         if STARTS_SERVERS.isdisjoint(item.fixturenames) and item.get_closest_marker("server") is None:
