@@ -1,6 +1,7 @@
 """The page of messages in a browser, of an application with hostile texts, attached below a prefix."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import uvicorn
@@ -24,6 +25,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     attach(host, "/rt", settings_for_tests(tmp_path_factory.mktemp("reference")), registry=OWN)
     with serving(uvicorn.Config(host, log_config=None)) as running:
         yield f"http://{running.host}:{running.port}/rt"
+
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+LIGHTNESS = """() => {
+    const { backgroundColor, color } = getComputedStyle(document.body);
+    const lightness = (css) => css.match(/\\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 3;
+    return [lightness(backgroundColor), lightness(color)];
+}"""
+"""How light the ground and the text of a page are, from 0 to 255."""
 
 
 async def opened(browser: Browser, url: str, width: int = 1440) -> tuple[Page, list[str]]:
@@ -92,6 +102,10 @@ async def test_it_is_readable_on_a_phone_and_without_a_script(browser: Browser, 
         await contents.get_by_role("link", name="chat.send").click()
         await expect(contents).to_be_hidden()
         await expect(page.locator("[id='message-chat.send'] h3")).to_be_in_viewport()
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme)
+            ground, ink = await page.evaluate(LIGHTNESS)
+            assert (ground > 200 and ink < 60) if scheme == "light" else (ground < 60 and ink > 200), scheme
         assert wrong == []
     finally:
         await page.context.close()

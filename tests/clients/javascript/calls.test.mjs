@@ -353,6 +353,35 @@ describe("events", { concurrency: true }, () => {
     for await (const _ of gateway.events("announcement", { signal: stop.signal })) assert.fail();
   });
 
+  test("all that waits or listens ends with its signal", async (t) => {
+    const { open } = await serve(t);
+    const { gateway, peer } = await open();
+    const room = gateway.room("lobby");
+    const stop = new AbortController();
+    const { signal } = stop;
+    let heard = 0;
+    const listen = () => (heard += 1);
+    gateway.on("*", listen, { signal });
+    gateway.onState(listen, { signal });
+    room.on("message", listen, { signal });
+    const stream = gateway.stream("story.tell", {}, { signal });
+    const waiting = [
+      gateway.call("echo", {}, { signal }), stream.reply, room.join({ signal }), gateway.room("attic").leave({ signal }),
+      room.send("Hello", { signal }), room.history({}, { signal }),
+    ].map((promise) => assert.rejects(within(promise), { name: "AbortError" }));
+    const loops = [gateway.events("*", { signal }), room.events({ signal }), room.events("gap", { signal })]
+      .map((loop) => within(loop.next()));
+    await peer.next("story.tell");
+    stop.abort();
+    await Promise.all(waiting);
+    assert.deepEqual((await Promise.all(loops)).map(({ done }) => done), [true, true, true]);
+    peer.event("announcement", {});
+    peer.cut();
+    await until(() => gateway.state === "waiting" || gateway.state === "connecting");
+    await assert.rejects(gateway.open({ signal }), { name: "AbortError" });
+    assert.equal(heard, 0);
+  });
+
   test("a listener that throws harms no other", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();

@@ -178,6 +178,27 @@ describe("connecting", { concurrency: true }, () => {
     assert.ok(new Set(waits.slice(4)).size > 1, "no two waits are alike");
   });
 
+  test("the waits are spread between nothing and their cap", async (t) => {
+    const { client } = await serve(t);
+    /** A socket that fails at once. */
+    class NoSocket {
+      constructor() {
+        setImmediate(() => this.onclose?.({ code: 1006, reason: "" }));
+      }
+
+      close() {}
+    }
+    const waits = [];
+    const gateway = client({ WebSocket: NoSocket, times: { backoff: 4, longest: 32 } });
+    gateway.onState((state, why) => state === "waiting" && waits.push(why.retryAt - Date.now()));
+    gateway.open().catch(() => {});
+    await until(() => waits.length >= 60);
+    const caps = [4, 8, 16];
+    assert.ok(waits.every((wait, attempt) => wait <= (caps[attempt] ?? 32)), waits);
+    const full = waits.slice(caps.length);
+    assert.ok(Math.min(...full) < 8 && Math.max(...full) > 24, waits);
+  });
+
   test("no welcome in time is a failure", async (t) => {
     const { server, client } = await serve(t);
     const gateway = client({ times: { welcome: 200 } });

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.conformance.steps.client import ClientStep
 from gateway.conformance.story import Story, load_stories, stories_folder
+from schemas.codes import Close
 from tests.support.stories import judge
 
 PLAIN = [sys.executable, "-m", "tests.gateway.conformance.plain_driver"]
@@ -42,6 +43,15 @@ BREAKS = {
 """What a plain client may break, and a story that it must then fail."""
 
 pytestmark = pytest.mark.server
+
+
+def test_each_close_of_the_gateway_is_in_a_story() -> None:
+    played = {
+        (story.names["code"], story.names["word"], story.names.get("next", "never"))
+        for name, story in STORIES.items()
+        if name.startswith(("closes/every-kind[", "closes/never["))
+    }
+    assert {(close.code, close.reason, close.reconnect.value) for close in Close} <= played
 
 
 async def test_a_client_that_keeps_the_rules_passes_their_stories() -> None:
