@@ -65,12 +65,11 @@ async def test_each_program_runs_as_printed(
 async def test_the_program_of_the_page_about_clients_runs_as_printed(own_gateway: OwnGateway) -> None:
     server = own_gateway()
     async with App(server) as app, asyncio.timeout(20):
-        talking = asyncio.create_task(names_of(PAGE)["main"](server.url, await app.token("alice")))
-        async with app.connect("bobby") as ben:
-            while (await ben.ask("room.join", room="lobby"))["members"] < 2:
-                await ben.ask("room.leave", room="lobby")
-            while (await ben.until(type="chat.message"))["data"]["text"] != "Welcome, bobby":
-                pass  # Alice's greeting of the room, if it comes later
+        async with app.in_room("bobby", "lobby") as bobby:
+            talking = asyncio.create_task(names_of(PAGE)["main"](server.url, await app.token("alice")))
+            assert (await bobby.until(type="chat.message"))["data"]["text"] == "Hello"
+            async with app.in_room("carol", "lobby"):
+                assert (await bobby.until(type="chat.message"))["data"]["text"] == "Welcome, carol"
         talking.cancel()
         await asyncio.gather(talking, return_exceptions=True)
 
