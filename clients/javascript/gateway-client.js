@@ -554,8 +554,8 @@ export function connect(url, options = {}) {
       } catch (error) {
         if (mine !== socket) return;
         if (error.retryable ?? true) wait = error.retryAfterMs ?? times.backoff;
-        // One bad name spoils the whole message: look for it.
-        else if (error.status === 42200 && batch.length > 1) most = batch.length >> 1;
+        // One bad name spoils the whole message: look for it. Or it is too long (41300).
+        else if (error.status > 41000 && batch.length > 1) most = batch.length >> 1;
         else batch.forEach((each) => each.refuse(error));
       }
     }
