@@ -26,7 +26,8 @@ def address_of(url: str, *, service: str | None = None, rooms: bool = False) -> 
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")
+    except ValueError:  # also a name that is none
         host = None
     if not host or parts.scheme not in _SCHEMES or "@" in parts.netloc or parts.fragment:
         raise ValueError("url: expected one such as https://example.com or ws://127.0.0.1:8000, without a user")

@@ -1,7 +1,7 @@
 """Time: how much has passed, also while the machine slept, and what time the gateway has."""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 SLEPT_SECONDS = 5.0
 """The wall clock has to be ahead by as much for a sleep. It is less when a daemon adjusts it."""
@@ -38,9 +38,14 @@ class GatewayTime:
     def __init__(self, clock: Clock, sent: str) -> None:
         self._clock = clock
         self._then = clock.now()
-        self._sent = datetime.fromisoformat(sent)
+        self._sent = _moment(sent)
 
     def seconds_until(self, time: str) -> float:
         """Return the seconds until a time that the gateway has sent. Raise `ValueError` for what is no time."""
         passed = self._clock.now() - self._then
-        return (datetime.fromisoformat(time) - self._sent).total_seconds() - passed
+        return (_moment(time) - self._sent).total_seconds() - passed
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

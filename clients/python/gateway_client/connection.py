@@ -103,7 +103,7 @@ class Connection:
         except ConnectionClosed:
             pass
         finally:
-            lost = self._finish()
+            lost = self._ended()
         return lost
 
     async def call(
@@ -163,6 +163,20 @@ class Connection:
         self._ending.reason = self._ending.reason or reason
         self._ws.transport.abort()
 
+    def end(self, lost: Lost) -> None:
+        """End all calls with an error. Do nothing the second time."""
+        if self.lost is not None:
+            return
+        self.lost = lost
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(lost.again())
+        if not self.welcome.done():
+            self.welcome.cancel()
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        self._heard.set()
+
     async def close(self) -> None:
         """Close the connection in order, or cut it off if that takes long."""
         tasks = [*self._background, *([self._checking] if self._checking else ())]
@@ -201,8 +215,7 @@ class Connection:
         return text
 
     async def _send(self, text: str) -> None:
-        if self._on_frame is not None:
-            self._on_frame("out", text)
+        self._show("out", text)
         with suppress(ConnectionClosed):  # the reader knows the reason
             await self._ws.send(text)
 
@@ -232,8 +245,7 @@ class Connection:
         if isinstance(text, bytes):
             self._ignore("a binary frame", "")
             return
-        if self._on_frame is not None:
-            self._on_frame("in", text)
+        self._show("in", text)
         try:
             frame = json.loads(text)
         except (ValueError, RecursionError):
@@ -312,19 +324,18 @@ class Connection:
         # A gateway that stays open after its `bye` is cut off.
         self._cut_off = asyncio.get_running_loop().call_later(self._times.bye, self._ws.transport.abort)
 
+    def _show(self, direction: Direction, text: str) -> None:
+        if self._on_frame is not None:
+            try:
+                self._on_frame(direction, text)
+            except Exception:
+                log.exception("on_frame has failed")
+
     def _ignore(self, what: str, text: str) -> None:
         log.warning("ignored %s: %.200s", what, text)
 
-    def _finish(self) -> Lost:
-        if self.lost is None:
-            reason = self._ending.reason or self._ws.close_reason or ""
-            self.lost = lost_by(self._ws.close_code, reason, self._ending.bye, self._ending.error)
-            for pending in self._pending.values():
-                if not pending.answer.done():
-                    pending.answer.set_exception(self.lost.again())
-            if not self.welcome.done():
-                self.welcome.cancel()
-            if self._cut_off is not None:
-                self._cut_off.cancel()
-            self._heard.set()
-        return self.lost
+    def _ended(self) -> Lost:
+        reason = self._ending.reason or self._ws.close_reason or ""
+        lost = lost_by(self._ws.close_code, reason, self._ending.bye, self._ending.error)
+        self.end(lost)
+        return lost

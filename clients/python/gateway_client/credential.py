@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway_client.clock import Clock
@@ -21,7 +21,7 @@ class TokenRequest:
     """Why a token is needed: for a connection, because the last one ends, or because the gateway has refused it."""
 
     reason: Why
-    previous: str | None
+    previous: str | None = field(repr=False)
 
 
 GetToken = Callable[[TokenRequest], str | Awaitable[str]]
@@ -115,14 +115,14 @@ class Credential:
         if self._get_token is None:
             raise NoToken("the token ends, and there is no get_token= for another one")
         try:
-            async with asyncio.timeout(self._times.token):
+            async with asyncio.timeout(self._times.token) as limit:
                 answer = self._get_token(request)
                 return checked(await answer if inspect.isawaitable(answer) else answer)
         except NoToken:
             raise
-        except TimeoutError as error:
-            raise TokenProblem(f"get_token has not answered within {self._times.token:g} s") from error
         except Exception as error:
+            if limit.expired():
+                raise TokenProblem(f"get_token has not answered within {self._times.token:g} s") from error
             raise TokenProblem(f"get_token has failed ({type(error).__name__}: {error})") from error
 
 

@@ -109,7 +109,7 @@ class Lost(GatewayError):
         return self._copy(final=True, because=because)
 
     def _copy(self, *, final: bool, because: str = "") -> "Lost":
-        return Lost(
+        copy = Lost(
             f"{self.message}; {because}" if because else self.message,
             self.reconnect,
             code=self.code,
@@ -117,6 +117,8 @@ class Lost(GatewayError):
             after_ms=self.after_ms,
             final=final,
         )
+        copy.__cause__ = self.__cause__
+        return copy
 
 
 class UnexpectedReply(GatewayError):

@@ -19,6 +19,13 @@ To wait would be worse: the loop's own calls need their replies, which come behi
 """
 
 
+def bounded(most: int) -> int:
+    """Return how many events may wait for a loop. Raise `ValueError` for none."""
+    if most < 1:
+        raise ValueError(f"expected room for at least one event, got {most}")
+    return most
+
+
 class Events(Generic[Item]):
     """Events of one kind, for `async for`. It listens from the moment at which it is made, until it is closed."""
 

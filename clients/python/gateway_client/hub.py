@@ -4,7 +4,7 @@ import weakref
 from typing import Any
 
 from gateway_client.errors import GatewayError, Lost
-from gateway_client.events import Events, Wants
+from gateway_client.events import Events, Wants, bounded
 from gateway_client.model import LocalEvent
 
 
@@ -12,14 +12,14 @@ class Hub:
     """The loops of a gateway object. One that the program has dropped is forgotten."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most = bounded(most)
         self._loops: weakref.WeakSet[Events[Any]] = weakref.WeakSet()
         self._ended = False
         self._end: Lost | None = None
 
     def listen(self, wants: Wants, *, most: int | None = None, room: str | None = None) -> Events[Any]:
         """Return the events that `wants` returns, of one room or of all."""
-        events: Events[Any] = Events(wants, most=most or self._most, room=room)
+        events: Events[Any] = Events(wants, most=self._most if most is None else bounded(most), room=room)
         if self._ended:
             events.close(self._end)
         self._loops.add(events)

@@ -60,8 +60,10 @@ def wanted(kinds: tuple[Any, ...]) -> Wants:
     """Return what a loop wants that has named these kinds of events: models, one type, or none for all."""
     if not kinds:
         return _any
-    if isinstance(kinds[0], str):
+    if isinstance(kinds[0], str) and len(kinds) == 1:
         return partial(_named, kinds[0])
+    if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
+        raise TypeError("expected models of events, or one type")
     return partial(_one_of, {kind.type: kind for kind in kinds})
 
 

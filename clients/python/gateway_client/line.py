@@ -7,7 +7,7 @@ import math
 import secrets
 import ssl as tls
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -30,8 +30,14 @@ log = logging.getLogger("gateway_client")
 
 PROTOCOL = 1
 SEND = "chat.send"
-BAD_TOKEN = {40001, 40101, 40102}
-"""The statuses of a token that does not hold."""
+BAD_TOKEN = {40001, 40101, 40102, 40300}
+"""The statuses of a token that does not hold, or is of another user."""
+
+LONGEST_REPEAT_SECONDS = 80_000.0
+"""How long to repeat a message to a room. The gateway remembers a `client_id` for 24 hours."""
+
+BREATH_SECONDS = 1.0
+"""The shortest pause before a repeated message is sent once more, after a refusal that time may help."""
 
 State = Literal["idle", "connecting", "open", "waiting", "closed"]
 
@@ -76,10 +82,13 @@ class Line:
         self._connection: Connection | None = None
         self._ready: Connection | None = None
         """The connection, once its rooms have resumed."""
+        self._user = ""
         self._token: str | None = None
         """The token of the connection."""
         self._time: GatewayTime | None = None
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Is fair, so messages to rooms go out in the order in which they came."""
         self._ended: Lost | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._renewed_at = -math.inf
@@ -95,8 +104,10 @@ class Line:
         self._end(Lost("the client has closed the connection", Reconnect.NEVER, final=True), told=None)
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await self._credential.close()
+            try:
+                await asyncio.gather(self._task, return_exceptions=True)
+            finally:
+                await self._credential.close()
 
     async def check(self) -> None:
         """Let a ping decide whether the connection lives."""
@@ -105,6 +116,7 @@ class Line:
 
     async def ready(self) -> Connection:
         """Return the connection once it is open. Raise `Lost` if there will be none."""
+        self._check_place()
         while True:
             if self._ended is not None:
                 raise self._ended.again()
@@ -134,10 +146,34 @@ class Line:
     async def _send(self, data: Mapping[str, Any]) -> Any:
         """Send a message to a room, again after each lost connection. Its `client_id` lets the room get it once."""
         data = {**data, "client_id": data.get("client_id") or secrets.token_urlsafe(12)}
+        repeated, ends_at = False, self._clock.now() + LONGEST_REPEAT_SECONDS
         while True:
+            try:
+                return await self._send_in_turn(data, ends_at if repeated else math.inf)
+            except Lost as lost:
+                if lost.final or self._clock.now() > ends_at:
+                    raise
+                repeated = True
+            except Refused as refused:
+                if not (repeated and refused.retryable):
+                    raise
+                # The message may be stored already, so no refusal of the moment is the answer.
+                await asyncio.sleep(max(refused.retry_after_ms / 1000, BREATH_SECONDS))
+
+    async def _send_in_turn(self, data: Mapping[str, Any], ends_at: float) -> Any:
+        await self._turn.acquire()
+        with ExitStack() as turn:
+            turn.callback(self._turn.release)
             connection = await self.ready()
-            with suppress(Lost):
-                return await connection.call(SEND, data)
+            if self._clock.now() > ends_at:
+                raise Lost("the message is too old to be sent again: it may be stored, and the gateway has forgotten")
+            return await connection.call(SEND, data, on_begin=lambda *_: turn.close())
+
+    def _check_place(self) -> None:
+        if self._task is None and self._ended is None:
+            raise RuntimeError("expected `async with connect(…) as gateway` first")
+        if self._task is not None and self._task.get_loop() is not asyncio.get_running_loop():
+            raise RuntimeError("expected the event loop of `async with`; see asyncio.run_coroutine_threadsafe")
 
     # ---- one connection after the other ----
 
@@ -210,6 +246,8 @@ class Line:
             connection.abort(f"no welcome within {self._times.welcome:g} s; is this a gateway?")
         if not connection.welcome.done() or connection.welcome.cancelled():
             return await reading
+        if (lost := self._other_user()) is not None:
+            return lost
         opened_at = self._clock.now()
         with suppress(Lost):
             await self._rooms.resume(connection)
@@ -220,6 +258,15 @@ class Line:
         if self._clock.now() - opened_at > self._times.settled:
             self._backoff.reset()
         return lost
+
+    def _other_user(self) -> Lost | None:
+        """Return the end of everything if the token is of another user: the rooms and the unsent messages are not."""
+        assert self.welcome is not None  # noqa: S101 - it has just come
+        self._user = self._user or self.welcome.user
+        if self._user == self.welcome.user:
+            return None
+        words = f"the token is of {self.welcome.user}, and this client is of {self._user}; make another client"
+        return Lost(words, Reconnect.NEVER, reason="other_user", final=True)
 
     def _to(self, state: State, why: Lost | None) -> None:
         if self._ended is not None:
@@ -234,6 +281,8 @@ class Line:
         if self._ended is None:
             self._to("closed", lost)
             self._ended = lost
+            if self._connection is not None:
+                self._connection.end(lost)
             self._hub.close(told)
 
     # ---- what the connection reports ----

@@ -20,6 +20,8 @@ log = logging.getLogger("gateway_client")
 
 MOST_AT_ONCE = 128
 POSITION_LOST = 41000
+TOO_MANY_ROOMS = {41300, 42200}
+"""The statuses of a `room.resume` that is too long, or has one bad room. Fewer rooms may be right."""
 
 OnReply = Callable[[Any], None]
 
@@ -112,6 +114,7 @@ class Rooms:
         """Join a room again, with others for which the gateway asks at the same time."""
         connection = self._connection
         if connection is not None:
+            room.hears = False  # what comes before the answer would move the position over the hole
             self._again[room.name] = room
             if len(self._again) == 1:
                 self._start(self._ask_again(connection))
@@ -125,9 +128,11 @@ class Rooms:
     async def _ask(self, connection: Connection, rooms: Iterable[RoomLog], backoff: Backoff) -> None:
         """Ask for rooms, page after page, until none is missing."""
         missing = {room.name: room for room in rooms}
+        most = MOST_AT_ONCE
         while missing:
-            page = Page(list(islice(missing.values(), MOST_AT_ONCE)))
+            page = Page(list(islice(missing.values(), most)))
             await self._ask_page(connection, page)
+            most = len(page.rooms) // 2 if page.too_long else MOST_AT_ONCE
             for room in page.done:
                 del missing[room.name]
             if page.later:
@@ -136,9 +141,14 @@ class Rooms:
     async def _ask_page(self, connection: Connection, page: "Page") -> None:
         request = {"rooms": [_request(room) for room in page.rooms]}
         try:
-            await connection.call("room.resume", request, on_reply=partial(self._take_page, page))
+            async with asyncio.timeout(self._times.answer):
+                await connection.call("room.resume", request, on_reply=partial(self._take_page, page))
+        except TimeoutError:
+            connection.abort(words := f"no answer to `room.resume` within {self._times.answer:g} s")
+            raise Lost(words) from None
         except Refused as refused:
-            for room in page.rooms:
+            page.too_long = refused.status in TOO_MANY_ROOMS and len(page.rooms) > 1
+            for room in () if page.too_long else page.rooms:
                 self._take_error(page, room, refused)
         except UnexpectedReply as error:
             log.warning("%s", error)
@@ -215,11 +225,13 @@ class Page:
     """Time may help them."""
     afresh: bool = False
     """Whether a room is to be joined without a position."""
+    too_long: bool = False
+    """Whether to ask for fewer rooms at a time."""
 
     @property
     def moves(self) -> bool:
         """Return whether another question makes sense at once."""
-        return bool(self.done or self.later or self.afresh)
+        return bool(self.done or self.later or self.afresh or self.too_long)
 
 
 def entries_of(reply: Any) -> list[dict[str, Any]]:

@@ -43,6 +43,12 @@ class Chunks:
         self._keep(data)
         self.more.set()
 
+    def finish(self, task: asyncio.Task[Any]) -> None:
+        """Note that the answer has ended."""
+        if not task.cancelled():
+            task.exception()  # a loop that was left early does not ask for it
+        self.more.set()
+
     def _keep(self, data: Any) -> None:
         if len(self.waiting) < MOST_CHUNKS:
             self.waiting.append(data)
@@ -121,7 +127,7 @@ class Stream(Generic[Chunk, Reply]):
             chunks = self._chunks
             work = self._line.ask(self._type, self._data, on_chunk=chunks.take, on_begin=chunks.begin, cancels=True)
             self._task = asyncio.create_task(work, name=f"gateway_client stream {self._type}")
-            self._task.add_done_callback(lambda _: chunks.more.set())
+            self._task.add_done_callback(chunks.finish)
         return self._task
 
     def _end(self, task: "asyncio.Task[Any]") -> None:

@@ -11,6 +11,8 @@ class Times:
     """The longest wait for a socket."""
     welcome: float = 15.0
     """The longest wait for the first event."""
+    answer: float = 60.0
+    """The longest wait for the rooms of a new connection. After it, the socket is given up."""
     ping: float = 5.0
     """The longest wait for an answer to a ping. After it, the client closes the socket."""
     heartbeat: float | None = None
@@ -35,8 +37,8 @@ class Times:
 
     def scaled(self, factor: float) -> "Times":
         """Return shorter or longer waits. What tokens and gateways ask for stays as it is."""
-        waits = ("open", "welcome", "ping", "watch", "token", "rest", "first_delay", "longest_delay", "settled")
-        scaled = replace(self, **{name: getattr(self, name) * factor for name in waits})
+        waits = "open welcome answer ping watch token rest first_delay longest_delay settled"
+        scaled = replace(self, **{name: getattr(self, name) * factor for name in waits.split()})
         return replace(scaled, heartbeat=(self.heartbeat or HEARTBEAT_SECONDS) * factor)
 
 

@@ -4,14 +4,17 @@ import asyncio
 import gc
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway_client import Lost, Reconnect, StateChanged, Times
+from gateway_client import Lost, Reconnect, Refused, StateChanged, Times, connect, line
 from gateway_client.messages import SendMessage
 from gateway_client.returning import Backoff, lost_by
 from tests.clients.python.scripted import Scripted, Visit, client_of, scripted
+from tests.clients.python.test_tokens import MovableClock
+from tests.support.certificate import certificate
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
@@ -162,6 +165,74 @@ async def test_an_unanswered_send_is_repeated_once_and_everything_else_is_lost()
     assert len(server.visits) == 2
 
 
+async def test_messages_go_out_in_their_order_also_when_some_are_repeated() -> None:
+    sent: list[str] = []
+
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        if visit.number == 1:
+            await visit.next()
+            await visit.next()
+            visit.drop()
+        while True:
+            message = await visit.expect("chat.send")
+            sent.append(message["data"]["text"])
+            await visit.reply(message)
+
+    async with scripted(script) as server, client_of(server) as gateway, asyncio.TaskGroup() as group:
+        states = gateway.events(StateChanged)
+        for text in ("first", "second"):
+            group.create_task(gateway.call("chat.send", {"room": "lobby", "text": text}))
+        async for event in states:
+            if event.state == "open":  # nothing is faster than this loop
+                await gateway.call("chat.send", {"room": "lobby", "text": "third"})
+                break
+    assert sent == ["first", "second", "third"]
+
+
+async def test_a_message_is_repeated_only_while_the_gateway_remembers_it() -> None:
+    clock = MovableClock()
+
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        if visit.number == 1:
+            await visit.expect("chat.send")
+            visit.drop()
+        await visit.serve()
+
+    async with scripted(script) as server, client_of(server, clock=clock) as gateway:
+        async with asyncio.TaskGroup() as group:
+            sent = group.create_task(lost_of(gateway.call("chat.send", {"room": "lobby", "text": "once"})))
+            await until(lambda: gateway.state == "waiting")
+            clock.ahead += 23 * 3600  # the machine sleeps
+        assert "too old to be sent again" in str(await sent)
+        assert not (await sent).final
+
+
+async def test_a_refusal_of_the_moment_is_no_answer_to_a_repeated_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "BREATH_SECONDS", 0.01)
+
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        message = await visit.expect("chat.send")
+        if visit.number == 1:
+            visit.drop()
+        for status in (42900, 50300):
+            await visit.refuse(message, status, retryable=True, retry_after_ms=10)
+            message = await visit.expect("chat.send")
+            assert message["data"]["client_id"] == "mine"
+        await visit.reply(message, {"duplicate": True})
+        await visit.refuse(await visit.expect("chat.send"), 42900, retryable=True)
+        await visit.serve()
+
+    async with scripted(script) as server, client_of(server) as gateway:
+        data = {"room": "lobby", "text": "once", "client_id": "mine"}
+        assert await gateway.call("chat.send", data) == {"duplicate": True}
+        # The first attempt is the caller's own matter.
+        with pytest.raises(Refused, match="42900"):
+            await gateway.call("chat.send", {"room": "lobby", "text": "new"})
+
+
 async def lost_of(call: Any) -> Lost:
     with pytest.raises(Lost) as lost:
         await call
@@ -281,6 +352,39 @@ async def test_a_server_of_another_kind_and_none_at_all_are_named(greeting: byte
     assert words in str(lost)
 
 
+async def test_a_redirect_is_named_and_not_followed_with_the_token() -> None:
+    server = await asyncio.start_server(
+        answering(302, "", "Location: http://127.0.0.1:1/elsewhere\r\n"), "127.0.0.1", 0
+    )
+    async with server:
+        lost = await lost_of(client_of(FakeServer(server.sockets[0].getsockname()[1])).__aenter__())
+    assert "use the address to which it leads: http://127.0.0.1:1/elsewhere" in str(lost)
+
+
+async def test_a_wrong_certificate_ends_the_first_attempt_and_plain_text_is_named(tmp_path: Path) -> None:
+    _, context = certificate(tmp_path)
+    async with scripted(answer, ssl=context) as server:
+        lost = await lost_of(connect(server.url.replace("ws:", "wss:"), token="token-1").__aenter__())
+    assert "does not hold: self-signed certificate" in str(lost)
+    assert "pass ssl=" in str(lost)
+    server_of_text = await asyncio.start_server(answering_at_once(), "127.0.0.1", 0)
+    port = server_of_text.sockets[0].getsockname()[1]
+    async with server_of_text:
+        lost = await lost_of(connect(f"wss://127.0.0.1:{port}", token="token-1", open_timeout=0.2).__aenter__())
+    assert f"no TLS at wss://127.0.0.1:{port}/ws/chat" in str(lost)
+    assert "check the port, and wss:// or ws://" in str(lost)
+
+
+@pytest.mark.parametrize("proxy", ["secret", "socks5://user:secret@127.0.0.1:1", "http://user:secret@127.0.0.1:1"])
+async def test_a_proxy_that_does_not_work_is_named_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WS_PROXY", proxy)
+    lost = await lost_of(connect("ws://chat.invalid", token="t", open_timeout=0.2).__aenter__())
+    assert "proxy" in str(lost)
+    assert "secret" not in str(lost).replace("secret isn't", "")
+
+
 class FakeServer(Scripted):
     """A port that no script serves."""
 
@@ -293,10 +397,18 @@ class FakeServer(Scripted):
         return f"http://127.0.0.1:{self._port}"
 
 
-def answering(status: int, body: str) -> Any:
+def answering_at_once() -> Any:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    return serve
+
+
+def answering(status: int, body: str, header: str = "") -> Any:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{header}\r\n"
         writer.write((head + body).encode())
         writer.close()
 
@@ -331,6 +443,8 @@ async def test_a_strange_answer_is_waited_out_once_there_was_a_gateway() -> None
         ("ws://", {}),
         ("ws://user:pass@x", {}),
         ("ws://x:y", {}),
+        ("ws://a..b", {}),
+        ("ws://x", {"max_events": 0}),
         ("ws://x?token=secret", {}),
         ("ws://x", {"token": None}),
         ("ws://x", {"token": "two words"}),
@@ -339,8 +453,6 @@ async def test_a_strange_answer_is_waited_out_once_there_was_a_gateway() -> None
     ],
 )
 def test_a_wrong_url_or_token_is_refused_at_once(url: str, options: dict[str, Any]) -> None:
-    from gateway_client import connect
-
     with pytest.raises((ValueError, TypeError), match="expected") as wrong:
         connect(url, **{"token": "t"} | options)
     assert "secret" not in str(wrong.value)

@@ -4,11 +4,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gateway_client import Gap, Gateway, Overflowed, Position, Refused, Room, Times, connect
+from gateway_client import Gap, Gateway, Lost, Overflowed, Position, Refused, Room, Times, connect
 from gateway_client.messages import ChatDeleted, ChatEdited, ChatMessage, JoinRoom, SendMessage
 from tests.clients.python.scripted import HASTY, Visit, client_of, scripted
 from tests.clients.python.test_nonsense import a_message
@@ -367,6 +368,71 @@ async def test_a_resync_joins_the_room_again_and_repeats_nothing() -> None:
         await gateway.room("lobby").join()
         assert [(await anext(events)).offset for _ in range(4)] == [8, 9, 10, 11]
         assert (await anext(gaps)).position == Position(epoch="f", offset=7)
+
+
+async def test_an_event_right_behind_a_resync_hides_no_hole() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        await visit.reply(await visit.expect("room.join"), entry("lobby"))
+        await visit.send("resync", data={"room": "lobby", "epoch": "e", "offset": 9})
+        await visit.send("chat.message", data=a_message(10))
+        message = await visit.expect("room.resume")
+        assert message["data"] == {"rooms": [{"room": "lobby", "since": {"epoch": "e", "offset": 7}}]}
+        missed = [{"type": "chat.message", "data": a_message(number)} for number in (8, 9, 10)]
+        await visit.reply(message, {"rooms": [entry("lobby", recovered=True) | {"offset": 10, "events": missed}]})
+        await visit.serve()
+
+    async with scripted(script) as server, client_of(server) as gateway:
+        events = gateway.events(ChatMessage)
+        await gateway.room("lobby").join()
+        assert [(await anext(events)).offset for _ in range(3)] == [8, 9, 10]
+
+
+async def test_rooms_come_back_in_messages_of_the_size_that_the_gateway_takes() -> None:
+    asked: list[int] = []
+
+    async def script(visit: Visit) -> None:
+        await visit.welcome(max_message_bytes=1024)
+        while True:
+            message = await visit.next()
+            if message["type"] == "room.join":
+                await visit.reply(message, entry(message["data"]["room"]))
+            elif message["type"] == "room.resume":
+                rooms = [each["room"] for each in message["data"]["rooms"]]
+                asked.append(len(rooms))
+                if "room 7" in rooms:
+                    await visit.refuse(message, 42200 if len(rooms) > 1 else 40400)
+                else:
+                    await visit.reply(message, {"rooms": [entry(room, recovered=True) for room in rooms]})
+            else:
+                visit.drop()
+
+    async with scripted(script) as server, client_of(server) as gateway:
+        rooms = [gateway.room(f"room {number}") for number in range(40)]
+        for room in rooms:
+            await room.join()
+        with pytest.raises(Lost):
+            await gateway.call("drop")
+        await gateway.opened()
+        assert {room.name for room in rooms if room.state != "joined"} == {"room 7"}
+        assert max(asked) > 10
+
+
+async def test_a_gateway_that_never_answers_for_the_rooms_is_left() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        if visit.number == 1:
+            await visit.reply(await visit.expect("room.join"), entry("lobby"))
+            visit.drop()
+        message = await visit.expect("room.resume")
+        if visit.number > 2:
+            await visit.reply(message, {"rooms": [entry("lobby", recovered=True)]})
+        await visit.serve()
+
+    times = replace(HASTY, answer=0.1)
+    async with scripted(script) as server, client_of(server, times=times) as gateway:
+        await gateway.room("lobby").join()
+        await until(lambda: len(server.visits) == 3 and gateway.state == "open")
 
 
 async def test_a_loop_that_reads_too_slowly_learns_that_it_has_lost_events() -> None:

@@ -153,3 +153,19 @@ async def test_strange_chunks_are_ignored_and_a_lost_stream_is_not_begun_again(
         odd = gateway.stream(Story())
         with pytest.raises(UnexpectedReply, match="`story`"):
             await anext(odd)
+
+
+async def test_a_stream_that_is_left_before_its_error_complains_to_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        await visit.refuse(await visit.expect("story"), 40300)
+        await visit.serve()
+
+    async with scripted(script) as server, client_of(server) as gateway:
+        async with gateway.stream("story") as story:
+            await asyncio.sleep(0)  # `story` goes first
+            await gateway.call("echo", {})
+        del story
+        gc.collect()
+        await asyncio.sleep(0)
+    assert "never retrieved" not in caplog.text

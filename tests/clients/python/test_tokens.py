@@ -1,7 +1,9 @@
 """The token: renewed in time by the gateway's clock, asked for once at a time, and twice at most after a refusal."""
 
 import asyncio
+import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -241,6 +243,94 @@ async def test_a_source_that_fails_or_hangs_is_asked_again_later(caplog: pytest.
     assert isinstance(lost.value.__cause__, Lost)
 
 
+async def test_an_error_of_the_source_is_shown_as_it_is_and_the_token_never() -> None:
+    fault = TimeoutError("the log-in took 5 s")
+    async with scripted(lambda visit: visit.serve()) as server:
+        with pytest.raises(Lost, match=r"failed \(TimeoutError: the log-in took 5 s\)") as lost:
+            await client_of(server, token=None, get_token=Tokens(fault), open_timeout=0.1).__aenter__()
+        assert isinstance(lost.value.__cause__, Lost)
+        assert lost.value.__cause__.__cause__.__cause__ is fault  # type: ignore[union-attr]
+    assert "sesame" not in repr(TokenRequest("expiring", "sesame"))
+
+
+async def test_no_token_is_in_the_log_of_the_socket(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        await visit.serve()
+
+    caplog.set_level(logging.DEBUG)
+    quiet = logging.getLogger("server")
+    quiet.setLevel(logging.INFO)
+    async with scripted(script, logger=quiet) as server, client_of(server, token="sesame") as gateway:
+        await gateway.call("echo", {})
+    assert "sesame" not in caplog.text
+
+
+async def test_a_token_of_another_user_changes_nothing_and_is_not_used_later() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome(user=visit.token)
+        if visit.number == 1:
+            await visit.send("token.expiring", data={"token_expires_at": "2026-11-20T23:35:08.000Z"})
+            await visit.refuse(await visit.expect("auth.refresh"), 40300)
+            await visit.reply(await visit.expect("echo"))
+            visit.drop()
+        await visit.serve()
+
+    tokens = Tokens("alice", "bob", RuntimeError("later"), "alice")
+    async with scripted(script) as server:
+        async with client_of(server, token=None, get_token=tokens) as gateway:
+            await until(lambda: len(tokens.requests) == 3)
+            await gateway.call("echo", {})
+            await until(lambda: len(server.visits) == 2)
+            await gateway.opened()
+    assert [visit.token for visit in server.visits] == ["alice", "alice"]
+
+
+async def test_a_connection_of_another_user_is_the_end() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome(user="alice" if visit.number == 1 else "bob")
+        if visit.number == 1:
+            await visit.next()
+            visit.drop()
+        messages.append(await visit.next())
+
+    messages: list[Any] = []
+    async with scripted(script) as server, client_of(server) as gateway:
+        with pytest.raises(Lost, match="the token is of bob, and this client is of alice; make another client") as lost:
+            await gateway.call("chat.send", {"room": "lobby", "text": "I am Alice"})
+        assert lost.value.final
+    assert messages == []
+
+
+async def test_leaving_ends_a_request_for_a_token_also_if_the_leaving_is_cancelled() -> None:
+    async def get_token(request: TokenRequest) -> str:
+        if request.previous is None:
+            return "token-1"
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append(request.reason)
+        return "token-2"
+
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        await visit.expect("ping")
+        await visit.bye(4410, "token_expired", "new_credential")
+
+    ended: list[str] = []
+    async with scripted(script) as server:
+        gateway = client_of(server, token=None, get_token=get_token, times=replace(HASTY, token=30))
+        await gateway.__aenter__()
+        with pytest.raises(Lost):
+            await gateway.call("ping")
+        await until(lambda: any(task.get_name() == "gateway_client token" for task in asyncio.all_tasks()))
+        leaving = asyncio.create_task(gateway.close())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert ended == ["refused"]
+
+
 async def test_a_client_that_was_cancelled_from_outside_leaves_no_caller_waiting() -> None:
     async def get_token(_: TokenRequest) -> str:
         if not asked:
@@ -271,5 +361,6 @@ def test_a_sync_source_and_a_clock_that_was_set_are_fine() -> None:
     assert 29 < then.seconds_until("2026-11-20T23:21:08.785Z") <= 30
     clock.ahead -= 7200  # the machine's time was set back
     assert 29 < then.seconds_until("2026-11-20T23:21:08.785Z") <= 30
+    assert 29 < then.seconds_until("2026-11-20T23:21:08") <= 30  # a time without a zone is one of UTC
     with pytest.raises(ValueError, match="Invalid"):
         then.seconds_until("soon")
