@@ -48,6 +48,7 @@ FILES = {
             };
         </script>""",
     ),
+    "documented": ("text/html", "".join(re.findall(r"```html\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))),
     "other": ("text/html", "<!doctype html><title>another page</title>"),
     "tokens.js": (
         "text/javascript",
@@ -115,6 +116,23 @@ async def logged_in(window: BrowserContext, people: App, user: str, room: str, *
     await page.evaluate("([user, password]) => logIn(user, password)", [user, PASSWORD])
     assert await page.evaluate("([room, options]) => start(room, options)", [room, options]) == "joined"
     return page
+
+
+async def test_the_page_of_the_documentation_talks(window: BrowserContext, people: App) -> None:
+    await people.register("paula")
+    page = await window.new_page()
+    await page.goto("/test/documented")
+    await page.fill("[name=username]", "paula")
+    await page.fill("[name=password]", "wrong password")
+    await page.click("text=Log in")
+    await page.get_by_text("getToken returned no token").wait_for()
+    await page.fill("[name=password]", PASSWORD)
+    await page.click("text=Log in")
+    await page.get_by_text("Connected").wait_for()
+    await page.fill("[name=text]", "Hello from a page")
+    await page.click("text=Send")
+    await page.get_by_text("paula: Hello from a page").wait_for()
+    assert await page.input_value("[name=text]") == ""
 
 
 async def test_a_page_that_sleeps_for_longer_than_its_token_misses_nothing(
