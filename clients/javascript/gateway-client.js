@@ -209,7 +209,7 @@ export function connect(url, options = {}) {
         code,
         reason: isWord ? reason : isOpen ? "lost" : "unreachable",
         message: !isOpen && `No WebSocket at ${path}. Check the address, the gateway, each proxy and`
-          + ` GATEWAY_ALLOWED_ORIGINS.${isWord ? "" : reason && ` ${reason}`}`,
+          + ` GATEWAY_ALLOWED_ORIGINS. ${isWord ? "" : reason}`,
         reconnect: HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code],
       });
     };
