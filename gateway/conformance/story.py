@@ -134,7 +134,7 @@ def _of_file(path: Path) -> Iterator[Story]:
 
 
 def _cases(topic: str, story: dict[str, Any]) -> Iterator[Story]:
-    """Yield a story, or one for each of its `cases`, whose keys are names in its steps."""
+    """Yield a story, or one for each of its `cases`. The keys of a case are names in the steps."""
     cases = story.pop("cases", [{}])
     name = f"{topic}/{story.get('name')}"
     for case in cases:

@@ -25,7 +25,7 @@ pm.test("The gateway has issued a token", function () {
 });
 pm.environment.set("token", pm.response.json().access_token);"""
 
-_ABOUT = f"Choose the environment. Send {REGISTER} once, then {LOG_IN}, whose script keeps the token; then connect."
+_ABOUT = f"Choose the environment. Send {REGISTER} once, then {LOG_IN}: its script keeps the token. Then connect."
 
 # The name of the root folder is Apifox's own.
 _ROOT = "根目录"

@@ -63,7 +63,7 @@ def add_document(schemas: Schema, type: str, what: str, document: Schema) -> str
 
 
 def moved(schema: Any, prefix: str) -> Any:
-    """Return a schema whose references to components begin with another prefix."""
+    """Return a schema in which references to components begin with another prefix."""
     return _with_references(schema, lambda name: prefix + name)
 
 
@@ -166,7 +166,7 @@ def _references(schema: Any) -> Iterable[str]:
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
-    """Return a schema whose references have the names of the components."""
+    """Return a schema in which references have the names of the components."""
     return _with_references(schema, lambda name: REF + names.get(name, name))
 
 

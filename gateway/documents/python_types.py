@@ -60,7 +60,7 @@ def union(types: Any) -> str:
 
 
 def _parts(type: str) -> list[str]:
-    """Return the members of a union, but not those within brackets."""
+    """Return the members of a union, but not the ones within brackets."""
     parts, depth = [""], 0
     for character in type:
         depth += {"[": 1, "]": -1}.get(character, 0)

@@ -22,7 +22,7 @@ _ABOUT = {
     CONNECTION: "The connection itself: the log-in, its end, and small questions to the gateway.",
     "room": "Rooms and their members: making, joining, inviting, roles and signals.",
     "direct": "Rooms of two users.",
-    "chat": "Messages of a room, its history, read marks and who is typing.",
+    "chat": "Messages of a room, its history, read marks and typing.",
     "presence": "Presence: which users are there, and in which state.",
     OTHER: "Types without a dot.",
 }
@@ -43,7 +43,7 @@ def topics_of(catalog: Catalog) -> tuple[Topic, ...]:
     return tuple(
         Topic(
             name=name,
-            about=_ABOUT.get(name, f"The messages and events whose type begins with `{name}.`"),
+            about=_ABOUT.get(name, f"The messages and events with a type that begins with `{name}.`"),
             messages=tuple(each for each in catalog.messages if topic_of(each.type) == name),
             events=tuple(each for each in catalog.events if topic_of(each.type) == name),
         )

@@ -64,7 +64,7 @@ class Refused(GatewayError):
         return cls(
             whole_number(error.get("status")),
             str(error.get("name", "")),
-            str(error.get("message", "no reason given")),
+            str(error.get("message", "no reason")),
             retryable=error.get("retryable") is True,
             retry_after_ms=whole_number(error.get("retry_after_ms")),
             details=[
