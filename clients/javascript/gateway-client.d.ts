@@ -131,6 +131,7 @@ export interface Options {
   /**
    * Return a token. It is called before the first connection and whenever another token is needed, never twice at a time. If it
    * throws or takes too long, the client tries again later. If it returns nothing, the client closes: the user must log in.
+   * It closes also after a token of another user, with the reason `another_user`.
    */
   getToken?: (request: TokenRequest) => string | null | undefined | Promise<string | null | undefined>;
   /** A token that is never renewed, in place of `getToken`. */
@@ -311,10 +312,12 @@ export interface Room {
   on<Type extends keyof RoomEvents | RoomEventType>(
     type: Type, fn: (data: RoomEvent<Type>) => void, options?: WithSignal
   ): Off;
+  on<Type extends string>(type: Any<Type>, fn: (data: any) => void, options?: WithSignal): Off;
   events(options?: EventsOptions): AsyncIterableIterator<Message>;
   events<Type extends keyof RoomEvents | RoomEventType>(
     type: Type, options?: EventsOptions
   ): AsyncIterableIterator<RoomEvent<Type>>;
+  events<Type extends string>(type: Any<Type>, options?: EventsOptions): AsyncIterableIterator<any>;
 }
 
 /** The gateway has answered with an error. `name` is that of the table of statuses. */

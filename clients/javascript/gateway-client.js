@@ -8,9 +8,9 @@ const TIMES = {
   ping: 5000, answer: 60000, patience: 20000, token: 30000, margin: 60000, rest: 10000, welcome: 20000, backoff: 1000,
   longest: 30000, steady: 10000,
 };
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const LONGEST_ASKED_MS = 3600000; // by the gateway
 const LONGEST_REPEAT_MS = 80000000; // the gateway remembers a client_id for 24 hours
+const OWN_EVENTS = /^(message|gap|joined|state)$/; // of a room
 const MOST_WAITING = 1000; // calls without an answer, and events that wait for a loop
 const MOST_ROOMS = 128; // of one `room.resume`
 const MOST_REFUSALS = 2; // in a row, of another token each time
@@ -25,6 +25,7 @@ const AFTER_CLOSE = {
   1000: NEVER, 1008: NEW_CREDENTIAL, 4400: NEVER, 4403: NEVER, 4410: NEW_CREDENTIAL, 4411: NEW_CREDENTIAL,
 };
 const HOPELESS = /^(forbidden|not)_/; // origins and places, the reasons of 1008 that no token changes
+const CLOSED = { code: 1000, reason: "bye", message: "Closed.", reconnect: NEVER };
 
 /** The gateway has answered with an error. */
 export class Refused extends Error {
@@ -49,9 +50,9 @@ export class Overflow extends Error {
 
 /** Return a gateway, which connects at its first use. */
 export function connect(url, options = {}) {
-  const { path, query } = address(url);
+  const [path, query] = address(url);
   const times = { ...TIMES, ...options.times };
-  const { getToken, onFrame } = options;
+  const { getToken, onFrame, onProblem = console.warn } = options;
 
   let state = "idle";
   let why = null;
@@ -63,6 +64,9 @@ export function connect(url, options = {}) {
   /** Whether the rooms are back, so that messages may go out. */
   let isReady = false;
   let isResuming = false;
+  let stalls = 0; // answers in a row that brought no room back
+  let held; // a repeat without an answer, before which no later one may go out
+  let author; // the user of this life of the client
   let attempts = 0;
   let refusals = 0;
   let mayHurry = true;
@@ -71,11 +75,11 @@ export function connect(url, options = {}) {
   let sendsByHand = false;
   let opening;
 
-  let token;
+  let token = getToken ? undefined : options.token;
   let tokenEnds = NaN; // by the gateway's clock
-  let tokenAt = [0, 0];
+  let tokenAt; // when the newest was asked for
   /** @type {"connect" | "refused" | null} why the next connection needs another token */
-  let needs = "connect";
+  let needs = getToken && "connect";
   let asking;
 
   /** The timers of this attempt or connection, by what they are for. */
@@ -83,7 +87,7 @@ export function connect(url, options = {}) {
   /** The calls without an answer, by id, oldest first. */
   const calls = new Map();
   let lastId = 0;
-  const tag = Math.random().toString(36).slice(2);
+  const tag = Math.random(); // of each client_id that this client makes
   const rooms = new Map();
   const { on, emit } = listening();
   const watchers = listening();
@@ -108,30 +112,26 @@ export function connect(url, options = {}) {
     get serverTime() {
       return welcome ? Date.parse(welcome.server_time) + since(welcomedAt) : Date.now();
     },
-    open({ signal, timeout = times.patience } = {}) {
+    async open({ signal, timeout = times.patience } = {}) {
       if (state === "closed") state = "idle";
       start();
-      if (state === "open") return Promise.resolve(welcome);
+      if (state === "open") return welcome;
       opening ??= deferred();
-      return bounded(opening.promise, signal, timeout, lost);
+      return bounded(opening.promise, signal, timeout);
     },
     async close() {
-      let late;
       const leaving = socket?.readyState === 1 && socket; // an earlier one may never say that it has closed
-      if (state !== "closed") shut({ code: 1000, reason: "bye", message: "Closed.", reconnect: NEVER }, true);
-      if (leaving) {
-        await new Promise((resolve) => {
-          leaving.onclose = resolve;
-          late = timer(times.ping, resolve);
-        });
-        clearTimeout(late);
-      }
+      if (state !== "closed") shut(CLOSED);
+      if (!leaving) return;
+      const gone = deferred();
+      leaving.onclose = gone.resolve;
+      await bounded(gone.promise, null, times.ping).catch(() => {});
     },
     check,
     onState: (fn, options) => watchers.on("", () => fn(state, why), options),
     call: (type, data, options) => ask(type, data, options),
     stream(type, data, options) {
-      const asked = ask(type, data, { timeout: Infinity, ...options }, false, (chunk) => loop.add(chunk));
+      const asked = ask(type, data, options, false, (chunk) => loop.add(chunk));
       const loop = queue(MOST_WAITING, () => asked.abandon?.(reasonOf()), true);
       asked.then(() => loop.finish(), loop.finish);
       loop.reply = asked;
@@ -169,9 +169,10 @@ export function connect(url, options = {}) {
     clear();
     const mine = (turn = {});
     change("connecting");
-    if (tokenEnds - gateway.serverTime < times.margin) needs ??= "connect";
+    if (mine !== turn) return; // a listener has closed it
+    if (getToken && tokenEnds - gateway.serverTime < times.margin) needs ??= "connect";
     try {
-      if (needs) await renew(needs);
+      await (needs && renew(needs));
     } catch (error) {
       if (mine === turn) retry({ reason: "no_token", message: `getToken failed: ${error?.message ?? error}` });
       return;
@@ -184,15 +185,13 @@ export function connect(url, options = {}) {
 
   function openSocket() {
     const { tokenIn = "subprotocol", WebSocket: Socket = globalThis.WebSocket, service, rooms } = options;
-    const parts = { service, rooms: rooms && 1, token: tokenIn === "query" && token };
-    let whole = `${path}?${query}`;
-    for (const name in parts) {
-      if (parts[name]) whole += `&${name}=${encodeURIComponent(parts[name])}`;
-    }
     // Not in the URL, because logs contain URLs. The gateway answers with the first of the two.
     const protocols = token && tokenIn === "subprotocol" ? ["gateway.v1", `bearer.${token}`] : [];
+    const part = (name, value) => value && `${name}=${encodeURIComponent(value)}`;
     try {
-      socket = new Socket(whole.replace(/\?&?$/, "").replace("?&", "?"), protocols);
+      const parts = [query, part("service", service), rooms && "rooms=1", tokenIn === "query" && part("token", token)];
+      const whole = parts.filter((each) => each).join("&");
+      socket = new Socket(path + (whole && `?${whole}`), protocols);
     } catch { // its error may contain the token
       return shut({ reason: "no_socket", message: `No WebSocket at ${path}. Check the address and tokenIn.` });
     }
@@ -203,7 +202,8 @@ export function connect(url, options = {}) {
     };
     socket.onerror = () => {}; // the end follows; some classes throw what no listener takes
     socket.onmessage = ({ data }) => receive(data);
-    socket.onclose = ({ code, reason = "" }) => {
+    socket.onclose = ({ code, reason }) => {
+      reason ||= "";
       const isWord = /^\w+$/.test(reason); // as the gateway has them; React Native writes here what it knows of a failure
       end({
         code,
@@ -222,7 +222,8 @@ export function connect(url, options = {}) {
     message ||= said || `The connection ended: ${String(reason).replaceAll("_", " ")}.`;
     why = { code, reason, message, reconnect };
     clear();
-    fail((call) => call.isOut && !(call.repeats && since(call.at) < LONGEST_REPEAT_MS));
+    if (state === "closed") return; // by a listener of a room
+    fail();
     if (reconnect === NEVER) shut(why);
     else if (reconnect === NEW_CREDENTIAL) refuse(why);
     else retry(why, wait);
@@ -248,18 +249,19 @@ export function connect(url, options = {}) {
   }
 
   /** Close for good. */
-  function shut(reason, isAsked) {
+  function shut(reason) {
     clear();
     asking?.stop.abort();
+    asking = author = null;
     watch("removeEventListener");
-    needs = "connect";
+    needs = getToken && "connect";
     state = "closed";
     why = reason;
-    fail(() => true);
+    fail(true);
     opening?.reject(lost());
     opening = null;
     for (const each of rooms.values()) each.shut();
-    for (const loop of [...loops]) loop.finish(isAsked ? undefined : lost());
+    for (const loop of [...loops]) loop.finish(reason !== CLOSED && lost());
     change(state); // at last, because a listener may open it again
   }
 
@@ -267,7 +269,8 @@ export function connect(url, options = {}) {
   function clear() {
     for (const name in timers) clearTimeout(timers[name]);
     timers = {};
-    turn = null;
+    turn = held = null;
+    stalls = 0;
     said = "";
     isReady = isResuming = false;
     const former = socket;
@@ -278,22 +281,33 @@ export function connect(url, options = {}) {
     former.close(1000);
   }
 
-  function fail(isOver) {
-    for (const call of [...calls.values()]) {
-      if (isOver(call)) call.reject(lost(call.isOut));
-      if (call.repeats) call.isOut = false;
+  /** Reject all calls, or else what went out and is not repeated. */
+  function fail(isAll) {
+    for (const call of calls.values()) {
+      const repeats = call.repeats && since(call.at) < LONGEST_REPEAT_MS;
+      if (isAll || (call.isOut && !repeats)) call.reject(lost(call));
+      else call.isOut = false;
     }
   }
 
-  function lost(sent = false) {
-    return new Lost(why?.message ?? `no connection to ${path} yet`, sent, why);
+  function lost(call) {
+    return new Lost(why?.message ?? "no connection yet", call?.tries > 0, why);
+  }
+
+  /** Return a promise of the same outcome, which the signal or the time may end earlier. */
+  function bounded(promise, signal, wait) {
+    const { promise: first, resolve, reject } = deferred();
+    const late = timer(wait, () => reject(lost()));
+    const off = whenAborted(signal, () => reject(reasonOf(signal)));
+    promise.then(resolve, reject);
+    return first.finally(() => off(clearTimeout(late)));
   }
 
   function watch(verb) {
-    globalThis[verb]?.("online", wake);
-    globalThis[verb]?.("pageshow", wake);
-    globalThis.document?.[verb]?.("visibilitychange", wake);
-    globalThis.document?.[verb]?.("resume", wake); // Chrome may leave out the one before it, after it has frozen a page
+    // Chrome may leave out `visibilitychange` after it has frozen a page, and not `resume`.
+    for (const name of ["online", "pageshow", "visibilitychange", "resume"]) {
+      for (const target of [globalThis, globalThis.document]) target?.[verb]?.(name, wake);
+    }
   }
 
   function wake({ type }) {
@@ -303,11 +317,8 @@ export function connect(url, options = {}) {
   function check() {
     if (state === "waiting" && mayHurry) dial();
     if (state !== "open" || timers.ping) return;
-    const before = heardAt;
     ping();
-    after("ping", times.ping, () => {
-      if (before === heardAt) end({ reason: "no_pong" });
-    });
+    after("ping", times.ping, () => end({ reason: "no_pong" }));
   }
 
   function ping() {
@@ -336,11 +347,6 @@ export function connect(url, options = {}) {
 
   /** Get another token. Simultaneous calls share one request. */
   function renew(reason) {
-    if (!getToken) {
-      token = options.token;
-      needs = null;
-      return;
-    }
     asking ??= request(reason);
     return asking.done;
   }
@@ -352,9 +358,9 @@ export function connect(url, options = {}) {
     const found = (async () => getToken({ reason, previous, signal }))();
     const mine = { stop };
     const late = timer(times.token, () => stop.abort());
-    mine.done = bounded(found, signal, Infinity, lost).then((next) => {
+    tokenAt = now();
+    mine.done = bounded(found, signal).then((next) => {
       token = next;
-      tokenAt = now();
       tokenEnds = NaN;
       needs = reason === "refused" && next === previous ? reason : null;
     }).finally(() => {
@@ -374,8 +380,9 @@ export function connect(url, options = {}) {
       if (!token || token === previous) throw new Error("getToken returned no token");
       tokenEnds = Date.parse((await ask("auth.refresh", { token }, {}, true)).token_expires_at);
     } catch (error) {
+      if (mine !== socket) return;
       report("token", { error });
-      if (mine === socket && tries > 1) after("token", times.rest, () => refresh(tries - 1));
+      if (tries > 1) after("token", times.rest, () => refresh(tries - 1));
     }
   }
 
@@ -385,7 +392,7 @@ export function connect(url, options = {}) {
    * Send a message when there is a connection, and return its reply's data. An urgent one does not wait for the rooms.
    * `chunk` gets each chunk. `take` gets the data at once. `abandon` of the promise rejects it and cancels the message.
    */
-  function ask(type, data, options = {}, isUrgent, chunk, take = (reply) => reply) {
+  function ask(type, data, options = {}, isUrgent, chunk, take = async (reply) => reply) {
     const { signal, timeout, repeats = type === "chat.send" } = options;
     const id = `c${(lastId += 1)}`;
     let abandon;
@@ -397,16 +404,17 @@ export function connect(url, options = {}) {
       let late;
       const expire = (wait) => {
         clearTimeout(late);
-        late = timer(wait, () => abandon(lost(call.isOut)));
+        late = timer(wait, () => abandon(lost(call)));
       };
       const settling = (fn) => (value) => {
         calls.delete(id);
         clearTimeout(late);
         forget();
         fn(value);
+        if (held === call) flush();
       };
       const call = {
-        resolve: settling((reply) => resolve(new Promise((done) => done(take(reply))))),
+        resolve: settling((reply) => resolve(take(reply))),
         reject: settling(reject),
         repeats,
         chunk,
@@ -414,12 +422,18 @@ export function connect(url, options = {}) {
         isOut: false,
         tries: 0,
         send() {
+          if (held && repeats) return;
           const problem = unsendable(text, welcome.max_message_bytes);
           if (problem) return call.reject(new Refused(problem));
           call.isOut = true;
           call.tries += 1;
+          if (call.tries > 1) held = call;
           if (timeout === undefined) expire(repeats || chunk ? Infinity : times.answer);
-          out(text);
+          try {
+            out(text);
+          } catch (error) {
+            call.reject(error);
+          }
         },
       };
       /** Forget the caller. The answer may still come, unless the gateway stops the work. */
@@ -440,6 +454,14 @@ export function connect(url, options = {}) {
     return Object.assign(promise, { abandon });
   }
 
+  /** Send what waits, oldest first. Repeats go one by one, since each may be refused for the moment. */
+  function flush() {
+    held = null;
+    for (const call of calls.values()) {
+      if (isReady && !call.isOut) call.send();
+    }
+  }
+
   function out(text) {
     onFrame?.("out", text);
     socket.send(text);
@@ -449,21 +471,23 @@ export function connect(url, options = {}) {
 
   function receive(text) {
     heardAt = now();
+    clearTimeout(timers.ping);
+    timers.ping = 0;
     if (!text.trim) {
       if (text.size ?? text.byteLength) report("frame");
       return;
     }
     onFrame?.("in", text);
-    let frame;
     try {
-      frame = JSON.parse(text);
-    } catch {}
-    const type = frame?.type;
-    if (!type?.trim) report("frame", { text });
-    else if (/^(reply|error|chunk)$/.test(type)) answer(frame, text);
-    else if (type === "welcome" ? state === "open" || !frame.data?.server_time : state !== "open" && type !== "bye") {
+      const frame = JSON.parse(text);
+      const { type, data } = frame;
+      const isExpected = type === "welcome" ? state !== "open" && Date.parse(data.server_time) : state === "open" || type === "bye";
+      if (/^(reply|error|chunk)$/.test(type)) answer(frame, text);
+      else if (type.trim && isExpected) hear(type, data ?? {});
+      else throw text;
+    } catch {
       report("frame", { text });
-    } else hear(type, frame.data ?? {});
+    }
   }
 
   function answer(frame, text) {
@@ -471,15 +495,15 @@ export function connect(url, options = {}) {
     const call = calls.get(id);
     if (type === "error" && id == null) {
       if (state === "open") report("error", { message, text });
-      else said = message; // of a handshake: the `bye` has a word only
+      else said = String(message); // of a handshake: the `bye` has a word only
     } else if (!call?.isOut || (type === "chunk" && !call.chunk)) {
       if (!sendsByHand) report("answer", { text });
     } else if (type === "chunk") {
       call.chunk(data);
     } else if (frame.retryable && call.tries > 1) {
       // An earlier one may be stored, so no refusal of the moment is the answer.
-      const mine = socket;
-      timer(frame.retry_after_ms ?? times.backoff, () => mine === socket && calls.has(id) && call.send());
+      call.isOut = false;
+      after("repeat", pause(frame.retry_after_ms), flush);
     } else if (type === "reply") {
       call.resolve(data);
     } else {
@@ -488,10 +512,12 @@ export function connect(url, options = {}) {
   }
 
   function hear(type, data) {
+    const mine = socket;
     const each = rooms.get(data.room?.name ?? data.room);
     if (type === "welcome") begin(data);
     else if (each) each.take(type, data);
     else tell(type, data);
+    if (mine !== socket) return; // a listener has closed it
     if (type === "bye") end({ reason: "lost", ...data });
     if (type === "token.expiring" && getToken) {
       after("token", Math.max(0, times.rest - since(tokenAt)), () => refresh(2));
@@ -503,25 +529,27 @@ export function connect(url, options = {}) {
     emit("*", { type, data });
   }
 
-  async function begin(data) {
+  function begin(data) {
     const mine = socket;
+    tokenEnds = Date.parse(data.token_expires_at);
+    beat(times.heartbeat ?? Math.max(1000, data.heartbeat_seconds * 1000 || 25000));
     clearTimeout(timers.welcome);
     said = "";
     welcome = data;
     welcomedAt = now();
-    tokenEnds = Date.parse(data.token_expires_at);
-    beat(times.heartbeat ?? Math.max(1000, data.heartbeat_seconds * 1000 || 25000));
+    // What waits is of the former user.
+    if (author && author !== data.user) return shut({ reason: "another_user", message: "getToken returned another user's token" });
+    author = data.user;
     change("open");
     opening?.resolve(data);
     opening = null;
     tell("welcome", data);
-    await resume();
-    if (mine !== socket) return;
-    isReady = true;
-    for (const call of calls.values()) {
-      if (!call.isOut && isReady) call.send();
-    }
-    if (!timers.resume) resume(); // rooms that were joined meanwhile
+    resume().then(() => {
+      if (mine !== socket) return;
+      isReady = true;
+      flush();
+      if (!timers.resume) resume(); // rooms that were joined meanwhile
+    });
   }
 
   // ── Rooms ──
@@ -538,14 +566,15 @@ export function connect(url, options = {}) {
       const batch = [...rooms.values()].filter(isMissing).slice(0, most);
       if (!batch.length) break;
       // At once, and not in a promise: Node may hear the next frame before a promise goes on.
-      const take = (reply) => {
+      const take = async (reply) => {
         let later = times.backoff;
         for (const each of reply.rooms) {
           const { error } = each;
-          if (error?.retryable) later = error.retry_after_ms ?? later;
+          if (error?.retryable) later = pause(error.retry_after_ms);
           else rooms.get(each.room)?.[error ? "refuse" : "joined"](error ? new Refused(error) : each);
         }
         if (batch.every(isMissing)) wait = later;
+        else stalls = 0;
       };
       try {
         await ask("room.resume", { rooms: batch.map((each) => each.request()) }, {}, true, undefined, take);
@@ -553,14 +582,18 @@ export function connect(url, options = {}) {
         most = MOST_ROOMS;
       } catch (error) {
         if (mine !== socket) return;
-        if (error.retryable ?? true) wait = error.retryAfterMs ?? times.backoff;
+        if (error.retryable ?? true) wait = pause(error.retryAfterMs);
         // One bad name spoils the whole message: look for it. Or it is too long (41300).
         else if (error.status > 41000 && batch.length > 1) most = batch.length >> 1;
         else batch.forEach((each) => each.refuse(error));
       }
     }
     isResuming = false;
-    if (wait) after("resume", wait, resume);
+    if (wait) after("resume", Math.min(wait * 2 ** stalls++, times.longest), resume);
+  }
+
+  function pause(asked) {
+    return asked > 0 ? Math.min(asked, times.longest) : times.backoff;
   }
 
   function makeRoom(name) {
@@ -587,15 +620,15 @@ export function connect(url, options = {}) {
       get position() {
         return position;
       },
-      join({ since, limit: most, signal, timeout = Infinity } = {}) {
-        if (gateway.state === "closed") return Promise.reject(lost());
+      async join({ since, limit: most, signal, timeout } = {}) {
+        if (gateway.state === "closed") throw lost();
         if (!joining) {
           limit = most;
           position = since ?? position;
           joining = deferred();
           rejoin();
         }
-        return bounded(joining.promise, signal, timeout, lost);
+        return bounded(joining.promise, signal, timeout);
       },
       async leave(options) {
         forget("left");
@@ -623,14 +656,17 @@ export function connect(url, options = {}) {
         const from = hole ?? position;
         hole = null;
         if (from && reply.recovered) {
-          for (const { type, data } of events) log(type, data);
-          position = { epoch, offset: Math.max(offset, position.offset) };
+          for (const { type, data } of events) {
+            if (position) log(type, data);
+          }
+          if (position) position = { epoch, offset: Math.max(offset, position.offset) };
         } else {
           position = { epoch, offset };
           texts.clear();
           messages.forEach(keep);
           if (from) emit("gap", { reason, from, to: position, messages });
         }
+        if (!position) return; // a listener has quit
         change("joined");
         settle("resolve", reply);
         emit("joined", reply);
@@ -675,11 +711,11 @@ export function connect(url, options = {}) {
     function rejoin() {
       change("joining");
       start();
-      if (isReady) Promise.resolve().then(resume); // with the others of this moment
+      if (isReady) queueMicrotask(resume); // with the others of this moment
     }
 
     function both(type, data) {
-      emit(type, data);
+      if (!OWN_EVENTS.test(type)) emit(type, data);
       tell(type, data);
     }
 
@@ -750,9 +786,10 @@ export function connect(url, options = {}) {
         };
       },
       emit(type, value) {
-        for (const { fn } of [...(byType.get(type) ?? [])]) {
+        const all = byType.get(type);
+        for (const entry of [...(all ?? [])]) {
           try {
-            fn(value);
+            if (all.has(entry)) entry.fn(value);
           } catch (error) {
             report("listener", { error });
           }
@@ -776,7 +813,6 @@ export function connect(url, options = {}) {
   }
 
   function report(kind, more) {
-    const { onProblem = (problem) => console.warn("gateway-client:", problem) } = options;
     onProblem({ kind, ...more });
   }
 }
@@ -800,7 +836,7 @@ function queue(limit, leave, joins) {
       if (ended) return;
       if (last + 1 < limit) waiting.push(value);
       else if (joins && typeof value === "string" && typeof waiting[last] === "string") waiting[last] += value;
-      else loop.finish(new Overflow(`the loop is too slow: ${limit} wait`));
+      else loop.finish(new Overflow(`too slow: ${limit} wait`));
       wake?.();
     },
     /** End the loop after what waits, with an error if there is one. */
@@ -823,7 +859,7 @@ function address(url) {
   let text = String(url);
   if (!/^(ws|http)s?:/i.test(text)) text = new URL(text, globalThis.location?.href).href; // React Native has no such URL
   const [path, query = ""] = text.replace(/#.*/, "").replace(/^http/i, "ws").split("?");
-  return { path: path.replace(/(\/ws\/chat)?\/*$/, "/ws/chat"), query };
+  return [path.replace(/(\/ws\/chat)?\/*$/, "/ws/chat"), query];
 }
 
 /** Return the error that the gateway would have for this text, or none. For the second, it could not even name the call. */
@@ -835,19 +871,10 @@ function unsendable(text, limit) {
   }
 }
 
-/** Return a promise of the same outcome, which the signal or the time may end earlier. */
-function bounded(promise, signal, wait, lost) {
-  const { promise: first, resolve, reject } = deferred();
-  const late = timer(wait, () => reject(lost()));
-  const off = whenAborted(signal, () => reject(reasonOf(signal)));
-  promise.then(resolve, reject);
-  return first.finally(() => off(clearTimeout(late)));
-}
-
 /** Call `fn` when the signal is aborted, or soon. Return what forgets it. */
 function whenAborted(signal, fn) {
   signal?.addEventListener("abort", fn);
-  if (signal?.aborted) Promise.resolve().then(fn);
+  if (signal?.aborted) queueMicrotask(fn);
   return () => signal?.removeEventListener("abort", fn);
 }
 
@@ -859,7 +886,7 @@ function deferred() {
 
 /** Start a timer, unless the time never ends. */
 function timer(wait, fn) {
-  return wait <= LONGEST_TIMER_MS ? setTimeout(fn, wait) : undefined;
+  return wait < 2 ** 31 ? setTimeout(fn, wait) : undefined;
 }
 
 /** Return the present moment for `since`. Either clock may stand still or jump, so there are two. */

@@ -101,7 +101,7 @@ function makeView(room) {
     const showSending = (error) => show(sent(client_id, { client_id, content, error }));
     showSending(null);
     const answer = room.send(content, { ...options, client_id });
-    answer.then(({ message }) => put({ ...message, client_id }), showSending);
+    answer.then(({ message }) => put({ ...message, client_id })).catch(showSending);
     return answer;
   }
 

@@ -177,6 +177,81 @@ describe("calls", { concurrency: true }, () => {
     assert.equal(next.waiting, 0);
   });
 
+  test("a repeat that must wait keeps the later messages behind it", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    const send = (text) => gateway.call("chat.send", { room: "lobby", text });
+    const calls = ["one", "two", "three"].map(send);
+    for (let each = 0; each < 3; each += 1) await peer.next("chat.send");
+    peer.cut();
+    const next = (await server.next()).welcome();
+    next.refuse(await next.next("chat.send"), 42900, "rate_limited", { retryable: true, retry_after_ms: 30 });
+    calls.push(send("four"));
+    await settled(gateway, next); // other messages go on
+    const found = [];
+    while (found.length < 4) {
+      const message = await next.next("chat.send");
+      found.push(message.data.text);
+      next.reply(message, { message: {} });
+    }
+    await Promise.all(calls);
+    assert.deepEqual(found, ["one", "two", "three", "four"]);
+  });
+
+  test("a repeat that waits is not sent after its signal", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    const stop = new AbortController();
+    const call = gateway.call("chat.send", { room: "lobby", text: "one" }, { signal: stop.signal });
+    await peer.next("chat.send");
+    peer.cut();
+    const next = (await server.next()).welcome();
+    next.refuse(await next.next("chat.send"), 42900, "rate_limited", { retryable: true, retry_after_ms: 20 });
+    await settled(gateway, next);
+    stop.abort();
+    await assert.rejects(call, { name: "AbortError" });
+    const other = gateway.call("chat.send", { room: "lobby", text: "two" });
+    const message = await next.next("chat.send");
+    assert.equal(message.data.text, "two");
+    next.reply(message, { message: {} });
+    await other;
+    await new Promise((resolve) => setTimeout(resolve, 40)); // longer than the wait
+    assert.equal(next.waiting, 0);
+  });
+
+  test("an unanswered chat.send has gone out, however it ends", async (t) => {
+    const { open } = await serve(t);
+    const first = await open();
+    const refused = first.gateway.call("chat.send", { room: "lobby", text: "hi" });
+    await first.peer.next("chat.send");
+    first.peer.bye(4403, "disconnected", "never");
+    await assert.rejects(refused, { name: "Lost", sent: true });
+    const second = await open({ times: { backoff: 60000, longest: 60000 } });
+    const closed = second.gateway.call("chat.send", { room: "lobby", text: "hi" });
+    await second.peer.next("chat.send");
+    second.peer.cut();
+    await until(() => second.gateway.state === "waiting");
+    await second.gateway.close();
+    await assert.rejects(closed, { name: "Lost", sent: true });
+  });
+
+  test("a socket that throws rejects the call, and disturbs no other", async (t) => {
+    const { server, client } = await serve(t);
+    class Breaking extends WebSocket {
+      send(text) {
+        if (text.includes("break")) throw new Error("broken");
+        super.send(text);
+      }
+    }
+    const gateway = client({ WebSocket: Breaking });
+    const breaking = gateway.call("break");
+    const call = gateway.call("echo");
+    const peer = (await server.next()).welcome();
+    await assert.rejects(breaking, /broken/);
+    peer.reply(await peer.next("echo"), {});
+    await call;
+  });
+
   test("no more than 1,000 calls wait", async (t) => {
     const { client } = await serve(t);
     const gateway = client({ getToken: () => new Promise(() => {}), times: { token: 5000 } });
@@ -397,6 +472,16 @@ describe("events", { concurrency: true }, () => {
     assert.match(gateway.problems[0].error.message, /a mistake of the page/);
   });
 
+  test("a listener that is taken away by another one hears nothing more", async (t) => {
+    const { open } = await serve(t);
+    const { gateway, peer } = await open();
+    gateway.on("announcement", () => off());
+    const off = gateway.on("announcement", () => assert.fail("it is off"));
+    peer.event("announcement", {});
+    await settled(gateway, peer);
+    assert.deepEqual(gateway.problems, []);
+  });
+
   test("calls inside a loop over events work", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();
@@ -491,6 +576,60 @@ describe("a server that lies", { concurrency: true }, () => {
     assert.equal(gateway.state, "connecting");
     (await server.next()).welcome();
     await until(() => gateway.state === "open");
+  });
+
+  const textless = { toString: 1, valueOf: 1 }; // JavaScript makes no text of it
+
+  test("values of which there is no text harm nothing", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    const call = gateway.call("echo");
+    const { id } = await peer.next("echo");
+    peer.send({ type: "error", id, status: 40000, message: textless });
+    peer.send({ type: "error", id: null, message: textless });
+    peer.event("bye", { reason: textless, reconnect: "after_delay", after_ms: 1 });
+    peer.reply({ id }, {});
+    await call;
+    assert.equal(gateway.problems.length, 3);
+    peer.cut();
+    const next = await server.next();
+    next.send({ type: "error", id: null, message: textless });
+    next.welcome();
+    await until(() => gateway.state === "open");
+  });
+
+  test("a welcome of odd values opens it, or is ignored", async (t) => {
+    const absent = { token_expires_at: undefined, heartbeat_seconds: undefined, max_message_bytes: undefined, user: undefined };
+    const odd = [{ server_time: "tomorrow" }, { server_time: textless }, { token_expires_at: textless }, { heartbeat_seconds: textless }];
+    for (const data of [absent, ...odd]) {
+      const { server, client } = await serve(t);
+      const gateway = client();
+      gateway.open().catch(() => {});
+      (await server.next()).welcome(data).cut();
+      (await server.next()).welcome();
+      await until(() => gateway.state === "open", JSON.stringify(data));
+      assert.ok(gateway.serverTime > 0);
+    }
+  });
+
+  test("a wait of nonsense is a short wait", async (t) => {
+    for (const retry_after_ms of ["soon", -5, 0, null, 1e300]) {
+      const { server, open } = await serve(t);
+      const { gateway, peer } = await open();
+      const sent = gateway.call("chat.send", { room: "lobby", text: "hi" });
+      await peer.next("chat.send");
+      peer.cut();
+      const next = (await server.next()).welcome();
+      const busy = { retryable: true, retry_after_ms };
+      next.refuse(await next.next("chat.send"), 42900, "rate_limited", busy);
+      next.reply(await next.next("chat.send"), { message: {} });
+      await sent;
+      const joining = gateway.room("lobby").join();
+      next.refuse(await next.next("room.resume"), 42900, "rate_limited", busy);
+      const rooms = [{ room: "lobby", epoch: "x", offset: 0, members: 1, messages: [] }];
+      next.reply(await next.next("room.resume"), { rooms });
+      await joining;
+    }
   });
 
   test("a bye of nothing is a loss", async (t) => {

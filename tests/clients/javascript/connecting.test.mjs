@@ -278,6 +278,74 @@ describe("connecting", { concurrency: true }, () => {
     off();
   });
 
+  test("a listener may close it at any moment, and it stays closed", async (t) => {
+    const closers = {
+      bye: (gateway) => gateway.on("bye", () => gateway.close()),
+      room: (gateway) => gateway.room("lobby").on("state", (state) => state === "joining" && gateway.close()),
+      "token.expiring": (gateway) => gateway.on("token.expiring", () => gateway.close()),
+    };
+    for (const [name, listen] of Object.entries(closers)) {
+      const { server, open } = await serve(t);
+      let asked = 0;
+      const { gateway, peer } = await open({ getToken: () => `token-${(asked += 1)}` });
+      const joining = gateway.room("lobby").join();
+      const rooms = [{ room: "lobby", epoch: "x", offset: 0, members: 1, messages: [] }];
+      peer.reply(await peer.next("room.resume"), { rooms, has_more: false });
+      await joining;
+      listen(gateway);
+      if (name === "token.expiring") peer.event(name, {});
+      else if (name === "room") peer.cut();
+      else peer.event("bye", { code: 1012, reason: "draining", reconnect: "after_delay", after_ms: 1 });
+      await until(() => gateway.state === "closed");
+      await new Promise((resolve) => setTimeout(resolve, 30)); // longer than a retry and a rest
+      assert.deepEqual([gateway.state, server.connections, asked], ["closed", 1, 1], name);
+    }
+  });
+
+  test("a listener that closes it before it has a token spares the token", async (t) => {
+    const { client } = await serve(t);
+    const gateway = client({ getToken: () => assert.fail("it is closed") });
+    gateway.onState((state) => state === "connecting" && gateway.close());
+    await assert.rejects(gateway.open({ timeout: 20 }), Lost);
+    assert.equal(gateway.state, "closed");
+  });
+
+  test("close and open at once do not wait for the token of before", async (t) => {
+    const { server, client } = await serve(t);
+    let asked = 0;
+    const getToken = () => ((asked += 1) === 1 ? new Promise(() => {}) : "second");
+    const gateway = client({ getToken, times: { backoff: 60000, longest: 60000, token: 20000 } });
+    gateway.open().catch(() => {});
+    await until(() => asked === 1);
+    gateway.close();
+    const opening = gateway.open();
+    assert.equal((await server.next()).welcome().token, "second");
+    await within(opening);
+  });
+
+  test("another user's token ends it, and nothing of the former user goes out", async (t) => {
+    const { server, open } = await serve(t);
+    const { gateway, peer } = await open();
+    const sent = gateway.call("chat.send", { room: "lobby", text: "hi" });
+    await peer.next("chat.send");
+    peer.cut();
+    const next = (await server.next()).welcome({ user: "bobby" });
+    await assert.rejects(sent, { name: "Lost", sent: true });
+    assert.deepEqual([gateway.state, gateway.why.reason], ["closed", "another_user"]);
+    await next.ended();
+    assert.equal(next.waiting, 0);
+    const opening = gateway.open(); // the page has shown another user
+    (await server.next()).welcome({ user: "bobby" });
+    await opening;
+  });
+
+  test("a token that no URL can hold is a mistake with a reason", async (t) => {
+    const { client } = await serve(t);
+    const gateway = client({ token: "\ud83d", tokenIn: "query" });
+    await assert.rejects(gateway.open(), Lost);
+    assert.equal(gateway.why.reason, "no_socket");
+  });
+
   test("every change of the state is heard until off", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();

@@ -176,4 +176,13 @@ describe("room-view", { concurrency: true }, () => {
     await until(() => view.get().state === "joined");
     assert.deepEqual([view.get().why, texts(view.get())], [null, ["text 1"]]);
   });
+
+  test("an answer of nothing is an error, and no fault of the page", async (t) => {
+    const { peer, view } = await joined(t, message(1));
+    const sent = view.get().send("hi");
+    peer.reply(await peer.next("chat.send"));
+    assert.equal(await sent, undefined);
+    await until(() => view.get().sending[0]?.error);
+    assert.deepEqual(texts(view.get()), ["text 1"]);
+  });
 });

@@ -221,6 +221,46 @@ describe("rooms", { concurrency: true }, () => {
     await until(() => room.state === "joined");
   });
 
+  test("a room for which there is no place is asked for more and more rarely", async (t) => {
+    const { open } = await serve(t);
+    const { gateway, peer } = await open({ times: { backoff: 10, longest: 1000 } });
+    gateway.room("attic").join().catch(() => {});
+    const error = { status: 42900, name: "rate_limited", message: "too many rooms", retryable: true };
+    const began = Date.now();
+    for (let each = 0; each < 5; each += 1) peer.reply(await peer.next("room.resume"), { rooms: [{ room: "attic", error }] });
+    assert.ok(Date.now() - began >= 140, "10, 20, 40 and 80 ms");
+  });
+
+  test("a listener that quits its room during a resume harms no other room", async (t) => {
+    const { server, gateway, peer, room } = await inRoom(t, 3, { times: { backoff: 5000, longest: 5000 } });
+    const attic = gateway.room("attic");
+    const joining = attic.join();
+    await resumed(peer);
+    await joining;
+    room.on("message", () => room.quit());
+    gateway.check();
+    peer.close(1012);
+    await until(() => gateway.state === "waiting");
+    gateway.check();
+    const next = (await server.next()).welcome();
+    const events = [4, 5].map((offset) => ({ type: "chat.message", data: message(offset) }));
+    await resumed(next, (each) => (each.room === "lobby" ? { offset: 5, events } : {}));
+    await settled(gateway, next);
+    assert.deepEqual([room.state, room.position, attic.state], ["idle", null, "joined"]);
+    assert.deepEqual(gateway.problems, []);
+  });
+
+  test("an application's event with the name of a room's own is none of the room's own", async (t) => {
+    const { gateway, peer, told } = await inRoom(t);
+    const heard = [];
+    gateway.on("*", ({ type }) => heard.push(type));
+    const names = ["message", "gap", "joined", "state", "__proto__", "constructor"];
+    for (const name of names) peer.event(name, { room: "lobby" });
+    await settled(gateway, peer);
+    assert.deepEqual(told, []);
+    assert.deepEqual(heard, names);
+  });
+
   for (const status of [42200, 41300]) test(`one wrong name or a long message does not keep the others out (${status})`, async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();

@@ -243,6 +243,17 @@ describe("tokens", { concurrency: true }, () => {
     assert.equal(count, 2);
   });
 
+  test("close during a renewal is no problem", async (t) => {
+    const { open } = await serve(t);
+    let asked = 0;
+    const getToken = () => ((asked += 1) === 1 ? "first" : new Promise(() => {}));
+    const { gateway, peer } = await open({ getToken, times: { rest: 0, token: 5000 } });
+    peer.event("token.expiring", {});
+    await until(() => asked === 2);
+    await gateway.close();
+    assert.deepEqual(gateway.problems, []);
+  });
+
   test("close ends the wait for a token", async (t) => {
     const { client } = await serve(t);
     let given;

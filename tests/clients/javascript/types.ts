@@ -93,6 +93,7 @@ export async function rooms() {
   room.on("state", (state: RoomState) => console.log(state, room.why?.status));
   room.on("chat.read", ({ user, offset }) => console.log(user, offset));
   room.on("room.updated", (data) => data.room.title?.trim());
+  room.on(wide, ({ anything }) => anything.trim());
   // @ts-expect-error no event of a room
   room.on("announcement", () => {});
   for await (const { text } of room.events()) console.log(text);

@@ -48,6 +48,16 @@ describe("waking", () => {
     });
   }
 
+  test("after an answered ping, the next change of the network asks again", async (t) => {
+    const { open } = await serve(t);
+    const { peer } = await open({ times: { ping: 5000 } });
+    for (let each = 0; each < 3; each += 1) {
+      view.dispatchEvent(new Event("online"));
+      peer.reply(await peer.next("ping"), {});
+      await new Promise((resolve) => setTimeout(resolve, 20)); // until the answer has come
+    }
+  });
+
   test("without an answer, there is a new socket", async (t) => {
     const { server, open } = await serve(t);
     const { gateway, peer } = await open({ times: { ping: 30 } });
