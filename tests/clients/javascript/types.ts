@@ -83,7 +83,7 @@ export async function events(signal: AbortSignal) {
   gateway.onState((state: State, why: Why | null) => console.log(state, why?.retryAt));
 }
 
-export async function rooms() {
+export async function rooms(wide: string) {
   const room = gateway.room("lobby");
   const position: Position | null = room.position;
   const reply = await room.join({ limit: 20 });
