@@ -13,6 +13,8 @@ from gateway_client.line import Line
 Chunk = TypeVar("Chunk")
 Reply = TypeVar("Reply")
 
+STATUS_CANCELLED = 49900
+
 MOST_CHUNKS = 1000
 """Chunks that wait for the loop. Texts beyond it are joined. Anything else ends the stream with `Overflowed`."""
 
@@ -69,6 +71,7 @@ class Stream(Generic[Chunk, Reply]):
         self._chunks = Chunks()
         self._task: asyncio.Task[Any] | None = None
         self._reply: list[Any] = []
+        self._cancelled = False
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -105,7 +108,10 @@ class Stream(Generic[Chunk, Reply]):
 
     async def cancel(self) -> None:
         """Ask the gateway to cancel the message. The loop gets what came before, and then `Refused` with 49900."""
-        if self._chunks.asked is not None:
+        if self._chunks.asked is None:
+            self._cancelled = True
+            await self.aclose()  # nothing has gone out
+        else:
             connection, number = self._chunks.asked
             with suppress(Refused, Lost):  # it has an answer by now
                 await connection.call("cancel", {"id": number})
@@ -131,6 +137,8 @@ class Stream(Generic[Chunk, Reply]):
         return self._task
 
     def _end(self, task: "asyncio.Task[Any]") -> None:
+        if self._cancelled:
+            raise Refused(STATUS_CANCELLED, "cancelled", "the message was cancelled before it went out")
         if task.cancelled():
             raise StopAsyncIteration
         if not self._reply:

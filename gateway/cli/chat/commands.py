@@ -32,6 +32,9 @@ def _message(words: str) -> AnyMessage:
     if not data.strip():
         return AnyMessage(kind, {})
     try:
-        return AnyMessage(kind, json.loads(data))
+        read = json.loads(data)
+        # Python reads more than JSON has: NaN, and half of a surrogate pair.
+        json.dumps(read, ensure_ascii=False, allow_nan=False).encode()
+        return AnyMessage(kind, read)
     except (ValueError, RecursionError):
         raise ValueError(f"{CALL}; the data is not JSON") from None

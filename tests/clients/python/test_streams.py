@@ -169,3 +169,21 @@ async def test_a_stream_that_is_left_before_its_error_complains_to_no_log(caplog
         gc.collect()
         await asyncio.sleep(0)
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_stream_that_waits_for_a_connection_can_be_cancelled() -> None:
+    async def script(visit: Visit) -> None:
+        if visit.number == 1:
+            await visit.welcome()
+            await visit.expect("echo")
+            await visit.bye(1012, "draining", "after_delay", after_ms=60_000)
+
+    async with scripted(script) as server, client_of(server) as gateway:
+        with pytest.raises(Lost):
+            await gateway.call("echo", {})
+        async with gateway.stream("story") as story:
+            await asyncio.sleep(0)
+            await story.cancel()
+            with pytest.raises(Refused, match="before it went out") as refused:
+                await anext(story)
+        assert refused.value.name == "cancelled"

@@ -707,6 +707,13 @@ def test_a_growing_text_has_lines_that_imitate_no_other() -> None:
     assert [line.plain for line in text.end()] == ["│ x"]
 
 
+@pytest.mark.parametrize("data", ['{"n": NaN}', '{"n": -Infinity}', '{"text": "\\ud800"}', "[" * 100_000])
+def test_what_python_reads_and_json_lacks_is_no_data(data: str) -> None:
+    line = line_of_input(1, f"/call echo {data}")
+    assert line.message is None
+    assert line.problem.endswith("the data is not JSON")
+
+
 def test_a_flood_of_signals_is_shown_once_and_a_state_when_it_changes() -> None:
     passing = Passing()
 
