@@ -115,7 +115,10 @@ class Gateway:
         await self._line.close()
 
     async def check(self) -> None:
-        """Let a ping decide within seconds whether the connection lives. Call it when the network has changed."""
+        """Let a ping decide within seconds whether the connection lives, or try at once to connect without one.
+
+        Call it when the network has changed.
+        """
         await self._line.check()
 
     @overload

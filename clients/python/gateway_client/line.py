@@ -87,6 +87,7 @@ class Line:
         """The token of the connection."""
         self._time: GatewayTime | None = None
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._turn = asyncio.Lock()
         """Is fair, so messages to rooms go out in the order in which they came."""
         self._ended: Lost | None = None
@@ -110,9 +111,10 @@ class Line:
                 await self._credential.close()
 
     async def check(self) -> None:
-        """Let a ping decide whether the connection lives."""
+        """Let a ping decide whether the connection lives. Without one, try at once to connect."""
         if self._connection is not None:
             await self._connection.check()
+        self._hurry.set()
 
     async def ready(self) -> Connection:
         """Return the connection once it is open. Raise `Lost` if there will be none."""
@@ -183,7 +185,7 @@ class Line:
                 delay = self._backoff.after(lost)
                 log.warning("%s; connecting again in %.1f s", lost.message, delay)
                 self._to("waiting", lost)
-                await asyncio.sleep(delay)
+                await self._wait(delay, asked=lost.after_ms > 0)
         except asyncio.CancelledError:
             lost = Lost("the client's task was cancelled", Reconnect.NEVER, final=True)
             self._end(lost, told=lost)
@@ -192,6 +194,13 @@ class Line:
             log.exception("a fault of this client")
             lost = Lost(f"a fault of this client: {fault!r}", Reconnect.NEVER, final=True)
             self._end(lost, told=lost)
+
+    async def _wait(self, delay: float, *, asked: bool) -> None:
+        """Wait before the next attempt. `check` ends it, unless the gateway has asked for the wait."""
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await (asyncio.get_running_loop().create_future() if asked else self._hurry.wait())
 
     def _goes_on(self, lost: Lost) -> bool:
         """Return whether to come back, and end everything if not."""

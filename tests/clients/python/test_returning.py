@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 from gateway_client import Lost, Reconnect, Refused, StateChanged, Times, connect, line
 from gateway_client.messages import SendMessage
 from gateway_client.returning import Backoff, lost_by
-from tests.clients.python.scripted import Scripted, Visit, client_of, scripted
+from tests.clients.python.scripted import HASTY, Scripted, Visit, client_of, scripted
 from tests.clients.python.test_tokens import MovableClock
 from tests.support.certificate import certificate
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
+
+
+PATIENT = replace(HASTY, first_delay=1e9, longest_delay=1e9)
+"""It never comes back by itself."""
 
 
 async def answer(visit: Visit) -> None:
@@ -200,11 +205,12 @@ async def test_a_message_is_repeated_only_while_the_gateway_remembers_it() -> No
             visit.drop()
         await visit.serve()
 
-    async with scripted(script) as server, client_of(server, clock=clock) as gateway:
+    async with scripted(script) as server, client_of(server, clock=clock, times=PATIENT) as gateway:
         async with asyncio.TaskGroup() as group:
             sent = group.create_task(lost_of(gateway.call("chat.send", {"room": "lobby", "text": "once"})))
             await until(lambda: gateway.state == "waiting")
             clock.ahead += 23 * 3600  # the machine sleeps
+            await gateway.check()
         assert "too old to be sent again" in str(await sent)
         assert not (await sent).final
 
@@ -280,6 +286,26 @@ async def test_silence_of_two_heartbeats_is_checked_with_a_ping_and_ends_a_dead_
         assert gateway.state == "open"
     assert asked.count(1) == 2  # one after a heartbeat, and the one that decides
     assert len(server.visits) == 2
+
+
+async def test_a_check_ends_a_wait_unless_the_gateway_has_asked_for_it() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.welcome()
+        if visit.number == 1:
+            await visit.expect("echo")
+            visit.drop()
+        await visit.reply(await visit.expect("echo"))
+        await visit.bye(1012, "draining", "after_delay", after_ms=60_000)
+
+    async with scripted(script) as server, client_of(server, times=PATIENT) as gateway:
+        await lost_of(gateway.call("echo", {}))
+        await until(lambda: gateway.state == "waiting")
+        await gateway.check()
+        await gateway.call("echo", {})
+        await until(lambda: gateway.state == "waiting")
+        await gateway.check()
+        await asyncio.sleep(0.1)
+        assert (gateway.state, len(server.visits)) == ("waiting", 2)
 
 
 async def test_a_missing_answer_is_followed_by_a_ping_that_decides() -> None:
