@@ -174,7 +174,7 @@ export function connect(url, options = {}) {
     try {
       await (needs && renew(needs));
     } catch (error) {
-      if (mine === turn) retry({ reason: "no_token", message: `getToken failed: ${error?.message ?? error}` });
+      if (mine === turn) retry({ reason: "no_token", message: `getToken failed: ${error?.trim ? error : error?.message}` });
       return;
     }
     if (mine !== turn) return;

@@ -195,7 +195,8 @@ describe("tokens", { concurrency: true }, () => {
   test("getToken that throws no Error does no harm", async (t) => {
     const { server, client } = await serve(t);
     let count = 0;
-    const gateway = client({ getToken: () => ((count += 1) > 1 ? "token" : Promise.reject(undefined)) });
+    const thrown = [undefined, "a text", Object.create(null)];
+    const gateway = client({ getToken: () => (count < 3 ? Promise.reject(thrown[count++]) : "token") });
     const opening = gateway.open();
     (await server.next()).welcome();
     await opening;
