@@ -54,8 +54,11 @@ class Refused(GatewayError):
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
         self.details = tuple(details)
+        super().__init__(status, name, message)  # with which it can be pickled and copied
+
+    def __str__(self) -> str:
         fields = "; ".join(f"{each.field}: {each.message}" for each in self.details)
-        super().__init__(f"{message} ({fields})" if fields else message)
+        return f"{self.message} ({fields})" if fields else self.message
 
     @classmethod
     def read(cls, error: Mapping[str, Any]) -> "Refused":
