@@ -270,7 +270,10 @@ def announce(settings: Settings, sock: socket.socket) -> None:
         "",
     ]
     if settings.development:
-        lines.append(f"  Browser   http://{place}{path}/   (API: http://{place}{path}/docs)")
+        lines += [
+            f"  Browser   http://{place}{path}/",
+            f"  Docs      http://{place}{path}/docs/messages   (HTTP API: http://{place}{path}/docs)",
+        ]
     if settings.token_endpoint == "on":  # noqa: S105 - a switch
         lines.append(f"  Postman   POST http://{place}{path}/token, form: username, password")
     lines += [

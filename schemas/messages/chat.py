@@ -50,20 +50,20 @@ class Message(Wire):
 
     model_config = ConfigDict(json_schema_extra={"examples": [MESSAGE_EXAMPLE]})
 
-    id: str
+    id: str = Field(description="The name of the message, which stays the same when it changes.")
     room: str
-    epoch: str
-    offset: int
-    changed: int
-    sender: str
-    text: str | None = None
-    body: Any = None
-    reply_to: str | None = None
-    client_id: str | None = None
-    sent_at: Timestamp
-    edited_at: Timestamp | None = None
-    done: Literal[True] | None = None
-    deleted: bool = False
+    epoch: str = Field(description="The identity of the room's log. Another one means that the log has begun anew.")
+    offset: int = Field(description="The place of the message in the room's log.")
+    changed: int = Field(description="The offset of the last event about it: a change is newer if this is higher.")
+    sender: str = Field(description="The name of a user, or `service:` and the name of a service.")
+    text: str | None = Field(default=None, description="The content, unless `body` is. A deleted message has neither.")
+    body: Any = Field(default=None, description="The content, if it is JSON in place of a text.")
+    reply_to: str | None = Field(default=None, description="The `id` of the message that this one answers.")
+    client_id: str | None = Field(default=None, description="The sender's own name for it, which no other user sees.")
+    sent_at: Timestamp = Field(description="When the gateway stored it.")
+    edited_at: Timestamp | None = Field(default=None, description="When it was last edited.")
+    done: Literal[True] | None = Field(default=None, description="There when a message that grew has come to its end.")
+    deleted: bool = Field(default=False, description="Whether it has been deleted.")
 
 
 class SendMessage(Content):
@@ -79,8 +79,10 @@ class SendMessage(Content):
     )
 
     room: RoomName
-    reply_to: MessageId | None = None
-    client_id: ClientId | None = None
+    reply_to: MessageId | None = Field(default=None, description="The `id` of the message that this one answers.")
+    client_id: ClientId | None = Field(
+        default=None, description="A name of your own, so that a second send stores nothing."
+    )
 
 
 class SendReply(Wire):

@@ -92,8 +92,8 @@ class RoomReply(Wire):
 class Position(Wire):
     """A client's position in a room's log: the highest `changed` that it has seen, and its epoch."""
 
-    epoch: str = Field(min_length=1, max_length=64)
-    offset: int = Field(ge=0, le=MAX_OFFSET)
+    epoch: str = Field(min_length=1, max_length=64, description="The `epoch` of the room's log.")
+    offset: int = Field(ge=0, le=MAX_OFFSET, description="The highest `changed` that the client has seen.")
 
 
 class JoinRoom(Wire):

@@ -34,7 +34,8 @@ GOOD_KEY = "kY7w-3pXc9ZtQ2vLr8mNs4dFg6hJb1aE"
 
 def test_it_says_where_to_point_a_browser_postman_and_a_terminal(served: Served) -> None:
     place = f"127.0.0.1:{served.port}"
-    assert f"http://{place}/docs" in served.output.expect("Browser")
+    assert f"http://{place}/" in served.output.expect("Browser")
+    assert f"http://{place}/docs/messages" in served.output.expect("Docs")
     assert f"POST http://{place}/token" in served.output.expect("Postman")
     assert f"ws://{place}/ws/chat?token=" in served.output.expect("WebSocket ws")
     assert re.search(f"gateway chat ws://{place} .* --register$", served.output.expect("Terminal"))
