@@ -162,7 +162,7 @@ async def test_the_whole_product_from_a_shell_also_when_it_is_killed(tmp_path: P
         bob.write("".join(f"{line}\n" for line in speech))
         alice.expect("bob: line 20")
         first.stop(signal.SIGKILL)
-        alice.expect("the connection has ended")
+        alice.expect("the connection is lost")
         alice.type("Are you still there?\n")
 
         with serving(tmp_path, port=first.port) as second:
