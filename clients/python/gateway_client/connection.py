@@ -25,6 +25,9 @@ log = logging.getLogger("gateway_client")
 
 STATUS_TOO_LARGE = 41300
 
+BREACHES = {1002, 1007, 1009}
+"""The codes with which this client closes a connection whose frames are wrong or too long."""
+
 LONGEST_HEARTBEAT_SECONDS = 300.0
 
 Direction = Literal["in", "out"]
@@ -100,8 +103,8 @@ class Connection:
         try:
             async for text in self._ws:
                 self._hear(text)
-        except ConnectionClosed:
-            pass
+        except ConnectionClosed as closed:
+            self._note_fault(closed)
         finally:
             lost = self._ended()
         return lost
@@ -333,6 +336,11 @@ class Connection:
 
     def _ignore(self, what: str, text: str) -> None:
         log.warning("ignored %s: %.200s", what, text)
+
+    def _note_fault(self, closed: ConnectionClosed) -> None:
+        if closed.rcvd is None and closed.sent is not None and closed.sent.code in BREACHES:
+            what = closed.sent.reason or closed.sent.code
+            self._ending.reason = self._ending.reason or f"the gateway broke the standard of WebSocket: {what}"
 
     def _ended(self) -> Lost:
         reason = self._ending.reason or self._ws.close_reason or ""

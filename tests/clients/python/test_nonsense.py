@@ -125,7 +125,9 @@ async def test_a_server_that_never_welcomes_is_left() -> None:
                 pass
 
 
-async def test_half_a_frame_and_frames_that_break_the_standard_end_a_connection_and_not_the_client() -> None:
+async def test_half_a_frame_and_frames_that_break_the_standard_end_a_connection_and_not_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     endings = [
         b"\x81\x7e\x01\x00half",  # of 256 bytes
         b"\x81\x05\xff\xfe\xfd\xfc\xfb",  # no UTF-8
@@ -146,6 +148,7 @@ async def test_half_a_frame_and_frames_that_break_the_standard_end_a_connection_
         await gateway.opened()
         assert await gateway.call("echo", {"n": 1}) == {"n": 1}
     assert len(server.visits) == len(endings) + 1
+    assert "the gateway broke the standard of WebSocket: " in caplog.text
 
 
 async def test_what_json_cannot_say_is_the_callers_mistake() -> None:
