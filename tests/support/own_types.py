@@ -81,6 +81,7 @@ class Drawing(Wire):
 
     shape: Annotated[Circle | Square, Field(discriminator="kind")]
     either: int | list[str] | None
+    cells: tuple[int | str | None, ...] = ()
     pair: tuple[int, str] = (1, "a")
     anything: Any = None
     by_name: dict[str, Circle] | None = None

@@ -138,11 +138,16 @@ class _List:
             first = schema.get("prefixItems")
             if isinstance(first, list) and first:
                 return ["array of ", *_between(", ", [self.type_of(each, levels - 1) for each in first[:MOST_CHOICES]])]
-            return ["array of ", self.type_of(schema["items"], levels - 1)] if "items" in schema else "array"
+            return ["array of ", self._part(schema["items"], levels - 1)] if "items" in schema else "array"
         values = schema.get("additionalProperties")
         if kind == "object" and not _properties(schema):
-            return ["object of ", self.type_of(values, levels - 1)] if isinstance(values, dict) and values else "object"
+            return ["object of ", self._part(values, levels - 1)] if isinstance(values, dict) and values else "object"
         return str(kind) if kind else ("object" if _properties(schema) else "any JSON")
+
+    def _part(self, schema: Any, levels: int) -> Content:
+        """Return the words for the type of items: in brackets if there are several, as other types may follow."""
+        words = self.type_of(schema, levels)
+        return ["(", words, ")"] if isinstance(words, list) and " or " in words else words
 
     def _limits(self, schema: Any) -> Iterator[Content]:
         """Return the limits of a value, also of the one type that may be null besides."""

@@ -137,6 +137,7 @@ def test_types_of_every_kind_have_words(own: Read) -> None:
         "sidesintegerrequired2–100How many sides each of the dice has.",
         "shapeCircle or Square",
         "eitherinteger or array of string",
+        "cellsarray of (integer or string or null)",
         "pairarray of integer, string",
         "anythingany JSON",
         "by_nameobject of Circle",
