@@ -32,6 +32,7 @@ class _Call {
   final void Function(Json) done;
   final answer = Completer<Json>();
   bool isOut = false;
+  int tries = 0;
 }
 
 const _afterClose = {
@@ -76,6 +77,7 @@ class Gateway {
   void _ask(String type, Json data, [void Function(Json)? done]) => _add(type, data, done, true).answer.future.ignore();
   void _write(int id, _Call call) {
     call.isOut = true;
+    call.tries++;
     _socket?.add(jsonEncode({'type': call.type, 'id': id, 'data': call.data}));
   }
   void _lose(String why, bool Function(_Call) which) {
@@ -157,6 +159,11 @@ class Gateway {
         call?.done(data);
         call?.answer.complete(data);
       case 'error':
+        final waiting = _calls[frame['id']];
+        // One that went out before may be stored, so no refusal of the moment is its answer.
+        if (waiting != null && waiting.type == 'chat.send' && waiting.tries > 1 && frame['retryable'] == true) {
+          return _again(frame['id'] as int, waiting, (frame['retry_after_ms'] as num? ?? 1000).round());
+        }
         _calls.remove(frame['id'])?.answer.completeError(Refused(frame));
       case 'welcome':
         if (!_isOpen) _welcome(data);
@@ -178,6 +185,12 @@ class Gateway {
       _failures = _refusals = 0;
       onState?.call('open', null);
       for (final MapEntry(:key, :value) in _calls.entries.toList()) if (!value.isOut) _write(key, value);
+    });
+  }
+  void _again(int id, _Call call, int ms) {
+    final mine = _socket;
+    Timer(Duration(milliseconds: ms), () {
+      if (identical(mine, _socket) && _calls.containsKey(id)) _write(id, call);
     });
   }
   Future<void> _renew() async {

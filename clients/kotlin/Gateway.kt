@@ -14,7 +14,7 @@ private class End(val reconnect: String, why: String, val afterMs: Long = 0) : E
 private class Call(val type: String, val data: JSONObject, val done: (JSONObject) -> Unit) {
     val id = "${UUID.randomUUID()}"
     val answer = CompletableFuture<JSONObject>()
-    var isOut = false
+    var isOut = false; var tries = 0
 }
 
 /** One thread does all the work, and calls the three listeners. Only tests need `scale`, which shortens the waits. */
@@ -26,16 +26,13 @@ class Gateway(private val url: String, private val scale: Double = 1.0, private 
     private val inbox = LinkedBlockingQueue<() -> Unit>()
     private val calls = LinkedHashMap<String, Call>() // the ones without an answer, in their order
     private val rooms = LinkedHashMap<String, JSONObject?>() // the position in each: its epoch and offset
-    private var socket: WebSocket? = null
-    private var token: String? = null
+    private var socket: WebSocket? = null; private var token: String? = null
     private var tokenEnds = Instant.MIN // by the gateway's clock, which may be `ahead` of ours
     private var ahead = Duration.ZERO
-    private var isOpen = false
-    private var isRenewing = false
+    private var isOpen = false; private var isRenewing = false
     private var isChecked = false // whether the gateway has until `deadline` to send anything
     private var deadline = 0L
-    private var failures = 0
-    private var refusals = 0
+    private var failures = 0; private var refusals = 0
     private val worker = thread(start = false, isDaemon = true) {
         try { while (true) come() } catch (over: Exception) { finish(over.message ?: "closed by this client") }
     }
@@ -95,7 +92,7 @@ class Gateway(private val url: String, private val scale: Double = 1.0, private 
     private fun ping() { expect(5_000); ask("ping", JSONObject()) {} }
     private fun ask(type: String, data: JSONObject, done: (JSONObject) -> Unit) = Call(type, data, done).let { calls[it.id] = it; write(it) }
     private fun write(call: Call) {
-        call.isOut = true
+        call.isOut = true; call.tries += 1
         socket?.send(JSONObject().put("type", call.type).put("id", call.id).put("data", call.data).toString())
     }
     private fun lose(why: String, which: (Call) -> Boolean) =
@@ -115,8 +112,10 @@ class Gateway(private val url: String, private val scale: Double = 1.0, private 
         val data = frame.optJSONObject("data") ?: JSONObject()
         when (frame.getString("type")) {
             "reply" -> calls.remove(frame.optString("id"))?.run { done(data); answer.complete(data) }
-            "error" -> calls.remove(frame.optString("id"))?.run {
-                answer.completeExceptionally(Refused(frame.optInt("status"), frame.optString("name"), frame.optString("message")))
+            "error" -> calls[frame.optString("id")]?.run {
+                // One that went out before may be stored, so no refusal of the moment is its answer.
+                if (type == "chat.send" && tries > 1 && frame.optBoolean("retryable")) return again(this, frame.optLong("retry_after_ms", 1_000))
+                calls.remove(id)?.answer?.completeExceptionally(Refused(frame.optInt("status"), frame.optString("name"), frame.optString("message")))
             }
             "welcome" -> if (!isOpen) welcome(data)
             "bye" -> throw End(data.getString("reconnect"), "bye: ${data.getString("reason")}", data.optLong("after_ms"))
@@ -124,6 +123,9 @@ class Gateway(private val url: String, private val scale: Double = 1.0, private 
             "resync" -> data.getString("room").let { if (it in rooms) resume(listOf(it)) {} }
             "chat.message", "chat.edited", "chat.deleted" -> heard(data)
         }
+    }
+    private fun again(call: Call, ms: Long) = socket.let { mine ->
+        CompletableFuture.delayedExecutor(ms, TimeUnit.MILLISECONDS).execute { inbox.add { if (mine === socket && call.id in calls) write(call) } }
     }
     private fun welcome(data: JSONObject) {
         ahead = Duration.between(Instant.now(), Instant.parse(data.getString("server_time")))

@@ -11,7 +11,7 @@ struct End: Error { let reconnect: String, why: String, afterMs: Double }
 
 /// `getToken` has a time limit of its own, as a request of URLSession has.
 actor Gateway {
-    private struct Call { let type: String, data: Json, answer: CheckedContinuation<Json, Error>?, done: (Json) -> Void; var isOut = false }
+    private struct Call { let type: String, data: Json, answer: CheckedContinuation<Json, Error>?, done: (Json) -> Void; var isOut = false, tries = 0 }
     private static let afterClose = [1000: "never", 4400: "never", 4403: "never", 1008: "new_credential", 4410: "new_credential", 4411: "new_credential"]
 
     private let url: URL, getToken: @Sendable (String) async throws -> String
@@ -41,6 +41,7 @@ actor Gateway {
     private func ask(_ type: String, _ data: Json, done: @escaping (Json) -> Void = { _ in }) { add(Call(type: type, data: data, answer: nil, done: done), now: true) }
     private func write(_ id: Int) {
         calls[id]!.isOut = true
+        calls[id]!.tries += 1
         let frame: Json = ["type": calls[id]!.type, "id": id, "data": calls[id]!.data]
         guard let text = try? JSONSerialization.data(withJSONObject: frame) else { return }
         socket?.send(.string(String(decoding: text, as: UTF8.self))) { _ in } // the reader notices an error
@@ -111,8 +112,13 @@ actor Gateway {
         let data = frame["data"] as? Json ?? [:], id = frame["id"] as? Int ?? 0
         switch frame["type"] as? String {
         case "reply": if let call = calls.removeValue(forKey: id) { call.done(data); call.answer?.resume(returning: data) }
-        case "error": calls.removeValue(forKey: id)?.answer?.resume(throwing: Refused(
-            status: frame["status"] as? Int ?? 0, name: frame["name"] as? String ?? "", message: frame["message"] as? String ?? ""))
+        case "error":
+            // One that went out before may be stored, so no refusal of the moment is its answer.
+            if let call = calls[id], call.type == "chat.send", call.tries > 1, frame["retryable"] as? Bool == true {
+                return again(id, after: frame["retry_after_ms"] as? Double ?? 1_000)
+            }
+            calls.removeValue(forKey: id)?.answer?.resume(throwing: Refused(
+                status: frame["status"] as? Int ?? 0, name: frame["name"] as? String ?? "", message: frame["message"] as? String ?? ""))
         case "welcome": if !isOpen { welcome(data) }
         case "bye": throw End(reconnect: data["reconnect"] as? String ?? "with_backoff", why: "bye: \(data["reason"] ?? "")", afterMs: max(0, data["after_ms"] as? Double ?? 0))
         case "token.expiring": if !isRenewing { isRenewing = true; Task { await renew() } }
@@ -133,6 +139,13 @@ actor Gateway {
             (self.isOpen, self.failures, self.refusals) = (true, 0, 0)
             self.onState("open", nil)
             for id in self.calls.keys.sorted() where !self.calls[id]!.isOut { self.write(id) }
+        }
+    }
+    private func again(_ id: Int, after ms: Double) {
+        let mine = socket
+        Task {
+            try? await Task.sleep(nanoseconds: UInt64(min(max(ms, 0), 60_000) * 1_000_000))
+            if mine === socket && calls[id] != nil { write(id) }
         }
     }
     private func renew() async {
