@@ -209,7 +209,7 @@ export function connect(url, options = {}) {
         code,
         reason: isWord ? reason : isOpen ? "lost" : "unreachable",
         message: !isOpen && `No WebSocket at ${path}. Check the address, the gateway, each proxy and`
-          + ` GATEWAY_ALLOWED_ORIGINS. ${isWord ? "" : reason}`,
+          + ` GATEWAY_ALLOWED_ORIGINS.${reason && !isWord ? ` ${reason}` : ""}`,
         reconnect: HOPELESS.test(reason) ? NEVER : AFTER_CLOSE[code],
       });
     };
@@ -285,7 +285,7 @@ export function connect(url, options = {}) {
   function fail(isAll) {
     for (const call of calls.values()) {
       const repeats = call.repeats && since(call.at) < LONGEST_REPEAT_MS;
-      if (isAll || (call.isOut && !repeats)) call.reject(lost(call));
+      if (isAll || (call.tries && !repeats)) call.reject(lost(call));
       else call.isOut = false;
     }
   }
@@ -442,7 +442,7 @@ export function connect(url, options = {}) {
         call.reject(error);
         if (!call.isOut) return;
         const end = () => calls.delete(id);
-        calls.set(id, { isOut: true, chunk() {}, resolve: end, reject: end });
+        calls.set(id, { isOut: true, tries: 1, chunk() {}, resolve: end, reject: end });
         if (!isUrgent) ask("cancel", { id }, {}, true).catch(() => {});
       };
       calls.set(id, call);
