@@ -242,15 +242,18 @@ class Checker:
         try:
             if table is not None:
                 return JsonSchema(_plain_json(table))
-            return None if file is None else self._schema_file(self._folder / file)
+            return None if file is None else self._schema_file(file)
         except ValueError as error:
             self._add((*place, key if table is not None else f"{key}_file"), str(error))
         except StartError as error:
             self._add((*place, f"{key}_file"), str(error))
         return None
 
-    def _schema_file(self, path: Path) -> JsonSchema:
+    def _schema_file(self, file: str) -> JsonSchema:
         """Return the schema of a file, which several routes may share."""
+        if "://" in file:  # it may have a password
+            raise ValueError("expected the path of a file, got a URL; store the schema beside the routes file")
+        path = self._folder / file
         if path not in self._schemas:
             self.stamps[path] = stamp(path)  # a wrong file is watched as well
             self._schemas[path] = JsonSchema(read_json(path))

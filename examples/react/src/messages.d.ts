@@ -134,7 +134,9 @@ export interface OpenDirect {
 
 /** A client's position in a room's log: the highest `changed` that it has seen, and its epoch. */
 export interface Position {
+  /** The `epoch` of the room's log. */
   epoch: string;
+  /** The highest `changed` that the client has seen. */
   offset: number;
 }
 
@@ -151,7 +153,9 @@ export interface ResumeRooms {
 /** Send a message to a room. The same `client_id` again, within 24 hours, stores nothing new. */
 export type SendMessage = {
   room: string;
+  /** The `id` of the message that this one answers. */
   reply_to?: string | null;
+  /** A name of your own, so that a second send stores nothing. */
   client_id?: string | null;
 } & ({ text: string; body?: null } | { text?: null; body: {} });
 
@@ -242,55 +246,94 @@ export interface ChatAppended {
 
 /** A user deleted a message. Its content is gone. */
 export interface ChatDeleted {
+  /** The name of the message, which stays the same when it changes. */
   id: string;
   room: string;
+  /** The identity of the room's log. Another one means that the log has begun anew. */
   epoch: string;
+  /** The place of the message in the room's log. */
   offset: number;
+  /** The offset of the last event about it: a change is newer if this is higher. */
   changed: number;
+  /** The name of a user, or `service:` and the name of a service. */
   sender: string;
+  /** The content, unless `body` is. A deleted message has neither. */
   text?: string;
+  /** The content, if it is JSON in place of a text. */
   body?: unknown;
+  /** The `id` of the message that this one answers. */
   reply_to?: string;
+  /** The sender's own name for it, which no other user sees. */
   client_id?: string;
+  /** When the gateway stored it. */
   sent_at: string;
+  /** When it was last edited. */
   edited_at?: string;
+  /** There when a message that grew has come to its end. */
   done?: true;
+  /** Whether it has been deleted. */
   deleted: boolean;
 }
 
 /** A user edited a message. The event has the whole message. */
 export interface ChatEdited {
+  /** The name of the message, which stays the same when it changes. */
   id: string;
   room: string;
+  /** The identity of the room's log. Another one means that the log has begun anew. */
   epoch: string;
+  /** The place of the message in the room's log. */
   offset: number;
+  /** The offset of the last event about it: a change is newer if this is higher. */
   changed: number;
+  /** The name of a user, or `service:` and the name of a service. */
   sender: string;
+  /** The content, unless `body` is. A deleted message has neither. */
   text?: string;
+  /** The content, if it is JSON in place of a text. */
   body?: unknown;
+  /** The `id` of the message that this one answers. */
   reply_to?: string;
+  /** The sender's own name for it, which no other user sees. */
   client_id?: string;
+  /** When the gateway stored it. */
   sent_at: string;
+  /** When it was last edited. */
   edited_at?: string;
+  /** There when a message that grew has come to its end. */
   done?: true;
+  /** Whether it has been deleted. */
   deleted: boolean;
 }
 
 /** A user sent a message. All listeners of the room get it, in the order of offsets. */
 export interface ChatMessage {
+  /** The name of the message, which stays the same when it changes. */
   id: string;
   room: string;
+  /** The identity of the room's log. Another one means that the log has begun anew. */
   epoch: string;
+  /** The place of the message in the room's log. */
   offset: number;
+  /** The offset of the last event about it: a change is newer if this is higher. */
   changed: number;
+  /** The name of a user, or `service:` and the name of a service. */
   sender: string;
+  /** The content, unless `body` is. A deleted message has neither. */
   text?: string;
+  /** The content, if it is JSON in place of a text. */
   body?: unknown;
+  /** The `id` of the message that this one answers. */
   reply_to?: string;
+  /** The sender's own name for it, which no other user sees. */
   client_id?: string;
+  /** When the gateway stored it. */
   sent_at: string;
+  /** When it was last edited. */
   edited_at?: string;
+  /** There when a message that grew has come to its end. */
   done?: true;
+  /** Whether it has been deleted. */
   deleted: boolean;
 }
 
@@ -380,19 +423,32 @@ export interface MembersReply {
  * the content. Only the sender sees `client_id`.
  */
 export interface Message {
+  /** The name of the message, which stays the same when it changes. */
   id: string;
   room: string;
+  /** The identity of the room's log. Another one means that the log has begun anew. */
   epoch: string;
+  /** The place of the message in the room's log. */
   offset: number;
+  /** The offset of the last event about it: a change is newer if this is higher. */
   changed: number;
+  /** The name of a user, or `service:` and the name of a service. */
   sender: string;
+  /** The content, unless `body` is. A deleted message has neither. */
   text?: string;
+  /** The content, if it is JSON in place of a text. */
   body?: unknown;
+  /** The `id` of the message that this one answers. */
   reply_to?: string;
+  /** The sender's own name for it, which no other user sees. */
   client_id?: string;
+  /** When the gateway stored it. */
   sent_at: string;
+  /** When it was last edited. */
   edited_at?: string;
+  /** There when a message that grew has come to its end. */
   done?: true;
+  /** Whether it has been deleted. */
   deleted: boolean;
 }
 

@@ -517,10 +517,11 @@ async def test_leaving_the_block_ends_every_task_however_it_is_left() -> None:
 
 
 async def using(server: Scripted, work: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.timeout(0.2), client_of(server) as gateway:
+    async with client_of(server) as gateway:
         async with gateway.stream("endless") as stream:
             assert [chunk async for chunk in stream] == []
-        await work
+        async with asyncio.timeout(0.2):
+            await work
 
 
 async def group_that_fails() -> None:
