@@ -57,7 +57,11 @@ class Proxy:
         self.opened += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except BaseException:  # the gateway is gone, or it is the test's end
+            writer.transport.abort()
+            raise
         try:
             with suppress(OSError):
                 async with asyncio.TaskGroup() as group:

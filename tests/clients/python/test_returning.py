@@ -13,9 +13,11 @@ import pytest
 from gateway_client import Lost, Reconnect, Refused, StateChanged, Times, connect, line
 from gateway_client.messages import SendMessage
 from gateway_client.returning import Backoff, lost_by
+from tests.clients.python.raw_server import Handle, raw_server
 from tests.clients.python.scripted import HASTY, Scripted, Visit, client_of, scripted
 from tests.clients.python.test_tokens import MovableClock
 from tests.support.certificate import certificate
+from tests.support.child import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
@@ -339,9 +341,7 @@ async def test_a_missing_answer_is_followed_by_a_ping_that_decides() -> None:
     ],
 )
 async def test_a_refused_upgrade_says_what_to_check(status: int, words: str) -> None:
-    server = await asyncio.start_server(answering(status, "<html>no</html>"), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with raw_server(answering(status, "<html>no</html>")) as port:
         lost = await lost_of(client_of(FakeServer(port), open_timeout=0.2).__aenter__())
     assert words.format(port=port) in str(lost)
     assert "token-1" not in str(lost)
@@ -349,9 +349,8 @@ async def test_a_refused_upgrade_says_what_to_check(status: int, words: str) -> 
 
 async def test_a_gateway_that_refuses_with_http_is_understood() -> None:
     body = '{"status": 40300, "name": "forbidden", "message": "this origin is not allowed"}'
-    server = await asyncio.start_server(answering(403, body), "127.0.0.1", 0)
-    async with server:
-        lost = await lost_of(client_of(FakeServer(server.sockets[0].getsockname()[1])).__aenter__())
+    async with raw_server(answering(403, body)) as port:
+        lost = await lost_of(client_of(FakeServer(port)).__aenter__())
     assert (str(lost), lost.reconnect, lost.final) == ("this origin is not allowed", Reconnect.NEVER, True)
 
 
@@ -366,24 +365,16 @@ async def test_a_gateway_that_refuses_with_http_is_understood() -> None:
 async def test_a_server_of_another_kind_and_none_at_all_are_named(greeting: bytes | None, words: str) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting or b"")
-        writer.close()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    if greeting is None:
-        server.close()
-        await server.wait_closed()
-    lost = await lost_of(client_of(FakeServer(port), open_timeout=0.2).__aenter__())
-    server.close()
+    async with raw_server(greet) as port:
+        there = FakeServer(free_port() if greeting is None else port)
+        lost = await lost_of(client_of(there, open_timeout=0.2).__aenter__())
     assert words in str(lost)
 
 
 async def test_a_redirect_is_named_and_not_followed_with_the_token() -> None:
-    server = await asyncio.start_server(
-        answering(302, "", "Location: http://127.0.0.1:1/elsewhere\r\n"), "127.0.0.1", 0
-    )
-    async with server:
-        lost = await lost_of(client_of(FakeServer(server.sockets[0].getsockname()[1])).__aenter__())
+    async with raw_server(answering(302, "", "Location: http://127.0.0.1:1/elsewhere\r\n")) as port:
+        lost = await lost_of(client_of(FakeServer(port)).__aenter__())
     assert "use the address to which it leads: http://127.0.0.1:1/elsewhere" in str(lost)
 
 
@@ -393,9 +384,7 @@ async def test_a_wrong_certificate_ends_the_first_attempt_and_plain_text_is_name
         lost = await lost_of(connect(server.url.replace("ws:", "wss:"), token="token-1").__aenter__())
     assert "does not hold: self-signed certificate" in str(lost)
     assert "pass ssl=" in str(lost)
-    server_of_text = await asyncio.start_server(answering_at_once(), "127.0.0.1", 0)
-    port = server_of_text.sockets[0].getsockname()[1]
-    async with server_of_text:
+    async with raw_server(answering_at_once) as port:
         lost = await lost_of(connect(f"wss://127.0.0.1:{port}", token="token-1", open_timeout=0.2).__aenter__())
     assert f"no TLS at wss://127.0.0.1:{port}/ws/chat" in str(lost)
     assert "check the port, and wss:// or ws://" in str(lost)
@@ -423,20 +412,15 @@ class FakeServer(Scripted):
         return f"http://127.0.0.1:{self._port}"
 
 
-def answering_at_once() -> Any:
-    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
-
-    return serve
+async def answering_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def answering(status: int, body: str, header: str = "") -> Any:
+def answering(status: int, body: str, header: str = "") -> Handle:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{header}\r\n"
         writer.write((head + body).encode())
-        writer.close()
 
     return serve
 

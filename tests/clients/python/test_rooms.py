@@ -11,6 +11,7 @@ import pytest
 
 from gateway_client import Gap, Gateway, Lost, Overflowed, Position, Refused, Room, Times, connect
 from gateway_client.messages import ChatDeleted, ChatEdited, ChatMessage, JoinRoom, SendMessage
+from tests.clients.python.raw_server import raw_server
 from tests.clients.python.scripted import HASTY, Visit, client_of, scripted
 from tests.clients.python.test_nonsense import a_message
 from tests.support.client import App
@@ -25,7 +26,7 @@ class Network:
     def __init__(self, port: int) -> None:
         self._to = port
         self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
+        self._port = 0
         self.opened = 0
         self.dropped = 0
         """How many connections were cut."""
@@ -33,8 +34,7 @@ class Network:
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self._port}"
 
     def cut(self) -> None:
         """Cut all connections, in the middle of what they carry."""
@@ -45,7 +45,7 @@ class Network:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Network"]:
-        async with await asyncio.start_server(self._pass_on, "127.0.0.1", 0) as self._server:
+        async with raw_server(self._pass_on) as self._port:
             yield self
             self.cut()
 
@@ -63,9 +63,9 @@ class Network:
         except* (OSError, ConnectionError):
             pass
         finally:
-            for end in (writer, out):
-                self._open.discard(end)
-                end.transport.abort()
+            self._open -= {writer, out}
+            out.transport.abort()
+            writer.transport.abort()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
