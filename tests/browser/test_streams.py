@@ -115,7 +115,7 @@ async def test_a_message_grows_in_its_place_until_it_is_done(
         await tab.shows("Grüß 👋", "later")
         growing = tab.messages.locator(".growing")
         await expect(growing).to_have_count(1)
-        tab.wire.loses_heard = ("lost",)
+        tab.wire.loses_heard = ('"text":" lost"',)  # the piece, and not the whole message
         await ben.ask("chat.append", **place, text=" lost")
         await ben.ask("chat.append", **place, text=" and")
         # Here the page lacks a piece, so it fetches the message as it is stored.
