@@ -33,7 +33,8 @@ def kotlin(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     last = ""
     for options in (["--offline"], []):
         built = subprocess.run(
-            [maven, "--quiet", "--batch-mode", *options, "compile"],
+            # Without a compiler that stays behind for the next time.
+            [maven, "--quiet", "--batch-mode", "-Dkotlin.compiler.daemon=false", *options, "compile"],
             cwd=folder,
             timeout=BUILD_SECONDS,
             capture_output=True,

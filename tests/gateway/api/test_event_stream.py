@@ -56,10 +56,12 @@ class MakeHandler(MsgHandler[Order, Made]):
 
     schema = Order
     ended: ClassVar[list[str]] = []
+    in_progress: ClassVar[int] = 0
     go_on: ClassVar[asyncio.Event]
 
     async def handle(self, data: Order) -> AsyncIterator[Chunk]:
         MakeHandler.go_on = asyncio.Event()
+        MakeHandler.in_progress += 1
         try:
             if data.then == "refuse":
                 raise NotFound("no such machine")
@@ -82,6 +84,8 @@ class MakeHandler(MsgHandler[Order, Made]):
         except (asyncio.CancelledError, GeneratorExit):  # the other one if it does not wait itself
             self.ended.append("cancelled")
             raise
+        finally:
+            MakeHandler.in_progress -= 1
 
 
 class GoOnHandler(MsgHandler[Empty, Empty]):
@@ -111,6 +115,8 @@ async def caller(streaming_gateway: Gateway, alice: str) -> AsyncIterator["Calle
     MakeHandler.ended.clear()
     async with App(streaming_gateway) as app:
         yield Caller(app, await app.token(alice))
+    # The next test sees the ends of its own calls only.
+    await until(lambda: not MakeHandler.in_progress)
 
 
 class Caller:
