@@ -23,8 +23,8 @@ HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 @router.get("/docs/export/{name}")
-async def export(name: str, request: Request, state: GatewayStateDep) -> Response:
-    """Return the files of a format."""
+def export(name: str, request: Request, state: GatewayStateDep) -> Response:
+    """Return the files of a format. Making them takes a moment, so FastAPI calls this in a thread."""
     wanted = FORMATS.get(name)
     if wanted is None:
         raise NotFound(f"there is no export of this name; there are {', '.join(FORMATS)}")

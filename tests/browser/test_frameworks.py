@@ -297,14 +297,14 @@ async def test_the_example_of_another_framework_talks(
 ) -> None:
     async with app.in_room(bob, room) as other:
         other.ignored |= {"room.joined", "announcement"}
-        await other.say(room, "Who is there?")
+        await other.say(room, "Is Alice there?")
         tab = await open_page(framework, alice)
         await tab.show(room)
         await expect(tab.status).to_have_text(f"open {alice}")
-        await expect(tab.lines).to_have_text([f"{bob} Who is there?"])
+        await expect(tab.lines).to_have_text([f"{bob} Is Alice there?"])
         await tab.say("Alice")
         assert (await other.until(type="chat.message"))["data"]["text"] == "Alice"
-        await expect(tab.lines).to_have_text([f"{bob} Who is there?", f"{alice} Alice"])
+        await expect(tab.lines).to_have_text([f"{bob} Is Alice there?", f"{alice} Alice"])
         await expect(tab.page.locator(".sending")).to_have_count(0)
         await app.ask(
             "POST", "/call/announce", await gateway.token(f"admin-{alice}", "admin"), json={"text": "Back at 9"}

@@ -171,7 +171,7 @@ async def test_rooms_that_were_joined_by_a_plain_call_resume_as_well(
         quit.quit()
         async with away(gateway, network):
             pass
-        await ben.say(one, "to nobody")
+        await ben.say(one, "to an empty room")
         await ben.say(two, "to two")
         assert (await anext(events)).text == "to two"
 
@@ -231,7 +231,7 @@ async def test_a_growing_message_that_is_refused_says_so(app: App, alice: str, r
     async with cut_off(app, alice) as (gateway, _):
         with pytest.raises(Refused, match="no room"):
             async with gateway.room(room).grow() as story:
-                await story.append("nobody is here")
+                await story.append("the room is empty")
         await gateway.room(room).join()
         with pytest.raises(ZeroDivisionError):
             await begin_and_fail(gateway.room(room))

@@ -307,7 +307,7 @@ async def refusals(story: Story, carol: CheckingClient, alice: CheckingClient) -
         ("chat.sned", {}),
         ("auth", {"token": "header.payload.signature"}),
         ("room.create", {"room": "dm-carol"}),
-        ("room.members", {"room": "attic-of-nobody"}),
+        ("room.members", {"room": "no-such-attic"}),
         ("chat.read", {"room": "attic", "offset": 1000}),
         ("chat.send", {"room": "attic"}),
         ("auth.refresh", {"token": "header.payload.signature"}),
