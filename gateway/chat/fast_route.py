@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
+from threading import Lock
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -84,6 +85,8 @@ class FastWebSocketApp(FastAPI):
         """
         super().__init__(**options)
         self._describe = describe
+        self._describing = Lock()
+        """Threads that make documents may ask at once, and none may see the description half made."""
         self.registry = registry
         self.current_routes = current_routes
         self._proxies = proxies
@@ -99,9 +102,10 @@ class FastWebSocketApp(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API, which is made when it is first needed."""
-        if not self.openapi_schema:
-            self.openapi_schema = self._describe(super().openapi())
-        return self.openapi_schema
+        with self._describing:
+            if not self.openapi_schema:
+                self.openapi_schema = self._describe(super().openapi())
+            return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a connection."""
