@@ -13,7 +13,7 @@ INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 CLIENT := --editable clients/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast coverage check bench format lock clean
+.PHONY: help run test test-fast coverage check bench prove prove-short format lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,12 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 	$(BIN)/python -m benchmarks.start --json data/benchmarks/start.json
 	$(BIN)/python -m benchmarks.calls --json data/benchmarks/calls.json
 	$(BIN)/python -m benchmarks.streams --json data/benchmarks/streams.json
+
+prove: $(VENV)/.installed-dev ## hold it to every bar of docs/reliability.md in full; this takes hours
+	$(BIN)/python -m proofs --json data/proofs/full.json
+
+prove-short: $(VENV)/.installed-dev ## the short forms of the same proofs; at most 20 minutes
+	$(BIN)/python -m proofs --short --json data/proofs/short.json
 
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff format .

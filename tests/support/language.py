@@ -112,7 +112,7 @@ def sources() -> list[str]:
     """Return the paths of the code and of its tests."""
     return [
         str(path.relative_to(ROOT))
-        for top in ("clients", "examples", "gateway", "handlers", "schemas", "tests")
+        for top in ("clients", "examples", "gateway", "handlers", "proofs", "schemas", "tests")
         for path in ROOT.glob(f"{top}/**/*.py")
     ]
 

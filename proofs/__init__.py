@@ -1,0 +1,1 @@
+"""Proofs of the gateway's reliability: each is a command that counts, and compares its counts with bars."""
