@@ -51,6 +51,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.data_dir_lock import lock_data_dir
 from gateway.core.folding import client_log
+from gateway.core.local_socket import LocalSocket
 from gateway.core.logs import guard_logs
 from gateway.core.portions import Portions
 from gateway.core.start_error import StartError, make_data_dir
@@ -335,7 +336,8 @@ async def running_state(
         authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
         effects = Effects(service_rooms, database, settings)
         upstreams = await enter(Upstreams(routes, effects, settings, clock, cluster.buckets, workers).running())
-        yield GatewayState(
+        local_socket = LocalSocket()
+        state = GatewayState(
             settings=settings,
             clock=clock,
             database=database,
@@ -390,7 +392,11 @@ async def running_state(
             authorize=authorize,
             webhooks=webhooks,
             counters=counters,
+            local_socket=local_socket,
         )
+        await local_socket.listen(settings.data_dir)
+        stack.push_async_callback(local_socket.close)
+        yield state
 
 
 def memory_limits(settings: Settings) -> MemoryLimits:

@@ -26,6 +26,7 @@ from gateway.core.clock import Clock
 from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
+from gateway.core.local_socket import LocalSocket
 from gateway.core.portions import Portions
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
@@ -120,6 +121,8 @@ class GatewayState:
     webhooks: Webhooks
     """Events for other services."""
     counters: Counters
+    local_socket: LocalSocket
+    """Questions of other processes of this machine, such as `gateway status`."""
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""
 

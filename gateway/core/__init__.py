@@ -2,6 +2,7 @@
 
 Read `clock`, `start_error` and `faults` first. `timers`, `turns`, `periodic` and `tasks` are about time. `rate_limits`,
 `concurrency`, `costs` and `descriptors` are about limits. `logs`, `folding`, `faults`, `audit` and `counters` record
-what happens. `start_error`, `import_names`, `file_lock` and `data_dir_lock` guard the start. `batches`, `strict_json`,
-`room_patterns`, `client_info`, `bundled_files` and `garbage` are small tools.
+what happens. `start_error`, `import_names`, `file_lock` and `data_dir_lock` guard the start. `local_socket` answers
+other processes of this machine, which find it in `socket_folder`. `batches`, `strict_json`, `room_patterns`,
+`client_info`, `bundled_files` and `garbage` are small tools.
 """
