@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 from handlers.errors import MessageError, MissingScope, ValidationFailed
 from handlers.streaming import Chunk, Pace, Reply, Unwanted, Whole
 from schemas.base import Empty, Event
-from schemas.codes import Close
+from schemas.codes import Close, Status
 from schemas.messages.auth import AuthReply
 from schemas.messages.chat import AppendReply, HistoryReply, Message, SendReply
 from schemas.messages.presence import UserPresence
@@ -39,6 +39,9 @@ State = TypeVar("State", default=Any)
 """What the handlers of an application share: its lifespan yields it, or `create_app(state=…)` names it."""
 
 StateCo = TypeVar("StateCo", default=Any, covariant=True)
+
+NO_ANSWER = 0
+"""Stands for a status where no answer can reach the client."""
 
 
 class RoomVerbs(Protocol):
@@ -251,16 +254,17 @@ class Session(Protocol[StateCo]):
         """Return the gateway's time in the protocol's form."""
 
     async def run_unordered(
-        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+        self, handler: "MsgHandler[Any, Any]", answer: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Let `answer` answer an unordered message, in a task of its own if later messages would wait for it.
 
         The connection's end cancels the task. So do `cancel` and the end of the time, which answer the message instead.
-        If too many messages of the connection are in progress, or one with this id is, refuse this one. The log names
-        the handler by `name`.
+        If too many messages of the connection are in progress, or one with the handler's id is, refuse this one.
         """
 
-    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def answer_later(
+        self, handler: "MsgHandler[Any, Any]", answer: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Let `answer` answer a message that was taken in its order, while later messages do not wait for it.
 
         If many such messages of the connection wait, later ones wait all the same.
@@ -329,6 +333,10 @@ class MsgHandler(ABC, Generic[In, Out, State]):
     """Whether the client wants the chunks of the answer one by one."""
     needs_connection: ClassVar[bool] = False
     """Whether the message makes sense only on a WebSocket, so that `POST /call/{type}` does not offer it."""
+    answer_status: int = Status.OK
+    """The status of the answer, for the gateway's counts. It is `NO_ANSWER` if the client is gone."""
+    answers_later: bool = False
+    """Whether the answer comes after `run`, in a task of its own."""
 
     def __init__(self, session: Session[State], id: int | str | None, data: object) -> None:
         self.session = session
@@ -369,7 +377,7 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         """Answer the message, or start a task that does if it is unordered."""
         if self.ordered:
             return self._answer()
-        return self.session.run_unordered(self.id, self._answer, type(self).__name__)
+        return self.session.run_unordered(self, self._answer)
 
     async def _answer(self) -> None:
         """Answer the message: one reply or one error if it has an id, and only errors if not.
@@ -380,17 +388,21 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         try:
             try:
                 if self.streams:
-                    with suppress(Unwanted):
-                        await self._answer_in_chunks(self._validated())
+                    await self._answer_in_chunks(self._validated())
                 else:
                     reply: Out = await self.handle(self._validated())  # type: ignore[misc] # no generator
                     if self.id is not None:
                         self.session.reply(self.id, reply)
+            except Unwanted:
+                self.answer_status = NO_ANSWER
             except MessageError as error:
+                self.answer_status = error.status
                 self.session.refuse(self.id, error)
         except BaseException as error:
             if ends_connection(error):
+                self.answer_status = NO_ANSWER
                 raise
+            self.answer_status = Status.INTERNAL_ERROR
             self.session.fail(self.id)
 
     async def _answer_in_chunks(self, data: In) -> None:

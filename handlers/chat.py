@@ -73,7 +73,7 @@ class AppendHandler(MsgHandler[AppendMessage, AppendReply]):
             self._taken = error
             await self._answer()
         else:
-            await self.session.answer_later(self._answer)
+            await self.session.answer_later(self, self._answer)
 
     async def handle(self, data: AppendMessage) -> AppendReply:
         """Return after the piece is on disk."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from time import perf_counter
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
@@ -16,10 +17,11 @@ from gateway.core import costs
 from gateway.core.rate_limits import Allowance
 from gateway.state import GatewayState
 from gateway.transport import frames
+from handlers.base import NO_ANSWER, MsgHandler
 from handlers.errors import CallTimeout, InternalError, MessageError, NotFound, RateLimited
 from handlers.streaming import Unwanted
 from schemas.base import Event
-from schemas.codes import Close
+from schemas.codes import Close, Status
 from schemas.messages.auth import AuthReply
 
 ONLY_ID = 1
@@ -94,17 +96,26 @@ class CallSession(UserSession):
         if handler.needs_connection:
             raise NotFound(f"`{kind}` needs a connection; send it over the WebSocket")
         self.gateway.counters.handled[type(handler)] += 1
-        await handler.run()
+        began = perf_counter()
+        try:
+            await handler.run()
+        finally:
+            self.gateway.counters.called[type(handler)].add_answer(perf_counter() - began, self._status())
         if isinstance(self._answer, bytes):
             return self._answer
         raise self._answer or InternalError(self.connection)
 
+    def _status(self) -> int:
+        if self._answer is None:
+            return NO_ANSWER
+        return Status.OK if isinstance(self._answer, bytes) else self._answer.status
+
     async def run_unordered(
-        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Answer the message, within the time of one. No other message waits for it."""
         seconds = self.gateway.settings.max_call_seconds
-        task = asyncio.create_task(answer(), name=name)
+        task = asyncio.create_task(answer(), name=type(handler).__name__)
         try:
             done, _ = await asyncio.wait([task], timeout=seconds or None)
         finally:
@@ -113,9 +124,11 @@ class CallSession(UserSession):
         if done:
             task.result()
         else:
-            self.refuse(id, CallTimeout(seconds))
+            self.refuse(handler.id, CallTimeout(seconds))
 
-    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def answer_later(
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Answer the message. No other one waits for it."""
         await answer()
 

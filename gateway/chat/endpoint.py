@@ -1,5 +1,6 @@
 """The endpoint `/ws/chat`."""
 
+from time import perf_counter
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -17,8 +18,14 @@ router = APIRouter()
 async def chat(ws: GatewayWebSocket, auth: Annotated[AuthResult, Depends(websocket_authentication)]) -> None:
     """Serve one connection: pass each message to its handler, in order, one at a time."""
     state = state_of(ws)
+    get_handler, handled, answered = state.factory.get_handler, state.counters.handled, state.counters.answered
     async with open_session(ws, auth) as session:
         async for request_data in ws.iter_json():
-            handler = state.factory.get_handler(session=session, request_data=request_data)
-            state.counters.handled[type(handler)] += 1
-            await handler.run()
+            began = perf_counter()
+            handler = get_handler(session=session, request_data=request_data)
+            handled[kind := type(handler)] += 1
+            try:
+                await handler.run()
+            finally:
+                if not handler.answers_later:
+                    answered[kind].add_answer(perf_counter() - began, handler.answer_status)

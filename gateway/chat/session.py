@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,6 +27,7 @@ from gateway.core.timers import Timer
 from gateway.state import GatewayState, state_of
 from gateway.transport import frames
 from gateway.transport.chunks import Chunks
+from handlers.base import MsgHandler
 from handlers.errors import Conflict, MessageError, NotFound, RateLimited, Unavailable
 from handlers.rooms import JoinRoomHandler
 from handlers.streaming import Unwanted
@@ -132,17 +134,20 @@ class ChatSession(UserSession):
             await outbox.wait_for_room()
 
     async def run_unordered(
-        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Answer a message in a task, or refuse it if too many wait."""
         try:
-            self._messages_in_tasks().start(id, answer, name)
+            self._messages_in_tasks().start(handler, answer)
         except (RateLimited, Conflict) as error:
-            self.refuse(id, error)
+            handler.answer_status = error.status
+            self.refuse(handler.id, error)
 
-    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def answer_later(
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Answer a message that was taken in its order, in a task. If many wait, let later messages wait for it."""
-        if not self._messages_in_tasks().start_taken(answer):
+        if not self._messages_in_tasks().start_taken(handler, answer):
             await answer()
 
     def _messages_in_tasks(self) -> UnorderedMessages:
@@ -297,6 +302,10 @@ class ChatSession(UserSession):
         self._close_if_due()
 
     def _after_unordered(self, message: UnorderedMessage, error: BaseException | None) -> None:
+        handler = message.handler
+        self.gateway.counters.answered[type(handler)].add_answer(
+            perf_counter() - message.began, handler.answer_status if message.status is None else message.status
+        )
         if error is not None:
             logger.error("a connection failed", exc_info=error)
             self.close(Close.INTERNAL_ERROR)

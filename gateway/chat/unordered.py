@@ -8,13 +8,15 @@ clean up for some seconds, and is stopped by force then.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from gateway.core import costs
 from gateway.core.tasks import cancel_within
 from gateway.core.timers import Timer, TimerWheel
 from gateway.transport.chunks import Chunks
+from handlers.base import NO_ANSWER, MsgHandler
 from handlers.errors import CallTimeout, Cancelled, Conflict, MessageError, NotFound, RateLimited
 from schemas.codes import Close
 
@@ -36,6 +38,10 @@ class UnorderedMessage:
     """One message in progress."""
 
     id: int | str | None
+    handler: MsgHandler[Any, Any]
+    began: float = field(default_factory=perf_counter)
+    status: int | None = None
+    """The status of an answer that the handler did not make."""
     is_answered: bool = False
     chunks: Chunks | None = None
     """The chunks so far of its answer."""
@@ -101,24 +107,25 @@ class UnorderedMessages:
         # A handler that is stopped by force runs in the task that stops it.
         return None if task is None else self._in_progress.get(task) or self._stopping.get(task)
 
-    def start(self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        """Answer a message in a task with this name.
+    def start(self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Answer a message in a task with the name of the handler's class.
 
         Raises `RateLimited` if too many are in progress, and `Conflict` if one with this id is.
         """
         if 0 < self._bounds.messages <= len(self._in_progress) - self._taken:
             raise RateLimited("messages in progress on this connection", RETRY_AFTER_MS)
-        if id in self._by_id:
+        if handler.id in self._by_id:
             raise Conflict("a message with this id is in progress; use another id")
-        task = asyncio.create_task(answer(), name=name)
-        message = self._in_progress[task] = UnorderedMessage(id)
-        if id is not None:
-            self._by_id[id] = task
+        task = asyncio.create_task(answer(), name=type(handler).__name__)
+        handler.answers_later = True
+        message = self._in_progress[task] = UnorderedMessage(handler.id, handler)
+        if handler.id is not None:
+            self._by_id[handler.id] = task
         if self._bounds.seconds:
             message.timer = self._bounds.timers.call_later(self._bounds.seconds, lambda: self._time_out(task))
         task.add_done_callback(self._ended)
 
-    def start_taken(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    def start_taken(self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Answer a message that was taken in its order, in a task. No bound counts it, and no `cancel` ends it.
 
         Return False, and do nothing, if `MAX_TAKEN` of them wait.
@@ -126,7 +133,8 @@ class UnorderedMessages:
         if self._taken >= MAX_TAKEN:
             return False
         task = asyncio.create_task(answer())
-        self._in_progress[task] = UnorderedMessage(None, is_taken=True)
+        handler.answers_later = True
+        self._in_progress[task] = UnorderedMessage(None, handler, is_taken=True)
         self._taken += 1
         task.add_done_callback(self._ended)
         return True
@@ -156,6 +164,7 @@ class UnorderedMessages:
 
     def _end(self, task: asyncio.Task[None], error: MessageError) -> None:
         message = self._in_progress[task]
+        message.status = error.status
         self.set_answered(message)
         self._refuse(message.id, error)
         task.cancel()
@@ -168,6 +177,8 @@ class UnorderedMessages:
         self._taken -= message.is_taken
         if message.timer is not None:
             message.timer.cancel()
+        if task.cancelled() and message.status is None:
+            message.status = NO_ANSWER
         error = None if task.cancelled() else task.exception()
         # One that was stopped by force may end with any exception.
         self._on_end(message, None if message.is_answered else error)

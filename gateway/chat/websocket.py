@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Self
@@ -48,8 +48,12 @@ SCOPE_KEY = "gateway.websocket"
 class GatewayWebSocket(WebSocket):
     """A WebSocket that answers bad frames instead of raising, and never waits for a slow reader."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, settings: Settings, clock: Clock, unread: Counter[int]
+    ) -> None:
+        """Take a counter for the frames that are refused before they have a handler, by status."""
         super().__init__(scope, receive, send)
+        self._unread = unread
         self.settings = settings
         self.clock = clock
         self.frames_allowed: Allowance = scope.get("extensions", {}).get(FRAMES_EXTENSION) or Allowance()
@@ -163,7 +167,7 @@ class GatewayWebSocket(WebSocket):
             try:
                 message = self._decode(text, self.max_message_bytes)
             except MessageError as error:
-                self.refuse(None, error)
+                self._refuse_unread(None, error)
                 continue
             if self._admits():
                 # A ping is a client's heartbeat: it says nothing of its user.
@@ -234,6 +238,11 @@ class GatewayWebSocket(WebSocket):
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
 
+    def _refuse_unread(self, id: int | str | None, error: MessageError) -> None:
+        """Refuse a frame that has no handler."""
+        self._unread[error.status] += 1
+        self.refuse(id, error)
+
     def charge(self, cost: float) -> None:
         """Charge the extra cost of the current message.
 
@@ -277,7 +286,7 @@ class GatewayWebSocket(WebSocket):
                 error = BadFrame("expected a text frame with a JSON object, got a binary frame")
                 if strictly:
                     raise error
-                self.refuse(None, error)
+                self._refuse_unread(None, error)
             item = item.get("text") or ""
         if item and not item.isspace():
             return item
@@ -314,7 +323,7 @@ class GatewayWebSocket(WebSocket):
         if refused is None:
             return True
         wait, whose = refused
-        self.refuse(self._id_in(text), RateLimited(f"messages {whose}", int(wait * 1000) + 1))
+        self._refuse_unread(self._id_in(text), RateLimited(f"messages {whose}", int(wait * 1000) + 1))
         if self._abuse_began is None or now - self._last_abuse > 1:
             self._abuse_began = now
             self._refusals = 0.0

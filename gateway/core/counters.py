@@ -1,10 +1,49 @@
 """Counters for the metrics: plain numbers that the code increases in place, so that counting is cheap."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from schemas.codes import Close
+from gateway.core.histograms import SECONDS, Histogram
+from schemas.codes import Close, Status
+
+_OK = Status.OK
+"""An enumeration's member takes as long to find as to compare."""
+
+
+class Answered(Histogram):
+    """The messages of one class of handlers that have ended: how long each took, and its status."""
+
+    __slots__ = ("statuses",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: Counter[int] = Counter()
+        """Those that did not succeed, by status."""
+
+    def add_answer(self, seconds: float, status: int) -> None:
+        """Count a message."""
+        # As `add` does, since this runs for every message.
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.total += seconds
+        if status != _OK:
+            self.statuses[status] += 1
+
+    def include(self, other: "Answered") -> None:
+        """Add the messages of another class, for one that shows both as one type."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+        self.statuses.update(other.statuses)
+
+
+class AnsweredByKind(dict[type, Answered]):
+    """Messages that have ended, by the class of their handler."""
+
+    def __missing__(self, kind: type) -> Answered:
+        """Begin to count those of one more class."""
+        answered = self[kind] = Answered()
+        return answered
 
 
 @dataclass(slots=True)
@@ -13,6 +52,12 @@ class Counters:
 
     handled: Counter[type] = field(default_factory=Counter)
     """Messages, by the class of their handler."""
+    answered: AnsweredByKind = field(default_factory=AnsweredByKind)
+    """Messages of connections that have ended."""
+    called: AnsweredByKind = field(default_factory=AnsweredByKind)
+    """Messages over HTTP that have ended."""
+    unread: Counter[int] = field(default_factory=Counter)
+    """Frames that were refused before they had a handler, by status."""
     ended: Counter[Close | None] = field(default_factory=Counter)
     """Ended connections, by the gateway's close code. None stands for those that the gateway has not closed."""
 

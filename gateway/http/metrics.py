@@ -23,7 +23,7 @@ async def metrics(request: Request, state: GatewayStateDep) -> Response:
         given = credentials.bearer(request) or ""
         if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
             raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
-    from gateway.http.prometheus import CONTENT_TYPE_LATEST, render  # which most processes never need
+    from gateway.metrics.text import CONTENT_TYPE_LATEST, render  # which most processes never need
 
     await state.database.health.check()
     return Response(render(state), media_type=CONTENT_TYPE_LATEST)

@@ -313,12 +313,14 @@ class FakeSession(Generic[State]):
         return timestamp(milliseconds(self.clock))
 
     async def run_unordered(
-        self, id: int | str | None, answer: Callable[[], Coroutine[Any, Any, None]], name: str
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Answer the message at once."""
         await answer()
 
-    async def answer_later(self, answer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def answer_later(
+        self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Answer the message at once."""
         await answer()
 

@@ -1,5 +1,6 @@
 """The dependencies that need no FastAPI, and those that do."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ async def test_a_text_of_the_query_is_what_fastapi_makes_of_it(gateway: Gateway,
 
     scope = {"type": "websocket", "path": "/ws", "query_string": query.encode(), "headers": [], "subprotocols": []}
     await app(scope, _never, _never)
-    ws = GatewayWebSocket(scope, _never, _never, gateway.settings, gateway.state.clock)
+    ws = GatewayWebSocket(scope, _never, _never, gateway.settings, gateway.state.clock, Counter())
     plain = PlainDependencies.of(_endpoint)
     assert plain is not None
     arguments = await plain.solve(ws)

@@ -13,10 +13,11 @@ from websockets.exceptions import ConnectionClosed
 from gateway.chat.unordered import Bounds, UnorderedMessages
 from gateway.core import costs
 from gateway.core.timers import TimerWheel
-from gateway.testing import Gateway
+from gateway.testing import FakeSession, Gateway
 from handlers.base import MsgHandler
 from handlers.errors import NotFound
 from handlers.registry import HANDLERS
+from handlers.system import PingHandler
 from schemas.base import Wire
 from schemas.codes import Close
 from tests.conftest import OwnGateway
@@ -324,7 +325,7 @@ async def test_without_bounds_any_number_of_messages_may_be_in_progress() -> Non
     timers = TimerWheel()
     messages = UnorderedMessages(Bounds(0, 0, timers), lambda *_: None, lambda message, _: ended.append(message.id))
     for number in range(100):
-        messages.start(number, answer, "wait")
+        messages.start(PingHandler(FakeSession(), number, None), answer)
     assert messages.has_unanswered
     door.set()
     await until(lambda: len(ended) == 100)

@@ -1,0 +1,26 @@
+"""The bus between the nodes: what goes over it, what is lost, and how late it comes."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from gateway.metrics.families import by_label, counter, counters, gauge
+from gateway.state import GatewayState
+
+
+def metrics(state: GatewayState) -> Iterator[Metric]:
+    """Read the numbers."""
+    bus = state.bus
+    counts = bus.counters
+    yield gauge("bus_up", "1 while this node hears the others and they it, else 0.", int(bus.is_up))
+    yield gauge("bus_waiting", "Messages that wait to be published.", bus.waiting)
+    yield counter("bus_published", "Messages published to other nodes.", counts.published)
+    yield counter("bus_received", "Messages of other nodes.", counts.received)
+    yield counter("bus_dropped", "Messages not published: too much waited, or it broke.", counts.dropped)
+    yield counter("bus_reconnects", "Times that the bus came back.", max(0, counts.connects - 1))
+    yield counters(
+        "bus_rejected",
+        "Messages on our channels that were not understood, by reason.",
+        ("reason",),
+        by_label(counts.rejected),
+    )

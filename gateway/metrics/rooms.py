@@ -1,0 +1,20 @@
+"""Rooms: what this node hears and remembers of them, and what it has missed."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from gateway.metrics.families import counter, gauge
+from gateway.state import GatewayState
+
+
+def metrics(state: GatewayState) -> Iterator[Metric]:
+    """Read the numbers."""
+    hub = state.hub
+    yield gauge("rooms_heard", "Rooms with a listener on this node, now or not long ago.", hub.room_count)
+    yield gauge("room_memory_bytes", "What these rooms remember.", hub.memory.size)
+    yield counter("joins_remembered", "Joins and resumes that were answered from memory.", hub.memory.hits)
+    yield counter("joins_read", "Joins and resumes that needed the store.", hub.memory.misses)
+    yield counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.repair.gaps_read)
+    yield counter("rooms_behind", "Times that a room was found to be behind the store.", hub.repair.rooms_behind)
+    yield counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.repair.resyncs)
