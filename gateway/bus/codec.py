@@ -14,6 +14,9 @@ the receiver never parses it.
 The head is checked, because another version of the gateway, or another client of the server, can publish anything.
 A wrong message is refused as a whole, with a reason that quotes nothing. Of the event, only both ends and the
 encoding are checked.
+
+During an upgrade, nodes of two versions share a bus. So keys that a head has besides the known ones do not count. A key
+that would limit who gets an event must come with a new `kind`, which an older node refuses: it would ignore the key.
 """
 
 import re
@@ -63,7 +66,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class _Head(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class _EventHead(_Head):

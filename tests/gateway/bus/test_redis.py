@@ -16,6 +16,7 @@ from gateway.bus.base import (
     Logged,
     MemberJoined,
     MemberLeft,
+    NodeMessage,
     OwnForm,
     Revoked,
     RoomEnded,
@@ -247,7 +248,7 @@ UNREADABLE = {
     "a newer version": (b'jg2 other\n{"kind":"event","room":"lobby","mood":"hunter2"}\n' + FRAME, "version"),
     "no head": (b"jg1 other", "head"),
     "a head that is no JSON": (b"jg1 other\nhunter2\n" + FRAME, "head"),
-    "a head with something new": (HEAD + b',"mood":"hunter2"}\n' + FRAME, "head"),
+    "a kind of message that is new": (b'jg1 other\n{"kind":"hunter2","room":"lobby"}\n' + FRAME, "head"),
     "a number that is a text": (HEAD + b',"epoch":"e","offset":"1"}\n' + FRAME, "head"),
     "an offset of no log": (HEAD + b',"offset":1}\n' + FRAME, "head"),
     "an offset without an epoch and a place": (HEAD + b',"epoch":"e"}\n' + FRAME, "head"),
@@ -297,6 +298,32 @@ async def test_an_unreadable_message_is_counted_and_not_delivered_and_the_store_
     (line,) = [record.getMessage() for record in caplog.records if "cannot read messages" in record.getMessage()]
     assert reason in line
     assert "hunter2" not in caplog.text
+
+
+async def test_what_a_newer_node_says_besides_is_not_needed_to_deliver_its_messages(
+    nodes: list[Node], valkey: Valkey
+) -> None:
+    here, there = nodes
+    await there.bus.subscribe("lobby")
+    room = next(name for name in there.bus._channels if name.endswith(":room:lobby"))
+    every = next(name for name in there.bus._channels if name.endswith(":nodes"))
+    news: list[NodeMessage] = []
+    there.bus.listen(news.append)
+    new = b',"mood":{"since":[1,null]}}'
+    for channel, data in (
+        (room, HEAD + b',"epoch":"e","offset":7' + new + b"\n" + FRAME),
+        (room, HEAD + new + b"\n" + FRAME),
+        (every, b'jg1 other\n{"kind":"revoked","user":"u1","sessions":["s1"]' + new),
+        (every, b'jg1 other\n{"kind":"node","what":"news","name":"n"' + new + b'\n{"data":1,"more":2}'),
+    ):
+        await raw_client(here).execute_command("PUBLISH", channel, data)
+    logged, unlogged = [await asyncio.wait_for(there.events.get(), WAIT_SECONDS) for _ in range(2)]
+    assert isinstance(logged, Logged)
+    assert isinstance(unlogged, ToRoom)
+    assert (logged.frame.text, logged.room, logged.epoch, logged.offset) == (FRAME.decode(), "lobby", "e", 7)
+    assert await asyncio.wait_for(there.revoked.get(), WAIT_SECONDS) == Revoked("u1", frozenset({"s1"}))
+    await until(lambda: news == [NodeMessage("other", "news", "n", {"data": 1, "more": 2})])
+    assert there.bus.counters.rejected == {}
 
 
 async def test_what_cannot_be_read_by_all_nodes_ends_nobodys_session(nodes: list[Node]) -> None:
