@@ -245,7 +245,8 @@ class MembershipChanges:
         if not self._entering:
             return
         for row in (yield from for_each(statements.LOCK_USERS, [(user_id,) for user_id in self._entering | others])):
-            self._users[row["id"]] = row["name"]
+            if row["deleted_at"] is None:  # a connection of a deleted user may still be open
+                self._users[row["id"]] = row["name"]
             self._batch.user_bytes[row["id"]] = row["stored_bytes"]
 
     def read(self, changes: Sequence[MembershipChange]) -> Script[None]:

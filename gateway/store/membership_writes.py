@@ -47,7 +47,8 @@ def _make(database: str) -> Sql:
 
 def _lock_users(database: str) -> Sql:
     # In a fixed order, so that two nodes never wait for each other. Their messages can still be added.
-    query = select(users.c.id, users.c.name, users.c.stored_bytes).where(among_items(database, users.c.id))
+    columns = users.c.id, users.c.name, users.c.stored_bytes, users.c.deleted_at
+    query = select(*columns).where(among_items(database, users.c.id))
     return query.order_by(users.c.id).with_for_update(key_share=True)
 
 

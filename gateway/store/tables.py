@@ -34,6 +34,7 @@ versions = Table(
     VERSION_TABLE,
     MetaData(),  # of its own, because Alembic makes this table as well
     Column("version_num", String(32), nullable=False),
+    Column("readable_from", String(32)),  # the oldest version of the gateway's code that may use the tables
     PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
 )
 
@@ -61,14 +62,14 @@ def expect_crowds(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {column} SET (n_distinct = -0.01)"))
 
 
-def create_tables(connection: Connection, version: str) -> None:
-    """Create all tables in a database without them, and store their version."""
+def create_tables(connection: Connection, version: str, readable_from: str) -> None:
+    """Create all tables in a database without them, and store their version and the oldest that may use them."""
     for index in (index for table in metadata.tables.values() for index in table.indexes if "where" in index.info):
         index.dialect_options[connection.dialect.name]["where"] = text(index.info["where"])
     metadata.create_all(connection, checkfirst=False)
     expect_crowds(connection)
     versions.create(connection, checkfirst=True)
-    connection.execute(insert(versions).values(version_num=version))
+    connection.execute(insert(versions).values(version_num=version, readable_from=readable_from))
 
 
 class JsonText(TypeDecorator[Any]):
@@ -101,6 +102,10 @@ users = Table(
     Column("disabled_at", BigInteger),  # only for disabled users
     Column("stored_bytes", BigInteger, nullable=False, server_default="0"),  # the bytes of the user's messages
     Column("room_rights", Text),  # what its groups allow together, as JSON; null without a group
+    # The row of a deleted user keeps the name from others, and its messages if they stay. The row without a name that
+    # leads back, which takes over messages, counts as deleted too.
+    Column("deleted_at", BigInteger),
+    Column("successor_id", Text),  # the row that takes over the messages, while that is under way
     Index("users_by_disabling", "disabled_at", **where("disabled_at IS NOT NULL")),
 )
 

@@ -17,6 +17,9 @@ from schemas.names import DEFAULT_SCOPES
 from schemas.services import SENDER_PREFIX
 from schemas.users import User
 
+THERE = users.c.deleted_at.is_(None)
+"""The condition of every look-up of users by their names: the row of a deleted user only keeps the name."""
+
 
 @dataclass(frozen=True)
 class UserRow:
@@ -36,6 +39,10 @@ class UserRow:
     """The bytes of the user's messages."""
     room_rights: str | None = None
     """What the user's groups allow in which rooms; None without a group."""
+    deleted_at: int | None = None
+    """When the user was deleted. The row stays, so that the name is no other user's."""
+    successor_id: str | None = None
+    """The row that takes over the messages of a deleted user, while that is under way."""
 
     def to_schema(self) -> User:
         """Return what the user may see of itself."""
@@ -106,20 +113,20 @@ def ids_of(connection: Connection, names: Sequence[str]) -> dict[str, str]:
     """Return the ids of users by their names; names without a user are left out."""
     found: dict[str, str] = {}
     for start in range(0, len(names), 1000):
-        query = select(users.c.name, users.c.id).where(users.c.name.in_(names[start : start + 1000]))
+        query = select(users.c.name, users.c.id).where(users.c.name.in_(names[start : start + 1000]), THERE)
         found.update((row.name, row.id) for row in connection.execute(query))
     return found
 
 
 def by_name(connection: Connection, name: str) -> UserRow | None:
     """Return a user by name, or None."""
-    found = connection.execute(select(users).where(users.c.name == name)).one_or_none()
+    found = connection.execute(select(users).where(users.c.name == name, THERE)).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
 def by_id(connection: Connection, user_id: str) -> UserRow | None:
     """Return a user by id, or None."""
-    found = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    found = connection.execute(select(users).where(users.c.id == user_id, THERE)).one_or_none()
     return UserRow(**found._mapping) if found else None
 
 
@@ -165,7 +172,7 @@ def from_rows(rows: Rows) -> UserRow | None:
 
 def list_all(connection: Connection) -> list[UserRow]:
     """List all users by name, without the services."""
-    query = select(users).where(users.c.name.not_like(f"{SENDER_PREFIX}%")).order_by(users.c.name)
+    query = select(users).where(users.c.name.not_like(f"{SENDER_PREFIX}%"), THERE).order_by(users.c.name)
     return [UserRow(**row._mapping) for row in connection.execute(query)]
 
 
@@ -193,7 +200,7 @@ def replace_password(connection: Connection, user_id: str, old_hash: str, new_ha
 def set_password(connection: Connection, name: str, password_hash: str) -> str | None:
     """Store a password hash, and return the user's id, or None if there is no such user of the gateway itself."""
     # An id with a colon belongs to a user of an external service, which keeps the password.
-    ours = (users.c.name == name) & users.c.id.not_like("%:%")
+    ours = (users.c.name == name) & users.c.id.not_like("%:%") & THERE
     change = update(users).where(ours).values(password_hash=password_hash)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
@@ -205,7 +212,8 @@ def set_scopes(connection: Connection, name: str, scopes: str) -> None:
 
 def set_disabled(connection: Connection, name: str, disabled_at: int | None) -> str | None:
     """Disable a user, or enable it with None. Return the user's id, or None if there is no such user."""
-    change = update(users).where(users.c.name == name).values(disabled=disabled_at is not None, disabled_at=disabled_at)
+    values = {"disabled": disabled_at is not None, "disabled_at": disabled_at}
+    change = update(users).where(users.c.name == name, THERE).values(values)
     return connection.execute(change.returning(users.c.id)).scalar_one_or_none()
 
 
@@ -243,7 +251,7 @@ def record_last_seen_by_name(connection: Connection, names: Sequence[str], until
 def _saw(until: int | ColumnElement[int]) -> Update:
     # It never goes back: of several nodes, one with a slow clock may write last.
     earlier = or_(users.c.last_seen_at.is_(None), users.c.last_seen_at < until)
-    return update(users).where(earlier).values(last_seen_at=until)
+    return update(users).where(earlier, THERE).values(last_seen_at=until)
 
 
 def _saw_each(database: str) -> Update:

@@ -1,5 +1,9 @@
 """Checks the version of the tables and whether they are the gateway's, and upgrades them.
 
+Beside the version is the oldest version of the code that may use the tables, `readable_from`. So the nodes of the
+previous release go on while the first node of the next one has upgraded the tables already. They leave the tables as
+they are. docs/compatibility.md has the rules for migrations.
+
 The version is in the gateway's own table. Alembic's default, `alembic_version`, belongs to any application with
 Alembic. Up to revision 0005 it held the gateway's version too, which is moved once. Nothing changes before it is
 certain that the tables are the gateway's.
@@ -8,16 +12,22 @@ An empty database gets the newest tables at once. `revisions`, which imports Ale
 tables: most starts need no upgrade.
 """
 
+import logging
 import sqlite3
 
-from sqlalchemy import Connection, bindparam, create_engine, text
+from sqlalchemy import Connection, bindparam, create_engine, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.start_error import StartError
-from gateway.store.tables import VERSION_TABLE, create_tables, metadata
+from gateway.store.tables import VERSION_TABLE, create_tables, metadata, versions
 
-NEWEST = "gateway_0020"
+logger = logging.getLogger(__name__)
+
+NEWEST = "gateway_0021"
 """The revision of the newest script."""
+
+READABLE_FROM = "gateway_0021"
+"""The oldest revision which gateways may have as their newest, and still use the newest tables."""
 
 FORMER_TABLE = "alembic_version"
 FORMER_REVISIONS = {number: f"gateway_{number}" for number in ("0001", "0002", "0003", "0004", "0005")}
@@ -62,11 +72,14 @@ def _upgrade(connection: Connection) -> None:
     if revision is not None and _version(connection, found, VERSION_TABLE) is None:
         _take_over(connection, revision)
     if revision is None:
-        create_tables(connection, NEWEST)
-    elif revision != NEWEST:
+        create_tables(connection, NEWEST, READABLE_FROM)
+    elif revision != NEWEST and _is_known(revision):
         from gateway.store import revisions
 
         revisions.upgrade(connection, NEWEST)
+        connection.execute(update(versions).values(readable_from=READABLE_FROM))
+    elif revision != NEWEST:
+        logger.warning("a newer gateway has upgraded the tables to %s; upgrade this one soon", revision)
 
 
 def _is_refusal(error: DBAPIError) -> bool:
@@ -85,7 +98,7 @@ def _check(connection: Connection, found: Columns) -> str | None:
     _check_encoding(connection)
     revision = _version(connection, found, VERSION_TABLE)
     if revision is not None:
-        _check_shape(found, revision)
+        _check_shape(found, revision, _readable_from(connection, found))
         return revision
     in_the_way = sorted(found.keys() & _TABLES)
     if not in_the_way:
@@ -109,12 +122,14 @@ def _check_encoding(connection: Connection) -> None:
             )
 
 
-def _check_shape(found: Columns, revision: str) -> None:
+def _check_shape(found: Columns, revision: str, readable_from: str | None) -> None:
     if not _is_known(revision):
-        raise StartError(
-            f"a newer gateway has written the database (its version is {revision});"
-            " install that version again, or restore an older backup"
-        )
+        if readable_from is None or readable_from > NEWEST:
+            raise StartError(
+                f"a newer gateway has written the database (its version is {revision});"
+                " install that version again, or restore an older backup"
+            )
+        revision = NEWEST  # the newer tables have all that this gateway needs
     if lacking := _lacking(found, revision):
         raise StartError(
             f"the database is damaged: version {revision} needs {', '.join(lacking)},"
@@ -175,8 +190,15 @@ def _version(connection: Connection, found: Columns, table: str) -> str | None:
     """Return the version in a version table, or None without the table or without exactly one version."""
     if "version_num" not in found.get(table, set()):
         return None
-    versions = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - constant
-    return versions[0] if len(versions) == 1 else None
+    numbers = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalars().all()  # noqa: S608 - constant
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def _readable_from(connection: Connection, found: Columns) -> str | None:
+    """Return the oldest version of the code that may use the tables. Up to revision 0020, nothing said so."""
+    if "readable_from" not in found.get(VERSION_TABLE, set()):
+        return None
+    return connection.execute(select(versions.c.readable_from)).scalars().first()
 
 
 def _take_over(connection: Connection, revision: str) -> None:

@@ -154,7 +154,7 @@ def test_what_is_no_sound_backup_of_a_gateway_is_refused_and_changes_nothing(tmp
     newer = tmp_path / "newer.db"
     shutil.copy(sound, newer)
     with closing(sqlite3.connect(newer, isolation_level=None)) as database:
-        database.execute(f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999'")
+        database.execute(f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999', readable_from = NULL")
     for file, problem in (
         (torn, "is damaged"),
         (noise, "is not a SQLite database"),

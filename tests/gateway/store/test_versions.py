@@ -243,7 +243,7 @@ async def test_a_take_over_that_dies_half_way_has_done_nothing_and_the_next_does
 
 async def test_a_newer_gateway_s_database_is_left_alone(bare: Database) -> None:
     await bare.upgrade()
-    await execute(bare, f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999'")
+    await execute(bare, f"UPDATE {VERSION_TABLE} SET version_num = 'gateway_9999', readable_from = 'gateway_9998'")
     before = await everything(bare)
     with pytest.raises(StartError, match=r"a newer gateway has written the database \(its version is gateway_9999\)"):
         await bare.upgrade()
