@@ -112,8 +112,7 @@ class Server:
     async def running(self) -> AsyncIterator[int]:
         """Start the server, yield its pid, and stop it at the end."""
         with self.log.open("ab") as log:
-            process = started(
-                *self.arguments,
+            process = self._start(
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -130,6 +129,9 @@ class Server:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _start(self, **options: Any) -> subprocess.Popen[bytes]:
+        return started(*self.arguments, **options)
 
     async def answers(self, lives: Callable[[], bool]) -> None:
         """Wait until the server takes connections."""

@@ -1,0 +1,35 @@
+"""What the system knows of a process: memory, descriptors and threads. Linux only."""
+
+import resource
+from pathlib import Path
+
+NEEDED_FILES = 30_000
+
+
+def memory_kb(pid: int) -> int:
+    """Return the memory of a process in KB: pages that it shares with others count in part (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"the system does not say how much memory {pid} has")
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+
+
+def raise_limit_of_files(wanted: int = NEEDED_FILES) -> int:
+    """Let this process and its children open so many files, as far as the system allows, and return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+        except ValueError:  # only root may raise the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,0 +1,75 @@
+"""`gateway serve` with a look inside: a thread writes how many tasks, timers and objects its process has.
+
+It is run as a program: `python watched.py FILE SECONDS serve …`. The file has one line of JSON. Because of `HURRIED`,
+work that the gateway does each hour comes each minute, so that its effect is within the time of a proof.
+"""
+
+import asyncio
+import gc
+import importlib
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cli import main
+
+HURRIED = (
+    ("gateway.rooms.retention", "SWEEP_SECONDS", 60),
+    ("gateway.connections.revocations", "PRUNE_SECONDS", 60),
+    ("gateway.connections.revocations", "KEEP_MILLISECONDS", 60_000),
+)
+"""Constants of the watched process that are not the gateway's own: hours and a day otherwise."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a process has in it."""
+
+    tasks: int
+    timers: int
+    objects: int
+
+
+def look() -> Inside:
+    """Count what this process has: of tasks those that go on, and of timers those that will still fire."""
+    found = gc.get_objects()
+    tasks = sum(1 for each in found if isinstance(each, asyncio.Task) and not each.done())
+    timers = sum(1 for each in found if type(each).__name__ == "TimerHandle" and not each.cancelled())
+    return Inside(tasks, timers, len(found))
+
+
+def newest(file: Path) -> Inside | None:
+    """Return the last look that a watched process has written down."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return Inside(**json.loads(lines[-1])) if lines else None
+
+
+def command(file: Path, seconds: float, *arguments: str) -> list[str]:
+    """Return the command that runs `gateway …` and looks inside it every so many seconds."""
+    return [sys.executable, "-P", __file__, str(file), str(seconds), *arguments]
+
+
+def _watch(file: Path, seconds: float) -> None:
+    while True:
+        time.sleep(seconds)
+        line = json.dumps(vars(look()))
+        # Written as a whole, under another name first: a reader may look at any moment.
+        new = file.with_suffix(".new")
+        new.write_text(f"{line}\n", encoding="utf-8")
+        new.replace(file)
+
+
+def _run() -> None:
+    file, seconds, *arguments = sys.argv[1:]
+    for module, name, value in HURRIED:
+        setattr(importlib.import_module(module), name, value)
+    threading.Thread(target=_watch, args=(Path(file), float(seconds)), daemon=True).start()
+    sys.argv[1:] = arguments
+    main()
+
+
+if __name__ == "__main__":
+    _run()
