@@ -1,7 +1,7 @@
 """`gateway serve` with a look inside: a thread writes how many tasks, timers and objects its process has.
 
 It is run as a program: `python watched.py FILE SECONDS serve …`. The file has one line of JSON. Because of `HURRIED`,
-work that the gateway does each hour comes each minute, so that its effect is within the time of a proof.
+work that the gateway does each hour comes every ten seconds, so that its effect is within the time of a proof.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from pathlib import Path
 from gateway.cli import main
 
 HURRIED = (
-    ("gateway.rooms.retention", "SWEEP_SECONDS", 60),
-    ("gateway.connections.revocations", "PRUNE_SECONDS", 60),
+    ("gateway.rooms.retention", "SWEEP_SECONDS", 10),
+    ("gateway.connections.revocations", "PRUNE_SECONDS", 10),
     ("gateway.connections.revocations", "KEEP_MILLISECONDS", 60_000),
 )
-"""Constants of the watched process that are not the gateway's own: hours and a day otherwise."""
+"""Constants of the watched process that are not the gateway's own: an hour, an hour and a day otherwise."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ def newest(file: Path) -> Inside | None:
     """Return the last look that a watched process has written down."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return Inside(**json.loads(lines[-1])) if lines else None
-
-
-def command(file: Path, seconds: float, *arguments: str) -> list[str]:
-    """Return the command that runs `gateway …` and looks inside it every so many seconds."""
-    return [sys.executable, "-P", __file__, str(file), str(seconds), *arguments]
 
 
 def _watch(file: Path, seconds: float) -> None:

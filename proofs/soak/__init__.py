@@ -1,0 +1,155 @@
+"""A soak: clients that come, talk and go for hours, while nothing of the gateway may grow.
+
+Five hundred clients are each in two rooms of ten. Each second, twenty of them go and come back, some with a ticket or
+a log-in, and two hundred messages are sent. Beside that, rooms are made and deleted, and a receiver gets the events of
+one room. What grows is found by the slope of its samples.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.child import Child
+from benchmarks.hooks import Receiver
+from benchmarks.rig import Person, StoreKind, database_for, person_with_password, populate, store_url, temporary_folder
+from proofs.bar import Bar, Proof, Report, Scale, none_of
+from proofs.soak.samples import Samples
+from proofs.watched_server import WatchedServer
+
+LENGTHS = {Scale.FULL: 7200.0, Scale.SHORT: 600.0}
+WARM_SHARE = 0.25
+"""The first part of the time, in which caches, files and tables reach their size."""
+
+SAMPLES = 240
+ROOMS_EACH = 2
+ROOM_SIZE = 10
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of this run's users
+ANSWER_SECONDS = 300
+KEPT_MESSAGES = 200
+HOOKED = "room-0"
+
+FAULTS = {
+    "deliveries and messages lost": ("lost",),
+    "deliveries and messages doubled": ("doubled",),
+    "clients cut off, not back, or without an answer": ("lost connections", "not back", "unanswered"),
+    "messages and requests refused": ("refused messages", "refused requests", "faults of the clients"),
+}
+"""What the clients count that must not happen."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The load, with times a second."""
+
+    clients: int = 500
+    churn: float = 20
+    messages: float = 200
+    odd_jobs: float = 5
+
+
+async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
+    """Load a gateway for so long, and return the bars of what must not grow or get lost."""
+    seed = random.randrange(2**32)
+    report(f"the seed of the clients' choices is {seed}")
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        url = stack.enter_context(store_url(StoreKind.SQLITE, folder))
+        receiver = stack.enter_context(Receiver(folder, 0).running())
+        limit_events(receiver.routes)
+        people, rooms = await _people(url, sizes.clients)
+        step = seconds / SAMPLES
+        server = WatchedServer(
+            folder,
+            url,
+            step / 2,
+            GATEWAY_ROUTES=str(receiver.routes),
+            GATEWAY_RETENTION_MESSAGES=str(KEPT_MESSAGES),
+        )
+        pid = await stack.enter_async_context(server.running())
+        orders = _orders(server.port, people, rooms, sizes, seed)
+        crowd = await stack.enter_async_context(Child("proofs.soak.clients", orders, ANSWER_SECONDS))
+        report(f"{sizes.clients} clients are in their rooms")
+        samples = Samples(pid, server.inside, folder / "gateway.db")
+        await _sample(samples, crowd, seconds, step, report)
+        end = await crowd.ask("end")
+        for line in end["wrong"]:
+            report(line)
+        report(f"at the end: {end['counts']}")
+        hooked = len({each.id for each in receiver.got()})
+    return [*_of_clients(end["counts"], seconds), *samples.bars(), _heard_by_receiver(hooked)]
+
+
+async def _sample(samples: Samples, crowd: Child, seconds: float, step: float, report: Report) -> None:
+    began = time.monotonic()
+    await asyncio.sleep(WARM_SHARE * seconds)
+    while (elapsed := time.monotonic() - began) < seconds:
+        sample = await asyncio.to_thread(samples.take)
+        if len(samples.times) % 10 == 1:
+            counts = (await crowd.ask("counts"))["counts"]
+            report(", ".join(f"{name} {value:,.0f}" for name, value in sample.items() if value))
+            report(f"clients: {counts}")
+        await asyncio.sleep(min(step, max(0.1, seconds - elapsed)))
+
+
+def limit_events(routes: Path) -> None:
+    """Let the receiver get the messages of one room."""
+    text = routes.read_text(encoding="utf-8")
+    routes.write_text(f'{text}rooms = ["{HOOKED}"]\n', encoding="utf-8")
+
+
+async def _people(url: str, count: int) -> tuple[list[Person], dict[str, list[Person]]]:
+    first = await person_with_password("first", PASSWORD, 4)
+    people = [Person(f"person-{number}", first.password_hash) for number in range(count)]
+    rooms: dict[str, list[Person]] = {}
+    for turn in range(ROOMS_EACH):
+        # Another order for each turn, so that a client's rooms have different members.
+        ordered = people if turn == 0 else sorted(people, key=lambda person: person.id)
+        for start in range(0, count, ROOM_SIZE):
+            rooms[f"room-{len(rooms)}"] = ordered[start : start + ROOM_SIZE]
+    database = database_for(url)
+    try:
+        await populate(database, people, rooms)
+    finally:
+        await database.close()
+    return people, rooms
+
+
+def _orders(
+    port: int, people: Sequence[Person], rooms: dict[str, list[Person]], sizes: Sizes, seed: int
+) -> dict[str, Any]:
+    rooms_of: dict[str, list[str]] = {}
+    for name, members in rooms.items():
+        for person in members:
+            rooms_of.setdefault(person.id, []).append(name)
+    return {
+        "port": port,
+        "password": PASSWORD,
+        "seed": seed,
+        "rates": {"churn": sizes.churn, "messages": sizes.messages, "odd jobs": sizes.odd_jobs},
+        "members": [[person.name, person.token, rooms_of[person.id]] for person in people],
+    }
+
+
+def _of_clients(counts: dict[str, int], seconds: float) -> list[Bar]:
+    done = [counts[name] for name in ("acknowledged", "churned", "heard")]
+    load = "{:,} messages, {:,} returns, {:,} deliveries".format(*done)
+    return [
+        Bar(f"load of {seconds / 60:.0f} min", "some of each", load, min(done) > 0),
+        *(none_of(what, sum(counts.get(fault, 0) for fault in faults)) for what, faults in FAULTS.items()),
+    ]
+
+
+def _heard_by_receiver(count: int) -> Bar:
+    return Bar("events that the receiver got", "> 0", f"{count:,}", count > 0)
+
+
+async def _prove(scale: Scale, report: Report) -> list[Bar]:
+    return await soak(LENGTHS[scale], Sizes(), report)
+
+
+PROOF = Proof("soak", "Clients come, talk and go for hours, and nothing grows.", _prove)

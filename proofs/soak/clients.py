@@ -1,0 +1,378 @@
+"""The clients of the soak, in a process of their own: they come, talk, listen, go in several ways, and come back.
+
+Each client is a member of the same rooms for good. It must hear each change of them once and in order, also what was
+said while it was away. A message without an answer is sent again with its `client_id`. So at the end, each is known to
+be stored once.
+"""
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+import uvloop
+from picows import ws_connect
+
+from benchmarks.pace import Pace
+from benchmarks.rig import ANSWER_SECONDS, Asker, Frame
+from proofs.child import serve
+from proofs.process import raise_limit_of_files
+from proofs.request import post
+
+FOREVER = 1e6
+LAST_SECONDS = 60.0
+LONGEST_AWAY = 3.0
+RETRY_SECONDS = 0.5
+BY_TICKET = 0.2
+BY_LOG_IN = 0.1
+"""The shares of the clients that come back with a ticket, and with a log-in that they end when they go."""
+
+ABRUPT = 0.5
+"""The share of the clients that go without a close frame."""
+
+ODD_JOBS = ("typing", "read", "signal", "room", "edit")
+
+
+class Position(NamedTuple):
+    """The end of what a client knows of a room."""
+
+    epoch: str
+    offset: int
+
+
+@dataclass
+class Tally:
+    """What has happened to all clients."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    stored: dict[str, set[int]] = field(default_factory=dict)
+    """The offsets of acknowledged messages, by room."""
+
+    def note(self, kind: str, words: str) -> None:
+        """Count a fault, and keep the first ones."""
+        self.counts[kind] += 1
+        if len(self.wrong) < 20:
+            self.wrong.append(f"{kind}: {words}")
+
+
+class Connection(Asker):
+    """One connection of a client, which passes on the events of rooms."""
+
+    def __init__(self, heed: Callable[[Frame], None], resumed: Callable[[Frame], None]) -> None:
+        super().__init__()
+        self._heed = heed
+        self._resumed = resumed
+        self.bye: Frame | None = None
+
+    def take(self, message: Frame) -> None:
+        """Pass on what concerns a room."""
+        if message["type"] == "bye":
+            self.bye = message["data"]
+        elif message["type"] in {"chat.message", "chat.edited", "chat.deleted", "resync"}:
+            self._heed(message)
+        elif "rooms" in message.get("data", ()) and message["type"] == "reply":
+            self._resumed(message["data"])  # at once: the next frame may be an event that continues it
+
+    async def open(self, url: str) -> None:
+        """Connect up to the welcome, or raise `OSError`."""
+        opened = await ws_connect(lambda: self, url, websocket_handshake_timeout=ANSWER_SECONDS)
+        if opened[1] is not self:
+            raise ConnectionError("the connection was lost")
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self.welcomed
+
+    def cut(self) -> None:
+        """Go without a close frame, and without what is still to be sent."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+
+class Member:
+    """A client over all of its connections."""
+
+    def __init__(self, crowd: "Crowd", name: str, token: str, rooms: Sequence[str]) -> None:
+        self.crowd = crowd
+        self.name = name
+        self.token = token
+        self.rooms = rooms
+        self.known: dict[str, Position] = {}
+        self.connection: Connection | None = None
+        self.leaving = False
+        self.unanswered: dict[str, tuple[str, str]] = {}
+        self._own_token: str | None = None
+        self._numbers = 0
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether it is in its rooms and may talk."""
+        return self.connection is not None and not self.leaving and not self.connection.lost.is_set()
+
+    async def come(self) -> None:
+        """Connect, resume all rooms, and send again what has no answer. Try again while it is refused."""
+        while True:
+            connection = Connection(self._hear, self._take_rooms)
+            try:
+                await connection.open(f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}")
+                await self._resume(connection)
+            except (OSError, TimeoutError) as error:
+                bye = connection.bye
+                self.crowd.tally.counts[f"refused: {bye['reason'] if bye else type(error).__name__}"] += 1
+                await asyncio.sleep((bye or {}).get("after_ms", 1000 * RETRY_SECONDS) / 1000)
+            else:
+                break
+        self.connection, self.leaving = connection, False
+        connection_lost = asyncio.create_task(self._await_loss(connection))
+        self.crowd.keep(connection_lost)
+        for client_id, (room, text) in list(self.unanswered.items()):
+            self.crowd.keep(asyncio.create_task(self._send(client_id, room, text)))
+
+    async def _await_loss(self, connection: Connection) -> None:
+        await connection.lost.wait()
+        if not self.leaving and not self.crowd.ended:
+            self.crowd.tally.note("lost connections", f"{self.name}: {connection.bye}")
+            await self.come()
+
+    async def leave(self) -> None:
+        """Go, in one of several ways."""
+        connection, self.leaving = self.connection, True
+        if connection is None:
+            return
+        if self.crowd.chance.random() < ABRUPT:
+            connection.cut()
+            await connection.lost.wait()
+        else:
+            await connection.close()
+        if self._own_token is not None:
+            await post(self.crowd.port, "/token/revoke", urlencode({"token": self._own_token}))
+            self._own_token = None
+
+    async def _credential(self) -> str:
+        chance = self.crowd.chance.random()
+        if chance < BY_TICKET:
+            status, body = await post(self.crowd.port, "/ws/ticket", "", token=self.token)
+            self._expect(status, body)
+            return f"ticket={orjson.loads(body)['ticket']}"
+        if chance < BY_TICKET + BY_LOG_IN and self._own_token is None:
+            form = urlencode({"username": self.name, "password": self.crowd.password})
+            status, body = await post(self.crowd.port, "/token", form)
+            self._expect(status, body)
+            self._own_token = orjson.loads(body)["access_token"]
+            return f"token={self._own_token}"
+        return f"token={self.token}"
+
+    def _expect(self, status: int, body: bytes) -> None:
+        if status != 200:
+            self.crowd.tally.note("refused requests", f"{status} {body!r}")
+            raise ConnectionError(f"a request was answered with {status}")
+
+    async def _resume(self, connection: Connection) -> None:
+        wanted = []
+        for room in self.rooms:
+            known = self.known.get(room)
+            wanted.append({"room": room} if known is None else {"room": room, "since": known._asdict()})
+        reply = await connection.ask("room.resume", rooms=wanted)
+        if reply["type"] != "reply" or any("error" in each for each in reply["data"]["rooms"]):
+            raise ConnectionError("the rooms cannot be resumed now")
+
+    def _take_rooms(self, data: Frame) -> None:
+        """Take what a resume brings."""
+        for each in data["rooms"]:
+            if "error" in each:
+                continue
+            if each.get("recovered"):
+                for event in each["events"]:
+                    self._hear(event)
+            elif each["room"] in self.known:
+                self.crowd.tally.note("lost", f"{self.name} in {each['room']}: {each.get('reason')}")
+            self._reach(each["room"], Position(each["epoch"], each["offset"]))
+
+    def _reach(self, room: str, position: Position) -> None:
+        known = self.known.get(room)
+        if known is not None and known.offset != position.offset:
+            self.crowd.tally.note("lost", f"{self.name} in {room}: at {known.offset}, and the log at {position.offset}")
+        self.known[room] = position
+
+    def _hear(self, event: Frame) -> None:
+        """Take a change of a room: it must be the one after the last."""
+        data = event["data"]
+        known = self.known.get(data["room"])
+        if known is None:
+            return  # one of its own passing rooms
+        if event["type"] == "resync":
+            self.crowd.tally.note("lost", f"{self.name} has to join {data['room']} anew")
+            return
+        self.crowd.tally.counts["heard"] += 1
+        if data["changed"] <= known.offset:
+            self.crowd.tally.note("doubled", f"{self.name} in {data['room']}: {data['changed']} after {known.offset}")
+        elif data["changed"] > known.offset + 1:
+            self.crowd.tally.note("lost", f"{self.name} in {data['room']}: {data['changed']} after {known.offset}")
+        self.known[data["room"]] = Position(data["epoch"], max(known.offset, data["changed"]))
+
+    def say(self) -> None:
+        """Send a message to one of the rooms."""
+        self._numbers += 1
+        client_id, room = f"{self.name}-{self._numbers}", self.crowd.chance.choice(self.rooms)
+        self.unanswered[client_id] = (room, f"message {self._numbers} of {self.name}, {secrets.token_hex(20)}")
+        self.crowd.keep(asyncio.create_task(self._send(client_id, *self.unanswered[client_id])))
+
+    async def _send(self, client_id: str, room: str, text: str) -> None:
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - it is here
+        try:
+            reply = await connection.ask("chat.send", room=room, text=text, client_id=client_id)
+        except OSError:
+            return  # it goes out again after the return
+        if reply["type"] == "error":
+            self.crowd.tally.note("refused messages", str(reply))
+            return
+        self.unanswered.pop(client_id, None)
+        self.crowd.store(room, reply["data"]["message"]["offset"], repeated=reply["data"]["duplicate"])
+
+    async def do_odd_job(self, job: str, room: str) -> None:
+        """Do what is not a message in the common rooms: none of it may leave something behind."""
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - it is here
+        try:
+            if job == "typing":
+                await connection.ask("chat.typing", room=room)
+            elif job == "read":
+                await connection.ask("chat.read", room=room, offset=self.known[room].offset)
+            elif job == "signal":
+                await connection.ask("room.signal", room=room, name="wave", data={"at": 1})
+            elif job == "room":
+                await self._pass_through(connection)
+            else:
+                await self._change_mind(connection)
+        except OSError:
+            self.crowd.tally.counts["odd jobs cut short"] += 1
+
+    async def _pass_through(self, connection: Connection) -> None:
+        """Make a room and delete it."""
+        name = f"passing-{secrets.token_hex(6)}"
+        await connection.ask("room.create", room=name)
+        await connection.ask("chat.send", room=name, text="Soon gone")
+        await connection.ask("room.delete", room=name)
+
+    async def _change_mind(self, connection: Connection) -> None:
+        """Make a room, and edit and delete a message in it, before the room goes too."""
+        name = f"passing-{secrets.token_hex(6)}"
+        await connection.ask("room.create", room=name)
+        reply = await connection.ask("chat.send", room=name, text="First")
+        if reply["type"] == "reply":
+            message = {"room": name, "message_id": reply["data"]["message"]["id"]}
+            await connection.ask("chat.edit", **message, text="Second")
+            await connection.ask("chat.delete", **message)
+        await connection.ask("room.delete", room=name)
+
+
+class Crowd:
+    """All clients."""
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self.port: int = orders["port"]
+        self.password: str = orders["password"]
+        self.chance = random.Random(orders["seed"])
+        self.tally = Tally()
+        self.ended = False
+        self.members = [Member(self, *each) for each in orders["members"]]
+        self._rates: dict[str, float] = orders["rates"]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paces: list[asyncio.Task[None]] = []
+
+    async def begin(self) -> None:
+        """Let all come, then start the churn and the talk."""
+        for start in range(0, len(self.members), 25):
+            await asyncio.gather(*(member.come() for member in self.members[start : start + 25]))
+        actions = {"churn": self._churn, "messages": self._say, "odd jobs": self._do_odd_job}
+        self._paces = [asyncio.create_task(Pace(self._rates[name], act).run(FOREVER)) for name, act in actions.items()]
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Keep a task until it is done; a fault of it is counted."""
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.tally.note("faults of the clients", repr(error))
+
+    def store(self, room: str, offset: int, *, repeated: bool) -> None:
+        """Note an acknowledged message. A repeated one may be known already."""
+        self.tally.counts["acknowledged"] += 1
+        self.tally.counts["repeated"] += repeated
+        stored = self.tally.stored.setdefault(room, set())
+        if offset in stored and not repeated:
+            self.tally.note("doubled", f"two messages of {room} have the offset {offset}")
+        stored.add(offset)
+
+    def _one_of_them(self) -> Member | None:
+        for _ in range(10):
+            member = self.chance.choice(self.members)
+            if member.is_here:
+                return member
+        return None
+
+    def _churn(self, _number: int) -> None:
+        if (member := self._one_of_them()) is not None:
+            member.leaving = True
+            self.keep(asyncio.create_task(self._go_and_come(member)))
+
+    async def _go_and_come(self, member: Member) -> None:
+        self.tally.counts["churned"] += 1
+        await member.leave()
+        await asyncio.sleep(self.chance.uniform(0, LONGEST_AWAY))
+        await member.come()
+
+    def _say(self, _number: int) -> None:
+        if (member := self._one_of_them()) is not None:
+            member.say()
+
+    def _do_odd_job(self, number: int) -> None:
+        if (member := self._one_of_them()) is not None:
+            job = ODD_JOBS[number % len(ODD_JOBS)]
+            self.tally.counts["odd jobs"] += 1
+            self.keep(asyncio.create_task(member.do_odd_job(job, self.chance.choice(member.rooms))))
+
+    async def answer(self, line: str) -> object:
+        """Return the counts so far, or those of the end."""
+        if line == "end":
+            await self._end()
+        return {"counts": self.tally.counts, "wrong": self.tally.wrong}
+
+    async def _end(self) -> None:
+        """Stop, wait until all are here and all is answered, and compare each log with what was acknowledged."""
+        for pace in self._paces:
+            pace.cancel()
+        for _ in range(round(LAST_SECONDS / 0.1)):
+            if all(member.is_here and not member.unanswered for member in self.members):
+                break
+            await asyncio.sleep(0.1)
+        self.tally.counts["unanswered"] += sum(len(member.unanswered) for member in self.members)
+        self.tally.counts["not back"] += sum(not member.is_here for member in self.members)
+        await asyncio.sleep(1)  # for events behind the last answers
+        for member in self.members:
+            for room in member.rooms:
+                self._compare(member, room)
+        self.ended = True
+
+    def _compare(self, member: Member, room: str) -> None:
+        stored, known = self.tally.stored.get(room, set()), member.known[room].offset
+        if known != len(stored) or (stored and max(stored) != known):
+            self.tally.note("lost", f"{member.name} knows {known} of the {len(stored)} messages of {room}")
+
+
+async def _begin(orders: dict[str, Any]) -> Callable[[str], Awaitable[object]]:
+    raise_limit_of_files()
+    crowd = Crowd(orders)
+    await crowd.begin()
+    return crowd.answer
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(_begin))
