@@ -6,7 +6,7 @@ Read `app` first: it builds everything. `state` is what it builds. The folders i
 application for any ASGI server.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 import sys
 from importlib import import_module

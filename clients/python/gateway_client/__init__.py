@@ -42,7 +42,7 @@ from gateway_client.room_log import Gap
 from gateway_client.stream import Stream
 from gateway_client.times import Times
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "AnyEvent",

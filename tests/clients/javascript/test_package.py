@@ -67,7 +67,7 @@ def test_npm_packs_the_modules_and_their_types_and_nothing_else(installed: Path)
 
 def test_it_has_the_gateways_version_and_no_dependency() -> None:
     package = about()
-    assert package["version"] == __version__
+    assert str(package["version"]).replace("-rc.", "rc") == __version__  # npm writes 1.0.0rc1 as 1.0.0-rc.1
     assert "dependencies" not in package
     assert (PACKAGE / "LICENSE").read_bytes() == (PACKAGE.parents[1] / "LICENSE").read_bytes()
     assert not re.search(r"^import ", (PACKAGE / "gateway-client.js").read_text(), re.MULTILINE)
