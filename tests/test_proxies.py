@@ -147,7 +147,7 @@ def deployed(
         configuration, file = folder / "Caddyfile", DEPLOY / "Caddyfile"
         tls = f"tls {certificate}/fullchain.pem {certificate}/privkey.pem"
         changes |= {
-            "gateway.example.com {": f"https://localhost:{port} {{\n\t{tls}",
+            "{$SITE:gateway.example.com} {": f"https://localhost:{port} {{\n\t{tls}",
             "{\n\tservers": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers",
         }
         command = [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)]
