@@ -105,7 +105,7 @@ class Connections:
         self._of_user: dict[str, set[Connection]] = {}
         # The ids of services that have connected: few, and a look at all connections twice a second would be dear.
         self._services: set[str] = set()
-        self._pending: set[PendingConnection] = set()
+        self._pending: dict[PendingConnection, str] = {}  # each with its address
         self._delayed = ConcurrencyLimit(MAX_DELAYED_REFUSALS)
         self._empty = asyncio.Event()
         self._empty.set()
@@ -182,7 +182,7 @@ class Connections:
         """
         bucket = self._frames_of_pending.get(address, asyncio.get_running_loop().time())
         frames.add(bucket, OF_PENDING)
-        self._pending.add(connection)
+        self._pending[connection] = address
         self._empty.clear()
         if self._draining:
             connection.close_after_reply(*self._sent_away())
@@ -190,7 +190,7 @@ class Connections:
             yield
         finally:
             frames.remove(OF_PENDING)
-            self._pending.discard(connection)
+            del self._pending[connection]
             self._look_if_empty()
 
     async def admit(self, connection: Connection) -> tuple[Close, int | None] | None:
@@ -314,6 +314,51 @@ class Connections:
         for connection in ended:
             _close(connection, Close.DISCONNECTED)
         return len(ended)
+
+    def disconnect_pending(self, address: str) -> int:
+        """Close the connections of an address that have not logged in yet, and return their number."""
+        ended = [connection for connection, of in self._pending.items() if of == address]
+        for connection in ended:
+            with contained("connections"):
+                connection.close_after_reply(Close.DISCONNECTED)
+        return len(ended)
+
+    @property
+    def is_draining(self) -> bool:
+        """Return whether this node takes no newcomers."""
+        return self._draining
+
+    @property
+    def seconds_to_leave(self) -> float:
+        """Return in how many seconds the clients can go elsewhere, if a node like this one is to take them."""
+        return self._spread_of(len(self._pending) + self.count) / 1000
+
+    def take_no_newcomers(self) -> None:
+        """Send newcomers away from now on, to come back soon: a proxy leads them to another node by then."""
+        self._draining = True
+        self._spread = LEAST_RECONNECT_SPREAD_MS
+        self._newcomers.drain(self._spread)
+
+    def take_newcomers(self) -> None:
+        """Undo `take_no_newcomers`."""
+        self._draining = False
+        self._newcomers.drain(None)
+
+    async def send_away(self, seconds: float) -> None:
+        """Take no newcomers, and ask all clients to reconnect, one after the other over so many seconds.
+
+        Each client is away for a moment only, while `drain` asks all at once, each to come back at its own time.
+        """
+        self.take_no_newcomers()
+        leaving = (*self._pending, *self.all())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number, each in enumerate(leaving):
+            wait = began + seconds * number / len(leaving) - loop.time()
+            if wait > 0 or not (number + 1) % CHUNK:
+                await asyncio.sleep(max(0.0, wait))
+            with contained("connections"):
+                each.close_after_reply(*self._sent_away())
 
     async def drain(self, seconds: float) -> None:
         """Ask every client to reconnect, each at its own moment, and wait until all are gone.

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from gateway.state import GatewayStateDep
+from gateway.state import GatewayState, GatewayStateDep
 from schemas.base import Wire
 
 router = APIRouter(tags=["health"])
@@ -25,6 +25,11 @@ class Readiness(Wire):
     bus: Literal["up", "down"]
     hooks: Literal["up", "degraded"]
     upstreams: Literal["up", "degraded"]
+    reason: str | None = None
+    """Why the node takes no clients although its parts are well."""
+
+
+DRAINING = "an operator drains this node: it takes no newcomers"
 
 
 @router.get("/healthz", summary="Answers as long as the process runs.")
@@ -38,6 +43,7 @@ async def healthz() -> Health:
     summary="Says whether the gateway can serve messages.",
     responses={503: {"model": Readiness}},
     response_model=Readiness,
+    response_model_exclude_none=True,
 )
 async def readyz(state: GatewayStateDep) -> JSONResponse:
     """Answer 200 if the gateway can serve messages, and otherwise 503, with the state of each part.
@@ -48,19 +54,29 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
 
     So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route, or the
     service of rights in rooms, whose circuit breaker is open, and a route that no worker serves.
+
+    A node that an operator drains answers 503, with the `reason`.
     """
+    readiness = await readiness_of(state)
+    found = readiness.model_dump(exclude_none=True)
+    return JSONResponse(found, status_code=503 if readiness.status == "not_ready" else 200)
+
+
+async def readiness_of(state: GatewayState) -> Readiness:
+    """Return the state of each part, and of all together."""
     store, bus = await state.database.health.check(), state.bus.is_up
     hooks, upstreams = (
         not state.webhooks.is_degraded,
         state.upstreams.are_up and (state.authorize is None or state.authorize.is_up),
     )
-    lacks_bus = not bus and state.settings.bus_required
+    is_draining = state.connections.is_draining
+    cannot_serve = not store or (not bus and state.settings.bus_required) or is_draining
     is_whole = bus and hooks and upstreams
-    readiness = Readiness(
-        status="not_ready" if not store or lacks_bus else "ready" if is_whole else "degraded",
+    return Readiness(
+        status="not_ready" if cannot_serve else "ready" if is_whole else "degraded",
         store="up" if store else "down",
         bus="up" if bus else "down",
         hooks="up" if hooks else "degraded",
         upstreams="up" if upstreams else "degraded",
+        reason=DRAINING if is_draining else None,
     )
-    return JSONResponse(readiness.model_dump(), status_code=503 if readiness.status == "not_ready" else 200)

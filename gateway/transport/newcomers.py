@@ -115,8 +115,8 @@ class Newcomers:
         self.in_progress -= 1
         self._call()
 
-    def drain(self, spread_ms: int) -> None:
-        """Send away all newcomers from now on, to come back within so many milliseconds."""
+    def drain(self, spread_ms: int | None) -> None:
+        """Send away all newcomers from now on, to come back within so many milliseconds. None undoes that."""
         self._spread = spread_ms
         self._call()
 
