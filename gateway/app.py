@@ -82,6 +82,7 @@ from gateway.http.request_rate import RequestRate
 from gateway.http.shared_routes import shared_routes
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
+from gateway.operating.questions import answered
 from gateway.rooms.appending import Appender
 from gateway.rooms.changes import Limits
 from gateway.rooms.connection_directory import ConnectionDirectory
@@ -394,8 +395,7 @@ async def running_state(
             counters=counters,
             local_socket=local_socket,
         )
-        await local_socket.listen(settings.data_dir)
-        stack.push_async_callback(local_socket.close)
+        await enter(answered(state))
         yield state
 
 

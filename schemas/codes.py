@@ -119,7 +119,7 @@ class Close(Enum):
     DRAINING = (1012, "draining", Reconnect.AFTER_DELAY, "the gateway stops")
     OVERLOADED = (1013, "overloaded", Reconnect.WITH_BACKOFF, "too many connections, or the store is down")
     TOO_MANY_ERRORS = (4400, "too_many_errors", Reconnect.NEVER, "10 errors of the 400xx kind within 10 s")
-    DISCONNECTED = (4403, "disconnected", Reconnect.NEVER, "a service has closed this connection")
+    DISCONNECTED = (4403, "disconnected", Reconnect.NEVER, "a service or the operator has closed this connection")
     AUTH_TIMEOUT = (
         4408,
         "auth_timeout",

@@ -25,6 +25,11 @@ from gateway.core.start_error import StartError
 COMMANDS = {
     "serve": "gateway.cli.run:serve",
     "dev": "gateway.cli.run:dev",
+    "status": "gateway.cli.status:status",
+    "kick": "gateway.cli.kick:kick",
+    "announce": "gateway.cli.announce:announce",
+    "drain": "gateway.cli.drain:drain",
+    "log-level": "gateway.cli.log_level:log_level",
     "settings": "gateway.cli.settings:settings",
     "token": "gateway.cli.token:app",
     "chat": "gateway.cli.chat:chat",

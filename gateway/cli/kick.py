@@ -1,0 +1,44 @@
+"""`gateway kick`: closes connections now, on all nodes."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.processes import Answers, ask_nodes, counted, end
+from gateway.core.start_error import StartError
+from schemas.names import normalized_user_name
+
+
+def kick(
+    user: Annotated[str | None, typer.Argument(show_default=False, help="The user, or service:NAME.")] = None,
+    connection: Annotated[str | None, typer.Option(help="The id of one connection.")] = None,
+    address: Annotated[str | None, typer.Option(help="All connections from an address, also without a log-in.")] = None,
+    sessions: Annotated[
+        bool, typer.Option("--sessions", help="End the sessions too, so that no token of theirs works.")
+    ] = False,
+) -> None:
+    """Close the connections of a user, one by id, or all from an address, on all nodes.
+
+    Their clients do not come back by themselves. But without --sessions their tokens stay good.
+    """
+    given = [each for each in (user, connection, address) if each is not None]
+    if len(given) != 1:
+        raise StartError("expected one of USER, --connection ID and --address ADDRESS")
+    name = None if user is None else normalized_user_name(user)
+    asked = {"user": name, "connection": connection, "address": address, "sessions": sessions}
+    answers = ask_nodes("kick", asked)
+    closed = sum(each["closed"] for each in answers.nodes.values())
+    whose = f"of {name}" if name is not None else f"from {address}" if address is not None else f"with id {connection}"
+    if not closed and not answers.problems:
+        _check_known(answers, whose, is_user=name is not None)
+    line = f"closed {counted(closed, 'connection')} {whose}"
+    if sessions:
+        line += f", and ended {counted(sum(each['ended'] for each in answers.nodes.values()), 'session')}"
+    typer.echo(line)
+    problems = {each["problem"] for each in answers.nodes.values() if "problem" in each}
+    end([*answers.problems, *(f"no session was ended: {problem}" for problem in sorted(problems))])
+
+
+def _check_known(answers: Answers, whose: str, *, is_user: bool) -> None:
+    if is_user and not any(each["known"] for each in answers.nodes.values()):
+        raise StartError(f"there is no user and no connection {whose}; see: gateway users list")

@@ -1,0 +1,106 @@
+"""`gateway kick`: closes connections now, and ends their sessions if the operator wants that."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+
+from pydantic import Field, model_validator
+
+from gateway.auth.sessions import LoginSessions
+from gateway.connections.registry import Connection, Connections
+from gateway.core.audit import Audit
+from gateway.core.batches import batches
+from gateway.core.client_info import network_of
+from gateway.core.local_socket import Data
+from gateway.operating.all_nodes import AllNodes, Question
+from gateway.operating.asking import asked_by, entry_of
+from gateway.store import users
+from gateway.store.engine import Database
+from handlers.errors import Unavailable
+from schemas.services import is_service
+
+_BATCH = 100
+"""Connections that are closed before others get a turn."""
+
+
+class Kick(Question):
+    """Connections to close: of a user, with an id, or from an address."""
+
+    user: str | None = Field(default=None, max_length=128)
+    connection: str | None = Field(default=None, max_length=64)
+    address: str | None = Field(default=None, max_length=64)
+    sessions: bool = False
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Kick":
+        if [self.user, self.connection, self.address].count(None) != 2:
+            raise ValueError("expected one of user, connection and address")
+        return self
+
+
+class Kicks:
+    """Closes connections of this node for an operator."""
+
+    def __init__(
+        self, connections: Connections, sessions: LoginSessions, database: Database, audit: Audit, all_nodes: AllNodes
+    ) -> None:
+        self._connections = connections
+        self._sessions = sessions
+        self._database = database
+        self._audit = audit
+        all_nodes.serve("kick", Kick, self._kick, note=self._note)
+
+    async def _kick(self, asked: Kick) -> Data:
+        found = self._found(asked)
+        closed = 0
+        for batch in batches(iter(found), _BATCH):
+            closed += self._connections.disconnect(batch)
+            await asyncio.sleep(0)
+        if asked.address is not None:
+            closed += self._connections.disconnect_pending(network_of(asked.address))
+        return {"closed": closed, **await self._end_sessions(asked, found)}
+
+    def _found(self, asked: Kick) -> list[Connection]:
+        if asked.address is not None:
+            address = network_of(asked.address)
+            return [each for each in self._connections.all() if each.address == address]
+        if asked.connection is not None:
+            return [each for each in self._connections.all() if each.connection == asked.connection]
+        return [each for each in self._connections.all() if each.user == asked.user]
+
+    async def _end_sessions(self, asked: Kick, closed: list[Connection]) -> Data:
+        """Return the number of ended sessions, and a problem if there is one. A store that is down stops no kick."""
+        try:
+            known = await self._id_of(asked.user) if asked.user is not None and (asked.sessions or not closed) else None
+            if not asked.sessions:
+                return {"ended": 0, "known": bool(closed) or known is not None}
+            return {"ended": await self._end(asked, closed, known), "known": bool(closed) or known is not None}
+        except Unavailable as error:
+            return {"ended": 0, "known": True, "problem": str(error)}
+
+    async def _end(self, asked: Kick, closed: Iterable[Connection], user_id: str | None) -> int:
+        by = entry_of(asked.by)
+        if user_id is not None:
+            return len(await self._sessions.end(user_id, by, "session_ended"))
+        ended = 0
+        for user, session in {(each.user_id, each.sid) for each in closed if not is_service(each.user)}:
+            if session is not None:
+                ended += len(await self._sessions.end(user, by, "session_ended", only=session))
+        return ended
+
+    async def _id_of(self, name: str | None) -> str | None:
+        if name is None or is_service(name):
+            return None
+        found = await self._database.query(partial(users.by_name, name=name))
+        return None if found is None else found.id
+
+    def _note(self, asked: Kick, nodes: dict[str, Data]) -> None:
+        self._audit.record(
+            "kicked",
+            asked_by(),
+            of_user=asked.user,
+            connection=asked.connection,
+            of_address=asked.address,
+            closed=sum(each["closed"] for each in nodes.values()),
+            ended=sum(each["ended"] for each in nodes.values()),
+        )
