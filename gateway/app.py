@@ -51,8 +51,10 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.data_dir_lock import lock_data_dir
 from gateway.core.folding import client_log
+from gateway.core.garbage import measured_pauses
 from gateway.core.local_socket import LocalSocket
 from gateway.core.logs import guard_logs
+from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.start_error import StartError, make_data_dir
 from gateway.core.timers import TimerWheel
@@ -267,6 +269,8 @@ async def running_state(
         passwords = await enter(Passwords(settings.password_rounds).running())
         timers = stack.enter_context(closing(TimerWheel()))
         counters = Counters()
+        loop_lag = stack.enter_context(LoopLag().running())
+        stack.enter_context(measured_pauses())
         turns = Turns(partial(counters.handled_but, _TAKE_TURNS))
         newcomers = Newcomers(
             turns,
@@ -298,7 +302,7 @@ async def running_state(
         appender = await enter(Appender(log).running())
         reconciler = await enter(Reconciler(hub, bus, settings.sweep_seconds).running())
         room_remover = await enter(RoomRemover(database).running())
-        await enter(Retention(settings, database, clock).running())
+        retention = await enter(Retention(settings, database, clock).running())
         await enter(RevocationWatcher(database, connections, clock).running())
         await enter(GroupWatcher(database, connections).running())
         key_reloader = await enter(KeyReloader(settings, ring).running())
@@ -312,7 +316,7 @@ async def running_state(
             from gateway.auth.external.build import external_authorizers
 
             external |= await enter(external_authorizers(settings, database, clock))
-        external = stack.enter_context(noted(external, audit, clock))
+        external = stack.enter_context(noted(external, audit, clock, counters.credentials_refused))
         workers = await enter(Workers(node_calls, settings.node_lease_seconds).running())
         webhooks = Webhooks(
             bus.node,
@@ -357,7 +361,12 @@ async def running_state(
             login_sessions=LoginSessions(settings, database, tokens, bus, audit, clock),
             services=services,
             user_rights=user_rights,
-            authorizers={LOCAL: LocalTokens(tokens, user_rights, keep_claims=settings.routes is not None), **external},
+            authorizers={
+                LOCAL: LocalTokens(
+                    tokens, user_rights, counters.credentials_refused, keep_claims=settings.routes is not None
+                ),
+                **external,
+            },
             tickets=Tickets(database, user_rights, clock, settings.max_tickets_per_user),
             origins=AllowedOrigins(settings.allowed_origins),
             client_log=client_log(),
@@ -393,6 +402,8 @@ async def running_state(
             authorize=authorize,
             webhooks=webhooks,
             counters=counters,
+            loop_lag=loop_lag,
+            retention=retention,
             local_socket=local_socket,
         )
         await enter(answered(state))

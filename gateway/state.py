@@ -27,6 +27,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.counters import Counters
 from gateway.core.folding import FoldedLog
 from gateway.core.local_socket import LocalSocket
+from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.timers import TimerWheel
 from gateway.core.turns import Turns
@@ -39,6 +40,7 @@ from gateway.rooms.log import Log
 from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
+from gateway.rooms.retention import Retention
 from gateway.rooms.service_changes import ServiceRooms
 from gateway.rooms.service_senders import AppSenders
 from gateway.rooms.signals import Signals
@@ -121,6 +123,8 @@ class GatewayState:
     webhooks: Webhooks
     """Events for other services."""
     counters: Counters
+    loop_lag: LoopLag
+    retention: Retention
     local_socket: LocalSocket
     """Questions of other processes of this machine, such as `gateway status`."""
     app_state: object = None

@@ -1,5 +1,6 @@
 """The checks of credentials, by the name of `?service=`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -7,11 +8,11 @@ from typing import Any, Protocol
 
 from gateway.auth.room_rights import CLAIM, RoomRights, both, read_claim, rights_of
 from gateway.auth.service_keys import looks_like_key
-from gateway.auth.tokens import Claims, Tokens
+from gateway.auth.tokens import Claims, Tokens, WrongToken
 from gateway.auth.user_rights import UserRightsReader
 from gateway.config.external_services import LOCAL
 from gateway.store.users import UserRights
-from handlers.errors import AuthenticationFailed, Forbidden, TokenRevoked
+from handlers.errors import AuthenticationFailed, Forbidden, TokenExpired, TokenRevoked
 from schemas.base import timestamp
 from schemas.messages.auth import AuthReply
 from schemas.services import is_service
@@ -59,9 +60,13 @@ class Authorizer(Protocol):
 class LocalTokens:
     """Checks the tokens of our own `POST /token`."""
 
-    def __init__(self, tokens: Tokens, rights: UserRightsReader, *, keep_claims: bool = False) -> None:
+    def __init__(
+        self, tokens: Tokens, rights: UserRightsReader, refused: Counter[tuple[str, str]], *, keep_claims: bool = False
+    ) -> None:
+        """Count in `refused` the tokens that do not hold, by `LOCAL` and the check."""
         self._tokens = tokens
         self._rights = rights
+        self._refused = refused
         self._keep_claims = keep_claims
 
     async def authorize(self, token: str) -> AuthResult:
@@ -69,11 +74,21 @@ class LocalTokens:
 
         Raises `Forbidden` for the token of a service, which is no user.
         """
-        claims = self._tokens.verify(token)
-        found = await current_authorization_of(self._rights, claims)
+        try:
+            claims = self._tokens.verify(token)
+            found = await current_authorization_of(self._rights, claims)
+        except AuthenticationFailed as error:
+            self._refused[LOCAL, _check_of(error)] += 1
+            raise
         if is_service(found.user):
             raise Forbidden(NO_USER)
         return replace(found, claims=claims.model_dump(exclude_unset=True)) if self._keep_claims else found
+
+
+def _check_of(error: AuthenticationFailed) -> str:
+    if isinstance(error, WrongToken):
+        return error.check
+    return "expired" if isinstance(error, TokenExpired) else "revoked"
 
 
 async def current_authorization_of(rights: UserRightsReader, claims: Claims) -> AuthResult:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +21,15 @@ from gateway.store import login_sessions, users
 from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
 from gateway.store.users import UserRow
-from handlers.errors import AuthenticationFailed, Conflict, Forbidden, MessageError, NotFound, ValidationFailed
+from handlers.errors import (
+    AuthenticationFailed,
+    Conflict,
+    Forbidden,
+    MessageError,
+    NotFound,
+    RateLimited,
+    ValidationFailed,
+)
 from schemas.base import FieldError
 from schemas.names import USER_NAME, normalized_user_name
 from schemas.users import NewUser
@@ -52,6 +61,8 @@ class PasswordLogin:
         self._default_scopes = default_scopes
         self._default_group = default_group
         self._clock = clock
+        self.limited: Counter[str] = Counter()
+        """Attempts that came too early or too often: `log_in`, `password_change` or `register`."""
         self._log = FoldedLog(logger, logging.ERROR, same=1, now=clock.steady)
 
     async def authenticate(self, name: str, password: str, client: ClientInfo, *, event: str = "log_in") -> UserRow:
@@ -60,6 +71,13 @@ class PasswordLogin:
         Raises `RateLimited` for too many attempts, and `HashingBusy` for too many at once. The audit log names a
         failure by `event` with `_failed` behind it.
         """
+        try:
+            return await self._authenticate(name, password, client, event)
+        except RateLimited:
+            self.limited[event] += 1
+            raise
+
+    async def _authenticate(self, name: str, password: str, client: ClientInfo, event: str) -> UserRow:
         name = normalized_user_name(name)
         if not may_be_password(password):
             # It costs no hash, so it must not push the failures of other names out of memory: a flood of them is cheap.
@@ -86,7 +104,11 @@ class PasswordLogin:
         registration costs a hash, so it has a rate like a log-in.
         """
         _check_guessable("password", new.password, new.username)
-        await self._throttle.check_registration(client)
+        try:
+            await self._throttle.check_registration(client)
+        except RateLimited:
+            self.limited["register"] += 1
+            raise
         password_hash = await self._passwords.hash(new.password)
         try:
             user = await self._database.transact(partial(self._add, new, password_hash))

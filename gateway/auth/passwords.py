@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from time import perf_counter
 from typing import Self, TypeVar
 
 from passlib.context import CryptContext
 from passlib.hash import bcrypt, bcrypt_sha256
 
+from gateway.core.histograms import Histogram
 from gateway.core.start_error import StartError
 from handlers.errors import Unavailable
 from schemas.users import password_problem, prepared
@@ -96,6 +98,10 @@ class Passwords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self.capacity = threads + MAX_WAITING
         self._under_way = 0
+        self.seconds = Histogram()
+        """How long hashes took, with the wait for a thread."""
+        self.turned_away = 0
+        """Log-ins that were refused because too many hashes waited."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -160,11 +166,19 @@ class Passwords:
         for rounds in range(int(found[1] or found[2]) if found else self._rounds, self._rounds):
             bcrypt.using(rounds=rounds).hash("x")
 
+    @property
+    def under_way(self) -> int:
+        """Return how many hashes are made, or wait for a thread."""
+        return self._under_way
+
     async def _run(self, work: Callable[[], Result]) -> Result:
         if self._under_way >= self.capacity:
+            self.turned_away += 1
             raise HashingBusy("password hashing")
         self._under_way += 1
+        began = perf_counter()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._under_way -= 1
+            self.seconds.add(perf_counter() - began)

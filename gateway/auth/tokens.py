@@ -52,6 +52,15 @@ class Claims(BaseModel):
         return frozenset(self.scope.split())
 
 
+class WrongToken(AuthenticationFailed):
+    """A token that one check refuses. The client does not learn which."""
+
+    def __init__(self, check: str) -> None:
+        super().__init__("the token is not valid; log in for a new one")
+        self.check = check
+        """The name of the check, for the metrics."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Issues access tokens and verifies them."""
@@ -105,8 +114,10 @@ class Tokens:
         try:
             unverified = UnverifiedToken.parse(token)
             claims = Claims.model_validate(self._key_of(unverified.header).verify(unverified))
-        except (BadToken, ValidationError):
-            raise _bad_token() from None
+        except BadToken as error:
+            raise WrongToken(error.check) from None
+        except ValidationError:
+            raise WrongToken("claims") from None
         self._check_claims(claims)
         return claims
 
@@ -116,20 +127,18 @@ class Tokens:
         key = self.keys.find(kid, self.clock.wall()) if isinstance(kid, str) else None
         # Accept only our own header: no `crit`, `jwk`, `jku`, `x5u`, `zip` or `b64`, and no algorithm of the sender's.
         if key is None or {"kid": kid, **header} != {"alg": key.algorithm, "typ": TOKEN_TYPE, "kid": kid}:
-            raise BadToken("no key of this name, or a header that the gateway does not write")
+            raise BadToken("no key of this name, or a header that the gateway does not write", "key")
         return key
 
     def _check_claims(self, claims: Claims) -> None:
         now = self.clock.wall()
-        if claims.iss != self.issuer or claims.aud != self.audience:
-            raise _bad_token()
+        if claims.iss != self.issuer:
+            raise WrongToken("issuer")
+        if claims.aud != self.audience:
+            raise WrongToken("audience")
         if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
-            raise _bad_token()
+            raise WrongToken("times")
         if not 0 < claims.exp - claims.iat <= MAX_LIFETIME_SECONDS:
-            raise _bad_token()
+            raise WrongToken("times")
         if claims.exp <= now:
             raise TokenExpired("the token has expired; log in again for a new one")
-
-
-def _bad_token() -> AuthenticationFailed:
-    return AuthenticationFailed("the token is not valid; log in for a new one")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from gateway.core.histograms import Histogram
 from gateway.transport.frames import Frame
 
 
@@ -153,6 +154,8 @@ class BusCounters:
     """Messages that were not published: too many waited, or the connection broke."""
     rejected: Counter[str] = field(default_factory=Counter)
     """Messages that could not be read, by reason."""
+    lag: Histogram = field(default_factory=Histogram)
+    """How long some of this node's own messages took until they came back: from `publish` over the server."""
     connects: int = 0
     """How often all subscriptions were complete: once at the start, and once after each failure."""
 

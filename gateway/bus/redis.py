@@ -14,6 +14,7 @@ import logging
 import random
 from collections import deque
 from contextlib import suppress
+from time import perf_counter
 
 from gateway.bus import codec
 from gateway.bus.base import (
@@ -63,6 +64,9 @@ TURN = 64
 CLOSE_SECONDS = 1.0
 """Seconds to publish the last messages at the end."""
 
+LOST_SECONDS = 10.0
+"""After this time, a message that was to measure the lag counts as lost, and another one measures it."""
+
 REPORT_SECONDS = 60.0
 """How often the log reports messages that cannot be read."""
 
@@ -99,6 +103,8 @@ class RedisBus:
         self._lost_at: float | None = None
         self._running: asyncio.Task[None] | None = None
         self._reported_at: float | None = None
+        self._measured: bytes | None = None
+        self._measured_at = 0.0
         self.counters = BusCounters()
 
     @property
@@ -212,10 +218,17 @@ class RedisBus:
             self.counters.dropped += 1
             return False
         self._waiting.append((channel, data))
+        self._measure(channel, data)
         self._waiting_bytes += len(data)
         self._has_waiting.set()
         self._drained.clear()
         return True
+
+    def _measure(self, channel: str, data: bytes) -> None:
+        """Measure the time until this message comes back, unless another one is on its way, or it will not come."""
+        now = perf_counter()
+        if channel in self._channels and (self._measured is None or now - self._measured_at > LOST_SECONDS):
+            self._measured, self._measured_at = data, now
 
     def _mark_changed(self, channel: Channel) -> None:
         self._changed[channel.name] = channel
@@ -379,7 +392,11 @@ class RedisBus:
 
     def _on_message(self, channel: str, data: bytes) -> None:
         if data.startswith(self._signature):
-            return  # this node's own message, which is already delivered
+            # This node's own message, which is already delivered.
+            if data == self._measured:
+                self.counters.lag.add(perf_counter() - self._measured_at)
+                self._measured = None
+            return
         self.counters.received += 1
         room = None if channel in (self._nodes, self._own) else channel.removeprefix(self._rooms)
         with contained("bus"):

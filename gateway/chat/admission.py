@@ -39,6 +39,7 @@ async def admitted(ws: GatewayWebSocket, session: Admitted) -> AsyncIterator[Adm
         yield session
         await ws.wait_closed()
         return
+    state.counters.opened += 1
     try:
         await session.begin()
         yield session

@@ -143,6 +143,7 @@ class CallSession(UserSession):
         """Send a chunk of the answer. Wait while the client reads too slowly."""
         if not self.gateway.chunk_portions.begin():
             await self.gateway.chunk_portions.wait()
+        self.gateway.counters.chunks += 1
         if self._is_over:
             raise Unwanted
         assert self._send_chunk is not None  # noqa: S101 - otherwise the handler collects its chunks

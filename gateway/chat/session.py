@@ -120,6 +120,7 @@ class ChatSession(UserSession):
         """Send a chunk of the answer to a message. Events that the message caused still wait for its end."""
         if not self.gateway.chunk_portions.begin():
             await self.gateway.chunk_portions.wait()
+        self.gateway.counters.chunks += 1
         outbox = self.ws.outbox
         message = self._current_unordered()
         if outbox.is_closed or (message is not None and message.is_answered):

@@ -14,12 +14,14 @@ client reconnects and resumes: a closed connection is a gap that the client know
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
 from gateway.bus.base import BusEvent, Logged, MemberJoined, OwnForm, ToRoom
 from gateway.core import faults
 from gateway.core.faults import contained
+from gateway.core.histograms import Histogram
 from gateway.transport.frames import Frame, joined
 
 CHUNK = 16
@@ -27,6 +29,20 @@ CHUNK = 16
 
 MAX_PAUSE_SECONDS = 0.02
 """The longest delay that a room's pause causes."""
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """What the fan-outs of this process have delivered."""
+
+    events: int = 0
+    """Events that went into an outbox: one for each subscriber."""
+    seconds: Histogram = field(default_factory=Histogram)
+    """How long fan-outs took that had other work in between, since they had more than `CHUNK` subscribers."""
+
+
+deliveries = Deliveries()
+"""Counted for the whole process: a room would need memory for a number of its own."""
 
 
 Deliver = Callable[[Frame], None]
@@ -120,7 +136,7 @@ class Fanout:
             # An iterator over a tuple is faster, and usually no subscriber leaves in the middle.
             self._rest = self._rest if isinstance(self._rest, _Remaining) else _Remaining(self._rest)
             if self._rest.remove(deliver) and self._frame is not None:
-                deliver_frame(self._frame, subscriber)
+                _deliver_frame(self._frame, subscriber)  # which is counted already
         deliver_events(self._batch[self._later.pop(subscriber, 0) :], subscriber)
 
     def discard(self, subscriber: Subscriber) -> None:
@@ -156,6 +172,7 @@ class Fanout:
                 deliver_events(batch[later.get(subscriber, 0) :], subscriber)
             frame = joined([event.frame for event in batch])
             rest = self._all_but(apart)
+            deliveries.events += frame.count * len(rest)
             if len(rest) <= CHUNK:
                 self._deliver_to(frame, iter(rest))
                 return
@@ -190,6 +207,7 @@ class Fanout:
             loop.call_soon(self._continue)
             return
         self._rest = None
+        deliveries.seconds.add(loop.time() - self._began)
         if len(self._subscribers) > CHUNK and (self._batch or self._frame.count > 1):
             # Several events at a time happen here. A single message need not wait for others.
             now = loop.time()
@@ -256,6 +274,11 @@ def _exception_of(event: BusEvent) -> str | None:
 
 def deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
     """Deliver a frame to one of many subscribers. If that raises, cut its connection."""
+    deliveries.events += frame.count
+    _deliver_frame(frame, subscriber)
+
+
+def _deliver_frame(frame: Frame, subscriber: Subscriber) -> None:
     try:
         subscriber.deliver(frame)
     except Exception as fault:

@@ -256,6 +256,11 @@ class Connections:
         """Return how many connections this node has."""
         return len(self._fanout)
 
+    @property
+    def user_count(self) -> int:
+        """Return how many users these are."""
+        return len(self._of_user)
+
     async def remote_count(self) -> int:
         """Return how many connections other nodes have, as far as this node knows."""
         return await self._roster.remote_connections()

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import queue
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -40,6 +41,10 @@ REPEATABLE = frozenset(
 """Events that a client can repeat at will. The log gets the first lines of a minute, and counts the others."""
 
 
+REASONED = frozenset({"log_in_failed", "password_change_failed", "service_refused"})
+"""Events with a reason that is one of a few words."""
+
+
 class _Kind(NamedTuple):
     event: str
     user_id: str | None
@@ -51,6 +56,8 @@ class Audit:
     def __init__(self, path: Path | None, clock: Clock) -> None:
         """Open the file, or raise `StartError` if it is not writable. Without a `path` nothing is recorded."""
         self._clock = clock
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """Events since the start, by name and, for those of `REASONED`, by reason."""
         self._folding = Folding(LINES_A_MINUTE)
         self._lines: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING)
         self._listener: QueueListener | None = None
@@ -91,6 +98,7 @@ class Audit:
         **more: str | int | None,
     ) -> None:
         """Record an event. This never waits and never raises."""
+        self.counts[event, str(more.get("reason", "")) if event in REASONED else ""] += 1
         if self._listener is None:
             return
         now = self._clock.steady()

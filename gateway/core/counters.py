@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.core.histograms import SECONDS, Histogram
 from schemas.codes import Close, Status
@@ -13,7 +14,7 @@ _OK = Status.OK
 
 
 class Answered(Histogram):
-    """The messages of one class of handlers that have ended: how long each took, and its status."""
+    """Messages or requests of one kind that have ended: how long each took, and its status."""
 
     __slots__ = ("statuses",)
 
@@ -31,17 +32,20 @@ class Answered(Histogram):
             self.statuses[status] += 1
 
     def include(self, other: "Answered") -> None:
-        """Add the messages of another class, for one that shows both as one type."""
+        """Add another kind, for a metric that shows both as one."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
         self.statuses.update(other.statuses)
 
 
-class AnsweredByKind(dict[type, Answered]):
-    """Messages that have ended, by the class of their handler."""
+Key = TypeVar("Key")
 
-    def __missing__(self, kind: type) -> Answered:
-        """Begin to count those of one more class."""
+
+class AnsweredBy(dict[Key, Answered]):
+    """What has been answered, by its kind."""
+
+    def __missing__(self, kind: Key) -> Answered:
+        """Begin to count one more kind."""
         answered = self[kind] = Answered()
         return answered
 
@@ -52,12 +56,22 @@ class Counters:
 
     handled: Counter[type] = field(default_factory=Counter)
     """Messages, by the class of their handler."""
-    answered: AnsweredByKind = field(default_factory=AnsweredByKind)
-    """Messages of connections that have ended."""
-    called: AnsweredByKind = field(default_factory=AnsweredByKind)
-    """Messages over HTTP that have ended."""
+    answered: AnsweredBy[type] = field(default_factory=AnsweredBy)
+    """Messages of connections that have ended, by the class of their handler."""
+    called: AnsweredBy[type] = field(default_factory=AnsweredBy)
+    """Messages over HTTP that have ended, likewise."""
+    requests: AnsweredBy[str] = field(default_factory=AnsweredBy)
+    """Requests of the HTTP API, by the path of their route or nothing, with their HTTP statuses."""
     unread: Counter[int] = field(default_factory=Counter)
     """Frames that were refused before they had a handler, by status."""
+    opened: int = 0
+    """Connections that were admitted after their log-in."""
+    handshakes_refused: Counter[int] = field(default_factory=Counter)
+    """Handshakes that were refused, by the status of the error."""
+    credentials_refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Credentials that did not hold, by the service that vouches for them and by the check."""
+    chunks: int = 0
+    """Chunks of answers to clients, over sockets and over HTTP."""
     ended: Counter[Close | None] = field(default_factory=Counter)
     """Ended connections, by the gateway's close code. None stands for those that the gateway has not closed."""
 

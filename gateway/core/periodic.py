@@ -7,6 +7,7 @@ An exception of the work is contained and counted (`gateway.core.faults`), and t
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
@@ -14,6 +15,12 @@ from typing import Self
 from gateway.core.faults import contained
 from gateway.core.tasks import cancel_and_wait
 from handlers.errors import Unavailable
+
+finished: dict[str, float] = {}
+"""When each kind of work was last done to its end in this process, on the monotonic clock.
+
+Work that fails again and again, or that hangs, is older and older.
+"""
 
 Pause = float | None | Callable[[], float | None]
 """The seconds between two turns, or a function that returns them; None waits until `wake` is called."""
@@ -45,6 +52,7 @@ class Periodic:
 
     async def __aenter__(self) -> Self:
         """Start."""
+        finished[self._loop] = time.monotonic()
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -52,6 +60,7 @@ class Periodic:
         """Stop, even in the middle of a turn."""
         if self._task is not None:
             await cancel_and_wait(self._task)
+            finished.pop(self._loop, None)
 
     def wake(self) -> None:
         """Start the next turn now, or right after the current one."""
@@ -64,6 +73,7 @@ class Periodic:
             self._woken.clear()
             with contained(self._loop), suppress(*self._expected):
                 await self._work()
+                finished[self._loop] = time.monotonic()
             await self._rest()
 
     async def _rest(self) -> None:

@@ -40,6 +40,7 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     sends the error and closes it.
     """
     close = close_for(error)
+    state_of(ws).counters.handshakes_refused[error.status] += 1
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
     with suppress(WebSocketDisconnect, OSError):  # the client may be gone
         await _refuse_handshake(ws, error, close)

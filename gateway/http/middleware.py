@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.core.client_info import address_in
 from gateway.core.logs import client_address, client_request_id, request_id
 from gateway.http.shared_routes import serving
+from gateway.state import GatewayState
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -52,6 +53,8 @@ class RequestContext:
                     headers["X-Content-Type-Options"] = "nosniff"
                     # The URL of the page, or of the API's documentation, may one day hold a token.
                     headers["Referrer-Policy"] = "no-referrer"
+                if message["type"] == "http.response.start":
+                    _count(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
         request_id.set(own)
@@ -59,6 +62,14 @@ class RequestContext:
         client_address.set(address_in(scope))
         serving.set(scope["app"])
         return self.app(scope, receive, send_with_headers)
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    state = scope.get("state", {}).get("gateway")
+    if isinstance(state, GatewayState):
+        # The path of the route, and never that of the request: a client may make up any number of those.
+        route = getattr(scope.get("route"), "path_format", None)
+        state.counters.requests[route if isinstance(route, str) else ""].add_answer(seconds, status)
 
 
 def _given_id(scope: Scope) -> str | None:

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import Metric
 
-from gateway.core import faults
-from gateway.core.counters import Answered, AnsweredByKind
-from gateway.metrics.families import Labels, by_label, counters, histograms
+from gateway.core.counters import Answered, AnsweredBy
+from gateway.metrics.families import Labels, by_label, counter, counters, gauge, gauges, histograms
 from gateway.state import GatewayState
 from handlers.upstream import UpstreamHandler
 from schemas.codes import Status
@@ -43,12 +42,17 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
     yield histograms(
         "handling_seconds", "How long messages took, up to their answers.", ("type", "way"), answered.items()
     )
-    yield counters(
-        "faults_contained",
-        "Faults that a shared loop has contained, by loop: each is a mistake of the gateway, and in the log.",
-        ("loop",),
-        by_label(faults.counters),
-    )
+    yield from _in_progress(state, came, answered)
+    yield counter("stream_chunks", "Chunks of answers that went to clients.", counts.chunks)
+
+
+def _in_progress(state: GatewayState, came: Counter[str], answered: Mapping[Labels, Answered]) -> Iterator[Metric]:
+    for (name, _), each in answered.items():
+        came[name] -= sum(each.counts)
+    yield gauges("messages_open", "Messages that are being handled, by type.", ("type",), by_label(came))
+    handlers = state.factory.handlers
+    streams = sum(count for name, count in came.items() if name in handlers and handlers[name].streams)
+    yield gauge("streams_open", "Of these, messages with handlers that stream.", streams)
 
 
 def _names(state: GatewayState) -> Mapping[type, str]:
@@ -60,7 +64,7 @@ def _name(kind: type, names: Mapping[type, str]) -> str:
     return names.get(kind, "upstream" if issubclass(kind, UpstreamHandler) else REFUSED)
 
 
-def _by_name(by_kind: AnsweredByKind, names: Mapping[type, str]) -> dict[str, Answered]:
+def _by_name(by_kind: AnsweredBy[type], names: Mapping[type, str]) -> dict[str, Answered]:
     found: dict[str, Answered] = {}
     for kind, answered in by_kind.items():
         found.setdefault(_name(kind, names), Answered()).include(answered)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from gateway.metrics.families import counter, gauge
+from gateway.connections.fanout import deliveries
+from gateway.metrics.families import counter, gauge, histogram
 from gateway.state import GatewayState
 
 
@@ -12,6 +13,9 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
     """Read the numbers."""
     hub = state.hub
     yield gauge("rooms_heard", "Rooms with a listener on this node, now or not long ago.", hub.room_count)
+    yield gauge("subscriptions", "Rooms that connections hear, counted for each connection.", hub.subscription_count)
+    yield counter("events_delivered", "Events that went to a connection, each counted once.", deliveries.events)
+    yield histogram("fanout_seconds", "How long events took to all of a crowd of listeners.", deliveries.seconds)
     yield gauge("room_memory_bytes", "What these rooms remember.", hub.memory.size)
     yield counter("joins_remembered", "Joins and resumes that were answered from memory.", hub.memory.hits)
     yield counter("joins_read", "Joins and resumes that needed the store.", hub.memory.misses)

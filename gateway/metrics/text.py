@@ -6,7 +6,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.metrics import bus, cluster, connections, messages, rooms, services, store, webhooks
+from gateway.metrics import (
+    bus,
+    cluster,
+    connections,
+    credentials,
+    messages,
+    process,
+    requests,
+    rooms,
+    services,
+    store,
+    webhooks,
+)
 from gateway.state import GatewayState
 
 __all__ = ["CONTENT_TYPE_LATEST", "render"]
@@ -18,8 +30,11 @@ _TOPICS = (
     store.metrics,
     bus.metrics,
     cluster.metrics,
+    credentials.metrics,
     services.metrics,
     webhooks.metrics,
+    requests.metrics,
+    process.metrics,
 )
 """In the order of the page."""
 

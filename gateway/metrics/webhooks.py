@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from gateway.core.clock import milliseconds
 from gateway.metrics.families import counters, gauges
 from gateway.state import GatewayState
 
@@ -19,6 +20,16 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
             ((name, what), count)
             for name, hook in hooks.items()
             for what, count in (("waiting", hook.waiting), ("parked", hook.parked))
+        ),
+    )
+    now = milliseconds(state.clock)
+    yield gauges(
+        "hook_oldest_seconds",
+        "The age of the oldest event that waits, by hook; 0 without one.",
+        ("hook",),
+        (
+            ((name,), 0 if hook.oldest_at is None else max(0.0, (now - hook.oldest_at) / 1000))
+            for name, hook in hooks.items()
         ),
     )
     yield counters(

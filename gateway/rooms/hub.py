@@ -259,6 +259,11 @@ class Hub:
         return len(self._rooms)
 
     @property
+    def subscription_count(self) -> int:
+        """Return how many subscriptions there are: one for each room that a connection hears."""
+        return sum(len(room.subscribers) + len(room.read_further) for room in self._rooms.values())
+
+    @property
     def room_names(self) -> list[str]:
         """Return the names of the rooms that this node hears."""
         return list(self._rooms)

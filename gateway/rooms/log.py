@@ -9,12 +9,15 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Self, TypeVar
 
 from gateway.bus.base import Bus
 from gateway.core import faults
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.faults import contained
+from gateway.core.histograms import SIZES, Histogram
 from gateway.rooms import changes
 from gateway.rooms.batch import Change, Deferred
 from gateway.rooms.changes import NO_LIMITS, Limits
@@ -36,7 +39,22 @@ Result = TypeVar("Result")
 OnDoubt = Callable[[str], None]
 """A function to call with a room that the store may know more of than this node."""
 
-Waiting = tuple[Change[Any], asyncio.Future[Any]]
+Waiting = tuple[Change[Any], asyncio.Future[Any], float]
+"""A change, its outcome, and when it came, on the performance counter."""
+
+
+@dataclass(slots=True)
+class LogFigures:
+    """The numbers of the log for the metrics."""
+
+    batches: Histogram = field(default_factory=lambda: Histogram(SIZES))
+    """How many changes were in a transaction."""
+    waited: Histogram = field(default_factory=Histogram)
+    """How long a change waited for its transaction."""
+    took: Histogram = field(default_factory=Histogram)
+    """How long a transaction took, up to the disk."""
+    turned_away: int = 0
+    """Changes that were refused because too many waited."""
 
 
 class Log:
@@ -60,6 +78,7 @@ class Log:
         self._limits = limits
         self._on_doubt = on_doubt
         self._outgoing = outgoing
+        self.figures = LogFigures()
         self._waiting: deque[Waiting] = deque()
         self._more = asyncio.Event()
         self._is_open = False
@@ -94,10 +113,11 @@ class Log:
         Raise `Unavailable` if too many changes wait.
         """
         if not self._is_open or len(self._waiting) >= self._max_waiting:
+            self.figures.turned_away += 1
             # At once: a client that learns of it now can try another node. Waiting would only make the queue longer.
             raise StoreUnavailable("store")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, future))
+        self._waiting.append((change, future, perf_counter()))
         self._more.set()
         return future
 
@@ -113,17 +133,20 @@ class Log:
             await self._commit(batch)
         except Exception as fault:  # the writer must survive it, and no sender may wait for ever
             faults.record("writes", fault)
-            for _, future in batch:
+            for _, future, _ in batch:
                 _settle(future, fault)
 
     async def _commit(self, batch: list[Waiting]) -> None:
-        wanted = [change for change, _ in batch]
+        wanted = [change for change, _, _ in batch]
+        self._note_begin(batch)
         try:
             script = changes.apply(wanted, milliseconds(self._clock), self._limits, self._outgoing)
+            began = perf_counter()
             outcomes = await self._database.run_script(script)
+            self.figures.took.add(perf_counter() - began)
         except Unavailable:
             self._report_doubt({change.room for change in wanted})
-            for _, future in batch:
+            for _, future, _ in batch:
                 _settle(future, StoreUnavailable("store"))
         except Exception as error:  # the writer must survive any effect of one change on a transaction
             await self._commit_apart(batch, error)
@@ -140,6 +163,12 @@ class Log:
             self._waiting.extendleft(reversed(deferred))
             if self._outgoing is not None:
                 self._outgoing.committed()
+
+    def _note_begin(self, batch: list[Waiting]) -> None:
+        now, waited = perf_counter(), self.figures.waited
+        self.figures.batches.add(len(batch))
+        for _, _, came in batch:
+            waited.add(now - came)
 
     def _report_doubt(self, rooms: set[str]) -> None:
         if self._on_doubt is not None:

@@ -42,6 +42,8 @@ class Retention:
         self._database = database
         self._clock = clock
         self._pace = Pace(database)
+        self.removed = 0
+        """Messages that this node has removed since its start."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -90,6 +92,7 @@ class Retention:
         while not is_done:
             step = await self._pace.step(some)
             removed += step.removed
+            self.removed += step.removed
             is_done = step.is_done
         return removed
 

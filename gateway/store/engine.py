@@ -25,6 +25,7 @@ from gateway.core.folding import FoldedLog
 from gateway.store import tables, versions
 from gateway.store.drivers import Driver
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
+from gateway.store.figures import Operation, PoolFigures, StoreFigures
 from gateway.store.open_files import OpenFiles
 from gateway.store.prepared import Rows, Script, Statement
 from gateway.store.sqlite_driver import SqliteDriver, Synchronous
@@ -64,6 +65,7 @@ class Database:
         self._failures = FAILURES
         self._driver = self._use_sqlite(url, synchronous) if SQLITE.match(url) else self._use_postgresql(url)
         self.health = WriteHealth(self._probe)
+        self.figures = StoreFigures()
         self._log = FoldedLog(logger, logging.ERROR, same=LINES_A_MINUTE)
 
     def _use_sqlite(self, url: str, synchronous: Synchronous) -> Driver:
@@ -90,7 +92,7 @@ class Database:
 
     async def query(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that reads one state of the store. Its changes are lost."""
-        async with self._available(), self._limit():
+        async with self._available("query"), self._limit():
             return await self._driver.query(work)
 
     async def transact(self, work: Callable[[Connection], T], *, limited: bool = True) -> T:
@@ -98,7 +100,7 @@ class Database:
 
         Work on all rows may take longer than others: it is not `limited`.
         """
-        async with self._available(writes=True), self._limit() if limited else nullcontext():
+        async with self._available("transact", writes=True), self._limit() if limited else nullcontext():
             return await self._driver.transact(work)
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
@@ -106,12 +108,12 @@ class Database:
 
         With SQLite, this runs at once in the event loop. A row by its key takes a tenth of the time of a thread switch.
         """
-        async with self._available(), self._limit():
+        async with self._available("fetch"), self._limit():
             return await self._driver.fetch(statement, values)
 
     async def fetch_long(self, statement: Statement, **values: Any) -> Rows:
         """Run one statement like `fetch`, but with SQLite in a thread: it may read many rows, or long ones."""
-        async with self._available(), self._limit():
+        async with self._available("fetch_long"), self._limit():
             return await self._driver.fetch_long(statement, values)
 
     async def fetch_bounded(self, statement: Statement, max_bytes: int, **values: Any) -> Rows:
@@ -119,12 +121,12 @@ class Database:
 
         With SQLite, a few short rows are read at once, and more in a thread.
         """
-        async with self._available(), self._limit():
+        async with self._available("fetch_bounded"), self._limit():
             return await self._driver.fetch_bounded(statement, values, max_bytes)
 
     async def run_script(self, script: Script[T]) -> T:
         """Run a script of prepared statements in a transaction that writes, directly on the driver."""
-        async with self._available(writes=True), self._limit():
+        async with self._available("run_script", writes=True), self._limit():
             return await self._driver.run_script(script)
 
     async def upgrade(self) -> None:
@@ -145,17 +147,28 @@ class Database:
         if self._file is not None:
             self._file.close()
 
+    @property
+    def pool(self) -> PoolFigures | None:
+        """Return the connections to a database server, or None without one."""
+        return None if self._postgresql is None else self._postgresql.pool
+
+    def file_sizes(self) -> dict[str, int]:
+        """Return the bytes of the files of the database, if it has any here."""
+        return {} if self._open_files is None else self._open_files.sizes()
+
     def _limit(self) -> AbstractAsyncContextManager[object]:
         # A server that hangs, or is unreachable, never answers. SQLite has its own limit.
         return nullcontext() if self._postgresql is None else asyncio.timeout(BUSY_SECONDS)
 
     @asynccontextmanager
-    async def _available(self, *, writes: bool = False) -> AsyncIterator[None]:
+    async def _available(self, operation: Operation, *, writes: bool = False) -> AsyncIterator[None]:
         try:
-            yield
+            with self.figures.timed(operation):
+                yield
         except self._failures as error:
             if is_mistake(error):
                 raise
+            self.figures.failures[operation] += 1
             self._note_failure(error, writes=writes)
             # The log has the reason. The driver's own words may contain the name of the database user.
             raise StoreUnavailable("store") from None

@@ -23,6 +23,11 @@ class OpenFiles:
         names = (str(self._path), f"{self._path}-wal")
         self._opened = {name: _identity(name) for name in names if os.path.exists(name)}
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of the database and of its write-ahead log, so far as they are there."""
+        files = {"database": str(self._path), "log": f"{self._path}-wal"}
+        return {name: os.stat(path).st_size for name, path in files.items() if os.path.exists(path)}
+
     def check(self) -> None:
         """Raise `sqlite3.OperationalError` if an open file is no longer at its path."""
         for name, opened in self._opened.items():

@@ -11,7 +11,7 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Pool, QueuePool, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -19,6 +19,7 @@ from gateway.config import database_url
 from gateway.config.database_url import PostgresqlUrl
 from gateway.core.start_error import StartError
 from gateway.store.failures import is_conflict, is_mistake
+from gateway.store.figures import PoolFigures
 
 POOL_SIZE = 8
 """Connections to PostgreSQL. Writes to rooms need one; the others are for reads."""
@@ -53,6 +54,7 @@ class Postgresql:
             # If this machine vanishes in the middle of a transaction, its locks on rooms end soon after.
             "idle_in_transaction_session_timeout": str(round(4 * seconds * 1000))
         }
+        self._pool: Pool | None = None
         self._pooled: bool | None = True if self._url.is_pooled else None
         self._renewed = self._refused = float("-inf")
 
@@ -65,11 +67,18 @@ class Postgresql:
             max_overflow=0,
             hide_parameters=True,  # parameters are messages of users, and errors are logged
         )
+        self._pool = engine.pool
         event.listen(engine.sync_engine, "connect", self._note_age)
         event.listen(engine.sync_engine, "checkout", self._check)
         event.listen(engine.sync_engine, "handle_error", _drop_after_failure)
         event.listen(engine.sync_engine, "begin", self._set_up)
         return engine
+
+    @property
+    def pool(self) -> PoolFigures | None:
+        """Return how many connections are in use, once there is an engine."""
+        pool = self._pool
+        return PoolFigures(pool.checkedout(), POOL_SIZE) if isinstance(pool, QueuePool) else None
 
     @property
     def begin(self) -> str:

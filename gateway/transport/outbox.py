@@ -15,12 +15,33 @@ from contextlib import suppress
 
 from starlette.websockets import WebSocketDisconnect
 
+from gateway.core.histograms import Histogram
 from gateway.transport.chunks import Chunks, WaitingText
 from gateway.transport.frames import Frame, joined
 from gateway.transport.writers import Writer, nothing
 
 ROOM_SECONDS = 10
 """How long a chunk waits for room before the client counts as a slow consumer."""
+
+
+SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""Upper bounds for how full an outbox was."""
+
+
+class OutboxFigures:
+    """The outboxes of this process that are not empty, and what has become of others."""
+
+    def __init__(self) -> None:
+        self.waiting: set[Outbox] = set()
+        """The outboxes with frames for a client that does not read at this moment."""
+        self.peaks = Histogram(SHARES)
+        """How full an outbox was when its client read again, or when its connection was closed for it."""
+        self.dropped = 0
+        """Droppable events that a half-full outbox did not take."""
+
+
+figures = OutboxFigures()
+"""Outboxes are counted for the whole process: each has as many slots as it needs, and no more."""
 
 
 class Outbox:
@@ -74,7 +95,7 @@ class Outbox:
             return
         if not self._writer.ready or self._waiting:
             if self._takes(frame):
-                self._waiting.append(frame)
+                self._wait_with(frame)
         elif at_once or self._held is None or self._reply is not None:
             self._flush_reply()
             self._writer.write(frame)
@@ -115,8 +136,12 @@ class Outbox:
         else:
             frame = chunks.next_frame(data)
         if self._takes(frame):
-            self._waiting.append(frame)
+            self._wait_with(frame)
         return True
+
+    def _wait_with(self, frame: Frame) -> None:
+        self._waiting.append(frame)
+        figures.waiting.add(self)
 
     async def wait_for_room(self) -> None:
         """Wait for the next write. Without one for `ROOM_SECONDS`, the connection ends as that of a slow consumer."""
@@ -146,7 +171,7 @@ class Outbox:
         elif self._writer.ready and not self._count:  # so nothing is waiting
             self._writer.write(frame)
         elif self._takes(frame):
-            self._waiting.append(frame)
+            self._wait_with(frame)
 
     def hold(self) -> None:
         """Hold events until `release`, so that the reply to a message goes out before the events that it caused."""
@@ -163,6 +188,11 @@ class Outbox:
         """Return how full it is, from 0 to 1."""
         return max(self._count / self._max_frames, self._bytes / self._max_bytes)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Return the bytes of the frames that wait."""
+        return self._bytes
+
     def release(self) -> None:
         """Send the reply, and the events that were held, in one write."""
         held, self._held = self._held, None
@@ -178,6 +208,7 @@ class Outbox:
             self._writer.write(joined(held))
         else:
             self._waiting += held
+            figures.waiting.add(self)
             self._pump()
 
     def close(self, last: Frame, close: Callable[[], Awaitable[None]]) -> None:
@@ -194,6 +225,7 @@ class Outbox:
 
     def discard(self) -> None:
         """Drop the waiting frames: the client is gone, or does not read."""
+        figures.waiting.discard(self)
         self._closed = True
         self._waiting.clear()
         self._held = self._reply = self._texts = None
@@ -221,6 +253,7 @@ class Outbox:
     def _takes(self, frame: Frame) -> bool:
         if frame.droppable and (2 * self._count >= self._max_frames or 2 * self._bytes >= self._max_bytes):
             self.dropped += frame.count
+            figures.dropped += frame.count
             return False
         if self._count >= self._max_frames or self._bytes + len(frame.wire) > self._max_bytes:
             # Full. Waiting would delay all senders for this reader. Dropping would leave the reader a gap without its
@@ -232,6 +265,7 @@ class Outbox:
         return True
 
     def _end_slow(self) -> None:
+        figures.peaks.add(1.0)
         self.discard()
         self._overflow()
 
@@ -241,6 +275,8 @@ class Outbox:
             return
         if self._waiting:
             self._seal_texts()
+            figures.peaks.add(self.backlog)
+            figures.waiting.discard(self)
             frames, self._waiting = self._waiting, []
             self._count = sum(frame.count for frame in self._held or ())
             self._bytes = sum(len(frame.wire) for frame in self._held or ())

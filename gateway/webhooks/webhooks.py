@@ -47,6 +47,8 @@ class HookState:
 
     waiting: int
     parked: int
+    oldest_at: int | None
+    """When the oldest waiting event was stored, in milliseconds since 1970."""
     is_disabled: bool
     is_full: bool
     outcomes: dict[str, int]
@@ -122,6 +124,7 @@ class Webhooks:
         return HookState(
             waiting=figures.waiting,
             parked=figures.parked,
+            oldest_at=figures.oldest_at,
             is_disabled=row is not None and row.disabled_at is not None,
             is_full=self._writer.is_full(name),
             outcomes=asdict(self._counts.get(name, Counts())) | {"dropped": self._writer.dropped[name]},

@@ -94,7 +94,7 @@ class AppTokens:
         Raises `AuthenticationFailed` or one of its kind, and `ServiceUnavailable` if the check takes too long.
         """
         if not 0 < len(token) <= MAX_TOKEN_LENGTH:
-            raise bad_token(f"expected 1 to {MAX_TOKEN_LENGTH} characters")
+            raise bad_token(f"expected 1 to {MAX_TOKEN_LENGTH} characters", "form")
         identity = await self._identity_of(token)
         now = self._clock.wall()
         expires_at = now + self._lifetime_seconds if identity.expires_at is None else identity.expires_at
@@ -118,7 +118,9 @@ class AppTokens:
 def _subject_of(identity: Identity) -> str:
     subject = small_letters(identity.user) if identity.subject is None else identity.subject
     if not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not _is_unicode(subject):
-        raise bad_token(f"expected a subject of 1 to {MAX_SUBJECT_LENGTH} characters from the application's own check")
+        raise bad_token(
+            f"expected a subject of 1 to {MAX_SUBJECT_LENGTH} characters from the application's own check", "user"
+        )
     return subject
 
 

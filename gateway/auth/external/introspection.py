@@ -76,14 +76,16 @@ class IntrospectedTokens:
         Raises `AuthenticationFailed` or a subclass, and `ServiceUnavailable` if there is no answer.
         """
         if len(token) > MAX_TOKEN_LENGTH or _TOKEN.fullmatch(token) is None:
-            raise bad_token("it has another form than a token (RFC 6750 §2.1)")
+            raise bad_token("it has another form than a token (RFC 6750 §2.1)", "form")
         answer = await self._ask_once(token)
         if answer.get("active") is not True:
-            raise bad_token("the service does not call it active")
+            raise bad_token("the service does not call it active", "active")
         try:
             claims = ActiveToken.model_validate(answer)
         except ValidationError:
-            raise bad_token("the service calls it active, but names no user, or a claim has another form") from None
+            raise bad_token(
+                "the service calls it active, but names no user, or a claim has another form", "claims"
+            ) from None
         self._check(claims)
         # A token without an end may be good for any time, so it counts no longer than one of ours.
         expires_at = self._clock.wall() + self._lifetime_seconds if claims.exp is None else claims.exp
@@ -93,14 +95,14 @@ class IntrospectedTokens:
         now = self._clock.wall()
         audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
         if self._described.issuer not in {None, claims.iss}:
-            raise bad_token(f"another issuer `iss` than {self._described.issuer}")
+            raise bad_token(f"another issuer `iss` than {self._described.issuer}", "issuer")
         if self._described.audience is not None and self._described.audience not in audiences:
-            raise bad_token(f"another audience `aud` than {self._described.audience}")
+            raise bad_token(f"another audience `aud` than {self._described.audience}", "audience")
         # Some services call a refresh token active too. It is no credential here.
         if claims.token_type is not None and claims.token_type.lower() != "bearer":
-            raise bad_token("a `token_type` other than Bearer")
+            raise bad_token("a `token_type` other than Bearer", "type")
         if claims.nbf > now + LEEWAY_SECONDS:
-            raise bad_token("not good yet, by `nbf`; compare the clocks")
+            raise bad_token("not good yet, by `nbf`; compare the clocks", "times")
         if claims.exp is not None and claims.exp <= now:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
 

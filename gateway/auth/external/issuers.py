@@ -55,7 +55,7 @@ class IssuerTokens:
             raw = await self._verified(unverified)
             claims = self._check_claims(raw)
         except BadToken as error:
-            raise bad_token(error.reason) from None
+            raise bad_token(error.reason, error.check) from None
         return await self._users.find_or_create(claims.sub, raw, claims.exp)
 
     async def _verified(self, token: UnverifiedToken) -> dict[str, Any]:
@@ -89,5 +89,6 @@ async def find_key(keys: IssuerKeys, kid: str | None) -> Key:
     """Return the key for tokens with this name, or raise `BadToken`, or `ServiceUnavailable` without an answer."""
     key = await keys.find(kid)
     if key is None:
-        raise BadToken("no key's name `kid`" if kid is None else "a key's name `kid` that the issuer does not have")
+        reason = "no key's name `kid`" if kid is None else "a key's name `kid` that the issuer does not have"
+        raise BadToken(reason, "key")
     return key

@@ -6,6 +6,7 @@ most one a second is written for each service, with the number of those left out
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
@@ -26,15 +27,18 @@ SECONDS = 1.0
 class Refusals:
     """Writes why tokens of one service were refused, at most once a second."""
 
-    def __init__(self, service: str, audit: Audit, clock: Clock) -> None:
+    def __init__(self, service: str, audit: Audit, clock: Clock, counts: Counter[tuple[str, str]]) -> None:
+        """Add to `counts` by the service and the check."""
         self._service = service
+        self._counts = counts
         self._audit = audit
         self._clock = clock
         self._written_at = float("-inf")
         self._left_out = 0
 
-    def note(self, reason: str, level: int = logging.WARNING) -> None:
+    def note(self, reason: str, check: str, level: int = logging.WARNING) -> None:
         """Write a reason, or count it within a second of the last one."""
+        self._counts[self._service, check] += 1
         now = self._clock.steady()
         if now < self._written_at + SECONDS:
             self._left_out += 1
@@ -66,17 +70,19 @@ class NotedRefusals:
         except AuthenticationFailed as error:
             # Every client comes with an expired token now and then.
             level = logging.INFO if isinstance(error, TokenExpired) else logging.WARNING
-            self._refusals.note(_reason_of(error), level)
+            self._refusals.note(_reason_of(error), _check_of(error), level)
             raise
 
 
 @contextmanager
-def noted(authorizers: Mapping[str, Authorizer], audit: Audit, clock: Clock) -> Iterator[dict[str, Authorizer]]:
-    """Return authorizers of external services that note each refusal."""
+def noted(
+    authorizers: Mapping[str, Authorizer], audit: Audit, clock: Clock, counts: Counter[tuple[str, str]]
+) -> Iterator[dict[str, Authorizer]]:
+    """Return authorizers that note each refusal, and add to `counts` by the service and the check."""
     with ExitStack() as stack:
         result: dict[str, Authorizer] = {}
         for name, authorizer in authorizers.items():
-            refusals = Refusals(name, audit, clock)
+            refusals = Refusals(name, audit, clock, counts)
             stack.callback(refusals.close)
             result[name] = NotedRefusals(authorizer, refusals)
         yield result
@@ -90,3 +96,11 @@ def _reason_of(error: AuthenticationFailed) -> str:
     if isinstance(error, TokenRevoked):
         return "its user is disabled here, or it was revoked"
     return "the application's own check refused it"
+
+
+def _check_of(error: AuthenticationFailed) -> str:
+    if isinstance(error, Refused):
+        return error.check
+    if isinstance(error, TokenExpired):
+        return "expired"
+    return "revoked" if isinstance(error, TokenRevoked) else "own"

@@ -53,25 +53,25 @@ class TokenChecks:
     def check_header(self, header: Header) -> None:
         """Raise `BadToken` for a parameter that changes the meaning of the signature."""
         if unfit := REFUSED_PARAMETERS & header.keys():
-            raise BadToken(f"a header with `{min(unfit)}`")
+            raise BadToken(f"a header with `{min(unfit)}`", "header")
 
     def check_algorithm(self, header: Header) -> None:
         """Raise `BadToken` for an algorithm that the settings do not name."""
         if one_name(header.get("alg")) not in self._algorithms:
-            raise BadToken(f"an algorithm `alg` other than {', '.join(self._described.algorithms)}")
+            raise BadToken(f"an algorithm `alg` other than {', '.join(self._described.algorithms)}", "algorithm")
 
     def check_type(self, header: Header) -> None:
         """Raise `BadToken` for a type that the settings do not name."""
         token_type = header.get("typ", "JWT")
         # RFC 7515 §4.1.9: a media type with or without `application/`.
         if not isinstance(token_type, str) or token_type.lower().removeprefix("application/") not in self._types:
-            raise BadToken(f"a type `typ` other than {', '.join(self._described.token_types)}")
+            raise BadToken(f"a type `typ` other than {', '.join(self._described.token_types)}", "type")
 
     def key_name(self, header: Header) -> str | None:
         """Return the name of the token's key, or None without one. Raise `BadToken` for what is no name."""
         kid = header.get("kid")
         if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH):
-            raise BadToken(f"a key's name `kid` that is no text of at most {MAX_KID_LENGTH} characters")
+            raise BadToken(f"a key's name `kid` that is no text of at most {MAX_KID_LENGTH} characters", "key")
         return kid
 
     def read_claims(self, claims: Claims) -> ExternalClaims:
@@ -86,16 +86,16 @@ class TokenChecks:
             first = error.errors(include_url=False, include_input=False)[0]
             name = subject if first["loc"][0] == "sub" else first["loc"][0]
             missing = first["type"] == "missing"
-            raise BadToken(f"no claim `{name}`" if missing else f"a claim `{name}` of another form") from None
+            raise BadToken(f"no claim `{name}`" if missing else f"a claim `{name}` of another form", "claims") from None
         if subject == "email" and not email_is_verified(claims):
             # Any user may type in the address of another one.
-            raise BadToken("an `email` as the subject without `email_verified: true`")
+            raise BadToken("an `email` as the subject without `email_verified: true`", "claims")
         return found
 
     def check_issuer(self, claims: Claims) -> None:
         """Raise `BadToken` for another issuer."""
         if claims.get("iss") != self._described.issuer:
-            raise BadToken(f"another issuer `iss` than {self._described.issuer}")
+            raise BadToken(f"another issuer `iss` than {self._described.issuer}", "issuer")
 
     def check_audience(self, claims: Claims) -> None:
         """Raise `BadToken` for a token that is for another audience, or for none."""
@@ -104,9 +104,9 @@ class TokenChecks:
             return
         if given is None:
             hint = ", and no client_ids set" if self._described.client_ids is None else ""
-            raise BadToken(f"no audience{hint}")
+            raise BadToken(f"no audience{hint}", "audience")
         if expected not in (given if isinstance(given, list) else [given]):
-            raise BadToken(f"another audience `aud` than {expected}")
+            raise BadToken(f"another audience `aud` than {expected}", "audience")
 
     def check_client(self, claims: Claims) -> None:
         """Raise `BadToken` for a token of another application, or of none."""
@@ -114,9 +114,9 @@ class TokenChecks:
             return
         name = client_claim(claims)
         if name is None:
-            raise BadToken(f"no client: it has neither of {', '.join(CLIENT_CLAIMS)}")
+            raise BadToken(f"no client: it has neither of {', '.join(CLIENT_CLAIMS)}", "client")
         if claims[name] not in self._described.client_ids:
-            raise BadToken(f"another client `{name}` than those of client_ids")
+            raise BadToken(f"another client `{name}` than those of client_ids", "client")
 
     def check_required(self, claims: Claims) -> None:
         """Raise `BadToken` for a claim with another value than the settings allow."""
@@ -125,12 +125,12 @@ class TokenChecks:
             given = claims.get(name)
             # JSON's `true` and `1` are two values, and Python's are one.
             if not any(given == value and type(given) is type(value) for value in values):
-                raise BadToken(f"a claim `{name}` other than {' or '.join(map(_written, values))}")
+                raise BadToken(f"a claim `{name}` other than {' or '.join(map(_written, values))}", "required")
 
     def check_times(self, claims: ExternalClaims, now: float) -> None:
         """Raise `BadToken` for a token that is not good yet, and `TokenExpired` for one that is good no more."""
         if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
-            raise BadToken("not good yet, by `nbf` or `iat`; compare the clocks")
+            raise BadToken("not good yet, by `nbf` or `iat`; compare the clocks", "times")
         if claims.exp <= now:
             raise TokenExpired("the token has expired; fetch a new one from where you log in")
 

@@ -39,9 +39,11 @@ Text = Annotated[str, Field(min_length=1, max_length=1024)]
 class Refused(AuthenticationFailed):
     """A refused token, with the reason for the operator. The client sees only the text."""
 
-    def __init__(self, text: str, reason: str) -> None:
+    def __init__(self, text: str, reason: str, check: str = "user") -> None:
         super().__init__(text)
         self.reason = reason
+        self.check = check
+        """The name of the check that has failed, for the metrics."""
 
 
 class NoUserName(Refused):
@@ -144,9 +146,9 @@ def email_is_verified(claims: Claims) -> bool | None:
     return all(each in (True, "true") for each in said) if said else None
 
 
-def bad_token(reason: str) -> Refused:
+def bad_token(reason: str, check: str) -> Refused:
     """Return the one refusal for every bad token of an external service. Only the operator learns the reason."""
-    return Refused("the token is not valid for this service; log in there for a new one", reason)
+    return Refused("the token is not valid for this service; log in there for a new one", reason, check)
 
 
 def external_user_id(service: str, subject: str) -> str:

@@ -43,9 +43,11 @@ class BadToken(ValueError):
     it would only help an attacker.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, check: str = "form") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.check = check
+        """The name of the check, for the metrics."""
 
 
 class UnverifiedToken(NamedTuple):
@@ -133,15 +135,15 @@ class Key:
     def verify(self, token: UnverifiedToken) -> dict[str, Any]:
         """Return the claims of a token, or raise `BadToken`."""
         if one_name(token.header.get("alg")) != self.algorithm:
-            raise BadToken(f"the algorithm `alg` is not {self.algorithm}, which the key is for")
+            raise BadToken(f"the algorithm `alg` is not {self.algorithm}, which the key is for", "algorithm")
         if not self._has_signed(token):
-            raise BadToken("a wrong signature")
+            raise BadToken("a wrong signature", "signature")
         try:
             claims = strict_json.loads(token.payload.decode(), max_depth=MAX_PAYLOAD_DEPTH)
         except ValueError:
-            raise BadToken("claims that are no JSON") from None
+            raise BadToken("claims that are no JSON", "claims") from None
         if not isinstance(claims, dict):
-            raise BadToken("claims that are no JSON object")
+            raise BadToken("claims that are no JSON object", "claims")
         return claims
 
     def _has_signed(self, token: UnverifiedToken) -> bool:

@@ -307,7 +307,7 @@ async def test_one_that_has_no_reply_or_event_harms_no_other_writer(
 
     real = written_event
     monkeypatch.setattr("gateway.rooms.log.written_event", event_or_fault)
-    place.log._waiting.append((place.send("alice", "cannot be answered"), Unanswerable()))
+    place.log._waiting.append((place.send("alice", "cannot be answered"), Unanswerable(), 0.0))
     texts = ["a", "cannot be told", "b"]
     written = await asyncio.gather(*(place.log.append(place.send("alice", text)) for text in texts))
     assert [each.message.offset for each in written] == [2, 3, 4]

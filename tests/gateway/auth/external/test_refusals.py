@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -143,17 +144,18 @@ class Stopped:
 def test_a_flood_of_refusals_is_one_line_a_second_for_each_service(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Stopped()
+    clock, counts = Stopped(), Counter[tuple[str, str]]()
     with Audit(tmp_path / "audit.log", clock) as audit:
-        flooded, other = Refusals("clerk", audit, clock), Refusals("acme", audit, clock)
+        flooded, other = Refusals("clerk", audit, clock, counts), Refusals("acme", audit, clock, counts)
         for _ in range(1000):
-            flooded.note("no audience, and no client_ids set")
-        other.note("a wrong signature")
+            flooded.note("no audience, and no client_ids set", "audience")
+        other.note("a wrong signature", "signature")
         clock.now += 1
-        flooded.note("a wrong signature")
-        flooded.note("it has expired")
+        flooded.note("a wrong signature", "signature")
+        flooded.note("it has expired", "expired")
         flooded.close()
         other.close()
+    assert counts["clerk", "audience"] == 1000
     assert caplog.messages == [
         "refused a token of clerk: no audience, and no client_ids set",
         "refused a token of acme: a wrong signature",
@@ -180,7 +182,7 @@ class Refusing:
 
 
 REFUSALS = [
-    (bad_token("another audience `aud` than chat"), logging.WARNING, "another audience `aud` than chat"),
+    (bad_token("another audience `aud` than chat", "audience"), logging.WARNING, "another audience `aud` than chat"),
     (TokenExpired(HINT), logging.INFO, "it has expired"),
     (TokenRevoked(HINT), logging.WARNING, "its user is disabled here, or it was revoked"),
     (AuthenticationFailed(HINT), logging.WARNING, "the application's own check refused it"),
@@ -192,7 +194,7 @@ async def test_each_kind_of_refusal_has_a_line_without_words_of_the_client(
     caplog: pytest.LogCaptureFixture, error: Exception, level: int, reason: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    with Audit(None, Stopped()) as audit, noted({"mine": Refusing(error)}, audit, Stopped()) as authorizers:
+    with Audit(None, Stopped()) as audit, noted({"mine": Refusing(error)}, audit, Stopped(), Counter()) as authorizers:
         with pytest.raises(type(error)):
             await authorizers["mine"].authorize("token")
     assert [(record.levelno, record.message) for record in caplog.records] == [
@@ -202,7 +204,7 @@ async def test_each_kind_of_refusal_has_a_line_without_words_of_the_client(
 
 async def test_a_service_that_cannot_be_asked_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with Audit(None, Stopped()) as audit:
-        refusing = NotedRefusals(Refusing(ServiceUnavailable("mine")), Refusals("mine", audit, Stopped()))
+        refusing = NotedRefusals(Refusing(ServiceUnavailable("mine")), Refusals("mine", audit, Stopped(), Counter()))
         with pytest.raises(ServiceUnavailable):
             await refusing.authorize("token")
     assert caplog.messages == []
