@@ -97,6 +97,7 @@ from gateway.rooms.log import Log
 from gateway.rooms.membership_changes import RoomQuotas
 from gateway.rooms.memory import MemoryLimits, RoomMemory
 from gateway.rooms.message_changes import StorageQuotas
+from gateway.rooms.outside_events import OutsideEvents
 from gateway.rooms.presence import Presence
 from gateway.rooms.reconciler import Reconciler
 from gateway.rooms.removal import RoomRemover
@@ -342,6 +343,7 @@ async def running_state(
         effects = Effects(service_rooms, database, settings)
         upstreams = await enter(Upstreams(routes, effects, settings, clock, cluster.buckets, workers).running())
         local_socket = LocalSocket()
+        OutsideEvents(bus, hub).serve(local_socket)
         state = GatewayState(
             settings=settings,
             clock=clock,

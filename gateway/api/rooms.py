@@ -9,9 +9,8 @@ from gateway.api.descriptions import service_refusals
 from gateway.api.pages import Limit, NameCursor
 from gateway.api.strict_route import ServiceRoute
 from gateway.rooms.room_pages import read_all_rooms
-from gateway.store.rooms import RoomRow
 from schemas.api.rooms import NameRoom, RoomChange, RoomsPage, ServiceRoom
-from schemas.base import Empty, timestamp
+from schemas.base import Empty
 from schemas.messages.rooms import CreateRoom, UpdateRoom
 from schemas.names import RoomName
 from schemas.services import ROOMS
@@ -30,20 +29,20 @@ async def create_room(caller: Caller, data: CreateRoom) -> ServiceRoom:
     made = await caller.rooms.create(
         caller.sender, data.room, title=data.title, private=data.private, signals=data.signals
     )
-    return service_room(made)
+    return made.to_service_schema()
 
 
 async def read_room(caller: Caller, data: NameRoom) -> ServiceRoom:
     """Return a room."""
     caller.check(ROOMS, data.room)
-    return service_room(await caller.rooms.find(data.room))
+    return (await caller.rooms.find(data.room)).to_service_schema()
 
 
 async def update_room(caller: Caller, data: UpdateRoom) -> ServiceRoom:
     """Change the title of a room, its privacy, and whether it takes signals."""
     caller.check(ROOMS, data.room)
     changed = await caller.rooms.update(data.room, title=data.title, private=data.private, signals=data.signals)
-    return service_room(changed)
+    return changed.to_service_schema()
 
 
 async def delete_room(caller: Caller, data: NameRoom) -> Empty:
@@ -51,23 +50,6 @@ async def delete_room(caller: Caller, data: NameRoom) -> Empty:
     caller.check(ROOMS, data.room)
     await caller.rooms.delete(data.room, state=caller.state.app_state)
     return Empty()
-
-
-def service_room(row: RoomRow) -> ServiceRoom:
-    """Return what a service sees of a room."""
-    return ServiceRoom(
-        name=row.name,
-        title=row.title,
-        private=row.private,
-        direct=row.direct,
-        kept=row.kept,
-        signals=row.signals,
-        epoch=row.epoch,
-        offset=row.offset,
-        members=row.members,
-        stored_bytes=row.stored_bytes,
-        created_at=timestamp(row.created_at),
-    )
 
 
 @router.get(
@@ -82,7 +64,7 @@ async def list_rooms(caller: CurrentCaller, cursor: NameCursor = None, limit: Li
     if caller.auth.rooms is not None:
         caller.charge(SEARCH_REQUESTS - 1)
     page = await read_all_rooms(caller.state.database, caller.auth.rooms, cursor, limit)
-    return RoomsPage(rooms=tuple(map(service_room, page.rooms)), next_cursor=page.next_cursor)
+    return RoomsPage(rooms=tuple(row.to_service_schema() for row in page.rooms), next_cursor=page.next_cursor)
 
 
 @router.post(

@@ -16,7 +16,7 @@ A wrong message is refused as a whole, with a reason that quotes nothing. Of the
 encoding are checked.
 
 During an upgrade, nodes of two versions share a bus. So keys that a head has besides the known ones do not count. A key
-that would limit who gets an event must come with a new `kind`, which an older node refuses: it would ignore the key.
+that limits the receivers of an event must come with a new `kind`, which an older node refuses: it would ignore the key.
 """
 
 import re

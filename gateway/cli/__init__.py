@@ -1,10 +1,11 @@
 """The command `gateway`, with one module for each of its commands.
 
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
-bus for development in `own_valkey`. `chat`, `users` (with `import_file`), `groups`, `services` (with
-`incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`, `token` (with `token_print` and
-`token_check`), `settings`, `new` and `export` (with `export_folder`) are commands. `store` opens the store for one
-command, `gateway_address` reads URLs that a person types, and `hangup` handles SIGHUP.
+bus for development in `own_valkey`. `chat`, `users` (with `import_file`, `user_deletion` and `user_export`), `groups`,
+`rooms`, `services` (with `incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`,
+`token` (with `token_print` and `token_check`), `settings`, `new` and `export` (with `export_folder`) are commands.
+`store` opens the store for one command, and `live_log` the log of rooms beside running gateways. `output_file` writes
+exports, `user_name` and `gateway_address` read what a person types, and `hangup` handles SIGHUP.
 
 `gateway conformance` is in `gateway/conformance`, above this folder.
 """
@@ -35,6 +36,7 @@ COMMANDS = {
     "chat": "gateway.cli.chat:chat",
     "users": "gateway.cli.users:app",
     "groups": "gateway.cli.groups:app",
+    "rooms": "gateway.cli.rooms:app",
     "services": "gateway.cli.services:app",
     "publish": "gateway.cli.publish:publish",
     "keys": "gateway.cli.keys:app",

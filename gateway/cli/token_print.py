@@ -10,7 +10,7 @@ from gateway.auth.room_rights import rights_of
 from gateway.auth.sessions import new_session_id
 from gateway.auth.tokens import Tokens
 from gateway.cli.store import with_database
-from gateway.cli.users import Name
+from gateway.cli.user_name import Name
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator

@@ -1,4 +1,7 @@
-"""`gateway users`: adds, imports, lists, disables and enables users, and sets their passwords, scopes and groups."""
+"""`gateway users`: adds, imports, lists, disables and enables users, and sets their passwords, scopes and groups.
+
+`user_deletion` deletes a user, and `user_export` writes all that the store has about one.
+"""
 
 import asyncio
 import sys
@@ -14,8 +17,10 @@ from sqlalchemy import Connection
 from gateway.auth import groups
 from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
+from gateway.cli import user_deletion, user_export
 from gateway.cli.import_file import raise_problems, read_users
 from gateway.cli.store import with_database
+from gateway.cli.user_name import Name, unknown
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
@@ -27,24 +32,20 @@ from gateway.store.engine import Database
 from gateway.store.failures import NameTaken
 from handlers.registry import HANDLERS
 from schemas.base import timestamp
-from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName, normalized_user_name
-from schemas.services import SERVICE_SCOPES, is_service
+from schemas.names import MAX_SCOPES_LENGTH, ScopeName, UserName
+from schemas.services import SERVICE_SCOPES
 from schemas.users import password_problem, prepared
 
-app = typer.Typer(help="Add, list and change users, their scopes and their groups.", no_args_is_help=True)
-
-
-def _user_name(typed: str) -> str:
-    if is_service(typed):
-        raise StartError("USER: this is a service, and no user; see: gateway services")
-    return normalized_user_name(typed)
-
-
-Name = Annotated[str, typer.Argument(metavar="USER", show_default=False, callback=_user_name)]
+app = typer.Typer(
+    help="Add, list, change, export and delete users, their scopes and their groups.", no_args_is_help=True
+)
 Scopes = Annotated[list[str] | None, typer.Argument(metavar="[SCOPE]…", show_default=False)]
 Groups = Annotated[
     list[str] | None, typer.Option("--group", help="A group of `gateway groups`; may be repeated.", show_default=False)
 ]
+
+app.command("delete")(user_deletion.delete)
+app.command("export")(user_export.export)
 
 BUILT_IN_SCOPES = {handler.scope for handler in HANDLERS.values()}
 
@@ -238,7 +239,7 @@ def _change(name: str, event: str, change: _Change) -> None:
     def transaction(connection: Connection) -> tuple[str, int]:
         user_id = change(connection, name=name)
         if user_id is None:
-            raise _unknown(name)
+            raise unknown(name)
         return user_id, len(login_sessions.end(connection, user_id, milliseconds(SystemClock())))
 
     async def work(database: Database, settings: Settings) -> None:
@@ -253,7 +254,7 @@ def _change_scopes(name: str, event: str, change: Callable[[frozenset[str]], fro
     def transaction(connection: Connection) -> tuple[str, str]:
         user = users.by_name(connection, name)
         if user is None:
-            raise _unknown(name)
+            raise unknown(name)
         scopes = " ".join(sorted(check_scopes(change(frozenset(user.scopes.split())))))
         users.set_scopes(connection, name, scopes)
         return user.id, scopes
@@ -271,7 +272,7 @@ def _change_groups(name: str, event: str, wanted: list[str], change: _GroupChang
     def transaction(connection: Connection) -> tuple[str, list[str]]:
         user = users.by_name(connection, name)
         if user is None:
-            raise _unknown(name)
+            raise unknown(name)
         return user.id, change(connection, user.id, wanted)
 
     async def work(database: Database, settings: Settings) -> list[str]:
@@ -300,10 +301,6 @@ def check_scopes(scopes: frozenset[str]) -> frozenset[str]:
     if (length := len(" ".join(scopes))) > MAX_SCOPES_LENGTH:
         raise StartError(f"SCOPE: expected at most {MAX_SCOPES_LENGTH} characters for all of a user's, got {length}")
     return scopes
-
-
-def _unknown(name: str) -> StartError:
-    return StartError(f"there is no user {name}; see: gateway users list")
 
 
 async def _hashed(password: str, settings: Settings) -> str:

@@ -10,5 +10,6 @@ many users at once, and `room_pages` reads lists. `presence`, `last_seen` and `t
 ended. `retention` and `removal` remove old messages and deleted rooms. `rules` has the roles for each action. `changes`
 applies many changes at once: `message_changes` and `membership_changes`. `batch` has what these share. `outgoing`
 stores events for other services beside them. `service_changes` and `service_events` are what services do, and
-`service_senders` has the services that an application speaks as.
+`service_senders` has the services that an application speaks as. `user_deletion` deletes a user, and `export` writes
+what the store has about a user or a room. `outside_events` takes the events of commands that change the store.
 """

@@ -1,6 +1,6 @@
 """Makes the events of a room's log and of its members, for the bus and for the wire."""
 
-from gateway.bus.base import BusEvent, Logged, MemberJoined, MemberLeft, OwnForm, ToRoom, ToUser
+from gateway.bus.base import BusEvent, Logged, MemberJoined, MemberLeft, OwnForm, RoomEnded, ToRoom, ToUser
 from gateway.rooms.encoding import message_json, piece_json
 from gateway.rooms.growth import Grown
 from gateway.rooms.membership_changes import Departure, Entered
@@ -9,7 +9,7 @@ from gateway.store.messages import MessageRow
 from gateway.store.rooms import RoomRow
 from gateway.transport import frames
 from schemas.events.chat import ChatAppended, ChatDeleted, ChatEdited, ChatMessage
-from schemas.events.rooms import RoomJoined, RoomLeft, RoomRole
+from schemas.events.rooms import RoomDeleted, RoomJoined, RoomLeft, RoomRole
 
 
 def kind_of(row: MessageRow) -> type[ChatMessage | ChatEdited | ChatDeleted]:
@@ -68,6 +68,11 @@ def departure_events(departure: Departure) -> list[BusEvent]:
         role = RoomRole(room=room.name, user=departure.heir, role="owner")
         events.append(ToRoom(frames.event(role), room.name))
     return events
+
+
+def ended_event(room: str, epoch: str) -> RoomEnded:
+    """Return the event about a room that was deleted."""
+    return RoomEnded(frames.event(RoomDeleted(room=room)), room, epoch)
 
 
 def _frame(kind: bytes, data: bytes) -> frames.Frame:

@@ -92,8 +92,27 @@ class Delete(Change[Written]):
     by_service: bool = False
 
 
-MessageChange = Send | Edit | Append | Delete
-MESSAGE_CHANGES = (Send, Edit, Append, Delete)
+@dataclass(frozen=True, slots=True)
+class Disown(Change[Written]):
+    """The end of a deleted user's name at a message, which another name takes. Its content may end too."""
+
+    room: str
+    user_id: str
+    message_id: str
+    successor_id: str
+    successor: str
+    empties: bool
+    by_service: bool = True
+
+    def concerns(self, row: MessageRow) -> bool:
+        """Return whether the message is not yet as this change leaves it."""
+        if row.sender_id == self.user_id:
+            return True
+        return row.sender_id == self.successor_id and self.empties and row.deleted_at is None
+
+
+MessageChange = Send | Edit | Append | Delete | Disown
+MESSAGE_CHANGES = (Send, Edit, Append, Delete, Disown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,7 @@ class MessageChanges:
         self._sent: dict[tuple[int, str, str], MessageRow] = {}
         self._new: dict[tuple[int, int], MessageRow] = {}
         self._changed: dict[tuple[int, int], MessageRow] = {}
+        self._disowned: list[tuple[int, int, str]] = []
         self._added: defaultdict[str, int] = defaultdict(int)
         """How many bytes to add to the sum of each user."""
         self._services: set[str] = set()
@@ -178,6 +198,8 @@ class MessageChanges:
             return self._edit(room, role, change)
         if isinstance(change, Append):
             return self._append(room, role, change)
+        if isinstance(change, Disown):
+            return self._disown(room, change)
         return self._delete(room, role, change)
 
     def _send(self, room: LockedRoom, change: Send) -> Written:
@@ -242,6 +264,20 @@ class MessageChanges:
         self._store(room, row.sender_id, MESSAGE_BYTES - row.size)
         return self._change(room, row.deleted(_next_offset(room), self._batch.now))
 
+    def _disown(self, room: LockedRoom, change: Disown) -> Written:
+        row = self._message(room, change.message_id)
+        if not change.concerns(row):
+            return Written(room.row, row, unchanged=True)
+        now_is = row.disowned(_next_offset(room), change.successor_id, change.successor)
+        if change.empties and row.deleted_at is None:
+            now_is = now_is.deleted(now_is.changed, self._batch.now)
+        self._services.add(change.successor_id)  # which has no quota: it stores nothing new
+        room.stored_bytes += now_is.size - row.size
+        self._added[row.sender_id] -= row.size
+        self._added[change.successor_id] += now_is.size
+        self._disowned.append((room.id, row.offset, change.successor_id))
+        return self._change(room, now_is)
+
     def _store(self, room: LockedRoom, user_id: str, more: int) -> None:
         """Count bytes for a user's messages, or raise `QuotaExceeded`. A smaller message is always accepted."""
         in_room = room.stored_bytes + more
@@ -273,6 +309,7 @@ class MessageChanges:
         yield from writes.for_each(writes.MOVE, moved)
         yield from writes.for_each(writes.ADD, [writes.new_values(row) for row in self._new.values()])
         yield from writes.for_each(writes.CHANGE, [writes.changed_values(row) for row in self._changed.values()])
+        yield from writes.for_each(writes.DISOWN, self._disowned)
         # In a fixed order, so that two nodes never wait for each other.
         added = sorted((user_id, more) for user_id, more in self._added.items() if more)
         sums = yield from writes.for_each(storage.ADD, added)

@@ -93,6 +93,10 @@ class MessageRow:
         """Return the message after its deletion."""
         return replace(self, changed=changed, text=None, body=None, deleted_at=now)
 
+    def disowned(self, changed: int, sender_id: str, sender: str) -> "MessageRow":
+        """Return the message with another sender, since its own is deleted."""
+        return replace(self, changed=changed, sender_id=sender_id, sender=sender, client_id=None)
+
 
 def message_id(epoch: str, offset: int) -> str:
     """Return the id of a message. It contains the epoch and the offset, so it is unique and needs no index."""

@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.store.failures import NameTaken
 from gateway.store.prepared import Rows, Statement, items, items_of
 from gateway.store.tables import AMONG_MEMBERS, invitations, memberships, rooms, users
+from schemas.api.rooms import ServiceRoom
 from schemas.base import timestamp
 from schemas.messages.rooms import Role, Room
 
@@ -103,6 +104,22 @@ class RoomRow:
             role=role or self.role,
             invited=self.invited or None,
             unread=self.unread,
+        )
+
+    def to_service_schema(self) -> ServiceRoom:
+        """Return what services and operators see of it."""
+        return ServiceRoom(
+            name=self.name,
+            title=self.title,
+            private=self.private,
+            direct=self.direct,
+            kept=self.kept,
+            signals=self.signals,
+            epoch=self.epoch,
+            offset=self.offset,
+            members=self.members,
+            stored_bytes=self.stored_bytes,
+            created_at=timestamp(self.created_at),
         )
 
     @property

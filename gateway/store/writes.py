@@ -97,6 +97,13 @@ def _change(database: str) -> Sql:
     )
 
 
+def _disown(database: str) -> Sql:
+    # Apart from `_change`, which no edit need pay for.
+    room_id, offset, sender_id = items(database, Integer(), BigInteger(), Text())
+    mine = messages.c.room_id == room_id, messages.c.offset == offset
+    return update(messages).where(*mine).values(sender_id=sender_id, client_id=None)
+
+
 _NEW = ("room_id", "offset", "changed", "sender_id", "text", "body", "reply_to", "client_id", "sent_at")
 """The columns of a new message, as `new_values` returns them, in their order."""
 
@@ -106,7 +113,7 @@ _CHANGED = ("room_id", "offset", "changed", "text", "body", "edited_at", "delete
 _MESSAGES: Select[Any] = select(messages, users.c.name.label("sender")).join(users, users.c.id == messages.c.sender_id)
 
 ROOMS, ROLES, ABOUT, SENT = Statement(_rooms), Statement(_roles), Statement(_about), Statement(_sent)
-MOVE, ADD, CHANGE = Statement(_move), Statement(_add), Statement(_change)
+MOVE, ADD, CHANGE, DISOWN = Statement(_move), Statement(_add), Statement(_change), Statement(_disown)
 
 
 def new_values(row: MessageRow) -> tuple[Any, ...]:
