@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from gateway.core.rate_limits import Allowance, TokenBucket
 from gateway.transport import frames
+from gateway.transport.uvicorn.lingering import LingeringTransport
 from gateway.transport.uvicorn.plain_answers import plain_answer
 from schemas.codes import Close
 
@@ -50,6 +51,9 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes in slices, so that an excess is noticed early."""
+        if isinstance(self.transport, LingeringTransport) and self.transport.is_closing():
+            self.transport.discard(len(data))
+            return
         if self.handshake_initiated and not self.handshake_complete:
             # RFC 6455 §4.1: a client waits for the answer. uvicorn would parse these bytes as frames, and fail.
             self.transport.abort()
@@ -129,7 +133,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             self._answer_with(b"" if received.code == NO_CODE else received.serialize())
         elif not self.close_sent and sent is not None and sent.code == Close.TOO_LARGE.code:
             self._answer_with(WireClose(sent.code, Close.TOO_LARGE.reason).serialize())
-        super().handle_parser_exception()
+        self._close_after_failure()
 
     def keepalive_timeout(self) -> None:
         """Close a connection that answers no ping, even if its unread bytes would delay the close."""
@@ -154,8 +158,18 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         if self.writable.is_set():
             self.transport.write(frames.bye(Close.RATE_ABUSE, COME_BACK_MS).wire)
         self.conn.fail(Close.RATE_ABUSE.code, Close.RATE_ABUSE.reason)
-        super().handle_parser_exception()
+        self._close_after_failure()
         self._cut_if_unread()
+
+    def _close_after_failure(self) -> None:
+        """Send the close frame to a client that may still write, and close when it has had time to read it."""
+        if not self.transport.is_closing():
+            self.transport.write(b"")  # the answer to the handshake may still wait
+            self.transport = LingeringTransport(self.transport, self.loop)
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
+        super().handle_parser_exception()
 
     def _answer_with(self, payload: bytes) -> None:
         """Replace the library's close frame by one with this payload."""

@@ -186,6 +186,37 @@ async def test_a_close_between_two_fragments_is_answered_with_its_own_code(line:
     await ended(line.reader)
 
 
+STILL_WRITING = {
+    "a message far too large": (frame("x" * 2_000_000), 1009),
+    "fragments far too large": (
+        frame("x" * 100_000, fin=False) + frame("x" * 100_000, CONTINUATION, fin=False) * 9,
+        1009,
+    ),
+    "what is no frame": (b"\xff" * 2_000_000, 1002),
+}
+
+
+async def test_a_client_that_still_writes_learns_why_it_is_cut_off(app: App, alice: str) -> None:
+    token = await app.token(alice)
+    for name, (data, expected) in STILL_WRITING.items():
+        for _ in range(5):
+            async with opened(app.gateway, token) as line:
+                writing = asyncio.create_task(line.write(data, piece=500))
+                opcode, payload = await line.read()
+                assert (opcode, payload[:2]) == (CLOSE, code(expected)), name
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_client_that_never_stops_writing_is_gone_after_a_second(line: Wire, app: App) -> None:
+    await line.write(b"\xff\xff")
+    await line.closed(1002)
+    async with asyncio.timeout(WAIT_SECONDS):
+        with suppress(ConnectionError):
+            while True:
+                await line.write(b"\xff" * 65536)
+
+
 async def test_a_message_in_the_smallest_fragments_with_pings_between_is_whole(either: Wire) -> None:
     text = echo(1, "πινγ").encode()
     data = frame(text[:1], fin=False)
@@ -348,7 +379,7 @@ async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
 
 def only(kind: type[Any]) -> Any:
     """Return the one object of a kind that belongs to a live connection of this test."""
-    found = [each for each in gc.get_objects() if type(each) is kind and not each.disconnected]
+    found = [each for each in gc.get_objects() if type(each) is kind and not (each.disconnected or each.close_sent)]
     (one,) = found
     return one
 
