@@ -1,0 +1,15 @@
+"""Proof of row 1: no malformed input harms the gateway, and no odd text is changed on its way."""
+
+from proofs.bar import Bar, Proof, Report, Scale
+from proofs.input.framing import prove_framing
+
+
+async def _prove(scale: Scale, report: Report) -> list[Bar]:
+    return await prove_framing(report)
+
+
+PROOF = Proof(
+    "input",
+    "Frames that break RFC 6455, JSON that is none, texts that other programs stumble over, and a fuzzer.",
+    _prove,
+)
