@@ -12,25 +12,19 @@ written to the disk; a test of that needs another machine.
 """
 
 import asyncio
-import itertools
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 import uvloop
-from picows import WSHandshakeError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
 
 from benchmarks.report import conclude, interruptible, table_of_counts
 from benchmarks.rig import (
-    Asker,
-    Frame,
     Lives,
     Person,
     Server,
@@ -42,11 +36,8 @@ from benchmarks.rig import (
     temporary_folder,
     window_of,
 )
-from gateway.store.engine import Database
-from gateway.store.tables import messages, rooms, users
-
-ON_THE_WAY = 4
-"""The most unanswered requests of a user."""
+from benchmarks.story import Story, compare, compare_database, read_log
+from benchmarks.talker import Talker
 
 STARTING = 0.1
 """The share of lives that end while the gateway starts."""
@@ -55,220 +46,6 @@ START_SECONDS = 0.3
 MEAN_LIFE_SECONDS = 0.6
 LONGEST_LIFE_SECONDS = 3.0
 LAST_WORDS_SECONDS = 60
-PAGE = 100
-
-
-@dataclass
-class Wish:
-    """A request of a user: a message, an edit or a deletion."""
-
-    kind: str
-    room: str
-    text: str | None = None
-    client_id: str | None = None
-    message_id: str | None = None
-
-    @property
-    def offset(self) -> int:
-        """Return the offset of the message that it is about."""
-        return int(str(self.message_id).rpartition(".")[2])
-
-    def data(self) -> Frame:
-        """Return it as the data of a message."""
-        return {name: value for name, value in vars(self).items() if name != "kind" and value is not None}
-
-
-@dataclass
-class Growth(Wish):
-    """Several requests of a user: pieces for the end of one message, where its text is `text` before them."""
-
-    pieces: Sequence[str] = ()
-    acknowledged: int = 0
-    """How many of the pieces are known to be stored."""
-    changes: set[int] = field(default_factory=set)
-    """The offsets that they have taken."""
-
-    def text_after(self, count: int) -> str:
-        """Return the text after so many pieces."""
-        return (self.text or "") + "".join(self.pieces[:count])
-
-
-@dataclass(frozen=True)
-class Said:
-    """A message in the form that a room's log should have."""
-
-    sender: str
-    client_id: str | None
-    text: str | None
-    changed: int
-    deleted: bool = False
-
-
-Logs = dict[str, dict[int, Said]]
-"""The messages of each room, by offset."""
-
-
-@dataclass
-class Story:
-    """All acknowledged changes, and the faults seen on the way."""
-
-    logs: Logs
-    taken: dict[str, Counter[int]]
-    """The offsets that acknowledged changes have taken, by room."""
-    counts: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    unsure: Counter[str] = field(default_factory=Counter)
-    """How many offsets pieces without an answer may have taken, by room: those of all but the last are unknown."""
-
-    def note(self, who: str, wish: Wish, message: Frame) -> None:
-        """Record that a request was acknowledged, with this message as its outcome."""
-        self.counts[wish.kind] += 1
-        log, offset, changed = self.logs[wish.room], message["offset"], message["changed"]
-        self.taken[wish.room][changed] += 1
-        if wish.kind == "chat.send":
-            log[offset] = Said(who, wish.client_id, wish.text, changed)
-        else:
-            log[offset] = replace(log[offset], text=wish.text, changed=changed, deleted=wish.kind == "chat.delete")
-        if (message["sender"], message.get("text")) != (who, wish.text):
-            self.wrong.append(f"{who}'s {wish} was answered with {message}")
-
-    def note_pieces(self, wish: Growth, count: int, changes: set[int]) -> None:
-        """Record that so many pieces are known to be stored, with changes that have these offsets."""
-        self.counts[wish.kind] += count - wish.acknowledged
-        self.taken[wish.room].update(changes - wish.changes)
-        wish.changes |= changes
-        wish.acknowledged = count
-        log = self.logs[wish.room]
-        log[wish.offset] = replace(log[wish.offset], text=wish.text_after(count), changed=max(wish.changes))
-
-    def count_offsets(self, room: str, top: int) -> None:
-        """Count the offsets of a log that no change, or more than one, has taken."""
-        taken = self.taken[room]
-        holes = sum(1 for offset in range(1, top + 1) if offset not in taken)
-        self.counts["holes"] += max(0, holes - self.unsure[room])
-        self.counts["doubles"] += sum(times - 1 for times in taken.values())
-        if max(taken, default=0) != top:
-            self.wrong.append(f"{room}: the log ends at {top}, and the last change took {max(taken, default=0)}")
-
-
-class Talker:
-    """A user that keeps talking, over all lives of the gateway."""
-
-    def __init__(self, person: Person, names: Sequence[str], story: Story, chance: random.Random) -> None:
-        self.person = person
-        self.unanswered: list[Wish] = []
-        self._names = names
-        self._story = story
-        self._chance = chance
-        self._numbers = itertools.count(1)
-        self._settled: list[tuple[str, str]] = []  # room and id of messages without a request on its way
-
-    async def live(self, server: Server, stop: asyncio.Event) -> None:
-        """Repeat the unanswered requests, then talk until `stop` is set or the connection is lost."""
-        try:
-            asker = await connect(server, self.person)
-            await asker.ask("room.join", room=self._chance.choice(self._names))
-        except (OSError, WSHandshakeError):
-            return
-        unanswered, self.unanswered = self.unanswered, []
-        await _all([self._repeat(asker, wish) for wish in unanswered])
-        await _all([self._talk(asker, stop) for _ in range(ON_THE_WAY)])
-        await asker.close()
-
-    async def _repeat(self, asker: Asker, wish: Wish) -> None:
-        self._story.counts["resent"] += 1
-        if isinstance(wish, Growth):
-            self._note_grown(wish, await self._stored(asker, wish))
-            await self._grow(asker, wish)
-        elif wish.kind == "chat.edit" and (message := await self._stored(asker, wish)).get("text") == wish.text:
-            self._fulfilled(wish, message)  # a second edit would take another offset
-        else:
-            await self._ask(asker, wish)
-
-    async def _stored(self, asker: Asker, wish: Wish) -> Frame:
-        """Return the message that a request is about, as it is now."""
-        answer = await self._answer(asker, wish, "chat.history", room=wish.room, after=wish.offset - 1, limit=1)
-        found: Frame = answer["data"]["messages"][0]
-        return found
-
-    def _note_grown(self, wish: Growth, message: Frame) -> None:
-        """Record the pieces that were stored without an answer."""
-        text = message.get("text")
-        stored = next((count for count in range(len(wish.pieces) + 1) if text == wish.text_after(count)), None)
-        if stored is None or stored < wish.acknowledged:
-            self._story.counts["lost"] += 1
-            self._story.wrong.append(f"{wish} had {wish.acknowledged} pieces acknowledged, found is {message}")
-        elif stored > wish.acknowledged:
-            self._story.unsure[wish.room] += stored - wish.acknowledged - 1
-            self._story.note_pieces(wish, stored, {message["changed"]})
-
-    async def _grow(self, asker: Asker, wish: Growth) -> None:
-        """Send the pieces that are missing, all at once."""
-        left = range(wish.acknowledged, len(wish.pieces))
-        answers = await asyncio.gather(*(self._add(asker, wish, number) for number in left), return_exceptions=True)
-        for number, answer in zip(left, answers, strict=True):
-            if isinstance(answer, BaseException):
-                self.unanswered.append(wish)
-                raise answer
-            if answer["type"] == "error":
-                self._story.wrong.append(f"{self.person.name}'s {wish} was refused: {answer}")
-                return
-            self._story.note_pieces(wish, number + 1, {answer["data"]["changed"]})
-        self._settled.append((wish.room, str(wish.message_id)))
-
-    async def _add(self, asker: Asker, wish: Growth, number: int) -> Frame:
-        at, place = len(wish.text_after(number)), {"room": wish.room, "message_id": wish.message_id}
-        return await asker.ask("chat.append", **place, text=wish.pieces[number], at=at)
-
-    async def _talk(self, asker: Asker, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            wish = self._next()
-            await (self._grow(asker, wish) if isinstance(wish, Growth) else self._ask(asker, wish))
-
-    def _next(self) -> Wish:
-        number = next(self._numbers)
-        text = f"{self.person.name} says {number}"
-        if self._settled and self._chance.random() < 0.3:
-            room, message_id = self._settled.pop(self._chance.randrange(len(self._settled)))
-            choice = self._chance.random()
-            if choice < 0.4:
-                growth = Growth(
-                    "chat.append", room, message_id=message_id, pieces=[f" {text} {each}" for each in "abc"]
-                )
-                growth.text = self._story.logs[room][growth.offset].text
-                return growth
-            if choice < 0.8:
-                return Wish("chat.edit", room, text, message_id=message_id)
-            return Wish("chat.delete", room, message_id=message_id)
-        return Wish("chat.send", self._chance.choice(self._names), text, client_id=f"c{number}")
-
-    async def _ask(self, asker: Asker, wish: Wish) -> None:
-        answer = await self._answer(asker, wish, wish.kind, **wish.data())
-        if answer["type"] == "error":
-            self._story.wrong.append(f"{self.person.name}'s {wish} was refused: {answer}")
-            return
-        self._story.counts["duplicates"] += bool(answer["data"].get("duplicate"))
-        self._fulfilled(wish, answer["data"]["message"])
-
-    async def _answer(self, asker: Asker, wish: Wish, type: str, **data: object) -> Frame:
-        """Ask, and remember the request if no answer comes."""
-        try:
-            return await asker.ask(type, **data)
-        except ConnectionError:
-            self.unanswered.append(wish)
-            raise
-
-    def _fulfilled(self, wish: Wish, message: Frame) -> None:
-        self._story.note(self.person.name, wish, message)
-        if wish.kind != "chat.delete":
-            self._settled.append((wish.room, message["id"]))
-
-
-async def _all(work: Sequence[object]) -> None:
-    """Run coroutines side by side, each to its end; a lost connection ends one too."""
-    for outcome in await asyncio.gather(*work, return_exceptions=True):  # type: ignore[call-overload]
-        if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionError):
-            raise outcome
 
 
 @dataclass
@@ -316,6 +93,8 @@ class Run:
         stop.set()
         async with asyncio.timeout(LAST_WORDS_SECONDS):
             await asyncio.gather(*(talker.live(self.server, stop) for talker in self.talkers))
+        if self.story.counts["refused"]:
+            self.story.wrong.append(f"{self.story.counts['refused']} requests were refused")
         left = sum(len(talker.unanswered) for talker in self.talkers)
         if left:
             self.story.wrong.append(f"{left} wishes were never answered")
@@ -329,49 +108,6 @@ class Run:
             compare(self.story, room, {offset: replace(said, client_id=None) for offset, said in log.items()}, told)
             self.story.count_offsets(room, joined["offset"])
         await reader.close()
-
-
-def compare(story: Story, room: str, expected: dict[int, Said], found: dict[int, Said]) -> None:
-    """Count messages that are missing, that differ from what was acknowledged, and that no user was told of."""
-    for offset, said in expected.items():
-        if found.get(offset) != said:
-            story.counts["lost"] += 1
-            story.wrong.append(f"{room} {offset}: acknowledged was {said}, found is {found.get(offset)}")
-    story.counts["unasked"] += len(found.keys() - expected.keys())
-
-
-async def read_log(reader: Asker, room: str) -> dict[int, Said]:
-    """Read a whole log through the protocol."""
-    found: dict[int, Said] = {}
-    more = True
-    while more:
-        data = {"room": room, "after": max(found, default=0), "limit": PAGE}
-        page = (await reader.ask("chat.history", **data))["data"]
-        more = page["has_more"]
-        for each in page["messages"]:
-            deleted = each.get("deleted", False)
-            found[each["offset"]] = Said(each["sender"], None, each.get("text"), each["changed"], deleted)
-    return found
-
-
-async def compare_database(database: Database, story: Story) -> None:
-    """Compare the tables with the acknowledged changes."""
-    query = select(messages, rooms.c.name.label("room"), users.c.name.label("sender")).where(
-        rooms.c.id == messages.c.room_id, users.c.id == messages.c.sender_id
-    )
-    found: Logs = {room: {} for room in story.logs}
-    ids: Counter[tuple[str, str, str]] = Counter()
-    positions = select(rooms.c.name, rooms.c.offset)
-    rows, ends = await database.query(lambda at: (at.execute(query).all(), at.execute(positions).all()))
-    for row in rows:
-        ids[row.room, row.sender, row.client_id] += 1
-        found[row.room][row.offset] = Said(row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None)
-    tops = {row.name: row.offset for row in ends}
-    story.counts["doubles"] += sum(times - 1 for times in ids.values())
-    for room, log in story.logs.items():
-        compare(story, room, log, found[room])
-        if tops[room] != max(story.taken[room], default=0):
-            story.wrong.append(f"{room}: the table says that the log ends at {tops[room]}")
 
 
 def table_of(story: Story, seconds: float) -> Table:
@@ -410,7 +146,7 @@ async def crash(
     chance = random.Random(seed)  # noqa: S311 - chance, not secrets
     people = [Person(f"talker-{number}") for number in range(clients)]
     names = [f"room-{number}" for number in range(rooms)]
-    story = Story(logs={name: {} for name in names}, taken={name: Counter() for name in names})
+    story = Story.of(names)
     talkers = [Talker(person, names, story, random.Random(chance.random())) for person in people]  # noqa: S311
     with temporary_folder() as folder, store_url(store, folder) as url:
         database = database_for(url)

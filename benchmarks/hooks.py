@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, select
 
-from benchmarks.crash import LAST_WORDS_SECONDS, LONGEST_LIFE_SECONDS, MEAN_LIFE_SECONDS, Run, Story, Talker
+from benchmarks.crash import LAST_WORDS_SECONDS, LONGEST_LIFE_SECONDS, MEAN_LIFE_SECONDS, Run
 from benchmarks.durable import TEXT
 from benchmarks.report import JsonFile, conclude, interruptible, machine, table_of_counts, write_figures
 from benchmarks.rig import (
@@ -48,6 +48,8 @@ from benchmarks.rig import (
     store_url,
     temporary_folder,
 )
+from benchmarks.story import Story
+from benchmarks.talker import Talker
 from gateway.core.clock import SystemClock, milliseconds
 from gateway.store import outgoing_events, webhooks
 from gateway.store.engine import Database
@@ -221,7 +223,7 @@ async def kill_both(
     chance = random.Random(seed)  # noqa: S311 - chance, not secrets
     people = [Person(f"talker-{number}") for number in range(clients)]
     places = [f"room-{number}" for number in range(names)]
-    story = Story(logs={name: {} for name in places}, taken={name: Counter() for name in places})
+    story = Story.of(list(places))
     talkers = [Talker(person, places, story, random.Random(chance.random())) for person in people]  # noqa: S311
     delivered = Delivered()
     with temporary_folder() as folder, store_url(store, folder) as url:

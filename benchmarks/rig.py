@@ -32,6 +32,7 @@ from gateway.core.logs import guard_logs
 from gateway.store.engine import Database
 from gateway.store.tables import login_sessions, memberships, rooms, users
 from schemas.names import DEFAULT_SCOPES
+from tests.support.network import HERE, Machine
 
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -91,21 +92,33 @@ def window_of(changes: int | None) -> dict[str, str]:
     return {} if changes is None else {f"{PREFIX}ROOM_WINDOW_MESSAGES": str(changes)}
 
 
-def started(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start `gateway …`, with the options of `Popen`."""
-    return subprocess.Popen([sys.executable, "-m", "gateway", *arguments], **options)  # noqa: S603 - our own program
+def started(*arguments: str, machine: Machine = HERE, **options: Any) -> subprocess.Popen[bytes]:
+    """Start `gateway …` on a machine, with the options of `Popen`."""
+    command = [*machine.enter, sys.executable, "-m", "gateway", *arguments]
+    return subprocess.Popen(command, **options)  # noqa: S603 - our own program
 
 
 class Server:
-    """`gateway serve` on the loopback interface. It runs in its own folder, so it reads no `.env`."""
+    """`gateway serve` on a machine of a network, by default on this one. Its folder has no `.env`."""
 
-    def __init__(self, folder: Path, database_url: str | None, *, log_level: str = "warning", **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str | None,
+        machine: Machine = HERE,
+        /,
+        *,
+        log_level: str = "warning",
+        **settings: str,
+    ) -> None:
         """Take more variables as `settings`; they override those of `settings_for`."""
         self.port = free_port()
+        self.machine = machine
         self.folder = folder
         others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
         self.environment = others | settings_for(folder, database_url) | settings
-        self.arguments = ["serve", "--port", str(self.port), "--log-level", log_level]
+        place = ["--host", machine.address, "--port", str(self.port)]
+        self.arguments = ["serve", *place, "--log-level", log_level]
         self.log = folder / "gateway.log"
 
     @asynccontextmanager
@@ -131,7 +144,7 @@ class Server:
                 process.wait()
 
     def _start(self, **options: Any) -> subprocess.Popen[bytes]:
-        return started(*self.arguments, **options)
+        return started(*self.arguments, machine=self.machine, **options)
 
     async def answers(self, lives: Callable[[], bool]) -> None:
         """Wait until the server takes connections."""
@@ -140,7 +153,7 @@ class Server:
                 if not lives():
                     raise RuntimeError(f"the gateway did not start:\n{self.log.read_text(encoding='utf-8')}")
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    _, writer = await asyncio.open_connection(self.machine.address, self.port)
                 except ConnectionRefusedError:
                     await asyncio.sleep(0.005)
                 else:
@@ -149,7 +162,7 @@ class Server:
 
     def url(self, token: str) -> str:
         """Return the URL of the chat socket with a token."""
-        return f"ws://127.0.0.1:{self.port}/ws/chat?token={token}"
+        return f"ws://{self.machine.address}:{self.port}/ws/chat?token={token}"
 
 
 class Lives:
@@ -163,6 +176,7 @@ class Lives:
     async def __aenter__(self) -> Self:
         with self._server.log.open("ab") as log:
             self._launcher = await asyncio.create_subprocess_exec(
+                *self._server.machine.enter,
                 sys.executable,
                 "-P",
                 str(Path(__file__).with_name("launcher.py")),
@@ -213,15 +227,27 @@ class Lives:
         return answer.decode()
 
 
+class Late(SystemClock):
+    """A clock that is so many seconds late."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def wall(self) -> float:
+        """Return the earlier time."""
+        return time.time() - self._seconds
+
+
 class Person:
     """A user of the gateway, with a token for a day."""
 
-    def __init__(self, name: str, password_hash: str = "!") -> None:  # noqa: S107 - no password has this hash
+    def __init__(self, name: str, password_hash: str = "!", *, age: float = 0) -> None:  # noqa: S107 - no password
+        """Take the hash of a password, by default one that no password has. The token is `age` seconds old."""
         self.id = secrets.token_hex(16)
         self.name = name
         self.password_hash = password_hash
         ring = KeyRing(Key.from_secret(SECRET_KID, KEY.encode()))
-        tokens = Tokens(ring, "json-gateway", "json-gateway", 24 * 3600, SystemClock())
+        tokens = Tokens(ring, "json-gateway", "json-gateway", 24 * 3600, Late(age))
         self.session = secrets.token_urlsafe(16)
         self.token = tokens.issue(self.id, DEFAULT_SCOPES, session_id=self.session)
 
@@ -310,6 +336,8 @@ def _room(id: int, name: str, arrivals: int, now: int) -> Frame:
 class Asker(WSListener):
     """A connection that sends one request or several at a time and awaits the answers; `take` sees every message."""
 
+    patience: float = ANSWER_SECONDS
+
     def __init__(self) -> None:
         self._transport: WSTransport | None = None
         self._answers: dict[int, asyncio.Future[Frame]] = {}
@@ -353,7 +381,7 @@ class Asker(WSListener):
         self._answers[self._last_id] = answer
         frame = json.dumps({"type": type, "id": self._last_id, "data": data}).encode()
         self._transport.send(WSMsgType.TEXT, frame)
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(self.patience):
             return await answer
 
     async def close(self) -> None:
@@ -373,11 +401,12 @@ def _break(waiting: "asyncio.Future[Any]") -> None:
 async def connect(server: Server, person: Person, asker: Asker | None = None) -> Asker:
     """Connect as a user, up to the welcome, or raise `OSError`."""
     asker = asker or Asker()
-    opened = await ws_connect(lambda: asker, server.url(person.token), websocket_handshake_timeout=ANSWER_SECONDS)
+    url = server.url(person.token)
+    opened = await ws_connect(lambda: asker, url, websocket_handshake_timeout=asker.patience)
     if opened[1] is not asker:
         # picows 2.3 raises nothing for a connection that is lost before it is one.
         raise ConnectionError("the connection was lost")
-    async with asyncio.timeout(ANSWER_SECONDS):
+    async with asyncio.timeout(asker.patience):
         await asker.welcomed
     return asker
 

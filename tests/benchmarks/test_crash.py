@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.crash import Growth, Said, Story, Wish, compare
+from benchmarks.story import Growth, Said, Story, Wish, compare
 from tests.benchmarks.conftest import RunBenchmark
 
 pytestmark = pytest.mark.server

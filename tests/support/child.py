@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.network import HERE, Machine
+
 WAIT_SECONDS = 20
 
 
 class Child:
-    """A server as a child process, on a port of this machine."""
+    """A server as a child process, on a port of this machine or of one in a network of its own."""
 
     ends_with = signal.SIGKILL
 
-    def __init__(self, log: Path, port: int | None = None) -> None:
+    def __init__(self, log: Path, port: int | None = None, machine: Machine = HERE) -> None:
         self._log = log
+        self.machine = machine
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port or free_port()
 
@@ -29,7 +32,8 @@ class Child:
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it accepts connections."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, **self._options())
+            command = [*self.machine.enter, *self._command()]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._options())
         until = time.monotonic() + WAIT_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:

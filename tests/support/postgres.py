@@ -25,6 +25,7 @@ import asyncpg  # type: ignore[import-untyped] # it brings no types
 
 from tests.support.child import WAIT_SECONDS, Child
 from tests.support.lacking import lacking, program
+from tests.support.network import HERE, Machine
 
 URL_VARIABLE = "TEST_POSTGRES_URL"
 """The URL of a running server, with a user that may create databases."""
@@ -35,6 +36,8 @@ MEMORY_BYTES = 2**30
 """The memory of one server, with some reserve."""
 
 AS_ROOT = os.geteuid() == 0
+
+_TO_NOBODY = ("setpriv", "--reuid=nobody", f"--regid={pwd.getpwnam('nobody').pw_gid}", "--clear-groups", "--")
 
 _numbers = itertools.count(1)
 
@@ -51,15 +54,25 @@ class Postgres(Child):
 
     ends_with = signal.SIGQUIT
 
-    def __init__(self, binaries: Path, folder: Path, *, sync: bool, primary: "Postgres | None" = None) -> None:
+    def __init__(
+        self,
+        binaries: Path,
+        folder: Path,
+        *,
+        sync: bool,
+        primary: "Postgres | None" = None,
+        machine: Machine = HERE,
+    ) -> None:
         """With a `primary`, it is a copy of it that takes what is written there, and no writes of its own."""
         self._binaries = binaries
         self._data = folder / "data"
         self._sync = "on" if sync else "off"
-        super().__init__(folder / "log")
+        super().__init__(folder / "log", machine=machine)
         self._frozen: list[int] = []
         if primary is None:
             subprocess.run(["cp", "-a", _new_data(), self._data], check=True, **as_nobody())
+            if machine != HERE:
+                self._admit_all()
         else:
             _run(binaries, "pg_basebackup", self._data, "--no-sync", "-R", "-c", "fast", "-d", primary.url("postgres"))
 
@@ -96,19 +109,25 @@ class Postgres(Child):
         """Make a copy accept writes, as the new primary."""
         await query(self.url("postgres"), "SELECT pg_promote()")
 
+    def _admit_all(self) -> None:
+        with (self._data / "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\nhost replication all samenet trust\n")
+
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres@{self.machine.address}:{self.port}/{database}"
 
     def _command(self) -> list[str | Path]:
         return [
+            *(_TO_NOBODY if self.machine.enter and AS_ROOT else ()),
             self._binaries / "postgres",
-            *("-D", self._data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"),
+            *("-D", self._data, "-p", str(self.port), "-c", f"listen_addresses={self.machine.address}"),
             *("-c", "unix_socket_directories=", "-c", f"fsync={self._sync}"),
             *("-c", "min_wal_size=32MB", "-c", "max_wal_size=64MB"),
         ]
 
     def _options(self) -> dict[str, Any]:
-        return as_nobody()
+        # Only root may enter another machine of a network.
+        return {"cwd": "/"} if self.machine.enter else as_nobody()
 
     def _answers(self) -> bool:
         try:
@@ -119,10 +138,12 @@ class Postgres(Child):
 
 
 @contextmanager
-def running_postgres(*, sync: bool = False, primary: Postgres | None = None) -> Iterator[Postgres]:
+def running_postgres(
+    *, sync: bool = False, primary: Postgres | None = None, machine: Machine = HERE
+) -> Iterator[Postgres]:
     """Start a server for tests that stop it. Skip the test if there is none."""
     with _folder() as programs, _folder(None if sync else _memory()) as folder:
-        postgres = Postgres(_binaries(programs), folder, sync=sync, primary=primary)
+        postgres = Postgres(_binaries(programs), folder, sync=sync, primary=primary, machine=machine)
         try:
             postgres.start()
             yield postgres

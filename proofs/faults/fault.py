@@ -1,0 +1,39 @@
+"""One fault: how it is made, how it ends, and what the gateway is held to."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from proofs.bar import Scale
+from proofs.faults.site import Site
+
+S = TypeVar("S", bound=Site)
+
+
+@dataclass(frozen=True)
+class Fault(Generic[S]):
+    """Something that breaks at a site, for some seconds."""
+
+    name: str
+    about: str
+    make: Callable[[S], Awaitable[None]]
+    end: Callable[[S], Awaitable[None]]
+    short: float = 4.0
+    full: float = 20.0
+    back: float = 10.0
+    """Within how many seconds after its end all nodes must be ready and take a message."""
+
+    def seconds(self, scale: Scale) -> float:
+        """Return how long it lasts."""
+        return self.short if scale is Scale.SHORT else self.full
+
+
+@dataclass(frozen=True)
+class Place(Generic[S]):
+    """A kind of site, with the faults that happen there one after the other."""
+
+    name: str
+    open: Callable[[Sequence[str]], AbstractAsyncContextManager[S]]
+    """Start the site, with rooms for the faults of these names."""
+    faults: Sequence[Fault[S]]

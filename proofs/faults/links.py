@@ -1,0 +1,168 @@
+"""Faults of links and servers: two nodes, PostgreSQL and Valkey, each a machine of a network of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rig import Server, temporary_folder
+from proofs.faults.fault import Fault, Place
+from proofs.faults.site import Node, Site, running_nodes
+from tests.support.network import Machine, Network, running_network
+from tests.support.postgres import Postgres, fresh_database, running_postgres
+from tests.support.valkey import Valkey, running_valkey
+
+SLOW_KBIT = 256
+
+
+@dataclass
+class Links(Site):
+    """Two nodes at a switch, with their store and their bus."""
+
+    network: Network
+    postgres: Postgres
+    valkey: Valkey
+
+    @property
+    def first(self) -> Node:
+        """Return the node that faults of one node happen to."""
+        return self.nodes[0]
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine of that node."""
+        return self.first.server.machine
+
+
+@asynccontextmanager
+async def two_nodes(faults: Sequence[str]) -> AsyncIterator[Links]:
+    """Start everything."""
+    with ExitStack() as stack:
+        network = stack.enter_context(running_network())
+        postgres = stack.enter_context(running_postgres(sync=True, machine=network.machine()))
+        url = stack.enter_context(fresh_database(postgres.url("postgres")))
+        valkey = stack.enter_context(running_valkey(machine=network.machine()))
+        servers = [server_on(network.machine(), stack.enter_context(temporary_folder()), url, valkey.url) for _ in "12"]
+        async with running_nodes(servers, url, faults) as site:
+            yield Links(site.nodes, site.database, site.people, site.prober, network, postgres, valkey)
+
+
+def server_on(machine: Machine, folder: Path, store: str, bus: str, **settings: str) -> Server:
+    """Return a node."""
+    return Server(folder, store, machine, GATEWAY_BUS_URL=bus, **settings)
+
+
+async def mend(site: Links) -> None:
+    """Mend all links."""
+    await asyncio.to_thread(site.network.mend)
+
+
+async def _store_cut(site: Links) -> None:
+    await asyncio.to_thread(site.network.part, site.machine, site.postgres.machine)
+
+
+async def _store_deaf(site: Links) -> None:
+    await asyncio.to_thread(site.network.cut, site.machine, site.postgres.machine)
+
+
+async def _store_mute(site: Links) -> None:
+    await asyncio.to_thread(site.network.cut, site.postgres.machine, site.machine)
+
+
+async def _store_away(site: Links) -> None:
+    await asyncio.to_thread(site.network.unplug, site.postgres.machine)
+
+
+async def _store_slow(site: Links) -> None:
+    await asyncio.to_thread(site.network.throttle, site.postgres.machine, SLOW_KBIT)
+
+
+async def _store_killed(site: Links) -> None:
+    await asyncio.to_thread(site.postgres.stop)
+
+
+async def _store_starts(site: Links) -> None:
+    await asyncio.to_thread(site.postgres.start)
+
+
+async def _store_hangs(site: Links) -> None:
+    await asyncio.to_thread(site.postgres.freeze)
+
+
+async def _store_goes_on(site: Links) -> None:
+    await asyncio.to_thread(site.postgres.thaw)
+
+
+async def _bus_cut(site: Links) -> None:
+    await asyncio.to_thread(site.network.part, site.machine, site.valkey.machine)
+
+
+async def _bus_deaf(site: Links) -> None:
+    await asyncio.to_thread(site.network.cut, site.machine, site.valkey.machine)
+
+
+async def _bus_mute(site: Links) -> None:
+    await asyncio.to_thread(site.network.cut, site.valkey.machine, site.machine)
+
+
+async def _bus_away(site: Links) -> None:
+    await asyncio.to_thread(site.network.unplug, site.valkey.machine)
+
+
+async def _bus_slow(site: Links) -> None:
+    await asyncio.to_thread(site.network.throttle, site.valkey.machine, SLOW_KBIT)
+
+
+async def _bus_killed(site: Links) -> None:
+    await asyncio.to_thread(site.valkey.stop)
+
+
+async def _bus_starts(site: Links) -> None:
+    await asyncio.to_thread(site.valkey.start)
+
+
+async def _node_cut_off(site: Links) -> None:
+    await asyncio.to_thread(site.network.unplug, site.machine)
+
+
+async def _node_killed(site: Links) -> None:
+    await site.first.kill()
+
+
+async def _node_starts(site: Links) -> None:
+    await site.first.start()
+
+
+async def _node_paused(site: Links) -> None:
+    site.first.pause()
+
+
+async def _node_goes_on(site: Links) -> None:
+    site.first.go_on()
+
+
+PLACE = Place(
+    "links",
+    two_nodes,
+    [
+        Fault("store-cut", "all between one node and PostgreSQL is dropped", _store_cut, mend),
+        Fault("store-deaf", "what one node sends to PostgreSQL is dropped", _store_deaf, mend),
+        Fault("store-mute", "what PostgreSQL sends to one node is dropped", _store_mute, mend),
+        Fault("store-away", "PostgreSQL's link is down", _store_away, mend),
+        Fault("store-slow", f"PostgreSQL sends {SLOW_KBIT} kbit/s", _store_slow, mend),
+        Fault("store-killed", "PostgreSQL is killed, and starts again", _store_killed, _store_starts),
+        Fault("store-hangs", "PostgreSQL is stopped by SIGSTOP, and goes on", _store_hangs, _store_goes_on),
+        Fault("bus-cut", "all between one node and Valkey is dropped", _bus_cut, mend),
+        Fault("bus-deaf", "what one node sends to Valkey is dropped", _bus_deaf, mend),
+        Fault("bus-mute", "what Valkey sends to one node is dropped", _bus_mute, mend),
+        Fault("bus-away", "Valkey's link is down", _bus_away, mend),
+        Fault("bus-slow", f"Valkey sends {SLOW_KBIT} kbit/s", _bus_slow, mend),
+        Fault("bus-killed", "Valkey is killed, and starts again without its data", _bus_killed, _bus_starts),
+        Fault("node-cut-off", "a node's link is down: clients, store and bus", _node_cut_off, mend),
+        Fault("node-killed", "a node is killed, and starts again", _node_killed, _node_starts),
+        Fault(
+            "node-paused", "a node is stopped by SIGSTOP for longer than its lease", _node_paused, _node_goes_on, 22, 40
+        ),
+    ],
+)

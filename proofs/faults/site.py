@@ -1,0 +1,103 @@
+"""Where faults happen: nodes with their store and their bus, and users that may log in and talk."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rig import Lives, Person, Server, database_for, populate
+from gateway.store.engine import Database
+
+PEOPLE = 6
+ROOMS = 2
+"""How many rooms each fault has for itself."""
+
+TOKEN_AGE_SECONDS = 60
+"""Tokens are older than the difference of any two clocks here: a node refuses one from its future."""
+
+PROBES = "probes"
+
+
+def rooms_of(fault: str) -> list[str]:
+    """Return the rooms in which users talk while a fault happens."""
+    return [f"{fault}-{number}" for number in range(1, ROOMS + 1)]
+
+
+class Node:
+    """A gateway in its own process, which can be killed, started again and paused."""
+
+    def __init__(self, server: Server, lives: Lives) -> None:
+        self.server = server
+        self._lives = lives
+
+    @property
+    def pid(self) -> int:
+        """Return the process of its present life."""
+        return self._lives.pid
+
+    async def start(self) -> None:
+        """Begin a life, and wait until it takes connections."""
+        await self._lives.start()
+        await self.server.answers(self._lives.goes_on)
+
+    async def kill(self) -> None:
+        """End it with SIGKILL."""
+        await self._lives.kill()
+
+    def pause(self) -> None:
+        """Stop it where it is, as a virtual machine that is moved, or a swapped-out process."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it continue."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def lines(self) -> list[str]:
+        """Return what it has logged."""
+        return self.server.log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def memory_kb(self) -> int:
+        """Return its memory that no other process shares, in part those of its launcher."""
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="utf-8")
+        [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+        return int(line.split()[1])
+
+
+@dataclass
+class Site:
+    """Running nodes, and the store as this process sees it."""
+
+    nodes: Sequence[Node]
+    database: Database
+    people: Sequence[Person]
+    prober: Person
+
+    @property
+    def servers(self) -> list[Server]:
+        """Return the addresses of the nodes."""
+        return [node.server for node in self.nodes]
+
+
+def settled_people() -> list[Person]:
+    """Return the users of a site; the last one is for probes."""
+    names = [*(f"talker-{number}" for number in range(1, PEOPLE + 1)), "prober"]
+    return [Person(name, age=TOKEN_AGE_SECONDS) for name in names]
+
+
+@asynccontextmanager
+async def running_nodes(servers: Sequence[Server], url: str, faults: Sequence[str]) -> AsyncIterator[Site]:
+    """Start nodes on a new store, with rooms for these faults, and kill them at the end."""
+    people = settled_people()
+    rooms = [PROBES, *(room for fault in faults for room in rooms_of(fault))]
+    database = database_for(url)
+    try:
+        await populate(database, people, dict.fromkeys(rooms, people))
+        async with AsyncExitStack() as stack:
+            nodes = [Node(server, await stack.enter_async_context(Lives(server))) for server in servers]
+            await asyncio.gather(*(node.start() for node in nodes))
+            yield Site(nodes, database, people[:-1], people[-1])
+    finally:
+        await database.close()

@@ -1,0 +1,140 @@
+"""Tries one fault: users talk before, during and after it, and everything is compared at the end."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+import httpx2
+from picows import WSHandshakeError
+
+from benchmarks.rig import Server, connect
+from benchmarks.story import compare_database
+from proofs.bar import Bar, Report, Scale
+from proofs.faults.crowd import Crowd
+from proofs.faults.fault import Fault
+from proofs.faults.member import Connection
+from proofs.faults.site import PROBES, Site, rooms_of
+
+CALM_SECONDS = 1.5
+"""How long users talk before a fault and after it."""
+
+GIVE_UP_SECONDS = 60.0
+"""After this long, a node that is not back will not come back by itself."""
+
+PROBE_SECONDS = 0.1
+PROBE_PATIENCE_SECONDS = 3.0
+
+LOST = ("lost", "holes", "missed", "behind", "different")
+DOUBLED = ("doubles", "doubled", "unasked")
+DISORDER = ("disorder",)
+
+MOST_LINES = 12
+"""How many faults of a trial are shown."""
+
+S = TypeVar("S", bound=Site)
+
+_numbers = count(1)
+
+
+class Probe(Connection):
+    """A connection with little patience."""
+
+    patience = PROBE_PATIENCE_SECONDS
+
+
+@dataclass
+class Trial:
+    """What one fault has shown."""
+
+    name: str
+    limit: float
+    crowd: Crowd
+    back: float | None
+    during: int
+    """How many requests were acknowledged while it lasted."""
+
+    def count(self, kinds: Sequence[str]) -> int:
+        """Return how many faults of some kinds there were."""
+        return sum(self.crowd.story.counts[kind] + self.crowd.sightings.counts[kind] for kind in kinds)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Return all faults in words."""
+        return self.crowd.story.wrong + self.crowd.sightings.wrong
+
+    def bar(self) -> Bar:
+        """Return the line of the table."""
+        lost, doubled, disorder = (self.count(kinds) for kinds in (LOST, DOUBLED, DISORDER))
+        back = "not back" if self.back is None else f"back in {self.back:.1f} s"
+        resumed = self.crowd.sightings.counts["recovered"]
+        return Bar(
+            self.name,
+            f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s",
+            f"{lost} lost, {doubled} doubled, {disorder} out of order, {back};"
+            f" {self.crowd.acknowledged:,} acknowledged ({self.during:,} meanwhile), {resumed} resumes",
+            not (lost or doubled or disorder or self.wrong or self.back is None or self.back > self.limit),
+        )
+
+
+async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Report) -> Trial:
+    """Make a fault while users talk, end it, and compare."""
+    crowd = Crowd(site.people, site.servers, rooms_of(fault.name), seed)
+    async with crowd:
+        await asyncio.sleep(CALM_SECONDS)
+        if not crowd.acknowledged:
+            raise RuntimeError(f"nothing was acknowledged before {fault.name}: {crowd.story.wrong[:3]}")
+        await fault.make(site)
+        before = crowd.acknowledged
+        await asyncio.sleep(fault.seconds(scale))
+        during = crowd.acknowledged - before
+        await fault.end(site)
+        back = await _seconds_until_back(site)
+        await asyncio.sleep(CALM_SECONDS)
+        await crowd.finish()
+        await compare_database(site.database, crowd.story)
+    trial = Trial(fault.name, fault.back, crowd, back, during)
+    report(f"{fault.name}: {trial.bar().found} {dict(crowd.story.counts + crowd.sightings.counts)}")
+    for line in trial.wrong[:MOST_LINES]:
+        report(f"{fault.name}, seed {seed}: {line}")
+    return trial
+
+
+async def _seconds_until_back(site: Site) -> float | None:
+    """Return how long it takes until all nodes are ready and take a message, or None if they do not come back."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            await asyncio.gather(*(_until_back(site, server) for server in site.servers))
+    except TimeoutError:
+        return None
+    return time.monotonic() - began
+
+
+async def _until_back(site: Site, server: Server) -> None:
+    while not (await _is_ready(server) and await _takes_a_message(site, server)):  # noqa: ASYNC110 - no sign comes
+        await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _is_ready(server: Server) -> bool:
+    try:
+        async with httpx2.AsyncClient(timeout=PROBE_PATIENCE_SECONDS, trust_env=False, verify=False) as http:
+            answer = await http.get(f"http://{server.machine.address}:{server.port}/readyz")
+    except httpx2.HTTPError:
+        return False
+    return answer.status_code == 200
+
+
+async def _takes_a_message(site: Site, server: Server) -> bool:
+    probe = Probe({})
+    try:
+        await connect(server, site.prober, probe)
+        await probe.ask("room.join", room=PROBES, limit=0)
+        answer = await probe.ask("chat.send", room=PROBES, text="probe", client_id=f"p{next(_numbers)}")
+    except (OSError, WSHandshakeError, TimeoutError):
+        return False
+    finally:
+        probe.hang_up()
+    return bool(answer["type"] == "reply")
