@@ -34,7 +34,7 @@ from gateway.store.tables import login_sessions, memberships, rooms, users
 from schemas.names import DEFAULT_SCOPES
 from tests.support.network import HERE, Machine
 
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 20
 ANSWER_SECONDS = 120
 
