@@ -7,6 +7,8 @@ bus for development in `own_valkey`. `chat`, `users` (with `import_file`, `user_
 `store` opens the store for one command, and `live_log` the log of rooms beside running gateways. `output_file` writes
 exports, `user_name` and `gateway_address` read what a person types, and `hangup` handles SIGHUP.
 
+`workers` starts each of its processes as a `worker`, and `replacement` is their rolling restart.
+
 `gateway conformance` is in `gateway/conformance`, above this folder.
 """
 

@@ -29,6 +29,7 @@ from gateway.cli.serve import (
     server_config,
 )
 from gateway.cli.store import with_database
+from gateway.cli.worker import end_with_parent, ignoring_replacement, run_in_child
 from gateway.config.bus_url import MEMORY
 from gateway.config.extensions import extended
 from gateway.config.settings import PREFIX, Settings, load_settings, warn_of_unknown_names
@@ -146,17 +147,18 @@ def _serve_alone(settings: Settings, app: str, log_level: LogLevel, sock: socket
             reloader.run()
         return
     server = AnnouncingServer(server_config(settings, app, log_level=log_level), settings)
-    server.run(sockets=[sock])
+    with ignoring_replacement():
+        server.run(sockets=[sock])
     if not server.started:
         raise StartError("the gateway did not start; the lines above say why")
 
 
 def _serve_reloaded(app: str, log_level: LogLevel, sockets: list[socket.socket]) -> None:
     """Serve in a process that ends at the next change of the code."""
-    several.end_with_parent()
+    end_with_parent()
     settings = load_settings()
     configure_logs(log_level, settings.log_format)
-    several.run_in_child(AnnouncedServer(server_config(settings, app, log_level=log_level), settings), sockets)
+    run_in_child(AnnouncedServer(server_config(settings, app, log_level=log_level), settings), sockets)
 
 
 def _do_nothing() -> None:

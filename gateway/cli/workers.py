@@ -6,23 +6,21 @@ gateway has its own supervisor.
 """
 
 import logging
-import multiprocessing
-import os
 import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, Pipe, wait
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from types import FrameType
 
 from gateway.cli.hangup import at_hangup, pass_on
-from gateway.cli.serve import AnnouncingServer, LogLevel, announce, server_config
+from gateway.cli.replacement import LAST_SECONDS, Replacement
+from gateway.cli.serve import LogLevel, announce
+from gateway.cli.worker import REPLACE, Worker
 from gateway.config.bus_url import MEMORY
-from gateway.config.settings import Settings, load_settings
-from gateway.core.logs import configure_logs
+from gateway.config.settings import Settings
 from gateway.core.start_error import StartError
 
 logger = logging.getLogger(__name__)
@@ -32,11 +30,6 @@ LOOK_SECONDS = 0.2
 
 RESTART_SECONDS = 1.0
 """How long to wait before a new worker replaces a dead one, since the reason may remain."""
-
-LAST_SECONDS = 5.0
-"""Seconds for the workers beyond the normal time to stop, before they are killed."""
-
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 def check(settings: Settings, workers: int) -> None:
@@ -48,79 +41,72 @@ def check(settings: Settings, workers: int) -> None:
         )
 
 
+@dataclass
+class _Received:
+    """The signals that have come."""
+
+    stops: list[int] = field(default_factory=list)
+    replaces: bool = False
+    hangs_up: bool = False
+
+    def hang_up(self) -> None:
+        """Note SIGHUP."""
+        self.hangs_up = True
+
+
 def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, count: int) -> None:
     """Serve with `count` workers until SIGTERM or Ctrl-C, which drains all of them. A second signal ends them at once.
 
-    Raise `StartError` if they do not start. A new worker replaces one that dies later.
+    Raise `StartError` if they do not start. A new worker replaces one that dies later. SIGUSR1 replaces all of them,
+    one after another.
     """
-    workers: list[_Worker] = []
+    orders = {"app": app, "log_level": log_level.value, "sock": sock}
 
-    def hang_up() -> None:
-        for worker in workers:
-            if worker.is_ready:  # before that, the signal would end it
-                pass_on(worker.pid)
+    def start(place: int) -> Worker:
+        return Worker(place, orders)
 
-    with _signals() as received, at_hangup(hang_up):
-        workers = [_Worker(app, log_level, sock) for _ in range(count)]
+    workers: list[Worker] = []
+    replacement = Replacement(workers, start)
+
+    with _signals() as received, at_hangup(received.hang_up):
+        workers.extend(map(start, range(count)))
         try:
             if _all_ready(workers, received):
                 announce(settings, sock)
                 logger.info("%d workers serve: %s", count, ", ".join(str(worker.pid) for worker in workers))
-            while not received:
-                wait([worker.sentinel for worker in workers], LOOK_SECONDS)
-                workers = [worker if worker.is_alive else _replacement(worker, received) for worker in workers]
+                received.replaces = False  # a signal until now found only new ones
+            _supervise(workers, replacement, received)
         finally:
             sock.close()  # otherwise new clients would wait in vain while the workers stop
-            _stop(workers, received, settings)
+            _stop([*workers, *replacement.others], received, settings)
 
 
-class _Worker:
-    """A process that serves, as its supervisor sees it."""
-
-    def __init__(self, app: str, log_level: LogLevel, sock: socket.socket) -> None:
-        self.arguments = (app, log_level, sock)
-        self._told, tell = Pipe(duplex=False)
-        self._process = _SPAWN.Process(target=_work, args=(*self.arguments, tell))
-        self._process.start()
-        tell.close()
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    @property
-    def sentinel(self) -> int:
-        return self._process.sentinel
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
-
-    @property
-    def exit_status(self) -> int | None:
-        return self._process.exitcode
-
-    @property
-    def is_ready(self) -> bool:
-        """Return whether it has reported that it serves."""
-        return self._told.poll()
-
-    def ask_to_stop(self) -> None:
-        self._process.terminate()
-
-    def join(self, seconds: float) -> None:
-        """Wait for its end, and kill it if it takes too long."""
-        self._process.join(seconds)
-        if self._process.is_alive():
-            logger.warning("worker %s did not stop in time and is killed", self.pid)
-            self._process.kill()
-            self._process.join()
+def _supervise(workers: list[Worker], replacement: Replacement, received: _Received) -> None:
+    """Keep every place taken until a signal requests a stop."""
+    while not received.stops:
+        wait([worker.sentinel for worker in (*workers, *replacement.others)], LOOK_SECONDS)
+        for worker in list(workers):
+            if not worker.is_alive:
+                workers[worker.place] = _successor(worker, received)
+        if received.hangs_up:
+            received.hangs_up = False
+            _hang_up([*workers, *replacement.others])
+        if received.replaces:
+            received.replaces = False
+            replacement.begin()
+        replacement.go_on()
 
 
-def _all_ready(workers: list[_Worker], received: list[int]) -> bool:
+def _hang_up(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        if worker.is_ready:  # before that, the signal would end it
+            pass_on(worker.pid)
+
+
+def _all_ready(workers: Sequence[Worker], received: _Received) -> bool:
     """Wait until all workers serve. Return False if a signal comes before that."""
     while True:
-        if received:
+        if received.stops:
             return False
         if not all(worker.is_alive for worker in workers):
             raise StartError("a worker did not start; the lines above say why")
@@ -129,22 +115,23 @@ def _all_ready(workers: list[_Worker], received: list[int]) -> bool:
         wait([worker.sentinel for worker in workers], LOOK_SECONDS / 4)
 
 
-def _replacement(dead: _Worker, received: list[int]) -> _Worker:
+def _successor(dead: Worker, received: _Received) -> Worker:
     logger.error("worker %s ended with %s; a new one replaces it", dead.pid, dead.exit_status)
     until = time.monotonic() + RESTART_SECONDS
-    while not received and time.monotonic() < until:
+    while not received.stops and time.monotonic() < until:
         time.sleep(LOOK_SECONDS / 4)
-    return dead if received else _Worker(*dead.arguments)
+    return dead if received.stops else Worker(dead.place, dead.orders)
 
 
-def _stop(workers: list[_Worker], received: list[int], settings: Settings) -> None:
+def _stop(workers: Sequence[Worker], received: _Received, settings: Settings) -> None:
     for worker in workers:
         worker.ask_to_stop()
-    until = time.monotonic() + settings.drain_seconds + LAST_SECONDS
+    drain_seconds = max(settings.drain_seconds, *(worker.drain_seconds for worker in workers))
+    until = time.monotonic() + drain_seconds + LAST_SECONDS
     hurried = False
     while time.monotonic() < until and any(worker.is_alive for worker in workers):
         wait([worker.sentinel for worker in workers if worker.is_alive], LOOK_SECONDS)
-        if len(received) > 1 and not hurried:
+        if len(received.stops) > 1 and not hurried:
             hurried = True
             for worker in workers:
                 worker.ask_to_stop()
@@ -153,62 +140,20 @@ def _stop(workers: list[_Worker], received: list[int], settings: Settings) -> No
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the signals that request a stop."""
-    received: list[int] = []
+def _signals() -> Iterator[_Received]:
+    """Collect the signals that request a stop or new workers."""
+    received = _Received()
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.stops.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    def replace(_number: int, _frame: FrameType | None) -> None:
+        received.replaces = True
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, REPLACE: replace}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Server(AnnouncingServer):
-    """A worker's server. The supervisor prints the URLs, once all workers are ready."""
-
-    def __init__(self, settings: Settings, app: str, log_level: LogLevel, tell: Connection) -> None:
-        super().__init__(server_config(settings, app, log_level=log_level), settings)
-        self._tell = tell
-
-    def announce(self, sock: socket.socket) -> None:
-        """Report only to the supervisor."""
-        self._tell.send(True)
-
-
-def _work(app: str, log_level: LogLevel, sock: socket.socket, tell: Connection) -> None:
-    """Run one worker."""
-    # A terminal sends Ctrl-C to all its processes. It would be a second signal after the supervisor's.
-    os.setsid()
-    end_with_parent()
-    settings = load_settings()
-    configure_logs(log_level, settings.log_format)
-    server = _Server(settings, app, log_level, tell)
-    run_in_child(server, [sock])
-    if not server.started:
-        sys.exit(1)
-
-
-def run_in_child(server: AnnouncingServer, sockets: list[socket.socket]) -> None:
-    """Serve in a child of the command, and exit with one line where the application cannot be made."""
-    try:
-        server.run(sockets=sockets)
-    except StartError as error:
-        sys.exit(f"gateway: {error}")
-
-
-def end_with_parent() -> None:
-    """End this process in order when its parent ends, also if the parent is killed."""
-    threading.Thread(target=_await_parent, daemon=True).start()
-
-
-def _await_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        with suppress(ProcessLookupError):
-            os.kill(os.getpid(), signal.SIGTERM)

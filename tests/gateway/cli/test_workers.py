@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
+from urllib.request import urlopen
 
 import pytest
 
@@ -36,7 +37,11 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def workers_of(served: Served) -> list[int]:
-    return [int(pid) for pid in re.findall(r"\d+", served.output.expect("workers serve: ").rpartition(": ")[2])]
+    return pids(served.output.expect("workers serve: "))
+
+
+def pids(line: str) -> list[int]:
+    return [int(pid) for pid in re.findall(r"\d+", line.rpartition(": ")[2])]
 
 
 @asynccontextmanager
@@ -99,6 +104,74 @@ async def test_workers_over_one_sqlite_file_are_one_gateway_and_outlive_each_oth
             assert time.monotonic() < until, "a worker outlived its parent"
             await asyncio.sleep(0.02)
         assert served.output.text.count("The gateway runs") == 1
+
+
+APP = """
+from gateway import create_app
+
+app = create_app()
+
+
+@app.get("/version")
+async def version() -> int:
+    return {version}
+"""
+
+
+async def test_a_signal_replaces_the_workers_one_after_another_by_ones_with_the_code_of_now(tmp_path: Path) -> None:
+    (tmp_path / "my_app.py").write_text(APP.format(version=1))
+    with (
+        running_valkey() as valkey,
+        serving(tmp_path, "--workers", "2", "--app", "my_app:app", GATEWAY_BUS_URL=valkey.url) as served,
+    ):
+        old = workers_of(served)
+        async with on_both(served) as (alice, bob):
+            os.kill(old[1], signal.SIGUSR1)  # meant for its supervisor, so it changes nothing
+            (tmp_path / "my_app.py").write_text("this is no Python")
+            served.process.send_signal(signal.SIGUSR1)
+            problem = served.output.expect("0 of 2 workers are replaced")
+            assert "ended with 1; the lines above say why" in problem
+            await alice.say("lobby", "still here")
+            await bob.expect("chat.message", text="still here")
+            assert version_at(served) == 1
+
+            (tmp_path / "my_app.py").write_text(APP.format(version=2))
+            served.process.send_signal(signal.SIGUSR1)
+            for client in (alice, bob):
+                await client.expect("bye", code=1012, reason="draining", reconnect="after_delay")
+                await client.expect_close(1012, "draining")
+                # The address answers at every moment, since a worker always listens.
+                assert version_at(served) in {1, 2}
+        new = pids(served.output.expect("all workers are new: "))
+        assert set(new).isdisjoint(old)
+        assert version_at(served) == 2
+
+        # A stop meanwhile ends the one that is only starting, too.
+        served.process.send_signal(signal.SIGUSR1)
+        until = time.monotonic() + WAIT_SECONDS
+        while len(started := children_of(served.process.pid)) <= len(new) + 1:  # one more is multiprocessing's own
+            assert time.monotonic() < until, "no new worker was started"
+            await asyncio.sleep(0.02)
+        assert served.stop() == 0
+        assert not any(map(runs, [*old, *new, *started]))
+
+
+def version_at(served: Served) -> int:
+    with urlopen(f"{served.url}/version", timeout=WAIT_SECONDS) as answer:
+        return int(answer.read())
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_process_that_serves_alone_says_that_it_cannot_be_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        served.process.send_signal(signal.SIGUSR1)
+        assert "stop it and start it again" in served.output.expect("SIGUSR1: this process serves alone")
+        with urlopen(f"{served.url}/healthz", timeout=WAIT_SECONDS) as answer:
+            assert answer.status == 200
+        assert served.stop() == 0
 
 
 def runs(pid: int) -> bool:
