@@ -33,6 +33,9 @@ ANSWER_SECONDS = 300
 KEPT_MESSAGES = 200
 HOOKED = "room-0"
 
+ENOUGH = 0.95
+"""The share of the load that must have come about."""
+
 FAULTS = {
     "deliveries and messages lost": ("lost",),
     "deliveries and messages doubled": ("doubled",),
@@ -81,7 +84,7 @@ async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
             report(line)
         report(f"at the end: {end['counts']}")
         hooked = len({each.id for each in receiver.got()})
-    return [*_of_clients(end["counts"], seconds), *samples.bars(), _heard_by_receiver(hooked)]
+    return [*_of_clients(end["counts"], sizes, seconds), *samples.bars(), _heard_by_receiver(hooked)]
 
 
 async def _sample(samples: Samples, crowd: Child, seconds: float, step: float, report: Report) -> None:
@@ -135,11 +138,14 @@ def _orders(
     }
 
 
-def _of_clients(counts: dict[str, int], seconds: float) -> list[Bar]:
+def _of_clients(counts: dict[str, int], sizes: Sizes, seconds: float) -> list[Bar]:
     done = [counts[name] for name in ("acknowledged", "churned", "heard")]
     load = "{:,} messages, {:,} returns, {:,} deliveries".format(*done)
+    wanted = [round(ENOUGH * seconds * rate) for rate in (sizes.messages, sizes.churn)]
+    limit = "≥ {:,} messages, {:,} returns".format(*wanted)
+    is_enough = all(count >= least for count, least in zip(done, wanted, strict=False))
     return [
-        Bar(f"load of {seconds / 60:.0f} min", "some of each", load, min(done) > 0),
+        Bar(f"load of {seconds / 60:.0f} min", limit, load, is_enough),
         *(none_of(what, sum(counts.get(fault, 0) for fault in faults)) for what, faults in FAULTS.items()),
     ]
 

@@ -32,6 +32,9 @@ BY_TICKET = 0.2
 BY_LOG_IN = 0.1
 """The shares of the clients that come back with a ticket, and with a log-in that they end when they go."""
 
+MOST_ON_THE_WAY = 2000
+"""Beyond so many unanswered messages, returns and clients, nothing more is said: the machine has too few cores."""
+
 ABRUPT = 0.5
 """The share of the clients that go without a close frame."""
 
@@ -229,7 +232,13 @@ class Member:
         except OSError:
             return  # it goes out again after the return
         if reply["type"] == "error":
-            self.crowd.tally.note("refused messages", str(reply))
+            if not reply["retryable"]:
+                self.crowd.tally.note("refused messages", str(reply))
+                return
+            self.crowd.tally.counts[f"asked to try again: {reply['name']}"] += 1
+            await asyncio.sleep(reply.get("retry_after_ms", 1000 * RETRY_SECONDS) / 1000)
+            if self.connection is connection and client_id in self.unanswered:
+                await self._send(client_id, room, text)
             return
         self.unanswered.pop(client_id, None)
         self.crowd.store(room, reply["data"]["message"]["offset"], repeated=reply["data"]["duplicate"])
@@ -330,7 +339,9 @@ class Crowd:
         await member.come()
 
     def _say(self, _number: int) -> None:
-        if (member := self._one_of_them()) is not None:
+        if len(self._tasks) > MOST_ON_THE_WAY:
+            self.tally.counts["messages left out"] += 1
+        elif (member := self._one_of_them()) is not None:
             member.say()
 
     def _do_odd_job(self, number: int) -> None:
