@@ -71,7 +71,7 @@ lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; nee
 	  || { echo "constraints.txt is for all versions from 3.11 on; name that one: make lock PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/lock/bin/python -m pip install --quiet $(CLIENT) --editable '.[postgres,redis,bench]' --group dev
+	$(VENV)/lock/bin/python -m pip install --quiet $(CLIENT) --editable '.[postgres,redis,otel,bench]' --group dev
 	{ sed -n '/^#/p' constraints.txt; $(VENV)/lock/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } \
 	  > $(VENV)/lock/constraints.txt
 	mv $(VENV)/lock/constraints.txt constraints.txt
@@ -92,7 +92,7 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) 'pip>=25.1'
-	$(INSTALL) $(CLIENT) --editable '.[postgres,redis]' --group dev
+	$(INSTALL) $(CLIENT) --editable '.[postgres,redis,otel]' --group dev
 	@touch $@ $(VENV)/.installed
 
 # The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
@@ -103,5 +103,5 @@ $(VENV)/.installed-node: tests/node/package-lock.json examples/react/package-loc
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
-	$(INSTALL) $(CLIENT) --editable '.[postgres,redis,bench]'
+	$(INSTALL) $(CLIENT) --editable '.[postgres,redis,otel,bench]'
 	@touch $@

@@ -33,6 +33,7 @@ from gateway.bus.base import Bus
 from gateway.bus.memory import MemoryBus
 from gateway.chat import endpoint
 from gateway.chat.fast_route import FastWebSocketApp, Running
+from gateway.chat.traced_messages import PassingFactory, TracedFactory
 from gateway.chat.workers import endpoint as workers_endpoint
 from gateway.cluster.build import build_cluster
 from gateway.cluster.node_calls import NodeCalls
@@ -58,6 +59,7 @@ from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.start_error import StartError, make_data_dir
 from gateway.core.timers import TimerWheel
+from gateway.core.tracing import NO_TRACING, open_tracing
 from gateway.core.turns import Turns
 from gateway.http import (
     api_documentation,
@@ -219,6 +221,8 @@ def create_app(
         lifespan=running,
         # Otherwise `DELETE /users/me/sessions/`, with an empty id, would end all sessions.
         redirect_slashes=False,
+        # FastAPI's own spans and logs would have paths, queries and bodies, and so keys and messages.
+        telemetry={"tracing": False, "logs": False},
         openapi_url="/openapi.json" if settings.development else None,
         docs_url=None,
         redoc_url=None,
@@ -260,6 +264,8 @@ async def running_state(
 ) -> AsyncIterator[GatewayState]:
     """Build all parts from bottom to top, and close them at the end. Raise `StartError` for the operator's mistakes."""
     guard_logs()
+    tracing = open_tracing(settings.tracing)
+    spans = tracing or NO_TRACING
     make_data_dir(settings.data_dir)
     ring = key_ring.load_key_ring(settings)
     async with AsyncExitStack() as stack:
@@ -326,6 +332,7 @@ async def running_state(
             cluster.roster,
             writer,
             clock,
+            spans,
             is_alone=not bus.is_shared,
         )
         await enter(webhooks.running())
@@ -339,9 +346,20 @@ async def running_state(
         service_rooms = ServiceRooms(
             database, bus, log, appender, hub, connections, room_finder, room_remover, hooks, signals, clock, settings
         )
-        authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock).running())
+        authorize = None if settings.routes is None else await enter(AuthorizeService(routes, clock, spans).running())
         effects = Effects(service_rooms, database, settings)
-        upstreams = await enter(Upstreams(routes, effects, settings, clock, cluster.buckets, workers).running())
+        upstreams = await enter(Upstreams(routes, effects, settings, clock, cluster.buckets, workers, spans).running())
+        if tracing is None:
+            messages_of: MsgHandlerFactory = PassingFactory(factory.registry, upstreams.handler_of)
+        else:
+            messages_of = TracedFactory(
+                factory.registry,
+                upstreams.handler_of,
+                tracing=tracing,
+                routes=lambda: routes.current,
+                node=bus.node,
+                details=settings.tracing_details,
+            )
         local_socket = LocalSocket()
         OutsideEvents(bus, hub).serve(local_socket)
         state = GatewayState(
@@ -397,11 +415,12 @@ async def running_state(
             typing=Typing(timers, bus, clock),
             signals=signals,
             timers=timers,
-            factory=factory.with_fallback(upstreams.handler_of),
+            factory=messages_of,
             hooks=hooks,
             key_reloader=key_reloader,
             routes=routes,
             authorize=authorize,
+            tracing=tracing,
             webhooks=webhooks,
             counters=counters,
             loop_lag=loop_lag,

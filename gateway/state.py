@@ -30,6 +30,7 @@ from gateway.core.local_socket import LocalSocket
 from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.timers import TimerWheel
+from gateway.core.tracing import Tracing
 from gateway.core.turns import Turns
 from gateway.rooms.appending import Appender
 from gateway.rooms.connection_directory import ConnectionDirectory
@@ -120,6 +121,8 @@ class GatewayState:
     key_reloader: KeyReloader
     routes: RoutesReloader
     """The routes in use are its `current`."""
+    tracing: Tracing | None
+    """What makes spans, if anything does."""
     webhooks: Webhooks
     """Events for other services."""
     counters: Counters

@@ -379,6 +379,18 @@ class MsgHandler(ABC, Generic[In, Out, State]):
             return self._answer()
         return self.session.run_unordered(self, self._answer)
 
+    def surround(self, around: "Around") -> None:
+        """Let `around` run the answer of this message, with work of its own before and after it."""
+        answer = self._answer
+
+        async def surrounded() -> None:
+            try:
+                await around(answer)
+            finally:
+                vars(self).pop("_answer", None)  # which would keep this handler alive
+
+        self._answer = surrounded  # type: ignore[method-assign] # of this message alone; others pay nothing
+
     async def _answer(self) -> None:
         """Answer the message: one reply or one error if it has an id, and only errors if not.
 
@@ -447,6 +459,10 @@ class MsgHandler(ABC, Generic[In, Out, State]):
         except ValidationError as error:
             raise ValidationFailed.from_pydantic(error, "data") from None
         return validated
+
+
+Around = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
+"""A function that gets a handler's answer to a message, and awaits it."""
 
 
 class Refusal(MsgHandler[BaseModel, BaseModel]):

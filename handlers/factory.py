@@ -10,7 +10,8 @@ from handlers.errors import UnknownType, ValidationFailed
 from handlers.registry import BUILT_IN, Registry
 from schemas.base import ClientMessage, is_correlation_id
 
-_KEYS = frozenset(ClientMessage.model_fields)
+TRACEPARENT = "traceparent"
+_KEYS = frozenset(ClientMessage.model_fields) - {TRACEPARENT}
 
 MakeHandler = Callable[[Session, int | str | None, object], MsgHandler[Any, Any]]
 """A class of handlers, or a function that makes one: of the session, the message's id, and its data."""
@@ -26,10 +27,6 @@ class MsgHandlerFactory:
         self.registry = registry
         self.handlers = dict(registry.handlers)
         self._fallback = fallback
-
-    def with_fallback(self, fallback: Fallback) -> "MsgHandlerFactory":
-        """Return a factory that asks `fallback` about the types that the registry lacks."""
-        return MsgHandlerFactory(self.registry, fallback)
 
     def get_handler(self, *, session: Session, request_data: Mapping[str, object]) -> MsgHandler[Any, Any]:
         """Return the handler of a decoded message, or for a wrong one a handler that answers with the error."""
@@ -54,12 +51,20 @@ class MsgHandlerFactory:
             if stream:
                 made.stream = True
             return made
+        if TRACEPARENT in request_data:  # here, so that other messages are not searched for it
+            rest = {key: value for key, value in request_data.items() if key != TRACEPARENT}
+            found = self.get_handler(session=session, request_data=rest)
+            self._note_trace(found, request_data[TRACEPARENT])
+            return found
         try:
             message = ClientMessage.model_validate(request_data)
         except ValidationError as error:
             return Refusal(session, readable_id(request_data), ValidationFailed.from_pydantic(error))
         # The message is right in all else, so only its handler is missing.
         return Refusal(session, message.id, UnknownType(message.type, self.handlers))
+
+    def _note_trace(self, handler: MsgHandler[Any, Any], traceparent: object) -> None:
+        """Do nothing with the trace that a message belongs to. A subclass may."""
 
 
 def readable_id(request_data: Mapping[str, object]) -> int | str | None:

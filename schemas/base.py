@@ -76,6 +76,12 @@ CorrelationId = Annotated[
 ]
 
 
+TRACEPARENT_SCHEMA: dict[str, Any] = {
+    "description": "The span that the message belongs to, as in W3C Trace Context. A wrong value is ignored.",
+    "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+}
+
+
 class ClientMessage(Wire):
     """A message from a client. Its `type` chooses the handler; its `id`, if any, asks for a reply."""
 
@@ -84,6 +90,8 @@ class ClientMessage(Wire):
     data: Any = None
     stream: bool = False
     """Whether the answer comes in chunks, if its handler streams."""
+    traceparent: Annotated[Any, WithJsonSchema(TRACEPARENT_SCHEMA)] = None
+    """The span that the message belongs to (W3C Trace Context). The standard says to ignore a wrong value."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -24,6 +24,7 @@ async def call(request: Request) -> ASGIApp:
     """Handle a message with the body as its `data`. Return the `data` of its reply, or a stream of its chunks."""
     request.scope["route"] = router.routes[0]  # for the metrics; FastAPI's own routes do this
     state = state_of(request)
+    request.scope["route"] = router.routes[0]  # as FastAPI does for its own
     auth = await _authenticate(request, state)
     session = CallSession(auth, address_of(request), state)
     session.admit()

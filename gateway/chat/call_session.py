@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from gateway.auth.authorizers import AuthResult
+from gateway.chat.traced_messages import note_refusal
 from gateway.chat.unordered import stop_handlers
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.presence import UserPresenceVerbs
@@ -55,6 +56,8 @@ class CallSession(UserSession):
         self._answer: bytes | MessageError | None = None
         self._send_chunk: SendChunk | None = None
         self._is_over = False
+        self.cancelled_with: MessageError | None = None
+        """What has answered the message in its handler's place."""
 
     @property
     def rooms(self) -> UnheardRooms:
@@ -118,13 +121,15 @@ class CallSession(UserSession):
         task = asyncio.create_task(answer(), name=type(handler).__name__)
         try:
             done, _ = await asyncio.wait([task], timeout=seconds or None)
+            if not done:
+                self.cancelled_with = CallTimeout(seconds)
         finally:
             self._is_over = True
             await stop_handlers(task)
-        if done:
+        if self.cancelled_with is None:
             task.result()
         else:
-            self.refuse(handler.id, CallTimeout(seconds))
+            self.refuse(handler.id, self.cancelled_with)
 
     async def answer_later(
         self, handler: MsgHandler[Any, Any], answer: Callable[[], Coroutine[Any, Any, None]]
@@ -155,6 +160,7 @@ class CallSession(UserSession):
     def refuse(self, id: int | str | None, error: MessageError) -> None:
         """Keep the error that answers the message."""
         self._bounded(frames.json(error.body()))  # an error that cannot be written is a fault of its handler
+        note_refusal(error)
         self._answer = error
 
     def charge(self, cost: float) -> None:

@@ -12,6 +12,7 @@ from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import Right, RoomRights, both
 from gateway.chat.admission import admitted
 from gateway.chat.own_rooms import own_rooms
+from gateway.chat.traced_messages import note_end, note_refusal
 from gateway.chat.unordered import Bounds, End, UnorderedMessage, UnorderedMessages
 from gateway.chat.user_session import UserSession
 from gateway.chat.verbs.credential import SessionCredential
@@ -189,8 +190,15 @@ class ChatSession(UserSession):
         """Send an error as the answer to a message."""
         message = self._current_unordered()
         if message is None or not message.is_answered:
+            note_refusal(error)
             self.ws.refuse(id, error, at_once=message is not None)
             self._set_answered(message)
+
+    @property
+    def cancelled_with(self) -> MessageError | None:
+        """Return what has answered the current message in its handler's place, if anything has."""
+        message = self._current_unordered()
+        return None if message is None else message.error
 
     def send_event(self, event: Event) -> None:
         """Send an event to this connection alone."""
@@ -307,6 +315,7 @@ class ChatSession(UserSession):
         self.gateway.counters.answered[type(handler)].add_answer(
             perf_counter() - message.began, handler.answer_status if message.status is None else message.status
         )
+        note_end(message.error)
         if error is not None:
             logger.error("a connection failed", exc_info=error)
             self.close(Close.INTERNAL_ERROR)

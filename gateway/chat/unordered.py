@@ -50,6 +50,8 @@ class UnorderedMessage:
     end: End | None = None
     """How to close the connection after its answer."""
     timer: Timer | None = None
+    error: MessageError | None = None
+    """What has answered it in its handler's place."""
     is_taken: bool = False
     """Whether it was taken in its order, and only its answer is late."""
 
@@ -166,6 +168,7 @@ class UnorderedMessages:
         message = self._in_progress[task]
         message.status = error.status
         self.set_answered(message)
+        message.error = error
         self._refuse(message.id, error)
         task.cancel()
         stopping = asyncio.create_task(stop_handlers(task))

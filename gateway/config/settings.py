@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     audit_log: str = ""
     metrics_token: SecretStr | None = None
+    tracing: Literal["auto", "on", "off"] = "auto"
+    tracing_details: Annotated[frozenset[Literal["user", "room"]], NoDecode] = frozenset()
 
     # Access
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -169,9 +171,9 @@ class Settings(BaseSettings):
             raise PydanticCustomError("trusted_proxies", "{problem}", {"problem": str(error)}) from None
         return value.strip()
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "tracing_details", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value

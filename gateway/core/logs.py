@@ -12,6 +12,7 @@ from typing import NamedTuple, TextIO
 from urllib.parse import unquote_plus
 
 from gateway.core.folding import LINES_A_MINUTE, Folding, LeftOut
+from gateway.core.trace_context import current_trace
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the current HTTP request or WebSocket connection."""
@@ -91,8 +92,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record, and redact the whole line: a traceback may quote more than the message."""
-        given = client_request_id.get()
-        record.request_id = request_id.get() if given is None else f"{request_id.get()}/{given}"
+        given, trace = client_request_id.get(), current_trace.get()
+        own = request_id.get() if given is None else f"{request_id.get()}/{given}"
+        record.request_id = own if trace is None else f"{own} trace={trace.trace_id}"
         return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -113,6 +115,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "request_id": request_id.get(),
             **({"client_request_id": given} if (given := client_request_id.get()) is not None else {}),
+            **({"trace_id": trace.trace_id} if (trace := current_trace.get()) is not None else {}),
             "logger": record.name,
             "message": redact(record.getMessage()),
         }

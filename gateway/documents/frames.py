@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.documents.catalog import MessageDescription, Schema
+from schemas.base import TRACEPARENT_SCHEMA
 from schemas.codes import Status
 
 ID = "7"
@@ -25,8 +26,10 @@ def message_schema(message: MessageDescription, data: Schema, correlation: Schem
         "default": False,
         "description": "Whether the answer comes in chunks, if the type streams. True needs an `id`.",
     }
+    trace = {"type": "string", "description": TRACEPARENT_SCHEMA["description"]}
     asked = {"required": ["stream"], "properties": {"stream": {"const": True}}}
-    return _frame(message.type, {"id": correlation, "data": data, "stream": stream}, required, closed=True) | {
+    optional = {"stream": stream, "traceparent": trace}
+    return _frame(message.type, {"id": correlation, "data": data, **optional}, required, closed=True) | {
         "anyOf": [{"not": asked}, {"required": ["id"], "properties": {"id": {}}}]
     }
 

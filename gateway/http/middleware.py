@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.client_info import address_in
 from gateway.core.logs import client_address, client_request_id, request_id
+from gateway.core.trace_context import current_trace, from_headers
+from gateway.core.tracing import Tracing
+from gateway.http.request_spans import serve_traced
 from gateway.http.shared_routes import serving
 from gateway.state import GatewayState
 
@@ -61,6 +64,11 @@ class RequestContext:
         client_request_id.set(given if own != given else None)
         client_address.set(address_in(scope))
         serving.set(scope["app"])
+        tracing: Tracing | None = scope["state"]["gateway"].tracing
+        if tracing is not None:
+            return serve_traced(tracing, self.app, scope, receive, send_with_headers)
+        if scope["type"] == "http":
+            current_trace.set(from_headers(scope["headers"]))
         return self.app(scope, receive, send_with_headers)
 
 

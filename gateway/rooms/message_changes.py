@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core.trace_context import current_traceparent
 from gateway.rooms import rules
 from gateway.rooms.batch import Batch, Change, LockedRoom
 from gateway.rooms.encoding import message_json
@@ -29,6 +30,8 @@ class Written:
     room: RoomRow
     message: MessageRow
     unchanged: bool = False
+    trace: str | None = None
+    """The `traceparent` of what has sent it."""
     _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _own_json: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -68,6 +71,8 @@ class Send(Change[Written]):
     client_id: str | None = None
     by_service: bool = False
     """Whether the sender is a service, which needs no membership."""
+    trace: str | None = field(default_factory=current_traceparent)
+    """The `traceparent` of what sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,7 @@ class MessageChanges:
         self._new[room.id, offset] = row
         if change.client_id is not None:
             self._sent[room.id, change.user_id, change.client_id] = row
-        return Written(room.row, row)
+        return Written(room.row, row, trace=change.trace)
 
     def _edit(self, room: LockedRoom, role: Role, change: Edit) -> Written:
         row = self._message(room, change.message_id)

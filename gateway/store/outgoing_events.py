@@ -34,8 +34,8 @@ from gateway.store.rooms import RoomRow
 from gateway.store.tables import memberships, messages, outgoing_events, rooms, users, webhooks
 from gateway.store.writes import for_each
 
-_NEW = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at")
-_WAITING = ("id", "stream", "event_id", "type", "attempts", "created_at", "due_at", "room_id", "offset")
+_NEW = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at", "trace")
+_WAITING = ("id", "stream", "event_id", "type", "attempts", "created_at", "due_at", "room_id", "offset", "trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class NewEvent:
     due_at: int = 0
     room_id: int | None = None
     offset: int | None = None
+    trace: str | None = None
+    """The `traceparent` of what has caused it."""
 
     def values(self) -> tuple[Any, ...]:
         """Return what `ADD` takes of it."""
@@ -71,6 +73,7 @@ class WaitingEvent:
     due_at: int
     room_id: int | None
     offset: int | None
+    trace: str | None
     size: int
     """The characters of its data."""
     previous_id: int | None

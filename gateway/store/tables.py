@@ -314,6 +314,7 @@ outgoing_events = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # those that have failed
     Column("parked_at", BigInteger),  # when the last attempt has failed
     Column("created_at", BigInteger, nullable=False),
+    Column("trace", Text),  # the `traceparent` of what has caused it, if that has one
     Index("outgoing_events_by_due", "webhook", "due_at", "id", **where("parked_at IS NULL")),
     Index("outgoing_events_of_stream", "webhook", "stream", "id", **where("parked_at IS NULL")),
     Index("outgoing_events_parked", "webhook", **where("parked_at IS NOT NULL")),

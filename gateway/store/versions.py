@@ -23,7 +23,7 @@ from gateway.store.tables import VERSION_TABLE, create_tables, metadata, version
 
 logger = logging.getLogger(__name__)
 
-NEWEST = "gateway_0021"
+NEWEST = "gateway_0022"
 """The revision of the newest script."""
 
 READABLE_FROM = "gateway_0021"

@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.core import strict_json
 from gateway.core.clock import Clock
 from gateway.core.http_client import Answer, HttpClient
+from gateway.core.trace_context import outgoing
+from gateway.core.tracing import NO_TRACING, Tracing, note_answer
 from gateway.routes.model import Authorize, Routes
 from gateway.routes.reloader import RoutesReloader
 from gateway.upstream.breaker import CircuitBreaker
@@ -76,9 +78,10 @@ class RightsAnswer(BaseModel):
 class AuthorizeService:
     """Asks the service that the routes file names at the moment, and remembers its answers."""
 
-    def __init__(self, routes: RoutesReloader, clock: Clock) -> None:
+    def __init__(self, routes: RoutesReloader, clock: Clock, tracing: Tracing = NO_TRACING) -> None:
         self._routes = routes
         self._clock = clock
+        self._tracing = tracing
         self._service: _Service | None = None
         self._of: Routes | None = None
         """The routes that the service is from. Another reading of the file makes others, and nothing is remembered."""
@@ -129,15 +132,18 @@ class AuthorizeService:
                 self._service.retire()
             self._of = routes
             described = routes.authorize
-            self._service = None if described is None else _Service(described, self._clock, self.outcomes)
+            self._service = (
+                None if described is None else _Service(described, self._clock, self.outcomes, self._tracing)
+            )
         return self._service
 
 
 class _Service:
     """One description of the service, with what it has answered."""
 
-    def __init__(self, described: Authorize, clock: Clock, outcomes: "Counter[Outcome]") -> None:
+    def __init__(self, described: Authorize, clock: Clock, outcomes: "Counter[Outcome]", tracing: Tracing) -> None:
         self._described = described
+        self._tracing = tracing
         self._clock = clock
         self._outcomes = outcomes
         self._client = HttpClient(described.url, max_connections=MAX_CONNECTIONS)
@@ -216,15 +222,26 @@ class _Service:
     async def _request(self, question: Question) -> Answer:
         user, action, room, claims = question
         body = {"user": user, "action": action, "room": room, "claims": orjson.Fragment(claims)}
-        return await post_signed(
-            self._client,
-            self._described.signer,
-            orjson.dumps(body),
-            message_id=new_message_id(),
-            now_seconds=self._clock.wall(),
-            seconds=self._described.timeout_seconds,
-            max_bytes=MAX_ANSWER_BYTES,
-        )
+        message_id = new_message_id()
+        span = self._tracing.start("authorize", "client", {"rpc.method": action, "messaging.message.id": message_id})
+        try:
+            answer = await post_signed(
+                self._client,
+                self._described.signer,
+                orjson.dumps(body),
+                message_id=message_id,
+                now_seconds=self._clock.wall(),
+                seconds=self._described.timeout_seconds,
+                max_bytes=MAX_ANSWER_BYTES,
+                trace=outgoing(span.context, message_id),
+            )
+            note_answer(span, answer.status)
+        except BaseException as error:
+            span.fail(type(error).__name__)
+            raise
+        finally:
+            span.end()
+        return answer
 
     def _fail(self, outcome: Outcome, reason: str) -> None:
         self._outcomes[outcome] += 1

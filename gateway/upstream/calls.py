@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -20,6 +21,8 @@ from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.folding import FoldedLog
 from gateway.core.rate_limits import TokenBuckets
+from gateway.core.trace_context import outgoing
+from gateway.core.tracing import NO_TRACING, Attributes, Span, Tracing
 from gateway.rooms.service_senders import ServiceSender
 from gateway.routes.model import Route
 from gateway.upstream.answers import Answer, read_answer
@@ -56,11 +59,14 @@ def max_part_bytes(settings: Settings) -> int:
 class Transport(Protocol):
     """Carries messages of one route to its service, and the answers back."""
 
-    def stream(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+    def stream(
+        self, body: bytes, message_id: str, trace: Mapping[str, str], deadlines: Deadlines
+    ) -> AsyncGenerator[Part, None]:
         """Yield the chunks of the service's answer, and at the end its JSON, each at most a frame long.
 
-        `body` is the JSON of the message. Raise `UpstreamTimeout` if a part is not there in time, and `UpstreamFailed`
-        if there will be none. A caller that stops in the middle needs no answer any more.
+        `body` is the JSON of the message, and `trace` has the headers of W3C Trace Context. Raise `UpstreamTimeout` if
+        a part is not there in time, and `UpstreamFailed` if there will be none. A caller that stops in the middle needs
+        no answer any more.
         """
 
     async def close(self) -> None:
@@ -98,6 +104,7 @@ class RouteCalls:
         figures: Figures,
         settings: Settings,
         clock: Clock,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self.route = route
         self.breaker = CircuitBreaker(clock)
@@ -107,6 +114,7 @@ class RouteCalls:
         self._figures = figures
         self._settings = settings
         self._clock = clock
+        self._tracing = tracing
         self._in_progress = 0
         self._of_users: Counter[str] = Counter()
         """The messages under way of each user that has any."""
@@ -124,11 +132,12 @@ class RouteCalls:
         self._check(caller, data)
         body, message_id = self._body(caller, type, id, data, asks_for_stream), new_message_id()
         period = self._begin(caller.user_id)
+        span = self._tracing.start(self.route.pattern, "client", self._attributes(message_id))
         began = now()
         outcome: Outcome = "cancelled"
         was_asked = True
         try:
-            async with aclosing(self._parts(body, message_id, self._deadlines(began))) as parts:
+            async with aclosing(self._parts(body, message_id, span, self._deadlines(began))) as parts:
                 async for part in parts:
                     if isinstance(part, LastPart):
                         checked = await self._checked(part.body)
@@ -144,7 +153,18 @@ class RouteCalls:
             raise
         finally:
             self._end(caller.user_id, period, outcome, now() - began, was_asked=was_asked)
+            _end_span(span, outcome)
         yield checked
+
+    def _attributes(self, message_id: str) -> Attributes:
+        url = urlsplit(self.route.url or "")
+        server = {"server.address": url.hostname} if url.hostname else {"gateway.carrier": "workers"}
+        return {
+            "rpc.system.name": "json-gateway",
+            "rpc.method": self.route.pattern,
+            "messaging.message.id": message_id,
+            **server,
+        }
 
     def _check(self, caller: Caller, data: dict[str, Any]) -> None:
         """Raise what the sender has to change."""
@@ -217,12 +237,15 @@ class RouteCalls:
         most = self._settings.max_call_seconds or math.inf
         return Deadlines(began + min(seconds, most), seconds, began + most)
 
-    async def _parts(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+    async def _parts(
+        self, body: bytes, message_id: str, span: Span, deadlines: Deadlines
+    ) -> AsyncGenerator[Part, None]:
         """Yield the parts of the service's answer. Before the first one, an idempotent message may go out again."""
         retries, was_asked, has_begun = 0, False, False
         while True:
             try:
-                async with aclosing(self.transport.stream(body, message_id, deadlines)) as parts:
+                trace = outgoing(span.context, message_id)
+                async with aclosing(self.transport.stream(body, message_id, trace, deadlines)) as parts:
                     async for part in parts:
                         has_begun = True
                         yield part
@@ -234,6 +257,7 @@ class RouteCalls:
                 if is_last or not self.route.idempotent:
                     raise
                 self._retries.log(f"route {self.route.pattern}: %s goes out again: %s", message_id, error.reason)
+                span.note("goes out again", {"reason": error.reason})
             else:
                 return
             retries += 1
@@ -251,3 +275,10 @@ class RouteCalls:
             wrong = ", ".join(f"`{found.field}`" for found in self.route.reply.findings(answer.data, "data"))
             raise UpstreamFailed(f"expected a reply that fits the route's schema; wrong: {wrong}")
         return Checked(answer, await self._effects.check(self.route, answer.effects) if answer.effects else None)
+
+
+def _end_span(span: Span, outcome: Outcome) -> None:
+    span.set({"gateway.outcome": outcome})
+    if outcome in ("failed", "timeout"):
+        span.fail(outcome)
+    span.end()

@@ -23,11 +23,6 @@ def new_message_id() -> str:
     return f"msg_{secrets.token_hex(16)}"
 
 
-def traceparent(message_id: str) -> str:
-    """Return the header of W3C Trace Context for one request: the trace of the message, and a span of its own."""
-    return f"00-{message_id.removeprefix('msg_')}-{secrets.token_hex(8)}-01"
-
-
 async def post_signed(
     client: HttpClient,
     signer: Signer,
@@ -37,14 +32,15 @@ async def post_signed(
     now_seconds: float,
     seconds: float,
     max_bytes: int,
+    trace: Mapping[str, str],
     headers: Mapping[str, str] = JSON,
 ) -> Answer:
     """Send a signed request, and return the answer of any status.
 
     Raise `UpstreamTimeout` if there is no whole answer within `seconds`, and `UpstreamFailed` if there is none at all
-    or one of over `max_bytes`. No header has anything that a client chose.
+    or one of over `max_bytes`. Only the headers of `trace` may have anything that a client chose.
     """
-    signed = _signed(signer, body, message_id, now_seconds, headers)
+    signed = {**headers, **signer.headers(message_id, now_seconds, body), **trace}
     with _failures():
         return await client.request("POST", headers=signed, body=body, seconds=seconds, max_bytes=max_bytes)
 
@@ -62,12 +58,14 @@ class HttpTransport:
         self._max_bytes = max_bytes
         self._max_depth = max_depth
 
-    async def stream(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+    async def stream(
+        self, body: bytes, message_id: str, trace: Mapping[str, str], deadlines: Deadlines
+    ) -> AsyncGenerator[Part, None]:
         """Yield the chunks and the body of an answer with status 200, or raise `UpstreamFailed` or `UpstreamTimeout`.
 
         A caller that stops in the middle cuts the connection.
         """
-        signed = _signed(self._signer, body, message_id, self._clock.wall(), JSON)
+        signed = {**JSON, **self._signer.headers(message_id, self._clock.wall(), body), **trace}
         seconds = deadlines.first - now()
         with _failures():
             async with self._client.stream("POST", headers=signed, body=body, seconds=seconds) as answer:
@@ -101,12 +99,6 @@ async def _parts_of(answer: AnswerStream, parser: StreamParser, deadlines: Deadl
         if parser.signs != signs:
             deadline = deadlines.after_a_part()
     yield last
-
-
-def _signed(
-    signer: Signer, body: bytes, message_id: str, now_seconds: float, headers: Mapping[str, str]
-) -> dict[str, str]:
-    return {**headers, **signer.headers(message_id, now_seconds, body), "traceparent": traceparent(message_id)}
 
 
 def _check_status(answer: AnswerStream) -> None:

@@ -13,6 +13,7 @@ from gateway.config.settings import Settings
 from gateway.core.clock import Clock
 from gateway.core.faults import contained
 from gateway.core.tasks import cancel_and_wait
+from gateway.core.tracing import NO_TRACING, Tracing
 from gateway.routes.model import Route, Routes
 from gateway.routes.reloader import RoutesReloader
 from gateway.transport.encoded import encoded
@@ -44,12 +45,14 @@ class Upstreams:
         clock: Clock,
         make_buckets: MakeBuckets,
         workers: Workers,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._routes = routes
         self._settings = settings
         self._clock = clock
         self._make_buckets = make_buckets
         self._workers = workers
+        self._tracing = tracing
         self._active: dict[str, RouteCalls] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.effects = effects
@@ -143,6 +146,7 @@ class Upstreams:
                 self.figures.setdefault(route.pattern, Figures()),
                 self._settings,
                 self._clock,
+                self._tracing,
             )
         return calls
 

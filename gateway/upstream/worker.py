@@ -7,7 +7,7 @@ even by a mistake of a program with several connections.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -90,8 +90,8 @@ class Worker:
         """Return how much it has to do, to compare with others. One that is silent comes after all that are not."""
         return now < self._rests_until, self.busy / self.parallel
 
-    def send(self, body: bytes, message_id: str) -> OpenMessage:
-        """Send a message. `message_id` stays the same when a message goes out again.
+    def send(self, body: bytes, message_id: str, trace: Mapping[str, str]) -> OpenMessage:
+        """Send a message with its trace. `message_id` stays the same when a message goes out again.
 
         The worker must be free: otherwise its outbox may overflow, and all of its messages fail.
         """
@@ -99,8 +99,8 @@ class Worker:
         message = OpenMessage(number, b"%b.%d" % (self._prefix.encode(), number))
         self._open[number] = message
         self.busy += 1
-        ids = message.id, orjson.dumps(message_id)
-        self._deliver(b'{"type":"route.message","id":"%b","message_id":%b,"data":%b}' % (*ids, body))
+        about = orjson.dumps({"message_id": message_id, **trace})[1:-1]
+        self._deliver(b'{"type":"route.message","id":"%b",%b,"data":%b}' % (message.id, about, body))
         return message
 
     async def parts_of(self, message: OpenMessage, deadlines: Deadlines) -> AsyncGenerator[Part, None]:

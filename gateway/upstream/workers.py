@@ -11,9 +11,9 @@ message then waits there.
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
 import orjson
@@ -23,6 +23,7 @@ from gateway.bus.base import MAX_NODE_MESSAGE_BYTES, MAX_NODE_SECONDS, MessageTo
 from gateway.cluster.node_calls import NodeCalls, NodeTimeout, NodeUnavailable, Send
 from gateway.core.periodic import Periodic
 from gateway.core.tasks import cancel_and_wait
+from gateway.core.trace_context import from_message
 from gateway.routes.model import Route
 from gateway.upstream.deadlines import Deadlines, now
 from gateway.upstream.open_message import OpenMessage, Parts
@@ -67,6 +68,8 @@ class Outgoing:
     """The JSON that an HTTP service would get as its body."""
     id: str
     """The id that an HTTP service would get as `webhook-id`."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The headers of W3C Trace Context that it would get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,12 @@ class WorkerTransport:
     workers: "Workers"
     route: Route
 
-    def stream(self, body: bytes, message_id: str, deadlines: Deadlines) -> AsyncGenerator[Part, None]:
+    def stream(
+        self, body: bytes, message_id: str, trace: Mapping[str, str], deadlines: Deadlines
+    ) -> AsyncGenerator[Part, None]:
         """Yield the chunks and the JSON of a worker's answer, or raise `UpstreamTimeout` or `UpstreamFailed`."""
         key = self.route.pattern, self.route.service
-        return self.workers.stream(key, Outgoing(body, message_id), deadlines)
+        return self.workers.stream(key, Outgoing(body, message_id, trace), deadlines)
 
     async def close(self) -> None:
         """Do nothing: the workers stay, and serve what routes there are."""
@@ -234,6 +239,7 @@ class Workers:
             "route": key[0],
             "service": key[1],
             "id": message.id,
+            "trace": dict(message.trace),
             "body": orjson.Fragment(message.body),
             "seconds": max(0.001, deadlines.first - began),
             "silence": min(MAX_NODE_SECONDS, deadlines.silence),
@@ -263,7 +269,8 @@ class Workers:
     async def _serve_call(self, data: dict[str, Any], send: Send) -> dict[str, Any]:
         """Pass a message of another node to a worker of this one, and the parts of its answer back."""
         deadlines = Deadlines(now() + data["seconds"], data.get("silence", math.inf))
-        message = Outgoing(orjson.dumps(data["body"]), data["id"])
+        # An older node sends no trace.
+        message = Outgoing(orjson.dumps(data["body"]), data["id"], from_message(data.get("trace")))
         try:
             sent = await self._place_in_time((data["route"], data["service"]), message, deadlines, is_local=True)
             if not isinstance(sent, _Sent):
@@ -290,7 +297,7 @@ class Workers:
         may_try = not self._waiting.get(key)  # others that wait come first
         while True:
             if may_try and (worker := self._free_worker(key)) is not None:
-                return _Sent(worker, worker.send(message.body, message.id))
+                return _Sent(worker, worker.send(message.body, message.id, message.trace))
             if may_try and not is_local and (node := self._free_node(key)) is not None:
                 if node not in self._node_calls.others:  # its announcement came after its end
                     self._on_node_left(node)
@@ -352,7 +359,7 @@ class Workers:
             place = waiting.popleft()
             if not place.sent.done():  # it may have been cancelled a moment ago
                 message = place.message
-                place.sent.set_result(_Sent(worker, worker.send(message.body, message.id)))
+                place.sent.set_result(_Sent(worker, worker.send(message.body, message.id, message.trace)))
         if not worker.busy:
             worker.on_idle()
 

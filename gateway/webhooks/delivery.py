@@ -11,6 +11,8 @@ import orjson
 
 from gateway.core.clock import Clock
 from gateway.core.http_client import HttpClient
+from gateway.core.trace_context import outgoing, parse
+from gateway.core.tracing import NO_TRACING, Tracing, note_answer
 from gateway.routes.model import Hook
 from gateway.upstream.client import post_signed
 from handlers.errors import UpstreamFailed, UpstreamTimeout
@@ -42,6 +44,8 @@ class Event:
     """JSON."""
     created_at: int
     """In milliseconds since 1970."""
+    trace: str | None = None
+    """The `traceparent` of what has caused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,29 @@ class Outcome:
 class Delivery:
     """Sends events to the URL of one hook."""
 
-    def __init__(self, hook: Hook, source: str, clock: Clock) -> None:
+    def __init__(self, hook: Hook, source: str, clock: Clock, tracing: Tracing = NO_TRACING) -> None:
         """`source` is the name of this gateway in CloudEvents."""
         self._hook = hook
         self._source = source
         self._clock = clock
+        self._tracing = tracing
         self._client = HttpClient(hook.url, max_connections=PARALLEL)
 
     async def send(self, event: Event) -> Outcome:
         """Make one attempt. Each has a timestamp of its own, so that a receiver can refuse an old one."""
+        cause = parse(event.trace)
+        span = self._tracing.start(
+            f"{self._hook.name} {event.type}",
+            "producer",
+            {
+                "messaging.system": "json-gateway",
+                "messaging.operation.type": "send",
+                "messaging.destination.name": self._hook.name,
+                "messaging.message.id": event.id,
+            },
+            is_root=True,  # it may be hours later
+            links=() if cause is None else (cause,),
+        )
         try:
             answer = await post_signed(
                 self._client,
@@ -74,10 +92,15 @@ class Delivery:
                 now_seconds=self._clock.wall(),
                 seconds=DELIVERY_SECONDS,
                 max_bytes=MAX_ANSWER_BYTES,
+                trace=outgoing(span.context or cause, event.id),
                 headers={"content-type": _CONTENT_TYPES[self._hook.format]},
             )
+            note_answer(span, answer.status)
         except (UpstreamFailed, UpstreamTimeout) as error:
+            span.fail("failed" if isinstance(error, UpstreamFailed) else "timeout")
             return Outcome("failed", error.reason)
+        finally:
+            span.end()
         return Outcome(_result(answer.status), f"answered {answer.status}")
 
     async def close(self) -> None:

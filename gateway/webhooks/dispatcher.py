@@ -183,7 +183,9 @@ class Dispatcher:
         if self._seconds_left() <= 0:
             raise LeaseLost
         about = event.stream.partition(":")[2]
-        outcome = await self._delivery.send(Event(event.event_id, event.type, about, data, event.created_at))
+        outcome = await self._delivery.send(
+            Event(event.event_id, event.type, about, data, event.created_at, event.trace)
+        )
         if outcome.result == "gone":
             await self._disable(outcome.reason)
         if outcome.result == "delivered":

@@ -86,6 +86,7 @@ class UnseenMessages:
             type=event.type,
             data=data.decode(),
             created_at=milliseconds(self._clock),
+            trace=event.trace,
         )
         return made, rest
 

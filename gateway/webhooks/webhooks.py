@@ -13,6 +13,7 @@ from gateway.core import faults
 from gateway.core.clock import Clock
 from gateway.core.periodic import Periodic
 from gateway.core.tasks import cancel_and_wait
+from gateway.core.tracing import NO_TRACING, Tracing
 from gateway.routes.model import Hook, Routes
 from gateway.store import outgoing_events, webhooks
 from gateway.store.engine import Database, StoreUnavailable
@@ -66,6 +67,7 @@ class Webhooks:
         roster: Roster,
         writer: EventWriter,
         clock: Clock,
+        tracing: Tracing = NO_TRACING,
         *,
         is_alone: bool,
     ) -> None:
@@ -74,6 +76,7 @@ class Webhooks:
         self._database = database
         self._roster = roster
         self._clock = clock
+        self._tracing = tracing
         self._writer = writer
         self._leases = Leases(owner, database, clock, is_alone=is_alone)
         self._comings = Comings(database, roster, writer, clock, self._is_sender)
@@ -192,7 +195,7 @@ class Webhooks:
         owner = self._leases.owner
         return Dispatcher(
             hook,
-            Delivery(hook, self._source, self._clock),
+            Delivery(hook, self._source, self._clock, self._tracing),
             Settling(hook.name, owner, self._database, self._clock),
             self._database,
             self._clock,

@@ -96,7 +96,8 @@ class EventWriter:
         for hook in self._stored:
             if hook.rooms.matches(room.name):
                 data = f'{{"message":{written.json.decode()}}}'
-                yield NewEvent(hook.name, f"room:{room.name}", new_message_id(), "message.stored", data, now)
+                stream = f"room:{room.name}"
+                yield NewEvent(hook.name, stream, new_message_id(), "message.stored", data, now, trace=written.trace)
         for hook in self._unseen:
             if hook.rooms.matches(room.name):
                 yield NewEvent(
@@ -109,6 +110,7 @@ class EventWriter:
                     due_at=now + round(1000 * hook.unseen_seconds),
                     room_id=room.id,
                     offset=message.offset,
+                    trace=written.trace,
                 )
 
 

@@ -90,7 +90,9 @@ async def parts_of(gateway: Gateway, route: Route = ORDERS, seconds: float = LON
 
     async def ask() -> list[Any]:
         stream = gateway.state.workers.transport(route).stream
-        parts = [part async for part in stream(json.dumps(data).encode(), "msg_1", Deadlines(now() + seconds, seconds))]
+        parts = [
+            part async for part in stream(json.dumps(data).encode(), "msg_1", {}, Deadlines(now() + seconds, seconds))
+        ]
         return [json.loads(part.body) if isinstance(part, LastPart) else part for part in parts]
 
     return await gateway.run(ask())

@@ -41,7 +41,7 @@ async def test_a_message_reaches_a_worker_and_its_reply_the_sender(
     async with orders(own_gateway, tmp_path) as (app, connected), app.connect(alice) as client:
         number = await client.start("orders.create", sku="☃", count=[1, None, 1.5])
         frame = await connected.next()
-        assert set(frame) == {"type", "id", "message_id", "data"}
+        assert set(frame) == {"type", "id", "message_id", "traceparent", "data"}
         assert frame["message_id"].startswith("msg_")
         assert frame["data"] == {
             "type": "orders.create",

@@ -284,7 +284,7 @@ async def test_a_message_that_is_cancelled_again_and_again_frees_its_place_at_th
 
         async def cancel_again_and_again() -> None:
             asked = here.state.workers._asked
-            message = here.state.workers.transport(ORDERS).stream(b"{}", "msg_1", Deadlines(now() + LONG, LONG))
+            message = here.state.workers.transport(ORDERS).stream(b"{}", "msg_1", {}, Deadlines(now() + LONG, LONG))
             sending = asyncio.ensure_future(anext(message))
             await until(lambda: asked)
             while not sending.done():

@@ -10,7 +10,7 @@ from gateway.webhooks.unseen import page_id
 
 def event(id: int, stream: str = "a", due_at: int = 0, previous: tuple[int, int] | None = None) -> WaitingEvent:
     before = previous or (None, None)
-    return WaitingEvent(id, stream, f"msg_{id}", "message.stored", 0, 0, due_at, None, None, 2, *before)
+    return WaitingEvent(id, stream, f"msg_{id}", "message.stored", 0, 0, due_at, None, None, None, 2, *before)
 
 
 def test_an_event_follows_the_one_before_it_and_waits_for_one_that_is_not_due() -> None:

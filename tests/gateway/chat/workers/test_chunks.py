@@ -151,7 +151,7 @@ async def unread(gateway: Gateway, route: Route, gate: asyncio.Event) -> list[An
     """Take the first chunk of an answer, and nothing more before the gate opens."""
 
     async def ask() -> list[Any]:
-        parts = gateway.state.workers.transport(route).stream(b"{}", "msg_1", Deadlines(now() + LONG, LONG))
+        parts = gateway.state.workers.transport(route).stream(b"{}", "msg_1", {}, Deadlines(now() + LONG, LONG))
         async with aclosing(parts):
             return [part async for part in slowly(parts)]
 
