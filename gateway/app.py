@@ -86,6 +86,7 @@ from gateway.http.request_rate import RequestRate
 from gateway.http.shared_routes import shared_routes
 from gateway.http.wrong_place import nothing_here
 from gateway.lifespan import Lifespan, own_lifespan, request_state
+from gateway.metrics.workers import serve as answer_other_workers
 from gateway.operating.questions import answered
 from gateway.rooms.appending import Appender
 from gateway.rooms.changes import Limits
@@ -427,6 +428,7 @@ async def running_state(
             retention=retention,
             local_socket=local_socket,
         )
+        answer_other_workers(state)
         await enter(answered(state))
         yield state
 

@@ -18,8 +18,10 @@ from typing import Any
 
 from gateway.cli.serve import AnnouncingServer, LogLevel, server_config
 from gateway.config.settings import Settings, load_settings
+from gateway.core import worker_place
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError
+from gateway.core.worker_place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +122,8 @@ def serve_as_worker(orders: dict[str, Any], tell: Connection) -> None:
     # A terminal sends Ctrl-C to all its processes. It would be a second signal after the supervisor's.
     os.setsid()
     end_with_parent()
+    if "of" in orders:  # an older supervisor does not say it
+        worker_place.take(Place(orders["of"], orders["place"], orders["count"]))
     settings = load_settings()
     log_level = LogLevel(orders["log_level"])
     configure_logs(log_level, settings.log_format)

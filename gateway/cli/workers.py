@@ -6,6 +6,7 @@ gateway has its own supervisor.
 """
 
 import logging
+import secrets
 import signal
 import socket
 import time
@@ -60,7 +61,7 @@ def run(settings: Settings, app: str, log_level: LogLevel, sock: socket.socket, 
     Raise `StartError` if they do not start. A new worker replaces one that dies later. SIGUSR1 replaces all of them,
     one after another.
     """
-    orders = {"app": app, "log_level": log_level.value, "sock": sock}
+    orders = {"app": app, "log_level": log_level.value, "sock": sock, "of": secrets.token_hex(8), "count": count}
 
     def start(place: int) -> Worker:
         return Worker(place, orders)

@@ -13,9 +13,16 @@ from handlers.errors import AuthenticationFailed, NotFound
 router = APIRouter(tags=["health"])
 
 
-@router.get("/metrics", summary="Returns the metrics of this process.", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Returns the metrics of this process, and of the other workers beside it.",
+    response_class=Response,
+)
 async def metrics(request: Request, state: GatewayStateDep) -> Response:
-    """Return the metrics of this process. Outside development, the caller needs `GATEWAY_METRICS_TOKEN`."""
+    """Return the metrics of this process and of the workers beside it.
+
+    Outside development, the caller needs `GATEWAY_METRICS_TOKEN`.
+    """
     settings = state.settings
     if not settings.development:
         if settings.metrics_token is None:
@@ -23,7 +30,7 @@ async def metrics(request: Request, state: GatewayStateDep) -> Response:
         given = credentials.bearer(request) or ""
         if not secrets.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
             raise AuthenticationFailed("send the header Authorization: Bearer with GATEWAY_METRICS_TOKEN")
-    from gateway.metrics.text import CONTENT_TYPE_LATEST, render  # which most processes never need
+    from gateway.metrics.text import CONTENT_TYPE_LATEST  # which most processes never need
+    from gateway.metrics.workers import text
 
-    await state.database.health.check()
-    return Response(render(state), media_type=CONTENT_TYPE_LATEST)
+    return Response(await text(state), media_type=CONTENT_TYPE_LATEST)
