@@ -57,6 +57,7 @@ from gateway.core.local_socket import LocalSocket
 from gateway.core.logs import guard_logs
 from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
+from gateway.core.request_watch import QUESTION, RequestWatch
 from gateway.core.start_error import StartError, make_data_dir
 from gateway.core.timers import TimerWheel
 from gateway.core.tracing import NO_TRACING, open_tracing
@@ -363,6 +364,8 @@ async def running_state(
             )
         local_socket = LocalSocket()
         OutsideEvents(bus, hub).serve(local_socket)
+        request_watch = RequestWatch()
+        local_socket.serve(QUESTION, request_watch.seen)
         state = GatewayState(
             settings=settings,
             clock=clock,
@@ -421,6 +424,7 @@ async def running_state(
             key_reloader=key_reloader,
             routes=routes,
             authorize=authorize,
+            request_watch=request_watch,
             tracing=tracing,
             webhooks=webhooks,
             counters=counters,

@@ -29,6 +29,7 @@ from gateway.core.folding import FoldedLog
 from gateway.core.local_socket import LocalSocket
 from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
+from gateway.core.request_watch import RequestWatch
 from gateway.core.timers import TimerWheel
 from gateway.core.tracing import Tracing
 from gateway.core.turns import Turns
@@ -121,6 +122,8 @@ class GatewayState:
     key_reloader: KeyReloader
     routes: RoutesReloader
     """The routes in use are its `current`."""
+    request_watch: RequestWatch
+    """What `gateway doctor` asks about."""
     tracing: Tracing | None
     """What makes spans, if anything does."""
     webhooks: Webhooks

@@ -3,9 +3,9 @@
 Read `run` first: `gateway serve` and `gateway dev`, with the server in `serve`, several processes in `workers` and a
 bus for development in `own_valkey`. `chat`, `users` (with `import_file`, `user_deletion` and `user_export`), `groups`,
 `rooms`, `services` (with `incoming_webhooks` and `service_changes`), `publish`, `keys`, `routes`, `hooks`, `db`,
-`token` (with `token_print` and `token_check`), `settings`, `new` and `export` (with `export_folder`) are commands.
-`store` opens the store for one command, and `live_log` the log of rooms beside running gateways. `output_file` writes
-exports, `user_name` and `gateway_address` read what a person types, and `hangup` handles SIGHUP.
+`doctor`, `token` (with `token_print` and `token_check`), `settings`, `new` and `export` (with `export_folder`) are
+commands. `store` opens the store for one command, and `live_log` the log of rooms beside running gateways.
+`output_file` writes exports, `user_name` and `gateway_address` read what a person types, and `hangup` handles SIGHUP.
 
 `workers` starts each of its processes as a `worker`, and `replacement` is their rolling restart.
 
@@ -45,6 +45,7 @@ COMMANDS = {
     "routes": "gateway.cli.routes:app",
     "hooks": "gateway.cli.hooks:app",
     "db": "gateway.cli.db:app",
+    "doctor": "gateway.cli.doctor:doctor",
     "new": "gateway.cli.new:app",
     "export": "gateway.cli.export:app",
     "conformance": "gateway.conformance.command:conformance",

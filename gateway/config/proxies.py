@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.types import Scope
 
+from gateway.core.request_watch import PEER
+
 logger = logging.getLogger(__name__)
 
 Address = IPv4Address | IPv6Address
@@ -66,6 +68,7 @@ class TrustedProxies:
         if not self._is_trusted(peer):
             self._warn(peer, forwarded)
             return
+        scope[PEER] = scope.get("client")
         hops = self._follow(scope, forwarded)
         if schemes := _values(scope, b"x-forwarded-proto"):
             _take_scheme(scope, schemes[-min(hops, len(schemes))])

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -415,14 +416,22 @@ def warn_of_unknown_names() -> None:
     In the file, this includes a setting's name without its prefix, and a name on more than one line. A process logs
     each mistake once.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OF_COMMANDS
-    in_file = names_in_file()
-    bare = {name: whole for name in in_file if (whole := f"{PREFIX}{name}".upper()) in known}
-    for name, nearest in (unknown_names([*os.environ, *in_file], known, PREFIX) | bare).items():
+    for name, nearest in unknown_settings(os.environ).items():
         _warn(name, nearest)
-    for name, lines in Counter(name.upper() for name in in_file).items():
-        if lines > 1 and name in known:
+    for name, lines in Counter(name.upper() for name in names_in_file()).items():
+        if lines > 1 and name in _known():
             _warn_of_lines(name)
+
+
+def unknown_settings(environ: Iterable[str]) -> dict[str, str | None]:
+    """Return each name in the environment or in `.env` that looks like a setting but is none, with the nearest one."""
+    known, in_file = _known(), names_in_file()
+    bare = {name: whole for name in in_file if (whole := f"{PREFIX}{name}".upper()) in known}
+    return unknown_names([*environ, *in_file], known, PREFIX) | bare
+
+
+def _known() -> set[str]:
+    return {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OF_COMMANDS
 
 
 @cache

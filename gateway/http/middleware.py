@@ -64,7 +64,10 @@ class RequestContext:
         client_request_id.set(given if own != given else None)
         client_address.set(address_in(scope))
         serving.set(scope["app"])
-        tracing: Tracing | None = scope["state"]["gateway"].tracing
+        state = scope["state"]["gateway"]
+        if state.request_watch.watched:
+            state.request_watch.note(own, scope)
+        tracing: Tracing | None = state.tracing
         if tracing is not None:
             return serve_traced(tracing, self.app, scope, receive, send_with_headers)
         if scope["type"] == "http":

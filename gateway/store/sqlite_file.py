@@ -97,12 +97,15 @@ def companions(path: Path) -> list[Path]:
     return [path.with_name(path.name + ending) for ending in COMPANIONS]
 
 
-def check(path: Path) -> str | None:
-    """Return the revision of the gateway's tables in a file, without any change, or raise `StartError`."""
+def check(path: Path, *, is_unused: bool = False) -> str | None:
+    """Return the revision of the gateway's tables in a file, without any change, or raise `StartError`.
+
+    Of a file that `is_unused`, nothing is made beside it either, such as the files of its write-ahead log.
+    """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            return _read(path)
+            return _read(path, "?mode=ro&immutable=1" if is_unused else "?mode=ro")
         except DBAPIError as error:
             code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code == sqlite3.SQLITE_READONLY:
@@ -113,10 +116,10 @@ def check(path: Path) -> str | None:
         time.sleep(0.005)
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path, how: str) -> str | None:
     engine = create_engine(
         "sqlite+pysqlite://",
-        creator=lambda: sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS),
+        creator=lambda: sqlite3.connect(f"{path.absolute().as_uri()}{how}", uri=True, timeout=BUSY_SECONDS),
         poolclass=NullPool,
     )
     with engine.connect() as connection:

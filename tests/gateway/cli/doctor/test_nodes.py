@@ -1,0 +1,41 @@
+"""Nodes that run, and those of another version."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import __version__
+from gateway.cli.doctor import nodes
+from gateway.cli.doctor.findings import Finding, Verdict
+from gateway.cli.doctor.subject import Subject
+from gateway.cli.processes import Answers
+from gateway.testing import Gateway
+from tests.conftest import OwnGateway
+from tests.gateway.cli.doctor.conftest import bad, settings_for, worst
+
+
+async def ask(folder: Path, data_dir: Path) -> list[Finding]:
+    """Let the doctor look for the nodes of a data folder."""
+    return [each async for each in nodes.nodes(Subject(settings_for(folder, data_dir=data_dir)))]
+
+
+async def test_nodes_of_this_version_and_of_another(
+    own_gateway: OwnGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no gateway runs" in (await ask(tmp_path, tmp_path / "none"))[0].found
+    gateway: Gateway = own_gateway()
+    folder = gateway.state.settings.data_dir
+    [found] = await ask(tmp_path, folder)
+    assert (found.verdict, found.found) == (Verdict.OK, f"1 node of version {__version__} run")
+
+    async def two(*_: Any) -> Answers:
+        await asyncio.sleep(0)
+        return Answers({"a": {"version": __version__}, "b": {"version": "0.9.0"}}, ["node c does not answer"])
+
+    monkeypatch.setattr(nodes, "ask_all", two)
+    found_two = await ask(tmp_path, folder)
+    assert worst(found_two) is Verdict.WARNING
+    assert "1 of 0.9.0" in found_two[-1].found
+    assert bad(found_two[:1]).found == "node c does not answer"
