@@ -25,6 +25,7 @@ from tests.gateway.cli.conftest import RunHere
 from tests.support.client import PASSWORD, App, ChatClient, Frame
 from tests.support.nodes import running_nodes
 from tests.support.postgres import fresh_database, query
+from tests.support.sums import check_sums
 from tests.support.valkey import running_valkey
 from tests.support.waiting import until
 
@@ -158,20 +159,7 @@ async def test_an_anonymised_user_leaves_no_trace_but_a_name_that_stays_taken(
     audit = (folder / "data" / "audit.log").read_text()
     assert f'"event": "user_deleted", "user": "{alice}"' in audit
     assert "one" not in re.findall(r'"text": "([^"]*)"', audit)
-    await sums_are_right(gateway)
-
-
-async def sums_are_right(gateway: Gateway) -> None:
-    """Check the bytes that are counted for each user and each room."""
-
-    def read(connection: Connection) -> None:
-        rows = connection.execute(select(tables.messages)).all()
-        for table, column in ((tables.rooms, "room_id"), (tables.users, "sender_id")):
-            for id, stored in connection.execute(select(table.c.id, table.c.stored_bytes)):
-                mine = [row for row in rows if getattr(row, column) == id]
-                assert stored == sum(size_of(row.text, row.body) for row in mine), (table.name, id)
-
-    await gateway.run(gateway.state.database.query(read))
+    await gateway.run(gateway.state.database.query(check_sums))
 
 
 async def test_messages_that_are_removed_are_gone_for_clients_that_come_back_and_for_those_that_are_there(
@@ -442,7 +430,7 @@ async def test_a_deletion_that_is_killed_half_way_is_finished_by_the_next_and_ot
 
             kept = COUNT if messages == "anonymise" else 0
             assert await gateway.run(gateway.state.database.query(look)) == (1, kept, 0)
-            await sums_are_right(gateway)
+            await gateway.run(gateway.state.database.query(check_sums))
 
 
 HELLO = '{"message":{"id":"e.1","room":"lobby","epoch":"e","offset":1,"changed":1,"sender":"alice"'
