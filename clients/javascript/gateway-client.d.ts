@@ -65,6 +65,8 @@ export interface CallOptions extends WithSignal {
    * message may then be handled twice.
    */
   repeats?: boolean;
+  /** The span that the message belongs to, as the header of W3C Trace Context has it. */
+  traceparent?: string;
 }
 
 export interface EventsOptions extends WithSignal {

@@ -393,14 +393,14 @@ export function connect(url, options = {}) {
    * `chunk` gets each chunk. `take` gets the data at once. `abandon` of the promise rejects it and cancels the message.
    */
   function ask(type, data, options = {}, isUrgent, chunk, take = async (reply) => reply) {
-    const { signal, timeout, repeats = type === "chat.send" } = options;
+    const { signal, timeout, traceparent, repeats = type === "chat.send" } = options;
     const id = `c${(lastId += 1)}`;
     let abandon;
     const promise = new Promise((resolve, reject) => {
       if (signal?.aborted) throw reasonOf(signal);
       if (isUrgent ? state !== "open" : state === "closed" || calls.size >= MOST_WAITING) throw lost();
       if (type === "chat.send" && data) data = { ...data, client_id: data.client_id ?? tag + id };
-      const text = JSON.stringify({ type, id, data, stream: chunk && true });
+      const text = JSON.stringify({ type, id, data, stream: chunk && true, traceparent });
       let late;
       const expire = (wait) => {
         clearTimeout(late);

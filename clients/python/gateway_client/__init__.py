@@ -21,6 +21,7 @@ times, clock   how long the client waits; how much time has passed, also while t
 errors         what goes wrong
 """
 
+from gateway_client.connection import traceparent
 from gateway_client.credential import TokenRequest
 from gateway_client.errors import (
     GatewayError,
@@ -67,4 +68,5 @@ __all__ = [
     "TokenRequest",
     "UnexpectedReply",
     "connect",
+    "traceparent",
 ]

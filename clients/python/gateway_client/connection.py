@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -29,6 +30,9 @@ BREACHES = {1002, 1007, 1009}
 """The codes with which this client closes a connection whose frames are wrong or too long."""
 
 LONGEST_HEARTBEAT_SECONDS = 300.0
+
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""The span that messages belong to, as the header of W3C Trace Context has it. A program sets it for its own task."""
 
 Direction = Literal["in", "out"]
 OnFrame = Callable[[Direction, str], None]
@@ -128,6 +132,8 @@ class Connection:
             raise self.lost.again()
         number, began_at = next(self._ids), self._clock.now()
         message = {"type": type, "id": number, "data": data} | ({"stream": True} if on_chunk else {})
+        if (trace := traceparent.get()) is not None:
+            message["traceparent"] = trace
         text = self._encoded(message)
         pending = Pending(type, asyncio.get_running_loop().create_future(), on_reply, on_chunk)
         self._pending[number] = pending

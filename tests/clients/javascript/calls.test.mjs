@@ -23,6 +23,22 @@ describe("calls", { concurrency: true }, () => {
     });
   });
 
+  test("a call may name the trace that it belongs to", async (t) => {
+    const { open } = await serve(t);
+    const { gateway, peer } = await open();
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const call = gateway.call("echo", {}, { traceparent });
+    const asked = await peer.next();
+    assert.equal(asked.traceparent, traceparent);
+    peer.reply(asked, {});
+    await call;
+    const next = gateway.call("echo", {});
+    const other = await peer.next();
+    assert.ok(!("traceparent" in other));
+    peer.reply(other, {});
+    await next;
+  });
+
   test("answers find their calls in any order", async (t) => {
     const { open } = await serve(t);
     const { gateway, peer } = await open();

@@ -1,14 +1,35 @@
 """A program that talks with a gateway."""
 
 import asyncio
+import json
 
 import pytest
 
-from gateway_client import AnyEvent, Lost, Refused, connect
+from gateway_client import AnyEvent, Lost, Refused, connect, traceparent
 from gateway_client.messages import ChatMessage, SendMessage, SendReply
 from tests.support.client import App
 
 WAIT_SECONDS = 20
+
+
+async def test_a_task_names_the_trace_of_its_messages(app: App, alice: str) -> None:
+    span, frames = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", list[str]()
+
+    async def traced() -> None:
+        traceparent.set(span)
+        await gateway.call("echo", {"is": "traced"})
+
+    def keep(direction: str, text: str) -> None:
+        if direction == "out":
+            frames.append(text)
+
+    async with asyncio.timeout(WAIT_SECONDS):
+        async with connect(app.gateway.url, token=await app.token(alice), on_frame=keep) as gateway:
+            await asyncio.create_task(traced())
+            await gateway.call("echo", {"is": "not"})
+    sent = {frame["data"]["is"]: frame for frame in map(json.loads, frames) if frame["type"] == "echo"}
+    assert sent["traced"]["traceparent"] == span
+    assert "traceparent" not in sent["not"]
 
 
 async def test_a_program_sends_and_hears_with_models_or_without(app: App, alice: str, room: str) -> None:
